@@ -1,0 +1,159 @@
+// Package transport defines what every DIDComm transport has in common:
+// packets of bytes with a media type, a Handler that takes them in, a Replier
+// that answers on the connection a packet came by, and a Sender that carries
+// them to an endpoint.
+//
+// A transport knows bytes, never messages: whether a packet opens, who sent it
+// and whether it may be answered on the same connection is for the Handler to
+// say (agent.Agent implements Handler).
+//
+// It implements the transport-neutral part of DIDComm v2.1, Transports, and
+// the media types of DIDComm v2.1, IANA Media Types.
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"strings"
+	"time"
+)
+
+// Media types of DIDComm v2.1, IANA Media Types.
+const (
+	MediaTypePlain     = "application/didcomm-plain+json"
+	MediaTypeSigned    = "application/didcomm-signed+json"
+	MediaTypeEncrypted = "application/didcomm-encrypted+json"
+)
+
+// DefaultMaxBytes is the largest packet that a transport reads unless told
+// otherwise: 5 MiB.
+const DefaultMaxBytes = 5 << 20
+
+// Errors that users of a transport act on.
+var (
+	// ErrNoReturnRoute is what a Replier returns when the connection can take
+	// no (further) reply: a closed WebSocket, an HTTP response already written.
+	ErrNoReturnRoute = errors.New("transport: no return route")
+	// ErrMediaType is a media type that is none of DIDComm's.
+	ErrMediaType = errors.New("transport: not a didcomm media type")
+	// ErrTooLarge is a packet over the limit.
+	ErrTooLarge = errors.New("transport: packet too large")
+)
+
+// Packet is one DIDComm message as it travels: an envelope, or a plaintext.
+type Packet struct {
+	// MediaType is one of the MediaType constants, or empty where the sender
+	// named none.
+	MediaType string
+	// Data is the message. The receiver of a Packet may keep it.
+	Data []byte
+}
+
+// Handler takes packets in.
+//
+// A nil error means that the packet was accepted. A *RejectError names what
+// the peer may be told; any other error is an internal failure of which the
+// peer learns nothing but that it happened. Replies go through w before
+// ServePacket returns, or later where w is a Session.
+type Handler interface {
+	ServePacket(ctx context.Context, w Replier, p Packet) error
+}
+
+// HandlerFunc makes a Handler of a function.
+type HandlerFunc func(ctx context.Context, w Replier, p Packet) error
+
+// ServePacket calls f.
+func (f HandlerFunc) ServePacket(ctx context.Context, w Replier, p Packet) error {
+	return f(ctx, w, p)
+}
+
+// Replier sends a packet back on the connection that a packet came by. It
+// returns ErrNoReturnRoute when that connection takes no more.
+type Replier interface {
+	Reply(ctx context.Context, p Packet) error
+}
+
+// Session is a Replier that outlives the packet that it came with, such as a
+// WebSocket connection.
+type Session interface {
+	Replier
+	// Done is closed when the connection has ended.
+	Done() <-chan struct{}
+}
+
+// Sender carries packets to endpoints of the URI schemes that it was made for.
+// A failure is a *SendError.
+type Sender interface {
+	Send(ctx context.Context, endpoint string, p Packet) error
+}
+
+// Binder is implemented by a Sender whose peers may answer on the connection
+// that it opened. Whoever owns the Sender calls Bind once, before the first
+// Send, with the Handler for such answers.
+type Binder interface {
+	Bind(h Handler)
+}
+
+// SendError is a failed Send.
+type SendError struct {
+	Endpoint string
+	// Retryable tells whether the same packet may succeed later at the same
+	// endpoint: true for timeouts, refused connections and 5xx, false for a
+	// 4xx, a refused address and a malformed endpoint.
+	Retryable bool
+	// RetryAfter is the delay that the peer asked for, 0 if it asked for none.
+	RetryAfter time.Duration
+	Err        error
+}
+
+// Error says which endpoint failed and why.
+func (e *SendError) Error() string { return fmt.Sprintf("send to %s: %v", e.Endpoint, e.Err) }
+
+// Unwrap returns the cause.
+func (e *SendError) Unwrap() error { return e.Err }
+
+// RejectError is a Handler's refusal of a packet.
+type RejectError struct {
+	// Reason is one plain line that the peer may see.
+	Reason string
+	// Err is the cause, for the log only.
+	Err error
+}
+
+// Error joins reason and cause; send Reason, not Error, to a peer.
+func (e *RejectError) Error() string {
+	if e.Err == nil {
+		return e.Reason
+	}
+	return e.Reason + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *RejectError) Unwrap() error { return e.Err }
+
+// ParseMediaType returns the MediaType constant that a Content-Type stands
+// for. It takes parameters, any case, a missing "application/" prefix (DIDComm
+// v2.1, IANA Media Types), and the older application/didcomm-envelope-enc and
+// application/didcomm+encrypted spellings. An empty one yields "" and no
+// error; anything else is ErrMediaType.
+func ParseMediaType(s string) (string, error) {
+	if strings.TrimSpace(s) == "" {
+		return "", nil
+	}
+	t, _, err := mime.ParseMediaType(s)
+	if err != nil && t == "" {
+		return "", fmt.Errorf("%w: %q", ErrMediaType, s)
+	}
+	if !strings.Contains(t, "/") {
+		t = "application/" + t
+	}
+	switch t {
+	case MediaTypePlain, MediaTypeSigned, MediaTypeEncrypted:
+		return t, nil
+	case "application/didcomm+encrypted", "application/didcomm-envelope-enc":
+		return MediaTypeEncrypted, nil
+	}
+	return "", fmt.Errorf("%w: %q", ErrMediaType, s)
+}
