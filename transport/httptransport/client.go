@@ -1,0 +1,286 @@
+package httptransport
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/internal/endpoint"
+)
+
+// Defaults of ClientConfig.
+const (
+	DefaultTimeout       = 60 * time.Second
+	DefaultDialTimeout   = 10 * time.Second
+	DefaultHeaderTimeout = 30 * time.Second
+	DefaultIdleTimeout   = 90 * time.Second
+)
+
+const (
+	maxRedirects = 3
+	// maxDrain is how much of a body that nobody wants is read to keep its
+	// connection.
+	maxDrain = 64 << 10
+)
+
+// ClientConfig configures NewClient. Dial is required; zero elsewhere means
+// the default.
+type ClientConfig struct {
+	// Dial opens every connection, those of redirects too. It is where
+	// addresses are refused: hand in DialContext of a netguard.Guard.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+	// MaxBytes bounds the body of a response; 0 is transport.DefaultMaxBytes.
+	MaxBytes int64
+	// Timeout bounds one exchange, from dialling to the response's last byte.
+	Timeout time.Duration
+	// DialTimeout bounds one Dial, and one TLS handshake.
+	DialTimeout time.Duration
+	// HeaderTimeout is how long a response may take to begin.
+	HeaderTimeout time.Duration
+	// IdleTimeout is how long an idle connection is kept.
+	IdleTimeout time.Duration
+	// RootCAs verify servers; nil is the system's.
+	RootCAs *x509.CertPool
+	// Logger hears of answers that could not be handled; nil discards.
+	Logger *slog.Logger
+}
+
+// Client sends packets to http and https endpoints over pooled connections. It
+// uses no proxy and keeps no cookies.
+type Client struct {
+	// static after NewClient
+	cfg     ClientConfig
+	http    *http.Client
+	pool    *http.Transport
+	closing context.Context // done once Close was called
+	stop    context.CancelFunc
+
+	// guarded by mu
+	mu       sync.Mutex
+	bound    transport.Handler
+	closed   bool
+	inflight sync.WaitGroup
+}
+
+var (
+	_ transport.Sender = (*Client)(nil)
+	_ transport.Binder = (*Client)(nil)
+	_ io.Closer        = (*Client)(nil)
+)
+
+// NewClient returns a Client, or an error when cfg has no Dial. Close it.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	if cfg.Dial == nil {
+		return nil, errors.New("httptransport: ClientConfig.Dial is required")
+	}
+	if cfg.MaxBytes <= 0 {
+		cfg.MaxBytes = transport.DefaultMaxBytes
+	}
+	for _, d := range []struct {
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{&cfg.Timeout, DefaultTimeout},
+		{&cfg.DialTimeout, DefaultDialTimeout},
+		{&cfg.HeaderTimeout, DefaultHeaderTimeout},
+		{&cfg.IdleTimeout, DefaultIdleTimeout},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.fallback
+		}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Client{cfg: cfg}
+	c.closing, c.stop = context.WithCancel(context.Background())
+	c.pool = &http.Transport{
+		DialContext:            c.dial,
+		TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    cfg.DialTimeout,
+		ResponseHeaderTimeout:  cfg.HeaderTimeout,
+		IdleConnTimeout:        cfg.IdleTimeout,
+		MaxIdleConns:           100,
+		MaxIdleConnsPerHost:    8,
+		MaxResponseHeaderBytes: 64 << 10,
+		ForceAttemptHTTP2:      true,
+		// A compressed answer would have to be inflated before its size is
+		// known.
+		DisableCompression: true,
+	}
+	c.http = &http.Client{Transport: c.pool, CheckRedirect: checkRedirect}
+	return c, nil
+}
+
+// Bind names the Handler for packets that come in response bodies. Its Replier
+// always returns transport.ErrNoReturnRoute. Call it before the first Send.
+func (c *Client) Bind(h transport.Handler) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bound = transport.Contain(h)
+}
+
+// Send POSTs p to endpoint and returns nil on any 2xx. A packet in the body of
+// the response goes to the bound Handler before Send returns, with ctx; what
+// becomes of it does not change the outcome, since the peer has accepted p:
+// trouble goes to the log.
+//
+// A failure is a *transport.SendError: retryable for network errors, timeouts
+// and a closed Client, 408, 425, 429 and 5xx (RetryAfter from the header of
+// that name); not for other statuses, malformed endpoints, unsuitable
+// redirects, packets that are no DIDComm and addresses that Dial refuses.
+func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error {
+	u, err := endpoint.Parse(to, "http", "https")
+	if err != nil {
+		return err
+	}
+	mediaType, err := endpoint.MediaType(p)
+	if err != nil {
+		return endpoint.Malformed(to, err)
+	}
+	bound, ok := c.begin()
+	if !ok {
+		return endpoint.Network(to, fmt.Errorf("http client: %w", net.ErrClosed))
+	}
+	defer c.inflight.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.closing, cancel)()
+
+	reply, err := c.exchange(ctx, to, u.String(), mediaType, p.Data)
+	if err != nil {
+		return err
+	}
+	if len(reply.Data) == 0 {
+		return nil
+	}
+	if bound == nil {
+		c.cfg.Logger.WarnContext(ctx, "response body dropped: no handler bound", "endpoint", to)
+		return nil
+	}
+	if err := bound.ServePacket(ctx, transport.NoReply{}, reply); err != nil {
+		c.cfg.Logger.WarnContext(ctx, "response body not handled", "endpoint", to, "error", err)
+	}
+	return nil
+}
+
+// exchange returns the packet of the response, empty if there is none.
+func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data []byte) (transport.Packet, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	none := transport.Packet{}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(data))
+	if err != nil {
+		return none, endpoint.Malformed(to, err)
+	}
+	req.Header.Set("Content-Type", mediaType)
+	req.Header.Set("User-Agent", "didcomm-go")
+	// Lets net/http try again on a fresh connection when the server closed the
+	// pooled one under it; the empty value is not sent. Receivers drop the
+	// second copy of a message by its id.
+	req.Header["X-Idempotency-Key"] = nil
+
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if resp != nil {
+			resp.Body.Close()
+		}
+		if errors.Is(err, errRedirect) {
+			e := endpoint.Network(to, err)
+			e.Retryable = false
+			return none, e
+		}
+		return none, endpoint.Network(to, err)
+	}
+	defer func() {
+		_, _ = io.CopyN(io.Discard, resp.Body, maxDrain)
+		resp.Body.Close()
+	}()
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return none, endpoint.Status(to, resp, time.Now())
+	}
+	reply, err := c.read(resp)
+	if err != nil {
+		c.cfg.Logger.WarnContext(ctx, "response body dropped", "endpoint", to, "error", err)
+		return none, nil
+	}
+	return reply, nil
+}
+
+// read returns the packet in a 2xx response. A body of another media type,
+// such as a server's "OK", is none.
+func (c *Client) read(resp *http.Response) (transport.Packet, error) {
+	mediaType, err := transport.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil {
+		return transport.Packet{}, nil
+	}
+	if resp.ContentLength > c.cfg.MaxBytes {
+		return transport.Packet{}, transport.ErrTooLarge
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, c.cfg.MaxBytes+1))
+	if err != nil {
+		return transport.Packet{}, fmt.Errorf("read response: %w", err)
+	}
+	if int64(len(data)) > c.cfg.MaxBytes {
+		return transport.Packet{}, transport.ErrTooLarge
+	}
+	return transport.Packet{MediaType: mediaType, Data: data}, nil
+}
+
+// Close ends the Sends under way, waits for them and their Handlers, and closes
+// the pooled connections. It is idempotent; a Handler must not call it.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.stop()
+	c.inflight.Wait()
+	c.pool.CloseIdleConnections()
+	return nil
+}
+
+// begin registers a Send that Close waits for, unless Close was called.
+func (c *Client) begin() (bound transport.Handler, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil, false
+	}
+	c.inflight.Add(1)
+	return c.bound, true
+}
+
+func (c *Client) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.DialTimeout)
+	defer cancel()
+	return c.cfg.Dial(ctx, network, addr)
+}
+
+var errRedirect = errors.New("redirect not followed")
+
+// checkRedirect follows 307 (DIDComm v2.1, Transports, HTTPS) and 308. The
+// other redirects turn a POST into a GET; their response is returned as it is.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	switch {
+	case req.Method != http.MethodPost:
+		return http.ErrUseLastResponse
+	case len(via) > maxRedirects:
+		return fmt.Errorf("%w: more than %d", errRedirect, maxRedirects)
+	case req.URL.Scheme != "https" && (req.URL.Scheme != "http" || via[len(via)-1].URL.Scheme == "https"):
+		return fmt.Errorf("%w: from %s to %s", errRedirect, via[len(via)-1].URL.Scheme, req.URL.Scheme)
+	case req.URL.User != nil:
+		return fmt.Errorf("%w: user information", errRedirect)
+	}
+	req.Header.Del("Referer")
+	return nil
+}

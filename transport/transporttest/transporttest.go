@@ -1,0 +1,355 @@
+// Package transporttest holds the contract of transport.Sender, Handler,
+// Replier and Binder as tests: a transport passes Run.
+//
+//	func TestConformance(t *testing.T) {
+//		transporttest.Run(t, func(t *testing.T, server, client transport.Handler) transporttest.Link { ... })
+//	}
+package transporttest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// Link is a sender that is coupled to a running receiver.
+type Link struct {
+	// Sender is bound (transport.Binder) to the client Handler.
+	Sender transport.Sender
+	// Endpoint reaches the receiver.
+	Endpoint string
+	// Dead is a well-formed endpoint at which nothing listens.
+	Dead string
+	// MaxBytes is the receiver's limit; keep it under 1 MiB.
+	MaxBytes int
+	// Session: the Repliers are transport.Sessions.
+	Session bool
+	// OneWay: what becomes of a packet at the receiver does not reach Send.
+	OneWay bool
+}
+
+// Start makes a Link that gives packets to server and answers to client. It
+// registers with t.Cleanup what stops both ends.
+type Start func(t *testing.T, server, client transport.Handler) Link
+
+// Run tests the transport that start links.
+func Run(t *testing.T, start Start) {
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, Start)
+	}{
+		{"Deliver", testDeliver},
+		{"DataIsOwned", testDataIsOwned},
+		{"Reply", testReply},
+		{"ReplyEnds", testReplyEnds},
+		{"Session", testSession},
+		{"Concurrent", testConcurrent},
+		{"HandlerErrors", testHandlerErrors},
+		{"Panic", testPanic},
+		{"Limit", testLimit},
+		{"Endpoints", testEndpoints},
+		{"NotDIDComm", testNotDIDComm},
+		{"Context", testContext},
+		{"Close", testClose},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, start) })
+	}
+}
+
+func packet(s string) transport.Packet {
+	return transport.Packet{MediaType: transport.MediaTypeEncrypted, Data: []byte(s)}
+}
+
+// collect is a Handler that passes on what it gets.
+func collect(n int) (transport.Handler, <-chan transport.Packet) {
+	got := make(chan transport.Packet, n)
+	return transport.HandlerFunc(func(_ context.Context, _ transport.Replier, p transport.Packet) error {
+		got <- p
+		return nil
+	}), got
+}
+
+func unexpected(t *testing.T, who string) transport.Handler {
+	return transport.HandlerFunc(func(_ context.Context, _ transport.Replier, p transport.Packet) error {
+		t.Errorf("%s got an unexpected packet of %d bytes", who, len(p.Data))
+		return nil
+	})
+}
+
+func mustSend(t *testing.T, l Link, p transport.Packet) {
+	t.Helper()
+	if err := l.Sender.Send(t.Context(), l.Endpoint, p); err != nil {
+		t.Fatalf("send: %v", err)
+	}
+}
+
+func sendError(t *testing.T, err error, retryable bool) *transport.SendError {
+	t.Helper()
+	var e *transport.SendError
+	if !errors.As(err, &e) {
+		t.Fatalf("got %v, want a *transport.SendError", err)
+	}
+	if e.Retryable != retryable {
+		t.Fatalf("retryable is %v, want %v: %v", e.Retryable, retryable, err)
+	}
+	if e.Err == nil {
+		t.Fatalf("no cause in %#v", e)
+	}
+	return e
+}
+
+func testDeliver(t *testing.T, start Start) {
+	server, got := collect(1)
+	l := start(t, server, unexpected(t, "client"))
+	for _, want := range []transport.Packet{
+		{MediaType: transport.MediaTypePlain, Data: []byte(`{"id":"1"}`)},
+		{MediaType: transport.MediaTypeSigned, Data: []byte(`{"payload":"ü"}`)},
+		{MediaType: transport.MediaTypeEncrypted, Data: bytes.Repeat([]byte("0123456789abcdef"), l.MaxBytes/16)},
+	} {
+		mustSend(t, l, want)
+		p := <-got
+		if !bytes.Equal(p.Data, want.Data) {
+			t.Errorf("got %d bytes, want the %d sent", len(p.Data), len(want.Data))
+		}
+		if p.MediaType != want.MediaType && p.MediaType != "" {
+			t.Errorf("media type %q, want %q or none", p.MediaType, want.MediaType)
+		}
+	}
+}
+
+func testDataIsOwned(t *testing.T, start Start) {
+	server, got := collect(1)
+	l := start(t, server, unexpected(t, "client"))
+	p := packet("before")
+	mustSend(t, l, p)
+	copy(p.Data, "after!")
+	if q := <-got; string(q.Data) != "before" {
+		t.Errorf("the receiver's packet changed with the sender's: %s", q.Data)
+	}
+}
+
+func testReply(t *testing.T, start Start) {
+	client, answers := collect(1)
+	l := start(t, transport.HandlerFunc(func(ctx context.Context, w transport.Replier, p transport.Packet) error {
+		return w.Reply(ctx, packet("re: "+string(p.Data)))
+	}), client)
+	for i := range 3 {
+		mustSend(t, l, packet(fmt.Sprint("hello ", i)))
+		if p, want := <-answers, fmt.Sprint("re: hello ", i); string(p.Data) != want {
+			t.Errorf("answer %q, want %q", p.Data, want)
+		}
+	}
+}
+
+func testReplyEnds(t *testing.T, start Start) {
+	client, _ := collect(2)
+	errs := make(chan error, 2)
+	repliers := make(chan transport.Replier, 1)
+	l := start(t, transport.HandlerFunc(func(ctx context.Context, w transport.Replier, _ transport.Packet) error {
+		errs <- w.Reply(ctx, packet("first"))
+		errs <- w.Reply(ctx, packet("second"))
+		repliers <- w
+		return nil
+	}), client)
+	mustSend(t, l, packet("x"))
+	if err := <-errs; err != nil {
+		t.Fatalf("first reply: %v", err)
+	}
+	second := <-errs
+	w := <-repliers
+	if l.Session {
+		if second != nil {
+			t.Errorf("second reply of a session: %v", second)
+		}
+		return
+	}
+	if !errors.Is(second, transport.ErrNoReturnRoute) {
+		t.Errorf("second reply: got %v, want ErrNoReturnRoute", second)
+	}
+	if err := w.Reply(t.Context(), packet("late")); !errors.Is(err, transport.ErrNoReturnRoute) {
+		t.Errorf("reply after ServePacket: got %v, want ErrNoReturnRoute", err)
+	}
+}
+
+func testSession(t *testing.T, start Start) {
+	client, answers := collect(1)
+	repliers := make(chan transport.Replier, 1)
+	l := start(t, transport.HandlerFunc(func(_ context.Context, w transport.Replier, _ transport.Packet) error {
+		repliers <- w
+		return nil
+	}), client)
+	mustSend(t, l, packet("x"))
+	s, ok := (<-repliers).(transport.Session)
+	if ok != l.Session {
+		t.Fatalf("replier is a session: %v, want %v", ok, l.Session)
+	}
+	if !ok {
+		return
+	}
+	if err := s.Reply(t.Context(), packet("late")); err != nil {
+		t.Fatalf("reply after ServePacket: %v", err)
+	}
+	if p := <-answers; string(p.Data) != "late" {
+		t.Errorf("got %q", p.Data)
+	}
+	if err := l.Sender.(io.Closer).Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Done()
+	if err := s.Reply(t.Context(), packet("too late")); !errors.Is(err, transport.ErrNoReturnRoute) {
+		t.Errorf("reply after the end: got %v, want ErrNoReturnRoute", err)
+	}
+}
+
+func testConcurrent(t *testing.T, start Start) {
+	const n = 50
+	client, answers := collect(n)
+	l := start(t, transport.HandlerFunc(func(ctx context.Context, w transport.Replier, p transport.Packet) error {
+		return w.Reply(ctx, p)
+	}), client)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			if err := l.Sender.Send(t.Context(), l.Endpoint, packet(fmt.Sprint(i))); err != nil {
+				t.Errorf("send %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	seen := map[string]bool{}
+	for range n {
+		p := <-answers
+		if seen[string(p.Data)] {
+			t.Errorf("packet %s came twice", p.Data)
+		}
+		seen[string(p.Data)] = true
+	}
+}
+
+func testHandlerErrors(t *testing.T, start Start) {
+	served := make(chan struct{}, 1)
+	l := start(t, transport.HandlerFunc(func(_ context.Context, _ transport.Replier, p transport.Packet) error {
+		defer func() { served <- struct{}{} }()
+		switch string(p.Data) {
+		case "reject":
+			return fmt.Errorf("unpack: %w", &transport.RejectError{Reason: "cannot decrypt", Err: errors.New("secret cause")})
+		case "fail":
+			return errors.New("secret cause")
+		}
+		return nil
+	}), unexpected(t, "client"))
+	for _, what := range []string{"reject", "fail"} {
+		err := l.Sender.Send(t.Context(), l.Endpoint, packet(what))
+		<-served
+		if l.OneWay {
+			if err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			continue
+		}
+		e := sendError(t, err, what == "fail")
+		if strings.Contains(e.Error(), "secret") {
+			t.Errorf("the peer learns the cause: %v", e)
+		}
+		if what == "reject" && !strings.Contains(e.Error(), "cannot decrypt") {
+			t.Errorf("the peer does not learn the reason: %v", e)
+		}
+	}
+	mustSend(t, l, packet("fine"))
+}
+
+func testPanic(t *testing.T, start Start) {
+	served := make(chan struct{}, 1)
+	l := start(t, transport.HandlerFunc(func(_ context.Context, _ transport.Replier, p transport.Packet) error {
+		defer func() { served <- struct{}{} }()
+		if string(p.Data) == "boom" {
+			panic("boom")
+		}
+		return nil
+	}), unexpected(t, "client"))
+	err := l.Sender.Send(t.Context(), l.Endpoint, packet("boom"))
+	<-served
+	if !l.OneWay {
+		sendError(t, err, true)
+	}
+	// The connection may end with the panic; the receiver must not.
+	for {
+		err := l.Sender.Send(t.Context(), l.Endpoint, packet("fine"))
+		if err == nil {
+			break
+		}
+		if t.Context().Err() != nil {
+			t.Fatalf("after a panic: %v", err)
+		}
+	}
+	<-served
+}
+
+func testLimit(t *testing.T, start Start) {
+	l := start(t, unexpected(t, "server"), unexpected(t, "client"))
+	err := l.Sender.Send(t.Context(), l.Endpoint, packet(strings.Repeat("x", l.MaxBytes+1)))
+	if l.OneWay && err == nil {
+		return
+	}
+	sendError(t, err, l.OneWay)
+	if !l.OneWay && !errors.Is(err, transport.ErrTooLarge) {
+		t.Errorf("got %v, want ErrTooLarge", err)
+	}
+}
+
+func testEndpoints(t *testing.T, start Start) {
+	l := start(t, unexpected(t, "server"), unexpected(t, "client"))
+	for _, endpoint := range []string{"", "nonsense", "://", "foo://example.com", "did:example:123", strings.SplitAfter(l.Endpoint, "://")[0]} {
+		sendError(t, l.Sender.Send(t.Context(), endpoint, packet("x")), false)
+	}
+	sendError(t, l.Sender.Send(t.Context(), l.Dead, packet("x")), true)
+}
+
+func testNotDIDComm(t *testing.T, start Start) {
+	l := start(t, unexpected(t, "server"), unexpected(t, "client"))
+	for _, p := range []transport.Packet{
+		{MediaType: transport.MediaTypeEncrypted},
+		{MediaType: "text/html", Data: []byte("<html>")},
+	} {
+		sendError(t, l.Sender.Send(t.Context(), l.Endpoint, p), false)
+	}
+}
+
+func testContext(t *testing.T, start Start) {
+	l := start(t, unexpected(t, "server"), unexpected(t, "client"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := l.Sender.Send(ctx, l.Endpoint, packet("x"))
+	sendError(t, err, true)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+func testClose(t *testing.T, start Start) {
+	server, got := collect(1)
+	l := start(t, server, unexpected(t, "client"))
+	mustSend(t, l, packet("x"))
+	<-got
+	c := l.Sender.(io.Closer)
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			if err := c.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	sendError(t, l.Sender.Send(t.Context(), l.Endpoint, packet("x")), true)
+}
