@@ -42,7 +42,10 @@ func (m *Message) Append(dst []byte) ([]byte, error) {
 	a.body(m.Body)
 	a.attachments(m.Attachments)
 	a.close()
-	return a.b, a.err
+	if a.err != nil {
+		return nil, a.err
+	}
+	return a.b, nil
 }
 
 // MarshalJSON is Append to nothing.
@@ -67,7 +70,7 @@ func (m *Message) size() int {
 	return n
 }
 
-// appender writes JSON members; after the first error it does nothing more.
+// appender writes JSON members. After an error what it holds is of no use.
 type appender struct {
 	b   []byte
 	err error
@@ -76,7 +79,6 @@ type appender struct {
 func (a *appender) fail(format string, args ...any) {
 	if a.err == nil {
 		a.err = fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
-		a.b = nil
 	}
 }
 
