@@ -24,7 +24,6 @@ type Service struct {
 	wireID   string             // relative id as received
 	typeList bool               // type came as an array
 	raw      stdjson.RawMessage // serviceEndpoint as received
-	parsed   []Endpoint         // what raw said
 }
 
 // Endpoint is one address of a service. A plain string is one with a URI alone;
@@ -88,13 +87,24 @@ type wireEndpoint struct {
 // a URI alone.
 func (s Service) MarshalJSON() ([]byte, error) {
 	w := wireService{ID: wireID(s.ID, s.wireID), Type: oneOrMany{s.Type, s.typeList}, Endpoint: s.raw, Extra: s.Extra}
-	if w.Endpoint == nil || !reflect.DeepEqual(s.Endpoints, s.parsed) {
+	if !s.asReceived() {
 		var err error
 		if w.Endpoint, err = s.marshalEndpoints(); err != nil {
 			return nil, err
 		}
 	}
 	return json.Marshal(w, json.Deterministic(true))
+}
+
+// asReceived tells whether raw still says what Endpoints do.
+func (s Service) asReceived() bool {
+	endpoints, err := parseEndpoints(s.raw)
+	if s.raw == nil || err != nil {
+		return false
+	}
+	was := Service{Endpoints: endpoints, Extra: s.Extra}
+	was.inherit()
+	return reflect.DeepEqual(s.Endpoints, was.Endpoints)
 }
 
 func (s Service) marshalEndpoints() (stdjson.RawMessage, error) {
@@ -133,7 +143,6 @@ func (s *Service) UnmarshalJSON(data []byte) error {
 		typeList: w.Type.array, raw: w.Endpoint,
 	}
 	s.inherit()
-	s.parsed = slices.Clone(s.Endpoints)
 	return nil
 }
 
