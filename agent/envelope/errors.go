@@ -1,0 +1,113 @@
+package envelope
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jwe"
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jws"
+	"github.com/didcomm-go/didcomm/agent/message"
+)
+
+// Errors of Unpack; match them with errors.Is. Those that concern keys and
+// algorithms can come from Pack too.
+var (
+	// ErrMalformed is an envelope that is not a JWE, a JWS or a message.
+	ErrMalformed = jose.ErrMalformed
+	// ErrDecrypt is all that is said when a key does not unwrap or a tag does
+	// not verify.
+	ErrDecrypt = jwe.ErrDecrypt
+	// ErrSignature is a signature that does not verify.
+	ErrSignature = jws.ErrSignature
+	// ErrSenderMismatch is a from that is absent or not the DID of the key that
+	// encrypted (Message Layer Addressing Consistency), or a sender's key that
+	// its DID does not list for key agreement.
+	ErrSenderMismatch = errors.New("sender mismatch")
+	// ErrSignerMismatch is a from that is absent or not the DID of the key that
+	// signed, or a signer's key that its DID does not list for authentication.
+	ErrSignerMismatch = errors.New("signer mismatch")
+	// ErrRecipientMismatch is a to without the DID of the key that opened it.
+	ErrRecipientMismatch = errors.New("recipient mismatch")
+	// ErrHeaderConflict is two headers that must say the same and do not: apu
+	// and skid, the two places of kid, two epk.
+	ErrHeaderConflict = jose.ErrHeaderConflict
+	// ErrUnprotectedAlg is an algorithm outside the protected header.
+	ErrUnprotectedAlg = jose.ErrUnprotectedAlg
+	// ErrUnsupportedAlg is an algorithm, or a combination, that DIDComm v2.1
+	// does not have, or one that does not fit its key.
+	ErrUnsupportedAlg = jose.ErrUnsupportedAlg
+	// ErrInvalidPoint is an epk that is not on its curve, or not on the curve
+	// of the recipient's or sender's key.
+	ErrInvalidPoint = jwe.ErrInvalidPoint
+	// ErrLowOrderPoint is an X25519 public key that yields an all-zero secret.
+	ErrLowOrderPoint = jwe.ErrLowOrderPoint
+	// ErrNesting is a combination of layers outside of IANA Media Types.
+	ErrNesting = errors.New("layers nested in a way that is not permitted")
+	// ErrTooManyRecipients, ErrTooManySignatures, ErrTooLarge and ErrTooDeep
+	// are the limits of Config.
+	ErrTooManyRecipients = jwe.ErrTooManyRecipients
+	ErrTooManySignatures = jws.ErrTooManySignatures
+	ErrTooLarge          = jose.ErrTooLarge
+	ErrTooDeep           = jose.ErrTooDeep
+	// ErrDuplicateName is a JSON object that names a member twice.
+	ErrDuplicateName = jose.ErrDuplicateName
+	// ErrCritical is a crit header: we understand no extension.
+	ErrCritical = jose.ErrCritical
+	// ErrCompressed is a zip header: decompression before authentication is a
+	// way to exhaust memory.
+	ErrCompressed = jwe.ErrCompressed
+	// ErrFromPrior is a from_prior that proves no rotation to the sender.
+	ErrFromPrior = errors.New("invalid from_prior")
+)
+
+// Errors of Pack, Routes and Forward.
+var (
+	// ErrNoRecipient is an encryption without anyone to encrypt for.
+	ErrNoRecipient = errors.New("no recipient")
+	// ErrNoCommonKey is a recipient without a key agreement key that we can
+	// encrypt for, or, for authcrypt, none of a type that the sender has too.
+	ErrNoCommonKey = errors.New("no common key type")
+	// ErrRoute is a service that cannot be used: a mediator behind a mediator's
+	// DID, a loop, too many hops.
+	ErrRoute = errors.New("unusable route")
+)
+
+// Deviations that Unpack tolerates in envelopes, beside those that package
+// message names.
+const (
+	DeviationSerialization   = jose.DevSerialization  // JWE not in General, JWS in Compact serialization
+	DeviationPadding         = jose.DevPadding        // base64url with padding
+	DeviationTyp             = jose.DevTyp            // typ of the envelope missing or not the full media type
+	DeviationAPVMissing      = jwe.DevAPVMissing      // no apv
+	DeviationAPVMismatch     = jwe.DevAPVMismatch     // apv is not the hash of the sorted kids
+	DeviationAPUMissing      = jwe.DevAPUMissing      // no apu beside skid
+	DeviationSKIDMissing     = jwe.DevSKIDMissing     // sender known from apu only
+	DeviationEPKUnprotected  = jwe.DevEPKUnprotected  // epk in a recipient's header
+	DeviationEPKString       = jwe.DevEPKString       // epk as the string of a JWK
+	DeviationShortCoordinate = jwe.DevShortCoordinate // epk coordinate without its leading zeros
+	DeviationHighS           = jws.DevHighS           // secp256k1 signature in its high-S form
+	// DeviationMixedDIDs is one envelope for keys of several DIDs.
+	DeviationMixedDIDs message.DeviationCode = "mixed-dids"
+	// DeviationKID is a kid that names our key otherwise than its document.
+	DeviationKID message.DeviationCode = "kid-alias"
+	// DeviationAuthcryptSigned is authcrypt around a signed message, which
+	// conforming senders should not emit.
+	DeviationAuthcryptSigned message.DeviationCode = "authcrypt-signed"
+)
+
+// DeviationError is what Unpack returns with Config.Strict for an envelope that
+// it would else tolerate.
+type DeviationError struct {
+	Deviations []message.Deviation
+}
+
+// Error lists the deviations.
+func (e *DeviationError) Error() string {
+	list := make([]string, len(e.Deviations))
+	for i, d := range e.Deviations {
+		list[i] = fmt.Sprintf("%s (%s)", d.Code, d.Detail)
+	}
+	return "deviates from the specification: " + strings.Join(list, ", ")
+}

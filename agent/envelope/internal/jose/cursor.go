@@ -1,0 +1,131 @@
+package jose
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Cursor walks JSON text and yields slices of it, so that a large ciphertext
+// is never copied to be parsed. jsontext refuses duplicate names and invalid
+// UTF-8.
+type Cursor struct {
+	dec  *jsontext.Decoder
+	data []byte
+}
+
+// NewCursor returns a Cursor at the start of data, which must not change
+// while the Cursor or what it yields is used.
+func NewCursor(data []byte) Cursor {
+	return Cursor{jsontext.NewDecoder(bytes.NewBuffer(data)), data}
+}
+
+// Object calls f for each member of the object that comes next; f consumes the
+// value.
+func (c Cursor) Object(f func(name []byte) error) error {
+	return c.compound('{', '}', func() error {
+		name, err := c.Text()
+		if err != nil {
+			return err
+		}
+		return f(name)
+	})
+}
+
+// Array calls f for each element of the array that comes next; f consumes it.
+func (c Cursor) Array(f func() error) error { return c.compound('[', ']', f) }
+
+func (c Cursor) compound(begin, end jsontext.Kind, f func() error) error {
+	tok, err := c.dec.ReadToken()
+	if err != nil {
+		return syntaxError(err)
+	}
+	if tok.Kind() != begin {
+		return fmt.Errorf("%w: %v where %v belongs", ErrMalformed, tok.Kind(), begin)
+	}
+	for c.dec.PeekKind() != end {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	_, err = c.dec.ReadToken()
+	return syntaxError(err)
+}
+
+// Value returns the text of the value that comes next.
+func (c Cursor) Value() ([]byte, error) {
+	v, err := c.dec.ReadValue()
+	if err != nil {
+		return nil, syntaxError(err)
+	}
+	end := c.dec.InputOffset()
+	return c.data[end-int64(len(v)) : end], nil
+}
+
+// Text returns the string that comes next, unquoted.
+func (c Cursor) Text() ([]byte, error) {
+	v, err := c.Value()
+	if err != nil {
+		return nil, err
+	}
+	if v[0] != '"' {
+		return nil, fmt.Errorf("%w: %.20s is not a string", ErrMalformed, v)
+	}
+	if bytes.IndexByte(v, '\\') < 0 {
+		return v[1 : len(v)-1], nil
+	}
+	return jsontext.AppendUnquote(nil, v)
+}
+
+// End checks that nothing follows.
+func (c Cursor) End() error {
+	if _, err := c.dec.ReadToken(); err != io.EOF {
+		return fmt.Errorf("%w: data after the end", ErrMalformed)
+	}
+	return nil
+}
+
+func syntaxError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return ErrDuplicateName
+	}
+	return fmt.Errorf("%w: %w", ErrMalformed, err)
+}
+
+// TooDeep tells whether JSON text nests more than max arrays and objects,
+// without parsing it.
+func TooDeep(data []byte, max int) bool {
+	depth := 0
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '{', '[':
+			if depth++; depth > max {
+				return true
+			}
+		case '}', ']':
+			depth--
+		case '"':
+			for i++; i < len(data); i++ {
+				n := bytes.IndexByte(data[i:], '"')
+				if n < 0 {
+					return false
+				}
+				i += n
+				back := i
+				for back > 0 && data[back-1] == '\\' {
+					back--
+				}
+				if (i-back)%2 == 0 {
+					break
+				}
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,88 @@
+package jwe
+
+import (
+	"crypto/ecdh"
+	"errors"
+	"fmt"
+
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
+)
+
+// Decrypt opens the envelope with the private key of its i-th recipient.
+// sender is the public key behind SKID, nil for ECDH-ES. Whatever fails once
+// the keys are known to fit is ErrDecrypt and no more.
+func (e *Envelope) Decrypt(i int, key ecdh.KeyExchanger, sender *ecdh.PublicKey) ([]byte, error) {
+	r := e.recipients[i]
+	epk := e.epk
+	if epk == nil {
+		var err error
+		if epk, err = e.parseEPK(r.epk); err != nil {
+			return nil, err
+		}
+	}
+	if epk.Curve() != key.Curve() {
+		return nil, fmt.Errorf("%w: epk is not on the curve of %s", ErrInvalidPoint, e.KIDs[i])
+	}
+	if e.Alg == Alg1PU && (sender == nil || sender.Curve() != key.Curve()) {
+		return nil, fmt.Errorf("%w: the sender's key is not on the curve of %s", ErrInvalidPoint, e.KIDs[i])
+	}
+	kek, err := e.agree(key, epk, sender)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(kek[:])
+	cek, err := e.unwrap(kek[:], r.encryptedKey)
+	if err != nil {
+		return nil, ErrDecrypt
+	}
+	defer clear(cek)
+
+	text := jose.TrimPadding(e.ciphertext)
+	buf := make([]byte, b64.DecodedLen(len(text)), b64.DecodedLen(len(text))+maxTagSize)
+	n, err := b64.Decode(buf, text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: ciphertext is not base64url", jose.ErrMalformed)
+	}
+	plaintext, err := e.Enc.open(cek, e.iv, buf[:n], e.tag, e.aad)
+	if err != nil {
+		return nil, ErrDecrypt
+	}
+	return plaintext, nil
+}
+
+func (e *Envelope) agree(key ecdh.KeyExchanger, epk, sender *ecdh.PublicKey) ([kekSize]byte, error) {
+	ze, err := exchange(key, epk)
+	if err != nil {
+		return [kekSize]byte{}, agreeError(err)
+	}
+	defer clear(ze)
+	if e.Alg == AlgES {
+		return deriveKEK(AlgES, ze, e.apu, e.apv, nil), nil
+	}
+	zs, err := exchange(key, sender)
+	if err != nil {
+		return [kekSize]byte{}, agreeError(err)
+	}
+	defer clear(zs)
+	z := make([]byte, 0, 2*66)
+	z = append(append(z, ze...), zs...)
+	defer clear(z)
+	return deriveKEK(Alg1PU, z, e.apu, e.apv, e.tag), nil
+}
+
+func agreeError(err error) error {
+	if errors.Is(err, ErrLowOrderPoint) {
+		return err
+	}
+	return fmt.Errorf("key agreement: %w", err)
+}
+
+func (e *Envelope) unwrap(kek, encryptedKey []byte) ([]byte, error) {
+	size, _, _, _ := e.Enc.sizes()
+	var wrapped [64 + 8]byte
+	n, err := decodeInto(wrapped[:size+8], encryptedKey)
+	if err != nil || n != size+8 {
+		return nil, errUnwrap
+	}
+	return unwrapKey(make([]byte, 0, size), kek, wrapped[:n])
+}

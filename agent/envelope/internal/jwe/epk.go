@@ -1,0 +1,102 @@
+package jwe
+
+import (
+	"crypto/ecdh"
+	"fmt"
+
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
+)
+
+// curve is a key agreement curve of DIDComm v2.1 in the names of JWK (RFC 7518,
+// section 6.2; RFC 8037).
+type curve struct {
+	kty, crv string
+	size     int // bytes of one coordinate
+	ecdh     ecdh.Curve
+}
+
+// curves lists the four; a function, so that no package-level state is written.
+func curves() [4]curve {
+	return [...]curve{
+		{"OKP", "X25519", 32, ecdh.X25519()},
+		{"EC", "P-256", 32, ecdh.P256()},
+		{"EC", "P-384", 48, ecdh.P384()},
+		{"EC", "P-521", 66, ecdh.P521()},
+	}
+}
+
+// appendEPK writes a public key as a JWK with coordinates of full length.
+func appendEPK(dst []byte, key *ecdh.PublicKey) ([]byte, error) {
+	for _, c := range curves() {
+		if c.ecdh != key.Curve() {
+			continue
+		}
+		b := key.Bytes()
+		dst = append(dst, `{"kty":"`...)
+		dst = append(dst, c.kty...)
+		dst = append(dst, `","crv":"`...)
+		dst = append(dst, c.crv...)
+		dst = append(dst, `","x":"`...)
+		if c.kty == "OKP" {
+			dst = b64.AppendEncode(dst, b)
+			return append(dst, `"}`...), nil
+		}
+		dst = b64.AppendEncode(dst, b[1:1+c.size]) // b[0] is 4: uncompressed
+		dst = append(dst, `","y":"`...)
+		dst = b64.AppendEncode(dst, b[1+c.size:])
+		return append(dst, `"}`...), nil
+	}
+	return nil, fmt.Errorf("%w: curve %v", jose.ErrUnsupportedAlg, key.Curve())
+}
+
+// jwk is the members of an epk that matter, still quoted values unwrapped.
+type jwk struct {
+	kty, crv, x, y []byte
+	hasX, hasY     bool
+}
+
+// key checks the JWK and makes a public key of it. short reports that a
+// coordinate had lost leading zeros.
+func (j *jwk) key(dev *jose.Deviations) (key *ecdh.PublicKey, short bool, err error) {
+	for _, c := range curves() {
+		if string(j.crv) != c.crv {
+			continue
+		}
+		dev.NotePadding(j.x)
+		dev.NotePadding(j.y)
+		if string(j.kty) != c.kty || !j.hasX || j.hasY != (c.kty == "EC") {
+			return nil, false, fmt.Errorf("%w: epk: members do not fit curve %s", jose.ErrMalformed, c.crv)
+		}
+		var point [1 + 2*66]byte
+		if c.kty == "OKP" {
+			n, err := decodeInto(point[:c.size], j.x)
+			if err != nil || n != c.size {
+				return nil, false, fmt.Errorf("%w: epk: x is not %d bytes", ErrInvalidPoint, c.size)
+			}
+			key, err = c.ecdh.NewPublicKey(point[:c.size])
+			if err != nil {
+				return nil, false, ErrInvalidPoint
+			}
+			return key, false, nil
+		}
+		point[0] = 4
+		for i, v := range [...][]byte{j.x, j.y} {
+			at := point[1+i*c.size : 1+(i+1)*c.size]
+			n, err := decodeInto(at, v)
+			if err != nil || n == 0 {
+				return nil, false, fmt.Errorf("%w: epk: coordinate is not %d bytes", ErrInvalidPoint, c.size)
+			}
+			if n < c.size {
+				short = true
+				copy(at[c.size-n:], at[:n])
+				clear(at[:c.size-n])
+			}
+		}
+		key, err = c.ecdh.NewPublicKey(point[:1+2*c.size])
+		if err != nil {
+			return nil, false, ErrInvalidPoint
+		}
+		return key, short, nil
+	}
+	return nil, false, fmt.Errorf("%w: epk curve %q", jose.ErrUnsupportedAlg, j.crv)
+}

@@ -1,0 +1,422 @@
+package jwe
+
+import (
+	"bytes"
+	"crypto/ecdh"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
+)
+
+// Envelope is a parsed JWE. Its byte slices point into the data given to
+// Parse.
+type Envelope struct {
+	Alg  string
+	Enc  Enc
+	Typ  string
+	SKID string // sender's key id from skid, else apu; "" for ECDH-ES
+	KIDs []string
+	// Deviations is what Parse tolerated.
+	Deviations jose.Deviations
+
+	recipients []recipient
+	epk        *ecdh.PublicKey // nil if per recipient
+	aad        []byte
+	apu, apv   []byte
+	iv, tag    []byte
+	ciphertext []byte // base64url
+}
+
+type recipient struct {
+	encryptedKey []byte // base64url
+	epk          []byte // JSON, nil if protected
+}
+
+// parser holds what is known while the members come in any order.
+type parser struct {
+	Envelope
+	limits    Limits
+	protected []byte
+	aadMember []byte
+	single    recipient // flattened serialization
+	singleKID string
+	flattened bool
+	general   bool
+	members   int // of iv, ciphertext, tag
+}
+
+// Parse reads a JWE in General, Flattened or Compact serialization and checks
+// all that needs no key. It does not copy or decode the ciphertext, and does no
+// public-key operation but the check that a protected epk is on its curve.
+func Parse(data []byte, limits Limits) (*Envelope, error) {
+	if len(data) > limits.MaxBytes {
+		return nil, jose.ErrTooLarge
+	}
+	p := &parser{limits: limits}
+	var err error
+	if data = bytes.TrimSpace(data); len(data) > 0 && data[0] != '{' {
+		err = p.compact(data)
+	} else {
+		err = p.json(data)
+	}
+	if err == nil {
+		err = p.finish()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &p.Envelope, nil
+}
+
+func (p *parser) compact(data []byte) error {
+	parts := bytes.SplitN(data, []byte{'.'}, 6)
+	if len(parts) != 5 {
+		return fmt.Errorf("%w: neither JSON nor compact serialization", jose.ErrMalformed)
+	}
+	p.protected, p.single.encryptedKey = parts[0], parts[1]
+	p.ciphertext = parts[3]
+	p.flattened, p.members = true, 3
+	p.Deviations.Note(jose.DevSerialization, "compact")
+	var err error
+	if p.iv, err = p.Deviations.Decode("iv", parts[2]); err != nil {
+		return err
+	}
+	p.tag, err = p.Deviations.Decode("tag", parts[4])
+	return err
+}
+
+func (p *parser) json(data []byte) error {
+	if jose.TooDeep(data, p.limits.MaxDepth) {
+		return jose.ErrTooDeep
+	}
+	c := jose.NewCursor(data)
+	err := c.Object(func(name []byte) (err error) {
+		switch string(name) {
+		case "protected":
+			p.protected, err = c.Text()
+		case "unprotected":
+			err = c.Object(func(name []byte) error {
+				return p.unprotectedMember(c, name, nil)
+			})
+		case "recipients":
+			p.general = true
+			err = c.Array(func() error { return p.recipient(c) })
+		case "header":
+			p.flattened = true
+			err = c.Object(func(name []byte) error {
+				return p.recipientMember(c, name, &p.singleKID, &p.single)
+			})
+		case "encrypted_key":
+			p.flattened = true
+			p.single.encryptedKey, err = c.Text()
+		case "aad":
+			p.aadMember, err = c.Text()
+		case "iv":
+			p.members++
+			p.iv, err = p.decodeNext(c, "iv")
+		case "tag":
+			p.members++
+			p.tag, err = p.decodeNext(c, "tag")
+		case "ciphertext":
+			p.members++
+			p.ciphertext, err = c.Text()
+		default:
+			_, err = c.Value()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return c.End()
+}
+
+func (p *parser) recipient(c jose.Cursor) error {
+	if len(p.recipients) >= p.limits.MaxRecipients {
+		return ErrTooManyRecipients
+	}
+	var r recipient
+	var kid string
+	err := c.Object(func(name []byte) (err error) {
+		switch string(name) {
+		case "header":
+			err = c.Object(func(name []byte) error { return p.recipientMember(c, name, &kid, &r) })
+		case "encrypted_key":
+			r.encryptedKey, err = c.Text()
+		default:
+			_, err = c.Value()
+		}
+		return err
+	})
+	p.recipients = append(p.recipients, r)
+	p.KIDs = append(p.KIDs, kid)
+	return err
+}
+
+func (p *parser) recipientMember(c jose.Cursor, name []byte, kid *string, r *recipient) error {
+	if string(name) == "kid" {
+		b, err := c.Text()
+		*kid = string(b)
+		return err
+	}
+	return p.unprotectedMember(c, name, r)
+}
+
+// unprotectedMember refuses what an attacker could change on the way; r is nil
+// in the shared unprotected header.
+func (p *parser) unprotectedMember(c jose.Cursor, name []byte, r *recipient) error {
+	v, err := c.Value()
+	if err != nil {
+		return err
+	}
+	switch string(name) {
+	case "alg", "enc":
+		return fmt.Errorf("%w: %s", jose.ErrUnprotectedAlg, name)
+	case "zip":
+		return ErrCompressed
+	case "crit":
+		return fmt.Errorf("%w: crit outside the protected header", jose.ErrCritical)
+	case "epk":
+		if r != nil {
+			r.epk = v
+			p.Deviations.Note(DevEPKUnprotected, "epk in the recipient's header")
+		}
+	}
+	return nil
+}
+
+// header is the protected header as it stands in the envelope.
+type header struct {
+	alg, enc, typ, kid, skid, apu, apv, epk []byte
+	hasTyp, hasSKID, hasAPU, hasAPV         bool
+}
+
+func (p *parser) finish() error {
+	switch {
+	case p.general && p.flattened:
+		return fmt.Errorf("%w: both recipients and a top-level header or encrypted_key", jose.ErrMalformed)
+	case p.flattened:
+		if p.limits.MaxRecipients < 1 {
+			return ErrTooManyRecipients
+		}
+		p.Deviations.Note(jose.DevSerialization, "flattened")
+		p.recipients = []recipient{p.single}
+		p.KIDs = []string{p.singleKID}
+	case len(p.recipients) == 0:
+		return fmt.Errorf("%w: no recipients", jose.ErrMalformed)
+	}
+	if p.members != 3 || len(p.protected) == 0 {
+		return fmt.Errorf("%w: protected, iv, ciphertext or tag is missing", jose.ErrMalformed)
+	}
+	p.Deviations.NotePadding(p.ciphertext)
+	for _, r := range p.recipients {
+		p.Deviations.NotePadding(r.encryptedKey)
+	}
+	p.aad = p.protected
+	if p.aadMember != nil {
+		p.aad = slices.Concat(p.protected, []byte{'.'}, p.aadMember)
+	}
+	var h header
+	if err := p.header(&h); err != nil {
+		return err
+	}
+	p.Alg, p.Enc, p.Typ = string(h.alg), Enc(h.enc), string(h.typ)
+	if err := p.algorithms(); err != nil {
+		return err
+	}
+	p.Deviations.NoteTyp(h.typ, h.hasTyp, Type)
+	if p.flattened && p.KIDs[0] == "" {
+		p.KIDs[0] = string(h.kid)
+	}
+	for _, kid := range p.KIDs {
+		if kid == "" {
+			return fmt.Errorf("%w: a recipient has no kid", jose.ErrMalformed)
+		}
+	}
+	if err := p.parties(&h); err != nil {
+		return err
+	}
+	return p.commonEPK(h.epk)
+}
+
+func (p *parser) header(h *header) error {
+	text, err := p.Deviations.Decode("protected", p.protected)
+	if err != nil {
+		return err
+	}
+	if jose.TooDeep(text, p.limits.MaxDepth) {
+		return jose.ErrTooDeep
+	}
+	c := jose.NewCursor(text)
+	err = c.Object(func(name []byte) (err error) {
+		switch string(name) {
+		case "alg":
+			h.alg, err = c.Text()
+		case "enc":
+			h.enc, err = c.Text()
+		case "typ":
+			h.hasTyp = true
+			h.typ, err = c.Text()
+		case "kid":
+			h.kid, err = c.Text()
+		case "skid":
+			h.hasSKID = true
+			h.skid, err = c.Text()
+		case "apu":
+			h.hasAPU = true
+			h.apu, err = p.decodeNext(c, "apu")
+		case "apv":
+			h.hasAPV = true
+			h.apv, err = p.decodeNext(c, "apv")
+		case "epk":
+			h.epk, err = c.Value()
+		case "zip":
+			return ErrCompressed
+		case "crit":
+			return jose.ErrCritical
+		default:
+			_, err = c.Value()
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("protected header: %w", err)
+	}
+	if err := c.End(); err != nil {
+		return fmt.Errorf("protected header: %w", err)
+	}
+	return nil
+}
+
+func (p *parser) algorithms() error {
+	if p.Alg != AlgES && p.Alg != Alg1PU {
+		return fmt.Errorf("%w: alg %q", jose.ErrUnsupportedAlg, p.Alg)
+	}
+	_, iv, tag, ok := p.Enc.sizes()
+	if !ok {
+		return fmt.Errorf("%w: enc %q", jose.ErrUnsupportedAlg, p.Enc)
+	}
+	if p.Alg == Alg1PU && p.Enc != A256CBCHS512 {
+		return fmt.Errorf("%w: enc %q with %s (draft-04, section 2.1 demands AES-CBC-HMAC-SHA2)", jose.ErrUnsupportedAlg, p.Enc, p.Alg)
+	}
+	if len(p.iv) != iv || len(p.tag) != tag {
+		return fmt.Errorf("%w: iv or tag of the wrong size for %s", jose.ErrMalformed, p.Enc)
+	}
+	return nil
+}
+
+// parties settles apu, apv and who the sender is.
+func (p *parser) parties(h *header) error {
+	p.apu, p.apv = h.apu, h.apv
+	if p.Alg == Alg1PU {
+		switch {
+		case !h.hasSKID && !h.hasAPU:
+			return fmt.Errorf("%w: neither skid nor apu names the sender", jose.ErrMalformed)
+		case !h.hasSKID:
+			p.Deviations.Note(DevSKIDMissing, "sender taken from apu")
+			p.SKID = string(h.apu)
+		case !h.hasAPU:
+			p.Deviations.Note(DevAPUMissing, "apu is missing")
+			p.SKID = string(h.skid)
+		case !bytes.Equal(h.skid, h.apu):
+			return fmt.Errorf("%w: apu and skid", jose.ErrHeaderConflict)
+		default:
+			p.SKID = string(h.skid)
+		}
+	}
+	if !h.hasAPV {
+		p.Deviations.Note(DevAPVMissing, "apv is missing")
+		return nil
+	}
+	sorted := make([]Recipient, len(p.KIDs))
+	for i, kid := range p.KIDs {
+		sorted[i].KID = kid
+	}
+	slices.SortFunc(sorted, func(a, b Recipient) int { return strings.Compare(a.KID, b.KID) })
+	if want := kidsHash(sorted); !bytes.Equal(want[:], h.apv) {
+		p.Deviations.Note(DevAPVMismatch, "apv is not the hash of the sorted kids")
+	}
+	return nil
+}
+
+// commonEPK reads the protected epk, or checks that each recipient has one.
+func (p *parser) commonEPK(text []byte) (err error) {
+	for _, r := range p.recipients {
+		switch {
+		case text == nil && r.epk == nil:
+			return fmt.Errorf("%w: epk is missing", jose.ErrMalformed)
+		case text != nil && r.epk != nil:
+			return fmt.Errorf("%w: epk both protected and in a recipient's header", jose.ErrHeaderConflict)
+		}
+	}
+	if text != nil {
+		p.epk, err = p.parseEPK(text)
+	}
+	return err
+}
+
+// parseEPK reads an epk: a JWK, or the string of one.
+func (e *Envelope) parseEPK(text []byte) (*ecdh.PublicKey, error) {
+	if text[0] == '"' {
+		s, err := jose.NewCursor(text).Text()
+		if err != nil {
+			return nil, err
+		}
+		if text = s; len(s) == 0 || s[0] != '{' {
+			if text, err = e.Deviations.Decode("epk", s); err != nil {
+				return nil, err
+			}
+		}
+		e.Deviations.Note(DevEPKString, "epk is a string")
+	}
+	c := jose.NewCursor(text)
+	var j jwk
+	err := c.Object(func(name []byte) (err error) {
+		switch string(name) {
+		case "kty":
+			j.kty, err = c.Text()
+		case "crv":
+			j.crv, err = c.Text()
+		case "x":
+			j.hasX = true
+			j.x, err = c.Text()
+		case "y":
+			j.hasY = true
+			j.y, err = c.Text()
+		default:
+			_, err = c.Value()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("epk: %w", err)
+	}
+	if err := c.End(); err != nil {
+		return nil, fmt.Errorf("epk: %w", err)
+	}
+	key, short, err := j.key(&e.Deviations)
+	if short {
+		e.Deviations.Note(DevShortCoordinate, "epk coordinate without its leading zeros")
+	}
+	return key, err
+}
+
+func (e *Envelope) decodeNext(c jose.Cursor, name string) ([]byte, error) {
+	text, err := c.Text()
+	if err != nil {
+		return nil, err
+	}
+	return e.Deviations.Decode(name, text)
+}
+
+// decodeInto decodes base64url into dst and fails if it does not fit.
+func decodeInto(dst, text []byte) (int, error) {
+	text = jose.TrimPadding(text)
+	if b64.DecodedLen(len(text)) > len(dst) {
+		return 0, base64.CorruptInputError(len(text))
+	}
+	return b64.Decode(dst, text)
+}

@@ -1,0 +1,227 @@
+package jws
+
+import (
+	"bytes"
+	"crypto"
+	"fmt"
+
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
+)
+
+// Limits bounds what Parse takes; each is checked before the work it bounds.
+type Limits struct {
+	MaxBytes      int
+	MaxSignatures int
+	MaxDepth      int // of JSON nesting in headers
+}
+
+// Envelope is a parsed JWS, not yet verified.
+type Envelope struct {
+	Payload    []byte
+	Signatures []Signature
+	Deviations jose.Deviations
+
+	limits  Limits
+	payload []byte // as received
+}
+
+// Signature is one signature of an Envelope.
+type Signature struct {
+	Alg, Typ string
+	KID      string
+	// KIDProtected tells that the signature covers KID.
+	KIDProtected bool
+
+	protected, value []byte
+	unprotectedKID   []byte
+}
+
+// Parse reads a JWS in General, Flattened or Compact serialization.
+func Parse(data []byte, limits Limits) (*Envelope, error) {
+	if len(data) > limits.MaxBytes {
+		return nil, jose.ErrTooLarge
+	}
+	e := &Envelope{limits: limits}
+	var err error
+	if data = bytes.TrimSpace(data); len(data) > 0 && data[0] != '{' {
+		err = e.compact(data)
+	} else {
+		err = e.json(data)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if e.payload == nil || len(e.Signatures) == 0 {
+		return nil, fmt.Errorf("%w: payload or signatures are missing", jose.ErrMalformed)
+	}
+	for i := range e.Signatures {
+		if err := e.header(&e.Signatures[i]); err != nil {
+			return nil, fmt.Errorf("protected header: %w", err)
+		}
+	}
+	e.Payload, err = e.Deviations.Decode("payload", e.payload)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Envelope) compact(data []byte) (err error) {
+	parts := bytes.SplitN(data, []byte{'.'}, 4)
+	if len(parts) != 3 {
+		return fmt.Errorf("%w: neither JSON nor compact serialization", jose.ErrMalformed)
+	}
+	if e.limits.MaxSignatures < 1 {
+		return ErrTooManySignatures
+	}
+	e.Deviations.Note(jose.DevSerialization, "compact")
+	s := Signature{protected: parts[0]}
+	e.payload = parts[1]
+	s.value, err = e.Deviations.Decode("signature", parts[2])
+	e.Signatures = []Signature{s}
+	return err
+}
+
+func (e *Envelope) json(data []byte) error {
+	if jose.TooDeep(data, e.limits.MaxDepth) {
+		return jose.ErrTooDeep
+	}
+	var single Signature
+	flattened, general := false, false
+	c := jose.NewCursor(data)
+	err := c.Object(func(name []byte) (err error) {
+		switch string(name) {
+		case "payload":
+			e.payload, err = c.Text()
+		case "signatures":
+			general = true
+			err = c.Array(func() error {
+				if len(e.Signatures) >= e.limits.MaxSignatures {
+					return ErrTooManySignatures
+				}
+				var s Signature
+				err := c.Object(func(name []byte) error { return e.member(c, name, &s) })
+				e.Signatures = append(e.Signatures, s)
+				return err
+			})
+		case "protected", "header", "signature":
+			flattened = true
+			err = e.member(c, name, &single)
+		default:
+			_, err = c.Value()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.End(); err != nil {
+		return err
+	}
+	if !flattened {
+		return nil
+	}
+	if general {
+		return fmt.Errorf("%w: both signatures and a top-level signature", jose.ErrMalformed)
+	}
+	if e.limits.MaxSignatures < 1 {
+		return ErrTooManySignatures
+	}
+	// Flattened is a form that the specification names, so no deviation.
+	e.Signatures = []Signature{single}
+	return nil
+}
+
+func (e *Envelope) member(c jose.Cursor, name []byte, s *Signature) (err error) {
+	switch string(name) {
+	case "protected":
+		s.protected, err = c.Text()
+	case "signature":
+		var text []byte
+		if text, err = c.Text(); err == nil {
+			s.value, err = e.Deviations.Decode("signature", text)
+		}
+	case "header":
+		err = c.Object(func(name []byte) (err error) {
+			switch string(name) {
+			case "kid":
+				s.unprotectedKID, err = c.Text()
+			case "alg":
+				err = jose.ErrUnprotectedAlg
+			case "crit":
+				err = fmt.Errorf("%w: crit outside the protected header", jose.ErrCritical)
+			default:
+				_, err = c.Value()
+			}
+			return err
+		})
+	default:
+		_, err = c.Value()
+	}
+	return err
+}
+
+func (e *Envelope) header(s *Signature) error {
+	text, err := e.Deviations.Decode("protected", s.protected)
+	if err != nil {
+		return err
+	}
+	if jose.TooDeep(text, e.limits.MaxDepth) {
+		return jose.ErrTooDeep
+	}
+	var kid []byte
+	hasTyp := false
+	c := jose.NewCursor(text)
+	err = c.Object(func(name []byte) (err error) {
+		var v []byte
+		switch string(name) {
+		case "alg":
+			v, err = c.Text()
+			s.Alg = string(v)
+		case "typ":
+			hasTyp = true
+			v, err = c.Text()
+			s.Typ = string(v)
+		case "kid":
+			kid, err = c.Text()
+		case "crit":
+			return jose.ErrCritical
+		case "b64":
+			return fmt.Errorf("%w: b64", jose.ErrCritical)
+		default:
+			_, err = c.Value()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.End(); err != nil {
+		return err
+	}
+	if kid != nil && s.unprotectedKID != nil && !bytes.Equal(kid, s.unprotectedKID) {
+		return fmt.Errorf("%w: kid in the protected and the unprotected header", jose.ErrHeaderConflict)
+	}
+	s.KIDProtected = kid != nil
+	if kid == nil {
+		kid = s.unprotectedKID
+	}
+	s.KID = string(kid)
+	if s.KID == "" {
+		return fmt.Errorf("%w: a signature has no kid", jose.ErrMalformed)
+	}
+	e.Deviations.NoteTyp([]byte(s.Typ), hasTyp, Type)
+	return nil
+}
+
+// Verify checks the i-th signature with a public key. An algorithm that does
+// not fit the key is ErrUnsupportedAlg, a signature that does not verify
+// ErrSignature.
+func (e *Envelope) Verify(i int, pub crypto.PublicKey) error {
+	s := e.Signatures[i]
+	highS, err := verify(pub, s.Alg, signingInput(s.protected, e.payload), s.value)
+	if highS {
+		e.Deviations.Note(DevHighS, "secp256k1 signature in its high-S form")
+	}
+	return err
+}

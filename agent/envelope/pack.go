@@ -1,0 +1,272 @@
+package envelope
+
+import (
+	"context"
+	"crypto/ecdh"
+	"fmt"
+	"slices"
+
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jwe"
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jws"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didpeer"
+)
+
+// Media types of DIDComm v2.1, IANA Media Types.
+const (
+	MediaTypePlain     = "application/didcomm-plain+json"
+	MediaTypeSigned    = jws.Type
+	MediaTypeEncrypted = jwe.Type
+)
+
+// Envelope is a packed message.
+type Envelope struct {
+	MediaType string // one of the MediaType constants
+	Data      []byte
+	To        string   // DID of the recipient, "" if not encrypted
+	KIDs      []string // keys of To that open it, sorted
+	From      string   // kid of the sender's key for authcrypt, else ""
+	SignBy    []string // kids of the signers' keys
+}
+
+// Pack returns m as envelopes: one for each recipient DID (Message Encryption:
+// each DID independently), for the first type of key in its document that both
+// sides can use; one in all if the message is not encrypted. Where m lacks
+// from, or a signed message lacks to, they are filled in from the options; m
+// itself is not changed.
+//
+// Errors: ErrNoRecipient, ErrNoCommonKey, ErrNoKey, ErrUnsupportedAlg,
+// ErrSenderMismatch, ErrSignerMismatch, ErrRecipientMismatch, and those of the
+// Resolver.
+func (p *Packer) Pack(ctx context.Context, m *message.Message, opts ...PackOption) ([]Envelope, error) {
+	o := collect(opts)
+	if o.to == nil && !o.signed && !o.plain {
+		o.to = m.To
+	}
+	if len(o.to) == 0 && len(o.signBy) > 0 && o.from == "" {
+		o.signed = true
+	}
+	if err := o.check(m); err != nil {
+		return nil, err
+	}
+	m = o.address(m)
+	payload, err := m.Append(make([]byte, 0, 512+len(m.Body)))
+	if err != nil {
+		return nil, fmt.Errorf("encode message: %w", err)
+	}
+	e := Envelope{MediaType: MediaTypePlain, Data: payload}
+	if len(o.signBy) > 0 {
+		if err := p.sign(ctx, &e, &o); err != nil {
+			return nil, err
+		}
+	}
+	if o.plain || o.signed {
+		return []Envelope{e}, nil
+	}
+	var senders []senderKey
+	if o.from != "" {
+		if senders, err = p.senderKeys(ctx, o.from); err != nil {
+			return nil, err
+		}
+	}
+	var out []Envelope
+	for _, group := range byDID(o.to) {
+		targets, err := p.targets(ctx, group, senders, o.allKeyTypes)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range targets {
+			sealed, err := seal(e, t, &o)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, sealed)
+		}
+	}
+	return out, nil
+}
+
+// check finds options and a message that do not fit.
+func (o *packOptions) check(m *message.Message) error {
+	switch {
+	case o.plain && (o.signed || o.from != "" || len(o.signBy) > 0 || o.protectSender):
+		return fmt.Errorf("%w: a plain message has neither sender's key nor signer", ErrUnsupportedAlg)
+	case o.signed && len(o.signBy) == 0:
+		return fmt.Errorf("%w: a signed message needs SignBy", ErrNoKey)
+	case o.signed && o.from != "":
+		return fmt.Errorf("%w: From needs a recipient to encrypt for", ErrNoRecipient)
+	case o.protectSender && o.from == "":
+		return fmt.Errorf("%w: ProtectSender needs From", ErrUnsupportedAlg)
+	case o.enc != A256CBCHS512 && o.enc != A256GCM && o.enc != XC20P:
+		return fmt.Errorf("%w: enc %q", ErrUnsupportedAlg, o.enc)
+	case o.from != "" && !o.protectSender && o.enc != A256CBCHS512:
+		return fmt.Errorf("%w: authcrypt takes %s only, not %s", ErrUnsupportedAlg, A256CBCHS512, o.enc)
+	case !o.plain && !o.signed && len(o.to) == 0:
+		return ErrNoRecipient
+	}
+	if o.from != "" && m.From != "" && !sameParty(m.From, o.from) {
+		return fmt.Errorf("%w: from is %s, the key is of %s", ErrSenderMismatch, m.From, did.Base(o.from))
+	}
+	from := m.From
+	if from == "" {
+		from = o.from
+	}
+	for _, s := range o.signBy {
+		if from == "" {
+			from = s
+		}
+		if !sameParty(from, s) {
+			return fmt.Errorf("%w: from is %s, the key is of %s", ErrSignerMismatch, did.Base(from), did.Base(s))
+		}
+	}
+	for _, to := range o.to {
+		if len(m.To) > 0 && !slices.ContainsFunc(m.To, func(id string) bool { return sameParty(id, to) }) {
+			return fmt.Errorf("%w: %s is not in to", ErrRecipientMismatch, did.Base(to))
+		}
+	}
+	return nil
+}
+
+// address fills in from and to where the layers need them.
+func (o *packOptions) address(m *message.Message) *message.Message {
+	c := *m
+	if c.From == "" {
+		if c.From = did.Base(o.from); c.From == "" && len(o.signBy) > 0 {
+			c.From = did.Base(o.signBy[0])
+		}
+	}
+	// Message Formats, DIDComm Signed Messages: what is signed and encrypted
+	// must say for whom.
+	if len(c.To) == 0 && len(o.signBy) > 0 {
+		for _, group := range byDID(o.to) {
+			c.To = append(c.To, did.Base(group[0]))
+		}
+	}
+	if o.plain && c.Typ == "" {
+		c.Typ = MediaTypePlain
+	}
+	return &c
+}
+
+func (p *Packer) sign(ctx context.Context, e *Envelope, o *packOptions) error {
+	signers := make([]jws.Signer, 0, len(o.signBy))
+	for _, id := range o.signBy {
+		s, err := p.signer(ctx, id)
+		if err != nil {
+			return err
+		}
+		signers = append(signers, s)
+		e.SignBy = append(e.SignBy, s.KID)
+	}
+	data, err := jws.Sign(e.Data, signers, o.protectKID)
+	if err != nil {
+		return err
+	}
+	e.MediaType, e.Data = MediaTypeSigned, data
+	return nil
+}
+
+// target is one encryption: keys of one DID and one type, and our key of that
+// type for authcrypt.
+type target struct {
+	did    string
+	curve  ecdh.Curve
+	keys   []jwe.Recipient
+	sender senderKey
+}
+
+// byDID groups recipients by DID, keeping the order in which each is first
+// named.
+func byDID(ids []string) [][]string {
+	var groups [][]string
+next:
+	for _, id := range ids {
+		for i, g := range groups {
+			if did.Base(g[0]) == did.Base(id) {
+				groups[i] = append(g, id)
+				continue next
+			}
+		}
+		groups = append(groups, []string{id})
+	}
+	return groups
+}
+
+// targets finds the keys to encrypt for: of the recipients in ids, which are of
+// one DID, and usable with one of senders, if any are given.
+func (p *Packer) targets(ctx context.Context, ids []string, senders []senderKey, all bool) ([]target, error) {
+	doc, err := p.resolve(ctx, ids[0])
+	if err != nil {
+		return nil, err
+	}
+	var found []target
+	for _, id := range ids {
+		for _, m := range pick(doc, doc.KeyAgreementKeys(), id) {
+			key, err := m.ECDH()
+			if err != nil {
+				continue // a type of key that DIDComm does not encrypt for
+			}
+			i := slices.IndexFunc(found, func(t target) bool { return t.curve == key.Curve() })
+			if i < 0 {
+				i = len(found)
+				found = append(found, target{did: did.Base(ids[0]), curve: key.Curve()})
+			}
+			r := jwe.Recipient{KID: m.ID, Key: key}
+			if !slices.ContainsFunc(found[i].keys, func(have jwe.Recipient) bool { return have.KID == r.KID }) {
+				found[i].keys = append(found[i].keys, r)
+			}
+		}
+	}
+	usable := found[:0]
+	for _, t := range found {
+		if senders != nil {
+			i := slices.IndexFunc(senders, func(s senderKey) bool { return s.key.Curve() == t.curve })
+			if i < 0 {
+				continue
+			}
+			t.sender = senders[i]
+		}
+		if len(t.keys) > p.cfg.MaxRecipients {
+			return nil, fmt.Errorf("%w: %s lists %d keys", ErrTooManyRecipients, t.did, len(t.keys))
+		}
+		usable = append(usable, t)
+	}
+	switch {
+	case len(usable) == 0:
+		return nil, fmt.Errorf("%w: encrypt for %s", ErrNoCommonKey, did.Base(ids[0]))
+	case !all:
+		usable = usable[:1]
+	}
+	return usable, nil
+}
+
+// seal encrypts e for t.
+func seal(e Envelope, t target, o *packOptions) (Envelope, error) {
+	var err error
+	if t.sender.key != nil {
+		params := jwe.Params{Enc: jwe.A256CBCHS512, SKID: t.sender.kid, Sender: t.sender.key, Recipients: t.keys}
+		if e.Data, err = jwe.Encrypt(e.Data, params); err != nil {
+			return Envelope{}, fmt.Errorf("authcrypt for %s: %w", t.did, err)
+		}
+	}
+	if t.sender.key == nil || o.protectSender {
+		params := jwe.Params{Enc: jwe.Enc(o.enc), Recipients: t.keys}
+		if e.Data, err = jwe.Encrypt(e.Data, params); err != nil {
+			return Envelope{}, fmt.Errorf("anoncrypt for %s: %w", t.did, err)
+		}
+	}
+	e.MediaType, e.To, e.From = MediaTypeEncrypted, t.did, t.sender.kid
+	e.KIDs = make([]string, len(t.keys))
+	for i, r := range t.keys {
+		e.KIDs[i] = r.KID
+	}
+	return e, nil
+}
+
+// sameParty tells whether two DIDs or DID URLs are of one party: the same DID,
+// or the long and the short form of one did:peer:4.
+func sameParty(a, b string) bool {
+	a, b = did.Base(a), did.Base(b)
+	return a == b || didpeer.SameParty(a, b)
+}

@@ -1,0 +1,154 @@
+package envelope
+
+import (
+	"context"
+	"crypto/ecdh"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jwe"
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jws"
+	"github.com/didcomm-go/didcomm/did"
+)
+
+// Defaults of Config.
+const (
+	DefaultMaxBytes      = 16 << 20
+	DefaultMaxRecipients = 100
+	DefaultMaxSignatures = 5
+	DefaultMaxDepth      = 64
+	DefaultMaxHops       = 8
+)
+
+// Config is what a Packer works with. Keys and Resolver are required; a limit
+// of zero is its default.
+type Config struct {
+	// Keys are our private keys.
+	Keys Keys
+	// Resolver resolves the DIDs of senders, signers, recipients and mediators,
+	// and our own. Give it a did.Cache: it is asked for each message.
+	Resolver did.Resolver
+	// Strict makes Unpack refuse what it would tolerate, with *DeviationError.
+	Strict bool
+	// Now is the clock, time.Now if nil.
+	Now func() time.Time
+
+	MaxBytes      int // size of an envelope
+	MaxRecipients int // keys in one JWE
+	MaxSignatures int // signatures in one JWS
+	MaxDepth      int // JSON nesting
+	MaxHops       int // routing keys of one route
+}
+
+// Packer packs and unpacks. It is safe for concurrent use.
+type Packer struct {
+	cfg   Config
+	owner Owner // Config.Keys, if it has that power
+	jwe   jwe.Limits
+	jws   jws.Limits
+}
+
+// New returns a Packer. It fails only if Keys or Resolver is missing.
+func New(cfg Config) (*Packer, error) {
+	if cfg.Keys == nil || cfg.Resolver == nil {
+		return nil, errors.New("envelope: Config needs Keys and Resolver")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	for _, l := range []struct {
+		limit *int
+		value int
+	}{
+		{&cfg.MaxBytes, DefaultMaxBytes},
+		{&cfg.MaxRecipients, DefaultMaxRecipients},
+		{&cfg.MaxSignatures, DefaultMaxSignatures},
+		{&cfg.MaxDepth, DefaultMaxDepth},
+		{&cfg.MaxHops, DefaultMaxHops},
+	} {
+		if *l.limit == 0 {
+			*l.limit = l.value
+		}
+	}
+	p := &Packer{cfg: cfg}
+	p.owner, _ = cfg.Keys.(Owner)
+	p.jwe = jwe.Limits{MaxBytes: cfg.MaxBytes, MaxRecipients: cfg.MaxRecipients, MaxDepth: cfg.MaxDepth}
+	p.jws = jws.Limits{MaxBytes: cfg.MaxBytes, MaxSignatures: cfg.MaxSignatures, MaxDepth: cfg.MaxDepth}
+	return p, nil
+}
+
+// resolve resolves the DID of a DID or DID URL.
+func (p *Packer) resolve(ctx context.Context, id string) (*did.Document, error) {
+	base := did.Base(id)
+	doc, err := p.cfg.Resolver.Resolve(ctx, base)
+	if err != nil {
+		return nil, fmt.Errorf("resolve %s: %w", base, err)
+	}
+	return doc, nil
+}
+
+// pick returns the methods of a relationship that id means: all of them for a
+// DID, the one named for a DID URL with a fragment.
+func pick(doc *did.Document, keys []*did.VerificationMethod, id string) []*did.VerificationMethod {
+	if id == did.Base(id) {
+		return keys
+	}
+	m, ok := doc.Method(id)
+	if !ok {
+		return nil
+	}
+	for i, k := range keys {
+		if k.ID == m.ID {
+			return keys[i : i+1]
+		}
+	}
+	return nil
+}
+
+// senderKey is one of our key agreement keys.
+type senderKey struct {
+	kid string
+	key ecdh.KeyExchanger
+}
+
+// senderKeys returns the key agreement keys of id that we hold, in the order of
+// the document.
+func (p *Packer) senderKeys(ctx context.Context, id string) ([]senderKey, error) {
+	doc, err := p.resolve(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var held []senderKey
+	for _, m := range pick(doc, doc.KeyAgreementKeys(), id) {
+		key, err := p.cfg.Keys.KeyAgreement(ctx, m.ID)
+		switch {
+		case err == nil:
+			held = append(held, senderKey{m.ID, key})
+		case !errors.Is(err, ErrNoKey):
+			return nil, fmt.Errorf("key %s: %w", m.ID, err)
+		}
+	}
+	if len(held) == 0 {
+		return nil, fmt.Errorf("key agreement key of %s: %w", id, ErrNoKey)
+	}
+	return held, nil
+}
+
+// signer returns the first authentication key of id that we hold.
+func (p *Packer) signer(ctx context.Context, id string) (jws.Signer, error) {
+	doc, err := p.resolve(ctx, id)
+	if err != nil {
+		return jws.Signer{}, err
+	}
+	for _, m := range pick(doc, doc.AuthenticationKeys(), id) {
+		key, err := p.cfg.Keys.Signer(ctx, m.ID)
+		switch {
+		case err == nil:
+			return jws.Signer{KID: m.ID, Key: key}, nil
+		case !errors.Is(err, ErrNoKey):
+			return jws.Signer{}, fmt.Errorf("key %s: %w", m.ID, err)
+		}
+	}
+	return jws.Signer{}, fmt.Errorf("authentication key of %s: %w", id, ErrNoKey)
+}

@@ -1,0 +1,392 @@
+package envelope
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdh"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jwe"
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jws"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/did"
+)
+
+// Unpack opens an envelope, or reads a plaintext message, and checks that all
+// its layers agree on who speaks to whom. It does not change or keep data.
+//
+// Errors: those of this package and of the Resolver. Before any key operation
+// come the checks of size, depth, counts, algorithms and nesting; a sender's or
+// signer's DID is resolved only when one of our keys is named, and the signer's
+// only when it is the DID of from.
+func (p *Packer) Unpack(ctx context.Context, data []byte) (*Unpacked, error) {
+	return p.unpack(ctx, data, false)
+}
+
+func (p *Packer) unpack(ctx context.Context, data []byte, rewrapped bool) (*Unpacked, error) {
+	if len(data) > p.cfg.MaxBytes {
+		return nil, ErrTooLarge
+	}
+	o := opening{p: p}
+	if err := o.open(ctx, data); err != nil {
+		return nil, err
+	}
+	if !rewrapped {
+		inner, err := p.unwrapForward(ctx, o.msg)
+		if err != nil || inner != nil {
+			return inner, err
+		}
+	}
+	return &Unpacked{Message: o.msg, Metadata: o.meta}, nil
+}
+
+// opening is one envelope on its way to a message.
+type opening struct {
+	p    *Packer
+	msg  *message.Message
+	meta Metadata
+	// ours are the kids, as our documents list them, that opened a layer.
+	ours []string
+
+	anon, auth bool
+}
+
+type kind int
+
+const (
+	kindMessage kind = iota
+	kindJWE
+	kindJWS
+)
+
+func (o *opening) open(ctx context.Context, data []byte) error {
+	for {
+		k, err := detect(data)
+		if err != nil {
+			return err
+		}
+		switch k {
+		case kindJWE:
+			if data, err = o.decrypt(ctx, data); err != nil {
+				return err
+			}
+		case kindJWS:
+			if err := o.verify(ctx, data); err != nil {
+				return err
+			}
+			return o.finish(ctx)
+		default:
+			if err := o.parse(data); err != nil {
+				return err
+			}
+			return o.finish(ctx)
+		}
+	}
+}
+
+// detect tells the three formats apart by the first member that only one of
+// them has, so that a large ciphertext is not walked for it.
+func detect(data []byte) (kind, error) {
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 {
+		return 0, fmt.Errorf("%w: empty", ErrMalformed)
+	}
+	if data[0] != '{' {
+		switch bytes.Count(data, []byte{'.'}) {
+		case 4:
+			return kindJWE, nil
+		case 2:
+			return kindJWS, nil
+		}
+		return 0, fmt.Errorf("%w: neither JSON nor compact serialization", ErrMalformed)
+	}
+	found := kindMessage
+	c := jose.NewCursor(data)
+	err := c.Object(func(name []byte) error {
+		switch string(name) {
+		case "ciphertext", "recipients", "encrypted_key", "iv", "tag", "unprotected":
+			found = kindJWE
+			return errFound
+		case "payload", "signatures", "signature":
+			found = kindJWS
+			return errFound
+		case "id", "type", "typ", "body", "from", "to", "attachments":
+			return errFound
+		}
+		_, err := c.Value()
+		return err
+	})
+	if err != nil && err != errFound {
+		return 0, err
+	}
+	return found, nil
+}
+
+var errFound = errors.New("found")
+
+// tolerate records deviations, or refuses them in strict mode.
+func (o *opening) tolerate(d ...message.Deviation) error {
+	for _, dev := range d {
+		if !slices.Contains(o.meta.Deviations, dev) {
+			o.meta.Deviations = append(o.meta.Deviations, dev)
+		}
+	}
+	if len(d) > 0 && o.p.cfg.Strict {
+		return &DeviationError{Deviations: d}
+	}
+	return nil
+}
+
+func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
+	env, err := jwe.Parse(data, o.p.jwe)
+	if err != nil {
+		return nil, err
+	}
+	isAuth := env.Alg == jwe.Alg1PU
+	switch {
+	case o.auth:
+		return nil, fmt.Errorf("%w: encryption inside authcrypt", ErrNesting)
+	case o.anon && !isAuth:
+		return nil, fmt.Errorf("%w: anoncrypt inside anoncrypt", ErrNesting)
+	}
+	if err := o.tolerate(env.Deviations...); err != nil {
+		return nil, err
+	}
+	if err := o.noteRecipients(env.KIDs); err != nil {
+		return nil, err
+	}
+	held, err := o.p.heldKeys(ctx, env.KIDs)
+	if err != nil {
+		return nil, err
+	}
+	var sender *ecdh.PublicKey
+	if isAuth {
+		m, err := o.p.senderMethod(ctx, env.SKID)
+		if err != nil {
+			return nil, err
+		}
+		if sender, err = m.ECDH(); err != nil {
+			return nil, fmt.Errorf("%w: key %s: %w", ErrSenderMismatch, m.ID, err)
+		}
+		o.auth = true
+		o.meta.Authenticated = true
+		o.meta.EncryptedFromKID = m.ID
+		o.meta.EncAlgAuth = Enc(env.Enc)
+	} else {
+		o.anon = true
+		o.meta.AnonymousSender = true
+		o.meta.EncAlgAnon = Enc(env.Enc)
+	}
+	o.meta.Encrypted = true
+	o.meta.EncryptedToKIDs = env.KIDs
+	noted := len(env.Deviations)
+	for _, h := range held {
+		var plaintext []byte
+		if plaintext, err = env.Decrypt(h.index, h.key, sender); err != nil {
+			continue
+		}
+		o.ours = append(o.ours, h.kid)
+		if h.kid != env.KIDs[h.index] {
+			env.Deviations.Note(DeviationKID, fmt.Sprintf("%s stands for %s", env.KIDs[h.index], h.kid))
+		}
+		return plaintext, o.tolerate(env.Deviations[noted:]...)
+	}
+	return nil, err
+}
+
+func (o *opening) noteRecipients(kids []string) error {
+	for _, kid := range kids[1:] {
+		if did.Base(kid) != did.Base(kids[0]) {
+			return o.tolerate(message.Deviation{
+				Code:   DeviationMixedDIDs,
+				Detail: fmt.Sprintf("keys of %s and of %s", did.Base(kids[0]), did.Base(kid)),
+			})
+		}
+	}
+	return nil
+}
+
+// heldKey is a recipient key of an envelope that is ours.
+type heldKey struct {
+	index int // among the recipients
+	kid   string
+	key   ecdh.KeyExchanger
+}
+
+// heldKeys finds our keys among the recipients: by the kid as it stands, and
+// only if there are none by what else the kid can mean.
+func (p *Packer) heldKeys(ctx context.Context, kids []string) ([]heldKey, error) {
+	var held []heldKey
+	add := func(i int, kid string) error {
+		key, err := p.cfg.Keys.KeyAgreement(ctx, kid)
+		switch {
+		case err == nil:
+			held = append(held, heldKey{i, kid, key})
+		case !errors.Is(err, ErrNoKey):
+			return fmt.Errorf("key %s: %w", kid, err)
+		}
+		return nil
+	}
+	for i, kid := range kids {
+		if err := add(i, kid); err != nil {
+			return nil, err
+		}
+	}
+	if len(held) > 0 || p.owner == nil {
+		return heldOrErr(held, kids)
+	}
+	own, err := p.owner.DIDs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("own DIDs: %w", err)
+	}
+	for i, kid := range kids {
+		for _, id := range own {
+			// Only our own documents are resolved here: the sender of an
+			// envelope must not choose what we fetch.
+			if kid[0] != '#' && !sameParty(kid, id) {
+				continue
+			}
+			doc, err := p.resolve(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			for _, m := range pick(doc, doc.KeyAgreementKeys(), kid) {
+				if err := add(i, m.ID); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return heldOrErr(held, kids)
+}
+
+func heldOrErr(held []heldKey, kids []string) ([]heldKey, error) {
+	if len(held) > 0 {
+		return held, nil
+	}
+	if len(kids) == 1 {
+		return nil, fmt.Errorf("%w for %.200s", ErrNoKey, kids[0])
+	}
+	return nil, fmt.Errorf("%w for %.200s or any of %d other recipients", ErrNoKey, kids[0], len(kids)-1)
+}
+
+// senderMethod resolves the sender's key, which its DID must list for key
+// agreement.
+func (p *Packer) senderMethod(ctx context.Context, skid string) (*did.VerificationMethod, error) {
+	if did.Base(skid) == skid {
+		return nil, fmt.Errorf("%w: skid %.200q is not the DID URL of a key", ErrMalformed, skid)
+	}
+	doc, err := p.resolve(ctx, skid)
+	if err != nil {
+		return nil, fmt.Errorf("sender: %w", err)
+	}
+	for _, m := range pick(doc, doc.KeyAgreementKeys(), skid) {
+		return m, nil
+	}
+	return nil, fmt.Errorf("%w: %.200s is not a key agreement key of its DID", ErrSenderMismatch, skid)
+}
+
+// verify checks a signed message and parses it.
+func (o *opening) verify(ctx context.Context, data []byte) error {
+	env, err := jws.Parse(data, o.p.jws)
+	if err != nil {
+		return err
+	}
+	if k, err := detect(env.Payload); err != nil {
+		return err
+	} else if k != kindMessage {
+		return fmt.Errorf("%w: an envelope inside a signature", ErrNesting)
+	}
+	if o.auth {
+		env.Deviations.Note(DeviationAuthcryptSigned, "authcrypt around a signed message")
+	}
+	if err := o.parse(env.Payload); err != nil {
+		return err
+	}
+	// A kid outside the protected header is anyone's to write: it is bound to
+	// from before anything is fetched for it.
+	for _, s := range env.Signatures {
+		if o.msg.From == "" || !sameParty(o.msg.From, s.KID) {
+			return fmt.Errorf("%w: from is %.200q, signed by %.200s", ErrSignerMismatch, o.msg.From, s.KID)
+		}
+	}
+	doc, err := o.p.resolve(ctx, env.Signatures[0].KID)
+	if err != nil {
+		return fmt.Errorf("signer: %w", err)
+	}
+	for i, s := range env.Signatures {
+		methods := pick(doc, doc.AuthenticationKeys(), s.KID)
+		if len(methods) != 1 || did.Base(s.KID) == s.KID {
+			return fmt.Errorf("%w: %.200s is not an authentication key of its DID", ErrSignerMismatch, s.KID)
+		}
+		key, err := methods[0].PublicKey()
+		if err != nil {
+			return fmt.Errorf("key %s: %w", s.KID, err)
+		}
+		if err := env.Verify(i, key); err != nil {
+			return fmt.Errorf("key %s: %w", s.KID, err)
+		}
+		o.meta.Signers = append(o.meta.Signers, methods[0].ID)
+	}
+	o.meta.Authenticated, o.meta.NonRepudiation = true, true
+	o.meta.SignFrom, o.meta.SignAlg = o.meta.Signers[0], env.Signatures[0].Alg
+	return o.tolerate(env.Deviations...)
+}
+
+func (o *opening) parse(data []byte) error {
+	m, deviations, err := message.Parse(data)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	o.msg = m
+	return o.tolerate(deviations...)
+}
+
+// finish holds Message Layer Addressing Consistency and checks from_prior.
+func (o *opening) finish(ctx context.Context) error {
+	m := o.msg
+	if o.auth && (m.From == "" || !sameParty(m.From, o.meta.EncryptedFromKID)) {
+		return fmt.Errorf("%w: from is %.200q, encrypted by %.200s", ErrSenderMismatch, m.From, o.meta.EncryptedFromKID)
+	}
+	if err := o.checkTo(ctx); err != nil {
+		return err
+	}
+	if m.FromPrior == "" {
+		return nil
+	}
+	if !o.meta.Encrypted {
+		return fmt.Errorf("%w: the message is not encrypted", ErrFromPrior)
+	}
+	var err error
+	o.meta.FromPrior, o.meta.FromPriorIssuerKID, err = o.p.checkFromPrior(ctx, m)
+	return err
+}
+
+// checkTo demands that a to names us: the DID whose key opened each layer, or
+// another DID of ours (after a rotation of ours the two may differ).
+func (o *opening) checkTo(ctx context.Context) error {
+	if len(o.msg.To) == 0 || isForward(o.msg) {
+		return nil
+	}
+	for _, kid := range o.ours {
+		if slices.ContainsFunc(o.msg.To, func(to string) bool { return sameParty(to, kid) }) {
+			continue
+		}
+		if o.p.owner != nil {
+			own, err := o.p.owner.DIDs(ctx)
+			if err != nil {
+				return fmt.Errorf("own DIDs: %w", err)
+			}
+			if slices.ContainsFunc(o.msg.To, func(to string) bool {
+				return slices.ContainsFunc(own, func(id string) bool { return sameParty(to, id) })
+			}) {
+				continue
+			}
+		}
+		return fmt.Errorf("%w: to does not name %s", ErrRecipientMismatch, did.Base(kid))
+	}
+	return nil
+}
