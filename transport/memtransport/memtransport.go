@@ -1,0 +1,197 @@
+// Package memtransport carries DIDComm packets between agents in one process,
+// with no network: for tests, and for a program that runs two agents.
+//
+// Make a Network, give it the receivers with Handle and send with a Sender.
+// Like HTTP it takes one reply for each packet, while the receiver has it, and
+// lets the sender know what became of the packet (see Sender.Send). It
+// implements the transport-neutral part of DIDComm v2.1, Transports.
+package memtransport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/internal/endpoint"
+)
+
+// Scheme is the URI scheme of the endpoints, as in mem://alice.
+const Scheme = "mem"
+
+// Network connects Senders to the Handlers of endpoints.
+type Network struct {
+	mu       sync.RWMutex
+	handlers map[string]transport.Handler
+}
+
+// NewNetwork returns a Network with no endpoints.
+func NewNetwork() *Network {
+	return &Network{handlers: map[string]transport.Handler{}}
+}
+
+// Handle lets h receive what is sent to to, such as "mem://alice"; nil removes
+// it. The error is a *transport.SendError for a malformed endpoint.
+func (n *Network) Handle(to string, h transport.Handler) error {
+	u, err := endpoint.Parse(to, Scheme)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if h == nil {
+		delete(n.handlers, u.String())
+		return nil
+	}
+	n.handlers[u.String()] = transport.Contain(h)
+	return nil
+}
+
+// Sender returns a new Sender, one for each agent.
+func (n *Network) Sender() *Sender {
+	s := &Sender{network: n}
+	s.closing, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+// Sender sends to the endpoints of a Network.
+type Sender struct {
+	network *Network
+	closing context.Context
+	stop    context.CancelFunc
+
+	// guarded by mu
+	mu       sync.Mutex
+	bound    transport.Handler
+	closed   bool
+	inflight sync.WaitGroup
+}
+
+var (
+	_ transport.Sender = (*Sender)(nil)
+	_ transport.Binder = (*Sender)(nil)
+	_ io.Closer        = (*Sender)(nil)
+)
+
+// Bind names the Handler for replies; its Replier returns
+// transport.ErrNoReturnRoute. Call it before the first Send.
+func (s *Sender) Bind(h transport.Handler) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bound = transport.Contain(h)
+}
+
+// Send gives a copy of p to the Handler of the endpoint, in the caller's
+// goroutine. A reply goes to the bound Handler after that one has returned and
+// before Send does.
+//
+// A failure is a *transport.SendError. A *transport.RejectError of the receiver
+// is not retryable and shows its Reason, other errors and panics are retryable
+// and show nothing, as over HTTP; so is an endpoint that nobody handles. A
+// packet over transport.DefaultMaxBytes is transport.ErrTooLarge.
+func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error {
+	u, err := endpoint.Parse(to, Scheme)
+	if err != nil {
+		return err
+	}
+	mediaType, err := endpoint.MediaType(p)
+	if err != nil {
+		return endpoint.Malformed(to, err)
+	}
+	if len(p.Data) > transport.DefaultMaxBytes {
+		return endpoint.Malformed(to, transport.ErrTooLarge)
+	}
+	if err := ctx.Err(); err != nil {
+		return endpoint.Network(to, err)
+	}
+	s.network.mu.RLock()
+	h := s.network.handlers[u.String()]
+	s.network.mu.RUnlock()
+	if h == nil {
+		return endpoint.Network(to, errors.New("nobody listens"))
+	}
+	bound, ok := s.begin()
+	if !ok {
+		return endpoint.Network(to, fmt.Errorf("mem sender: %w", net.ErrClosed))
+	}
+	defer s.inflight.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.closing, cancel)()
+
+	r := &replier{open: bound != nil}
+	err = h.ServePacket(ctx, r, transport.Packet{MediaType: mediaType, Data: bytes.Clone(p.Data)})
+	reply := r.close()
+	var reject *transport.RejectError
+	switch {
+	case reply != nil:
+		// The answer is the sender's, whatever it does with it.
+		_ = bound.ServePacket(ctx, transport.NoReply{}, *reply)
+		return nil
+	case errors.As(err, &reject):
+		return endpoint.Malformed(to, errors.New(reject.Reason))
+	case err != nil:
+		return endpoint.Network(to, errors.New("internal error of the receiver"))
+	}
+	return nil
+}
+
+// Close ends the contexts of the Sends under way and waits for them. It is
+// idempotent; a Handler must not call it.
+func (s *Sender) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.stop()
+	s.inflight.Wait()
+	return nil
+}
+
+func (s *Sender) begin() (bound transport.Handler, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, false
+	}
+	s.inflight.Add(1)
+	return s.bound, true
+}
+
+// replier keeps one reply.
+type replier struct {
+	mu    sync.Mutex
+	open  bool
+	reply *transport.Packet
+}
+
+var _ transport.Replier = (*replier)(nil)
+
+func (r *replier) Reply(ctx context.Context, p transport.Packet) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	mediaType, err := endpoint.MediaType(p)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.open {
+		return transport.ErrNoReturnRoute
+	}
+	r.open = false
+	r.reply = &transport.Packet{MediaType: mediaType, Data: bytes.Clone(p.Data)}
+	return nil
+}
+
+// close ends the return route and returns the reply, nil if there was none.
+func (r *replier) close() *transport.Packet {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open = false
+	return r.reply
+}

@@ -1,0 +1,139 @@
+package wstransport
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// group is the connections of one Server or Client, and what they share.
+type group struct {
+	// static after newGroup
+	limits Limits
+	max    int // connections, 0 for any number
+	logger *slog.Logger
+	ctx    context.Context // of all handlers
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // readers, handlers, pings, dials
+	idle   func() <-chan struct{}
+
+	// guarded by mu
+	mu       sync.Mutex
+	bound    transport.Handler
+	reserved int // connections that live or are being made
+	conns    map[*conn]func()
+	closed   bool
+}
+
+func newGroup(limits Limits, logger *slog.Logger, max int) *group {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	g := &group{limits: limits.withDefaults(), logger: logger, max: max, conns: map[*conn]func(){}}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.idle = sync.OnceValue(func() <-chan struct{} {
+		idle := make(chan struct{})
+		go func() {
+			g.wg.Wait()
+			close(idle)
+		}()
+		return idle
+	})
+	return g
+}
+
+func (g *group) bind(h transport.Handler) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.bound = transport.Contain(h)
+}
+
+func (g *group) handler() transport.Handler {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.bound
+}
+
+// reserve takes a place for a connection, which start fills or cancel of the
+// reservation, release, gives back. ok is false when the group is closed or
+// full.
+func (g *group) reserve() (ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed || g.max > 0 && g.reserved >= g.max {
+		return false
+	}
+	g.reserved++
+	g.wg.Add(1)
+	return true
+}
+
+func (g *group) release() {
+	g.mu.Lock()
+	g.reserved--
+	g.mu.Unlock()
+	g.wg.Done()
+}
+
+// start runs the connection that a reservation was taken for. It returns nil,
+// with ws closed, when the group was closed meanwhile. onEnd, if any, is called
+// when it has ended.
+func (g *group) start(ws *websocket.Conn, onEnd func(*conn)) *conn {
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		ws.Close()
+		g.release()
+		return nil
+	}
+	c := newConn(g, ws)
+	g.conns[c] = func() {
+		if onEnd != nil {
+			onEnd(c)
+		}
+	}
+	g.mu.Unlock()
+	go c.read() // takes over the reservation's place in wg
+	return c
+}
+
+// remove is called by the reader of c as its last act.
+func (g *group) remove(c *conn) {
+	g.mu.Lock()
+	onEnd := g.conns[c]
+	delete(g.conns, c)
+	g.reserved--
+	g.mu.Unlock()
+	onEnd()
+}
+
+// close lets running handlers finish, sends each peer a close frame and waits
+// until every goroutine has ended. When ctx ends first it cancels the handlers'
+// contexts, cuts the connections and returns the error of ctx.
+func (g *group) close(ctx context.Context) error {
+	g.mu.Lock()
+	first := !g.closed
+	g.closed = true
+	if first {
+		for c := range g.conns {
+			g.wg.Go(func() { c.drain(ctx) })
+		}
+	}
+	g.mu.Unlock()
+	defer g.cancel()
+	select {
+	case <-g.idle():
+		return nil
+	case <-ctx.Done():
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for c := range g.conns {
+		c.ws.Close()
+	}
+	return ctx.Err()
+}

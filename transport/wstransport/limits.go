@@ -1,0 +1,66 @@
+package wstransport
+
+import (
+	"time"
+
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// Limits bound what one connection may cost. Zero fields take the defaults
+// named at each.
+type Limits struct {
+	// MaxBytes is the largest message that is read (transport.DefaultMaxBytes).
+	// A larger one ends the connection with close code 1009 before it is read.
+	MaxBytes int64
+	// ReadTimeout bounds the time from a message's first byte to its last (30 s).
+	ReadTimeout time.Duration
+	// WriteTimeout bounds the writing of one message (30 s); a connection that
+	// does not take it in time is closed.
+	WriteTimeout time.Duration
+	// PingInterval is how often a connection is pinged (30 s).
+	PingInterval time.Duration
+	// PongTimeout is how long after a ping the peer may stay silent before its
+	// connection is closed (10 s).
+	PongTimeout time.Duration
+	// IdleTimeout closes a connection on which no message has gone either way
+	// for so long: 5 minutes at a Client; at a Server zero means never, since
+	// clients wait on their connections for live delivery.
+	IdleTimeout time.Duration
+	// HandlerTimeout bounds the context of one ServePacket (60 s).
+	HandlerTimeout time.Duration
+	// MaxHandlers is how many messages of one connection are handled at the
+	// same time (4). Messages are begun in the order of arrival; with 1 each is
+	// also finished before the next. While all are busy the connection is not
+	// read: the peer's writes wait, and its pings too.
+	MaxHandlers int
+	// MaxWriters is how many writes to one connection may be under way or wait
+	// for their turn (64). One more is refused at once.
+	MaxWriters int
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.MaxBytes <= 0 {
+		l.MaxBytes = transport.DefaultMaxBytes
+	}
+	for _, d := range []struct {
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{&l.ReadTimeout, 30 * time.Second},
+		{&l.WriteTimeout, 30 * time.Second},
+		{&l.PingInterval, 30 * time.Second},
+		{&l.PongTimeout, 10 * time.Second},
+		{&l.HandlerTimeout, 60 * time.Second},
+	} {
+		if *d.value <= 0 {
+			*d.value = d.fallback
+		}
+	}
+	if l.MaxHandlers <= 0 {
+		l.MaxHandlers = 4
+	}
+	if l.MaxWriters <= 0 {
+		l.MaxWriters = 64
+	}
+	return l
+}
