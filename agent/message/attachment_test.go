@@ -43,6 +43,9 @@ func TestVerifyHash(t *testing.T) {
 		sha512 = "1340309ecc489c12d6eb4cc40f50c902f2b4d0ed77ee511a7c7a9bcd3ca86d4cd86f989dd35bc5ff499670da34255b45b0cfd830e81f605dcf7dc5542e93ae9cd76f"
 		bare   = "QmaozNR7DZHQK1ZcU9p7QdrshMvXqWK6gpu5rmrkPdT3L4"
 	)
+	if got := message.Hash(content); got != "z"+bare {
+		t.Errorf("got %s", got)
+	}
 	for _, test := range []struct {
 		hash string
 		want error
@@ -53,11 +56,15 @@ func TestVerifyHash(t *testing.T) {
 		{bare, nil},
 		{"z" + bare, nil},
 		{"uEiC5TSe5k00-CKUuUtfafav6xITv43pTgO6QiPes4u_N6Q", nil},
+		{"mEiC5TSe5k00+CKUuUtfafav6xITv43pTgO6QiPes4u/N6Q", nil},
+		{"bciqlstjhxgju2pqiuuxffv62pwv7vree57rxuu4a52iir55m4lx432i", nil},
 		{message.Hash(content), nil},
 		{message.Hash([]byte("other")), message.ErrHash},
 		{"1220" + sha512[4:68], message.ErrHash},
 		{"", message.ErrInvalid},
 		{"z", message.ErrInvalid},
+		{"zQm0", message.ErrInvalid},
+		{"Q" + bare, message.ErrInvalid},
 		{"x", message.ErrInvalid},
 		{"zQm", message.ErrInvalid},
 		{"1220b9", message.ErrInvalid},
