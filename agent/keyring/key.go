@@ -1,0 +1,212 @@
+package keyring
+
+import (
+	"crypto"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha512"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+
+	"github.com/didcomm-go/didcomm/did"
+)
+
+// Curve is a key type, named as "crv" of a JWK names it.
+type Curve string
+
+// The key types that are held.
+const (
+	Ed25519   Curve = "Ed25519"   // signatures
+	X25519    Curve = "X25519"    // key agreement
+	P256      Curve = "P-256"     // both
+	P384      Curve = "P-384"     // both
+	P521      Curve = "P-521"     // both
+	Secp256k1 Curve = "secp256k1" // signatures
+)
+
+// Key is a private key, parsed and checked. It does not give its bytes away and
+// prints as "REDACTED".
+type Key struct {
+	curve     Curve
+	public    crypto.PublicKey
+	private   func() []byte // the JWK's d, of fixed length; hidden from reflection
+	exchanger *exchanger    // nil if the key does not agree on keys
+	signer    *signer       // nil if the key does not sign
+}
+
+// Generate makes a new private key. The error matches ErrInvalid for a curve
+// that is not one of the constants.
+func Generate(curve Curve) (*Key, error) {
+	switch curve {
+	case Ed25519:
+		seed := make([]byte, ed25519.SeedSize)
+		rand.Read(seed)
+		return newEd25519(seed)
+	case X25519:
+		key, err := ecdh.X25519().GenerateKey(rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		return NewKey(key)
+	case P256, P384, P521:
+		key, err := ecdsa.GenerateKey(ellipticCurve(curve), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		return NewKey(key)
+	case Secp256k1:
+		key, err := secp256k1.GeneratePrivateKey()
+		if err != nil {
+			return nil, err
+		}
+		return newSecp256k1(key.Serialize())
+	}
+	return nil, fmt.Errorf("%w: no curve %q", ErrInvalid, clip(string(curve)))
+}
+
+// NewKey takes a private key of the standard library: ed25519.PrivateKey,
+// *ecdsa.PrivateKey (P-256, P-384, P-521), or *ecdh.PrivateKey (X25519 and the
+// same three, which then sign too); a *Key is returned as it is. The error
+// matches ErrInvalid. For secp256k1 see ParseKey.
+func NewKey(key crypto.PrivateKey) (*Key, error) {
+	switch key := key.(type) {
+	case *Key:
+		if key != nil && key.private != nil {
+			return key, nil
+		}
+	case ed25519.PrivateKey:
+		if len(key) == ed25519.PrivateKeySize {
+			return newEd25519(key.Seed())
+		}
+	case *ecdsa.PrivateKey:
+		if key != nil && key.Curve != nil && key.D != nil {
+			curve := Curve(key.Curve.Params().Name)
+			if d, err := key.Bytes(); err == nil {
+				return ParseKey(curve, d)
+			}
+		}
+	case *ecdh.PrivateKey:
+		if key != nil {
+			return ParseKey(curveOf(key.Curve()), key.Bytes())
+		}
+	}
+	return nil, fmt.Errorf("%w: private key of type %T", ErrInvalid, key)
+}
+
+// ParseKey makes a key of its private value d as a JWK encodes it: the seed of
+// Ed25519, the scalar of the others, big-endian and of the curve's full length
+// (RFC 7518, section 6.2.2; RFC 8037). The error matches ErrInvalid: unknown
+// curve, wrong length, zero, or not below the order.
+func ParseKey(curve Curve, d []byte) (*Key, error) {
+	switch curve {
+	case Ed25519:
+		return newEd25519(d)
+	case X25519:
+		key, err := ecdh.X25519().NewPrivateKey(d)
+		if err != nil {
+			return nil, badScalar(curve)
+		}
+		return &Key{curve: curve, public: key.PublicKey(), private: key.Bytes, exchanger: &exchanger{key}}, nil
+	case P256, P384, P521:
+		key, err := ecdsa.ParseRawPrivateKey(ellipticCurve(curve), d)
+		if err != nil {
+			return nil, badScalar(curve)
+		}
+		exchange, err := key.ECDH()
+		if err != nil {
+			return nil, badScalar(curve)
+		}
+		return &Key{curve: curve, public: &key.PublicKey, private: exchange.Bytes, exchanger: &exchanger{exchange}, signer: &signer{key}}, nil
+	case Secp256k1:
+		return newSecp256k1(d)
+	}
+	return nil, fmt.Errorf("%w: no curve %q", ErrInvalid, clip(string(curve)))
+}
+
+func badScalar(curve Curve) error {
+	return fmt.Errorf("%w: not a private key of %s", ErrInvalid, curve)
+}
+
+func newEd25519(seed []byte) (*Key, error) {
+	if len(seed) != ed25519.SeedSize {
+		return nil, badScalar(Ed25519)
+	}
+	key := ed25519.NewKeyFromSeed(seed)
+	return &Key{curve: Ed25519, public: key.Public(), private: key.Seed, signer: &signer{key}}, nil
+}
+
+func newSecp256k1(d []byte) (*Key, error) {
+	var scalar secp256k1.ModNScalar
+	if len(d) != 32 || scalar.SetByteSlice(d) || scalar.IsZero() {
+		return nil, badScalar(Secp256k1)
+	}
+	key := secp256k1.NewPrivateKey(&scalar)
+	public, err := did.NewSecp256k1PublicKey(key.PubKey().SerializeCompressed())
+	if err != nil {
+		return nil, badScalar(Secp256k1)
+	}
+	return &Key{curve: Secp256k1, public: public, private: key.Serialize, signer: &signer{&secp256k1Signer{key, public}}}, nil
+}
+
+// Curve is the key's type.
+func (k *Key) Curve() Curve { return k.curve }
+
+// Public is the public key: ed25519.PublicKey, *ecdsa.PublicKey, *ecdh.PublicKey
+// (X25519) or did.Secp256k1PublicKey. A DID is made of it.
+func (k *Key) Public() crypto.PublicKey { return k.public }
+
+// X25519 derives the key agreement key of an Ed25519 key, as did:key does
+// (did:key, Derive Encryption Key Algorithm). The error matches ErrInvalid for
+// another key type.
+func (k *Key) X25519() (*Key, error) {
+	if k.curve != Ed25519 {
+		return nil, fmt.Errorf("%w: X25519 is derived from Ed25519, not from %s", ErrInvalid, k.curve)
+	}
+	h := sha512.Sum512(k.private()) // RFC 8032, section 5.1.5: its first half is the scalar
+	return ParseKey(X25519, h[:32])
+}
+
+// Format prints the key type, whatever the verb.
+func (k Key) Format(s fmt.State, _ rune) { io.WriteString(s, string(k.curve)+" private key REDACTED") }
+
+// LogValue shows the key type.
+func (k Key) LogValue() slog.Value {
+	return slog.StringValue(string(k.curve) + " private key REDACTED")
+}
+
+// equal compares public keys; each type that is held has an Equal method.
+func equal(a, b crypto.PublicKey) bool {
+	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.Equal(b)
+}
+
+func ellipticCurve(c Curve) elliptic.Curve {
+	switch c {
+	case P256:
+		return elliptic.P256()
+	case P384:
+		return elliptic.P384()
+	default:
+		return elliptic.P521()
+	}
+}
+
+func curveOf(c ecdh.Curve) Curve {
+	switch c {
+	case ecdh.X25519():
+		return X25519
+	case ecdh.P256():
+		return P256
+	case ecdh.P384():
+		return P384
+	case ecdh.P521():
+		return P521
+	}
+	return ""
+}
