@@ -92,9 +92,6 @@ const (
 	DeviationMixedDIDs message.DeviationCode = "mixed-dids"
 	// DeviationKID is a kid that names our key otherwise than its document.
 	DeviationKID message.DeviationCode = "kid-alias"
-	// DeviationAuthcryptSigned is authcrypt around a signed message, which
-	// conforming senders should not emit.
-	DeviationAuthcryptSigned message.DeviationCode = "authcrypt-signed"
 )
 
 // DeviationError is what Unpack returns with Config.Strict for an envelope that

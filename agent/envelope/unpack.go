@@ -36,8 +36,12 @@ func (p *Packer) unpack(ctx context.Context, data []byte, rewrapped bool) (*Unpa
 	}
 	if !rewrapped {
 		inner, err := p.unwrapForward(ctx, o.msg)
-		if err != nil || inner != nil {
-			return inner, err
+		if err != nil {
+			return nil, err
+		}
+		if inner != nil {
+			inner.Metadata.Deviations = append(o.meta.Deviations, inner.Metadata.Deviations...)
+			return inner, nil
 		}
 	}
 	return &Unpacked{Message: o.msg, Metadata: o.meta}, nil
@@ -299,9 +303,6 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 		return err
 	} else if k != kindMessage {
 		return fmt.Errorf("%w: an envelope inside a signature", ErrNesting)
-	}
-	if o.auth {
-		env.Deviations.Note(DeviationAuthcryptSigned, "authcrypt around a signed message")
 	}
 	if err := o.parse(env.Payload); err != nil {
 		return err
