@@ -1,0 +1,307 @@
+package didpeer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/mr-tron/base58"
+
+	"github.com/didcomm-go/didcomm/did"
+)
+
+const (
+	prefix4 = prefix + "4"
+	// The multicodec prefix for JSON, varint 0x0200, and the multihash prefix
+	// for SHA2-256 of 32 bytes.
+	multicodecJSON  = "\x80\x04"
+	multihashSHA256 = "\x12\x20"
+)
+
+// relationships are the members of a document that hold verification methods
+// or references to them.
+func relationships() []string {
+	return []string{"authentication", "assertionMethod", "keyAgreement", "capabilityInvocation", "capabilityDelegation"}
+}
+
+// New4 makes a did:peer:4 in long form (section Method 4, Creating a DID);
+// Short gives its short form. doc need not have an ID: what it has goes, and
+// every id, reference and controller in it that starts with that ID becomes
+// relative or, for controllers, is left out. Errors match did.ErrInvalid.
+func New4(doc *did.Document) (string, error) {
+	text, err := doc.MarshalJSON()
+	if err != nil {
+		return "", fmt.Errorf("did:peer:4: %w", err)
+	}
+	input, err := relativize(text, doc.ID)
+	if err != nil {
+		return "", fmt.Errorf("did:peer:4: %w: %w", did.ErrInvalid, err)
+	}
+	return Encode4(input)
+}
+
+// Encode4 makes a did:peer:4 in long form of an input document, JSON without
+// "id" and with relative references only, whose members keep their order. Most
+// callers want New4. Errors match did.ErrInvalid.
+func Encode4(input []byte) (string, error) {
+	text := jsontext.Value(slices.Clone(input))
+	if err := text.Compact(); err != nil {
+		return "", fmt.Errorf("did:peer:4: %w: %w", did.ErrInvalid, err)
+	}
+	if text.Kind() != '{' {
+		return "", fmt.Errorf("did:peer:4: %w: input document is no object", did.ErrInvalid)
+	}
+	if len(text) > MaxLength {
+		return "", fmt.Errorf("did:peer:4: %w: input document of %d bytes", did.ErrInvalid, len(text))
+	}
+	encoded := "z" + base58.Encode(append([]byte(multicodecJSON), text...))
+	long := prefix4 + hash4(encoded) + ":" + encoded
+	if len(long) > MaxLength {
+		return "", fmt.Errorf("did:peer:4: %w: %d bytes, more than %d", did.ErrInvalid, len(long), MaxLength)
+	}
+	// What does not resolve here would not anywhere.
+	if _, err := contextualize(long, long, long[:strings.LastIndexByte(long, ':')]); err != nil {
+		return "", fmt.Errorf("did:peer:4: %w", err)
+	}
+	return long, nil
+}
+
+// hash4 is the hash of an encoded document as it stands in the DID.
+func hash4(encoded string) string {
+	sum := sha256.Sum256([]byte(encoded))
+	return "z" + base58.Encode(append([]byte(multihashSHA256), sum[:]...))
+}
+
+// cut4 takes a did:peer:4 apart; encoded is "" for a short form. It checks the
+// form, and for a long form the hash.
+func cut4(id string) (short, encoded string, err error) {
+	rest, ok := strings.CutPrefix(id, prefix4)
+	if !ok || len(id) > MaxLength {
+		return "", "", fmt.Errorf("%w: no did:peer:4 %q", did.ErrInvalid, clip(id))
+	}
+	hash, encoded, long := strings.Cut(rest, ":")
+	if len(hash) > 64 || !strings.HasPrefix(hash, "z") {
+		return "", "", fmt.Errorf("%w: did:peer:4 hash %q", did.ErrInvalid, clip(hash))
+	}
+	if long {
+		if !strings.HasPrefix(encoded, "z") {
+			return "", "", fmt.Errorf("%w: did:peer:4 document is not base58btc multibase", did.ErrInvalid)
+		}
+		if hash4(encoded) != hash {
+			return "", "", fmt.Errorf("%w: did:peer:4 hash does not match its document", did.ErrInvalid)
+		}
+		return prefix4 + hash, encoded, nil
+	}
+	sum, err := base58.Decode(hash[1:])
+	if err != nil || len(sum) != len(multihashSHA256)+sha256.Size || string(sum[:2]) != multihashSHA256 {
+		return "", "", fmt.Errorf("%w: did:peer:4 hash %q", did.ErrInvalid, clip(hash))
+	}
+	return id, "", nil
+}
+
+// Short returns the short form of a did:peer:4 in long form, and whether id was
+// one: false for short forms, other DIDs, DID URLs, and a long form whose hash
+// does not match.
+func Short(id string) (string, bool) {
+	short, encoded, err := cut4(id)
+	if err != nil || encoded == "" {
+		return "", false
+	}
+	return short, true
+}
+
+// SameParty tells whether two DIDs or DID URLs name the same party as far as
+// their text shows: equal DIDs, or the long and short form of one did:peer:4. It
+// is false for two empty strings.
+func SameParty(a, b string) bool {
+	a, b = did.Base(a), did.Base(b)
+	if a == b {
+		return a != ""
+	}
+	// The hash binds the long form, so only one of the two can be short.
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if !strings.HasPrefix(a, prefix4) || !strings.HasPrefix(b, a) {
+		return false
+	}
+	short, ok := Short(b)
+	return ok && short == a
+}
+
+// resolve4 follows section Resolving a DID of method 4.
+func (r *Resolver) resolve4(id string) (*did.Document, error) {
+	short, encoded, err := cut4(id)
+	if err != nil {
+		return nil, err
+	}
+	if encoded == "" {
+		long, ok := r.seen.get(short)
+		if !ok {
+			return nil, fmt.Errorf("%w: long form of this did:peer:4 not seen", did.ErrNotFound)
+		}
+		return contextualize(short, long, short)
+	}
+	doc, err := contextualize(id, id, short)
+	if err != nil {
+		return nil, err
+	}
+	limit := r.MaxBytes
+	if limit <= 0 {
+		limit = DefaultMaxBytes
+	}
+	r.seen.put(short, id, limit)
+	return doc, nil
+}
+
+// contextualize makes the document of id, which is one of long and short.
+func contextualize(id, long, short string) (*did.Document, error) {
+	encoded := long[len(short)+1:]
+	text, err := base58.Decode(encoded[1:])
+	if err != nil {
+		return nil, fmt.Errorf("%w: did:peer:4 document: %w", did.ErrInvalid, err)
+	}
+	text, ok := bytes.CutPrefix(text, []byte(multicodecJSON))
+	if !ok {
+		return nil, fmt.Errorf("%w: did:peer:4 document is not multicodec json", did.ErrInvalid)
+	}
+	other := long
+	if id == long {
+		other = short
+	}
+	text, err = contextualized(text, id, other)
+	if err != nil {
+		return nil, fmt.Errorf("%w: did:peer:4 document: %w", did.ErrInvalid, err)
+	}
+	doc, err := did.ParseDocument(text)
+	if err != nil {
+		return nil, err
+	}
+	alias := func(m *did.VerificationMethod) {
+		if fragment, ok := strings.CutPrefix(m.ID, id); ok {
+			doc.AddAlias(other+fragment, m.ID)
+		}
+	}
+	for i := range doc.VerificationMethod {
+		alias(&doc.VerificationMethod[i])
+	}
+	for _, list := range [][]did.Relationship{doc.Authentication, doc.AssertionMethod, doc.KeyAgreement, doc.CapabilityInvocation, doc.CapabilityDelegation} {
+		for _, r := range list {
+			if r.Embedded != nil {
+				alias(r.Embedded)
+			}
+		}
+	}
+	return doc, nil
+}
+
+// contextualized puts id, the other form and missing controllers into an input
+// document.
+func contextualized(text []byte, id, other string) ([]byte, error) {
+	var doc map[string]jsontext.Value
+	if err := json.Unmarshal(text, &doc); err != nil {
+		return nil, err
+	}
+	if doc == nil {
+		return nil, fmt.Errorf("no object")
+	}
+	quotedID, err := json.Marshal(id)
+	if err != nil {
+		return nil, err
+	}
+	doc["id"] = quotedID
+
+	var known []string
+	if raw, ok := doc["alsoKnownAs"]; ok && raw.Kind() != 'n' {
+		if err := json.Unmarshal(raw, &known); err != nil {
+			return nil, fmt.Errorf("alsoKnownAs: %w", err)
+		}
+	}
+	if !slices.Contains(known, other) {
+		known = append(known, other)
+	}
+	if doc["alsoKnownAs"], err = json.Marshal(known); err != nil {
+		return nil, err
+	}
+
+	err = eachMethod(doc, func(m map[string]jsontext.Value) error {
+		if _, ok := m["controller"]; !ok {
+			m["controller"] = quotedID
+		}
+		// An absolute id would let one party's document speak of another's keys.
+		var methodID string
+		if err := json.Unmarshal(m["id"], &methodID); err != nil || strings.HasPrefix(methodID, "did:") {
+			return fmt.Errorf("verification method without relative id")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(doc, json.Deterministic(true))
+}
+
+// eachMethod calls change on every verification method of a document, embedded
+// ones included, and puts the result back. References stay as they are.
+func eachMethod(doc map[string]jsontext.Value, change func(map[string]jsontext.Value) error) error {
+	for _, name := range append(relationships(), "verificationMethod") {
+		raw, ok := doc[name]
+		if !ok || raw.Kind() != '[' {
+			continue
+		}
+		var list []jsontext.Value
+		if err := json.Unmarshal(raw, &list); err != nil {
+			return err
+		}
+		for i, entry := range list {
+			if entry.Kind() != '{' {
+				continue
+			}
+			var m map[string]jsontext.Value
+			if err := json.Unmarshal(entry, &m); err != nil {
+				return err
+			}
+			err := change(m)
+			if err == nil {
+				list[i], err = json.Marshal(m, json.Deterministic(true))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		changed, err := json.Marshal(list)
+		if err != nil {
+			return err
+		}
+		doc[name] = changed
+	}
+	return nil
+}
+
+// relativize makes an input document of a document with the given id.
+func relativize(text []byte, id string) ([]byte, error) {
+	var doc map[string]jsontext.Value
+	if err := json.Unmarshal(text, &doc); err != nil {
+		return nil, err
+	}
+	delete(doc, "id")
+	err := eachMethod(doc, func(m map[string]jsontext.Value) error {
+		var controller string
+		if err := json.Unmarshal(m["controller"], &controller); err == nil && controller == id {
+			delete(m, "controller")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out, err := json.Marshal(doc, json.Deterministic(true))
+	if err != nil || id == "" {
+		return out, err
+	}
+	return bytes.ReplaceAll(out, []byte(`"`+id+`#`), []byte(`"#`)), nil
+}
