@@ -170,6 +170,22 @@ func TestSecp256k1Sign(t *testing.T) {
 	}
 }
 
+func TestParseKeyRange(t *testing.T) {
+	// The group orders (SEC 2), plus one.
+	for curve, above := range map[keyring.Curve]string{
+		keyring.P256:      "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632552",
+		keyring.Secp256k1: "fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364142",
+	} {
+		d, err := hex.DecodeString(above)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key, err := keyring.ParseKey(curve, d); !errors.Is(err, keyring.ErrInvalid) || key != nil {
+			t.Errorf("%s: %v", curve, err)
+		}
+	}
+}
+
 func TestAdd(t *testing.T) {
 	ctx := context.Background()
 	ring := keyring.New()

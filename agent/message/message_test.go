@@ -77,6 +77,29 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestParseCopies(t *testing.T) {
+	data := []byte(full)
+	m, _, err := message.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := m.Append(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(data)
+	if got, err := m.Append(nil); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the message changed with its source: %s %v", got, err)
+	}
+}
+
+func TestTimeFloatMilliseconds(t *testing.T) {
+	m, deviations, err := message.Parse([]byte(`{"id":"1","type":"t","created_time":1.516269022e12}`))
+	if err != nil || m.CreatedTime.Unix() != 1516269022 || len(deviations) != 2 {
+		t.Error(err, m, deviations)
+	}
+}
+
 // TestRoundTrip also compares with encoding/json, which knows nothing of us.
 func TestRoundTrip(t *testing.T) {
 	for _, src := range [][]byte{[]byte(full), read(t, "plaintext.json"), read(t, "problem-report.json")} {
@@ -167,62 +190,63 @@ func TestParseInvalid(t *testing.T) {
 		extra.WriteString(`,"x` + strings.Repeat("y", i) + `":0`)
 	}
 	for name, src := range map[string]string{
-		"empty":                  ``,
-		"null":                   `null`,
-		"array":                  `[]`,
-		"text":                   `"x"`,
-		"cut":                    `{"id":"1","type":"t"`,
-		"cut in string":          `{"id":"1","type":"t`,
-		"trailing":               `{"id":"1","type":"t"}{}`,
-		"no id":                  `{"type":"t"}`,
-		"empty id":               `{"id":"","type":"t"}`,
-		"null id":                `{"id":null,"type":"t"}`,
-		"no type":                `{"id":"1"}`,
-		"case of name":           `{"ID":"1","type":"t"}`,
-		"long id":                `{"id":"` + strings.Repeat("x", 1025) + `","type":"t"}`,
-		"long thid":              head + `"thid":"` + strings.Repeat("x", 1025) + `"}`,
-		"id number":              `{"id":1,"type":"t"}`,
-		"type array":             `{"id":"1","type":["t"]}`,
-		"duplicate":              head + `"id":"1"}`,
-		"duplicate by escape":    head + `"\u0069d":"1"}`,
-		"duplicate unknown":      head + `"x":1,"x":1}`,
-		"duplicate in body":      head + `"body":{"a":1,"a":1}}`,
-		"not UTF-8":              head + "\"from\":\"\xff\"}",
-		"lone surrogate":         head + `"from":"\ud800"}`,
-		"from object":            head + `"from":{}}`,
-		"to object":              head + `"to":{}}`,
-		"to of numbers":          head + `"to":[1]}`,
-		"to of null":             head + `"to":[null]}`,
-		"too many to":            head + `"to":` + list(1001, `"x"`) + `}`,
-		"too many ack":           head + `"ack":` + list(1001, `"x"`) + `}`,
-		"too many unknown":       head + `"x":0` + extra.String()[strings.Index(extra.String(), `,"xy"`):] + `,"z":0}`,
-		"please_ack number":      head + `"please_ack":1}`,
-		"body string":            head + `"body":"x"}`,
-		"body array":             head + `"body":[]}`,
-		"body broken":            head + `"body":{"x"}}`,
-		"created_time true":      head + `"created_time":true}`,
-		"created_time negative":  head + `"created_time":-1}`,
-		"created_time far":       head + `"created_time":100000000000001}`,
-		"created_time huge":      head + `"created_time":1e300}`,
-		"created_time text":      head + `"created_time":"soon"}`,
-		"created_time empty":     head + `"created_time":""}`,
-		"created_time NaN":       head + `"created_time":"NaN"}`,
-		"created_time date":      head + `"created_time":"2018-01-18"}`,
-		"created_time year 9999": head + `"created_time":"9999-01-18T09:50:22Z"}`,
-		"attachments object":     head + `"attachments":{}}`,
-		"attachment string":      head + `"attachments":["x"]}`,
-		"attachment null":        head + `"attachments":[null]}`,
-		"attachment no data":     head + `"attachments":[{"id":"x"}]}`,
-		"data string":            head + `"attachments":[{"data":"x"}]}`,
-		"base64 number":          head + `"attachments":[{"data":{"base64":1}}]}`,
-		"links number":           head + `"attachments":[{"data":{"links":1}}]}`,
-		"byte_count fraction":    head + `"attachments":[{"byte_count":1.5,"data":{}}]}`,
-		"byte_count negative":    head + `"attachments":[{"byte_count":-1,"data":{}}]}`,
-		"byte_count string":      head + `"attachments":[{"byte_count":"1","data":{}}]}`,
-		"too many attachments":   head + `"attachments":` + list(1001, `{"data":{}}`) + `}`,
-		"too deep":               head + `"body":{"x":` + nested(63) + `}}`,
-		"far too deep":           head + `"x":` + strings.Repeat(`[{"a":`, 1<<20),
-		"too deep after strings": head + `"x\\":"\\\"[","y":` + nested(64) + `}`,
+		"empty":                    ``,
+		"null":                     `null`,
+		"array":                    `[]`,
+		"text":                     `"x"`,
+		"cut":                      `{"id":"1","type":"t"`,
+		"cut in string":            `{"id":"1","type":"t`,
+		"trailing":                 `{"id":"1","type":"t"}{}`,
+		"no id":                    `{"type":"t"}`,
+		"empty id":                 `{"id":"","type":"t"}`,
+		"null id":                  `{"id":null,"type":"t"}`,
+		"no type":                  `{"id":"1"}`,
+		"case of name":             `{"ID":"1","type":"t"}`,
+		"long id":                  `{"id":"` + strings.Repeat("x", 1025) + `","type":"t"}`,
+		"long thid":                head + `"thid":"` + strings.Repeat("x", 1025) + `"}`,
+		"id number":                `{"id":1,"type":"t"}`,
+		"type array":               `{"id":"1","type":["t"]}`,
+		"duplicate":                head + `"id":"1"}`,
+		"duplicate by escape":      head + `"\u0069d":"1"}`,
+		"duplicate unknown":        head + `"x":1,"x":1}`,
+		"duplicate in body":        head + `"body":{"a":1,"a":1}}`,
+		"not UTF-8":                head + "\"from\":\"\xff\"}",
+		"lone surrogate":           head + `"from":"\ud800"}`,
+		"from object":              head + `"from":{}}`,
+		"to object":                head + `"to":{}}`,
+		"to of numbers":            head + `"to":[1]}`,
+		"to of null":               head + `"to":[null]}`,
+		"too many to":              head + `"to":` + list(1001, `"x"`) + `}`,
+		"too many ack":             head + `"ack":` + list(1001, `"x"`) + `}`,
+		"too many unknown":         head + `"x":0` + extra.String()[strings.Index(extra.String(), `,"xy"`):] + `,"z":0}`,
+		"please_ack number":        head + `"please_ack":1}`,
+		"body string":              head + `"body":"x"}`,
+		"body array":               head + `"body":[]}`,
+		"body broken":              head + `"body":{"x"}}`,
+		"created_time true":        head + `"created_time":true}`,
+		"created_time negative":    head + `"created_time":-1}`,
+		"created_time far":         head + `"created_time":100000000000001}`,
+		"created_time huge":        head + `"created_time":1e300}`,
+		"created_time text":        head + `"created_time":"soon"}`,
+		"created_time empty":       head + `"created_time":""}`,
+		"created_time NaN":         head + `"created_time":"NaN"}`,
+		"created_time date":        head + `"created_time":"2018-01-18"}`,
+		"created_time year 9999":   head + `"created_time":"9999-01-18T09:50:22Z"}`,
+		"attachments object":       head + `"attachments":{}}`,
+		"attachment string":        head + `"attachments":["x"]}`,
+		"attachment null":          head + `"attachments":[null]}`,
+		"attachment no data":       head + `"attachments":[{"id":"x"}]}`,
+		"data string":              head + `"attachments":[{"data":"x"}]}`,
+		"base64 number":            head + `"attachments":[{"data":{"base64":1}}]}`,
+		"links number":             head + `"attachments":[{"data":{"links":1}}]}`,
+		"byte_count fraction":      head + `"attachments":[{"byte_count":1.5,"data":{}}]}`,
+		"byte_count negative":      head + `"attachments":[{"byte_count":-1,"data":{}}]}`,
+		"byte_count string":        head + `"attachments":[{"byte_count":"1","data":{}}]}`,
+		"too many attachments":     head + `"attachments":` + list(1001, `{"data":{}}`) + `}`,
+		"too deep":                 head + `"body":{"x":` + nested(63) + `}}`,
+		"far too deep":             head + `"x":` + strings.Repeat(`[{"a":`, 1<<20),
+		"too deep after strings":   head + `"x\\":"\\\"[","y":` + nested(64) + `}`,
+		"too deep after backslash": head + `"x":"\\","y":` + nested(64) + `,"z":""}`,
 	} {
 		if m, deviations, err := message.Parse([]byte(src)); !errors.Is(err, message.ErrInvalid) || m != nil || deviations != nil {
 			t.Errorf("%s: %v %v", name, m, err)
@@ -278,6 +302,7 @@ func TestDeviations(t *testing.T) {
 		{`"expires_time":1516269022.0`, M{ExpiresTime: at}, message.DeviationTimeFloat, "expires_time"},
 		{`"expires_time":1.516269022e9`, M{ExpiresTime: at}, message.DeviationTimeFloat, "expires_time"},
 		{`"expires_time":1516269022.25`, M{ExpiresTime: at.Add(250 * time.Millisecond)}, message.DeviationTimeFloat, "expires_time"},
+		{`"expires_time":1516269022.0000001`, M{ExpiresTime: at}, message.DeviationTimeFloat, "expires_time"},
 		{`"expires_time":"1516269022"`, M{ExpiresTime: at}, message.DeviationTimeString, "expires_time"},
 		{`"expires_time":"2018-01-18T09:50:22Z"`, M{ExpiresTime: at}, message.DeviationTimeISO8601, "expires_time"},
 		{`"expires_time":"2018-01-18T10:50:22.000+01:00"`, M{ExpiresTime: at}, message.DeviationTimeISO8601, "expires_time"},
