@@ -1,0 +1,111 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// Agent receives, handles and sends DIDComm messages. Its methods may be called
+// from any goroutine.
+type Agent struct {
+	// static after New
+	cfg      Config
+	handlers chan struct{} // one slot per running handler
+
+	// life ends when handlers must; stopping is closed before, when no new
+	// work is taken.
+	life     context.Context
+	kill     context.CancelFunc
+	stopping chan struct{}
+
+	mu      sync.Mutex // guards the next three
+	running bool
+	stopped bool
+	work    sync.WaitGroup // packets being served; no Add once stopped
+
+	sessions sessions
+	requests requests
+	problems problemBudget
+	watches  watches
+}
+
+var _ transport.Handler = (*Agent)(nil)
+
+// New makes an agent of cfg. It takes packets and messages at once; messages
+// leave for endpoints only while Run runs.
+func New(cfg Config) (*Agent, error) {
+	if err := cfg.setDefaults(); err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		cfg:      cfg,
+		handlers: make(chan struct{}, cfg.MaxHandlers),
+		stopping: make(chan struct{}),
+		sessions: newSessions(cfg.MaxSessions),
+		requests: newRequests(cfg.MaxRequests),
+		problems: newProblemBudget(cfg.MaxThreadProblems),
+		watches:  newWatches(),
+	}
+	a.life, a.kill = context.WithCancel(context.Background())
+	bound := make(map[transport.Binder]bool, len(cfg.Senders))
+	for _, s := range cfg.Senders {
+		// One sender often serves two schemes, http and https.
+		if b, ok := s.(transport.Binder); ok && !bound[b] {
+			b.Bind(a)
+			bound[b] = true
+		}
+	}
+	return a, nil
+}
+
+// DID is who the agent is, as Config says.
+func (a *Agent) DID() string { return a.cfg.DID }
+
+// Run delivers messages until ctx ends. Then it takes no more packets, ends
+// every Request with ErrStopped, gives running handlers Config.StopTimeout
+// before it cancels their context, and returns nil when all have ended. What is
+// still in the outbox stays there. An agent runs once.
+func (a *Agent) Run(ctx context.Context) error {
+	a.mu.Lock()
+	if a.running || a.stopped {
+		a.mu.Unlock()
+		return errors.New("agent: runs already, or has run")
+	}
+	a.running = true
+	a.mu.Unlock()
+
+	var workers sync.WaitGroup
+	for range a.cfg.Workers {
+		workers.Go(func() { a.deliverAll(ctx) })
+	}
+	<-ctx.Done()
+
+	a.mu.Lock()
+	a.stopped = true
+	close(a.stopping)
+	a.mu.Unlock()
+	grace := time.AfterFunc(a.cfg.StopTimeout, a.kill)
+	defer grace.Stop()
+	workers.Wait()
+	a.work.Wait()
+	a.kill()
+	return nil
+}
+
+// enter counts one piece of work that Run waits for, until leave. It reports
+// false when the agent has stopped.
+func (a *Agent) enter() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopped {
+		return false
+	}
+	a.work.Add(1)
+	return true
+}
+
+func (a *Agent) leave() { a.work.Done() }

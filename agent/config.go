@@ -1,0 +1,133 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// Config is what an Agent is made of. DID and Packer are required; every other
+// field has a default for its zero value.
+type Config struct {
+	// DID is who the agent is unless a message says otherwise. The Packer's
+	// keys include those of it.
+	DID string
+	// Packer opens and makes envelopes.
+	Packer *envelope.Packer
+	// Resolver, if it has a method Refresh(ctx, did) like did.Cache, is told to
+	// look again when no endpoint of a party could be reached. Nothing else is
+	// asked of it: the Packer resolves.
+	Resolver did.Resolver
+	// Handler handles messages; usually a *Mux. Default: an empty Mux.
+	Handler Handler
+	// Senders carry packets out, by URI scheme in lower case. One that is a
+	// transport.Binder is bound to the agent by New. The agent does not close
+	// them.
+	Senders map[string]transport.Sender
+	// Outbox and Replay keep what must not be lost. Default: in memory.
+	Outbox store.Outbox
+	Replay store.Replay
+	// Logger gets ids and DIDs, never bodies. Default: discard.
+	Logger *slog.Logger
+	// Now tells the time of messages. Default: time.Now.
+	Now func() time.Time
+	// AcceptPlaintext lets messages in that nothing protects, not even a
+	// signature.
+	AcceptPlaintext bool
+	// OnBuried, if not nil, is called for each message that was given up, from
+	// a worker, which waits for it.
+	OnBuried func(Buried)
+
+	MaxHandlers       int // handlers running at a time; more wait. Default 1024
+	MaxRequests       int // Requests waiting at a time. Default 10,000
+	MaxSessions       int // return routes bound at a time. Default 100,000
+	SessionQueue      int // packets of a session waiting for their handler. Default 64
+	MaxThreadProblems int // problem reports in a thread, both ways. Default 10
+	Workers           int // packets being sent at a time. Default 16
+
+	HandlerTimeout time.Duration // for one message. Default 1 min
+	RequestTimeout time.Duration // for a Request whose context has no deadline. Default 30 s
+	SendTimeout    time.Duration // for one try of one endpoint. Default 30 s
+	StopTimeout    time.Duration // for handlers to end when Run ends. Default 3 s
+	MinBackoff     time.Duration // before the second try; doubles. Default 1 s
+	MaxBackoff     time.Duration // between two tries. Default 10 min
+	MaxAge         time.Duration // of an undelivered message without expires_time. Default 72 h
+	ReplayWindow   time.Duration // in which an id is remembered. Default 24 h
+}
+
+// Buried is a message that was given up.
+type Buried struct {
+	Item store.Item
+	Err  error // the last error of each endpoint
+}
+
+// Errors that users of an Agent act on; match them with errors.Is.
+var (
+	// ErrNoRoute: the recipient has no endpoint that the agent can send to, and
+	// there is no return route to it.
+	ErrNoRoute = errors.New("agent: no route")
+	// ErrUnauthenticated: the message has no authenticated sender to answer, or
+	// a Request would have none.
+	ErrUnauthenticated = errors.New("agent: no authenticated party to answer")
+	// ErrUndelivered: the message was given up; the last error is wrapped with it.
+	ErrUndelivered = errors.New("agent: message not delivered")
+	// ErrBusy: a limit of Config is reached.
+	ErrBusy = errors.New("agent: too much at a time")
+	// ErrStopped: Run has ended.
+	ErrStopped = errors.New("agent: stopped")
+)
+
+func (c *Config) setDefaults() error {
+	if _, err := did.Parse(c.DID); err != nil {
+		return fmt.Errorf("agent: Config.DID: %w", err)
+	}
+	if c.Packer == nil {
+		return errors.New("agent: Config.Packer is required")
+	}
+	if c.Handler == nil {
+		c.Handler = NewMux()
+	}
+	if c.Outbox == nil {
+		c.Outbox = store.NewOutbox(store.OutboxConfig{})
+	}
+	if c.Replay == nil {
+		c.Replay = store.NewReplay(0)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	orInt := func(n *int, def int) {
+		if *n <= 0 {
+			*n = def
+		}
+	}
+	orInt(&c.MaxHandlers, 1024)
+	orInt(&c.MaxRequests, 10_000)
+	orInt(&c.MaxSessions, 100_000)
+	orInt(&c.SessionQueue, 64)
+	orInt(&c.MaxThreadProblems, 10)
+	orInt(&c.Workers, 16)
+	orTime := func(d *time.Duration, def time.Duration) {
+		if *d <= 0 {
+			*d = def
+		}
+	}
+	orTime(&c.HandlerTimeout, time.Minute)
+	orTime(&c.RequestTimeout, 30*time.Second)
+	orTime(&c.SendTimeout, 30*time.Second)
+	orTime(&c.StopTimeout, 3*time.Second)
+	orTime(&c.MinBackoff, time.Second)
+	orTime(&c.MaxBackoff, 10*time.Minute)
+	orTime(&c.MaxAge, 72*time.Hour)
+	orTime(&c.ReplayWindow, 24*time.Hour)
+	return nil
+}

@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didpeer"
+)
+
+// Handler handles messages. An error goes to the log; if it is, or wraps, a
+// *message.Problem, that goes to the sender as a problem report. The context
+// ends after Config.HandlerTimeout or when the agent must stop, not when the
+// connection ends that the message came by.
+type Handler interface {
+	HandleMessage(ctx context.Context, w Responder, in *Inbound) error
+}
+
+// HandlerFunc makes a Handler of a function.
+type HandlerFunc func(ctx context.Context, w Responder, in *Inbound) error
+
+// HandleMessage calls f.
+func (f HandlerFunc) HandleMessage(ctx context.Context, w Responder, in *Inbound) error {
+	return f(ctx, w, in)
+}
+
+// Responder answers one message.
+type Responder interface {
+	// Reply sends m to the authenticated sender of the message, by the return
+	// route if there is one, else as Send does. It fills what m leaves empty of
+	// id, from, created_time, thid and pthid, sets to, and, in the first reply
+	// to a message that has please_ack, ack. m itself is not changed. The reply
+	// is authcrypted, with the sender protected if the message's was.
+	//
+	// Errors: ErrUnauthenticated, ErrNoRoute, those of the Packer and the
+	// Outbox.
+	Reply(ctx context.Context, m *message.Message) error
+}
+
+// Inbound is a message that was taken in. It is shared: treat it as read-only.
+type Inbound struct {
+	Message  *message.Message
+	Metadata envelope.Metadata
+	// From is the DID that the sender has proven, by authcrypt or signature, or
+	// empty. Message.From is a mere claim where this is empty.
+	From string
+	// To is our DID that the message came to.
+	To string
+}
+
+// Authenticated reports whether the sender has proven who it is.
+func (in *Inbound) Authenticated() bool { return in.From != "" }
+
+func (a *Agent) inbound(u *envelope.Unpacked) *Inbound {
+	in := &Inbound{Message: u.Message, Metadata: u.Metadata, To: a.cfg.DID}
+	switch {
+	case u.Metadata.EncryptedFromKID != "":
+		in.From = did.Base(u.Metadata.EncryptedFromKID)
+	case u.Metadata.SignFrom != "":
+		in.From = did.Base(u.Metadata.SignFrom)
+	}
+	// The kids may be aliases; from is what the Packer has compared with them.
+	if in.From != "" && u.Message.From != "" {
+		in.From = did.Base(u.Message.From)
+	}
+	own := party(a.cfg.DID)
+	isOwn := func(id string) bool { return party(id) == own }
+	if kids := u.Metadata.EncryptedToKIDs; len(kids) > 0 && !slices.ContainsFunc(kids, isOwn) {
+		in.To = did.Base(kids[0])
+	}
+	return in
+}
+
+// log is the logger for what concerns this message.
+func (in *Inbound) log(l *slog.Logger) *slog.Logger {
+	return l.With("id", in.Message.ID, "type", in.Message.Type, "from", in.From)
+}
+
+// threadKey names a conversation with one party.
+type threadKey struct{ party, thread string }
+
+func keyOf(id, thread string) threadKey { return threadKey{party(id), foldID(thread)} }
+
+// foldID makes message ids comparable: they are compared without case (Message
+// IDs).
+func foldID(id string) string { return strings.ToLower(id) }
+
+// party is the name under which the agent files what it knows of a DID: the long
+// and the short form of a did:peer:4 are one party.
+func party(id string) string {
+	id = did.Base(id)
+	if strings.HasPrefix(id, "did:peer:4") {
+		if short, ok := didpeer.Short(id); ok {
+			return short
+		}
+	}
+	return id
+}

@@ -1,0 +1,199 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// ServePacket implements transport.Handler. What cannot be opened, or is not let
+// in, is a *transport.RejectError, whose Reason does not tell why decryption
+// failed. It returns when the message is handled, or, where w is a
+// transport.Session, when it stands in line; it waits while that line is full.
+func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) error {
+	if !a.enter() {
+		return ErrStopped
+	}
+	defer a.leave()
+	u, err := a.cfg.Packer.Unpack(ctx, p.Data)
+	if err != nil {
+		return refusal(err)
+	}
+	in := a.inbound(u)
+	if md := &in.Metadata; !md.Encrypted && !in.Authenticated() && !a.cfg.AcceptPlaintext {
+		return &transport.RejectError{Reason: "plaintext messages are not accepted"}
+	}
+	ok, err := a.admit(ctx, in)
+	if err != nil || !ok {
+		return err
+	}
+	a.bind(w, in)
+
+	// From here on the message is ours: it is handled even if the connection
+	// that it came by ends.
+	ctx = context.WithoutCancel(ctx)
+	if isProblemReport(in.Message) {
+		a.countReceived(ctx, &responder{a: a, w: w, in: in})
+	}
+	if a.requests.deliver(in) {
+		a.acknowledge(ctx, &responder{a: a, w: w, in: in})
+		return nil
+	}
+	if s, ok := w.(transport.Session); ok {
+		return a.line(ctx, s, in)
+	}
+	return a.handle(ctx, w, in)
+}
+
+// refusal is what the peer learns of an Unpack that failed: everything that the
+// cryptography says reads the same. A failure of our own is not a refusal, so
+// that the peer tries again.
+func refusal(err error) error {
+	reason := ""
+	for _, class := range []struct {
+		err    error
+		reason string
+	}{
+		{envelope.ErrMalformed, "malformed message"},
+		{message.ErrInvalid, "malformed message"},
+		{envelope.ErrTooLarge, "message too large"},
+		{envelope.ErrTooDeep, "message too deeply nested"},
+		{envelope.ErrTooManyRecipients, "too many recipients"},
+		{envelope.ErrTooManySignatures, "too many signatures"},
+		{context.Canceled, ""},
+		{context.DeadlineExceeded, ""},
+	} {
+		if errors.Is(err, class.err) {
+			reason = class.reason
+			if reason == "" {
+				return fmt.Errorf("unpack: %w", err)
+			}
+			return &transport.RejectError{Reason: reason, Err: err}
+		}
+	}
+	if isEnvelopeFault(err) {
+		return &transport.RejectError{Reason: "message cannot be opened", Err: err}
+	}
+	return fmt.Errorf("unpack: %w", err)
+}
+
+func isEnvelopeFault(err error) bool {
+	var strict *envelope.DeviationError
+	return errors.As(err, &strict) || slices.ContainsFunc([]error{
+		envelope.ErrNoKey, envelope.ErrDecrypt, envelope.ErrSenderMismatch, envelope.ErrSignerMismatch,
+		envelope.ErrRecipientMismatch, envelope.ErrHeaderConflict, envelope.ErrUnprotectedAlg,
+		envelope.ErrUnsupportedAlg, envelope.ErrInvalidPoint, envelope.ErrLowOrderPoint, envelope.ErrNesting,
+		envelope.ErrDuplicateName, envelope.ErrCritical, envelope.ErrCompressed, envelope.ErrSignature,
+		envelope.ErrFromPrior, envelope.ErrNoCommonKey,
+		did.ErrInvalid, did.ErrMethod, did.ErrNotFound, did.ErrUnsupported,
+	}, func(class error) bool { return errors.Is(err, class) })
+}
+
+// admit drops, silently towards the peer, what has expired, was here before, or
+// belongs to a thread that failed too often.
+func (a *Agent) admit(ctx context.Context, in *Inbound) (bool, error) {
+	m, now, log := in.Message, a.cfg.Now(), in.log(a.cfg.Logger)
+	if !m.ExpiresTime.IsZero() && now.After(m.ExpiresTime) {
+		log.WarnContext(ctx, "dropped an expired message", "expires_time", m.ExpiresTime)
+		return false, nil
+	}
+	until := now.Add(a.cfg.ReplayWindow)
+	fresh, err := a.cfg.Replay.Add(ctx, party(in.From), foldID(m.ID), until)
+	if err != nil {
+		return false, fmt.Errorf("replay window: %w", err)
+	}
+	if !fresh {
+		log.WarnContext(ctx, "dropped a message that was here before")
+		return false, nil
+	}
+	if in.Authenticated() && a.problems.over(keyOf(in.From, subject(m))) {
+		log.WarnContext(ctx, "dropped a message of a thread with too many problems", "thid", m.Thread())
+		return false, nil
+	}
+	if !in.Metadata.Encrypted && len(m.To) > 0 && !slices.ContainsFunc(m.To, func(to string) bool { return party(to) == party(in.To) }) {
+		// A signed message for somebody else, perhaps passed on by its
+		// recipient (DIDComm Signed Messages).
+		log.WarnContext(ctx, "a message names other recipients only", "to", m.To)
+	}
+	return true, nil
+}
+
+// handle runs the handler for one message, once there is a free slot.
+func (a *Agent) handle(ctx context.Context, w transport.Replier, in *Inbound) error {
+	select {
+	case a.handlers <- struct{}{}:
+	case <-a.stopping:
+		return ErrStopped
+	}
+	defer func() { <-a.handlers }()
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.HandlerTimeout)
+	defer cancel()
+	defer context.AfterFunc(a.life, cancel)()
+
+	r := &responder{a: a, w: w, in: in}
+	if err := a.call(ctx, r); err != nil {
+		a.report(ctx, r, err)
+	}
+	a.acknowledge(ctx, r)
+	return nil
+}
+
+// call runs the handler; a panic in it becomes an internal error for the peer.
+func (a *Agent) call(ctx context.Context, r *responder) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.in.log(a.cfg.Logger).ErrorContext(ctx, "handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = message.NewProblem(message.CodeInternal, errors.New("handler panicked"))
+		}
+	}()
+	if isEmpty(r.in.Message) {
+		return nil // nothing but headers, which are dealt with
+	}
+	return a.cfg.Handler.HandleMessage(ctx, r, r.in)
+}
+
+// acknowledge sends the ack that the message asked for, unless a reply carried
+// it. A mediator never acks a forward, and an ack is never answered by another
+// (ACKs).
+func (a *Agent) acknowledge(ctx context.Context, r *responder) {
+	if acks := r.takeAcks(ctx); len(acks) > 0 {
+		m, err := message.New(emptyType, nil)
+		if err == nil {
+			m.Ack = acks
+			err = r.Reply(ctx, m)
+		}
+		if err != nil {
+			r.in.log(a.cfg.Logger).WarnContext(ctx, "could not acknowledge", "error", err)
+		}
+	}
+}
+
+// maxAcks bounds the ids that one message may ask to be acknowledged.
+const maxAcks = 100
+
+// wantedAcks are the ids to acknowledge: those listed that were received from
+// this sender, and the message itself last, as the youngest.
+func (a *Agent) wantedAcks(ctx context.Context, in *Inbound) []string {
+	m := in.Message
+	if !in.Authenticated() || len(m.PleaseAck) == 0 || isForward(m) || isEmpty(m) && len(m.Ack) > 0 {
+		return nil
+	}
+	var acks []string
+	for _, id := range m.PleaseAck[:min(len(m.PleaseAck), maxAcks)] {
+		if id == "" || strings.EqualFold(id, m.ID) || slices.Contains(acks, id) {
+			continue
+		}
+		if known, err := a.cfg.Replay.Has(ctx, party(in.From), foldID(id)); err == nil && known {
+			acks = append(acks, id)
+		}
+	}
+	return append(acks, m.ID)
+}

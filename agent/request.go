@@ -1,0 +1,173 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/didcomm-go/didcomm/agent/message"
+)
+
+// Request sends m to its one recipient and waits for the answer: the first
+// message on m's thread from that DID, proven, or from one that it has rotated
+// to. A message that is empty but for headers is an answer only if m has
+// please_ack. Without a deadline in ctx it waits for Config.RequestTimeout.
+//
+// Unless the option ReturnRoute says otherwise, or the recipient is behind a
+// mediator, m asks for its answer on the connection that it goes by.
+//
+// Errors: a problem report on the thread is returned as a *message.Problem;
+// ErrUndelivered if the message was given up; ctx.Err() with the last delivery
+// error, if any; ErrBusy, ErrStopped; ErrUnauthenticated with Anonymous; those
+// of Send.
+func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOption) (*Inbound, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, a.cfg.RequestTimeout)
+		defer cancel()
+	}
+	o := a.sendOptions(opts...)
+	if o.anonymous {
+		return nil, ErrUnauthenticated
+	}
+	if len(m.To) != 1 {
+		return nil, fmt.Errorf("agent: a request has one recipient, not %d", len(m.To))
+	}
+	to, out := m.To[0], *m
+	if o.returnRoute == "" && out.ReturnRoute == "" {
+		if routes, err := a.routes(ctx, to); err == nil && anyDirect(routes) {
+			o.returnRoute = "all"
+		}
+	}
+	o.watched = true
+	o.deadline, _ = ctx.Deadline()
+	a.complete(&out, o)
+
+	key := keyOf(to, out.Thread())
+	waiting := &request{id: out.ID, acks: len(out.PleaseAck) > 0, answer: make(chan *Inbound, 1)}
+	if err := a.requests.add(key, waiting); err != nil {
+		return nil, err
+	}
+	defer a.requests.remove(key, waiting)
+
+	sent, err := a.send(ctx, &out, o)
+	if err != nil {
+		return nil, err
+	}
+	defer a.watches.remove(sent)
+	return a.await(ctx, waiting, sent)
+}
+
+func (a *Agent) await(ctx context.Context, waiting *request, sent []*watch) (*Inbound, error) {
+	var delivered <-chan error
+	if len(sent) > 0 {
+		delivered = sent[0].done
+	}
+	for {
+		select {
+		case in := <-waiting.answer:
+			if isProblemReport(in.Message) {
+				p, err := ParseProblemReport(in.Message)
+				if err != nil {
+					return nil, err
+				}
+				return nil, p
+			}
+			return in, nil
+		case err := <-delivered:
+			if err != nil {
+				return nil, err
+			}
+			delivered = nil
+		case <-ctx.Done():
+			err := ctx.Err()
+			for _, w := range sent {
+				if last := w.lastError(); last != nil {
+					err = fmt.Errorf("%w: %w", err, last)
+				}
+			}
+			return nil, fmt.Errorf("agent: no answer: %w", err)
+		case <-a.stopping:
+			return nil, ErrStopped
+		}
+	}
+}
+
+// requests are the Requests that wait for an answer.
+type requests struct {
+	max int
+
+	mu      sync.Mutex // guards all below
+	waiting map[threadKey]*request
+}
+
+type request struct {
+	id     string
+	acks   bool          // an ack alone is an answer
+	answer chan *Inbound // takes one
+}
+
+func newRequests(max int) requests {
+	return requests{max: max, waiting: make(map[threadKey]*request)}
+}
+
+func (r *requests) add(key threadKey, q *request) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.waiting) >= r.max {
+		return fmt.Errorf("%w: %d requests are waiting", ErrBusy, r.max)
+	}
+	if r.waiting[key] != nil {
+		return errors.New("agent: a request waits on this thread already")
+	}
+	r.waiting[key] = q
+	return nil
+}
+
+func (r *requests) remove(key threadKey, q *request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting[key] == q {
+		delete(r.waiting, key)
+	}
+}
+
+// deliver gives a message to the Request that waits for it, if one does. Only
+// the party that was asked can answer.
+func (r *requests) deliver(in *Inbound) bool {
+	if !in.Authenticated() {
+		return false
+	}
+	from := []string{in.From}
+	if p := in.Metadata.FromPrior; p != nil && party(p.Sub) == party(in.From) {
+		from = append(from, p.Iss)
+	}
+	threads := make([]string, 0, 2)
+	if in.Message.ThreadID != "" {
+		threads = append(threads, in.Message.ThreadID)
+	}
+	if in.Message.ParentThreadID != "" && isProblemReport(in.Message) {
+		threads = append(threads, in.Message.ParentThreadID)
+	}
+	if len(threads) == 0 {
+		return false
+	}
+	empty := isEmpty(in.Message)
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range from {
+		for _, t := range threads {
+			key := keyOf(f, t)
+			q := r.waiting[key]
+			if q == nil || empty && !q.acks || q.id == in.Message.ID {
+				continue
+			}
+			delete(r.waiting, key)
+			q.answer <- in
+			return true
+		}
+	}
+	return false
+}

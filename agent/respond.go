@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"context"
+	"sync"
+
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// responder answers one message.
+type responder struct {
+	a  *Agent
+	w  transport.Replier
+	in *Inbound
+
+	mu    sync.Mutex
+	acked bool // the acks asked for are on their way
+}
+
+var _ Responder = (*responder)(nil)
+
+// takeAcks returns what is to be acknowledged, once.
+func (r *responder) takeAcks(ctx context.Context) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.acked {
+		return nil
+	}
+	r.acked = true
+	return r.a.wantedAcks(ctx, r.in)
+}
+
+// Reply implements Responder.
+func (r *responder) Reply(ctx context.Context, reply *message.Message) error {
+	in := r.in
+	if !in.Authenticated() {
+		return ErrUnauthenticated
+	}
+	m := *reply
+	m.To = []string{in.From}
+	if m.From == "" {
+		m.From = in.To
+	}
+	if !isProblemReport(&m) || m.ParentThreadID == "" {
+		if m.ThreadID == "" {
+			m.ThreadID = in.Message.Thread()
+		}
+		if m.ParentThreadID == "" && m.ThreadID == in.Message.Thread() {
+			m.ParentThreadID = in.Message.ParentThreadID
+		}
+	}
+	if len(m.Ack) == 0 {
+		m.Ack = r.takeAcks(ctx)
+	}
+	o := r.a.sendOptions()
+	o.from = m.From
+	o.protect = in.Metadata.AnonymousSender && in.Metadata.EncryptedFromKID != ""
+	r.a.complete(&m, o)
+
+	d, err := r.a.pack(ctx, &m, in.From, o)
+	if err != nil {
+		return err
+	}
+	switch in.asksReturn(&m) {
+	case returnYes:
+		if r.w.Reply(ctx, d.packet()) == nil {
+			return nil
+		}
+	case returnUnsaid:
+		// A sender without an endpoint of its own can be answered here or
+		// nowhere, though it has not asked.
+		if d.routes, err = r.a.routes(ctx, in.From); err == nil && len(d.routes) == 0 && r.w.Reply(ctx, d.packet()) == nil {
+			return nil
+		}
+	}
+	return r.a.dispatch(ctx, &m, []*delivery{d}, o)
+}
+
+// What a message says of the connection that it came by.
+type returnRoute int
+
+const (
+	returnUnsaid returnRoute = iota
+	returnYes
+	returnNo
+)
+
+// asksReturn tells whether m may go back on the connection that in came by
+// (return_route header).
+func (in *Inbound) asksReturn(m *message.Message) returnRoute {
+	switch in.Message.ReturnRoute {
+	case "all":
+		return returnYes
+	case "thread":
+		if foldID(in.returnThread()) == foldID(subject(m)) {
+			return returnYes
+		}
+		return returnNo
+	case "":
+		return returnUnsaid
+	}
+	return returnNo
+}
+
+// returnThread is the thread that a return_route of "thread" is for.
+func (in *Inbound) returnThread() string {
+	if t := in.Message.ReturnRouteThread; t != "" {
+		return t
+	}
+	return in.Message.Thread()
+}

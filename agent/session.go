@@ -1,0 +1,188 @@
+package agent
+
+import (
+	"context"
+	"sync"
+
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// sessions are the connections that outlive a packet: which of them is the
+// return route to whom, and the messages that each has waiting for their
+// handler.
+type sessions struct {
+	max int
+
+	mu      sync.Mutex // guards all below
+	bound   map[threadKey]binding
+	sweepAt int // size of bound at which dead sessions are removed
+	waiting map[transport.Session]*waiting
+}
+
+// binding is a return route: the session, and our DID that the peer bound it
+// for. Nothing that another DID of ours sends goes by it, or the peer could tell
+// that both are one.
+type binding struct {
+	session transport.Session
+	own     string // party
+}
+
+// waiting are the messages of one session that were not handled yet, in a line
+// for each thread, so that a handler which waits for another message of the same
+// session does not wait in vain. sessions.mu guards all but slots.
+type waiting struct {
+	slots chan struct{} // one per message in a line
+	users int           // messages in a line or about to be
+	lines map[threadKey][]func()
+}
+
+const minSweep = 64
+
+func newSessions(max int) sessions {
+	return sessions{
+		max: max, sweepAt: minSweep,
+		bound:   make(map[threadKey]binding),
+		waiting: make(map[transport.Session]*waiting),
+	}
+}
+
+// bind makes w the return route to the sender of in, if it asks for that. Only
+// who has authenticated may, and only with a message that is no older than the
+// replay window: an old one could be somebody else's to replay, on a connection
+// of his own.
+func (a *Agent) bind(w transport.Replier, in *Inbound) {
+	s, ok := w.(transport.Session)
+	if !ok || !in.Authenticated() {
+		return
+	}
+	m := in.Message
+	if t := m.CreatedTime; !t.IsZero() && a.cfg.Now().Sub(t) > a.cfg.ReplayWindow {
+		return
+	}
+	switch m.ReturnRoute {
+	case "all":
+		if !a.sessions.bind(keyOf(in.From, ""), binding{s, party(in.To)}) {
+			in.log(a.cfg.Logger).Warn("too many return routes, not bound")
+		}
+	case "thread":
+		if !a.sessions.bind(keyOf(in.From, in.returnThread()), binding{s, party(in.To)}) {
+			in.log(a.cfg.Logger).Warn("too many return routes, not bound")
+		}
+	case "none":
+		a.sessions.unbind(keyOf(in.From, ""), s)
+	}
+}
+
+func (t *sessions) bind(key threadKey, b binding) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.bound[key]; !ok && len(t.bound) >= min(t.sweepAt, t.max) {
+		for k, old := range t.bound {
+			if ended(old.session) {
+				delete(t.bound, k)
+			}
+		}
+		if len(t.bound) >= t.max {
+			return false
+		}
+		t.sweepAt = max(minSweep, 2*len(t.bound))
+	}
+	t.bound[key] = b
+	return true
+}
+
+func (t *sessions) unbind(key threadKey, s transport.Session) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.bound[key].session == s {
+		delete(t.bound, key)
+	}
+}
+
+// lookup returns the live return route from one of our DIDs to a party, for a
+// thread, or nil.
+func (t *sessions) lookup(from, to, thread string) transport.Session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, key := range [...]threadKey{keyOf(to, thread), keyOf(to, "")} {
+		b, ok := t.bound[key]
+		switch {
+		case !ok:
+		case ended(b.session):
+			delete(t.bound, key)
+		case b.own == party(from):
+			return b.session
+		}
+	}
+	return nil
+}
+
+func ended(s transport.Session) bool {
+	select {
+	case <-s.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// line puts a message in its line, and waits while its session has too many.
+func (a *Agent) line(ctx context.Context, s transport.Session, in *Inbound) error {
+	t := &a.sessions
+	t.mu.Lock()
+	w := t.waiting[s]
+	if w == nil {
+		w = &waiting{slots: make(chan struct{}, a.cfg.SessionQueue), lines: make(map[threadKey][]func())}
+		t.waiting[s] = w
+	}
+	w.users++
+	t.mu.Unlock()
+	select {
+	case w.slots <- struct{}{}:
+	case <-a.stopping:
+		t.mu.Lock()
+		t.quit(s, w)
+		t.mu.Unlock()
+		return ErrStopped
+	}
+	key := keyOf(in.From, in.Message.Thread())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	line, running := w.lines[key]
+	w.lines[key] = append(line, func() {
+		if err := a.handle(ctx, s, in); err != nil {
+			in.log(a.cfg.Logger).WarnContext(ctx, "message not handled", "error", err)
+		}
+	})
+	if !running {
+		a.work.Add(1) // in time, since the caller's own entry still counts
+		go a.drain(s, w, key)
+	}
+	return nil
+}
+
+// drain handles what stands in one line until nothing does.
+func (a *Agent) drain(s transport.Session, w *waiting, key threadKey) {
+	defer a.leave()
+	t := &a.sessions
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(w.lines[key]) > 0 {
+		next := w.lines[key][0]
+		w.lines[key] = w.lines[key][1:]
+		t.mu.Unlock()
+		next()
+		<-w.slots
+		t.mu.Lock()
+		t.quit(s, w)
+	}
+	delete(w.lines, key)
+}
+
+// quit counts one message of a session less, and forgets what has none. The
+// caller holds mu.
+func (t *sessions) quit(s transport.Session, w *waiting) {
+	if w.users--; w.users == 0 {
+		delete(t.waiting, s)
+	}
+}
