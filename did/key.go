@@ -74,7 +74,8 @@ func FormatMultikey(key crypto.PublicKey) (string, error) {
 	return multikey.Encode(code, raw), nil
 }
 
-// keyOf makes a key of its multicodec form.
+// keyOf makes a key of its multicodec form. It and what it calls give the
+// interface, so that an error comes with nil and not with a nil pointer.
 func keyOf(code multikey.Code, raw []byte) (crypto.PublicKey, error) {
 	if want := code.Size(); want != 0 && len(raw) != want {
 		return nil, fmt.Errorf("%w: %v key has %d bytes, not %d", ErrInvalid, code, len(raw), want)
@@ -140,7 +141,7 @@ func rawOf(key crypto.PublicKey) (multikey.Code, []byte, error) {
 	return 0, nil, fmt.Errorf("%w: key of type %T", ErrUnsupported, key)
 }
 
-func x25519Of(raw []byte) (*ecdh.PublicKey, error) {
+func x25519Of(raw []byte) (crypto.PublicKey, error) {
 	k, err := ecdh.X25519().NewPublicKey(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: x25519 key: %w", ErrInvalid, err)
@@ -180,7 +181,7 @@ func compress(point []byte) []byte {
 	return append([]byte{2 | point[2*n]&1}, point[1:1+n]...)
 }
 
-func decompress(curve elliptic.Curve, raw []byte) (*ecdsa.PublicKey, error) {
+func decompress(curve elliptic.Curve, raw []byte) (crypto.PublicKey, error) {
 	x, y := elliptic.UnmarshalCompressed(curve, raw)
 	if x == nil {
 		return nil, fmt.Errorf("%w: not a compressed point of %s", ErrInvalid, curve.Params().Name)
@@ -189,7 +190,7 @@ func decompress(curve elliptic.Curve, raw []byte) (*ecdsa.PublicKey, error) {
 }
 
 // newECDSA puts coordinates together, left-padded, and checks the point.
-func newECDSA(curve elliptic.Curve, x, y []byte) (*ecdsa.PublicKey, error) {
+func newECDSA(curve elliptic.Curve, x, y []byte) (crypto.PublicKey, error) {
 	n := (curve.Params().BitSize + 7) / 8
 	if len(x) > n || len(y) > n {
 		return nil, fmt.Errorf("%w: %s coordinate of more than %d bytes", ErrInvalid, curve.Params().Name, n)
@@ -216,7 +217,7 @@ type rsaPublicKey struct {
 	E int
 }
 
-func rsaOfDER(der []byte) (*rsa.PublicKey, error) {
+func rsaOfDER(der []byte) (crypto.PublicKey, error) {
 	var k rsaPublicKey
 	if rest, err := asn1.Unmarshal(der, &k); err != nil {
 		return nil, fmt.Errorf("%w: rsa key: %w", ErrInvalid, err)
@@ -229,7 +230,7 @@ func rsaOfDER(der []byte) (*rsa.PublicKey, error) {
 // maxRSABits bounds what a signature check with a foreign key costs.
 const maxRSABits = 16384
 
-func newRSA(n *big.Int, e int) (*rsa.PublicKey, error) {
+func newRSA(n *big.Int, e int) (crypto.PublicKey, error) {
 	if n.Sign() <= 0 || n.BitLen() > maxRSABits || n.Bit(0) == 0 || e < 3 || e&1 == 0 {
 		return nil, fmt.Errorf("%w: rsa key: modulus or exponent out of range", ErrInvalid)
 	}

@@ -296,6 +296,25 @@ func TestSecp256k1(t *testing.T) {
 	}
 }
 
+// An error comes without a key, not with a nil pointer in the interface.
+func TestNoKeyWithError(t *testing.T) {
+	for _, s := range []string{
+		`{"kty":"EC","crv":"P-256","x":"AQ","y":"AQ"}`, `{"kty":"EC","crv":"secp256k1","x":"AQ","y":"AQ"}`,
+		`{"kty":"OKP","crv":"X25519","x":"AQ"}`, `{"kty":"RSA","n":"Ag","e":"AQAB"}`,
+	} {
+		if key, err := did.ParseJWK([]byte(s)); err == nil || key != nil {
+			t.Errorf("%s: got %v, %v", s, key, err)
+		}
+	}
+	offCurve := base58.Encode(append([]byte{0x80, 0x24, 2}, append(make([]byte, 31), 1)...))
+	noDER := base58.Encode([]byte{0x85, 0x24, 1, 2, 3})
+	for _, s := range []string{"z" + offCurve, "z" + noDER, "z" + ed25519Multibase} {
+		if key, err := did.ParseMultikey(s); err == nil || key != nil {
+			t.Errorf("%s: got %v, %v", s, key, err)
+		}
+	}
+}
+
 func FuzzJWK(f *testing.F) {
 	for _, key := range keys(f) {
 		jwk, err := did.FormatJWK(key)
