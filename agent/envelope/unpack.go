@@ -108,20 +108,21 @@ func detect(data []byte) (kind, error) {
 		return 0, fmt.Errorf("%w: neither JSON nor compact serialization", ErrMalformed)
 	}
 	found := kindMessage
-	c := jose.NewCursor(data)
-	err := c.Object(func(name []byte) error {
-		switch string(name) {
-		case "ciphertext", "recipients", "encrypted_key", "iv", "tag", "unprotected":
-			found = kindJWE
-			return errFound
-		case "payload", "signatures", "signature":
-			found = kindJWS
-			return errFound
-		case "id", "type", "typ", "body", "from", "to", "attachments":
-			return errFound
-		}
-		_, err := c.Value()
-		return err
+	err := jose.Walk(data, func(c jose.Cursor) error {
+		return c.Object(func(name []byte) error {
+			switch string(name) {
+			case "ciphertext", "recipients", "encrypted_key", "iv", "tag", "unprotected":
+				found = kindJWE
+				return errFound
+			case "payload", "signatures", "signature":
+				found = kindJWS
+				return errFound
+			case "id", "type", "typ", "body", "from", "to", "attachments":
+				return errFound
+			}
+			_, err := c.Value()
+			return err
+		})
 	})
 	if err != nil && err != errFound {
 		return 0, err

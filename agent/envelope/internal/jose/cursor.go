@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -17,10 +17,29 @@ type Cursor struct {
 	data []byte
 }
 
-// NewCursor returns a Cursor at the start of data, which must not change
-// while the Cursor or what it yields is used.
-func NewCursor(data []byte) Cursor {
-	return Cursor{jsontext.NewDecoder(bytes.NewBuffer(data)), data}
+// Walk calls f with a Cursor before the one value that data must hold; f
+// consumes it. An error of f comes back as it is. What the Cursor yields points
+// into data.
+func Walk(data []byte, f func(Cursor) error) error {
+	w := walk{data: data, f: f}
+	err := json.Unmarshal(data, &w)
+	if w.err != nil {
+		return w.err
+	}
+	return syntaxError(err)
+}
+
+// walk borrows the decoder that json.Unmarshal pools.
+type walk struct {
+	data []byte
+	f    func(Cursor) error
+	err  error
+}
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (w *walk) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	w.err = w.f(Cursor{dec, w.data})
+	return w.err
 }
 
 // Object calls f for each member of the object that comes next; f consumes the
@@ -78,14 +97,6 @@ func (c Cursor) Text() ([]byte, error) {
 		return v[1 : len(v)-1], nil
 	}
 	return jsontext.AppendUnquote(nil, v)
-}
-
-// End checks that nothing follows.
-func (c Cursor) End() error {
-	if _, err := c.dec.ReadToken(); err != io.EOF {
-		return fmt.Errorf("%w: data after the end", ErrMalformed)
-	}
-	return nil
 }
 
 func syntaxError(err error) error {

@@ -55,6 +55,24 @@ type jwk struct {
 	hasX, hasY     bool
 }
 
+func (j *jwk) member(c jose.Cursor, name []byte) (err error) {
+	switch string(name) {
+	case "kty":
+		j.kty, err = c.Text()
+	case "crv":
+		j.crv, err = c.Text()
+	case "x":
+		j.hasX = true
+		j.x, err = c.Text()
+	case "y":
+		j.hasY = true
+		j.y, err = c.Text()
+	default:
+		_, err = c.Value()
+	}
+	return err
+}
+
 // key checks the JWK and makes a public key of it. short reports that a
 // coordinate had lost leading zeros.
 func (j *jwk) key(dev *jose.Deviations) (key *ecdh.PublicKey, short bool, err error) {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
 )
 
@@ -92,46 +94,45 @@ func (p *parser) json(data []byte) error {
 	if jose.TooDeep(data, p.limits.MaxDepth) {
 		return jose.ErrTooDeep
 	}
-	c := jose.NewCursor(data)
-	err := c.Object(func(name []byte) (err error) {
-		switch string(name) {
-		case "protected":
-			p.protected, err = c.Text()
-		case "unprotected":
-			err = c.Object(func(name []byte) error {
-				return p.unprotectedMember(c, name, nil)
-			})
-		case "recipients":
-			p.general = true
-			err = c.Array(func() error { return p.recipient(c) })
-		case "header":
-			p.flattened = true
-			err = c.Object(func(name []byte) error {
-				return p.recipientMember(c, name, &p.singleKID, &p.single)
-			})
-		case "encrypted_key":
-			p.flattened = true
-			p.single.encryptedKey, err = c.Text()
-		case "aad":
-			p.aadMember, err = c.Text()
-		case "iv":
-			p.members++
-			p.iv, err = p.decodeNext(c, "iv")
-		case "tag":
-			p.members++
-			p.tag, err = p.decodeNext(c, "tag")
-		case "ciphertext":
-			p.members++
-			p.ciphertext, err = c.Text()
-		default:
-			_, err = c.Value()
-		}
-		return err
+	return jose.Walk(data, func(c jose.Cursor) error {
+		return c.Object(func(name []byte) error { return p.member(c, name) })
 	})
-	if err != nil {
-		return err
+}
+
+func (p *parser) member(c jose.Cursor, name []byte) (err error) {
+	switch string(name) {
+	case "protected":
+		p.protected, err = c.Text()
+	case "unprotected":
+		err = c.Object(func(name []byte) error {
+			return p.unprotectedMember(c, name, nil)
+		})
+	case "recipients":
+		p.general = true
+		err = c.Array(func() error { return p.recipient(c) })
+	case "header":
+		p.flattened = true
+		err = c.Object(func(name []byte) error {
+			return p.recipientMember(c, name, &p.singleKID, &p.single)
+		})
+	case "encrypted_key":
+		p.flattened = true
+		p.single.encryptedKey, err = c.Text()
+	case "aad":
+		p.aadMember, err = c.Text()
+	case "iv":
+		p.members++
+		p.iv, err = decodeNext(c, "iv", &p.Deviations)
+	case "tag":
+		p.members++
+		p.tag, err = decodeNext(c, "tag", &p.Deviations)
+	case "ciphertext":
+		p.members++
+		p.ciphertext, err = c.Text()
+	default:
+		_, err = c.Value()
 	}
-	return c.End()
+	return err
 }
 
 func (p *parser) recipient(c jose.Cursor) error {
@@ -250,45 +251,45 @@ func (p *parser) header(h *header) error {
 	if jose.TooDeep(text, p.limits.MaxDepth) {
 		return jose.ErrTooDeep
 	}
-	c := jose.NewCursor(text)
-	err = c.Object(func(name []byte) (err error) {
-		switch string(name) {
-		case "alg":
-			h.alg, err = c.Text()
-		case "enc":
-			h.enc, err = c.Text()
-		case "typ":
-			h.hasTyp = true
-			h.typ, err = c.Text()
-		case "kid":
-			h.kid, err = c.Text()
-		case "skid":
-			h.hasSKID = true
-			h.skid, err = c.Text()
-		case "apu":
-			h.hasAPU = true
-			h.apu, err = p.decodeNext(c, "apu")
-		case "apv":
-			h.hasAPV = true
-			h.apv, err = p.decodeNext(c, "apv")
-		case "epk":
-			h.epk, err = c.Value()
-		case "zip":
-			return ErrCompressed
-		case "crit":
-			return jose.ErrCritical
-		default:
-			_, err = c.Value()
-		}
-		return err
+	err = jose.Walk(text, func(c jose.Cursor) error {
+		return c.Object(func(name []byte) error { return h.member(c, name, &p.Deviations) })
 	})
 	if err != nil {
 		return fmt.Errorf("protected header: %w", err)
 	}
-	if err := c.End(); err != nil {
-		return fmt.Errorf("protected header: %w", err)
-	}
 	return nil
+}
+
+func (h *header) member(c jose.Cursor, name []byte, dev *jose.Deviations) (err error) {
+	switch string(name) {
+	case "alg":
+		h.alg, err = c.Text()
+	case "enc":
+		h.enc, err = c.Text()
+	case "typ":
+		h.hasTyp = true
+		h.typ, err = c.Text()
+	case "kid":
+		h.kid, err = c.Text()
+	case "skid":
+		h.hasSKID = true
+		h.skid, err = c.Text()
+	case "apu":
+		h.hasAPU = true
+		h.apu, err = decodeNext(c, "apu", dev)
+	case "apv":
+		h.hasAPV = true
+		h.apv, err = decodeNext(c, "apv", dev)
+	case "epk":
+		h.epk, err = c.Value()
+	case "zip":
+		return ErrCompressed
+	case "crit":
+		return jose.ErrCritical
+	default:
+		_, err = c.Value()
+	}
+	return err
 }
 
 func (p *parser) algorithms() error {
@@ -361,9 +362,9 @@ func (p *parser) commonEPK(text []byte) (err error) {
 // parseEPK reads an epk: a JWK, or the string of one.
 func (e *Envelope) parseEPK(text []byte) (*ecdh.PublicKey, error) {
 	if text[0] == '"' {
-		s, err := jose.NewCursor(text).Text()
+		s, err := jsontext.AppendUnquote(nil, text)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: epk: %w", jose.ErrMalformed, err)
 		}
 		if text = s; len(s) == 0 || s[0] != '{' {
 			if text, err = e.Deviations.Decode("epk", s); err != nil {
@@ -372,29 +373,11 @@ func (e *Envelope) parseEPK(text []byte) (*ecdh.PublicKey, error) {
 		}
 		e.Deviations.Note(DevEPKString, "epk is a string")
 	}
-	c := jose.NewCursor(text)
 	var j jwk
-	err := c.Object(func(name []byte) (err error) {
-		switch string(name) {
-		case "kty":
-			j.kty, err = c.Text()
-		case "crv":
-			j.crv, err = c.Text()
-		case "x":
-			j.hasX = true
-			j.x, err = c.Text()
-		case "y":
-			j.hasY = true
-			j.y, err = c.Text()
-		default:
-			_, err = c.Value()
-		}
-		return err
+	err := jose.Walk(text, func(c jose.Cursor) error {
+		return c.Object(func(name []byte) error { return j.member(c, name) })
 	})
 	if err != nil {
-		return nil, fmt.Errorf("epk: %w", err)
-	}
-	if err := c.End(); err != nil {
 		return nil, fmt.Errorf("epk: %w", err)
 	}
 	key, short, err := j.key(&e.Deviations)
@@ -404,12 +387,12 @@ func (e *Envelope) parseEPK(text []byte) (*ecdh.PublicKey, error) {
 	return key, err
 }
 
-func (e *Envelope) decodeNext(c jose.Cursor, name string) ([]byte, error) {
+func decodeNext(c jose.Cursor, name string, dev *jose.Deviations) ([]byte, error) {
 	text, err := c.Text()
 	if err != nil {
 		return nil, err
 	}
-	return e.Deviations.Decode(name, text)
+	return dev.Decode(name, text)
 }
 
 // decodeInto decodes base64url into dst and fails if it does not fit.

@@ -88,34 +88,32 @@ func (e *Envelope) json(data []byte) error {
 	}
 	var single Signature
 	flattened, general := false, false
-	c := jose.NewCursor(data)
-	err := c.Object(func(name []byte) (err error) {
-		switch string(name) {
-		case "payload":
-			e.payload, err = c.Text()
-		case "signatures":
-			general = true
-			err = c.Array(func() error {
-				if len(e.Signatures) >= e.limits.MaxSignatures {
-					return ErrTooManySignatures
-				}
-				var s Signature
-				err := c.Object(func(name []byte) error { return e.member(c, name, &s) })
-				e.Signatures = append(e.Signatures, s)
-				return err
-			})
-		case "protected", "header", "signature":
-			flattened = true
-			err = e.member(c, name, &single)
-		default:
-			_, err = c.Value()
-		}
-		return err
+	err := jose.Walk(data, func(c jose.Cursor) error {
+		return c.Object(func(name []byte) (err error) {
+			switch string(name) {
+			case "payload":
+				e.payload, err = c.Text()
+			case "signatures":
+				general = true
+				err = c.Array(func() error {
+					if len(e.Signatures) >= e.limits.MaxSignatures {
+						return ErrTooManySignatures
+					}
+					var s Signature
+					err := c.Object(func(name []byte) error { return e.member(c, name, &s) })
+					e.Signatures = append(e.Signatures, s)
+					return err
+				})
+			case "protected", "header", "signature":
+				flattened = true
+				err = e.member(c, name, &single)
+			default:
+				_, err = c.Value()
+			}
+			return err
+		})
 	})
 	if err != nil {
-		return err
-	}
-	if err := c.End(); err != nil {
 		return err
 	}
 	if !flattened {
@@ -171,32 +169,30 @@ func (e *Envelope) header(s *Signature) error {
 	}
 	var kid []byte
 	hasTyp := false
-	c := jose.NewCursor(text)
-	err = c.Object(func(name []byte) (err error) {
-		var v []byte
-		switch string(name) {
-		case "alg":
-			v, err = c.Text()
-			s.Alg = string(v)
-		case "typ":
-			hasTyp = true
-			v, err = c.Text()
-			s.Typ = string(v)
-		case "kid":
-			kid, err = c.Text()
-		case "crit":
-			return jose.ErrCritical
-		case "b64":
-			return fmt.Errorf("%w: b64", jose.ErrCritical)
-		default:
-			_, err = c.Value()
-		}
-		return err
+	err = jose.Walk(text, func(c jose.Cursor) error {
+		return c.Object(func(name []byte) (err error) {
+			var v []byte
+			switch string(name) {
+			case "alg":
+				v, err = c.Text()
+				s.Alg = string(v)
+			case "typ":
+				hasTyp = true
+				v, err = c.Text()
+				s.Typ = string(v)
+			case "kid":
+				kid, err = c.Text()
+			case "crit":
+				return jose.ErrCritical
+			case "b64":
+				return fmt.Errorf("%w: b64", jose.ErrCritical)
+			default:
+				_, err = c.Value()
+			}
+			return err
+		})
 	})
 	if err != nil {
-		return err
-	}
-	if err := c.End(); err != nil {
 		return err
 	}
 	if kid != nil && s.unprotectedKID != nil && !bytes.Equal(kid, s.unprotectedKID) {
