@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -263,9 +264,12 @@ func (c *conn) idleFor() time.Duration {
 	return time.Duration(time.Now().UnixNano() - c.used.Load())
 }
 
-// nextTick is the time to the next ping, or to when the idle time is over.
+// nextTick is the time to the next ping, or to when the idle time is over. Up
+// to a quarter is taken off the interval, so that connections made at once are
+// not all pinged at once.
 func (c *conn) nextTick() time.Duration {
 	next := c.group.limits.PingInterval
+	next -= rand.N(next/4 + 1)
 	if idle := c.group.limits.IdleTimeout; idle > 0 {
 		if left := idle - c.idleFor(); left > 0 {
 			next = min(next, left)
@@ -301,5 +305,9 @@ func (c *conn) close(code int, text string) {
 	close(c.shut)
 	_ = c.ws.SetReadDeadline(time.Now().Add(2 * closeWait))
 	c.mu.Unlock()
-	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(closeWait))
+	goodbye(c.ws, code, text)
+}
+
+func goodbye(ws *websocket.Conn, code int, text string) {
+	_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(closeWait))
 }

@@ -86,6 +86,7 @@ func (g *group) start(ws *websocket.Conn, onEnd func(*conn)) *conn {
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
+		goodbye(ws, websocket.CloseGoingAway, "")
 		ws.Close()
 		g.release()
 		return nil

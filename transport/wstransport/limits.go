@@ -17,7 +17,7 @@ type Limits struct {
 	// WriteTimeout bounds the writing of one message (30 s); a connection that
 	// does not take it in time is closed.
 	WriteTimeout time.Duration
-	// PingInterval is how often a connection is pinged (30 s).
+	// PingInterval is how often a connection is pinged, at least (30 s).
 	PingInterval time.Duration
 	// PongTimeout is how long after a ping the peer may stay silent before its
 	// connection is closed (10 s).
