@@ -1,0 +1,51 @@
+package didweb
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/didcomm-go/didcomm/did"
+)
+
+// MediaType is what Handler serves documents as (DID Core 1.0, section 6.2).
+const MediaType = "application/did+json"
+
+// Handler publishes the document that the given function returns, to be mounted
+// at the path that PathOf names. It answers GET and HEAD, with an ETag and for
+// any origin (section Cross-Origin Resource Sharing), 404 where the function's
+// error matches did.ErrNotFound and 500 for any other.
+func Handler(document func(ctx context.Context) (*did.Document, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+			return
+		}
+		doc, err := document(r.Context())
+		var body []byte
+		if err == nil {
+			body, err = doc.MarshalJSON()
+		}
+		switch {
+		case errors.Is(err, did.ErrNotFound):
+			http.Error(w, "no such document", http.StatusNotFound)
+			return
+		case err != nil:
+			http.Error(w, "document not available", http.StatusInternalServerError)
+			return
+		}
+		sum := sha256.Sum256(body)
+		h := w.Header()
+		h.Set("Content-Type", MediaType)
+		h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
+		h.Set("Cache-Control", "no-cache") // a rotated key must show at once; the ETag makes that cheap
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("X-Content-Type-Options", "nosniff")
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
+	})
+}
