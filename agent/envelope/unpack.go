@@ -107,30 +107,18 @@ func detect(data []byte) (kind, error) {
 		}
 		return 0, fmt.Errorf("%w: neither JSON nor compact serialization", ErrMalformed)
 	}
-	found := kindMessage
-	err := jose.Walk(data, func(c jose.Cursor) error {
-		return c.Object(func(name []byte) error {
-			switch string(name) {
-			case "ciphertext", "recipients", "encrypted_key", "iv", "tag", "unprotected":
-				found = kindJWE
-				return errFound
-			case "payload", "signatures", "signature":
-				found = kindJWS
-				return errFound
-			case "id", "type", "typ", "body", "from", "to", "attachments":
-				return errFound
-			}
-			_, err := c.Value()
-			return err
-		})
-	})
-	if err != nil && err != errFound {
-		return 0, err
+	for name := range jose.Names(data) {
+		switch string(name) {
+		case "ciphertext", "recipients", "encrypted_key", "iv", "tag", "unprotected":
+			return kindJWE, nil
+		case "payload", "signatures", "signature":
+			return kindJWS, nil
+		case "id", "type", "typ", "body", "from", "to", "attachments":
+			return kindMessage, nil
+		}
 	}
-	return found, nil
+	return kindMessage, nil
 }
-
-var errFound = errors.New("found")
 
 // tolerate records deviations, or refuses them in strict mode.
 func (o *opening) tolerate(d ...message.Deviation) error {

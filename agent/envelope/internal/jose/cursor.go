@@ -108,35 +108,3 @@ func syntaxError(err error) error {
 	}
 	return fmt.Errorf("%w: %w", ErrMalformed, err)
 }
-
-// TooDeep tells whether JSON text nests more than max arrays and objects,
-// without parsing it.
-func TooDeep(data []byte, max int) bool {
-	depth := 0
-	for i := 0; i < len(data); i++ {
-		switch data[i] {
-		case '{', '[':
-			if depth++; depth > max {
-				return true
-			}
-		case '}', ']':
-			depth--
-		case '"':
-			for i++; i < len(data); i++ {
-				n := bytes.IndexByte(data[i:], '"')
-				if n < 0 {
-					return false
-				}
-				i += n
-				back := i
-				for back > 0 && data[back-1] == '\\' {
-					back--
-				}
-				if (i-back)%2 == 0 {
-					break
-				}
-			}
-		}
-	}
-	return false
-}
