@@ -1,0 +1,364 @@
+package httptransport_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/httptransport"
+	"github.com/didcomm-go/didcomm/transport/internal/pipenet"
+	"github.com/didcomm-go/didcomm/transport/netguard"
+)
+
+func mustFail(t *testing.T, err error, retryable bool) *transport.SendError {
+	t.Helper()
+	var e *transport.SendError
+	if !errors.As(err, &e) || e.Retryable != retryable {
+		t.Fatalf("got %v, want a *transport.SendError with Retryable %v", err, retryable)
+	}
+	return e
+}
+
+func TestClientNeedsDial(t *testing.T) {
+	if _, err := httptransport.NewClient(httptransport.ClientConfig{}); err == nil {
+		t.Error("no error without Dial")
+	}
+}
+
+func TestGuardRefusal(t *testing.T) {
+	c := newClient(t, httptransport.ClientConfig{Dial: (&netguard.Guard{}).DialContext})
+	err := c.Send(t.Context(), "http://127.0.0.1:1/", packet("x"))
+	if mustFail(t, err, false); !errors.Is(err, netguard.ErrRefused) {
+		t.Errorf("got %v, want ErrRefused", err)
+	}
+}
+
+// The request is one that every peer takes: the bare media type, nothing that
+// identifies or couples requests.
+func TestRequest(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || r.URL.String() != "/a%20b?q=1" || r.ContentLength != 1 {
+			t.Errorf("%s %s, %d bytes", r.Method, r.URL, r.ContentLength)
+		}
+		for name, want := range map[string]string{
+			"Content-Type": transport.MediaTypeEncrypted, "Cookie": "", "Accept-Encoding": "", "Authorization": "", "X-Idempotency-Key": "",
+		} {
+			if got := r.Header.Get(name); got != want {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+		http.SetCookie(w, &http.Cookie{Name: "id", Value: "1"})
+	}))
+	t.Cleanup(srv.Close)
+	c := newClient(t, httptransport.ClientConfig{})
+	for _, mediaType := range []string{transport.MediaTypeEncrypted, "DIDComm-Encrypted+JSON; x=y", ""} {
+		if err := c.Send(t.Context(), srv.URL+"/a%20b?q=1#fragment", transport.Packet{MediaType: mediaType, Data: []byte("x")}); err != nil {
+			t.Error(err)
+		}
+	}
+	mustFail(t, c.Send(t.Context(), strings.Replace(srv.URL, "://", "://user:pass@", 1), packet("x")), false)
+}
+
+func TestStatusMapping(t *testing.T) {
+	future := time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)
+	for _, c := range []struct {
+		status     int
+		retryAfter string
+		ok         bool
+		retryable  bool
+		min, max   time.Duration
+	}{
+		{status: 200, ok: true}, {status: 202, ok: true}, {status: 204, ok: true}, {status: 299, ok: true},
+		{status: 301}, {status: 302}, {status: 303}, {status: 304},
+		{status: 400}, {status: 401}, {status: 404, retryAfter: "5"}, {status: 410}, {status: 413}, {status: 415},
+		{status: 408, retryable: true}, {status: 425, retryable: true},
+		{status: 429, retryable: true, retryAfter: "120", min: 2 * time.Minute, max: 2 * time.Minute},
+		{status: 500, retryable: true}, {status: 502, retryable: true},
+		{status: 503, retryable: true, retryAfter: future, min: 58 * time.Minute, max: time.Hour},
+		{status: 503, retryable: true, retryAfter: "Mon, 02 Jan 2006 15:04:05 GMT"},
+		{status: 503, retryable: true, retryAfter: "99999999999999999999999", min: 24 * time.Hour, max: 24 * time.Hour},
+		{status: 503, retryable: true, retryAfter: "9223372036854775807", min: 24 * time.Hour, max: 24 * time.Hour},
+		{status: 503, retryable: true, retryAfter: "-5"}, {status: 503, retryable: true, retryAfter: "soon"},
+	} {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if c.retryAfter != "" {
+				w.Header().Set("Retry-After", c.retryAfter)
+			}
+			w.Header().Set("Location", "/elsewhere")
+			w.Header().Set("Content-Type", "text/plain")
+			w.WriteHeader(c.status)
+			if c.status >= 400 {
+				io.WriteString(w, "why \x1b[31mnot\nsecond line")
+			}
+		}))
+		err := newClient(t, httptransport.ClientConfig{}).Send(t.Context(), srv.URL, packet("x"))
+		srv.Close()
+		if c.ok {
+			if err != nil {
+				t.Errorf("%d: %v", c.status, err)
+			}
+			continue
+		}
+		e := mustFail(t, err, c.retryable)
+		if e.RetryAfter < c.min || e.RetryAfter > c.max {
+			t.Errorf("%d, Retry-After %q: %v", c.status, c.retryAfter, e.RetryAfter)
+		}
+		if c.status >= 400 && !strings.Contains(e.Error(), `"why \x1b[31mnot"`) {
+			t.Errorf("%d: no reason, or not quoted: %v", c.status, e)
+		}
+	}
+}
+
+func TestRedirects(t *testing.T) {
+	mux := http.NewServeMux()
+	srv := httptest.NewServer(mux)
+	t.Cleanup(srv.Close)
+	secure := httptest.NewTLSServer(mux)
+	t.Cleanup(secure.Close)
+	var got string
+	mux.HandleFunc("/end", func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got = r.Method + " " + r.Header.Get("Content-Type") + " " + r.Header.Get("Referer") + string(b)
+	})
+	for from, to := range map[string]string{
+		"/1": "/end", "/2": "/1", "/3": "/2", "/4": "/3", "/loop": "/loop",
+		"/down": srv.URL + "/end", "/up": secure.URL + "/end", "/odd": "ftp://example.com/", "/user": "//u:p@" + srv.Listener.Addr().String() + "/end",
+	} {
+		mux.HandleFunc(from, func(w http.ResponseWriter, r *http.Request) {
+			code := http.StatusTemporaryRedirect
+			if r.URL.RawQuery == "308" {
+				code = http.StatusPermanentRedirect
+			}
+			http.Redirect(w, r, to, code)
+		})
+	}
+	c := newClient(t, httptransport.ClientConfig{RootCAs: secure.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs})
+	for url, ok := range map[string]bool{
+		srv.URL + "/1": true, srv.URL + "/3": true, srv.URL + "/1?308": true, secure.URL + "/3": true, srv.URL + "/up": true,
+		srv.URL + "/4": false, srv.URL + "/loop": false, secure.URL + "/down": false, srv.URL + "/odd": false, srv.URL + "/user": false,
+	} {
+		got = ""
+		err := c.Send(t.Context(), url, packet("body"))
+		if !ok {
+			mustFail(t, err, false)
+		} else if want := "POST " + transport.MediaTypeEncrypted + " body"; err != nil || got != want {
+			t.Errorf("%s: %v, got %q", url, err, got)
+		}
+	}
+}
+
+func TestResponseBody(t *testing.T) {
+	const limit = 1000
+	for _, c := range []struct {
+		name, typ, body string
+		truncate        bool
+		want            string // what the bound Handler gets
+	}{
+		{name: "packet", typ: transport.MediaTypeEncrypted, body: "answer", want: "answer"},
+		{name: "parameters", typ: "application/DIDComm-Signed+json;charset=utf-8", body: "answer", want: "answer"},
+		{name: "no type", typ: "", body: "answer", want: "answer"},
+		{name: "foreign", typ: "text/plain", body: "OK"},
+		{name: "json", typ: "application/json", body: "{}"},
+		{name: "empty", typ: transport.MediaTypeEncrypted},
+		{name: "largest", typ: transport.MediaTypeEncrypted, body: strings.Repeat("x", limit), want: strings.Repeat("x", limit)},
+		{name: "too large", typ: transport.MediaTypeEncrypted, body: strings.Repeat("x", limit+1)},
+		{name: "too large, chunked", typ: transport.MediaTypeEncrypted, body: strings.Repeat("x", 10*limit)},
+		{name: "truncated", typ: transport.MediaTypeEncrypted, body: "answ", truncate: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Content-Type"] = []string{c.typ}
+				if c.typ == "" {
+					w.Header()["Content-Type"] = nil
+				}
+				if c.truncate {
+					w.Header().Set("Content-Length", "100")
+				} else if strings.Contains(c.name, "chunked") {
+					w.(http.Flusher).Flush()
+				}
+				io.WriteString(w, c.body)
+			}))
+			srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+			t.Cleanup(srv.Close)
+			cl := newClient(t, httptransport.ClientConfig{MaxBytes: limit})
+			var got string
+			cl.Bind(transport.HandlerFunc(func(ctx context.Context, w transport.Replier, p transport.Packet) error {
+				got = string(p.Data)
+				if err := w.Reply(ctx, packet("x")); !errors.Is(err, transport.ErrNoReturnRoute) {
+					t.Errorf("reply to a response: %v", err)
+				}
+				return errors.New("does not concern Send")
+			}))
+			if err := cl.Send(t.Context(), srv.URL, packet("x")); err != nil {
+				t.Errorf("the peer has accepted: %v", err)
+			}
+			if got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestUnboundAndPanickingHandler(t *testing.T) {
+	srv := httptest.NewServer(httptransport.NewHandler(transport.HandlerFunc(func(ctx context.Context, w transport.Replier, p transport.Packet) error {
+		return w.Reply(ctx, p)
+	}), httptransport.HandlerConfig{}))
+	t.Cleanup(srv.Close)
+	c := newClient(t, httptransport.ClientConfig{})
+	if err := c.Send(t.Context(), srv.URL, packet("x")); err != nil {
+		t.Error(err)
+	}
+	c = newClient(t, httptransport.ClientConfig{})
+	c.Bind(transport.HandlerFunc(func(context.Context, transport.Replier, transport.Packet) error { panic("boom") }))
+	if err := c.Send(t.Context(), srv.URL, packet("x")); err != nil {
+		t.Error(err)
+	}
+}
+
+// The client's timeouts, by a clock that a bubble makes.
+func TestTimeouts(t *testing.T) {
+	never := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	for _, c := range []struct {
+		name  string
+		dial  func(context.Context, string, string) (net.Conn, error)
+		serve func(net.Conn)
+		after time.Duration
+	}{
+		{name: "dial", dial: never, after: httptransport.DefaultDialTimeout},
+		{name: "header", after: httptransport.DefaultHeaderTimeout, serve: func(nc net.Conn) {
+			_, _ = io.Copy(io.Discard, nc)
+		}},
+		{name: "whole", after: httptransport.DefaultTimeout, serve: func(nc net.Conn) {
+			go io.Copy(io.Discard, nc)
+			io.WriteString(nc, "HTTP/1.1 503 x\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n")
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				pipes := pipenet.Listen()
+				go func() {
+					if nc, err := pipes.Accept(); err == nil {
+						c.serve(nc)
+					}
+				}()
+				t.Cleanup(func() { pipes.Close() })
+				if c.dial == nil {
+					c.dial = pipes.Dial
+				}
+				start := time.Now()
+				mustFail(t, newClient(t, httptransport.ClientConfig{Dial: c.dial}).Send(t.Context(), "http://a/", packet("x")), true)
+				if d := time.Since(start); d != c.after {
+					t.Errorf("failed after %v, want %v", d, c.after)
+				}
+			})
+		})
+	}
+}
+
+// Close ends what is under way, waits for it, and leaves no goroutine: the
+// bubble would tell.
+func TestCloseEndsSends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := transport.HandlerFunc(func(ctx context.Context, _ transport.Replier, p transport.Packet) error {
+			if string(p.Data) == "wait" {
+				<-ctx.Done()
+			}
+			return nil
+		})
+		pipes := inBubble(t, httptransport.NewHandler(h, httptransport.HandlerConfig{}))
+		c := newClient(t, httptransport.ClientConfig{Dial: pipes.Dial})
+		if err := c.Send(t.Context(), "http://a/", packet("x")); err != nil {
+			t.Fatal(err)
+		}
+		sent := make(chan error, 1)
+		go func() { sent <- c.Send(t.Context(), "http://a/", packet("wait")) }()
+		synctest.Wait()
+		start := time.Now()
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		mustFail(t, <-sent, true)
+		if d := time.Since(start); d != 0 {
+			t.Errorf("took %v", d)
+		}
+	})
+}
+
+// A pooled connection that the server closes under a request is replaced, not
+// reported.
+func TestPooledConnectionIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pipes := pipenet.Listen()
+		conns := 0
+		var server sync.WaitGroup
+		server.Go(func() {
+			for {
+				nc, err := pipes.Accept()
+				if err != nil {
+					return
+				}
+				conns++
+				server.Go(func() { // answers one request, and hangs up on the second
+					defer nc.Close()
+					br := bufio.NewReader(nc)
+					for i := range 2 {
+						req, err := http.ReadRequest(br)
+						if err != nil {
+							return
+						}
+						_, _ = io.Copy(io.Discard, req.Body)
+						if i == 0 {
+							_, _ = io.WriteString(nc, "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+						}
+					}
+				})
+			}
+		})
+		c := newClient(t, httptransport.ClientConfig{Dial: pipes.Dial})
+		for range 3 {
+			if err := c.Send(t.Context(), "http://a/", packet("x")); err != nil {
+				t.Error(err)
+			}
+		}
+		if conns != 3 {
+			t.Errorf("%d connections, want 3", conns)
+		}
+		c.Close()
+		pipes.Close()
+		server.Wait()
+	})
+}
+
+func TestPooledConnectionIsReused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dials := 0
+		pipes := inBubble(t, httptransport.NewHandler(transport.HandlerFunc(ignore), httptransport.HandlerConfig{}))
+		c := newClient(t, httptransport.ClientConfig{Dial: func(ctx context.Context, n, a string) (net.Conn, error) {
+			dials++
+			return pipes.Dial(ctx, n, a)
+		}})
+		for range 5 {
+			if err := c.Send(t.Context(), "http://a/", packet("x")); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if dials != 1 {
+			t.Errorf("%d dials for 5 packets, want 1", dials)
+		}
+	})
+}
