@@ -31,7 +31,7 @@ var packageRules = map[string][]string{
 	"agent/message":  {},
 	"agent/store":    {},
 	"agent/envelope": {"agent/message", "did"},
-	"agent/keyring":  {"agent/store"},
+	"agent/keyring":  {"agent/envelope", "agent/store", "did"}, // the Keys that envelope asks for
 }
 
 // moduleRules says which of our packages, and those below them, may import a

@@ -28,17 +28,18 @@ const EnvPrefix = "DIDCOMM_"
 // maxFile bounds a configuration file, in bytes.
 const maxFile = 1 << 20
 
-// A ValueError is a setting whose value does not parse.
-type ValueError struct {
+// A SettingError is a setting that is wrong: a value that does not parse, or a
+// key that no flag has.
+type SettingError struct {
 	Source string // such as "DIDCOMM_LISTEN" or "config.yaml: listen"
 	Err    error
 }
 
-// Error says where the value stands and what is wrong with it.
-func (e *ValueError) Error() string { return e.Source + ": " + e.Err.Error() }
+// Error says where the setting stands and what is wrong with it.
+func (e *SettingError) Error() string { return e.Source + ": " + e.Err.Error() }
 
 // Unwrap returns the cause.
-func (e *ValueError) Unwrap() error { return e.Err }
+func (e *SettingError) Unwrap() error { return e.Err }
 
 // EnvName is the environment variable of a flag.
 func EnvName(flag string) string {
@@ -65,8 +66,7 @@ type Source struct {
 // values takes a YAML list, and in the environment words separated by spaces.
 // Flags named in except are only set by the command line.
 //
-// A value that does not parse is a *ValueError; other errors are about the
-// file.
+// A wrong setting is a *SettingError; other errors are about the file.
 func Apply(flags *pflag.FlagSet, src Source, except ...string) error {
 	file, err := read(src.File, src.Optional)
 	if err != nil {
@@ -74,7 +74,7 @@ func Apply(flags *pflag.FlagSet, src Source, except ...string) error {
 	}
 	for key := range file {
 		if flags.Lookup(key) == nil && !slices.Contains(src.Known, key) || slices.Contains(except, key) {
-			return fmt.Errorf("%s: unknown key %q", src.File, key)
+			return &SettingError{src.File, fmt.Errorf("unknown key %q", key)}
 		}
 	}
 	var failed error
@@ -91,7 +91,7 @@ func Apply(flags *pflag.FlagSet, src Source, except ...string) error {
 		} else if node, ok := file[f.Name]; ok {
 			values, err := scalars(f, &node)
 			if err != nil {
-				failed = &ValueError{src.File + ": " + f.Name, err}
+				failed = &SettingError{src.File + ": " + f.Name, err}
 				return
 			}
 			failed = set(flags, f, values, src.File+": "+f.Name)
@@ -103,13 +103,13 @@ func Apply(flags *pflag.FlagSet, src Source, except ...string) error {
 func set(flags *pflag.FlagSet, f *pflag.Flag, values []string, source string) error {
 	if list, ok := f.Value.(pflag.SliceValue); ok {
 		if err := list.Replace(values); err != nil {
-			return &ValueError{source, err}
+			return &SettingError{source, err}
 		}
 		f.Changed = true
 		return nil
 	}
 	if err := f.Value.Set(values[0]); err != nil {
-		return &ValueError{source, fmt.Errorf("invalid value %q: %w", values[0], err)}
+		return &SettingError{source, fmt.Errorf("invalid value %q: %w", values[0], err)}
 	}
 	f.Changed = true
 	return nil

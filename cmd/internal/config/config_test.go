@@ -32,7 +32,7 @@ func TestApply(t *testing.T) {
 		args, env  []string
 		flag, want string
 		err        string // part of the error
-		value      bool   // the error is a ValueError
+		value      bool   // the error is a SettingError
 	}{
 		{name: "default", flag: "public-url", want: "default"},
 		{name: "file", file: "public-url: f", flag: "public-url", want: "f"},
@@ -50,8 +50,8 @@ func TestApply(t *testing.T) {
 		{name: "flag replaces list", file: "to: [a, b]", args: []string{"--to=c"}, flag: "to", want: "[c]"},
 		{name: "key of another command", file: "listen: x", flag: "public-url", want: "default"},
 		{name: "empty file", file: "# nothing\n", flag: "public-url", want: "default"},
-		{name: "unknown key", file: "publicurl: x", err: `unknown key "publicurl"`},
-		{name: "except", file: "home: x", err: `unknown key "home"`},
+		{name: "unknown key", file: "publicurl: x", err: `unknown key "publicurl"`, value: true},
+		{name: "except", file: "home: x", err: `unknown key "home"`, value: true},
 		{name: "except in env", env: []string{"DIDCOMM_HOME=x"}, flag: "home", want: ""},
 		{name: "bad number", file: "max-bytes: many", err: `max-bytes: invalid value "many"`, value: true},
 		{name: "bad number in env", env: []string{"DIDCOMM_MAX_BYTES=many"}, err: `DIDCOMM_MAX_BYTES: invalid value "many"`, value: true},
@@ -75,8 +75,8 @@ func TestApply(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), tt.err) || strings.Contains(err.Error(), "\n") {
 					t.Fatalf("error %v, want one line with %q", err, tt.err)
 				}
-				if value := new(config.ValueError); errors.As(err, &value) != tt.value {
-					t.Fatalf("error %T: is a ValueError = %v, want %v", err, !tt.value, tt.value)
+				if value := new(config.SettingError); errors.As(err, &value) != tt.value {
+					t.Fatalf("error %T: is a SettingError = %v, want %v", err, !tt.value, tt.value)
 				}
 				return
 			}

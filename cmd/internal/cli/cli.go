@@ -1,0 +1,167 @@
+// Package cli is the command line of didcomm: a file for each subcommand, and
+// what they share. Main runs it.
+//
+// What scripts rely on: the exit status is 0 on success, 1 on failure and 2 on
+// wrong usage. A failure writes one line, "didcomm: <what>: <why>", to standard
+// error and nothing to standard output: a command's output is held back until
+// the command has succeeded (serve, which runs until it is told to stop, writes
+// as it goes).
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/didcomm-go/didcomm/cmd/internal/config"
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses of the program.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// IO is what the program has from its environment.
+type IO struct {
+	Stdin     io.Reader
+	Stdout    io.Writer
+	Stderr    io.Writer
+	LookupEnv func(string) (string, bool)
+}
+
+// A usageError is a wrong command line, or a wrong setting elsewhere.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// Main runs the command that args (without the program's name) ask for and
+// returns the exit status.
+func Main(args []string, io IO) int {
+	var out bytes.Buffer
+	root := NewRoot(io)
+	root.SetArgs(args)
+	root.SetIn(io.Stdin)
+	root.SetOut(&out)
+	root.SetErr(io.Stderr)
+	cmd, err := root.ExecuteC()
+	if err == nil {
+		if _, err = io.Stdout.Write(out.Bytes()); err == nil {
+			return exitOK
+		}
+	}
+	what := strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), root.Name()), " ")
+	if what != "" {
+		what += ": "
+	}
+	status, hint := exitFailure, ""
+	var usage *usageError
+	var setting *config.SettingError
+	if errors.As(err, &usage) || errors.As(err, &setting) {
+		status, hint = exitUsage, " (see "+cmd.CommandPath()+" --help)"
+	}
+	fmt.Fprintf(io.Stderr, "didcomm: %s%s%s\n", what, printable(err.Error()), hint)
+	return status
+}
+
+// NewRoot is the tree of all commands.
+func NewRoot(io IO) *cobra.Command {
+	a := &app{IO: io}
+	root := &cobra.Command{
+		Use:   "didcomm",
+		Short: "a DIDComm v2.1 agent, and the tool to talk to one",
+		Long: `didcomm is a DIDComm Messaging v2.1 agent, and the tool to talk to one.
+
+  didcomm serve                run an agent: it makes its identity, prints its DID
+                               and the command to ping it from a second terminal
+  didcomm ping DID             see whether an agent answers, and how fast
+  didcomm send DID TEXT        send it a message
+
+  didcomm did create           make a DID and its keys
+  didcomm pack, unpack         seal and open messages, on files or pipes
+  didcomm inspect              look at an envelope without any key
+
+Settings: --public-url on the command line is DIDCOMM_PUBLIC_URL in the
+environment and "public-url" in the configuration file; each overrides the next.
+
+Exit status: 0 on success; 1 on failure, with one line "didcomm: what: why" on
+standard error and nothing on standard output; 2 on wrong usage.`,
+		Example: `  didcomm serve
+  didcomm did create --method key --secrets-out alice.json
+  didcomm ping did:web:agent.example.org`,
+		Version:           version(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: a.settle,
+
+		SuggestionsMinimumDistance: 2,
+		DisableFlagsInUseLine:      true,
+	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.PersistentFlags().String("home", "", "directory of the agent's state (default \"didcomm\" in the user's configuration directory)")
+	group(root)
+	root.AddCommand(a.did(), a.pack(), a.unpack(), a.inspect())
+	root.SetHelpCommand(help())
+	root.InitDefaultCompletionCmd()
+	return root
+}
+
+// group makes cmd one that only has subcommands: alone it shows its help, and
+// both that and an unknown subcommand are wrong usage.
+func group(cmd *cobra.Command) {
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			cmd.SetOut(cmd.ErrOrStderr())
+			if err := cmd.Help(); err != nil {
+				return err
+			}
+			return usagef("no command given")
+		}
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			return usagef("no command %q; did you mean %q?", args[0], near[0])
+		}
+		return usagef("no command %q", args[0])
+	}
+}
+
+func help() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "show what a command does",
+		Long:    `Help shows what a command does, as COMMAND --help does.`,
+		Example: `  didcomm help did create`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			target, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usagef("no command %q", strings.Join(args, " "))
+			}
+			target.InitDefaultHelpFlag()
+			return target.Help()
+		},
+	}
+}
+
+// positional checks the number of arguments against their names; a name in
+// brackets may be left out.
+func positional(names ...string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > len(names) {
+			return usagef("unexpected argument %q", args[len(names)])
+		}
+		for _, name := range names[len(args):] {
+			if !strings.HasPrefix(name, "[") {
+				return usagef("%s is missing", name)
+			}
+		}
+		return nil
+	}
+}

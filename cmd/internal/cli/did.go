@@ -1,0 +1,230 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didweb"
+	"github.com/spf13/cobra"
+)
+
+// resolveTimeout bounds resolving for a command without a --timeout.
+const resolveTimeout = 30 * time.Second
+
+func (a *app) did() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "did",
+		Short: "make and resolve DIDs",
+		Long: `Make DIDs with their keys, and resolve the DIDs of others. The methods key, peer,
+web and jwk are known.`,
+		Example: `  didcomm did create --method key
+  didcomm did resolve did:web:example.org`,
+	}
+	group(cmd)
+	cmd.AddCommand(a.didCreate(), a.didResolve())
+	return cmd
+}
+
+func (a *app) didCreate() *cobra.Command {
+	c := creation{method: "peer", numalgo: "2"}
+	var secretsOut string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "create",
+		Short: "make a DID and its private keys",
+		Long: `Create makes a DID and its private keys, and prints the DID.
+
+  --method peer   did:peer:2 (or 4 with --numalgo 4); for agents that know each
+                  other; it can have services
+  --method key    did:key; one key, no service
+  --method jwk    did:jwk; one key, no service
+  --method web    did:web of --domain; prints the document too, which has to be
+                  published at the URL that is named on standard error
+
+The private keys go to --secrets-out, or else to secrets.json in the home
+directory, where pack and unpack find them; either file keeps the keys that it
+has. With --json nothing is stored unless --secrets-out says so: the keys are
+part of what is printed, {"did", "document", "secrets"}.`,
+		Example: `  didcomm did create --method key --secrets-out alice.json
+  didcomm did create --method peer --service https://agent.example.org/didcomm
+  didcomm did create --method web --domain example.org/agents/bob --json`,
+		Args: positional(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.check(); err != nil {
+				return err
+			}
+			id, err := c.create()
+			if err != nil {
+				return err
+			}
+			switch {
+			case secretsOut != "":
+				err = server.AddSecrets(secretsOut, id.Keys)
+			case !asJSON:
+				var home, path string
+				if home, err = a.needHome(); err != nil {
+					return err
+				}
+				if path, err = server.KeepSecrets(home, id.Keys); err == nil {
+					fmt.Fprintf(a.Stderr, "private keys: %s\n", path)
+				}
+			}
+			if err != nil {
+				return fmt.Errorf("private keys: %w", err)
+			}
+			if asJSON {
+				secrets, err := id.Keys.MarshalSecrets()
+				if err != nil {
+					return err
+				}
+				return writeJSON(cmd.OutOrStdout(), map[string]any{"did": id.Document.ID, "document": id.Document, "secrets": json.RawMessage(secrets)})
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), id.Document.ID)
+			if c.method != "web" {
+				return nil
+			}
+			if at, err := didweb.URLOf(id.Document.ID); err == nil {
+				fmt.Fprintf(a.Stderr, "publish the document at %s\n", at)
+			}
+			return writeJSON(cmd.OutOrStdout(), id.Document)
+		},
+	}
+	f := cmd.Flags()
+	f.Var(&enum{&c.method, []string{"key", "peer", "web", "jwk"}}, "method", "DID method: key, peer, web or jwk")
+	f.StringArrayVar(&c.services, "service", nil, "DIDComm endpoint to list: an URL, or a mediator's DID; may be repeated (peer and web)")
+	f.StringVar(&c.domain, "domain", "", "where the document of a did:web will stand: HOST[:PORT][/PATH]")
+	f.Var(&enum{&c.curve, curves}, "curve", "key type: Ed25519, X25519, P-256, P-384, P-521 or secp256k1 (default Ed25519, with X25519 to encrypt; P-256 for jwk)")
+	f.Var(&enum{&c.numalgo, []string{"2", "4"}}, "numalgo", "kind of did:peer: 2 or 4")
+	f.StringVar(&secretsOut, "secrets-out", "", "file to add the private keys to")
+	f.BoolVar(&asJSON, "json", false, `print {"did", "document", "secrets"}, private keys included`)
+	return cmd
+}
+
+var curves = []string{string(keyring.Ed25519), string(keyring.X25519), string(keyring.P256), string(keyring.P384), string(keyring.P521), string(keyring.Secp256k1)}
+
+// creation is the DID to make.
+type creation struct {
+	method, numalgo, domain, curve string
+	services                       []string
+}
+
+// check finds flags that do not fit the method.
+func (c *creation) check() error {
+	alone := c.method == "key" || c.method == "jwk"
+	switch {
+	case alone && len(c.services) > 0:
+		return usagef("a did:%s has no services; --service goes with --method peer or web", c.method)
+	case !alone && (c.curve == string(keyring.X25519) || c.curve == string(keyring.Secp256k1)):
+		return usagef("--curve %s does not both sign and agree on keys, as a did:%s has to", c.curve, c.method)
+	case (c.method == "web") != (c.domain != ""):
+		return usagef("--method web and --domain HOST[:PORT][/PATH] go together")
+	case c.numalgo != "2" && c.method != "peer":
+		return usagef("--numalgo goes with --method peer")
+	}
+	for _, s := range c.services {
+		if err := checkEndpoint(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkEndpoint finds what no agent could send to.
+func checkEndpoint(s string) error {
+	if _, err := did.Parse(s); err == nil {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme == "" || u.Opaque == "" && u.Host == "" || strings.ContainsAny(s, " \t\r\n") {
+		return usagef("--service %q: want an URL or a DID", s)
+	}
+	return nil
+}
+
+func (c *creation) create() (*server.Identity, error) {
+	curve := keyring.Curve(c.curve)
+	switch {
+	case curve != "":
+	case c.method == "jwk":
+		curve = keyring.P256 // the one common key that both signs and agrees on keys
+	default:
+		curve = keyring.Ed25519
+	}
+	switch c.method {
+	case "key":
+		return server.NewKeyDID(curve)
+	case "jwk":
+		return server.NewJWKDID(curve)
+	}
+	keys, err := server.NewKeys(curve)
+	if err != nil {
+		return nil, err
+	}
+	if c.method == "web" {
+		id, err := didweb.New(c.domain)
+		if err != nil {
+			return nil, &usageError{fmt.Errorf("--domain %s: %w", c.domain, err)}
+		}
+		return keys.Web(id, c.services...)
+	}
+	if c.numalgo == "4" {
+		return keys.Peer4(c.services...)
+	}
+	return keys.Peer(c.services...)
+}
+
+func (a *app) didResolve() *cobra.Command {
+	var docs string
+	var network server.Network
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "resolve DID",
+		Short: "print the document of a DID",
+		Long: `Resolve prints the document of a DID as JSON. A did:web on this machine may be
+served over plain http.`,
+		Example: `  didcomm did resolve did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH
+  didcomm did resolve did:web:localhost%3A8080
+  didcomm did resolve did:example:alice --did-docs documents.json`,
+		Args: positional("DID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			network.Loopback = true
+			r, err := resolver(network, docs)
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			doc, err := r.Resolve(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return writeJSON(cmd.OutOrStdout(), doc)
+		},
+	}
+	cmd.Flags().StringVar(&docs, "did-docs", "", "file with DID documents, used before any resolver: a JSON object from DID to document, or an array")
+	cmd.Flags().BoolVar(&network.Private, "allow-private", false, "let a did:web stand in a private network")
+	cmd.Flags().DurationVar(&timeout, "timeout", resolveTimeout, "how long to try")
+	return cmd
+}
+
+// resolver resolves DIDs, those of the file docs first if one is named.
+func resolver(network server.Network, docs string) (did.Resolver, error) {
+	var known server.Docs
+	if docs != "" {
+		data, err := readFile(docs)
+		if err != nil {
+			return nil, err
+		}
+		if known, err = server.ParseDocs(data); err != nil {
+			return nil, fmt.Errorf("%s: %w", docs, err)
+		}
+	}
+	return network.Resolver(known)
+}

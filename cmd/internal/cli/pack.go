@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/spf13/cobra"
+)
+
+// sealing is what pack and unpack share: our keys, and how DIDs are resolved.
+type sealing struct {
+	secrets, docs string
+	network       server.Network
+}
+
+func (s *sealing) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.secrets, "secrets", "", "file with private keys: a JSON array of JWKs, or a JWK Set, whose kid is the key's DID URL (default secrets.json in the home directory, if there)")
+	cmd.Flags().StringVar(&s.docs, "did-docs", "", "file with DID documents, used before any resolver: a JSON object from DID to document, or an array")
+	cmd.Flags().BoolVar(&s.network.Private, "allow-private", false, "let a did:web stand on this machine or in a private network")
+}
+
+// packer reads the files and returns a Packer of them.
+func (s *sealing) packer(a *app, needKeys, strict bool) (*envelope.Packer, error) {
+	resolver, err := resolver(s.network, s.docs)
+	if err != nil {
+		return nil, err
+	}
+	keys := keyring.New()
+	switch {
+	case s.secrets != "":
+		if keys, err = server.ReadSecrets(s.secrets); err != nil {
+			return nil, err
+		}
+	case needKeys && a.home != "":
+		if keys, err = server.HomeSecrets(a.home); err != nil {
+			return nil, err
+		}
+	}
+	return envelope.New(envelope.Config{Keys: keys, Resolver: resolver, Strict: strict, MaxBytes: maxInput})
+}
+
+func (a *app) pack() *cobra.Command {
+	var s sealing
+	var from, signBy string
+	var to []string
+	var plain, protectSender bool
+	enc := string(envelope.A256CBCHS512)
+	cmd := &cobra.Command{
+		Use:   "pack [FILE]",
+		Short: "make an envelope of a plaintext message",
+		Long: `Pack makes an envelope of a plaintext DIDComm message and prints it. What is
+given decides what it makes:
+
+  --to                   anoncrypt: encrypted, the sender stays unknown
+  --from --to            authcrypt: encrypted, and the sender proven
+  --from --to --protect-sender
+                         anoncrypt around authcrypt: the sender proven to the
+                         recipient and hidden on the way
+  --sign-by              signed; together with the above, signed inside
+  --plain                neither
+
+--to defaults to the message's "to" (except with --sign-by alone). A message to
+several DIDs is packed for each on its own, one envelope a line.
+
+FILE is the message as JSON; "-" or none is standard input.`,
+		Example: `  didcomm pack --from did:key:z6Mk... --to did:web:bob.example.org --secrets alice.json message.json
+  didcomm pack --sign-by did:key:z6Mk... --secrets alice.json message.json
+  didcomm pack --to did:key:z6Mk... --enc XC20P <message.json >envelope.json`,
+		Args: positional("[FILE]"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkPack(plain, protectSender, from, signBy, to, enc); err != nil {
+				return err
+			}
+			data, err := a.input(args)
+			if err != nil {
+				return err
+			}
+			m, _, err := message.Parse(data)
+			if err != nil {
+				return err
+			}
+			packer, err := s.packer(a, from != "" || signBy != "", false)
+			if err != nil {
+				return err
+			}
+			var opts []envelope.PackOption
+			if plain {
+				opts = append(opts, envelope.Plain())
+			} else {
+				opts = append(opts, envelope.ContentEncryption(envelope.Enc(enc)))
+			}
+			if from != "" {
+				opts = append(opts, envelope.From(from))
+			}
+			if signBy != "" {
+				opts = append(opts, envelope.SignBy(signBy))
+			}
+			if len(to) > 0 {
+				opts = append(opts, envelope.To(to...))
+			} else if signBy != "" && from == "" {
+				opts = append(opts, envelope.Signed())
+			}
+			if protectSender {
+				opts = append(opts, envelope.ProtectSender())
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), resolveTimeout)
+			defer cancel()
+			envelopes, err := packer.Pack(ctx, m, opts...)
+			if err != nil {
+				return err
+			}
+			for _, e := range envelopes {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s\n", e.Data)
+			}
+			return nil
+		},
+	}
+	s.addFlags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&from, "from", "", "authcrypt from this DID, or from this key of it (DID URL)")
+	f.StringArrayVar(&to, "to", nil, "recipient: a DID, or one key of it (DID URL); may be repeated")
+	f.StringVar(&signBy, "sign-by", "", "sign with a key of this DID, or with this key (DID URL)")
+	f.BoolVar(&protectSender, "protect-sender", false, "put anoncrypt around authcrypt")
+	f.Var(&enum{&enc, []string{string(envelope.A256CBCHS512), string(envelope.A256GCM), string(envelope.XC20P)}}, "enc", "content encryption of anoncrypt: A256CBC-HS512, A256GCM or XC20P")
+	f.BoolVar(&plain, "plain", false, "neither encrypt nor sign")
+	return cmd
+}
+
+// checkPack finds flags that contradict each other.
+func checkPack(plain, protectSender bool, from, signBy string, to []string, enc string) error {
+	defaultEnc := enc == string(envelope.A256CBCHS512)
+	switch {
+	case plain && (from != "" || signBy != "" || len(to) > 0 || protectSender || !defaultEnc):
+		return usagef("--plain goes with none of --from, --to, --sign-by, --protect-sender and --enc")
+	case protectSender && from == "":
+		return usagef("--protect-sender needs --from")
+	case from != "" && !protectSender && !defaultEnc:
+		return usagef("--enc %s is for anoncrypt: authcrypt (--from) takes %s alone, or --protect-sender around it", enc, envelope.A256CBCHS512)
+	}
+	return nil
+}

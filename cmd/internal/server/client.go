@@ -1,0 +1,79 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// ClientConfig is what a Client is made of.
+type ClientConfig struct {
+	// Home is where the agent's keys are looked for; empty is nowhere.
+	Home string
+	// WebSocket reaches http and https endpoints by WebSocket.
+	WebSocket    bool
+	AllowPrivate bool // addresses of private networks, besides loopback
+	Logger       *slog.Logger
+}
+
+// Client is an agent that talks but does not listen: answers come back on the
+// connections that it opens.
+type Client struct {
+	agent   *agent.Agent
+	senders *senders
+	stop    context.CancelFunc
+	ended   chan error
+}
+
+// Start makes a Client and runs it. It goes by a did:peer without an endpoint:
+// of the agent's keys if Home has any, else of new keys that are forgotten with
+// it. Close it.
+func Start(cfg ClientConfig) (*Client, error) {
+	keys, err := cfg.keys()
+	if err != nil {
+		return nil, err
+	}
+	id, err := keys.Peer()
+	if err != nil {
+		return nil, err
+	}
+	network := Network{Loopback: true, Private: cfg.AllowPrivate}
+	s, err := network.senders(transport.DefaultMaxBytes, cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	byScheme := s.byScheme(cfg.WebSocket)
+	for scheme, sender := range maps.Clone(byScheme) {
+		byScheme[scheme] = once{sender}
+	}
+	a, err := newAgent(id, network, byScheme, agent.NewMux(), cfg.Logger)
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	c := &Client{agent: a, senders: s, stop: stop, ended: make(chan error, 1)}
+	go func() { c.ended <- a.Run(ctx) }()
+	return c, nil
+}
+
+func (c ClientConfig) keys() (Keys, error) {
+	if c.Home != "" && HasKeys(c.Home) {
+		return OpenKeys(c.Home)
+	}
+	return NewKeys(keyring.Ed25519)
+}
+
+// Agent is what the verbs of the protocols take.
+func (c *Client) Agent() *agent.Agent { return c.agent }
+
+// Close stops the agent and closes its connections.
+func (c *Client) Close() error {
+	c.stop()
+	c.senders.close()
+	return <-c.ended
+}
