@@ -149,9 +149,6 @@ func expandServices(encoded string, unnamed *int) ([]jsontext.Value, error) {
 	return list, nil
 }
 
-// maxDepth is far more than a service has and less than a parser minds.
-const maxDepth = 16
-
 // expandNames replaces the abbreviated names in a service, at every level, and
 // the abbreviated type. A name that stands there in both forms is an error.
 func expandNames(text []byte) ([]byte, error) {
@@ -167,14 +164,9 @@ func expandNames(text []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		depth := dec.StackDepth()
-		if depth > maxDepth {
-			return nil, fmt.Errorf("deeper than %d", maxDepth)
-		}
 		if tok.Kind() == '"' {
-			in, n := dec.StackIndex(depth)
-			switch isName := in == '{' && n%2 == 1; {
-			case isName:
+			switch in, n := dec.StackIndex(dec.StackDepth()); {
+			case in == '{' && n%2 == 1: // a member's name
 				name = longName(tok.String())
 				tok = jsontext.String(name)
 			case name == "type" && tok.String() == "dm":

@@ -251,11 +251,19 @@ func TestRedirects(t *testing.T) {
 		}
 	}
 
+	// What the redirects lead to is in order, only the way there is not.
+	w.mux.HandleFunc("/target/{name}", func(rw http.ResponseWriter, r *http.Request) {
+		io.WriteString(rw, document("did:web:example.com:"+r.PathValue("name")))
+	})
+	redirect("/good/did.json", "https://example.com/target/good")
+	if _, err := w.resolver(t, nil).Resolve(t.Context(), "did:web:example.com:good"); err != nil {
+		t.Errorf("good redirect: %v", err)
+	}
 	allow := func(c *didweb.Config) { c.AllowHTTPLoopback = true }
 	for name, to := range map[string]string{
-		"http":     "http://example.com/target",
-		"loopback": "http://localhost/target",
-		"user":     "https://user:secret@example.com/target",
+		"http":     "http://example.com/target/http",
+		"loopback": "http://localhost/target/loopback",
+		"user":     "https://user:secret@example.com/target/user",
 		"file":     "file:///etc/passwd",
 		"self":     "/self/did.json",
 		"nowhere":  "",
@@ -365,6 +373,10 @@ func TestHTTPLoopback(t *testing.T) {
 	plain.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/moved/") {
 			http.Redirect(w, r, "http://example.com/elsewhere", http.StatusFound)
+			return
+		}
+		if r.URL.Path == "/elsewhere" {
+			io.WriteString(w, document("did:web:localhost%3A8080:moved"))
 			return
 		}
 		id, _ := didweb.New(r.Host)
