@@ -9,6 +9,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jwe"
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jws"
+	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
 )
 
@@ -43,10 +44,11 @@ type Config struct {
 
 // Packer packs and unpacks. It is safe for concurrent use.
 type Packer struct {
-	cfg   Config
-	owner Owner // Config.Keys, if it has that power
-	jwe   jwe.Limits
-	jws   jws.Limits
+	cfg     Config
+	owner   Owner // Config.Keys, if it has that power
+	jwe     jwe.Limits
+	jws     jws.Limits
+	message message.Limits
 }
 
 // New returns a Packer. It fails only if Keys or Resolver is missing.
@@ -75,6 +77,7 @@ func New(cfg Config) (*Packer, error) {
 	p.owner, _ = cfg.Keys.(Owner)
 	p.jwe = jwe.Limits{MaxBytes: cfg.MaxBytes, MaxRecipients: cfg.MaxRecipients, MaxDepth: cfg.MaxDepth}
 	p.jws = jws.Limits{MaxBytes: cfg.MaxBytes, MaxSignatures: cfg.MaxSignatures, MaxDepth: cfg.MaxDepth}
+	p.message = message.Limits{Bytes: cfg.MaxBytes, Depth: cfg.MaxDepth}
 	return p, nil
 }
 

@@ -327,7 +327,7 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 }
 
 func (o *opening) parse(data []byte) error {
-	m, deviations, err := message.Parse(data)
+	m, deviations, err := o.p.message.Parse(data)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}

@@ -150,22 +150,25 @@ func (p *Params) agree(epk *ecdh.PrivateKey, to *ecdh.PublicKey, apv, tag []byte
 // handle that does not make it.
 func exchange(key ecdh.KeyExchanger, peer *ecdh.PublicKey) ([]byte, error) {
 	z, err := key.ECDH(peer)
+	if peer.Curve() != ecdh.X25519() {
+		return z, err
+	}
 	if err != nil {
-		// crypto/ecdh fails in two ways only: another curve, which the callers
-		// have excluded, and the all-zero X25519 result.
-		if _, soft := key.(*ecdh.PrivateKey); soft && peer.Curve() == ecdh.X25519() {
-			return nil, ErrLowOrderPoint
+		// A handle may wrap the failure in its own words, or fail for its own
+		// reasons. crypto/ecdh fails on this curve for low-order points alone.
+		if probe, genErr := ecdh.X25519().GenerateKey(rand.Reader); genErr == nil {
+			if _, lowOrder := probe.ECDH(peer); lowOrder != nil {
+				return nil, ErrLowOrderPoint
+			}
 		}
 		return nil, err
 	}
-	if peer.Curve() == ecdh.X25519() {
-		var acc byte
-		for _, b := range z {
-			acc |= b
-		}
-		if acc == 0 {
-			return nil, ErrLowOrderPoint
-		}
+	var acc byte
+	for _, b := range z {
+		acc |= b
+	}
+	if acc == 0 {
+		return nil, ErrLowOrderPoint
 	}
 	return z, nil
 }
