@@ -51,12 +51,9 @@ func New(cfg Config) (*Agent, error) {
 		watches:  newWatches(),
 	}
 	a.life, a.kill = context.WithCancel(context.Background())
-	bound := make(map[transport.Binder]bool, len(cfg.Senders))
 	for _, s := range cfg.Senders {
-		// One sender often serves two schemes, http and https.
-		if b, ok := s.(transport.Binder); ok && !bound[b] {
-			b.Bind(a)
-			bound[b] = true
+		if b, ok := s.(transport.Binder); ok {
+			b.Bind(a) // twice where one sender serves http and https, to the same effect
 		}
 	}
 	return a, nil

@@ -77,6 +77,9 @@ var (
 	ErrUnauthenticated = errors.New("agent: no authenticated party to answer")
 	// ErrUndelivered: the message was given up; the last error is wrapped with it.
 	ErrUndelivered = errors.New("agent: message not delivered")
+	// ErrNotReported: a problem that the sender of the message is not told of, so
+	// that reports cannot go round.
+	ErrNotReported = errors.New("agent: problem not reported")
 	// ErrBusy: a limit of Config is reached.
 	ErrBusy = errors.New("agent: too much at a time")
 	// ErrStopped: Run has ended.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/transport"
 )
 
 // The messages that an agent understands whatever its Handler: packages report
@@ -71,28 +72,54 @@ func ParseProblemReport(m *message.Message) (*message.Problem, error) {
 	return p, nil
 }
 
-// report logs what a handler returned and, if the peer shall know, tells it.
+// Report tells the sender of a message that was handled before of a problem with
+// it; a Handler that finds one returns it instead. It goes the way of Send.
+//
+// Errors: ErrUnauthenticated; ErrNotReported if the message is itself a report,
+// or empty, or its thread has had too many; those of Send.
+func (a *Agent) Report(ctx context.Context, in *Inbound, p *message.Problem) error {
+	return a.tell(ctx, &responder{a: a, w: transport.NoReply{}, in: in, acked: true}, p)
+}
+
+// tell sends a problem report, within the limits that keep reports from
+// multiplying (Cascading Problems).
+func (a *Agent) tell(ctx context.Context, r *responder, p *message.Problem) error {
+	m := r.in.Message
+	switch {
+	case !r.in.Authenticated():
+		return ErrUnauthenticated
+	case isProblemReport(m) || isEmpty(m):
+		return fmt.Errorf("%w: about %s", ErrNotReported, m.Type)
+	}
+	switch a.problems.count(keyOf(r.in.From, m.Thread())) {
+	case budgetSpent:
+		p = message.NewProblem(message.CodeMaxErrorsExceeded, p)
+	case budgetOver:
+		return fmt.Errorf("%w: too many in thread %s", ErrNotReported, m.Thread())
+	}
+	report, err := ProblemReport(p, m)
+	if err != nil {
+		return err
+	}
+	if acks := r.takeAcks(ctx); len(acks) > 0 {
+		report.Ack = acks
+	}
+	return r.Reply(ctx, report)
+}
+
+// report logs what a handler returned, and tells the peer if it is a problem.
 func (a *Agent) report(ctx context.Context, r *responder, err error) {
 	log := r.in.log(a.cfg.Logger)
+	if isEmpty(r.in.Message) {
+		log.DebugContext(ctx, "empty message not handled", "error", err)
+		return
+	}
 	log.WarnContext(ctx, "message not handled", "error", err)
 	var p *message.Problem
-	if !errors.As(err, &p) || !r.in.Authenticated() || isProblemReport(r.in.Message) || isEmpty(r.in.Message) {
+	if !errors.As(err, &p) || !r.in.Authenticated() || isProblemReport(r.in.Message) {
 		return
 	}
-	switch a.problems.count(keyOf(r.in.From, r.in.Message.Thread())) {
-	case budgetSpent:
-		p = message.NewProblem(message.CodeMaxErrorsExceeded, err)
-	case budgetOver:
-		return
-	}
-	m, err := ProblemReport(p, r.in.Message)
-	if err == nil {
-		if acks := r.takeAcks(ctx); len(acks) > 0 {
-			m.Ack = acks
-		}
-		err = r.Reply(ctx, m)
-	}
-	if err != nil {
+	if err := a.tell(ctx, r, p); err != nil {
 		log.WarnContext(ctx, "could not report a problem", "code", p.Code, "error", err)
 	}
 }

@@ -154,9 +154,6 @@ func (a *Agent) call(ctx context.Context, r *responder) (err error) {
 			err = message.NewProblem(message.CodeInternal, errors.New("handler panicked"))
 		}
 	}()
-	if isEmpty(r.in.Message) {
-		return nil // nothing but headers, which are dealt with
-	}
 	return a.cfg.Handler.HandleMessage(ctx, r, r.in)
 }
 

@@ -1,0 +1,238 @@
+// Package agenttest runs real agents in a test: with keys, DIDs, envelopes and a
+// transport between them, nothing of it a mock.
+//
+// Pair is all that the test of a protocol needs:
+//
+//	alice, bob := agenttest.Pair(t, agent.NewMux(), agent.NewMux(trustping.Handle()))
+//	rtt, err := trustping.Ping(t.Context(), alice, bob.DID())
+//
+// The agents talk in memory unless HTTP or WebSocket is given, and in memory they
+// also run in the bubble of testing/synctest. Everything is stopped, and waited
+// for, by t.Cleanup. NewParty makes a party that has keys but no agent, to write
+// and read envelopes by hand.
+package agenttest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didkey"
+	"github.com/didcomm-go/didcomm/did/didpeer"
+	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/httptransport"
+	"github.com/didcomm-go/didcomm/transport/memtransport"
+	"github.com/didcomm-go/didcomm/transport/netguard"
+	"github.com/didcomm-go/didcomm/transport/wstransport"
+)
+
+// Option changes how Pair and Net.Agent make agents.
+type Option func(*options)
+
+type options struct {
+	scheme    string
+	hidden    bool
+	configure []func(*agent.Config)
+}
+
+// HTTP lets the agents talk over HTTP, on loopback.
+func HTTP() Option { return func(o *options) { o.scheme = "http" } }
+
+// WebSocket lets the agents talk over WebSocket, on loopback.
+func WebSocket() Option { return func(o *options) { o.scheme = "ws" } }
+
+// Hidden leaves the agent, Alice in a Pair, without an endpoint: it is reached
+// by return routes only.
+func Hidden() Option { return func(o *options) { o.hidden = true } }
+
+// Configure changes the configuration of each agent before it is made.
+func Configure(f func(*agent.Config)) Option {
+	return func(o *options) { o.configure = append(o.configure, f) }
+}
+
+// Pair runs two agents that can reach each other. A nil Handler is an empty Mux.
+func Pair(t testing.TB, aliceHandler, bobHandler agent.Handler, opts ...Option) (alice, bob *agent.Agent) {
+	t.Helper()
+	n := NewNet()
+	alice = n.Agent(t, aliceHandler, opts...)
+	bob = n.Agent(t, bobHandler, append(opts, func(o *options) { o.hidden = false })...)
+	return alice, bob
+}
+
+// Net is where agents find each other.
+type Net struct {
+	// Mem carries what goes to mem: endpoints.
+	Mem *memtransport.Network
+
+	mu     sync.Mutex
+	agents int
+}
+
+// NewNet makes a Net without agents.
+func NewNet() *Net { return &Net{Mem: memtransport.NewNetwork()} }
+
+// Agent runs one more agent.
+func (n *Net) Agent(t testing.TB, h agent.Handler, opts ...Option) *agent.Agent {
+	t.Helper()
+	o := options{scheme: memtransport.Scheme}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	// The DID has the endpoint in it, so the endpoint comes before the agent.
+	late := &lateHandler{ready: make(chan struct{})}
+	endpoint := n.listen(t, o.scheme, late)
+	var services []string
+	if !o.hidden {
+		services = append(services, endpoint)
+	}
+	p := NewParty(t, services...)
+	cfg := agent.Config{
+		DID:      p.DID,
+		Packer:   p.Packer,
+		Resolver: p.Resolver,
+		Handler:  h,
+		Senders:  n.senders(t, o.scheme),
+		Logger:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
+	}
+	for _, f := range o.configure {
+		f(&cfg)
+	}
+	a, err := agent.New(cfg)
+	if err != nil {
+		t.Fatalf("agenttest: %v", err)
+	}
+	late.h = a
+	close(late.ready)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("agenttest: Run: %v", err)
+		}
+	})
+	return a
+}
+
+// listen opens an endpoint for a handler that comes later.
+func (n *Net) listen(t testing.TB, scheme string, h transport.Handler) string {
+	t.Helper()
+	switch scheme {
+	case memtransport.Scheme:
+		n.mu.Lock()
+		n.agents++
+		endpoint := fmt.Sprintf("mem://agent-%d", n.agents)
+		n.mu.Unlock()
+		if err := n.Mem.Handle(endpoint, h); err != nil {
+			t.Fatalf("agenttest: %v", err)
+		}
+		return endpoint
+	default:
+		ws := wstransport.NewServer(h, wstransport.ServerConfig{})
+		srv := httptest.NewServer(httptransport.NewHandler(h, httptransport.HandlerConfig{WebSocket: ws}))
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			if err := ws.Close(ctx); err != nil {
+				t.Errorf("agenttest: close websockets: %v", err)
+			}
+			srv.Close()
+		})
+		return scheme + srv.URL[len("http"):]
+	}
+}
+
+func (n *Net) senders(t testing.TB, scheme string) map[string]transport.Sender {
+	t.Helper()
+	mem := n.Mem.Sender()
+	closers := []interface{ Close() error }{mem}
+	senders := map[string]transport.Sender{memtransport.Scheme: mem}
+	if scheme != memtransport.Scheme {
+		guard := &netguard.Guard{AllowLoopback: true}
+		web, err := httptransport.NewClient(httptransport.ClientConfig{Dial: guard.DialContext})
+		if err != nil {
+			t.Fatalf("agenttest: %v", err)
+		}
+		socket, err := wstransport.NewClient(wstransport.ClientConfig{Dial: guard.DialContext})
+		if err != nil {
+			t.Fatalf("agenttest: %v", err)
+		}
+		senders["http"], senders["ws"] = web, socket
+		closers = append(closers, web, socket)
+	}
+	t.Cleanup(func() {
+		for _, c := range closers {
+			if err := c.Close(); err != nil {
+				t.Errorf("agenttest: close sender: %v", err)
+			}
+		}
+	})
+	return senders
+}
+
+// lateHandler is a Handler that is named after it was mounted.
+type lateHandler struct {
+	ready chan struct{} // closed once h is set
+	h     transport.Handler
+}
+
+// ServePacket waits until the handler is there.
+func (l *lateHandler) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) error {
+	select {
+	case <-l.ready:
+		return l.h.ServePacket(ctx, w, p)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Party is somebody with a DID and keys.
+type Party struct {
+	DID      string // a did:peer:2
+	Keys     *keyring.Keyring
+	Resolver did.Resolver
+	Packer   *envelope.Packer
+}
+
+// NewParty makes a party with an Ed25519 and an X25519 key, and a service for
+// each endpoint.
+func NewParty(t testing.TB, endpoints ...string) *Party {
+	t.Helper()
+	fatal := func(err error) {
+		if err != nil {
+			t.Helper()
+			t.Fatalf("agenttest: %v", err)
+		}
+	}
+	agree, err := keyring.Generate(keyring.X25519)
+	fatal(err)
+	sign, err := keyring.Generate(keyring.Ed25519)
+	fatal(err)
+	var services []did.Service
+	for _, uri := range endpoints {
+		services = append(services, did.NewDIDCommService("", uri))
+	}
+	id, err := didpeer.New2([]didpeer.Key{
+		{Purpose: didpeer.KeyAgreement, Public: agree.Public()},
+		{Purpose: didpeer.Authentication, Public: sign.Public()},
+	}, services...)
+	fatal(err)
+	p := &Party{DID: id, Keys: keyring.New(), Resolver: did.NewCache(did.Methods{
+		"peer": didpeer.NewResolver(),
+		"key":  didkey.Resolver{},
+	}, did.CacheConfig{})}
+	fatal(p.Keys.Add(id+"#key-1", agree))
+	fatal(p.Keys.Add(id+"#key-2", sign))
+	p.Packer, err = envelope.New(envelope.Config{Keys: p.Keys, Resolver: p.Resolver})
+	fatal(err)
+	return p
+}
