@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
-	"encoding/base32"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/big"
-	"slices"
 	"strings"
+
+	"github.com/mr-tron/base58"
+	"github.com/multiformats/go-multibase"
 )
 
 // ErrHash: content is not what an attachment's hash says.
@@ -27,14 +26,14 @@ const (
 // in base58btc with the multibase prefix z.
 func Hash(content []byte) string {
 	sum := sha256.Sum256(content)
-	return "z" + encodeBase58(append([]byte{codeSHA256, sha256.Size}, sum[:]...))
+	return "z" + base58.Encode(append([]byte{codeSHA256, sha256.Size}, sum[:]...))
 }
 
 // VerifyHash checks content, say fetched from one of Links, against Hash. The
-// specification says multihash and leaves its text form open, so multibase (16,
-// 32, 58btc, 64, 64url) does, and bare hexadecimal or base58btc; SHA-256 and
-// SHA-512. The error matches
-// ErrHash when they differ, ErrInvalid when Hash is none that can be checked.
+// specification says multihash and leaves its text form open, so any multibase
+// does, and bare hexadecimal or base58btc; SHA-256 and SHA-512. The error
+// matches ErrHash when they differ, ErrInvalid when Hash is none that can be
+// checked.
 func (d AttachmentData) VerifyHash(content []byte) error {
 	h, err := decodeMultihash(d.Hash)
 	if err != nil {
@@ -67,56 +66,12 @@ func decodeMultihash(s string) (h []byte, err error) {
 	case strings.HasPrefix(s, "1220"), strings.HasPrefix(s, "1340"):
 		h, err = hex.DecodeString(s)
 	case strings.HasPrefix(s, "Qm"), strings.HasPrefix(s, "8V"):
-		h, err = decodeBase58(s)
+		h, err = base58.Decode(s)
 	default:
-		h, err = decodeMultibase(s[0], s[1:])
+		_, h, err = multibase.Decode(s)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: attachment hash is not a multihash in text form", ErrInvalid)
 	}
 	return h, nil
-}
-
-// decodeMultibase knows the bases in which multihashes are met.
-func decodeMultibase(prefix byte, s string) ([]byte, error) {
-	switch prefix {
-	case 'f', 'F':
-		return hex.DecodeString(s)
-	case 'b', 'B':
-		return base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ToUpper(s))
-	case 'z':
-		return decodeBase58(s)
-	case 'm':
-		return base64.RawStdEncoding.DecodeString(s)
-	case 'u':
-		return base64.RawURLEncoding.DecodeString(s)
-	}
-	return nil, errors.ErrUnsupported
-}
-
-const base58Alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
-
-// decodeBase58 leaves out what base58 has for leading zero bytes: no multihash
-// starts with one.
-func decodeBase58(s string) ([]byte, error) {
-	n, radix := new(big.Int), big.NewInt(58)
-	for i := range len(s) {
-		digit := strings.IndexByte(base58Alphabet, s[i])
-		if digit < 0 {
-			return nil, hex.InvalidByteError(s[i])
-		}
-		n.Add(n.Mul(n, radix), big.NewInt(int64(digit)))
-	}
-	return n.Bytes(), nil
-}
-
-func encodeBase58(b []byte) string {
-	n, radix, digit := new(big.Int).SetBytes(b), big.NewInt(58), new(big.Int)
-	var s []byte
-	for n.Sign() > 0 {
-		n.DivMod(n, radix, digit)
-		s = append(s, base58Alphabet[digit.Int64()])
-	}
-	slices.Reverse(s)
-	return string(s)
 }
