@@ -215,7 +215,7 @@ func TestKeyFormsRefused(t *testing.T) {
 		"jwk rsa without e":           {jwk(`{"kty":"RSA","n":"Dw"}`), did.ErrInvalid},
 		"jwk rsa even e":              {jwk(`{"kty":"RSA","n":"Dw","e":"Ag"}`), did.ErrInvalid},
 		"jwk rsa huge e":              {jwk(`{"kty":"RSA","n":"Dw","e":"` + long + `"}`), did.ErrInvalid},
-		"jwk rsa huge n":              {jwk(`{"kty":"RSA","e":"AQAB","n":"` + strings.Repeat("_", 10000) + `"}`), did.ErrInvalid},
+		"jwk rsa huge n":              {jwk(`{"kty":"RSA","e":"AQAB","n":"` + strings.Repeat("_", 2800) + `"}`), did.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := parse(t, `{"id":"did:example:1","keyAgreement":[{"id":"#k",`+test.method+`}]}`)
