@@ -164,14 +164,19 @@ func (c *Cache) fly(ctx context.Context, id string, f *flight) {
 }
 
 // resolve turns a panic of a resolver into an error: in this goroutine it would
-// end the process, whatever guards the caller has.
+// end the process, whatever guards the caller has. No document and no error is
+// ErrNotFound.
 func (c *Cache) resolve(ctx context.Context, id string) (doc *Document, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			doc, err = nil, fmt.Errorf("resolve %s: panic: %v", abbreviate(id), p)
 		}
 	}()
-	return c.resolver.Resolve(ctx, id)
+	doc, err = c.resolver.Resolve(ctx, id)
+	if doc == nil && err == nil {
+		return nil, fmt.Errorf("resolve %s: %w", abbreviate(id), ErrNotFound)
+	}
+	return doc, err
 }
 
 func (c *Cache) wait(ctx context.Context, id string, f *flight) (*Document, error) {

@@ -151,6 +151,10 @@ func TestCacheKeepsNoErrors(t *testing.T) {
 	if d, err := panics.Resolve(t.Context(), "did:x:a"); err == nil || d != nil {
 		t.Errorf("panic: %v, %v", d, err)
 	}
+	empty := did.NewCache(did.ResolverFunc(func(context.Context, string) (*did.Document, error) { return nil, nil }), did.CacheConfig{})
+	if d, err := empty.Resolve(t.Context(), "did:x:a"); !errors.Is(err, did.ErrNotFound) || d != nil {
+		t.Errorf("no document and no error: %v, %v", d, err)
+	}
 }
 
 func TestCacheOneFlight(t *testing.T) {
