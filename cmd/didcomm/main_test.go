@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,10 +30,15 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setUp,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status":  status,
-			"field":   field,
-			"tamper":  tamper,
-			"envfile": envfile,
+			"agent":    scriptAgent,
+			"says":     scriptSays,
+			"stop":     scriptStop,
+			"freeport": scriptFreePort,
+			"fetch":    fetch,
+			"status":   status,
+			"field":    field,
+			"tamper":   tamper,
+			"envfile":  envfile,
 		},
 	})
 }
@@ -39,6 +46,7 @@ func TestScripts(t *testing.T) {
 // setUp gives each script a home of its own and the vectors: $WORK/vectors, with
 // the private keys as alice.json and bob.json.
 func setUp(env *testscript.Env) error {
+	env.Values[agentsKey{}] = newAgents()
 	env.Setenv("DIDCOMM_HOME", filepath.Join(env.WorkDir, "home"))
 	env.Setenv("VECTORS", filepath.Join(env.WorkDir, "vectors"))
 	dir := filepath.Join(env.WorkDir, "vectors")
@@ -135,4 +143,22 @@ func tamper(ts *testscript.TestScript, neg bool, args []string) {
 		other = "B"
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(data[:i]+other+data[i+1:]), 0o600))
+}
+
+// fetch gets a URL into the file "body"; its status has to be 200.
+//
+//	fetch $ALICE_URL
+func fetch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: fetch URL")
+	}
+	resp, err := http.Get(args[0])
+	ts.Check(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	if resp.StatusCode != http.StatusOK {
+		ts.Fatalf("%s: %s", args[0], resp.Status)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("body"), body, 0o600))
 }

@@ -108,7 +108,7 @@ standard error and nothing on standard output; 2 on wrong usage.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.PersistentFlags().String("home", "", "directory of the agent's state (default \"didcomm\" in the user's configuration directory)")
 	group(root)
-	root.AddCommand(a.did(), a.pack(), a.unpack(), a.inspect())
+	root.AddCommand(a.did(), a.pack(), a.unpack(), a.inspect(), a.serve(), a.ping(), a.send())
 	root.SetHelpCommand(help())
 	root.InitDefaultCompletionCmd()
 	return root

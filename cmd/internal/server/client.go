@@ -7,6 +7,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -27,6 +28,8 @@ type Client struct {
 	senders *senders
 	stop    context.CancelFunc
 	ended   chan error
+
+	problems chan *message.Problem // the first that a peer reports
 }
 
 // Start makes a Client and runs it. It goes by a did:peer without an endpoint:
@@ -50,14 +53,14 @@ func Start(cfg ClientConfig) (*Client, error) {
 	for scheme, sender := range maps.Clone(byScheme) {
 		byScheme[scheme] = once{sender}
 	}
-	a, err := newAgent(id, network, byScheme, agent.NewMux(), cfg.Logger)
-	if err != nil {
+	c := &Client{senders: s, ended: make(chan error, 1), problems: make(chan *message.Problem, 1)}
+	if c.agent, err = newAgent(id, network, byScheme, c.mux(), cfg.Logger); err != nil {
 		s.close()
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	c := &Client{agent: a, senders: s, stop: stop, ended: make(chan error, 1)}
-	go func() { c.ended <- a.Run(ctx) }()
+	c.stop = stop
+	go func() { c.ended <- c.agent.Run(ctx) }()
 	return c, nil
 }
 
@@ -70,6 +73,17 @@ func (c ClientConfig) keys() (Keys, error) {
 
 // Agent is what the verbs of the protocols take.
 func (c *Client) Agent() *agent.Agent { return c.agent }
+
+// Problem is a problem that the peer has reported about what it was sent, nil if
+// none has come in.
+func (c *Client) Problem() *message.Problem {
+	select {
+	case p := <-c.problems:
+		return p
+	default:
+		return nil
+	}
+}
 
 // Close stops the agent and closes its connections.
 func (c *Client) Close() error {

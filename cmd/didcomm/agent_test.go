@@ -1,0 +1,213 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// stopLimit is how long serve may take to stop.
+const stopLimit = 5 * time.Second
+
+// agentProcess is a running "didcomm serve".
+type agentProcess struct {
+	cmd   *exec.Cmd
+	did   string
+	url   string      // that it tells peers
+	lines chan string // of standard output, after the DID; closed at its end
+	ended chan error  // what Wait returned
+
+	mu     sync.Mutex
+	stderr strings.Builder // guarded by mu
+}
+
+var endpointLine = regexp.MustCompile(`takes messages at (\S+)\. `)
+
+// startAgent runs "didcomm serve" and returns when it serves.
+func startAgent(program string, env []string, dir string, args ...string) (*agentProcess, error) {
+	p := &agentProcess{
+		cmd:   exec.Command(program, append([]string{"serve"}, args...)...),
+		lines: make(chan string, 10_000),
+		ended: make(chan error, 1),
+	}
+	p.cmd.Env, p.cmd.Dir = env, dir
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	told := make(chan string, 1)
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		defer close(p.lines)
+		for s := bufio.NewScanner(stdout); s.Scan(); {
+			p.lines <- s.Text()
+		}
+	})
+	readers.Go(func() {
+		defer close(told)
+		for s := bufio.NewScanner(stderr); s.Scan(); {
+			if m := endpointLine.FindStringSubmatch(s.Text()); m != nil {
+				told <- m[1]
+			}
+			p.mu.Lock()
+			p.stderr.WriteString(s.Text() + "\n")
+			p.mu.Unlock()
+		}
+		_, _ = io.Copy(io.Discard, stderr)
+	})
+	go func() {
+		readers.Wait()
+		p.ended <- p.cmd.Wait()
+	}()
+	p.did = <-p.lines
+	p.url = <-told
+	if p.did == "" || p.url == "" {
+		return nil, fmt.Errorf("serve did not start: %w\n%s", <-p.ended, p.log())
+	}
+	return p, nil
+}
+
+func (p *agentProcess) log() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stderr.String()
+}
+
+// says waits for a line of standard output that matches, and returns it; lines
+// before it are an error.
+func (p *agentProcess) says(pattern string) (string, error) {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return "", err
+	}
+	select {
+	case line, ok := <-p.lines:
+		if !ok {
+			return "", fmt.Errorf("the agent has ended\n%s", p.log())
+		}
+		if !re.MatchString(line) {
+			return "", fmt.Errorf("the agent says %q, want %q", line, pattern)
+		}
+		return line, nil
+	case <-time.After(30 * time.Second):
+		return "", fmt.Errorf("the agent says nothing, want %q\n%s", pattern, p.log())
+	}
+}
+
+// stop interrupts the agent, which has to end well and in time.
+func (p *agentProcess) stop(sig os.Signal) error {
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
+	defer cancel()
+	select {
+	case err := <-p.ended:
+		p.ended <- err
+		if err != nil {
+			return fmt.Errorf("serve: %w\n%s", err, p.log())
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("serve did not stop within %s\n%s", stopLimit, p.log())
+	}
+}
+
+// kill ends the agent for good.
+func (p *agentProcess) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.ended
+}
+
+// agents are the script commands for running agents:
+//
+//	agent ALICE --listen 127.0.0.1:0   runs serve; sets $ALICE (its DID), $ALICE_URL, $ALICE_ORIGIN
+//	says ALICE PATTERN                 waits for its next line
+//	stop ALICE                         interrupts it
+//	freeport PORT                      sets $PORT
+type agents struct{ running map[string]*agentProcess }
+
+func newAgents() *agents { return &agents{running: map[string]*agentProcess{}} }
+
+type agentsKey struct{}
+
+func running(ts *testscript.TestScript) map[string]*agentProcess {
+	return ts.Value(agentsKey{}).(*agents).running
+}
+
+func scriptAgent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: agent NAME [flags...]")
+	}
+	program, err := exec.LookPath("didcomm")
+	ts.Check(err)
+	var env []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "DIDCOMM_HOME", "GOCOVERDIR"} {
+		if v := ts.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	p, err := startAgent(program, env, ts.MkAbs("."), args[1:]...)
+	ts.Check(err)
+	ts.Defer(p.kill)
+	running(ts)[args[0]] = p
+	ts.Setenv(args[0], p.did)
+	ts.Setenv(args[0]+"_URL", p.url)
+	u, err := url.Parse(p.url)
+	ts.Check(err)
+	ts.Setenv(args[0]+"_ORIGIN", u.Scheme+"://"+u.Host)
+}
+
+func scriptSays(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: says NAME PATTERN")
+	}
+	line, err := running(ts)[args[0]].says(args[1])
+	ts.Check(err)
+	ts.Logf("%s", line)
+}
+
+func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: stop NAME")
+	}
+	ts.Check(running(ts)[args[0]].stop(os.Interrupt))
+}
+
+func scriptFreePort(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: freeport VARIABLE")
+	}
+	port, err := freePort()
+	ts.Check(err)
+	ts.Setenv(args[0], port)
+}
+
+// freePort picks a port of loopback that nothing listens on.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, errors.Join(err, l.Close())
+}

@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/protocols/trustping"
+	"github.com/spf13/cobra"
+)
+
+// talk is what ping and send share.
+type talk struct {
+	cfg     server.ClientConfig
+	log     logging
+	timeout time.Duration
+}
+
+func (t *talk) addFlags(cmd *cobra.Command) {
+	addConfigFlag(cmd)
+	t.log.addFlags(cmd, "off")
+	f := cmd.Flags()
+	f.BoolVar(&t.cfg.WebSocket, "ws", false, "go by WebSocket, also where the DID lists an http URL")
+	f.BoolVar(&t.cfg.AllowPrivate, "allow-private", false, "connect to private networks too")
+	f.DurationVar(&t.timeout, "timeout", 10*time.Second, "how long to wait")
+}
+
+// with runs f with an agent that talks to the party of id.
+func (t *talk) with(a *app, cmd *cobra.Command, id string, f func(ctx context.Context, c *server.Client) error) (err error) {
+	if _, err := did.Parse(id); err != nil {
+		return err
+	}
+	if t.timeout <= 0 {
+		return usagef("--timeout %s: want more than 0", t.timeout)
+	}
+	t.cfg.Home = a.home
+	t.cfg.Logger = t.log.logger(a.Stderr)
+	c, err := server.Start(t.cfg)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := c.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	return f(cmd.Context(), c)
+}
+
+const talkHelp = `
+The DID decides where it goes: to the first endpoint in its document that takes
+DIDComm v2 and can be reached. Answers come back on the same connection, so this
+works behind a firewall. Where the home directory has an agent's keys they are
+used; else new ones, which are forgotten afterwards.`
+
+func (a *app) ping() *cobra.Command {
+	var t talk
+	var count int
+	cmd := &cobra.Command{
+		Use:   "ping DID",
+		Short: "see whether an agent answers, and how fast",
+		Long: `Ping sends trust pings to an agent, one after the other, and prints how long each
+answer took. All have to be answered, each within --timeout.
+` + talkHelp,
+		Example: `  didcomm ping did:web:agent.example.org
+  didcomm ping --count 5 --ws did:peer:2.Ez6LS...`,
+		Args: positional("DID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if count < 1 {
+				return usagef("--count %d: want at least 1", count)
+			}
+			return t.with(a, cmd, args[0], func(ctx context.Context, c *server.Client) error {
+				var least, most, sum time.Duration
+				for n := range count {
+					rtt, err := once(ctx, t.timeout, func(ctx context.Context) (time.Duration, error) {
+						return trustping.Ping(ctx, c.Agent(), args[0])
+					})
+					if err != nil {
+						if count > 1 {
+							err = fmt.Errorf("ping %d of %d: %w", n+1, count, err)
+						}
+						return err
+					}
+					fmt.Fprintf(cmd.OutOrStdout(), "answer %d from %s: %s\n", n+1, args[0], milliseconds(rtt))
+					if n == 0 || rtt < least {
+						least = rtt
+					}
+					most = max(most, rtt)
+					sum += rtt
+				}
+				if count > 1 {
+					fmt.Fprintf(cmd.OutOrStdout(), "%d pings, %d answers; fastest %s, mean %s, slowest %s\n", count, count,
+						milliseconds(least), milliseconds(sum/time.Duration(count)), milliseconds(most))
+				}
+				return nil
+			})
+		},
+	}
+	t.addFlags(cmd)
+	cmd.Flags().IntVar(&count, "count", 1, "how many pings to send")
+	return cmd
+}
+
+func once[T any](ctx context.Context, timeout time.Duration, f func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return f(ctx)
+}
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.3f ms", float64(d)/float64(time.Millisecond))
+}

@@ -1,0 +1,104 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/didcomm-go/didcomm/did/didweb"
+)
+
+// ErrNoPublicURL is a Config whose listening address says nothing about where
+// peers find the agent.
+var ErrNoPublicURL = errors.New("no public URL")
+
+// Check finds what is wrong with the settings themselves, before anything is
+// opened.
+func (c Config) Check() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen %q: want HOST:PORT", c.Listen)
+	}
+	if c.PublicURL != "" {
+		if _, err := parsePublicURL(c.PublicURL); err != nil {
+			return err
+		}
+	}
+	if c.DID != "" {
+		if _, err := didweb.PathOf(c.DID); err != nil {
+			return fmt.Errorf("--did %s: want a did:web: %w", c.DID, err)
+		}
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("--tls-cert and --tls-key go together")
+	}
+	if ip := net.ParseIP(host); c.PublicURL == "" && c.DID == "" && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return fmt.Errorf("%w: peers cannot reach an agent at %s; say where they can with --public-url URL", ErrNoPublicURL, c.Listen)
+	}
+	if c.MaxBytes <= 0 {
+		return fmt.Errorf("--max-bytes %d: want more than 0", c.MaxBytes)
+	}
+	if c.ReadTimeout <= 0 {
+		return fmt.Errorf("--read-timeout %s: want more than 0", c.ReadTimeout)
+	}
+	return nil
+}
+
+func parsePublicURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("--public-url %q: not a URL", s)
+	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
+		return nil, fmt.Errorf("--public-url %q: want http://HOST[:PORT][/PATH] or https", s)
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return nil, fmt.Errorf("--public-url %q: want no user, query or fragment", s)
+	case u.Path == HealthPath || strings.HasSuffix(u.Path, "/did.json"):
+		return nil, fmt.Errorf("--public-url %q: the path is taken by the server itself", s)
+	case strings.ContainsAny(u.Path, ":*"):
+		return nil, fmt.Errorf("--public-url %q: want no %q or %q in the path", s, ":", "*")
+	}
+	return u, nil
+}
+
+// endpoint is the URL that peers are told, for a server that listens at addr.
+func (c Config) endpoint(addr net.Addr) (*url.URL, error) {
+	if c.PublicURL != "" {
+		return parsePublicURL(c.PublicURL)
+	}
+	u := &url.URL{Scheme: "https", Host: addr.String(), Path: DefaultPath}
+	tcp, ok := addr.(*net.TCPAddr)
+	if c.TLSCert == "" && (c.DID == "" || ok && tcp.IP.IsLoopback()) {
+		u.Scheme = "http"
+	}
+	if c.DID != "" {
+		document, err := didweb.URLOf(c.DID)
+		if err != nil {
+			return nil, err
+		}
+		at, err := url.Parse(document)
+		if err != nil {
+			return nil, err
+		}
+		u.Host = at.Host
+	}
+	return u, nil
+}
+
+// listenError says in one line why the port could not be opened.
+func listenError(addr string, err error) error {
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%s is in use by another program; choose another address with --listen HOST:PORT", addr)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("no permission to listen on %s; ports under 1024 may need privileges", addr)
+	case errors.As(err, &dns):
+		return fmt.Errorf("--listen %s: unknown host", addr)
+	}
+	return fmt.Errorf("listen: %w", err)
+}

@@ -1,0 +1,49 @@
+package server
+
+import (
+	"context"
+	"sync"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/protocols/basicmessage"
+	"github.com/didcomm-go/didcomm/protocols/discover"
+	"github.com/didcomm-go/didcomm/protocols/empty"
+	"github.com/didcomm-go/didcomm/protocols/report"
+	"github.com/didcomm-go/didcomm/protocols/trustping"
+)
+
+// mux is what a Server serves.
+func (s *Server) mux() *agent.Mux {
+	var mu sync.Mutex // one OnMessage at a time
+	return agent.NewMux(
+		trustping.Handle(),
+		basicmessage.Handle(func(_ context.Context, in *agent.Inbound, body basicmessage.Body) error {
+			mu.Lock()
+			defer mu.Unlock()
+			s.cfg.OnMessage(in.From, body.Content)
+			return nil
+		}),
+		report.Handle(func(_ context.Context, in *agent.Inbound, p *message.Problem) error {
+			s.cfg.Logger.Warn("a peer reports a problem", "from", in.From, "thread", in.Message.ParentThreadID, "code", p.Code)
+			return nil
+		}),
+		discover.Handle(),
+		empty.Handle(),
+	)
+}
+
+// mux takes in what peers answer to a Client, besides the answers that it waits
+// for.
+func (c *Client) mux() *agent.Mux {
+	return agent.NewMux(
+		report.Handle(func(_ context.Context, _ *agent.Inbound, p *message.Problem) error {
+			select {
+			case c.problems <- p:
+			default: // one is enough
+			}
+			return nil
+		}),
+		empty.Handle(),
+	)
+}

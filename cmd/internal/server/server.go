@@ -1,0 +1,249 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didweb"
+	"github.com/didcomm-go/didcomm/transport/httptransport"
+	"github.com/didcomm-go/didcomm/transport/wstransport"
+	"github.com/labstack/echo/v4"
+)
+
+// Paths of the server besides the one of its public URL.
+const (
+	// DefaultPath is where messages are taken in unless the public URL has
+	// another path.
+	DefaultPath = "/didcomm"
+	// HealthPath answers 200 while the agent runs.
+	HealthPath = "/healthz"
+)
+
+// stopTimeout bounds how long Run takes to stop, and drainTimeout how much of
+// that requests under way are given.
+const (
+	stopTimeout  = 4500 * time.Millisecond
+	drainTimeout = 1500 * time.Millisecond
+)
+
+// Config is what a Server is made of.
+type Config struct {
+	Home   string // directory of the agent's state, made if missing
+	Listen string // address, "HOST:PORT"; port 0 is a free one
+	// PublicURL is where peers send messages, http or https. Empty is DefaultPath
+	// at the domain of DID, or else at the listening address.
+	PublicURL string
+	// DID is a did:web to go by, whose document the server publishes; empty is a
+	// did:peer:2 of the agent's keys and PublicURL.
+	DID string
+	// TLSCert and TLSKey are PEM files; both or none.
+	TLSCert, TLSKey string
+	// AllowPrivate lets peers have this machine's and private addresses. An
+	// agent that nobody can reach but this machine lets its own in anyway.
+	AllowPrivate bool
+	MaxBytes     int64         // of one message
+	ReadTimeout  time.Duration // for the header, and for the body, of one request
+	// OnMessage is called for each basic message, one at a time.
+	OnMessage func(from, text string)
+	Logger    *slog.Logger
+}
+
+// Server is an agent that listens. Listen makes one, Run runs it.
+type Server struct {
+	cfg      Config
+	listener net.Listener
+	endpoint *url.URL
+	identity *Identity
+	http     *http.Server
+	ws       *wstransport.Server
+	agent    *agent.Agent
+	senders  *senders
+}
+
+// Listen opens the port, makes or reads the agent's keys and wires everything.
+// Call Run, or Close if it shall not run.
+func Listen(cfg Config) (s *Server, err error) {
+	s = &Server{cfg: cfg}
+	tlsConfig, err := cfg.tls()
+	if err != nil {
+		return nil, err
+	}
+	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return nil, listenError(cfg.Listen, err)
+	}
+	defer func() {
+		if err != nil {
+			s.listener.Close()
+		}
+	}()
+	if s.endpoint, err = cfg.endpoint(s.listener.Addr()); err != nil {
+		return nil, err
+	}
+	keys, err := OpenKeys(cfg.Home)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.DID != "" {
+		s.identity, err = keys.Web(cfg.DID, s.endpoint.String())
+	} else {
+		s.identity, err = keys.Peer(s.endpoint.String())
+	}
+	if err != nil {
+		return nil, err
+	}
+	network := Network{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly()}
+	if s.senders, err = network.senders(cfg.MaxBytes, cfg.Logger); err != nil {
+		return nil, err
+	}
+	s.agent, err = newAgent(s.identity, network, s.senders.byScheme(false), s.mux(), cfg.Logger)
+	if err != nil {
+		s.senders.close()
+		return nil, err
+	}
+	s.ws = wstransport.NewServer(s.agent, wstransport.ServerConfig{
+		Limits: wstransport.Limits{MaxBytes: cfg.MaxBytes, ReadTimeout: cfg.ReadTimeout},
+		Logger: cfg.Logger,
+	})
+	s.http = httptransport.NewServer(s.routes())
+	s.http.ReadHeaderTimeout = cfg.ReadTimeout
+	s.http.TLSConfig = tlsConfig
+	s.http.ErrorLog = slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug)
+	return s, nil
+}
+
+// DID is who the agent is.
+func (s *Server) DID() string { return s.identity.Document.ID }
+
+// Endpoint is the URL that takes messages in.
+func (s *Server) Endpoint() string { return s.endpoint.String() }
+
+// Close closes the port of a Server that does not run.
+func (s *Server) Close() error {
+	s.senders.close()
+	return s.listener.Close()
+}
+
+// routes puts everything that the server answers on one router.
+func (s *Server) routes() http.Handler {
+	e := echo.New()
+	messages := echo.WrapHandler(httptransport.NewHandler(s.agent, httptransport.HandlerConfig{
+		MaxBytes:    s.cfg.MaxBytes,
+		ReadTimeout: s.cfg.ReadTimeout,
+		WebSocket:   s.ws,
+		Logger:      s.cfg.Logger,
+	}))
+	e.Any(s.path(), messages)
+	e.GET(HealthPath, func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
+	if path, err := didweb.PathOf(s.DID()); err == nil {
+		document := echo.WrapHandler(didweb.Handler(func(context.Context) (*did.Document, error) {
+			return s.identity.Document, nil
+		}))
+		e.GET(path, document)
+		e.HEAD(path, document)
+	}
+	return e
+}
+
+// path is where messages are taken in.
+func (s *Server) path() string {
+	if s.endpoint.Path == "" {
+		return "/"
+	}
+	return s.endpoint.EscapedPath()
+}
+
+// loopbackOnly tells whether nobody but this machine can reach the agent: it
+// listens on loopback, and its URL says so too. Behind a proxy that the world
+// reaches, the agent must be as careful as on the open Internet.
+func (s *Server) loopbackOnly() bool {
+	addr, ok := s.listener.Addr().(*net.TCPAddr)
+	return ok && addr.IP.IsLoopback() && isLoopback(s.endpoint.Hostname())
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// Run serves until ctx ends, then stops within five seconds: it closes the
+// port, gives requests under way a moment, says goodbye to WebSocket peers, and
+// ends the agent. It returns nil after such a stop.
+func (s *Server) Run(ctx context.Context) error {
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var tasks sync.WaitGroup
+	failed := make(chan error, 2)
+	tasks.Go(func() {
+		if err := s.agent.Run(running); err != nil {
+			failed <- err
+		}
+	})
+	tasks.Go(func() {
+		serve := func() error { return s.http.Serve(s.listener) }
+		if s.http.TLSConfig != nil {
+			serve = func() error { return s.http.ServeTLS(s.listener, "", "") }
+		}
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	})
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	s.drain(limit)
+	stop()
+	s.senders.close()
+	done := make(chan struct{})
+	go func() { tasks.Wait(); close(done) }()
+	select {
+	case <-done:
+		return err
+	case <-limit.Done():
+		return errors.Join(err, fmt.Errorf("stopped with work left after %s", stopTimeout))
+	}
+}
+
+// drain closes the port and ends what is connected.
+func (s *Server) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	var ends sync.WaitGroup
+	ends.Go(func() {
+		if err := s.http.Shutdown(ctx); err != nil {
+			s.http.Close() // connections that never became requests, or do not end
+		}
+	})
+	ends.Go(func() {
+		if err := s.ws.Close(ctx); err != nil {
+			s.cfg.Logger.Warn("websocket connections cut", "err", err)
+		}
+	})
+	ends.Wait()
+}
+
+func (c Config) tls() (*tls.Config, error) {
+	if c.TLSCert == "" && c.TLSKey == "" {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("certificate and key: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+}
