@@ -142,7 +142,7 @@ func (p *agentProcess) kill() {
 //
 //	agent ALICE --listen 127.0.0.1:0   runs serve; sets $ALICE (its DID), $ALICE_URL, $ALICE_ORIGIN
 //	says ALICE PATTERN                 waits for its next line
-//	stop ALICE                         interrupts it
+//	interrupt ALICE                    stops it, in time
 //	freeport PORT                      sets $PORT
 type agents struct{ running map[string]*agentProcess }
 
@@ -186,9 +186,9 @@ func scriptSays(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Logf("%s", line)
 }
 
-func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+func scriptInterrupt(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: stop NAME")
+		ts.Fatalf("usage: interrupt NAME")
 	}
 	ts.Check(running(ts)[args[0]].stop(os.Interrupt))
 }

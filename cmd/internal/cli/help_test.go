@@ -68,6 +68,7 @@ func TestExamples(t *testing.T) {
 		for line := range strings.Lines(c.Example) {
 			line = strings.TrimSpace(line)
 			for part := range strings.SplitSeq(line, "|") {
+				part = regexp.MustCompile(`'[^']*'`).ReplaceAllString(part, "quoted")
 				args := strings.Fields(regexp.MustCompile(`[<>]\S+`).ReplaceAllString(part, ""))
 				if len(args) == 0 || args[0] != "didcomm" {
 					t.Errorf("%s: example %q does not run didcomm", c.CommandPath(), line)
