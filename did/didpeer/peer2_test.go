@@ -111,7 +111,7 @@ func TestPaddedService(t *testing.T) {
 	}
 	id := "did:peer:2.Vz6Mkj3PUd1WjvaDhNZhhhXQdz5UnZXmS7ehtx8bsPpD47kKc.S" + padded
 	if _, err := did.Parse(id); err != nil {
-		t.Skip("package did takes no such DID at all")
+		t.Fatal(err)
 	}
 	doc := resolve(t, didpeer.NewResolver(), id)
 	if got := doc.DIDCommServices(); len(got) != 1 || got[0].URI != "https://example.com/pad/" {
