@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -343,13 +344,30 @@ func TestPooledConnectionIsReplaced(t *testing.T) {
 	})
 }
 
+// tracked is a connection that counts itself as open.
+type tracked struct {
+	net.Conn
+	open  *atomic.Int32
+	close sync.Once
+}
+
+func (c *tracked) Close() error {
+	c.close.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
+}
+
 func TestPooledConnectionIsReused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dials := 0
+		dials, open := 0, new(atomic.Int32)
 		pipes := inBubble(t, httptransport.NewHandler(transport.HandlerFunc(ignore), httptransport.HandlerConfig{}))
 		c := newClient(t, httptransport.ClientConfig{Dial: func(ctx context.Context, n, a string) (net.Conn, error) {
+			nc, err := pipes.Dial(ctx, n, a)
+			if err != nil {
+				return nil, err
+			}
 			dials++
-			return pipes.Dial(ctx, n, a)
+			open.Add(1)
+			return &tracked{Conn: nc, open: open}, nil
 		}})
 		for range 5 {
 			if err := c.Send(t.Context(), "http://a/", packet("x")); err != nil {
@@ -357,8 +375,13 @@ func TestPooledConnectionIsReused(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		if dials != 1 {
-			t.Errorf("%d dials for 5 packets, want 1", dials)
+		if dials != 1 || open.Load() != 1 {
+			t.Errorf("%d dials for 5 packets, %d open, want 1", dials, open.Load())
+		}
+		c.Close()
+		synctest.Wait()
+		if open.Load() != 0 {
+			t.Error("the pooled connection outlives Close")
 		}
 	})
 }

@@ -110,6 +110,11 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.cfg.WebSocket.ServeHTTP(w, r)
 		return
 	}
+	// It holds for what net/http reads of a body that was refused, too; at the
+	// end of the body net/http lifts it. A writer that has no deadlines (a
+	// test's recorder) comes with a body in memory.
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout))
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		refuse(w, http.StatusMethodNotAllowed, "a DIDComm message is sent by POST")
@@ -127,8 +132,7 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnsupportedMediaType, "content codings are not supported")
 		return
 	}
-	rc := http.NewResponseController(w)
-	data, code, err := s.read(w, r, rc)
+	data, code, err := s.read(w, r)
 	if err != nil {
 		s.cfg.Logger.InfoContext(r.Context(), "http body refused", "remote", r.RemoteAddr, "status", code, "error", err)
 		refuse(w, code, err.Error())
@@ -167,14 +171,11 @@ func (s *handler) log(r *http.Request, err error) {
 }
 
 // read returns the body, or the status and the line to refuse it with.
-func (s *handler) read(w http.ResponseWriter, r *http.Request, rc *http.ResponseController) ([]byte, int, error) {
+func (s *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, int, error) {
 	tooLarge := fmt.Errorf("larger than %d bytes", s.cfg.MaxBytes)
 	if r.ContentLength > s.cfg.MaxBytes {
 		return nil, http.StatusRequestEntityTooLarge, tooLarge
 	}
-	// A writer that has no deadlines (a test's recorder) reads from memory.
-	_ = rc.SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout))
-
 	// What the sender claims is believed up to 64 KiB, so that claims cost
 	// no memory.
 	var buf bytes.Buffer
@@ -191,14 +192,11 @@ func (s *handler) read(w http.ResponseWriter, r *http.Request, rc *http.Response
 	case buf.Len() == 0:
 		return nil, http.StatusBadRequest, errors.New("the body is empty")
 	}
-	// Left standing, the deadline would look to net/http as if the client
-	// had gone and would cancel the context while the Handler works.
-	_ = rc.SetReadDeadline(time.Time{})
 	return buf.Bytes(), 0, nil
 }
 
 // refuse answers before the body was read to its end. The connection ends with
-// it: to keep it, net/http would read on with no deadline.
+// it, since its next request is somewhere behind that body.
 func refuse(w http.ResponseWriter, code int, line string) {
 	w.Header().Set("Connection", "close")
 	http.Error(w, line, code)

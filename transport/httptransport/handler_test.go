@@ -288,6 +288,67 @@ func TestTruncatedBody(t *testing.T) {
 	}
 }
 
+// A length over the limit is refused before the body is sent.
+func TestTooLargeIsRefusedUnread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pipes := inBubble(t, httptransport.NewHandler(transport.HandlerFunc(ignore), httptransport.HandlerConfig{MaxBytes: 9}))
+		nc, br := dialPipe(t, pipes, postHead+"\r\n")
+		start := time.Now()
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil || resp.StatusCode != http.StatusRequestEntityTooLarge || !resp.Close {
+			t.Errorf("%v, %v, want 413", resp, err)
+		}
+		if d := time.Since(start); d != 0 {
+			t.Errorf("refused after %v", d)
+		}
+		nc.Close()
+	})
+}
+
+// A client that does not send the body of a request that was refused cannot
+// keep the connection.
+func TestRefusedSenderIsDropped(t *testing.T) {
+	for _, head := range []string{
+		strings.Replace(postHead, "didcomm-encrypted+json", "json", 1),
+		strings.Replace(postHead, "POST", "PUT", 1),
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			pipes := inBubble(t, httptransport.NewHandler(transport.HandlerFunc(ignore), httptransport.HandlerConfig{}))
+			nc, br := dialPipe(t, pipes, head+"\r\n")
+			start := time.Now()
+			resp, err := http.ReadResponse(br, nil)
+			if err != nil || resp.StatusCode/100 != 4 {
+				t.Fatalf("%v, %v", resp, err)
+			}
+			if d := time.Since(start); d != 0 {
+				t.Errorf("answered after %v", d)
+			}
+			if _, err := io.Copy(io.Discard, br); err != nil {
+				t.Error(err)
+			}
+			if d := time.Since(start); d > httptransport.DefaultTransferTimeout+time.Second {
+				t.Errorf("dropped after %v", d)
+			}
+			nc.Close()
+		})
+	}
+}
+
+// What is written to a client that has gone may go to a socket that still
+// takes it.
+func TestReplyAfterClientHasGone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	h := transport.HandlerFunc(func(_ context.Context, w transport.Replier, p transport.Packet) error {
+		cancel()
+		if err := w.Reply(t.Context(), p); !errors.Is(err, transport.ErrNoReturnRoute) {
+			t.Errorf("got %v, want ErrNoReturnRoute", err)
+		}
+		return nil
+	})
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", strings.NewReader("x"))
+	httptransport.NewHandler(h, httptransport.HandlerConfig{}).ServeHTTP(httptest.NewRecorder(), r)
+}
+
 // A reply to a client that has gone, or that does not read, is an error.
 func TestReplyToNobody(t *testing.T) {
 	for _, leave := range []bool{true, false} {

@@ -49,6 +49,7 @@ func Run(t *testing.T, start Start) {
 		{"DataIsOwned", testDataIsOwned},
 		{"Reply", testReply},
 		{"ReplyEnds", testReplyEnds},
+		{"ReplyLate", testReplyLate},
 		{"Session", testSession},
 		{"Concurrent", testConcurrent},
 		{"HandlerErrors", testHandlerErrors},
@@ -175,6 +176,22 @@ func testReplyEnds(t *testing.T, start Start) {
 	}
 	if err := w.Reply(t.Context(), packet("late")); !errors.Is(err, transport.ErrNoReturnRoute) {
 		t.Errorf("reply after ServePacket: got %v, want ErrNoReturnRoute", err)
+	}
+}
+
+// testReplyLate is about a connection that was answered without a reply.
+func testReplyLate(t *testing.T, start Start) {
+	repliers := make(chan transport.Replier, 1)
+	l := start(t, transport.HandlerFunc(func(_ context.Context, w transport.Replier, _ transport.Packet) error {
+		repliers <- w
+		return nil
+	}), unexpected(t, "client"))
+	if l.Session {
+		return
+	}
+	mustSend(t, l, packet("x"))
+	if err := (<-repliers).Reply(t.Context(), packet("late")); !errors.Is(err, transport.ErrNoReturnRoute) {
+		t.Errorf("got %v, want ErrNoReturnRoute", err)
 	}
 }
 

@@ -229,6 +229,64 @@ func TestFullQueue(t *testing.T) {
 	})
 }
 
+// firstDeaf is a server whose first connection swallows what comes, or reads
+// nothing at all, and whose next ones hand on their messages.
+func firstDeaf(t *testing.T, swallow bool) (*pipenet.Listener, <-chan string) {
+	release, got := make(chan struct{}), make(chan string, 10)
+	t.Cleanup(func() { close(release) })
+	first := true
+	return foreignServer(t, func(ws *websocket.Conn) {
+		switch {
+		case first && swallow:
+			first = false
+			_, _ = io.Copy(io.Discard, ws.NetConn())
+		case first:
+			first = false
+			<-release
+		default:
+			_, data, _ := ws.ReadMessage()
+			got <- string(data)
+		}
+	}), got
+}
+
+// While a connection that was closed waits for the peer's close frame, Send
+// opens a new one.
+func TestSendWhileClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pipes, got := firstDeaf(t, true)
+		c := newClient(t, wstransport.ClientConfig{Dial: pipes.Dial, Limits: wstransport.Limits{IdleTimeout: 5 * time.Second}})
+		if err := c.Send(t.Context(), endpoint, packet("1")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5*time.Second + time.Millisecond) // of the bubble
+		if err := c.Send(t.Context(), endpoint, packet("2")); err != nil {
+			t.Fatal(err)
+		}
+		if m := <-got; m != "2" {
+			t.Errorf("got %q", m)
+		}
+	})
+}
+
+// A Send that waited for a connection which then failed takes the next one.
+func TestWaitingSendMovesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pipes, got := firstDeaf(t, false)
+		c := newClient(t, wstransport.ClientConfig{Dial: pipes.Dial})
+		writing := make(chan error, 1)
+		go func() { writing <- c.Send(t.Context(), endpoint, packet("1")) }()
+		synctest.Wait()
+		if err := c.Send(t.Context(), endpoint, packet("2")); err != nil {
+			t.Error(err)
+		}
+		mustFail(t, <-writing, true)
+		if m := <-got; m != "2" {
+			t.Errorf("got %q", m)
+		}
+	})
+}
+
 // Close must not wait for a server that never answers the handshake.
 func TestCloseCutsHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

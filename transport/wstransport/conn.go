@@ -40,8 +40,8 @@ type conn struct {
 	kind    atomic.Int32 // frame type to write: the one last read
 	used    atomic.Int64 // when a message last went either way, Unix nanoseconds
 
-	// owned by the reader
-	inMessage bool
+	inMessage bool // owned by the reader
+	failed    bool // owned by the one who writes: a write has failed
 
 	// guarded by mu
 	mu       sync.Mutex
@@ -127,7 +127,7 @@ func (c *conn) write(ctx context.Context, data []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !c.live() {
+	if c.failed || !c.live() {
 		return errEnded
 	}
 	_ = c.ws.SetWriteDeadline(time.Now().Add(c.group.limits.WriteTimeout))
@@ -136,6 +136,7 @@ func (c *conn) write(ctx context.Context, data []byte) error {
 	case errors.Is(err, websocket.ErrCloseSent):
 		return errEnded
 	case err != nil:
+		c.failed = true
 		c.ws.Close() // half a message may be out; the reader ends
 		return fmt.Errorf("write: %w", err)
 	}
