@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -70,7 +71,7 @@ func (r *responder) Reply(ctx context.Context, reply *message.Message) error {
 	case returnUnsaid:
 		// A sender without an endpoint of its own can be answered here or
 		// nowhere, though it has not asked.
-		if d.routes, err = r.a.routes(ctx, in.From); err == nil && len(d.routes) == 0 && r.w.Reply(ctx, d.packet()) == nil {
+		if d.routes, err = r.a.routes(ctx, in.From); errors.Is(err, ErrNoRoute) && r.w.Reply(ctx, d.packet()) == nil {
 			return nil
 		}
 	}

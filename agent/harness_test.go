@@ -1,0 +1,221 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+const (
+	chatType   = "https://example.org/chat/1.0/line"
+	reportType = "https://didcomm.org/report-problem/2.0/problem-report"
+	emptyType  = "https://didcomm.org/empty/1.0/empty"
+)
+
+// stranger is a party that is no agent: the test writes and reads its packets.
+type stranger struct {
+	*agenttest.Party
+	// got is what came to its endpoint.
+	got chan *envelope.Unpacked
+}
+
+// newStranger makes a stranger with an endpoint on the net, or with none.
+func newStranger(t testing.TB, n *agenttest.Net, endpoints ...string) *stranger {
+	t.Helper()
+	s := &stranger{Party: agenttest.NewParty(t, endpoints...), got: make(chan *envelope.Unpacked, 100)}
+	for _, e := range endpoints {
+		err := n.Mem.Handle(e, transport.HandlerFunc(func(ctx context.Context, _ transport.Replier, p transport.Packet) error {
+			u, err := s.Packer.Unpack(ctx, p.Data)
+			if err != nil {
+				t.Errorf("stranger cannot open a packet: %v", err)
+				return err
+			}
+			s.got <- u
+			return nil
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// message makes a message from the stranger.
+func (s *stranger) message(t testing.TB, to *agent.Agent, typ string, edit func(*message.Message)) *message.Message {
+	t.Helper()
+	m, err := message.New(typ, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.From, m.To = s.DID, []string{to.DID()}
+	if edit != nil {
+		edit(m)
+	}
+	return m
+}
+
+// pack packs by authcrypt unless opts say otherwise.
+func (s *stranger) pack(t testing.TB, m *message.Message, opts ...envelope.PackOption) transport.Packet {
+	t.Helper()
+	if len(opts) == 0 {
+		opts = []envelope.PackOption{envelope.From(s.DID)}
+	}
+	list, err := s.Packer.Pack(t.Context(), m, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return transport.Packet{MediaType: list[0].MediaType, Data: list[0].Data}
+}
+
+// give hands a message to the agent on a connection of its own.
+func (s *stranger) give(t testing.TB, a *agent.Agent, w transport.Replier, m *message.Message, opts ...envelope.PackOption) {
+	t.Helper()
+	if err := a.ServePacket(t.Context(), w, s.pack(t, m, opts...)); err != nil {
+		t.Fatalf("ServePacket: %v", err)
+	}
+}
+
+func (s *stranger) open(t testing.TB, p transport.Packet) *envelope.Unpacked {
+	t.Helper()
+	u, err := s.Packer.Unpack(t.Context(), p.Data)
+	if err != nil {
+		t.Fatalf("stranger cannot open a packet: %v", err)
+	}
+	return u
+}
+
+// next is what comes to the endpoint next.
+func (s *stranger) next(t testing.TB) *envelope.Unpacked {
+	t.Helper()
+	select {
+	case u := <-s.got:
+		return u
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing came to the endpoint")
+		return nil
+	}
+}
+
+// none asserts that nothing came so far. The agent of the test must be one whose
+// sends have all ended, as with agent.AwaitDelivery or synctest.Wait.
+func (s *stranger) none(t testing.TB) {
+	t.Helper()
+	select {
+	case u := <-s.got:
+		t.Fatalf("came to the endpoint: %v", u.Message)
+	default:
+	}
+}
+
+// call is the Replier of one exchange, as over HTTP: it takes one reply.
+type call struct {
+	mu      sync.Mutex
+	packets []transport.Packet
+}
+
+func (c *call) Reply(_ context.Context, p transport.Packet) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.packets) > 0 {
+		return transport.ErrNoReturnRoute
+	}
+	c.packets = append(c.packets, p)
+	return nil
+}
+
+// session is the Replier of a connection that stays open.
+type session struct {
+	packets chan transport.Packet
+	done    chan struct{}
+}
+
+func newSession() *session {
+	return &session{make(chan transport.Packet, 100), make(chan struct{})}
+}
+
+func (s *session) Reply(_ context.Context, p transport.Packet) error {
+	select {
+	case <-s.done:
+		return transport.ErrNoReturnRoute
+	case s.packets <- p:
+		return nil
+	}
+}
+
+func (s *session) Done() <-chan struct{} { return s.done }
+
+func (s *session) next(t testing.TB) transport.Packet {
+	t.Helper()
+	select {
+	case p := <-s.packets:
+		return p
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing came by the session")
+		return transport.Packet{}
+	}
+}
+
+// inbox is a Handler that keeps what it gets.
+type inbox chan *agent.Inbound
+
+func (i inbox) HandleMessage(_ context.Context, _ agent.Responder, in *agent.Inbound) error {
+	i <- in
+	return nil
+}
+
+func (i inbox) next(t testing.TB) *agent.Inbound {
+	t.Helper()
+	select {
+	case in := <-i:
+		return in
+	case <-time.After(10 * time.Second):
+		t.Fatal("no message came")
+		return nil
+	}
+}
+
+// replier is a Handler that answers each message on its thread.
+var replier = agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+	m, err := message.New(chatType, nil)
+	if err != nil {
+		return err
+	}
+	return w.Reply(ctx, m)
+})
+
+// sender is a transport.Sender made of a function.
+type sender func(ctx context.Context, endpoint string, p transport.Packet) error
+
+func (f sender) Send(ctx context.Context, endpoint string, p transport.Packet) error {
+	return f(ctx, endpoint, p)
+}
+
+// withSender makes an agent send to the scheme "test" by f.
+func withSender(f sender) agenttest.Option {
+	return agenttest.Configure(func(cfg *agent.Config) { cfg.Senders["test"] = f })
+}
+
+func newMessage(t testing.TB, to ...string) *message.Message {
+	t.Helper()
+	m, err := message.New(chatType, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.To = to
+	return m
+}
+
+func wantError(t testing.TB, what string, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Errorf("%s: error %v, want %v", what, got, want)
+	}
+}

@@ -1,0 +1,270 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+func TestWhoIsBelieved(t *testing.T) {
+	plainly := agenttest.Configure(func(cfg *agent.Config) { cfg.AcceptPlaintext = true })
+	for name, test := range map[string]struct {
+		opts []agenttest.Option
+		pack func(s *stranger) []envelope.PackOption
+		from bool // proven
+		err  string
+	}{
+		"authcrypt": {pack: func(s *stranger) []envelope.PackOption {
+			return []envelope.PackOption{envelope.From(s.DID)}
+		}, from: true},
+		"anoncrypt(authcrypt)": {pack: func(s *stranger) []envelope.PackOption {
+			return []envelope.PackOption{envelope.From(s.DID), envelope.ProtectSender()}
+		}, from: true},
+		"anoncrypt(signed)": {pack: func(s *stranger) []envelope.PackOption {
+			return []envelope.PackOption{envelope.SignBy(s.DID)}
+		}, from: true},
+		"signed": {pack: func(s *stranger) []envelope.PackOption {
+			return []envelope.PackOption{envelope.SignBy(s.DID), envelope.Signed()}
+		}, from: true},
+		"anoncrypt": {pack: func(s *stranger) []envelope.PackOption {
+			return []envelope.PackOption{envelope.ContentEncryption(envelope.A256GCM)}
+		}},
+		"plaintext": {pack: func(*stranger) []envelope.PackOption {
+			return []envelope.PackOption{envelope.Plain()}
+		}, err: "plaintext messages are not accepted"},
+		"plaintext, accepted": {opts: []agenttest.Option{plainly}, pack: func(*stranger) []envelope.PackOption {
+			return []envelope.PackOption{envelope.Plain()}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, got := agenttest.NewNet(), make(inbox, 1)
+			a, s := n.Agent(t, got, test.opts...), newStranger(t, n)
+			// The message claims to be from the stranger in every case.
+			err := a.ServePacket(t.Context(), new(call), s.pack(t, s.message(t, a, chatType, nil), test.pack(s)...))
+			if test.err != "" {
+				var reject *transport.RejectError
+				if !errors.As(err, &reject) || reject.Reason != test.err {
+					t.Fatalf("error %v, want the refusal %q", err, test.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			in, want := got.next(t), ""
+			if test.from {
+				want = s.DID
+			}
+			if in.From != want || in.Authenticated() != test.from || in.To != a.DID() || in.Message.From != s.DID {
+				t.Errorf("from %q, authenticated %v, to %q, claimed %q", in.From, in.Authenticated(), in.To, in.Message.From)
+			}
+		})
+	}
+}
+
+// What cannot be opened is refused in words that do not tell a wrong key from a
+// wrong tag.
+func TestRefusals(t *testing.T) {
+	n := agenttest.NewNet()
+	a, s, other := n.Agent(t, nil), newStranger(t, n), newStranger(t, n)
+	good := s.pack(t, s.message(t, a, chatType, nil)).Data
+	elsewhere := s.message(t, a, chatType, nil)
+	elsewhere.To = []string{other.DID}
+	tampered := func(member string) []byte {
+		b := bytes.Clone(good)
+		i := bytes.Index(b, []byte(`"`+member+`":"`)) + len(member) + 4
+		if b[i] == 'A' {
+			b[i] = 'B'
+		} else {
+			b[i] = 'A'
+		}
+		return b
+	}
+	for name, test := range map[string]struct {
+		data   []byte
+		reason string
+	}{
+		"nothing":          {nil, "malformed message"},
+		"text":             {[]byte("hello"), "malformed message"},
+		"no envelope":      {[]byte(`{"a":1}`), "malformed message"},
+		"too large":        {append(bytes.Repeat([]byte(" "), envelope.DefaultMaxBytes), good...), "message too large"},
+		"too deep":         {[]byte(strings.Repeat(`{"a":`, 1000)), "malformed message"},
+		"wrong tag":        {tampered("tag"), "message cannot be opened"},
+		"wrong ciphertext": {tampered("ciphertext"), "message cannot be opened"},
+		"wrong key":        {tampered("encrypted_key"), "message cannot be opened"},
+		"for another":      {s.pack(t, elsewhere).Data, "message cannot be opened"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := a.ServePacket(t.Context(), new(call), transport.Packet{Data: test.data})
+			var reject *transport.RejectError
+			if !errors.As(err, &reject) {
+				t.Fatalf("error %v, want a refusal", err)
+			}
+			if reject.Reason != test.reason || reject.Err == nil {
+				t.Errorf("reason %q (%v), want %q", reject.Reason, reject.Err, test.reason)
+			}
+		})
+	}
+}
+
+// A failure of our own must not make the peer give up its message.
+func TestOwnFailureIsNoRefusal(t *testing.T) {
+	n := agenttest.NewNet()
+	a, s := n.Agent(t, nil), newStranger(t, n)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := a.ServePacket(ctx, new(call), s.pack(t, s.message(t, a, chatType, nil)))
+	var reject *transport.RejectError
+	if errors.As(err, &reject) {
+		t.Errorf("refused: %v", err)
+	}
+}
+
+func TestDropped(t *testing.T) {
+	now := time.Now()
+	for name, test := range map[string]struct {
+		first, second func(*message.Message)
+		handled       int
+	}{
+		"expired":          {first: func(m *message.Message) { m.ExpiresTime = now.Add(-time.Minute) }},
+		"not expired":      {first: func(m *message.Message) { m.ExpiresTime = now.Add(time.Minute) }, handled: 1},
+		"from the future":  {first: func(m *message.Message) { m.CreatedTime = now.Add(time.Hour) }, handled: 1},
+		"same id":          {func(m *message.Message) { m.ID = "x" }, func(m *message.Message) { m.ID = "x" }, 1},
+		"same id by case":  {func(m *message.Message) { m.ID = "id-a" }, func(m *message.Message) { m.ID = "ID-A" }, 1},
+		"another id":       {func(m *message.Message) { m.ID = "x" }, func(m *message.Message) { m.ID = "y" }, 2},
+		"another sender":   {func(m *message.Message) { m.ID = "x" }, nil, 2},
+		"expired, then ok": {func(m *message.Message) { m.ID, m.ExpiresTime = "x", now.Add(-time.Minute) }, func(m *message.Message) { m.ID = "x" }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, got := agenttest.NewNet(), make(inbox, 2)
+			a, s, other := n.Agent(t, got), newStranger(t, n), newStranger(t, n)
+			s.give(t, a, new(call), s.message(t, a, chatType, test.first))
+			switch {
+			case name == "another sender":
+				other.give(t, a, new(call), other.message(t, a, chatType, test.first))
+			case test.second != nil:
+				s.give(t, a, new(call), s.message(t, a, chatType, test.second))
+			}
+			if len(got) != test.handled {
+				t.Errorf("%d handled, want %d", len(got), test.handled)
+			}
+		})
+	}
+}
+
+func TestReplayedPacket(t *testing.T) {
+	n, got := agenttest.NewNet(), make(inbox, 2)
+	a, s := n.Agent(t, got), newStranger(t, n)
+	p := s.pack(t, s.message(t, a, chatType, nil))
+	for range 3 {
+		if err := a.ServePacket(t.Context(), new(call), p); err != nil {
+			t.Fatalf("a replay must look accepted: %v", err)
+		}
+	}
+	if len(got) != 1 {
+		t.Errorf("handled %d times", len(got))
+	}
+}
+
+// A message that was accepted is handled to the end though its connection is
+// gone.
+func TestHandlerOutlivesConnection(t *testing.T) {
+	n := agenttest.NewNet()
+	ctx, cancel := context.WithCancel(t.Context())
+	var handled error = errors.New("not handled")
+	a := n.Agent(t, agent.HandlerFunc(func(hctx context.Context, _ agent.Responder, _ *agent.Inbound) error {
+		cancel()
+		handled = hctx.Err()
+		return nil
+	}))
+	s := newStranger(t, n)
+	if err := a.ServePacket(ctx, new(call), s.pack(t, s.message(t, a, chatType, nil))); err != nil {
+		t.Fatal(err)
+	}
+	if handled != nil {
+		t.Error(handled)
+	}
+}
+
+func TestAcks(t *testing.T) {
+	const seen = "0-seen-before"
+	for name, test := range map[string]struct {
+		typ     string
+		handler agent.Handler
+		edit    func(*message.Message)
+		replies int
+		acks    []string // of the reply
+		typWant string
+	}{
+		"pure": {edit: func(m *message.Message) { m.PleaseAck = []string{""} },
+			replies: 1, acks: []string{"m"}, typWant: emptyType},
+		"carried by the reply": {handler: replier, edit: func(m *message.Message) { m.PleaseAck = []string{""} },
+			replies: 1, acks: []string{"m"}, typWant: chatType},
+		"older ones that came, too": {edit: func(m *message.Message) { m.PleaseAck = []string{seen, "never-seen", "m"} },
+			replies: 1, acks: []string{seen, "m"}, typWant: emptyType},
+		"none asked": {handler: replier, edit: func(*message.Message) {},
+			replies: 1, typWant: chatType},
+		"of a failed message": {handler: agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
+			return message.NewProblem("e.m.msg", nil)
+		}), edit: func(m *message.Message) { m.PleaseAck = []string{""} },
+			replies: 1, acks: []string{"m"}, typWant: reportType},
+		"never of a forward": {typ: "https://didcomm.org/routing/2.0/forward",
+			edit: func(m *message.Message) { m.PleaseAck = []string{""} }},
+		"never of an ack": {typ: emptyType,
+			edit: func(m *message.Message) { m.PleaseAck, m.Ack = []string{""}, []string{"x"} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := agenttest.NewNet()
+			handler := test.handler
+			if handler == nil {
+				handler = make(inbox, 10)
+			}
+			a, s := n.Agent(t, handler), newStranger(t, n)
+			s.give(t, a, new(call), s.message(t, a, chatType, func(m *message.Message) { m.ID = seen }))
+			typ := test.typ
+			if typ == "" {
+				typ = chatType
+			}
+			c := new(call)
+			s.give(t, a, c, s.message(t, a, typ, func(m *message.Message) {
+				m.ID, m.ReturnRoute = "m", "all"
+				test.edit(m)
+			}))
+			if len(c.packets) != test.replies {
+				t.Fatalf("%d replies, want %d", len(c.packets), test.replies)
+			}
+			if test.replies == 0 {
+				return
+			}
+			got := s.open(t, c.packets[0]).Message
+			if got.Type != test.typWant || !slices.Equal(got.Ack, test.acks) {
+				t.Errorf("got %s with ack %q, want %s with %q", got.Type, got.Ack, test.typWant, test.acks)
+			}
+			if got.Type == emptyType && got.ThreadID != "m" {
+				t.Errorf("ack in thread %q", got.ThreadID)
+			}
+		})
+	}
+}
+
+func TestNoAckForAnonymous(t *testing.T) {
+	n := agenttest.NewNet()
+	a, s := n.Agent(t, make(inbox, 1)), newStranger(t, n)
+	c := new(call)
+	s.give(t, a, c, s.message(t, a, chatType, func(m *message.Message) {
+		m.PleaseAck, m.ReturnRoute = []string{""}, "all"
+	}), envelope.ContentEncryption(envelope.A256GCM))
+	if len(c.packets) != 0 {
+		t.Error("somebody who has not authenticated was answered")
+	}
+}

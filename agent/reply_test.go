@@ -1,0 +1,280 @@
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+)
+
+// Where a reply goes: back on the connection when that was asked for, or when
+// there is no other way, else to the sender's endpoint.
+func TestReplyRoute(t *testing.T) {
+	const endpoint = "mem://stranger"
+	for name, test := range map[string]struct {
+		endpoints []string
+		edit      func(*message.Message)
+		inBand    bool
+		lost      bool // there is no way
+	}{
+		"all":                   {endpoints: []string{endpoint}, edit: func(m *message.Message) { m.ReturnRoute = "all" }, inBand: true},
+		"thread":                {endpoints: []string{endpoint}, edit: func(m *message.Message) { m.ReturnRoute = "thread" }, inBand: true},
+		"another thread":        {endpoints: []string{endpoint}, edit: func(m *message.Message) { m.ReturnRoute, m.ReturnRouteThread = "thread", "x" }},
+		"none":                  {endpoints: []string{endpoint}, edit: func(m *message.Message) { m.ReturnRoute = "none" }},
+		"unsaid":                {endpoints: []string{endpoint}},
+		"unsaid, no endpoint":   {inBand: true},
+		"unsaid, queue":         {endpoints: []string{"didcomm:transport/queue"}, inBand: true},
+		"unsaid, other schemes": {endpoints: []string{"gopher://stranger"}, inBand: true},
+		"none, no endpoint":     {edit: func(m *message.Message) { m.ReturnRoute = "none" }, lost: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := agenttest.NewNet()
+			var replyError error
+			a := n.Agent(t, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+				replyError = replier(ctx, w, in)
+				return nil
+			}))
+			var s *stranger
+			if len(test.endpoints) > 0 && test.endpoints[0] == endpoint {
+				s = newStranger(t, n, endpoint)
+			} else {
+				s = &stranger{Party: agenttest.NewParty(t, test.endpoints...)}
+			}
+			m := s.message(t, a, chatType, test.edit)
+			c := new(call)
+			s.give(t, a, c, m)
+			if test.lost {
+				wantError(t, "Reply", replyError, agent.ErrNoRoute)
+				return
+			}
+			if replyError != nil {
+				t.Fatal(replyError)
+			}
+			var got *envelope.Unpacked
+			switch {
+			case test.inBand && len(c.packets) == 1:
+				got = s.open(t, c.packets[0])
+			case !test.inBand && len(c.packets) == 0:
+				got = s.next(t)
+			default:
+				t.Fatalf("%d packets in band", len(c.packets))
+			}
+			if r := got.Message; r.ThreadID != m.ID || r.From != a.DID() || len(r.To) != 1 || r.To[0] != s.DID || r.CreatedTime.IsZero() || r.ID == m.ID {
+				t.Errorf("reply %+v", r)
+			}
+			if !got.Metadata.Encrypted || got.Metadata.EncryptedFromKID == "" {
+				t.Errorf("reply is not authcrypted: %+v", got.Metadata)
+			}
+		})
+	}
+}
+
+// A second reply finds the HTTP response taken and goes to the endpoint.
+func TestSecondReply(t *testing.T) {
+	n := agenttest.NewNet()
+	a := n.Agent(t, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+		if err := replier(ctx, w, in); err != nil {
+			return err
+		}
+		return replier(ctx, w, in)
+	}))
+	s := newStranger(t, n, "mem://stranger")
+	m, c := s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }), new(call)
+	s.give(t, a, c, m)
+	if len(c.packets) != 1 {
+		t.Fatalf("%d packets in band", len(c.packets))
+	}
+	if u := s.next(t); u.Message.ThreadID != m.ID {
+		t.Errorf("second reply in thread %q", u.Message.ThreadID)
+	}
+}
+
+// A reply protects no less than the message did.
+func TestReplyProtection(t *testing.T) {
+	for name, test := range map[string]struct {
+		pack func(s *stranger) []envelope.PackOption
+		anon bool // anoncrypt around
+	}{
+		"authcrypt": {pack: func(s *stranger) []envelope.PackOption { return []envelope.PackOption{envelope.From(s.DID)} }},
+		"protected sender": {pack: func(s *stranger) []envelope.PackOption {
+			return []envelope.PackOption{envelope.From(s.DID), envelope.ProtectSender()}
+		}, anon: true},
+		"signed alone": {pack: func(s *stranger) []envelope.PackOption {
+			return []envelope.PackOption{envelope.SignBy(s.DID), envelope.Signed()}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := agenttest.NewNet()
+			a, s, c := n.Agent(t, replier), newStranger(t, n), new(call)
+			s.give(t, a, c, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }), test.pack(s)...)
+			if len(c.packets) != 1 {
+				t.Fatalf("%d replies", len(c.packets))
+			}
+			md := s.open(t, c.packets[0]).Metadata
+			if md.EncryptedFromKID == "" || md.AnonymousSender != test.anon {
+				t.Errorf("metadata %+v", md)
+			}
+		})
+	}
+}
+
+func TestReplyToAnonymous(t *testing.T) {
+	n := agenttest.NewNet()
+	var got error
+	a := n.Agent(t, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+		got = replier(ctx, w, in)
+		return nil
+	}))
+	s, c := newStranger(t, n, "mem://stranger"), new(call)
+	s.give(t, a, c, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }), envelope.ContentEncryption(envelope.A256GCM))
+	wantError(t, "Reply", got, agent.ErrUnauthenticated)
+	if len(c.packets) != 0 {
+		t.Error("a claim was answered")
+	}
+	s.none(t)
+}
+
+// Replies carry the parent thread of what they reply to.
+func TestReplyThreads(t *testing.T) {
+	n := agenttest.NewNet()
+	a, s, c := n.Agent(t, replier), newStranger(t, n), new(call)
+	s.give(t, a, c, s.message(t, a, chatType, func(m *message.Message) {
+		m.ReturnRoute, m.ThreadID, m.ParentThreadID = "all", "child", "parent"
+	}))
+	m := s.open(t, c.packets[0]).Message
+	if m.ThreadID != "child" || m.ParentThreadID != "parent" {
+		t.Errorf("reply in thread %q of %q", m.ThreadID, m.ParentThreadID)
+	}
+}
+
+// Which messages of ours go by an open session.
+func TestSessionBinding(t *testing.T) {
+	const thread = "the-thread"
+	for name, test := range map[string]struct {
+		edit  func(*message.Message)
+		pack  func(s *stranger) []envelope.PackOption
+		end   bool
+		also  func(*message.Message) // a second message on the session
+		send  func(*message.Message)
+		bound bool
+	}{
+		"all":            {edit: func(m *message.Message) { m.ReturnRoute = "all" }, bound: true},
+		"thread":         {edit: func(m *message.Message) { m.ReturnRoute, m.ThreadID = "thread", thread }, send: func(m *message.Message) { m.ThreadID = thread }, bound: true},
+		"named thread":   {edit: func(m *message.Message) { m.ReturnRoute, m.ReturnRouteThread = "thread", thread }, send: func(m *message.Message) { m.ThreadID = thread }, bound: true},
+		"another thread": {edit: func(m *message.Message) { m.ReturnRoute, m.ThreadID = "thread", thread }},
+		"unsaid":         {},
+		"none":           {edit: func(m *message.Message) { m.ReturnRoute = "none" }},
+		"ended":          {edit: func(m *message.Message) { m.ReturnRoute = "all" }, end: true},
+		"taken back":     {edit: func(m *message.Message) { m.ReturnRoute = "all" }, also: func(m *message.Message) { m.ReturnRoute = "none" }},
+		"not taken back": {edit: func(m *message.Message) { m.ReturnRoute = "all" }, also: func(*message.Message) {}, bound: true},
+		"unauthenticated": {edit: func(m *message.Message) { m.ReturnRoute = "all" }, pack: func(*stranger) []envelope.PackOption {
+			return []envelope.PackOption{envelope.ContentEncryption(envelope.A256GCM)}
+		}},
+		"old": {edit: func(m *message.Message) { m.ReturnRoute, m.CreatedTime = "all", time.Now().AddDate(0, 0, -2) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, got := agenttest.NewNet(), make(inbox, 2)
+			a, s, w := n.Agent(t, got), newStranger(t, n, "mem://stranger"), newSession()
+			var opts []envelope.PackOption
+			if test.pack != nil {
+				opts = test.pack(s)
+			}
+			s.give(t, a, w, s.message(t, a, chatType, test.edit), opts...)
+			got.next(t)
+			if test.also != nil {
+				s.give(t, a, w, s.message(t, a, chatType, test.also))
+				got.next(t)
+			}
+			if test.end {
+				close(w.done)
+			}
+			m := newMessage(t, s.DID)
+			if test.send != nil {
+				test.send(m)
+			}
+			if err := a.Send(t.Context(), m, agent.AwaitDelivery()); err != nil {
+				t.Fatal(err)
+			}
+			if len(w.packets) == 1 != test.bound {
+				t.Fatalf("%d packets by the session, bound is %v", len(w.packets), test.bound)
+			}
+			if !test.bound {
+				s.next(t)
+				return
+			}
+			if u := s.open(t, <-w.packets); u.Message.ID != m.ID {
+				t.Errorf("got message %s", u.Message.ID)
+			}
+			s.none(t)
+		})
+	}
+}
+
+// A session is a way to somebody without an endpoint, until it ends.
+func TestSessionIsTheOnlyWay(t *testing.T) {
+	n, got := agenttest.NewNet(), make(inbox, 1)
+	a, s, w := n.Agent(t, got), newStranger(t, n), newSession()
+	wantError(t, "Send", a.Send(t.Context(), newMessage(t, s.DID)), agent.ErrNoRoute)
+	s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
+	if err := a.Send(t.Context(), newMessage(t, s.DID)); err != nil {
+		t.Fatal(err)
+	}
+	s.open(t, w.next(t))
+	close(w.done)
+	wantError(t, "Send", a.Send(t.Context(), newMessage(t, s.DID)), agent.ErrNoRoute)
+}
+
+// The session is bound for the DID that the peer wrote to: nothing else that is
+// ours goes by it.
+func TestSessionIsForOneDID(t *testing.T) {
+	n, got := agenttest.NewNet(), make(inbox, 1)
+	a := n.Agent(t, got)
+	s, w := newStranger(t, n, "mem://stranger"), newSession()
+	s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
+	got.next(t)
+	if err := a.Send(t.Context(), newMessage(t, s.DID), agent.Anonymous(), agent.AwaitDelivery()); err != nil {
+		t.Fatal(err)
+	}
+	s.next(t)
+	if len(w.packets) != 0 {
+		t.Error("an anonymous message went by a session that knows who we are")
+	}
+}
+
+// Messages of one thread on one session are handled in order; a handler that
+// waits holds up no other thread.
+func TestSessionOrder(t *testing.T) {
+	n := agenttest.NewNet()
+	release, started := make(chan struct{}), make(chan string, 100)
+	a := n.Agent(t, agent.HandlerFunc(func(_ context.Context, _ agent.Responder, in *agent.Inbound) error {
+		started <- in.Message.ID
+		if in.Message.ID == "slow-0" {
+			<-release
+		}
+		return nil
+	}))
+	s, w := newStranger(t, n), newSession()
+	for i := range 10 {
+		s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) {
+			m.ID, m.ThreadID = fmt.Sprintf("slow-%d", i), "slow"
+		}))
+	}
+	if id := <-started; id != "slow-0" {
+		t.Fatalf("began with %s", id)
+	}
+	s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.ID = "other" }))
+	if id := <-started; id != "other" {
+		t.Fatalf("%s was handled beside slow-0", id)
+	}
+	close(release)
+	for i := 1; i < 10; i++ {
+		if id := <-started; id != fmt.Sprintf("slow-%d", i) {
+			t.Fatalf("%s came after slow-%d", id, i-1)
+		}
+	}
+}
