@@ -3,19 +3,14 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // stopLimit is how long serve may take to stop.
@@ -136,78 +131,4 @@ func (p *agentProcess) stop(sig os.Signal) error {
 func (p *agentProcess) kill() {
 	_ = p.cmd.Process.Kill() // it may have ended
 	<-p.ended
-}
-
-// agents are the script commands for running agents:
-//
-//	agent ALICE --listen 127.0.0.1:0   runs serve; sets $ALICE (its DID), $ALICE_URL, $ALICE_ORIGIN
-//	says ALICE PATTERN                 waits for its next line
-//	interrupt ALICE                    stops it, in time
-//	freeport PORT                      sets $PORT
-type agents struct{ running map[string]*agentProcess }
-
-func newAgents() *agents { return &agents{running: map[string]*agentProcess{}} }
-
-type agentsKey struct{}
-
-func running(ts *testscript.TestScript) map[string]*agentProcess {
-	return ts.Value(agentsKey{}).(*agents).running
-}
-
-func scriptAgent(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 1 {
-		ts.Fatalf("usage: agent NAME [flags...]")
-	}
-	program, err := exec.LookPath("didcomm")
-	ts.Check(err)
-	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "DIDCOMM_HOME", "GOCOVERDIR"} {
-		if v := ts.Getenv(name); v != "" {
-			env = append(env, name+"="+v)
-		}
-	}
-	p, err := startAgent(program, env, ts.MkAbs("."), args[1:]...)
-	ts.Check(err)
-	ts.Defer(p.kill)
-	running(ts)[args[0]] = p
-	ts.Setenv(args[0], p.did)
-	ts.Setenv(args[0]+"_URL", p.url)
-	u, err := url.Parse(p.url)
-	ts.Check(err)
-	ts.Setenv(args[0]+"_ORIGIN", u.Scheme+"://"+u.Host)
-}
-
-func scriptSays(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: says NAME PATTERN")
-	}
-	line, err := running(ts)[args[0]].says(args[1])
-	ts.Check(err)
-	ts.Logf("%s", line)
-}
-
-func scriptInterrupt(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: interrupt NAME")
-	}
-	ts.Check(running(ts)[args[0]].stop(os.Interrupt))
-}
-
-func scriptFreePort(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: freeport VARIABLE")
-	}
-	port, err := freePort()
-	ts.Check(err)
-	ts.Setenv(args[0], port)
-}
-
-// freePort picks a port of loopback that nothing listens on.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, errors.Join(err, l.Close())
 }

@@ -61,7 +61,7 @@ networks and, unless only this machine can reach it, of this machine.
 				return err
 			}
 			fmt.Fprintln(a.Stdout, s.DID())
-			fmt.Fprintf(a.Stderr, "The agent above takes messages at %s. To ping it, paste in a second terminal:\n\n  %s ping %s\n\n", s.Endpoint(), self(), s.DID())
+			fmt.Fprintf(a.Stderr, "The agent takes messages at %s. To ping it, paste in a second terminal:\n\n  %s ping %s\n\n", s.Endpoint(), self(), s.DID())
 			return s.Run(ctx)
 		},
 	}

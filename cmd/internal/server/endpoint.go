@@ -19,7 +19,10 @@ var ErrNoPublicURL = errors.New("no public URL")
 // Check finds what is wrong with the settings themselves, before anything is
 // opened.
 func (c Config) Check() error {
-	host, _, err := net.SplitHostPort(c.Listen)
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
 	if err != nil {
 		return fmt.Errorf("--listen %q: want HOST:PORT", c.Listen)
 	}

@@ -72,27 +72,34 @@ type Server struct {
 }
 
 // Listen opens the port, makes or reads the agent's keys and wires everything.
-// Call Run, or Close if it shall not run.
-func Listen(cfg Config) (s *Server, err error) {
-	s = &Server{cfg: cfg}
+// Call Run then, which closes it all again.
+func Listen(cfg Config) (*Server, error) {
 	tlsConfig, err := cfg.tls()
 	if err != nil {
 		return nil, err
 	}
-	if s.listener, err = net.Listen("tcp", cfg.Listen); err != nil {
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
 		return nil, listenError(cfg.Listen, err)
 	}
-	defer func() {
-		if err != nil {
-			s.listener.Close()
-		}
-	}()
-	if s.endpoint, err = cfg.endpoint(s.listener.Addr()); err != nil {
+	s := &Server{cfg: cfg, listener: listener}
+	if err := s.wire(tlsConfig); err != nil {
+		listener.Close()
 		return nil, err
+	}
+	return s, nil
+}
+
+// wire makes everything behind the listener.
+func (s *Server) wire(tlsConfig *tls.Config) error {
+	cfg := s.cfg
+	var err error
+	if s.endpoint, err = cfg.endpoint(s.listener.Addr()); err != nil {
+		return err
 	}
 	keys, err := OpenKeys(cfg.Home)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if cfg.DID != "" {
 		s.identity, err = keys.Web(cfg.DID, s.endpoint.String())
@@ -100,16 +107,16 @@ func Listen(cfg Config) (s *Server, err error) {
 		s.identity, err = keys.Peer(s.endpoint.String())
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	network := Network{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly()}
 	if s.senders, err = network.senders(cfg.MaxBytes, cfg.Logger); err != nil {
-		return nil, err
+		return err
 	}
 	s.agent, err = newAgent(s.identity, network, s.senders.byScheme(false), s.mux(), cfg.Logger)
 	if err != nil {
 		s.senders.close()
-		return nil, err
+		return err
 	}
 	s.ws = wstransport.NewServer(s.agent, wstransport.ServerConfig{
 		Limits: wstransport.Limits{MaxBytes: cfg.MaxBytes, ReadTimeout: cfg.ReadTimeout},
@@ -119,7 +126,7 @@ func Listen(cfg Config) (s *Server, err error) {
 	s.http.ReadHeaderTimeout = cfg.ReadTimeout
 	s.http.TLSConfig = tlsConfig
 	s.http.ErrorLog = slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug)
-	return s, nil
+	return nil
 }
 
 // DID is who the agent is.
@@ -127,12 +134,6 @@ func (s *Server) DID() string { return s.identity.Document.ID }
 
 // Endpoint is the URL that takes messages in.
 func (s *Server) Endpoint() string { return s.endpoint.String() }
-
-// Close closes the port of a Server that does not run.
-func (s *Server) Close() error {
-	s.senders.close()
-	return s.listener.Close()
-}
 
 // routes puts everything that the server answers on one router.
 func (s *Server) routes() http.Handler {
