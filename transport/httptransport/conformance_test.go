@@ -3,6 +3,7 @@ package httptransport_test
 import (
 	"context"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 
@@ -30,14 +31,32 @@ func newClient(t testing.TB, cfg httptransport.ClientConfig) *httptransport.Clie
 }
 
 func TestConformance(t *testing.T) {
-	transporttest.Run(t, func(t *testing.T, server, client transport.Handler) transporttest.Link {
-		const limit = 64 << 10
-		srv := httptest.NewServer(httptransport.NewHandler(server, httptransport.HandlerConfig{MaxBytes: limit}))
-		t.Cleanup(srv.Close)
-		dead := httptest.NewServer(nil)
-		dead.Close()
-		c := newClient(t, httptransport.ClientConfig{})
-		c.Bind(client)
-		return transporttest.Link{Sender: c, Endpoint: srv.URL, Dead: dead.URL, MaxBytes: limit}
-	})
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(proto, func(t *testing.T) {
+			transporttest.Run(t, func(t *testing.T, server, client transport.Handler) transporttest.Link {
+				const limit = 64 << 10
+				h := httptransport.NewHandler(server, httptransport.HandlerConfig{MaxBytes: limit})
+				srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Proto != proto {
+						t.Errorf("came by %s", r.Proto)
+					}
+					h.ServeHTTP(w, r)
+				}))
+				var cfg httptransport.ClientConfig
+				if proto == "HTTP/2.0" {
+					srv.EnableHTTP2 = true
+					srv.StartTLS()
+					cfg.RootCAs = srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+				} else {
+					srv.Start()
+				}
+				t.Cleanup(srv.Close)
+				dead := httptest.NewServer(nil)
+				dead.Close()
+				c := newClient(t, cfg)
+				c.Bind(client)
+				return transporttest.Link{Sender: c, Endpoint: srv.URL, Dead: dead.URL, MaxBytes: limit}
+			})
+		})
+	}
 }
