@@ -244,8 +244,13 @@ func TestTimeouts(t *testing.T) {
 			_, _ = io.Copy(io.Discard, nc)
 		}},
 		{name: "whole", after: httptransport.DefaultTimeout, serve: func(nc net.Conn) {
-			go io.Copy(io.Discard, nc)
-			io.WriteString(nc, "HTTP/1.1 503 x\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n")
+			req, err := http.ReadRequest(bufio.NewReader(nc))
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, req.Body)
+			_, _ = io.WriteString(nc, "HTTP/1.1 503 x\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n")
+			_, _ = io.Copy(io.Discard, nc)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,8 @@ package httptransport_test
 
 import (
 	"context"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -42,6 +44,7 @@ func TestConformance(t *testing.T) {
 					}
 					h.ServeHTTP(w, r)
 				}))
+				srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 				var cfg httptransport.ClientConfig
 				if proto == "HTTP/2.0" {
 					srv.EnableHTTP2 = true
