@@ -98,10 +98,10 @@ func freePort() (string, error) {
 	return port, errors.Join(err, l.Close())
 }
 
-// post sends an envelope; with ! it has to be refused:
+// scriptPost sends an envelope; with ! it has to be refused:
 //
 //	post $ALICE_URL envelope
-func post(ts *testscript.TestScript, neg bool, args []string) {
+func scriptPost(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: [!] post URL FILE")
 	}

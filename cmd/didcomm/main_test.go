@@ -35,7 +35,7 @@ func TestScripts(t *testing.T) {
 			"interrupt":   scriptInterrupt,
 			"freeport":    scriptFreePort,
 			"fetch":       fetch,
-			"post":        post,
+			"post":        scriptPost,
 			"rekey":       rekey,
 			"certificate": certificate,
 			"status":      status,

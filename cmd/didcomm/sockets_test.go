@@ -1,0 +1,301 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// sockets runs an agent of its own and checks after the test that it still
+// lives: it answers a ping and stops when told.
+func sockets(t *testing.T, args ...string) (*agentProcess, *peer) {
+	t.Helper()
+	program, err := exec.LookPath("didcomm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	env := append(os.Environ(), "DIDCOMM_HOME="+filepath.Join(dir, "home"))
+	p, err := startAgent(program, env, dir, append([]string{"--listen", "127.0.0.1:0", "--log-level", "error"}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(p.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	who := &peer{t: t, program: program, dir: dir, to: p.did, host: u.Host}
+	t.Cleanup(func() {
+		defer p.kill()
+		for _, flag := range []string{"--ws=false", "--ws"} {
+			who.run("", "ping", flag, p.did)
+		}
+		if err := p.stop(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+	})
+	return p, who
+}
+
+// peer is somebody who talks to an agent.
+type peer struct {
+	t                      *testing.T
+	program, dir, to, host string
+}
+
+// run runs didcomm, which has to succeed, and returns what it prints.
+func (p *peer) run(stdin string, args ...string) string {
+	p.t.Helper()
+	cmd := exec.Command(p.program, args...)
+	cmd.Dir = p.dir
+	cmd.Env = append(os.Environ(), "DIDCOMM_HOME="+filepath.Join(p.dir, "peer"))
+	cmd.Stdin = strings.NewReader(stdin)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		p.t.Errorf("didcomm %s: %v\n%s", args[0], err, stderr.Bytes())
+	}
+	return string(out)
+}
+
+// basicMessage packs a basic message to the agent.
+func (p *peer) basicMessage(id, content string) string {
+	p.t.Helper()
+	from := p.run("", "did", "create", "--method", "key")
+	m := fmt.Sprintf(`{"id":%q,"type":"https://didcomm.org/basicmessage/2.0/message","body":{"content":%q}}`, id, content)
+	return p.run(m, "pack", "--from", strings.TrimSpace(from), "--to", p.to)
+}
+
+// post returns the status and body of the answer.
+func post(t *testing.T, url, mediaType string, body io.Reader) (int, string) {
+	t.Helper()
+	resp, err := http.Post(url, mediaType, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(answer)
+}
+
+func TestBadRequests(t *testing.T) {
+	agent, peer := sockets(t)
+	envelope := peer.basicMessage("1", "hello")
+	big := strings.Repeat("x", 10<<20)
+	for _, tt := range []struct {
+		name, mediaType, body string
+		status                int
+	}{
+		{"10 MiB", transport.MediaTypeEncrypted, big, http.StatusRequestEntityTooLarge},
+		{"truncated envelope", transport.MediaTypeEncrypted, envelope[:len(envelope)/2], http.StatusBadRequest},
+		{"empty", transport.MediaTypeEncrypted, "", http.StatusBadRequest},
+		{"another's envelope", transport.MediaTypeEncrypted, strings.Replace(envelope, `"kid":"did:`, `"kid":"did:key:x`, 1), http.StatusBadRequest},
+		{"foreign type", "text/html", envelope, http.StatusUnsupportedMediaType},
+		{"json", "application/json", envelope, http.StatusUnsupportedMediaType},
+		{"plaintext", transport.MediaTypePlain, `{"id":"1","type":"https://didcomm.org/basicmessage/2.0/message","body":{"content":"x"}}`, http.StatusBadRequest},
+		{"well", transport.MediaTypeEncrypted, envelope, http.StatusAccepted},
+		{"well, with parameters", "APPLICATION/DIDComm-Encrypted+JSON; charset=utf-8", peer.basicMessage("2", "hello again"), http.StatusAccepted},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			status, answer := post(t, agent.url, tt.mediaType, strings.NewReader(tt.body))
+			if status != tt.status {
+				t.Errorf("status %d, want %d (%q)", status, tt.status, answer)
+			}
+			if status >= 400 && (strings.TrimSpace(answer) == "" || strings.Count(strings.TrimSpace(answer), "\n") > 0) {
+				t.Errorf("the answer to a refused packet is %q, want one plain line", answer)
+			}
+			if status < 300 && answer != "" {
+				t.Errorf("an answer nobody asked for: %q", answer)
+			}
+		})
+	}
+	resp, err := http.Get(agent.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("GET: %s", resp.Status)
+	}
+	for _, want := range []string{": hello$", ": hello again$"} {
+		if _, err := agent.says(want); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A message is handled once, however often it comes.
+func TestReplay(t *testing.T) {
+	agent, peer := sockets(t)
+	first, second := peer.basicMessage("1", "first"), peer.basicMessage("2", "second")
+	for _, envelope := range []string{first, first, first, second} {
+		if status, answer := post(t, agent.url, transport.MediaTypeEncrypted, strings.NewReader(envelope)); status/100 != 2 {
+			t.Errorf("status %d (%q)", status, answer)
+		}
+	}
+	for _, want := range []string{": first$", ": second$"} {
+		if _, err := agent.says(want); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A body that breaks off is refused, or its connection just ends.
+func TestTruncatedBody(t *testing.T) {
+	_, peer := sockets(t)
+	conn := dial(t, peer.host)
+	fmt.Fprintf(conn, "POST /didcomm HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: 1000\r\n\r\n{", peer.host, transport.MediaTypeEncrypted)
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err == nil {
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("status %s", resp.Status)
+		}
+	} else if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+		t.Error(err)
+	}
+}
+
+func dial(t *testing.T, host string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// A peer that sends its header or its body too slowly is cut off. The deadline of
+// the connection is what fails the test; how soon the agent cuts is for its
+// --read-timeout to say.
+func TestSlowLoris(t *testing.T) {
+	_, peer := sockets(t, "--read-timeout", "300ms")
+	header := fmt.Sprintf("POST /didcomm HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: 100000\r\n\r\n", peer.host, transport.MediaTypeEncrypted)
+	for name, begin := range map[string]string{
+		"nothing": "",
+		"header":  header[:20],
+		"body":    header + "{",
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn := dial(t, peer.host)
+			if _, err := io.WriteString(conn, begin); err != nil {
+				t.Fatal(err)
+			}
+			var wait sync.WaitGroup
+			done := make(chan struct{})
+			if name != "nothing" {
+				wait.Go(func() { // a byte now and then
+					tick := time.NewTicker(50 * time.Millisecond)
+					defer tick.Stop()
+					for {
+						select {
+						case <-done:
+							return
+						case <-tick.C:
+							if _, err := io.WriteString(conn, "x"); err != nil {
+								return
+							}
+						}
+					}
+				})
+			}
+			answer, err := io.ReadAll(conn)
+			close(done)
+			wait.Wait()
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatal("the agent waits on")
+			}
+			if name == "body" && len(answer) > 0 && !bytes.HasPrefix(answer, []byte("HTTP/1.1 408 ")) {
+				t.Errorf("answer %q", answer)
+			}
+		})
+	}
+}
+
+// A thousand WebSockets stay open while a thousand POSTs come at once, and until
+// after the agent has stopped.
+func TestThousandConnections(t *testing.T) {
+	const connections = 1000
+	open := make([]net.Conn, connections)
+	t.Cleanup(func() {
+		for _, conn := range open {
+			if conn != nil {
+				conn.Close()
+			}
+		}
+	})
+	agent, peer := sockets(t)
+	envelope := peer.basicMessage("1", "one of a thousand")
+
+	var all sync.WaitGroup
+	turn := make(chan struct{}, 50) // handshakes at a time
+	for i := range open {
+		all.Go(func() {
+			turn <- struct{}{}
+			defer func() { <-turn }()
+			conn, err := net.Dial("tcp", peer.host)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			open[i] = conn
+			fmt.Fprintf(conn, "GET /didcomm HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n\r\n", peer.host)
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Error(err)
+			} else if resp.StatusCode != http.StatusSwitchingProtocols {
+				t.Errorf("upgrade %d: %s", i, resp.Status)
+			}
+		})
+	}
+	all.Wait()
+
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	start := make(chan struct{})
+	for range connections {
+		all.Go(func() {
+			<-start
+			resp, err := client.Post(agent.url, transport.MediaTypeEncrypted, strings.NewReader(envelope))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode/100 != 2 {
+				t.Errorf("%s, %v", resp.Status, err)
+			}
+		})
+	}
+	close(start)
+	all.Wait()
+	if _, err := agent.says(": one of a thousand$"); err != nil {
+		t.Error(err)
+	}
+}
