@@ -135,7 +135,8 @@ func (m *Mux) find(t message.TypeURI) Handler {
 	return nil
 }
 
-// otherMajors are the protocols that differ from t's in the major version alone.
+// otherMajors are the protocols that differ from t's in the major version alone,
+// none if its own version is there, too.
 func (m *Mux) otherMajors(t message.TypeURI) []string {
 	var others []string
 	for _, f := range m.features {
@@ -146,9 +147,12 @@ func (m *Mux) otherMajors(t message.TypeURI) []string {
 		if err != nil {
 			continue
 		}
-		same := t
-		same.Major = p.Major
-		if p.Major != t.Major && p.SameProtocol(same) {
+		if p.SameProtocol(t) {
+			return nil
+		}
+		other := t
+		other.Major = p.Major
+		if p.SameProtocol(other) {
 			others = append(others, f.ID)
 		}
 	}

@@ -1,0 +1,216 @@
+package agent_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+func TestNewConfig(t *testing.T) {
+	p := agenttest.NewParty(t)
+	for name, cfg := range map[string]agent.Config{
+		"empty":     {},
+		"no DID":    {Packer: p.Packer},
+		"bad DID":   {DID: "alice", Packer: p.Packer},
+		"no packer": {DID: p.DID},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := agent.New(cfg); err == nil {
+				t.Error("no error")
+			}
+		})
+	}
+	a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer})
+	if err != nil || a.DID() != p.DID {
+		t.Errorf("agent of %v, %v", a, err)
+	}
+}
+
+// bare makes an agent that the test runs itself.
+func bare(t *testing.T, h agent.Handler) (*agent.Agent, *stranger) {
+	t.Helper()
+	n := agenttest.NewNet()
+	p := agenttest.NewParty(t)
+	mem := n.Mem.Sender()
+	t.Cleanup(func() { mem.Close() })
+	a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Handler: h, Senders: map[string]transport.Sender{"mem": mem}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, newStranger(t, n, "mem://stranger")
+}
+
+// Run waits for handlers, and cancels those that take too long.
+func TestStop(t *testing.T) {
+	for name, test := range map[string]struct {
+		takes time.Duration // 0: until its context ends
+		want  time.Duration
+	}{
+		"quick handler":    {takes: time.Second, want: time.Second},
+		"stubborn handler": {want: 3 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var ended atomic.Int32
+				a, s := bare(t, agent.HandlerFunc(func(ctx context.Context, _ agent.Responder, _ *agent.Inbound) error {
+					if test.takes > 0 {
+						time.Sleep(test.takes)
+					} else {
+						<-ctx.Done()
+					}
+					ended.Add(1)
+					return nil
+				}))
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- a.Run(ctx) }()
+				for _, w := range []transport.Replier{new(call), newSession()} {
+					p := s.pack(t, s.message(t, a, chatType, nil))
+					go func() {
+						if err := a.ServePacket(t.Context(), w, p); err != nil {
+							t.Errorf("ServePacket: %v", err)
+						}
+					}()
+				}
+				synctest.Wait()
+				start := time.Now()
+				stop()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if d := time.Since(start); d != test.want || ended.Load() != 2 {
+					t.Errorf("stopped after %v, want %v; %d handlers ended", d, test.want, ended.Load())
+				}
+				err := a.ServePacket(t.Context(), new(call), s.pack(t, s.message(t, a, chatType, nil)))
+				wantError(t, "ServePacket", err, agent.ErrStopped)
+				if err := a.Run(t.Context()); err == nil {
+					t.Error("ran twice")
+				}
+			})
+		})
+	}
+}
+
+func TestStopEndsRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, s := bare(t, nil)
+		ctx, stop := context.WithCancel(t.Context())
+		done, asked := make(chan error, 1), make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		go func() {
+			_, err := a.Request(t.Context(), newMessage(t, s.DID))
+			asked <- err
+		}()
+		synctest.Wait()
+		s.next(t)
+		stop()
+		wantError(t, "Request", <-asked, agent.ErrStopped)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Messages sent before Run leave once it runs.
+func TestSendBeforeRun(t *testing.T) {
+	a, s := bare(t, nil)
+	m := newMessage(t, s.DID)
+	if err := a.Send(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	s.none(t)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	if got := s.next(t).Message.ID; got != m.ID {
+		t.Errorf("got %s", got)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// A send that hangs ends with the agent.
+func TestStopEndsSends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := agenttest.NewParty(t)
+		a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Senders: map[string]transport.Sender{
+			"test": sender(func(ctx context.Context, _ string, _ transport.Packet) error {
+				<-ctx.Done()
+				return ctx.Err()
+			}),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		if err := a.Send(t.Context(), newMessage(t, agenttest.NewParty(t, "test://x").DID)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		start := time.Now()
+		stop()
+		if err := <-done; err != nil || time.Since(start) != 0 {
+			t.Errorf("stopped after %v: %v", time.Since(start), err)
+		}
+	})
+}
+
+// Handlers beyond the limit wait for their turn.
+func TestMaxHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := agenttest.NewNet()
+		running, release := make(chan struct{}, 10), make(chan struct{})
+		a := n.Agent(t, agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
+			running <- struct{}{}
+			<-release
+			return nil
+		}), agenttest.Configure(func(cfg *agent.Config) { cfg.MaxHandlers = 2 }))
+		s := newStranger(t, n)
+		for range 5 {
+			p := s.pack(t, s.message(t, a, chatType, nil))
+			go func() {
+				if err := a.ServePacket(t.Context(), new(call), p); err != nil {
+					t.Errorf("ServePacket: %v", err)
+				}
+			}()
+		}
+		synctest.Wait()
+		if len(running) != 2 {
+			t.Errorf("%d handlers run", len(running))
+		}
+		close(release)
+		synctest.Wait()
+		if len(running) != 5 {
+			t.Errorf("%d handlers ran", len(running))
+		}
+	})
+}
+
+// A handler that takes longer than HandlerTimeout has its context ended.
+func TestHandlerTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := agenttest.NewNet()
+		var took time.Duration
+		a := n.Agent(t, agent.HandlerFunc(func(ctx context.Context, _ agent.Responder, _ *agent.Inbound) error {
+			start := time.Now()
+			<-ctx.Done()
+			took = time.Since(start)
+			return ctx.Err()
+		}))
+		s := newStranger(t, n)
+		s.give(t, a, new(call), s.message(t, a, chatType, nil))
+		if took != time.Minute {
+			t.Errorf("ended after %v", took)
+		}
+	})
+}
