@@ -46,7 +46,7 @@ func scriptAgent(ts *testscript.TestScript, neg bool, args []string) {
 	program, err := exec.LookPath("didcomm")
 	ts.Check(err)
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "DIDCOMM_HOME", "GOCOVERDIR"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "DIDCOMM_HOME", "GORACE", "GOCOVERDIR"} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}

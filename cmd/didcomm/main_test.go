@@ -15,6 +15,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// raceOptions keep a program with the race detector from waiting a second for
+// late reports each time that it ends.
+const raceOptions = "atexit_sleep_ms=0"
+
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"didcomm": main})
 }
@@ -50,6 +54,7 @@ func TestScripts(t *testing.T) {
 // the private keys as alice.json and bob.json.
 func setUp(env *testscript.Env) error {
 	env.Values[agentsKey{}] = newAgents()
+	env.Setenv("GORACE", raceOptions)
 	env.Setenv("DIDCOMM_HOME", filepath.Join(env.WorkDir, "home"))
 	env.Setenv("VECTORS", filepath.Join(env.WorkDir, "vectors"))
 	dir := filepath.Join(env.WorkDir, "vectors")

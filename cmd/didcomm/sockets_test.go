@@ -30,7 +30,7 @@ func sockets(t *testing.T, args ...string) (*agentProcess, *peer) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	env := append(os.Environ(), "DIDCOMM_HOME="+filepath.Join(dir, "home"))
+	env := append(os.Environ(), "GORACE="+raceOptions, "DIDCOMM_HOME="+filepath.Join(dir, "home"))
 	p, err := startAgent(program, env, dir, append([]string{"--listen", "127.0.0.1:0", "--log-level", "error"}, args...)...)
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func (p *peer) run(stdin string, args ...string) string {
 	p.t.Helper()
 	cmd := exec.Command(p.program, args...)
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), "DIDCOMM_HOME="+filepath.Join(p.dir, "peer"))
+	cmd.Env = append(os.Environ(), "GORACE="+raceOptions, "DIDCOMM_HOME="+filepath.Join(p.dir, "peer"))
 	cmd.Stdin = strings.NewReader(stdin)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
