@@ -91,8 +91,9 @@ func (o *opening) open(ctx context.Context, data []byte) error {
 	}
 }
 
-// detect tells the three formats apart by the first member that only one of
-// them has, so that a large ciphertext is not walked for it.
+// detect tells the three formats apart by the first member that marks one, so
+// that a large ciphertext is not walked for it. A message may have headers of
+// any other name ("tag", "payload"), so those of JOSE mark nothing.
 func detect(data []byte) (kind, error) {
 	data = bytes.TrimSpace(data)
 	if len(data) == 0 {
@@ -109,9 +110,9 @@ func detect(data []byte) (kind, error) {
 	}
 	for name := range jose.Names(data) {
 		switch string(name) {
-		case "ciphertext", "recipients", "encrypted_key", "iv", "tag", "unprotected":
+		case "ciphertext", "recipients":
 			return kindJWE, nil
-		case "payload", "signatures", "signature":
+		case "signatures", "signature":
 			return kindJWS, nil
 		case "id", "type", "typ", "body", "from", "to", "attachments":
 			return kindMessage, nil
