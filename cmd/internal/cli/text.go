@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -75,12 +74,3 @@ func printable(s string) string {
 }
 
 func hidden(r rune) bool { return !unicode.IsPrint(r) }
-
-// cause is err without the path of a file that the caller names itself.
-func cause(err error) error {
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
-}

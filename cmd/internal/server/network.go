@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 
 	"github.com/didcomm-go/didcomm/did"
@@ -83,13 +82,6 @@ func (o *overlay) Resolve(ctx context.Context, id string) (*did.Document, error)
 
 // Docs are DID documents by DID.
 type Docs map[string]*did.Document
-
-// with returns docs and doc.
-func (d Docs) with(doc *did.Document) Docs {
-	all := Docs{doc.ID: doc}
-	maps.Copy(all, d)
-	return all
-}
 
 // ParseDocs reads a JSON object from DID to document, an array of documents, or
 // a single document.
