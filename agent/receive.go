@@ -16,8 +16,8 @@ import (
 
 // ServePacket implements transport.Handler. What cannot be opened, or is not let
 // in, is a *transport.RejectError, whose Reason does not tell why decryption
-// failed. It returns when the message is handled, or, where w is a
-// transport.Session, when it stands in line; it waits while that line is full.
+// failed. It returns when the message is handled; where w is a transport.Session
+// or transport.NoReply already when it is sure to be, having waited for room.
 func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) error {
 	if !a.enter() {
 		return ErrStopped
@@ -47,8 +47,11 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 		a.acknowledge(ctx, &responder{a: a, w: w, in: in})
 		return nil
 	}
-	if s, ok := w.(transport.Session); ok {
-		return a.line(ctx, s, in)
+	switch w := w.(type) {
+	case transport.Session:
+		return a.line(ctx, w, in)
+	case transport.NoReply:
+		return a.detach(ctx, w, in)
 	}
 	return a.handle(ctx, w, in)
 }
@@ -128,11 +131,40 @@ func (a *Agent) admit(ctx context.Context, in *Inbound) (bool, error) {
 
 // handle runs the handler for one message, once there is a free slot.
 func (a *Agent) handle(ctx context.Context, w transport.Replier, in *Inbound) error {
-	select {
-	case a.handlers <- struct{}{}:
-	case <-a.stopping:
+	if !a.slot() {
 		return ErrStopped
 	}
+	a.run(ctx, w, in)
+	return nil
+}
+
+// detach is handle without the caller, which is one of our own workers: the
+// packet is the answer in the exchange that it began. If the handler sends in
+// its turn, that must not take one worker more each time.
+func (a *Agent) detach(ctx context.Context, w transport.Replier, in *Inbound) error {
+	if !a.slot() {
+		return ErrStopped
+	}
+	a.work.Add(1) // in time, since the caller's own entry still counts
+	go func() {
+		defer a.leave()
+		a.run(ctx, w, in)
+	}()
+	return nil
+}
+
+// slot waits for leave to run a handler; false if the agent stops.
+func (a *Agent) slot() bool {
+	select {
+	case a.handlers <- struct{}{}:
+		return true
+	case <-a.stopping:
+		return false
+	}
+}
+
+// run runs the handler in the caller's slot, and ends that.
+func (a *Agent) run(ctx context.Context, w transport.Replier, in *Inbound) {
 	defer func() { <-a.handlers }()
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.HandlerTimeout)
 	defer cancel()
@@ -143,7 +175,6 @@ func (a *Agent) handle(ctx context.Context, w transport.Replier, in *Inbound) er
 		a.report(ctx, r, err)
 	}
 	a.acknowledge(ctx, r)
-	return nil
 }
 
 // call runs the handler; a panic in it becomes an internal error for the peer.

@@ -268,3 +268,22 @@ func TestNoAckForAnonymous(t *testing.T) {
 		t.Error("somebody who has not authenticated was answered")
 	}
 }
+
+// An answer in band may make its handler ask in its turn: the worker that got it
+// does not wait for that.
+func TestAskingInAnswers(t *testing.T) {
+	done := make(chan error, 1)
+	agents := make(chan *agent.Agent, 1)
+	alice, bob := agenttest.Pair(t, agent.HandlerFunc(func(ctx context.Context, _ agent.Responder, in *agent.Inbound) error {
+		_, err := (<-agents).Request(ctx, newMessage(t, in.From))
+		done <- err
+		return nil
+	}), replier, agenttest.Configure(func(cfg *agent.Config) { cfg.Workers = 1 }))
+	agents <- alice
+	if err := alice.Send(t.Context(), newMessage(t, bob.DID()), agent.ReturnRoute("all")); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
