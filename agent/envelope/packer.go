@@ -81,9 +81,13 @@ func New(cfg Config) (*Packer, error) {
 	return p, nil
 }
 
-// resolve resolves the DID of a DID or DID URL.
+// resolve resolves the DID of a DID or DID URL. A Resolver is asked for nothing
+// but DIDs.
 func (p *Packer) resolve(ctx context.Context, id string) (*did.Document, error) {
 	base := did.Base(id)
+	if _, err := did.Parse(base); err != nil {
+		return nil, fmt.Errorf("resolve: %w", err)
+	}
 	doc, err := p.cfg.Resolver.Resolve(ctx, base)
 	if err != nil {
 		return nil, fmt.Errorf("resolve %s: %w", base, err)

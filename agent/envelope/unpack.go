@@ -270,7 +270,7 @@ func heldOrErr(held []heldKey, kids []string) ([]heldKey, error) {
 // senderMethod resolves the sender's key, which its DID must list for key
 // agreement.
 func (p *Packer) senderMethod(ctx context.Context, skid string) (*did.VerificationMethod, error) {
-	if did.Base(skid) == skid {
+	if u, err := did.ParseURL(skid); err != nil || u.Fragment == "" {
 		return nil, fmt.Errorf("%w: skid %.200q is not the DID URL of a key", ErrMalformed, skid)
 	}
 	doc, err := p.resolve(ctx, skid)
@@ -329,7 +329,13 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 
 func (o *opening) parse(data []byte) error {
 	m, deviations, err := o.p.message.Parse(data)
-	if err != nil {
+	switch {
+	case err == nil:
+	case jose.TooDeep(data, o.p.cfg.MaxDepth):
+		return fmt.Errorf("%w: %w", ErrTooDeep, err)
+	case errors.Is(jose.Check(data), ErrDuplicateName):
+		return fmt.Errorf("%w: %w", ErrDuplicateName, err)
+	default:
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	o.msg = m

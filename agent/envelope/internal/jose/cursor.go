@@ -29,6 +29,15 @@ func Walk(data []byte, f func(Cursor) error) error {
 	return syntaxError(err)
 }
 
+// Check tells whether data is one JSON value without duplicate names: nil,
+// ErrDuplicateName or ErrMalformed.
+func Check(data []byte) error {
+	return Walk(data, func(c Cursor) error {
+		_, err := c.Value()
+		return err
+	})
+}
+
 // walk borrows the decoder that json.Unmarshal pools.
 type walk struct {
 	data []byte

@@ -20,7 +20,7 @@ var (
 	ErrHeaderConflict = errors.New("headers disagree")
 	ErrTooLarge       = errors.New("envelope too large")
 	ErrTooDeep        = errors.New("nested too deep")
-	ErrDuplicateName  = errors.New("duplicate header name")
+	ErrDuplicateName  = errors.New("duplicate member name")
 	ErrCritical       = errors.New("critical header not understood")
 )
 

@@ -41,7 +41,8 @@ func (e *Envelope) Decrypt(i int, key ecdh.KeyExchanger, sender *ecdh.PublicKey)
 	buf := make([]byte, b64.DecodedLen(len(text)), b64.DecodedLen(len(text))+maxTagSize)
 	n, err := b64.Decode(buf, text)
 	if err != nil {
-		return nil, fmt.Errorf("%w: ciphertext is not base64url", jose.ErrMalformed)
+		// To call it malformed would tell that the key did unwrap.
+		return nil, ErrDecrypt
 	}
 	plaintext, err := e.Enc.open(cek, e.iv, buf[:n], e.tag, e.aad)
 	if err != nil {
