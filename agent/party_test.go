@@ -1,0 +1,238 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didpeer"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// peer4 makes a stranger with a did:peer:4, and returns its short form, too.
+func peer4(t *testing.T, n *agenttest.Net, endpoint string) (s *stranger, short string) {
+	t.Helper()
+	s = newStranger(t, n, endpoint)
+	key, err := keyring.Generate(keyring.X25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	method, err := did.NewVerificationMethod("#k", "", did.TypeMultikey, key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := didpeer.New4(&did.Document{
+		VerificationMethod: []did.VerificationMethod{method},
+		KeyAgreement:       []did.Relationship{{ID: "#k"}},
+		Service:            []did.Service{did.NewDIDCommService("#s", endpoint)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, ok := didpeer.Short(id)
+	if !ok {
+		t.Fatalf("%s has no short form", id)
+	}
+	if _, err := s.Resolver.Resolve(t.Context(), id); err != nil { // it knows its own short form now
+		t.Fatal(err)
+	}
+	s.DID = id
+	for _, kid := range []string{id + "#k", short + "#k"} {
+		if err := s.Keys.Add(kid, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s, short
+}
+
+// The long and the short form of a did:peer:4 are one party: what was asked of
+// one is answered by the other, and a message is new once.
+func TestDIDForms(t *testing.T) {
+	n, got := agenttest.NewNet(), make(inbox, 2)
+	a := n.Agent(t, got)
+	s, short := peer4(t, n, "mem://four")
+	asked, done := request(t, a, s, newMessage(t, s.DID))
+	// From now on our resolver knows the short form.
+	answer := s.message(t, a, chatType, func(m *message.Message) { m.From, m.ThreadID = short, asked.ID })
+	s.give(t, a, new(call), answer, envelope.From(short))
+	if r := <-done; r.err != nil || r.in.From != short {
+		t.Fatalf("answer %+v, error %v", r.in, r.err)
+	}
+	s.give(t, a, new(call), s.message(t, a, chatType, func(m *message.Message) { m.ID = answer.ID }))
+	if len(got) != 0 {
+		t.Error("the same id from the long form was taken for new")
+	}
+}
+
+// An agent that holds the keys of two DIDs is the one that it is written to.
+func TestTwoDIDs(t *testing.T) {
+	n := agenttest.NewNet()
+	second := agenttest.NewParty(t)
+	a := n.Agent(t, replier, agenttest.Configure(func(cfg *agent.Config) {
+		cfg.DID, cfg.Packer = second.DID, second.Packer
+	}))
+	// A third identity in the same keyring.
+	key, err := keyring.Generate(keyring.X25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third, err := didpeer.New2([]didpeer.Key{{Purpose: didpeer.KeyAgreement, Public: key.Public()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Keys.Add(third+"#key-1", key); err != nil {
+		t.Fatal(err)
+	}
+	s, c := newStranger(t, n, "mem://stranger"), new(call)
+	m := s.message(t, a, chatType, func(m *message.Message) { m.To, m.ReturnRoute = []string{third}, "all" })
+	s.give(t, a, c, m)
+	if u := s.open(t, c.packets[0]); u.Message.From != third {
+		t.Errorf("answered as %s", u.Message.From)
+	}
+	w := newSession()
+	s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.To, m.ReturnRoute = []string{third}, "all" }))
+	s.open(t, w.next(t))
+	// The session is third's: what second sends goes another way.
+	for from, bySession := range map[string]bool{third: true, "": false, third + "#key-1": true} {
+		var opts []agent.SendOption
+		if from != "" {
+			opts = append(opts, agent.From(from))
+		}
+		if err := a.Send(t.Context(), newMessage(t, s.DID), append(opts, agent.AwaitDelivery())...); err != nil {
+			t.Fatal(err)
+		}
+		want := second.DID
+		if bySession {
+			want = third
+			if u := s.open(t, w.next(t)); u.Message.From != want {
+				t.Errorf("sent as %s", u.Message.From)
+			}
+		} else if u := s.next(t); u.Message.From != want {
+			t.Errorf("sent as %s", u.Message.From)
+		}
+	}
+}
+
+// A session that fails while a message is given to it costs a detour only.
+func TestSessionFails(t *testing.T) {
+	n, got := agenttest.NewNet(), make(inbox, 1)
+	a, s := n.Agent(t, got), newStranger(t, n, "mem://stranger")
+	w := failing{make(chan struct{})}
+	s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
+	got.next(t)
+	m := newMessage(t, s.DID)
+	if err := a.Send(t.Context(), m, agent.AwaitDelivery()); err != nil {
+		t.Fatal(err)
+	}
+	if u := s.next(t); u.Message.ID != m.ID {
+		t.Errorf("got %s", u.Message.ID)
+	}
+	hidden := newStranger(t, n)
+	hidden.give(t, a, w, hidden.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
+	got.next(t)
+	wantError(t, "Send", a.Send(t.Context(), newMessage(t, hidden.DID)), agent.ErrNoRoute)
+}
+
+// failing is a session that takes nothing but has not ended.
+type failing struct{ done chan struct{} }
+
+func (f failing) Reply(context.Context, transport.Packet) error { return errors.New("busy") }
+func (f failing) Done() <-chan struct{}                         { return f.done }
+
+// No more than MaxSessions return routes are held; those that ended make room.
+func TestMaxSessions(t *testing.T) {
+	n, got := agenttest.NewNet(), make(inbox, 10)
+	a := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.MaxSessions = 2 }))
+	bind := func() (*stranger, *session) {
+		s, w := newStranger(t, n), newSession()
+		s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
+		got.next(t)
+		return s, w
+	}
+	first, w1 := bind()
+	second, w2 := bind()
+	third, _ := bind()
+	for _, b := range []struct {
+		s *stranger
+		w *session
+	}{{first, w1}, {second, w2}} {
+		if err := a.Send(t.Context(), newMessage(t, b.s.DID)); err != nil {
+			t.Fatal(err)
+		}
+		b.w.next(t)
+	}
+	wantError(t, "Send beyond the limit", a.Send(t.Context(), newMessage(t, third.DID)), agent.ErrNoRoute)
+	close(w1.done)
+	fourth, w4 := bind()
+	if err := a.Send(t.Context(), newMessage(t, fourth.DID)); err != nil {
+		t.Fatal(err)
+	}
+	w4.next(t)
+}
+
+// flaky is an Outbox that fails once at each operation.
+type flaky struct {
+	store.Outbox
+	lease, ack chan error
+}
+
+func (f flaky) Lease(ctx context.Context, d time.Duration) (*store.Lease, error) {
+	select {
+	case err := <-f.lease:
+		return nil, err
+	default:
+		return f.Outbox.Lease(ctx, d)
+	}
+}
+
+func (f flaky) Ack(ctx context.Context, l *store.Lease) error {
+	select {
+	case err := <-f.ack:
+		return err
+	default:
+		return f.Outbox.Ack(ctx, l)
+	}
+}
+
+// Workers outlive a store that fails for a time.
+func TestOutboxFails(t *testing.T) {
+	f := flaky{store.NewOutbox(store.OutboxConfig{}), make(chan error, 1), make(chan error, 1)}
+	f.lease <- errors.New("disk is full")
+	f.ack <- errors.New("disk is full")
+	n := agenttest.NewNet()
+	a := n.Agent(t, nil, agenttest.Configure(func(cfg *agent.Config) {
+		cfg.Outbox, cfg.Workers, cfg.MinBackoff = f, 1, time.Millisecond
+	}))
+	s := newStranger(t, n, "mem://stranger")
+	for range 2 {
+		if err := a.Send(t.Context(), newMessage(t, s.DID), agent.AwaitDelivery()); err != nil {
+			t.Fatal(err)
+		}
+		s.next(t)
+	}
+}
+
+type brokenReplay struct{ store.Replay }
+
+func (brokenReplay) Add(context.Context, string, string, time.Time) (bool, error) {
+	return false, errors.New("disk is full")
+}
+
+// When a message cannot be marked as seen, the peer is to try again.
+func TestReplayFails(t *testing.T) {
+	n, got := agenttest.NewNet(), make(inbox, 1)
+	a, s := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.Replay = brokenReplay{} })), newStranger(t, n)
+	err := a.ServePacket(t.Context(), new(call), s.pack(t, s.message(t, a, chatType, nil)))
+	var reject *transport.RejectError
+	if err == nil || errors.As(err, &reject) || len(got) != 0 {
+		t.Errorf("error %v, %d handled", err, len(got))
+	}
+}
