@@ -25,6 +25,21 @@ import (
 // lives: it answers a ping and stops when told.
 func sockets(t *testing.T, args ...string) (*agentProcess, *peer) {
 	t.Helper()
+	p, who := run(t, args...)
+	t.Cleanup(func() {
+		for _, flag := range []string{"--ws=false", "--ws"} {
+			who.run("", "ping", flag, p.did)
+		}
+		if err := p.stop(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+	})
+	return p, who
+}
+
+// run runs an agent of its own until the end of the test.
+func run(t *testing.T, args ...string) (*agentProcess, *peer) {
+	t.Helper()
 	program, err := exec.LookPath("didcomm")
 	if err != nil {
 		t.Fatal(err)
@@ -39,17 +54,8 @@ func sockets(t *testing.T, args ...string) (*agentProcess, *peer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	who := &peer{t: t, program: program, dir: dir, to: p.did, host: u.Host}
-	t.Cleanup(func() {
-		defer p.kill()
-		for _, flag := range []string{"--ws=false", "--ws"} {
-			who.run("", "ping", flag, p.did)
-		}
-		if err := p.stop(syscall.SIGTERM); err != nil {
-			t.Error(err)
-		}
-	})
-	return p, who
+	t.Cleanup(p.kill)
+	return p, &peer{t: t, program: program, dir: dir, to: p.did, host: u.Host}
 }
 
 // peer is somebody who talks to an agent.
@@ -238,6 +244,32 @@ func TestSlowLoris(t *testing.T) {
 	}
 }
 
+// However peers hang on, the agent stops in time.
+func TestStopWhileBusy(t *testing.T) {
+	agent, peer := run(t)
+	header := fmt.Sprintf("POST /didcomm HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: 100000\r\n\r\n", peer.host, transport.MediaTypeEncrypted)
+	for _, begin := range []string{"", header[:20], header, header + "{"} {
+		if _, err := io.WriteString(dial(t, peer.host), begin); err != nil {
+			t.Fatal(err)
+		}
+	}
+	upgrade(t, dial(t, peer.host), peer.host)
+	if err := agent.stop(os.Interrupt); err != nil {
+		t.Error(err)
+	}
+}
+
+// upgrade makes a WebSocket of a connection.
+func upgrade(t *testing.T, conn net.Conn, host string) {
+	fmt.Fprintf(conn, "GET /didcomm HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n\r\n", host)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Error(err)
+	} else if resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Errorf("upgrade: %s", resp.Status)
+	}
+}
+
 // A thousand WebSockets stay open while a thousand POSTs come at once, and until
 // after the agent has stopped.
 func TestThousandConnections(t *testing.T) {
@@ -265,13 +297,7 @@ func TestThousandConnections(t *testing.T) {
 				return
 			}
 			open[i] = conn
-			fmt.Fprintf(conn, "GET /didcomm HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MTIzNDU2Nzg5MDEyMzQ1Ng==\r\n\r\n", peer.host)
-			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-			if err != nil {
-				t.Error(err)
-			} else if resp.StatusCode != http.StatusSwitchingProtocols {
-				t.Errorf("upgrade %d: %s", i, resp.Status)
-			}
+			upgrade(t, conn, peer.host)
 		})
 	}
 	all.Wait()

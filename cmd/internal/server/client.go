@@ -54,7 +54,7 @@ func Start(cfg ClientConfig) (*Client, error) {
 		byScheme[scheme] = once{sender}
 	}
 	c := &Client{senders: s, ended: make(chan error, 1), problems: make(chan *message.Problem, 1)}
-	if c.agent, err = newAgent(id, network, byScheme, c.mux(), cfg.Logger); err != nil {
+	if c.agent, err = newAgent(id, network, byScheme, c.mux(), transport.DefaultMaxBytes, cfg.Logger); err != nil {
 		s.close()
 		return nil, err
 	}

@@ -86,12 +86,12 @@ func (o once) Bind(h transport.Handler) {
 }
 
 // newAgent makes an agent of an identity.
-func newAgent(id *Identity, n Network, senders map[string]transport.Sender, mux *agent.Mux, logger *slog.Logger) (*agent.Agent, error) {
+func newAgent(id *Identity, n Network, senders map[string]transport.Sender, mux *agent.Mux, maxBytes int64, logger *slog.Logger) (*agent.Agent, error) {
 	resolver, err := n.Resolver(Docs{id.Document.ID: id.Document})
 	if err != nil {
 		return nil, err
 	}
-	packer, err := envelope.New(envelope.Config{Keys: id.Keys, Resolver: resolver})
+	packer, err := envelope.New(envelope.Config{Keys: id.Keys, Resolver: resolver, MaxBytes: int(maxBytes)})
 	if err != nil {
 		return nil, err
 	}

@@ -113,7 +113,7 @@ func (s *Server) wire(tlsConfig *tls.Config) error {
 	if s.senders, err = network.senders(cfg.MaxBytes, cfg.Logger); err != nil {
 		return err
 	}
-	s.agent, err = newAgent(s.identity, network, s.senders.byScheme(false), s.mux(), cfg.Logger)
+	s.agent, err = newAgent(s.identity, network, s.senders.byScheme(false), s.mux(), cfg.MaxBytes, cfg.Logger)
 	if err != nil {
 		s.senders.close()
 		return err
@@ -144,24 +144,30 @@ func (s *Server) routes() http.Handler {
 		WebSocket:   s.ws,
 		Logger:      s.cfg.Logger,
 	}))
-	e.Any(s.path(), messages)
+	e.Any(routePath(s.endpoint), messages)
 	e.GET(HealthPath, func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
-	if path, err := didweb.PathOf(s.DID()); err == nil {
+	if at, err := didweb.URLOf(s.DID()); err == nil {
 		document := echo.WrapHandler(didweb.Handler(func(context.Context) (*did.Document, error) {
 			return s.identity.Document, nil
 		}))
-		e.GET(path, document)
-		e.HEAD(path, document)
+		if u, err := url.Parse(at); err == nil {
+			e.GET(routePath(u), document)
+			e.HEAD(routePath(u), document)
+		}
 	}
 	return e
 }
 
-// path is where messages are taken in.
-func (s *Server) path() string {
-	if s.endpoint.Path == "" {
-		return "/"
+// routePath is the path of a URL as echo matches it: decoded, unless that would
+// lose how it was written.
+func routePath(u *url.URL) string {
+	switch {
+	case u.RawPath != "":
+		return u.RawPath
+	case u.Path != "":
+		return u.Path
 	}
-	return s.endpoint.EscapedPath()
+	return "/"
 }
 
 // loopbackOnly tells whether nobody but this machine can reach the agent: it
