@@ -1,0 +1,255 @@
+package server_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/did"
+)
+
+// Processes that start at once in one home are one agent.
+func TestOpenKeysAtOnce(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "new", "home")
+	dids := make([]string, 8)
+	var all sync.WaitGroup
+	for i := range dids {
+		all.Go(func() {
+			keys, err := server.OpenKeys(home)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			id, err := keys.Peer("https://example.org/didcomm")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			dids[i] = id.Document.ID
+		})
+	}
+	all.Wait()
+	if slices.Sort(dids); dids[0] != dids[len(dids)-1] {
+		t.Errorf("several identities: %v", dids)
+	}
+	entries, err := os.ReadDir(home)
+	if err != nil || len(entries) != 1 || entries[0].Name() != "identity.json" {
+		t.Errorf("home has %v, %v", entries, err)
+	}
+	info, err := os.Stat(filepath.Join(home, "identity.json"))
+	if err != nil || info.Mode().Perm()&0o077 != 0 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// A file of the agent's keys that was cut off anywhere is refused, and stays.
+func TestDamagedKeys(t *testing.T) {
+	home := t.TempDir()
+	path := filepath.Join(home, "identity.json")
+	if _, err := server.OpenKeys(home); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(bytes.TrimSpace(whole)) {
+		if err := os.WriteFile(path, whole[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := server.OpenKeys(home); !errors.Is(err, keyring.ErrInvalid) {
+			t.Errorf("cut at %d: %v", n, err)
+		}
+		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, whole[:n]) {
+			t.Errorf("cut at %d: the file was changed (%v)", n, err)
+		}
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	ctx := t.Context()
+	keys, err := server.NewKeys(keyring.P384)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ed, err := server.NewKeys(keyring.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must := func(id *server.Identity, err error) *server.Identity {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	for name, tt := range map[string]struct {
+		id       *server.Identity
+		keys     int
+		services int
+	}{
+		"peer 2":       {must(ed.Peer("https://a.example", "wss://b.example")), 2, 2},
+		"peer 2 alone": {must(keys.Peer()), 2, 0},
+		"peer 4":       {must(keys.Peer4("https://a.example")), 2, 1},
+		"web":          {must(keys.Web("did:web:example.org", "https://a.example", "did:web:mediator.example")), 2, 2},
+		"key":          {must(server.NewKeyDID(keyring.Ed25519)), 2, 0},
+		"key P-256":    {must(server.NewKeyDID(keyring.P256)), 1, 0},
+		"jwk":          {must(server.NewJWKDID(keyring.P256)), 1, 0},
+		"jwk Ed25519":  {must(server.NewJWKDID(keyring.Ed25519)), 1, 0},
+	} {
+		if n := len(tt.id.Keys.KIDs()); n != tt.keys {
+			t.Errorf("%s: %d keys, want %d", name, n, tt.keys)
+		}
+		if n := len(tt.id.Document.DIDCommServices()); n != tt.services {
+			t.Errorf("%s: %d services, want %d", name, n, tt.services)
+		}
+		for _, m := range tt.id.Document.AuthenticationKeys() {
+			if _, err := tt.id.Keys.Signer(ctx, m.ID); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		for _, m := range tt.id.Document.KeyAgreementKeys() {
+			if _, err := tt.id.Keys.KeyAgreement(ctx, m.ID); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	for _, curve := range []keyring.Curve{keyring.X25519, keyring.Secp256k1, "none"} {
+		if _, err := server.NewKeys(curve); !errors.Is(err, keyring.ErrInvalid) {
+			t.Errorf("keys of %s: %v", curve, err)
+		}
+	}
+}
+
+// Keys that a file has are never lost by adding others.
+func TestAddSecrets(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secrets.json")
+	var kids []string
+	for range 3 {
+		id, err := server.NewKeyDID(keyring.Ed25519)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second time changes nothing
+			if err := server.AddSecrets(path, id.Keys); err != nil {
+				t.Fatal(err)
+			}
+		}
+		kids = append(kids, id.Keys.KIDs()...)
+		ring, err := server.ReadSecrets(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(ring.KIDs(), kids) {
+			t.Errorf("the file has %v, want %v", ring.KIDs(), kids)
+		}
+	}
+	for _, other := range []string{"text", "{}", `[{"kid":`} {
+		if err := os.WriteFile(path, []byte(other), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		id, err := server.NewKeyDID(keyring.P256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := server.AddSecrets(path, id.Keys); !errors.Is(err, keyring.ErrInvalid) {
+			t.Errorf("file %q: %v", other, err)
+		}
+		if now, err := os.ReadFile(path); err != nil || string(now) != other {
+			t.Errorf("file %q became %q (%v)", other, now, err)
+		}
+	}
+}
+
+func TestParseDocs(t *testing.T) {
+	const a, b = `{"id":"did:example:a"}`, `{"id":"did:example:b"}`
+	for _, tt := range []struct {
+		data string
+		want int
+		err  string
+	}{
+		{`{"did:example:a":` + a + `,"did:example:b":` + b + `}`, 2, ""},
+		{`[` + a + `,` + b + `]`, 2, ""},
+		{a, 1, ""},
+		{`[]`, 0, ""},
+		{`{}`, 0, ""},
+		{`{"did:example:a":` + b + `}`, 0, "is of did:example:b"},
+		{`{"did:example:a":1}`, 0, "did:example:a"},
+		{`[` + a + `,1]`, 0, "document 2"},
+		{`[{"id":"nonsense"}]`, 0, "document 1"},
+		{`1`, 0, "neither"},
+		{`[`, 0, "neither"},
+		{`{"did:example:a":` + a + `,"did:example:a":` + a + `}`, 0, "neither"},
+	} {
+		docs, err := server.ParseDocs([]byte(tt.data))
+		if tt.err != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("%s: error %v, want %q", tt.data, err, tt.err)
+			}
+			continue
+		}
+		if err != nil || len(docs) != tt.want {
+			t.Errorf("%s: %d documents, %v", tt.data, len(docs), err)
+		}
+	}
+}
+
+func TestResolver(t *testing.T) {
+	docs, err := server.ParseDocs([]byte(`[{"id":"did:example:a"}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := server.Network{}.Resolver(docs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]error{
+		"did:example:a": nil,
+		"did:example:b": did.ErrMethod,
+		"did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH": nil,
+		"did:peer:3zQm": did.ErrUnsupported,
+		"nonsense":      did.ErrInvalid,
+	} {
+		if _, err := r.Resolve(t.Context(), id); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", id, err, want)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	good := server.Config{Listen: "127.0.0.1:0", MaxBytes: 1, ReadTimeout: time.Second}
+	for name, tt := range map[string]struct {
+		change func(*server.Config)
+		ok     bool
+	}{
+		"good":                       {func(*server.Config) {}, true},
+		"any address":                {func(c *server.Config) { c.Listen = ":0" }, false},
+		"any address, public URL":    {func(c *server.Config) { c.Listen, c.PublicURL = ":0", "https://a.example" }, true},
+		"any address, did:web":       {func(c *server.Config) { c.Listen, c.DID = "[::]:0", "did:web:a.example" }, true},
+		"did:web of nothing":         {func(c *server.Config) { c.DID = "did:web:" }, false},
+		"another DID":                {func(c *server.Config) { c.DID = "did:example:a" }, false},
+		"no port":                    {func(c *server.Config) { c.Listen = "127.0.0.1" }, false},
+		"key without certificate":    {func(c *server.Config) { c.TLSKey = "k" }, false},
+		"URL of the health check":    {func(c *server.Config) { c.PublicURL = "https://a.example/healthz" }, false},
+		"URL of a document":          {func(c *server.Config) { c.PublicURL = "https://a.example/x/did.json" }, false},
+		"URL that is a pattern":      {func(c *server.Config) { c.PublicURL = "https://a.example/:x" }, false},
+		"URL with user":              {func(c *server.Config) { c.PublicURL = "https://u@a.example/" }, false},
+		"URL without host":           {func(c *server.Config) { c.PublicURL = "https:///x" }, false},
+		"nothing may be large":       {func(c *server.Config) { c.MaxBytes = 0 }, false},
+		"nobody may take their time": {func(c *server.Config) { c.ReadTimeout = 0 }, false},
+	} {
+		c := good
+		tt.change(&c)
+		if err := c.Check(); (err == nil) != tt.ok {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
