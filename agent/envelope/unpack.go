@@ -211,7 +211,9 @@ type heldKey struct {
 }
 
 // heldKeys finds our keys among the recipients: by the kid as it stands, and
-// only if there are none by what else the kid can mean.
+// only if there are none by what else the kid can mean. A kid that is repeated,
+// or that could stand for many keys of ours, buys no more key operations than
+// MaxRecipients different ones.
 func (p *Packer) heldKeys(ctx context.Context, kids []string) ([]heldKey, error) {
 	var held []heldKey
 	add := func(i int, kid string) error {
@@ -225,6 +227,9 @@ func (p *Packer) heldKeys(ctx context.Context, kids []string) ([]heldKey, error)
 		return nil
 	}
 	for i, kid := range kids {
+		if slices.Contains(kids[:i], kid) {
+			continue
+		}
 		if err := add(i, kid); err != nil {
 			return nil, err
 		}
@@ -236,18 +241,27 @@ func (p *Packer) heldKeys(ctx context.Context, kids []string) ([]heldKey, error)
 	if err != nil {
 		return nil, fmt.Errorf("own DIDs: %w", err)
 	}
-	for i, kid := range kids {
-		for _, id := range own {
+	resolved := 0
+	for _, id := range own {
+		var doc *did.Document
+		for i, kid := range kids {
 			// Only our own documents are resolved here: the sender of an
 			// envelope must not choose what we fetch.
 			if kid[0] != '#' && !sameParty(kid, id) {
 				continue
 			}
-			doc, err := p.resolve(ctx, id)
-			if err != nil {
-				return nil, err
+			if doc == nil {
+				if resolved++; resolved > p.cfg.MaxRecipients {
+					return heldOrErr(held, kids)
+				}
+				if doc, err = p.resolve(ctx, id); err != nil {
+					return nil, err
+				}
 			}
 			for _, m := range pick(doc, doc.KeyAgreementKeys(), kid) {
+				if len(held) == p.cfg.MaxRecipients {
+					return held, nil
+				}
 				if err := add(i, m.ID); err != nil {
 					return nil, err
 				}
