@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -114,7 +115,7 @@ func TestCacheIsBounded(t *testing.T) {
 		calls++
 		return did.ParseDocument([]byte(`{"id":"` + id + `","x":"` + strings.Repeat("a", 1000) + `"}`))
 	})
-	c = did.NewCache(big, did.CacheConfig{MaxBytes: 2500})
+	c = did.NewCache(big, did.CacheConfig{MaxBytes: 20_000})
 	for _, id := range []string{"did:x:a", "did:x:b", "did:x:b", "did:x:c", "did:x:b", "did:x:a"} {
 		if _, err := c.Resolve(t.Context(), id); err != nil {
 			t.Fatal(err)
@@ -123,7 +124,7 @@ func TestCacheIsBounded(t *testing.T) {
 	if calls != 4 {
 		t.Errorf("%d calls with room for two documents, want 4", calls)
 	}
-	c, calls = did.NewCache(big, did.CacheConfig{MaxBytes: 500}), 0
+	c, calls = did.NewCache(big, did.CacheConfig{MaxBytes: 5000}), 0
 	for range 2 {
 		if _, err := c.Resolve(t.Context(), "did:x:a"); err != nil {
 			t.Fatal(err)
@@ -132,6 +133,35 @@ func TestCacheIsBounded(t *testing.T) {
 	if calls != 2 {
 		t.Errorf("%d calls with room for none, want 2", calls)
 	}
+}
+
+// A cache full of documents whose JSON is small beside what it becomes must stay
+// within its bytes all the same.
+func TestCacheMemory(t *testing.T) {
+	const limit = 8 << 20
+	c := did.NewCache(did.ResolverFunc(func(_ context.Context, id string) (*did.Document, error) {
+		b := []byte(`{"id":"` + id + `"`)
+		for i := range 10_000 {
+			b = fmt.Appendf(b, `,"%x":0`, i)
+		}
+		return did.ParseDocument(append(b, '}'))
+	}), did.CacheConfig{MaxBytes: limit})
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := heap()
+	for i := range 50 {
+		if _, err := c.Resolve(t.Context(), fmt.Sprintf("did:x:%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := heap() - before; got > 2*limit {
+		t.Errorf("%d bytes kept, with a limit of %d", got, limit)
+	}
+	runtime.KeepAlive(c)
 }
 
 func TestCacheKeepsNoErrors(t *testing.T) {

@@ -14,7 +14,7 @@ const (
 	maxMethods       = 256 // verification methods, embedded ones included
 	maxRelations     = 256 // entries of one verification relationship
 	maxServices      = 256
-	maxEndpoints     = 256 // of one service
+	maxEndpoints     = 256 // of all services together: a sender tries them one by one
 )
 
 // Document is a DID document (DID Core 1.0, section 5). One that came from
@@ -55,7 +55,7 @@ type wireDocument struct {
 }
 
 // ParseDocument reads a document: at most 1 MiB of JSON, nested at most 32 deep,
-// with at most 256 verification methods, services, endpoints of a service and
+// with at most 256 verification methods, services, endpoints of all services and
 // entries of a relationship, no member named twice, and a DID as id. What breaks
 // that is ErrInvalid. A key that does not parse makes only its own method
 // unusable: [VerificationMethod.PublicKey] tells why.

@@ -303,6 +303,7 @@ func TestParseDocumentRefuses(t *testing.T) {
 		"too many references":      in(`"keyAgreement":[` + many(257, `"#%d"`) + `]`),
 		"too many services":        in(`"service":[` + many(257, `{"id":"#%d","type":"x","serviceEndpoint":"x:y"}`) + `]`),
 		"too many endpoints":       in(`"service":[{"id":"#s","type":"x","serviceEndpoint":[` + many(257, `"x:%d"`) + `]}]`),
+		"too many in all services": in(`"service":[` + many(129, `{"id":"#%d","type":"x","serviceEndpoint":["x:1","x:2"]}`) + `]`),
 		"too deep":                 in(`"x":` + strings.Repeat("[", 32) + strings.Repeat("]", 32)),
 		"far too deep":             in(`"x":` + strings.Repeat(`[`, 500000)),
 		"too large":                in(`"x":"` + strings.Repeat("a", 1<<20) + `"`),

@@ -52,6 +52,12 @@ func (d *Document) buildIndex() (*index, error) {
 	if len(d.Service) > maxServices {
 		return nil, fmt.Errorf("%w: more than %d services", ErrInvalid, maxServices)
 	}
+	endpoints := 0
+	for i := range d.Service {
+		if endpoints += len(d.Service[i].Endpoints); endpoints > maxEndpoints {
+			return nil, fmt.Errorf("%w: more than %d endpoints", ErrInvalid, maxEndpoints)
+		}
+	}
 	ix := &index{methods: make(map[string]*VerificationMethod, n)}
 	for i := range d.VerificationMethod {
 		if err := ix.add(d, &d.VerificationMethod[i]); err != nil {
