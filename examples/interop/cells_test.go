@@ -1,0 +1,320 @@
+//go:build interop
+
+package interop_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
+)
+
+// suite is one peer's row of the table.
+type suite struct {
+	*peer.Process
+	// defects are the cells that cannot be green because of the peer. One that
+	// passes all the same fails, so that the list stays true.
+	defects map[string]defect
+	seen    map[string]bool // defects that were met
+	// quirks are what our side tolerates of the peer in any cell.
+	quirks []message.DeviationCode
+
+	green, red int
+}
+
+// defect is a cell that the peer fails.
+type defect struct {
+	reason string // what in the peer's source makes it so
+	want   string // part of the error that it shows as
+}
+
+// cell runs one cell as a test of its own.
+func (s *suite) cell(t *testing.T, name string, run func(t *testing.T) error) {
+	t.Run(name, func(t *testing.T) {
+		err := run(t)
+		d, listed := s.defects[name]
+		s.seen[name] = listed
+		switch {
+		case listed && err == nil:
+			s.red++
+			t.Errorf("passes, but stands in the list of defects: %s", d.reason)
+		case listed && errors.Is(err, peer.ErrFailed), listed && !strings.Contains(err.Error(), d.want):
+			s.red++
+			t.Errorf("fails otherwise than its listed defect (%s): %v", d.reason, err)
+		case listed:
+			t.Logf("defect of the peer: %s: %v", d.reason, err)
+		case err != nil:
+			s.red++
+			t.Error(err)
+		default:
+			s.green++
+		}
+	})
+}
+
+// report closes the row. Filters of go test leave cells out; then nothing is
+// said of defects that were not met.
+func (s *suite) report(t *testing.T, all bool) {
+	t.Helper()
+	met := 0
+	for name := range s.defects {
+		if s.seen[name] {
+			met++
+		} else if all {
+			t.Errorf("no cell is called %q, but it stands in the list of defects", name)
+		}
+	}
+	t.Logf("%d cells green, %d defects of the peer, %d red", s.green, met, s.red)
+}
+
+// mode is a combination of layers.
+type mode struct {
+	name                string
+	sign, anon, auth    bool
+	protect             bool // anoncrypt around authcrypt
+	encs, curves, signs bool // which choices it has
+}
+
+var modes = []mode{
+	{name: "plain"},
+	{name: "signed", sign: true, signs: true},
+	{name: "anoncrypt", anon: true, encs: true, curves: true},
+	{name: "authcrypt", auth: true, curves: true},
+	{name: "anoncrypt(sign)", anon: true, sign: true, encs: true, curves: true, signs: true},
+	{name: "authcrypt(sign)", auth: true, sign: true, curves: true, signs: true},
+	{name: "anoncrypt(authcrypt)", auth: true, anon: true, protect: true, encs: true, curves: true},
+	{name: "anoncrypt(authcrypt(sign))", auth: true, anon: true, sign: true, protect: true, encs: true, curves: true, signs: true},
+}
+
+// keys says how many keys for key agreement the recipient lists and how many of
+// them it holds.
+type keys struct {
+	name         string
+	listed, held int
+}
+
+// layout is a cell's place in the table.
+type layout struct {
+	mode
+	curve keyring.Curve // "" where nothing is encrypted
+	enc   envelope.Enc  // of anoncrypt
+	alg   string        // of the signature
+	keys  keys
+}
+
+// String is the cell's name.
+func (l layout) String() string {
+	parts := []string{l.name}
+	for _, s := range []string{string(l.curve), string(l.enc), l.alg, l.keys.name} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	return strings.Join(parts, "/")
+}
+
+// layouts is the whole table.
+func layouts() []layout {
+	var all []layout
+	for _, m := range modes {
+		curves, encs, algs, counts := []keyring.Curve{""}, []envelope.Enc{""}, []string{""}, []keys{{}}
+		if m.curves {
+			curves = []keyring.Curve{keyring.X25519, keyring.P256, keyring.P384, keyring.P521}
+			counts = []keys{{"1 key", 1, 1}, {"3 keys", 3, 3}, {"1 of 3 keys", 3, 1}}
+		}
+		if m.encs {
+			encs = []envelope.Enc{envelope.A256CBCHS512, envelope.A256GCM, envelope.XC20P}
+		}
+		if m.signs {
+			algs = []string{"EdDSA", "ES256", "ES256K"}
+		}
+		for _, curve := range curves {
+			for _, enc := range encs {
+				for _, alg := range algs {
+					for _, k := range counts {
+						all = append(all, layout{mode: m, curve: curve, enc: enc, alg: alg, keys: k})
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+// exchange is one message from a sender to a recipient in a layout.
+type exchange struct {
+	layout
+	sender, recipient *party
+	// held is the recipient with the keys that it holds.
+	held    *party
+	message *message.Message
+}
+
+func newExchange(t testing.TB, l layout) exchange {
+	t.Helper()
+	curve, n := l.curve, l.keys.listed
+	if curve == "" {
+		curve, n = keyring.X25519, 1
+	}
+	x := exchange{layout: l, sender: newParty(t, curve, 1), recipient: newParty(t, curve, n)}
+	x.held = x.recipient
+	if l.keys.held < l.keys.listed {
+		x.held = x.recipient.only(t, x.recipient.agree[l.keys.listed-l.keys.held:]...)
+	}
+	return x.addressed(t)
+}
+
+// addressed gives the exchange its message. Pure anoncrypt has no from.
+func (x exchange) addressed(t testing.TB) exchange {
+	t.Helper()
+	from := x.sender.DID()
+	if x.anon && !x.auth && !x.sign {
+		from = ""
+	}
+	x.message = newMessage(t, from, x.recipient.DID())
+	return x
+}
+
+// metadata is what an opener has to report.
+func (x exchange) metadata() envelope.Metadata {
+	m := envelope.Metadata{
+		Encrypted:       x.anon || x.auth,
+		Authenticated:   x.auth || x.sign,
+		NonRepudiation:  x.sign,
+		AnonymousSender: x.anon,
+	}
+	if m.Encrypted {
+		m.EncryptedToKIDs = x.recipient.agree
+	}
+	if x.anon {
+		m.EncAlgAnon = x.enc
+	}
+	if x.auth {
+		m.EncryptedFromKID, m.EncAlgAuth = x.sender.agree[0], envelope.A256CBCHS512
+	}
+	if x.sign {
+		m.SignFrom, m.SignAlg = x.sender.sign[x.alg], x.alg
+	}
+	return m
+}
+
+// options is how we pack it.
+func (x exchange) options() []envelope.PackOption {
+	var o []envelope.PackOption
+	if x.enc != "" {
+		o = append(o, envelope.ContentEncryption(x.enc))
+	}
+	if x.auth {
+		o = append(o, envelope.From(x.sender.DID()))
+	}
+	if x.protect {
+		o = append(o, envelope.ProtectSender())
+	}
+	if x.sign {
+		o = append(o, envelope.SignBy(x.sender.sign[x.alg]))
+		if !x.anon && !x.auth {
+			o = append(o, envelope.Signed())
+		}
+	}
+	if !x.sign && !x.anon && !x.auth {
+		o = append(o, envelope.Plain())
+	}
+	return o
+}
+
+// params is how the peer packs it.
+func (x exchange) params(t testing.TB) peer.PackParams {
+	t.Helper()
+	p := peer.PackParams{
+		Known:         known(t, x.sender, x.recipient),
+		Message:       plaintext(t, x.message),
+		Enc:           x.enc,
+		ProtectSender: x.protect,
+	}
+	if x.anon || x.auth {
+		p.To = x.recipient.DID()
+	}
+	if x.auth {
+		p.From = x.sender.DID()
+	}
+	if x.sign {
+		p.SignBy = x.sender.sign[x.alg]
+	}
+	return p
+}
+
+// pack is our side of a pack.
+func (x exchange) pack(t testing.TB) (envelope.Envelope, error) {
+	t.Helper()
+	envs, err := packer(t, x.sender, x.recipient).Pack(t.Context(), x.message, x.options()...)
+	if err != nil {
+		return envelope.Envelope{}, fmt.Errorf("our pack: %w", err)
+	}
+	if len(envs) != 1 {
+		return envelope.Envelope{}, fmt.Errorf("%d envelopes", len(envs))
+	}
+	return envs[0], nil
+}
+
+// check compares what the peer opened.
+func (x exchange) check(t testing.TB, got peer.UnpackResult) error {
+	t.Helper()
+	return errors.Join(sameMessage(plaintext(t, x.message), got.Message), sameMetadata(x.metadata(), got.Metadata))
+}
+
+// checkOurs compares what we opened.
+func (x exchange) checkOurs(t testing.TB, got *envelope.Unpacked, want envelope.Metadata, quirks ...message.DeviationCode) error {
+	t.Helper()
+	return errors.Join(
+		sameMessage(plaintext(t, x.message), plaintext(t, got.Message)),
+		sameMetadata(want, got.Metadata),
+		tolerated(got.Metadata.Deviations, quirks...))
+}
+
+// toPeer packs here and opens there.
+func (s *suite) toPeer(t testing.TB, x exchange) error {
+	t.Helper()
+	env, err := x.pack(t)
+	if err != nil {
+		return err
+	}
+	got, err := s.Unpack(t.Context(), peer.UnpackParams{Known: known(t, x.held, x.sender), Envelope: env.Data})
+	if err != nil {
+		return err
+	}
+	return x.check(t, got)
+}
+
+// fromPeer packs there and opens here.
+func (s *suite) fromPeer(t testing.TB, x exchange) error {
+	t.Helper()
+	packed, err := s.Pack(t.Context(), x.params(t))
+	if err != nil {
+		return err
+	}
+	got, err := packer(t, x.held, x.sender).Unpack(t.Context(), packed.Envelope)
+	if err != nil {
+		return fmt.Errorf("our unpack: %w", err)
+	}
+	return x.checkOurs(t, got, x.metadata(), s.quirks...)
+}
+
+// table runs all layouts both ways.
+func (s *suite) table(t *testing.T) {
+	for _, l := range layouts() {
+		s.cell(t, "to peer: "+l.String(), func(t *testing.T) error { return s.toPeer(t, newExchange(t, l)) })
+		s.cell(t, "from peer: "+l.String(), func(t *testing.T) error { return s.fromPeer(t, newExchange(t, l)) })
+	}
+}
+
+// layoutOf is a layout by its parts.
+func layoutOf(name string, curve keyring.Curve, enc envelope.Enc, alg string) layout {
+	i := slices.IndexFunc(modes, func(m mode) bool { return m.name == name })
+	return layout{mode: modes[i], curve: curve, enc: enc, alg: alg, keys: keys{"1 key", 1, 1}}
+}

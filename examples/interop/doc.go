@@ -1,0 +1,19 @@
+// Package interop proves the library against DIDComm libraries of others, live:
+// what we pack, they open, and the reverse.
+//
+//	go test -tags interop ./examples/interop/...
+//
+// Each peer is a small program in its own language, peers/NAME, which calls its
+// library's public functions alone, beside a manifest that pins every package
+// exactly. The test installs a peer through the ordinary package client into a
+// cache folder outside of the repository, starts it once, and exchanges envelopes
+// with it: one JSON request and one JSON answer a line (package internal/peer).
+// Keys and messages are random in every run. Private keys and DID documents are
+// handed to the peer with each request.
+//
+// A test is one cell. A peer's program that dies, hangs or prints rubbish costs
+// the cell that it was asked for. A cell that cannot pass because of the peer
+// stands in the list of its defects, with the reason, and fails when it passes
+// all the same. Where python3 is missing, or the packages cannot be installed, the
+// test is skipped with the reason; with CI=true in the environment it fails.
+package interop

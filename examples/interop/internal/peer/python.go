@@ -1,0 +1,130 @@
+package peer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// ErrToolchain: what a peer's program needs to run, a compiler, interpreter or
+// package, is not to be had on this machine.
+var ErrToolchain = errors.New("toolchain not available")
+
+// PythonConfig says how a peer in Python is installed.
+type PythonConfig struct {
+	Requirements string // path of the requirements.txt with exact pins
+	Cache        string // folder that holds an environment for each requirements.txt
+	// Oldest and Newest are the minor versions of Python 3 that the pins work
+	// with.
+	Oldest, Newest int
+}
+
+// Python returns the path of a Python interpreter that has the pinned packages.
+// It makes a virtual environment in the cache folder, named by the hash of its
+// requirements and interpreter; one that is there is used again. Several
+// processes may do so at once. Errors match ErrToolchain: no fitting python3 with
+// venv, or packages that cannot be installed.
+func Python(ctx context.Context, cfg PythonConfig) (string, error) {
+	requirements, err := os.ReadFile(cfg.Requirements)
+	if err != nil {
+		return "", err
+	}
+	base, release, err := findPython(ctx, cfg)
+	if err != nil {
+		return "", err
+	}
+	hash := sha256.New()
+	fmt.Fprintf(hash, "%s\n%s\n%s/%s\n", base, release, runtime.GOOS, runtime.GOARCH)
+	hash.Write(requirements)
+	name := fmt.Sprintf("%s-%x", filepath.Base(filepath.Dir(cfg.Requirements)), hash.Sum(nil)[:8])
+	dir := filepath.Join(cfg.Cache, name)
+	if python := interpreter(dir); usable(ctx, python) {
+		return python, nil
+	}
+	if err := os.MkdirAll(cfg.Cache, 0o755); err != nil {
+		return "", err
+	}
+	fresh, err := os.MkdirTemp(cfg.Cache, name+".new-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(fresh)
+	if out, err := command(ctx, base, "-m", "venv", fresh); err != nil {
+		return "", fmt.Errorf("%w: %s -m venv: %w: %s", ErrToolchain, base, err, out)
+	}
+	if out, err := command(ctx, interpreter(fresh), "-m", "pip", "install", "--quiet", "--no-input",
+		"--disable-pip-version-check", "--requirement", cfg.Requirements); err != nil {
+		return "", fmt.Errorf("%w: pip install: %w: %s", ErrToolchain, err, out)
+	}
+	if !usable(ctx, interpreter(dir)) {
+		// What stands there is of an interpreter that is gone.
+		if err := os.RemoveAll(dir); err != nil {
+			return "", err
+		}
+	}
+	// The environment is complete before it gets its name. Its interpreter finds
+	// the packages by its own path, so that it can be moved. If another process
+	// was faster its environment is as good.
+	if err := os.Rename(fresh, dir); err != nil && !usable(ctx, interpreter(dir)) {
+		return "", err
+	}
+	return interpreter(dir), nil
+}
+
+// findPython returns a Python 3 of a fitting version that can make virtual
+// environments: its path and version.
+func findPython(ctx context.Context, cfg PythonConfig) (path, release string, err error) {
+	names := []string{"python3", "python"}
+	for minor := cfg.Newest; minor >= cfg.Oldest; minor-- {
+		names = append(names, fmt.Sprintf("python3.%d", minor))
+	}
+	probe := fmt.Sprintf("import ensurepip, venv, sys; v = sys.version_info; "+
+		"(3, %d) <= v[:2] <= (3, %d) or sys.exit('it is version %%d.%%d' %% v[:2]); print(sys.executable); print(sys.version)",
+		cfg.Oldest, cfg.Newest)
+	var failed []string
+	for _, name := range names {
+		found, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		out, err := command(ctx, found, "-c", probe)
+		if err != nil {
+			failed = append(failed, fmt.Sprintf("%s: %s", name, lastLine(out)))
+			continue
+		}
+		path, release, _ = strings.Cut(out, "\n")
+		return path, release, nil
+	}
+	return "", "", fmt.Errorf("%w: no Python 3.%d to 3.%d with venv and ensurepip (%s)",
+		ErrToolchain, cfg.Oldest, cfg.Newest, strings.Join(append(failed, "none else in PATH"), "; "))
+}
+
+// interpreter is the path of the interpreter in a virtual environment.
+func interpreter(dir string) string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(dir, "Scripts", "python.exe")
+	}
+	return filepath.Join(dir, "bin", "python")
+}
+
+func usable(ctx context.Context, python string) bool {
+	_, err := command(ctx, python, "-c", "pass")
+	return err == nil
+}
+
+// command returns the end of what a command prints, and stops it with ctx.
+func command(ctx context.Context, path string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, path, args...)
+	out := &tail{}
+	cmd.Stdout, cmd.Stderr = out, out
+	err := cmd.Run()
+	return strings.TrimSpace(out.String()), err
+}
+
+func lastLine(s string) string { return s[strings.LastIndexByte(s, '\n')+1:] }
