@@ -17,7 +17,11 @@ var (
 	// ErrMalformed is an envelope that is not a JWE, a JWS or a message.
 	ErrMalformed = jose.ErrMalformed
 	// ErrDecrypt is all that is said when a key does not unwrap or a tag does
-	// not verify.
+	// not verify. An authcrypt of ECDH-1PU draft-03 (no tag in the key
+	// derivation, as Veramo makes it) or without the tag's length (Affinidi
+	// before 0.14) ends here too: nothing that is not secret tells it apart
+	// from a forgery, and to try those derivations would answer questions about
+	// our keys that draft-04 does not.
 	ErrDecrypt = jwe.ErrDecrypt
 	// ErrSignature is a signature that does not verify.
 	ErrSignature = jws.ErrSignature
@@ -28,7 +32,8 @@ var (
 	// ErrSignerMismatch is a from that is absent or not the DID of the key that
 	// signed, or a signer's key that its DID does not list for authentication.
 	ErrSignerMismatch = errors.New("signer mismatch")
-	// ErrRecipientMismatch is a to without the DID of the key that opened it.
+	// ErrRecipientMismatch is a to without the DID of the key that opened it, or
+	// no to in a message that is signed and anoncrypted.
 	ErrRecipientMismatch = errors.New("recipient mismatch")
 	// ErrHeaderConflict is two headers that must say the same and do not: apu
 	// and skid, the two places of kid, two epk.

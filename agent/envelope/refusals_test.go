@@ -99,7 +99,7 @@ func TestRefuseJWE(t *testing.T) {
 	ofRecipient := func(name string, v any) func(*peerJWE) {
 		return member(func(env map[string]any) { mapOf(firstRecipient(env)["header"])[name] = v })
 	}
-	deep := json.RawMessage(strings.Repeat("[", 100) + strings.Repeat("]", 100))
+	deep := deepJSON(100)
 	p256 := func(p *peerJWE) { p.to = []peerRecipient{w.bob.recipient("p256")} }
 	off := func(v any) any {
 		jwk := mapOf(v)
@@ -254,9 +254,7 @@ func TestLowOrderSender(t *testing.T) {
 // TestLimits holds each limit of Config at its value and one above it.
 func TestLimits(t *testing.T) {
 	w := newWorld(t)
-	deep := func(n int) map[string]any {
-		return map[string]any{"x": json.RawMessage(strings.Repeat("[", n-1) + strings.Repeat("]", n-1))}
-	}
+	deep := func(n int) map[string]any { return map[string]any{"x": deepJSON(n - 1)} }
 	anon := func(recipients int, plaintext []byte) []byte {
 		p := peerJWE{plaintext: plaintext}
 		for len(p.to) < recipients {

@@ -318,7 +318,12 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 			return fmt.Errorf("%w: from is %.200q, signed by %.200s", ErrSignerMismatch, o.msg.From, s.KID)
 		}
 	}
-	doc, err := o.p.resolve(ctx, env.Signatures[0].KID)
+	// The two may be forms of one did:peer:4: the long one resolves always.
+	id := did.Base(env.Signatures[0].KID)
+	if from := did.Base(o.msg.From); len(from) > len(id) {
+		id = from
+	}
+	doc, err := o.p.resolve(ctx, id)
 	if err != nil {
 		return fmt.Errorf("signer: %w", err)
 	}
@@ -379,7 +384,15 @@ func (o *opening) finish(ctx context.Context) error {
 // checkTo demands that a to names us: the DID whose key opened each layer, or
 // another DID of ours (after a rotation of ours the two may differ).
 func (o *opening) checkTo(ctx context.Context) error {
-	if len(o.msg.To) == 0 || isForward(o.msg) {
+	switch {
+	case isForward(o.msg):
+		return nil
+	case len(o.msg.To) == 0:
+		// Signed Messages: a signature inside encryption must say for whom it is.
+		// Else whoever was sent it could encrypt it for us in the signer's name.
+		if o.meta.NonRepudiation && o.meta.Encrypted && !o.auth {
+			return fmt.Errorf("%w: signed and encrypted, but no to", ErrRecipientMismatch)
+		}
 		return nil
 	}
 	for _, kid := range o.ours {

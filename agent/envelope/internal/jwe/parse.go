@@ -301,7 +301,7 @@ func (p *parser) algorithms() error {
 		return fmt.Errorf("%w: enc %q", jose.ErrUnsupportedAlg, p.Enc)
 	}
 	if p.Alg == Alg1PU && p.Enc != A256CBCHS512 {
-		return fmt.Errorf("%w: enc %q with %s (draft-04, section 2.1 demands AES-CBC-HMAC-SHA2)", jose.ErrUnsupportedAlg, p.Enc, p.Alg)
+		return fmt.Errorf("%w: enc %q with %s, which draft-03 had and draft-04 has not: section 2.1 demands %s", jose.ErrUnsupportedAlg, p.Enc, p.Alg, A256CBCHS512)
 	}
 	if len(p.iv) != iv || len(p.tag) != tag {
 		return fmt.Errorf("%w: iv or tag of the wrong size for %s", jose.ErrMalformed, p.Enc)
