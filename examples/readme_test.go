@@ -3,10 +3,12 @@
 package examples_test
 
 import (
+	"bytes"
 	"context"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -199,5 +201,34 @@ func TestReadmePaths(t *testing.T) {
 		if _, err := os.Stat(filepath.Join("..", filepath.FromSlash(m[1]))); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Each suite behind the build tag interop has its one command in README.md.
+func TestReadmeSuites(t *testing.T) {
+	text, found := readme(t), 0
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		if err != nil || !bytes.HasPrefix(source, []byte("//go:build interop\n")) {
+			return err
+		}
+		found++
+		folder := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), "../")
+		for ; folder != "."; folder = filepath.ToSlash(filepath.Dir(folder)) {
+			if strings.Contains(text, "`go test -tags interop ./"+folder) {
+				return nil
+			}
+		}
+		t.Errorf("README.md has no command for %s", path)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found == 0 {
+		t.Error("no suite found")
 	}
 }
