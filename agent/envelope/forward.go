@@ -150,7 +150,8 @@ func isForward(m *message.Message) bool {
 		return true
 	}
 	t, err := message.ParseType(m.Type)
-	return err == nil && t.Protocol == "routing" && t.Major == 2 && t.Name == "forward"
+	forward := message.TypeURI{DocURI: "https://didcomm.org/", Protocol: "routing", Major: 2, Name: "forward"}
+	return err == nil && forward.Matches(t)
 }
 
 // unwrapForward opens what a forward carries if it is for one of our keys: the

@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -50,9 +51,39 @@ type Metadata struct {
 
 // FromPrior is a verified DID rotation (DIDComm v2.1, DID Rotation).
 type FromPrior struct {
-	Iss string `json:"iss"` // the prior DID
+	Iss string // the prior DID
 	// Sub is the new DID, "" if the relationship ends.
+	Sub string
+	// IssuedAt is when the rotation happened, to the second; zero if the peer
+	// did not say.
+	IssuedAt time.Time
+}
+
+// claims is FromPrior as a JWT writes it (RFC 7519, section 4.1).
+type claims struct {
+	Iss string `json:"iss"`
 	Sub string `json:"sub,omitempty"`
-	// IssuedAt is when the rotation happened; zero if the peer did not say.
-	IssuedAt time.Time `json:"iat,omitzero"`
+	Iat *int64 `json:"iat,omitempty"` // seconds since 1970
+}
+
+// MarshalJSON writes the claims of the JWT: iss, sub and iat.
+func (f FromPrior) MarshalJSON() ([]byte, error) {
+	c := claims{Iss: f.Iss, Sub: f.Sub}
+	if !f.IssuedAt.IsZero() {
+		c.Iat = new(f.IssuedAt.Unix())
+	}
+	return json.Marshal(c)
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (f *FromPrior) UnmarshalJSON(data []byte) error {
+	var c claims
+	if err := json.Unmarshal(data, &c); err != nil {
+		return err
+	}
+	*f = FromPrior{Iss: c.Iss, Sub: c.Sub}
+	if c.Iat != nil {
+		f.IssuedAt = time.Unix(*c.Iat, 0).UTC()
+	}
+	return nil
 }
