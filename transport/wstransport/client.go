@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -25,6 +24,8 @@ const (
 	DefaultMinBackoff  = 500 * time.Millisecond
 	DefaultMaxBackoff  = time.Minute
 	DefaultIdleTimeout = 5 * time.Minute
+
+	DefaultMaxClientConns = 1000
 )
 
 // prunePeers is the number of remembered endpoints from which on those that
@@ -46,6 +47,10 @@ type ClientConfig struct {
 	// its first failed handshake, and at most; the time doubles in between.
 	// Zero means the defaults.
 	MinBackoff, MaxBackoff time.Duration
+	// MaxConns is how many connections are kept; 0 is DefaultMaxClientConns.
+	// To open another, the one that was used least recently is closed; those on
+	// which a message is under way are not counted out, and may be more.
+	MaxConns int
 	// RootCAs verify servers; nil is the system's.
 	RootCAs *x509.CertPool
 	// Logger hears of failed packets; nil discards.
@@ -66,8 +71,9 @@ type Client struct {
 	stop    context.CancelFunc
 
 	// guarded by mu
-	mu    sync.Mutex
-	peers map[string]*peer
+	mu     sync.Mutex
+	peers  map[string]*peer
+	pruned int // peers that the last prune left
 }
 
 // peer is what a Client knows about an endpoint, guarded by Client.mu.
@@ -108,6 +114,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		if *d.value <= 0 {
 			*d.value = d.fallback
 		}
+	}
+	if cfg.MaxConns <= 0 {
+		cfg.MaxConns = DefaultMaxClientConns
 	}
 	if cfg.Limits.IdleTimeout == 0 {
 		cfg.Limits.IdleTimeout = DefaultIdleTimeout
@@ -221,6 +230,7 @@ func (c *Client) lookup(to, url string) (*attempt, *conn, error) {
 
 // open does the handshake a.
 func (c *Client) open(p *peer, a *attempt, to, url string) {
+	c.makeRoom()
 	ws, err := c.handshake(to, url)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -230,7 +240,9 @@ func (c *Client) open(p *peer, a *attempt, to, url string) {
 		a.err = err
 		if err.Retryable {
 			p.failures++
-			p.notBefore = time.Now().Add(max(c.backoff(p.failures), err.RetryAfter))
+			// The caller knows all of RetryAfter; here it would keep p for as long
+			// as the server likes.
+			p.notBefore = time.Now().Add(max(c.backoff(p.failures), min(err.RetryAfter, c.cfg.MaxBackoff)))
 			p.cause = err.Err
 		} else if p.conn == nil {
 			delete(c.peers, url)
@@ -247,69 +259,6 @@ func (c *Client) open(p *peer, a *attempt, to, url string) {
 	a.conn = conn
 }
 
-// handshake opens a connection within HandshakeTimeout.
-func (c *Client) handshake(to, url string) (*websocket.Conn, *transport.SendError) {
-	ctx, cancel := context.WithTimeout(c.closing, c.cfg.HandshakeTimeout)
-	defer cancel()
-	// The dialer looks at the deadline of ctx only; Close must be able to cut
-	// a handshake short.
-	uncut := func() bool { return true }
-	var bounded *handshakeConn
-	dialer := websocket.Dialer{
-		NetDialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
-			nc, err := c.cfg.Dial(ctx, network, addr)
-			if err != nil {
-				return nil, err
-			}
-			uncut = context.AfterFunc(ctx, func() { nc.Close() })
-			bounded = &handshakeConn{Conn: nc, left: maxHandshakeBytes}
-			return bounded, nil
-		},
-		TLSClientConfig: c.tls,
-		ReadBufferSize:  readBufferSize,
-		WriteBufferSize: clientWriteBufferSize,
-		WriteBufferPool: c.buffers,
-	}
-	ws, resp, err := dialer.DialContext(ctx, url, http.Header{"User-Agent": {"didcomm-go"}})
-	if bounded != nil {
-		bounded.left = -1
-	}
-	switch {
-	case errors.Is(err, websocket.ErrBadHandshake) && resp != nil && resp.StatusCode != http.StatusSwitchingProtocols:
-		uncut()
-		return nil, endpoint.Status(to, resp, time.Now())
-	case err != nil:
-		uncut()
-		return nil, endpoint.Network(to, err)
-	case !uncut():
-		ws.Close()
-		return nil, endpoint.Network(to, context.Cause(ctx))
-	}
-	return ws, nil
-}
-
-// maxHandshakeBytes is what a server may send before the connection is open, its
-// TLS handshake included.
-const maxHandshakeBytes = 256 << 10
-
-// handshakeConn bounds what is read: the dialer reads a header of any length.
-type handshakeConn struct {
-	net.Conn
-	left int // bytes, negative for any number; owned by the handshake, then by the reader
-}
-
-func (c *handshakeConn) Read(b []byte) (int, error) {
-	if c.left < 0 {
-		return c.Conn.Read(b)
-	}
-	if c.left == 0 {
-		return 0, fmt.Errorf("handshake of more than %d bytes", maxHandshakeBytes)
-	}
-	n, err := c.Conn.Read(b[:min(len(b), c.left)])
-	c.left -= n
-	return n, err
-}
-
 // forget is called when a connection has ended.
 func (c *Client) forget(url string, ended *conn) {
 	c.mu.Lock()
@@ -324,10 +273,39 @@ func (c *Client) forget(url string, ended *conn) {
 	}
 }
 
+// makeRoom closes the connection that was used least recently if there are as
+// many as there may be.
+func (c *Client) makeRoom() {
+	if oldest := c.leastRecent(); oldest != nil {
+		oldest.close(websocket.CloseNormalClosure, "idle")
+	}
+}
+
+// leastRecent is the connection to close for another one, nil if there is room
+// or none is at rest.
+func (c *Client) leastRecent() (oldest *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, p := range c.peers {
+		if p.conn == nil || !p.conn.live() {
+			continue
+		}
+		n++
+		if p.conn.resting() && (oldest == nil || p.conn.used.Load() < oldest.used.Load()) {
+			oldest = p.conn
+		}
+	}
+	if n < c.cfg.MaxConns {
+		return nil
+	}
+	return oldest
+}
+
 // prune forgets endpoints that were left alone for long enough, so that
 // endpoints which others choose do not fill the memory.
 func (c *Client) prune() {
-	if len(c.peers) < prunePeers {
+	if len(c.peers) < max(prunePeers, 2*c.pruned) {
 		return
 	}
 	now := time.Now()
@@ -336,6 +314,7 @@ func (c *Client) prune() {
 			delete(c.peers, url)
 		}
 	}
+	c.pruned = len(c.peers)
 }
 
 // backoff is the time to leave an endpoint alone after n failures, less up to

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -327,33 +326,6 @@ func TestHandshakeTimeout(t *testing.T) {
 		mustFail(t, c.Send(t.Context(), endpoint, packet("x")), true)
 		if got := time.Since(start); got != wstransport.DefaultHandshakeTimeout {
 			t.Errorf("failed after %v", got)
-		}
-	})
-}
-
-// A server must not fill the memory with the header of its answer.
-func TestEndlessHandshake(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		pipes := pipenet.Listen()
-		c := newClient(t, wstransport.ClientConfig{Dial: pipes.Dial})
-		written := make(chan int, 1)
-		go func() {
-			nc, err := pipes.Accept()
-			if err != nil {
-				return
-			}
-			defer nc.Close()
-			_, _ = nc.Read(make([]byte, 4096))
-			_, err = io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\n")
-			n := 0
-			for line := []byte("X-A: " + strings.Repeat("a", 1017) + "\r\n"); err == nil && n < 16<<20; n += len(line) {
-				_, err = nc.Write(line)
-			}
-			written <- n
-		}()
-		mustFail(t, c.Send(t.Context(), endpoint, packet("x")), true)
-		if n := <-written; n > 1<<20 {
-			t.Errorf("%d bytes of header were read", n)
 		}
 	})
 }

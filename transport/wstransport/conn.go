@@ -247,7 +247,7 @@ func (c *conn) tick() {
 	c.mu.Unlock()
 	defer c.group.wg.Done()
 
-	if idle := c.group.limits.IdleTimeout; idle > 0 && c.idleFor() >= idle && len(c.slots) == 0 && c.waiting.Load() == 0 {
+	if idle := c.group.limits.IdleTimeout; idle > 0 && c.idleFor() >= idle && c.resting() {
 		c.close(websocket.CloseNormalClosure, "idle")
 		return
 	}
@@ -260,6 +260,9 @@ func (c *conn) tick() {
 		c.timer.Reset(c.nextTick())
 	}
 }
+
+// resting tells whether no message is being written or handled.
+func (c *conn) resting() bool { return len(c.slots) == 0 && c.waiting.Load() == 0 }
 
 func (c *conn) idleFor() time.Duration {
 	return time.Duration(time.Now().UnixNano() - c.used.Load())

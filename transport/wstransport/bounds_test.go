@@ -1,0 +1,125 @@
+package wstransport_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/internal/pipenet"
+	"github.com/didcomm-go/didcomm/transport/wstransport"
+)
+
+// A server must not fill the memory with the header of its answer.
+func TestEndlessHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pipes := pipenet.Listen()
+		c := newClient(t, wstransport.ClientConfig{Dial: pipes.Dial})
+		written := make(chan int, 1)
+		go func() {
+			nc, err := pipes.Accept()
+			if err != nil {
+				return
+			}
+			defer nc.Close()
+			_, _ = nc.Read(make([]byte, 4096))
+			_, err = io.WriteString(nc, "HTTP/1.1 101 Switching Protocols\r\n")
+			n := 0
+			for line := []byte("X-A: " + strings.Repeat("a", 1017) + "\r\n"); err == nil && n < 16<<20; n += len(line) {
+				_, err = nc.Write(line)
+			}
+			written <- n
+		}()
+		mustFail(t, c.Send(t.Context(), endpoint, packet("x")), true)
+		if n := <-written; n > 1<<20 {
+			t.Errorf("%d bytes of header were read", n)
+		}
+	})
+}
+
+// A server's Retry-After must not make the client remember it for a day.
+func TestBackoffIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pipes := pipenet.Listen()
+		srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "86400")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})}
+		go srv.Serve(pipes)
+		t.Cleanup(func() { srv.Close() })
+		dials := 0
+		c := newClient(t, wstransport.ClientConfig{Dial: counting(pipes.Dial, &dials)})
+		if e := mustFail(t, c.Send(t.Context(), endpoint, packet("x")), true); e.RetryAfter != 24*time.Hour {
+			t.Errorf("retry after %v", e.RetryAfter)
+		}
+		e := mustFail(t, c.Send(t.Context(), endpoint, packet("x")), true)
+		if dials != 1 || e.RetryAfter > wstransport.DefaultMaxBackoff {
+			t.Errorf("%d dials, left alone for %v", dials, e.RetryAfter)
+		}
+		time.Sleep(wstransport.DefaultMaxBackoff) // of the bubble
+		if mustFail(t, c.Send(t.Context(), endpoint, packet("x")), true); dials != 2 {
+			t.Errorf("%d dials, want 2", dials)
+		}
+	})
+}
+
+// Endpoints that others choose must not take all descriptors: the connection
+// that was used least recently makes room.
+func TestConnectionsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dials := 0
+		l := newLab(t, ignore, wstransport.ServerConfig{})
+		c := newClient(t, wstransport.ClientConfig{Dial: counting(l.net.Dial, &dials), MaxConns: 2})
+		for i, step := range []struct {
+			path  string
+			dials int
+		}{
+			{"a", 1}, {"b", 2}, {"a", 2},
+			{"c", 3}, // b goes
+			{"a", 3}, {"c", 3},
+			{"b", 4}, // a goes
+			{"c", 4},
+		} {
+			if err := c.Send(t.Context(), endpoint+step.path, packet("x")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second) // of the bubble
+			if dials != step.dials || l.server.Len() > 2 {
+				t.Errorf("step %d: %d dials, want %d; %d connections", i, dials, step.dials, l.server.Len())
+			}
+		}
+	})
+}
+
+// A connection that is busy is not closed to make room for another.
+func TestBusyConnectionStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, echoBack, wstransport.ServerConfig{})
+		c := l.client(t, wstransport.ClientConfig{MaxConns: 1})
+		release := make(chan struct{})
+		var replies []error
+		c.Bind(transport.HandlerFunc(func(ctx context.Context, w transport.Replier, _ transport.Packet) error {
+			if replies == nil {
+				replies = []error{}
+				<-release
+				replies = append(replies, w.Reply(ctx, packet("late")))
+			}
+			return nil
+		}))
+		for _, path := range []string{"a", "b"} {
+			if err := c.Send(t.Context(), endpoint+path, packet("x")); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		close(release)
+		synctest.Wait()
+		if len(replies) != 1 || replies[0] != nil {
+			t.Errorf("replies on the busy connection: %v", replies)
+		}
+	})
+}

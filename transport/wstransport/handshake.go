@@ -1,0 +1,78 @@
+package wstransport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/internal/endpoint"
+)
+
+// handshake opens a connection within HandshakeTimeout.
+func (c *Client) handshake(to, url string) (*websocket.Conn, *transport.SendError) {
+	ctx, cancel := context.WithTimeout(c.closing, c.cfg.HandshakeTimeout)
+	defer cancel()
+	// The dialer looks at the deadline of ctx only; Close must be able to cut
+	// a handshake short.
+	uncut := func() bool { return true }
+	var bounded *handshakeConn
+	dialer := websocket.Dialer{
+		NetDialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
+			nc, err := c.cfg.Dial(ctx, network, addr)
+			if err != nil {
+				return nil, err
+			}
+			uncut = context.AfterFunc(ctx, func() { nc.Close() })
+			bounded = &handshakeConn{Conn: nc, left: maxHandshakeBytes}
+			return bounded, nil
+		},
+		TLSClientConfig: c.tls,
+		ReadBufferSize:  readBufferSize,
+		WriteBufferSize: clientWriteBufferSize,
+		WriteBufferPool: c.buffers,
+	}
+	ws, resp, err := dialer.DialContext(ctx, url, http.Header{"User-Agent": {"didcomm-go"}})
+	if bounded != nil {
+		bounded.left = -1
+	}
+	switch {
+	case errors.Is(err, websocket.ErrBadHandshake) && resp != nil && resp.StatusCode != http.StatusSwitchingProtocols:
+		uncut()
+		return nil, endpoint.Status(to, resp, time.Now())
+	case err != nil:
+		uncut()
+		return nil, endpoint.Network(to, err)
+	case !uncut():
+		ws.Close()
+		return nil, endpoint.Network(to, context.Cause(ctx))
+	}
+	return ws, nil
+}
+
+// maxHandshakeBytes is what a server may send before the connection is open, its
+// TLS handshake included.
+const maxHandshakeBytes = 256 << 10
+
+// handshakeConn bounds what is read: the dialer reads a header of any length.
+type handshakeConn struct {
+	net.Conn
+	left int // bytes, negative for any number; owned by the handshake, then by the reader
+}
+
+func (c *handshakeConn) Read(b []byte) (int, error) {
+	if c.left < 0 {
+		return c.Conn.Read(b)
+	}
+	if c.left == 0 {
+		return 0, fmt.Errorf("handshake of more than %d bytes", maxHandshakeBytes)
+	}
+	n, err := c.Conn.Read(b[:min(len(b), c.left)])
+	c.left -= n
+	return n, err
+}
