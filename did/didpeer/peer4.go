@@ -80,7 +80,7 @@ func hash4(encoded string) string {
 // form, and for a long form the hash.
 func cut4(id string) (short, encoded string, err error) {
 	rest, ok := strings.CutPrefix(id, prefix4)
-	if !ok || len(id) > MaxLength {
+	if !ok || len(id) > MaxLength || strings.ContainsAny(rest, "/?#") {
 		return "", "", fmt.Errorf("%w: no did:peer:4 %q", did.ErrInvalid, clip(id))
 	}
 	hash, encoded, long := strings.Cut(rest, ":")
