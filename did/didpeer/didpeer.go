@@ -96,7 +96,7 @@ func (r *Resolver) Resolve(ctx context.Context, id string) (*did.Document, error
 		err = fmt.Errorf("%w: peer did without numalgo", did.ErrInvalid)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("resolve %s: %w", clip(id), err)
+		return nil, fmt.Errorf("did:peer: %w", err)
 	}
 	return doc, nil
 }

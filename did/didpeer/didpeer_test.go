@@ -250,3 +250,12 @@ func TestRefused(t *testing.T) {
 		})
 	}
 }
+
+// did.Methods names the DID in its errors; the resolver must not do it again.
+func TestErrorNamesDIDOnce(t *testing.T) {
+	const id = "did:peer:2.Xz"
+	_, err := did.Methods{"peer": didpeer.NewResolver()}.Resolve(t.Context(), id)
+	if err == nil || strings.Count(err.Error(), id) != 1 {
+		t.Errorf("got %v", err)
+	}
+}

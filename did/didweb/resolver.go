@@ -99,14 +99,14 @@ func (r *Resolver) Resolve(ctx context.Context, id string) (*did.Document, error
 		body, err = r.fetch(ctx, at.url("http"))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("resolve %s: %w", clip(id), err)
+		return nil, fmt.Errorf("did:web: %w", err)
 	}
 	doc, err := did.ParseDocument(body)
 	if err != nil {
-		return nil, fmt.Errorf("resolve %s: %w", clip(id), err)
+		return nil, fmt.Errorf("did:web: %w", err)
 	}
 	if doc.ID != id {
-		return nil, fmt.Errorf("resolve %s: %w: document of %q", clip(id), did.ErrInvalid, clip(doc.ID))
+		return nil, fmt.Errorf("did:web: %w: document of %q", did.ErrInvalid, clip(doc.ID))
 	}
 	return doc, nil
 }

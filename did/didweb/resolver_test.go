@@ -441,3 +441,13 @@ func TestNoProxy(t *testing.T) {
 		t.Errorf("dialled %v", got)
 	}
 }
+
+// did.Methods names the DID in its errors; the resolver must not do it again.
+func TestErrorNamesDIDOnce(t *testing.T) {
+	w := newWeb(t)
+	const id = "did:web:" + host + ":none"
+	_, err := did.Methods{"web": w.resolver(t, nil)}.Resolve(t.Context(), id)
+	if !errors.Is(err, did.ErrNotFound) || strings.Count(err.Error(), id) != 1 {
+		t.Errorf("got %v", err)
+	}
+}
