@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,24 @@ func mustFail(t *testing.T, err error, retryable bool) *transport.SendError {
 		t.Fatalf("got %v, want a *transport.SendError with Retryable %v", err, retryable)
 	}
 	return e
+}
+
+// A proxy from the environment would dial behind the guard's back. This test
+// comes first: net/http reads the environment once.
+func TestNoProxy(t *testing.T) {
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"} {
+		t.Setenv(name, "http://proxy.example:1")
+	}
+	var dialled []string
+	c := newClient(t, httptransport.ClientConfig{Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+		dialled = append(dialled, addr)
+		return nil, netguard.ErrRefused
+	}})
+	mustFail(t, c.Send(t.Context(), "http://peer.example/", packet("x")), false)
+	mustFail(t, c.Send(t.Context(), "https://peer.example/", packet("x")), false)
+	if want := []string{"peer.example:80", "peer.example:443"}; !slices.Equal(dialled, want) {
+		t.Errorf("dialled %v, want %v", dialled, want)
+	}
 }
 
 func TestClientNeedsDial(t *testing.T) {

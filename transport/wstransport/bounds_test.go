@@ -3,7 +3,9 @@ package wstransport_test
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,8 +13,27 @@ import (
 
 	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/internal/pipenet"
+	"github.com/didcomm-go/didcomm/transport/netguard"
 	"github.com/didcomm-go/didcomm/transport/wstransport"
 )
+
+// A proxy from the environment would dial behind the guard's back. This test
+// comes first: net/http reads the environment once.
+func TestNoProxy(t *testing.T) {
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"} {
+		t.Setenv(name, "http://proxy.example:1")
+	}
+	var dialled []string
+	c := newClient(t, wstransport.ClientConfig{Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+		dialled = append(dialled, addr)
+		return nil, netguard.ErrRefused
+	}})
+	mustFail(t, c.Send(t.Context(), "ws://peer.example/", packet("x")), false)
+	mustFail(t, c.Send(t.Context(), "wss://peer.example/", packet("x")), false)
+	if want := []string{"peer.example:80", "peer.example:443"}; !slices.Equal(dialled, want) {
+		t.Errorf("dialled %v, want %v", dialled, want)
+	}
+}
 
 // A server must not fill the memory with the header of its answer.
 func TestEndlessHandshake(t *testing.T) {
