@@ -1,13 +1,16 @@
 package envelope
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v2/jwt"
 
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jws"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
@@ -20,8 +23,13 @@ const maxFromPrior = 64 << 10
 // DID or the DID URL of one of its authentication keys, is sub from at on. An
 // empty sub ends the relationship (DIDComm v2.1, DID Rotation).
 func (p *Packer) FromPrior(ctx context.Context, prior, sub string, at time.Time) (string, error) {
-	if sub != "" && sameParty(prior, sub) {
-		return "", fmt.Errorf("%w: %s rotates to itself", ErrFromPrior, sub)
+	if sub != "" {
+		if _, err := did.Parse(sub); err != nil {
+			return "", fmt.Errorf("%w: new DID: %w", ErrFromPrior, err)
+		}
+		if sameParty(prior, sub) {
+			return "", fmt.Errorf("%w: %s rotates to itself", ErrFromPrior, sub)
+		}
 	}
 	s, err := p.signer(ctx, prior)
 	if err != nil {
@@ -42,21 +50,20 @@ func (p *Packer) FromPrior(ctx context.Context, prior, sub string, at time.Time)
 	return jws.SignCompact("JWT", payload, s)
 }
 
-// checkFromPrior verifies the from_prior of m.
-func (p *Packer) checkFromPrior(ctx context.Context, m *message.Message) (*FromPrior, string, error) {
-	fail := func(err error) (*FromPrior, string, error) {
-		return nil, "", fmt.Errorf("%w: %w", ErrFromPrior, err)
-	}
+// checkFromPrior verifies the from_prior of the message.
+func (o *opening) checkFromPrior(ctx context.Context) error {
+	m, p := o.msg, o.p
+	fail := func(err error) error { return fmt.Errorf("%w: %w", ErrFromPrior, err) }
 	limits := p.jws
 	limits.MaxBytes = min(limits.MaxBytes, maxFromPrior)
 	env, err := jws.Parse([]byte(m.FromPrior), limits)
 	if err != nil {
 		return fail(err)
 	}
-	if len(env.Signatures) != 1 || !env.Signatures[0].KIDProtected {
-		return fail(errors.New("not a JWT with one protected kid"))
+	if !env.Compact || !env.Signatures[0].KIDProtected {
+		return fail(errors.New("not a JWT with a kid"))
 	}
-	token, err := jwt.ParseInsecure(env.Payload)
+	token, err := p.parseClaims(env.Payload)
 	if err != nil {
 		return fail(fmt.Errorf("claims: %w", err))
 	}
@@ -64,7 +71,7 @@ func (p *Packer) checkFromPrior(ctx context.Context, m *message.Message) (*FromP
 	switch {
 	case f.Iss == "" || f.Iss != did.Base(f.Iss) || !sameParty(f.Iss, kid):
 		return fail(fmt.Errorf("iss %.200q is not the DID of the key %.200s", f.Iss, kid))
-	case f.Sub != "" && !sameParty(f.Sub, m.From):
+	case f.Sub != did.Base(f.Sub) || f.Sub != "" && !sameParty(f.Sub, m.From):
 		return fail(fmt.Errorf("sub %.200q is not from %.200q", f.Sub, m.From))
 	case f.Sub == "" && m.From != "":
 		return fail(errors.New("no sub, but the message has a from"))
@@ -89,5 +96,24 @@ func (p *Packer) checkFromPrior(ctx context.Context, m *message.Message) (*FromP
 	if err := env.Verify(0, key); err != nil {
 		return fail(err)
 	}
-	return f, methods[0].ID, nil
+	o.meta.FromPrior, o.meta.FromPriorIssuerKID = f, methods[0].ID
+	return o.tolerate(slices.DeleteFunc(env.Deviations, func(d message.Deviation) bool {
+		// As a JWT it has another typ, and compact is right.
+		return d.Code == DeviationSerialization || d.Code == DeviationTyp
+	})...)
+}
+
+// parseClaims reads the claims of a JWT. jwt.ParseInsecure alone would also look
+// into a JWT inside of them, and take the last of several claims of one name.
+func (p *Packer) parseClaims(payload []byte) (jwt.Token, error) {
+	switch payload = bytes.TrimSpace(payload); {
+	case !bytes.HasPrefix(payload, []byte("{")):
+		return nil, fmt.Errorf("%w: not an object", ErrMalformed)
+	case jose.TooDeep(payload, p.cfg.MaxDepth):
+		return nil, ErrTooDeep
+	}
+	if err := jose.Check(payload); err != nil {
+		return nil, err
+	}
+	return jwt.ParseInsecure(payload)
 }

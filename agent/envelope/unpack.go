@@ -376,9 +376,7 @@ func (o *opening) finish(ctx context.Context) error {
 	if !o.meta.Encrypted {
 		return fmt.Errorf("%w: the message is not encrypted", ErrFromPrior)
 	}
-	var err error
-	o.meta.FromPrior, o.meta.FromPriorIssuerKID, err = o.p.checkFromPrior(ctx, m)
-	return err
+	return o.checkFromPrior(ctx)
 }
 
 // checkTo demands that a to names us: the DID whose key opened each layer, or

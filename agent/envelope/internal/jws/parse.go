@@ -19,6 +19,7 @@ type Limits struct {
 type Envelope struct {
 	Payload    []byte
 	Signatures []Signature
+	Compact    bool // in Compact serialization, with one signature
 	Deviations jose.Deviations
 
 	limits  Limits
@@ -74,6 +75,7 @@ func (e *Envelope) compact(data []byte) (err error) {
 	if e.limits.MaxSignatures < 1 {
 		return ErrTooManySignatures
 	}
+	e.Compact = true
 	e.Deviations.Note(jose.DevSerialization, "compact")
 	s := Signature{protected: parts[0]}
 	e.payload = parts[1]
