@@ -115,6 +115,9 @@ func rawOf(key crypto.PublicKey) (multikey.Code, []byte, error) {
 		}
 		return multikey.Ed25519, k, nil
 	case Secp256k1PublicKey:
+		if _, err := k.uncompressed(); err != nil {
+			return 0, nil, err
+		}
 		return multikey.Secp256k1, k[:], nil
 	case *ecdh.PublicKey:
 		if k.Curve() == ecdh.X25519() {

@@ -306,6 +306,7 @@ func TestResolveRefuses(t *testing.T) {
 func TestNewRefuses(t *testing.T) {
 	for name, key := range map[string]crypto.PublicKey{
 		"nil": nil, "a string": "key", "ed25519 short": ed25519.PublicKey{1}, "ecdsa without curve": &ecdsa.PublicKey{},
+		"secp256k1 zero": did.Secp256k1PublicKey{},
 	} {
 		if id, err := didkey.New(key); err == nil {
 			t.Errorf("%s: got %s", name, id)
