@@ -116,10 +116,10 @@ func (a *Agent) report(ctx context.Context, r *responder, err error) {
 	}
 	log.WarnContext(ctx, "message not handled", "error", err)
 	var p *message.Problem
-	if !errors.As(err, &p) || !r.in.Authenticated() || isProblemReport(r.in.Message) {
+	if !errors.As(err, &p) {
 		return
 	}
-	if err := a.tell(ctx, r, p); err != nil {
+	if err := a.tell(ctx, r, p); err != nil && !errors.Is(err, ErrNotReported) && !errors.Is(err, ErrUnauthenticated) {
 		log.WarnContext(ctx, "could not report a problem", "code", p.Code, "error", err)
 	}
 }

@@ -102,7 +102,11 @@ func TestProblemsPerThread(t *testing.T) {
 	limited := agenttest.Configure(func(cfg *agent.Config) { cfg.MaxThreadProblems = limit })
 	codes := func(t *testing.T, typ, body string) []string {
 		n := agenttest.NewNet()
-		a, s := n.Agent(t, fails(message.NewProblem("e.m.msg", nil)), limited), newStranger(t, n)
+		handled := 0
+		a, s := n.Agent(t, agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
+			handled++
+			return message.NewProblem("e.m.msg", nil)
+		}), limited), newStranger(t, n)
 		var codes []string
 		for range limit + 3 {
 			c := new(call)
@@ -123,6 +127,9 @@ func TestProblemsPerThread(t *testing.T) {
 				code = report.Code
 			}
 			codes = append(codes, code)
+		}
+		if handled != limit+1 {
+			t.Errorf("%d messages of the thread were handled", handled)
 		}
 		c := new(call)
 		s.give(t, a, c, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute, m.ThreadID = "all", "another" }))

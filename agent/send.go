@@ -277,7 +277,8 @@ func (a *Agent) item(ctx context.Context, m *message.Message, d *delivery, o *se
 }
 
 // routes are the ways to a DID that the agent can go, in the DID's order of
-// preference; at least one, or ErrNoRoute.
+// preference; at least one, or ErrNoRoute. The Packer has left out endpoints that
+// do not take DIDComm v2.
 func (a *Agent) routes(ctx context.Context, to string) ([]envelope.Route, error) {
 	all, err := a.cfg.Packer.Routes(ctx, to)
 	if errors.Is(err, envelope.ErrRoute) {
@@ -288,7 +289,7 @@ func (a *Agent) routes(ctx context.Context, to string) ([]envelope.Route, error)
 	}
 	var routes []envelope.Route
 	for _, r := range all {
-		if a.sender(r.URI) != nil && acceptsV2(r.Accept) {
+		if a.sender(r.URI) != nil {
 			routes = append(routes, r)
 		}
 	}
@@ -307,15 +308,6 @@ func noRouteReason(all []envelope.Route) string {
 		uris[i] = r.URI
 	}
 	return "none of its endpoints can be used: " + strings.Join(uris, ", ")
-}
-
-// acceptsV2 reports whether an endpoint takes DIDComm v2 (Negotiating
-// Compatibility); an empty list leaves the choice to the sender.
-func acceptsV2(accept []string) bool {
-	return len(accept) == 0 || slices.ContainsFunc(accept, func(profile string) bool {
-		name, _, _ := strings.Cut(profile, ";")
-		return strings.TrimSpace(name) == "didcomm/v2"
-	})
 }
 
 func anyDirect(routes []envelope.Route) bool {
