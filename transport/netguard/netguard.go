@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -49,7 +50,9 @@ type Guard struct {
 	// Allow lets further addresses through, such as the private network that
 	// an operator's agents share. It is matched against the address as dialled
 	// (::ffff:a.b.c.d as the IPv4 address a.b.c.d), before everything else, and
-	// does not extend to other forms of an address in it.
+	// does not extend to other forms of an address in it, nor to the metadata
+	// services of clouds, some of which have addresses in private networks: those
+	// need a prefix of their one address.
 	Allow []netip.Prefix
 	// Timeout bounds one DialContext with its name resolution; 0 is
 	// DefaultTimeout. An earlier deadline of the context holds.
@@ -94,15 +97,16 @@ func (g *Guard) control(_ context.Context, _, address string, _ syscall.RawConn)
 // this by itself; Check is for configuration that names addresses.
 func (g *Guard) Check(addr netip.Addr) error {
 	a := addr.Unmap().WithZone("")
+	why := special(a)
 	for _, p := range g.Allow {
-		if p.Contains(a) {
+		if p.Contains(a) && (p.IsSingleIP() || !strings.HasSuffix(why, metadata)) {
 			return nil
 		}
 	}
 	if g.AllowLoopback && a.IsLoopback() {
 		return nil
 	}
-	if why := special(a); why != "" {
+	if why != "" {
 		return fmt.Errorf("%w: %s is %s", ErrRefused, addr, why)
 	}
 	return nil

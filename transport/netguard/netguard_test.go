@@ -161,6 +161,31 @@ func TestAllow(t *testing.T) {
 	}
 }
 
+// Some metadata services have addresses in private networks: who allows the
+// network has not meant them.
+func TestAllowLeavesMetadata(t *testing.T) {
+	for _, c := range []struct {
+		allow, addr string
+		ok          bool
+	}{
+		{"fc00::/7", "fd00:ec2::254", false},
+		{"fc00::/7", "fd20:ce::254", false},
+		{"fc00::/7", "fd00:ec2::253", true},
+		{"100.64.0.0/10", "100.100.100.200", false},
+		{"100.64.0.0/10", "::ffff:100.100.100.200", false},
+		{"100.64.0.0/10", "100.100.100.201", true},
+		{"0.0.0.0/0", "169.254.169.254", false},
+		{"64:ff9b::/96", "64:ff9b::169.254.169.254", false},
+		{"169.254.169.254/32", "169.254.169.254", true},
+		{"fd00:ec2::254/128", "fd00:ec2::254", true},
+	} {
+		g := &netguard.Guard{Allow: []netip.Prefix{netip.MustParsePrefix(c.allow)}}
+		if err := g.Check(netip.MustParseAddr(c.addr)); (err == nil) != c.ok {
+			t.Errorf("allowed %s: Check(%s) = %v, want pass %v", c.allow, c.addr, err, c.ok)
+		}
+	}
+}
+
 func FuzzCheck(f *testing.F) {
 	for _, s := range []string{"127.0.0.1", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "8.8.8.8", "fe80::1%eth0"} {
 		f.Add(s)

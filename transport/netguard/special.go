@@ -16,16 +16,19 @@ func blocks(pairs ...string) []block {
 	return out
 }
 
+// metadata is why an address is refused that a wider Guard.Allow does not open.
+const metadata = "a cloud metadata service"
+
 // The tables below are constants in all but syntax. The more precise reason
 // comes first where two blocks overlap.
 var (
 	// IANA IPv4 Special-Purpose Address Registry, and the clouds' services
 	// that answer on addresses of their own.
 	specialV4 = blocks(
-		"169.254.169.254/32", "a cloud metadata service",
-		"168.63.129.16/32", "a cloud metadata service",
-		"100.100.100.200/32", "a cloud metadata service",
-		"192.0.0.192/32", "a cloud metadata service",
+		"169.254.169.254/32", metadata,
+		"168.63.129.16/32", metadata,
+		"100.100.100.200/32", metadata,
+		"192.0.0.192/32", metadata,
 		"0.0.0.0/8", "unspecified",
 		"10.0.0.0/8", "private",
 		"100.64.0.0/10", "shared address space",
@@ -46,8 +49,8 @@ var (
 	// IANA IPv6 Special-Purpose Address Registry. Whatever is not in
 	// 2000::/3 is refused anyway; it is listed where it has a better name.
 	specialV6 = blocks(
-		"fd00:ec2::254/128", "a cloud metadata service",
-		"fd20:ce::254/128", "a cloud metadata service",
+		"fd00:ec2::254/128", metadata,
+		"fd20:ce::254/128", metadata,
 		"::1/128", "loopback",
 		"::/128", "unspecified",
 		"::/96", "ipv4-compatible",
