@@ -202,6 +202,8 @@ func dial(t *testing.T, host string) net.Conn {
 // --read-timeout to say.
 func TestSlowLoris(t *testing.T) {
 	_, peer := sockets(t, "--read-timeout", "300ms")
+	socket := dial(t, peer.host)
+	upgrade(t, socket, peer.host)
 	header := fmt.Sprintf("POST /didcomm HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: 100000\r\n\r\n", peer.host, transport.MediaTypeEncrypted)
 	for name, begin := range map[string]string{
 		"nothing": "",
@@ -241,6 +243,16 @@ func TestSlowLoris(t *testing.T) {
 				t.Errorf("answer %q", answer)
 			}
 		})
+	}
+
+	// A WebSocket that is silent for longer lives on: it answers a ping (RFC 6455,
+	// section 5.5.2).
+	if _, err := socket.Write([]byte{0x89, 0x80, 1, 2, 3, 4}); err != nil {
+		t.Fatal(err)
+	}
+	pong := make([]byte, 2)
+	if _, err := io.ReadFull(socket, pong); err != nil || !bytes.Equal(pong, []byte{0x8a, 0}) {
+		t.Errorf("the WebSocket answers %x, %v", pong, err)
 	}
 }
 

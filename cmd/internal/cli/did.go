@@ -68,11 +68,11 @@ part of what is printed, {"did", "document", "secrets"}.`,
 			case secretsOut != "":
 				err = server.AddSecrets(secretsOut, id.Keys)
 			case !asJSON:
-				var home, path string
-				if home, err = a.needHome(); err != nil {
-					return err
+				if a.home == "" {
+					return usagef("there is no home directory for the private keys: name a file with --secrets-out FILE, or --home DIR")
 				}
-				if path, err = server.KeepSecrets(home, id.Keys); err == nil {
+				var path string
+				if path, err = server.KeepSecrets(a.home, id.Keys); err == nil {
 					fmt.Fprintf(a.Stderr, "private keys: %s\n", path)
 				}
 			}

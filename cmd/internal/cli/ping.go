@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -49,6 +50,14 @@ func (t *talk) with(a *app, cmd *cobra.Command, id string, f func(ctx context.Co
 	return f(cmd.Context(), c)
 }
 
+// waited says how long it was, where nothing happened in time.
+func (t *talk) waited(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w (waited %s, see --timeout)", err, t.timeout)
+	}
+	return err
+}
+
 const talkHelp = `
 The DID decides where it goes: to the first endpoint in its document that takes
 DIDComm v2 and can be reached. Answers come back on the same connection, so this
@@ -78,6 +87,7 @@ answer took. All have to be answered, each within --timeout.
 						return trustping.Ping(ctx, c.Agent(), args[0])
 					})
 					if err != nil {
+						err = t.waited(err)
 						if count > 1 {
 							err = fmt.Errorf("ping %d of %d: %w", n+1, count, err)
 						}

@@ -67,13 +67,26 @@ func OpenKeys(home string) (Keys, error) {
 	if err != nil {
 		return Keys{}, err
 	}
-	// Link fails where Rename would replace what another process has made in
-	// the meantime; its keys then are the agent's.
-	err = writeSecrets(path, id.Keys, os.Link)
+	// If another process was faster, its keys are the agent's.
+	err = writeSecrets(path, id.Keys, renameNew)
 	if errors.Is(err, fs.ErrExist) {
 		return readKeys(path)
 	}
 	return keys, err
+}
+
+// renameNew is os.Rename, but fails with fs.ErrExist where that would replace a
+// file.
+func renameNew(from, to string) error {
+	err := os.Link(from, to)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	// A file system without hard links: look first, which leaves a moment.
+	if _, statErr := os.Lstat(to); !errors.Is(statErr, fs.ErrNotExist) {
+		return err
+	}
+	return os.Rename(from, to)
 }
 
 // HasKeys tells whether the home has an agent's keys.

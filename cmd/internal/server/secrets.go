@@ -94,7 +94,7 @@ func writeSecrets(path string, ring *keyring.Keyring, place func(from, to string
 	if err != nil {
 		return tidy(err, path)
 	}
-	defer os.Remove(f.Name()) // fails once it was renamed
+	defer os.Remove(f.Name()) // fails where it was renamed
 	_, err = f.Write(append(data, '\n'))
 	if err == nil {
 		err = f.Sync()
