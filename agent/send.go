@@ -263,7 +263,7 @@ func (a *Agent) item(ctx context.Context, m *message.Message, d *delivery, o *se
 		e := d.envelope
 		if len(route.RoutingKeys) > 0 {
 			var err error
-			if e, err = a.cfg.Packer.Forward(ctx, e, route.RoutingKeys); err != nil {
+			if e, err = a.cfg.Packer.Forward(ctx, e, route.RoutingKeys, forwardOptions(m)...); err != nil {
 				errs = append(errs, fmt.Errorf("forward through %s: %w", route.URI, err))
 				continue
 			}
@@ -274,6 +274,14 @@ func (a *Agent) item(ctx context.Context, m *message.Message, d *delivery, o *se
 		return store.Item{}, fmt.Errorf("%w to %s: %w", ErrNoRoute, d.to, errors.Join(errs...))
 	}
 	return item, nil
+}
+
+// forwardOptions let a forward expire with the message in it.
+func forwardOptions(m *message.Message) []envelope.PackOption {
+	if m.ExpiresTime.IsZero() {
+		return nil
+	}
+	return []envelope.PackOption{envelope.Expires(m.ExpiresTime)}
 }
 
 // routes are the ways to a DID that the agent can go, in the DID's order of

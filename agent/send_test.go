@@ -316,12 +316,16 @@ func TestSendThroughMediator(t *testing.T) {
 	mediator := newStranger(t, n, "mem://mediator")
 	a, p := n.Agent(t, nil), agenttest.NewParty(t, mediator.DID)
 	m := newMessage(t, p.DID)
+	m.ExpiresTime = time.Now().Add(time.Hour).Truncate(time.Second)
 	if err := a.Send(t.Context(), m, agent.AwaitDelivery()); err != nil {
 		t.Fatal(err)
 	}
 	forward := mediator.next(t)
 	if forward.Message.Type != "https://didcomm.org/routing/2.0/forward" || forward.Metadata.Authenticated {
 		t.Fatalf("the mediator got %s, authenticated %v", forward.Message.Type, forward.Metadata.Authenticated)
+	}
+	if !forward.Message.ExpiresTime.Equal(m.ExpiresTime) {
+		t.Errorf("the forward expires at %v", forward.Message.ExpiresTime)
 	}
 	inner, err := forward.Message.Attachments[0].Data.Bytes()
 	if err != nil {
