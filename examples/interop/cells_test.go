@@ -15,6 +15,9 @@ import (
 	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
+// kidAlias is tolerated where the two sides name the keys of a DID differently.
+var kidAlias = []message.DeviationCode{envelope.DeviationKID}
+
 // suite is one peer's row of the table.
 type suite struct {
 	*peer.Process
@@ -24,6 +27,10 @@ type suite struct {
 	seen    map[string]bool // defects that were met
 	// quirks are what our side tolerates of the peer in any cell.
 	quirks []message.DeviationCode
+
+	// service makes the services of a recipient's document, of the DID given,
+	// in a shape from which the peer takes routing keys.
+	service func(id string, routingKeys []string) any
 
 	green, red int
 }

@@ -32,9 +32,10 @@ func TestDIDCommPython(t *testing.T) {
 	}
 	s := &suite{
 		Process: peer.New(peer.Config{Path: python, Args: []string{filepath.Join(folder, "peer.py")}}),
-		defects: didcommPythonDefects,
+		defects: didcommPythonDefects(),
 		seen:    map[string]bool{},
 		quirks:  []message.DeviationCode{envelope.DeviationShortCoordinate, envelope.DeviationHighS},
+		service: didcommPythonService,
 	}
 	defer s.Close()
 	hello, err := s.Hello(t.Context())
@@ -43,11 +44,60 @@ func TestDIDCommPython(t *testing.T) {
 	}
 	t.Logf("%s, %v", hello.Language, hello.Versions)
 	s.table(t)
+	s.forms(t)
+	s.mixed(t)
+	s.rotation(t)
+	s.forwards(t)
+	s.forwardByDID(t)
+	s.services(t)
+	s.peerDIDs(t)
 	s.report(t, flag.Lookup("test.run").Value.String() == "")
 }
 
-// didcommPythonDefects are the cells that fail because of didcomm for Python.
-var didcommPythonDefects = map[string]defect{}
+// didcommPythonService is a document's service in the shape that the peer can
+// route by: that of DIDComm v1, with accept.
+func didcommPythonService(id string, routingKeys []string) any {
+	return []any{map[string]any{
+		"id":              id + "#service",
+		"type":            "DIDCommMessaging",
+		"serviceEndpoint": "https://example.org/didcomm",
+		"recipientKeys":   []string{},
+		"routingKeys":     routingKeys,
+		"accept":          []string{"didcomm/v2"},
+	}}
+}
+
+// didcommPythonDefects are the cells that fail because of didcomm for Python or
+// the libraries that it reads documents with.
+func didcommPythonDefects() map[string]defect {
+	service := defect{
+		reason: "pack_encrypted reads accept of the service itself (didcomm/protocols/routing/forward.py, find_did_service), " +
+			"where DIDComm v2.1 and pydid's DIDCommV2Service have it in serviceEndpoint: " +
+			"no message to such a DID can be packed (pydid pull request 78 brought the v2.1 shape, didcomm did not follow)",
+		want: "object has no attribute 'accept'",
+	}
+	routing := defect{
+		reason: "pydid takes only DID URLs with a path, query or fragment as routing keys (pydid/service.py, DIDCommV1Service), " +
+			"so that a service with a plain DID there becomes an UnknownService, which didcomm cannot route by",
+		want: "object has no attribute 'routing_keys'",
+	}
+	agreement := defect{
+		reason: "peerdid names the keys of a did:peer:2 by their own value, #6LS..., as the method's text had it before " +
+			"peer-did-method-spec pull request 62; didcomm finds keys by the exact kid and does not know #key-1",
+		want: "No secrets are found in secrets resolver",
+	}
+	authentication := agreement
+	authentication.want = "is not found in authentication verification relationships"
+	return map[string]defect{
+		"from peer: recipient with a v2.1 service":                           service,
+		"from peer: did:peer:2, own resolvers/recipient with a v2.1 service": service,
+		"from peer: forward by a DID":                                        routing,
+		"to peer: did:peer:2, own resolvers/anoncrypt":                       agreement,
+		"to peer: did:peer:2, own resolvers/authcrypt":                       agreement,
+		"to peer: did:peer:2, own resolvers/signed":                          authentication,
+		"to peer: did:peer:2, own resolvers/authcrypt(sign)":                 agreement,
+	}
+}
 
 // cache is the folder of installed peers.
 func cache(t testing.TB) string {

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// ErrToolchain: what a peer's program needs to run, a compiler, interpreter or
-// package, is not to be had on this machine.
+// ErrToolchain means that what a peer's program needs to run, a compiler,
+// interpreter or package, is not to be had on this machine.
 var ErrToolchain = errors.New("toolchain not available")
 
 // PythonConfig says how a peer in Python is installed.

@@ -61,7 +61,15 @@ class Documents(DIDResolver):
 
 
 def peer_document(did):
-    return json.loads(resolve_peer_did(did, VerificationMaterialFormatPeerDID.JWK))
+    """peerdid's document in the form that didcomm reads: it looks up keys among
+    the verification methods, while peerdid embeds them where they are used."""
+    document = json.loads(resolve_peer_did(did, VerificationMaterialFormatPeerDID.JWK))
+    methods = document["verificationMethod"] = []
+    for relationship in ("authentication", "keyAgreement"):
+        embedded = document.get(relationship, [])
+        methods += embedded
+        document[relationship] = [method["id"] for method in embedded]
+    return document
 
 
 def resolvers(params):
@@ -209,18 +217,15 @@ async def answer(line):
     except Exception as error:
         print(f"{request['op']}: {error!r}", file=sys.stderr, flush=True)
         # didcomm's errors often have no text; what made them says more.
-        causes = []
-        cause = error
-        while cause is not None and len(causes) < 5:
-            code = getattr(cause, "code", None)
-            text = " ".join(filter(None, [getattr(code, "name", None), str(cause)]))
-            causes.append(f"{type(cause).__name__}: {text}")
-            cause = cause.__cause__
+        code = getattr(error, "code", None)
+        text = [getattr(code, "name", None), str(error)]
+        if error.__cause__ is not None:
+            text.append(f"because of {error.__cause__!r}")
         return {
             "id": request["id"],
             "error": {
                 "type": "lacks" if isinstance(error, Lacks) else type(error).__name__,
-                "message": "; because of ".join(causes),
+                "message": " ".join(filter(None, text)),
             },
         }
 
