@@ -48,8 +48,8 @@ type ClientConfig struct {
 	// Zero means the defaults.
 	MinBackoff, MaxBackoff time.Duration
 	// MaxConns is how many connections are kept; 0 is DefaultMaxClientConns.
-	// To open another, the one that was used least recently is closed; those on
-	// which a message is under way are not counted out, and may be more.
+	// To open another, the one that was used least recently is closed; one on
+	// which a message is under way is not, so that there may be more for a while.
 	MaxConns int
 	// RootCAs verify servers; nil is the system's.
 	RootCAs *x509.CertPool
