@@ -16,6 +16,9 @@ import (
 // forwardType is the one message of Routing 2.0.
 const forwardType = "https://didcomm.org/routing/2.0/forward"
 
+// maxMediators bounds the DIDs that one document can make Routes resolve.
+const maxMediators = 8
+
 // Route is one way to reach a DID.
 type Route struct {
 	// URI is where to send: never a DID.
@@ -41,12 +44,17 @@ func (p *Packer) Routes(ctx context.Context, id string) ([]Route, error) {
 	}
 	var routes []Route
 	var failed []error
+	mediators := 0
 	for _, e := range doc.DIDCommServices() {
 		found := []Route{{URI: e.URI, Accept: e.Accept, RoutingKeys: e.RoutingKeys}}
 		switch {
 		case !acceptsV2(e.Accept) || isQueue(e.URI):
 			continue
 		case strings.HasPrefix(e.URI, "did:"):
+			if mediators++; mediators > maxMediators {
+				failed = append(failed, fmt.Errorf("%w: more than %d mediators", ErrRoute, maxMediators))
+				continue
+			}
 			if found, err = p.mediated(ctx, doc.ID, e); err != nil {
 				failed = append(failed, err)
 				continue

@@ -202,6 +202,20 @@ func TestRoutes(t *testing.T) {
 			}
 		})
 	}
+	t.Run("many mediators", func(t *testing.T) {
+		w := newWorld(t)
+		var endpoints []did.Endpoint
+		for i := range 200 {
+			endpoints = append(endpoints, did.Endpoint{URI: fmt.Sprintf("did:example:nobody%d", i)})
+		}
+		w.bob.serve(t, endpoints...)
+		if got, err := w.packer(t, w.alice).Routes(t.Context(), bobDID); !errors.Is(err, envelope.ErrRoute) || got != nil {
+			t.Errorf("got %v, %v", got, err)
+		}
+		if n := len(w.took()); n != 1+8 {
+			t.Errorf("%d documents resolved", n)
+		}
+	})
 	t.Run("unknown DID", func(t *testing.T) {
 		w := newWorld(t)
 		if got, err := w.packer(t, w.alice).Routes(t.Context(), "did:example:nobody"); !errors.Is(err, did.ErrNotFound) || got != nil {
