@@ -34,8 +34,10 @@ func TestDIDCommPython(t *testing.T) {
 		Process: peer.New(peer.Config{Path: python, Args: []string{filepath.Join(folder, "peer.py")}}),
 		defects: didcommPythonDefects(),
 		seen:    map[string]bool{},
-		quirks:  []message.DeviationCode{envelope.DeviationShortCoordinate, envelope.DeviationHighS},
-		service: didcommPythonService,
+
+		tolerated: map[message.DeviationCode]int{},
+		quirks:    []message.DeviationCode{envelope.DeviationShortCoordinate, envelope.DeviationHighS},
+		service:   didcommPythonService,
 	}
 	defer s.Close()
 	hello, err := s.Hello(t.Context())

@@ -11,6 +11,10 @@
 // Keys and messages are random in every run. Private keys and DID documents are
 // handed to the peer with each request.
 //
+// A peer of one's own is a folder peers/NAME and a NAME_test.go like
+// didcomm_python_test.go: install, start, run the table and the extras, list what
+// the peer gets wrong.
+//
 // A test is one cell. A peer's program that dies, hangs or prints rubbish costs
 // the cell that it was asked for. A cell that cannot pass because of the peer
 // stands in the list of its defects, with the reason, and fails when it passes

@@ -105,7 +105,7 @@ func (s *suite) rotation(t *testing.T) {
 			if f == nil || (peer.FromPrior{Iss: f.Iss, Sub: f.Sub, IssuedAt: f.IssuedAt.Unix()}) != claims {
 				return fmt.Errorf("from_prior: got %+v, sent %+v", f, claims)
 			}
-			return x.checkOurs(t, got, want, s.quirks...)
+			return s.checkOurs(t, x, got, want)
 		})
 	}
 }
@@ -163,7 +163,7 @@ func (s *suite) forwards(t *testing.T) {
 			if err != nil {
 				return fmt.Errorf("our unpack: %w", err)
 			}
-			return x.checkOurs(t, got, x.metadata(), s.quirks...)
+			return s.checkOurs(t, x, got, x.metadata())
 		})
 		s.cell(t, "to peer: re-wrapped/"+string(curve), func(t *testing.T) error {
 			x, _, _ := made(t)
@@ -196,7 +196,7 @@ func (s *suite) forwards(t *testing.T) {
 			}
 			want := x.metadata()
 			want.ReWrappedInForward = true
-			return x.checkOurs(t, got, want, s.quirks...)
+			return s.checkOurs(t, x, got, want)
 		})
 	}
 }

@@ -152,13 +152,36 @@ func sameMetadata(want, got envelope.Metadata) error {
 	return nil
 }
 
-// tolerated checks that nothing else was tolerated than what the peer is known
-// for.
-func tolerated(got []message.Deviation, allowed ...message.DeviationCode) error {
+// onlyTolerated checks that nothing else was tolerated.
+func onlyTolerated(got []message.Deviation, allowed []message.DeviationCode) error {
 	for _, d := range got {
 		if !slices.Contains(allowed, d.Code) {
 			return fmt.Errorf("deviation %s: %s", d.Code, d.Detail)
 		}
 	}
 	return nil
+}
+
+// The comparison takes what the libraries add by right and nothing else.
+func TestSameMessage(t *testing.T) {
+	sent := `{"id":"1","type":"t","body":{"a":[1,2]},"attachments":[{"data":{"json":1}}]}`
+	for _, tt := range []struct {
+		opened string
+		same   bool
+	}{
+		{sent, true},
+		{`{"typ":"application/didcomm-plain+json","thid":"1","id":"1","type":"t","body":{"a":[1,2]},"attachments":[{"id":"x","data":{"json":1}}]}`, true},
+		{`{"typ":"application/json","id":"1","type":"t","body":{"a":[1,2]},"attachments":[{"data":{"json":1}}]}`, false},
+		{`{"thid":"2","id":"1","type":"t","body":{"a":[1,2]},"attachments":[{"data":{"json":1}}]}`, false},
+		{`{"id":"1","type":"t","body":{"a":[2,1]},"attachments":[{"data":{"json":1}}]}`, false},
+		{`{"id":"1","type":"t","body":{"a":[1,2.0]},"attachments":[{"data":{"json":1}}]}`, false},
+		{`{"id":"1","type":"t","body":{"a":[1,2]}}`, false},
+		{`{"id":"1","type":"t","body":{"a":[1,2]},"attachments":[{"data":{"json":1}},{"data":{"json":1}}]}`, false},
+		{`{"id":"1","type":"t","body":{"a":[1,2]},"attachments":[{"data":{"json":1}}],"lang":"de"}`, false},
+		{`[]`, false},
+	} {
+		if err := sameMessage([]byte(sent), []byte(tt.opened)); (err == nil) != tt.same {
+			t.Errorf("%s: %v", tt.opened, err)
+		}
+	}
 }
