@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
-	"strings"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -207,21 +207,27 @@ func (a *Agent) acknowledge(ctx context.Context, r *responder) {
 // maxAcks bounds the ids that one message may ask to be acknowledged.
 const maxAcks = 100
 
-// wantedAcks are the ids to acknowledge: those listed that were received from
-// this sender, and the message itself last, as the youngest.
+// wantedAcks are the ids to acknowledge: those listed that came from this
+// sender, in the order in which they did, and the message itself last, as the
+// youngest. Each is written as the sender wrote it.
 func (a *Agent) wantedAcks(ctx context.Context, in *Inbound) []string {
 	m := in.Message
 	if !in.Authenticated() || len(m.PleaseAck) == 0 || isForward(m) || isEmpty(m) && len(m.Ack) > 0 {
 		return nil
 	}
-	var acks []string
+	asked := make(map[string]string) // by the folded id
 	for _, id := range m.PleaseAck[:min(len(m.PleaseAck), maxAcks)] {
-		if id == "" || strings.EqualFold(id, m.ID) || slices.Contains(acks, id) {
-			continue
+		if id != "" && foldID(id) != foldID(m.ID) {
+			asked[foldID(id)] = id
 		}
-		if known, err := a.cfg.Replay.Has(ctx, party(in.From), foldID(id)); err == nil && known {
-			acks = append(acks, id)
-		}
+	}
+	received, err := a.cfg.Replay.Received(ctx, party(in.From), slices.Collect(maps.Keys(asked)))
+	if err != nil {
+		in.log(a.cfg.Logger).WarnContext(ctx, "older messages not acknowledged", "error", err)
+	}
+	var acks []string
+	for _, id := range received {
+		acks = append(acks, asked[id])
 	}
 	return append(acks, m.ID)
 }

@@ -197,7 +197,7 @@ func TestHandlerOutlivesConnection(t *testing.T) {
 }
 
 func TestAcks(t *testing.T) {
-	const seen = "0-seen-before"
+	const seen, later = "1-seen-before", "0-seen-after-it"
 	for name, test := range map[string]struct {
 		typ     string
 		handler agent.Handler
@@ -212,6 +212,10 @@ func TestAcks(t *testing.T) {
 			replies: 1, acks: []string{"m"}, typWant: chatType},
 		"older ones that came, too": {edit: func(m *message.Message) { m.PleaseAck = []string{seen, "never-seen", "m"} },
 			replies: 1, acks: []string{seen, "m"}, typWant: emptyType},
+		"in the order they came": {edit: func(m *message.Message) { m.PleaseAck = []string{later, "", seen} },
+			replies: 1, acks: []string{seen, later, "m"}, typWant: emptyType},
+		"once each, as asked": {edit: func(m *message.Message) { m.PleaseAck = []string{seen, strings.ToUpper(seen)} },
+			replies: 1, acks: []string{strings.ToUpper(seen), "m"}, typWant: emptyType},
 		"none asked": {handler: replier, edit: func(*message.Message) {},
 			replies: 1, typWant: chatType},
 		"of a failed message": {handler: agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
@@ -230,7 +234,9 @@ func TestAcks(t *testing.T) {
 				handler = make(inbox, 10)
 			}
 			a, s := n.Agent(t, handler), newStranger(t, n)
-			s.give(t, a, new(call), s.message(t, a, chatType, func(m *message.Message) { m.ID = seen }))
+			for _, id := range []string{seen, later} {
+				s.give(t, a, new(call), s.message(t, a, chatType, func(m *message.Message) { m.ID = id }))
+			}
 			typ := test.typ
 			if typ == "" {
 				typ = chatType

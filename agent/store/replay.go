@@ -1,10 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"time"
 )
@@ -32,10 +34,12 @@ type replay struct {
 	mu    sync.Mutex // guards all below
 	seen  map[[sha256.Size]byte]*list.Element
 	order list.List // of replayEntry, first recorded first
+	count uint64    // of messages ever recorded, which numbers the entries
 }
 
 type replayEntry struct {
 	key   [sha256.Size]byte
+	n     uint64
 	until time.Time
 }
 
@@ -56,15 +60,40 @@ func (r *replay) Add(ctx context.Context, sender, id string, until time.Time) (b
 		}
 		r.drop(e)
 	}
-	r.seen[key] = r.order.PushBack(replayEntry{key, until})
+	r.count++
+	r.seen[key] = r.order.PushBack(replayEntry{key, r.count, until})
 	return true, nil
 }
 
-func (r *replay) Has(ctx context.Context, sender, id string) (bool, error) {
+func (r *replay) Forget(ctx context.Context, sender, id string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e, ok := r.seen[replayKey(sender, id)]
-	return ok && time.Now().Before(e.Value.(replayEntry).until), nil
+	if e, ok := r.seen[replayKey(sender, id)]; ok {
+		r.drop(e)
+	}
+	return nil
+}
+
+func (r *replay) Received(ctx context.Context, sender string, ids []string) ([]string, error) {
+	type found struct {
+		id string
+		n  uint64
+	}
+	var list []found
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range ids {
+		if e, ok := r.seen[replayKey(sender, id)]; ok && now.Before(e.Value.(replayEntry).until) {
+			list = append(list, found{id, e.Value.(replayEntry).n})
+		}
+	}
+	slices.SortFunc(list, func(a, b found) int { return cmp.Compare(a.n, b.n) })
+	received := make([]string, len(list))
+	for i := range list {
+		received[i] = list[i].id
+	}
+	return received, nil
 }
 
 func (r *replay) drop(e *list.Element) {

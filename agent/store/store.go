@@ -97,6 +97,9 @@ type Replay interface {
 	// several calls for one message, also at the same time, exactly one gets
 	// true.
 	Add(ctx context.Context, sender, id string, until time.Time) (bool, error)
-	// Has reports whether a message is recorded.
-	Has(ctx context.Context, sender, id string) (bool, error)
+	// Forget takes an Add back: the message was not taken in after all.
+	Forget(ctx context.Context, sender, id string) error
+	// Received returns those of ids that are recorded for a sender, in the order
+	// in which they were added.
+	Received(ctx context.Context, sender string, ids []string) ([]string, error)
 }

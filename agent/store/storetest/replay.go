@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,9 +22,9 @@ func TestReplay(t *testing.T, open func(t *testing.T) store.Replay) {
 	}
 	has := func(t *testing.T, r store.Replay, sender, id string, want bool) {
 		t.Helper()
-		got, err := r.Has(t.Context(), sender, id)
-		if err != nil || got != want {
-			t.Errorf("Has(%q, %.20q) = %v, %v, want %v", sender, id, got, err, want)
+		got, err := r.Received(t.Context(), sender, []string{id})
+		if err != nil || len(got) == 1 != want {
+			t.Errorf("Received(%q, %.20q) = %.20q, %v, want it %v", sender, id, got, err, want)
 		}
 	}
 	t.Run("OncePerSenderAndID", func(t *testing.T) {
@@ -46,6 +47,30 @@ func TestReplay(t *testing.T, open func(t *testing.T) store.Replay) {
 		has(t, r, "did:a", "1", false)
 		add(t, r, "did:a", "1", time.Now().Add(long), true)
 		add(t, r, "did:a", "1", time.Now().Add(long), false)
+	})
+	t.Run("ReceivedInOrder", func(t *testing.T) {
+		r, later := open(t), time.Now().Add(long)
+		for _, id := range []string{"2", "3", "1"} {
+			add(t, r, "did:a", id, later, true)
+		}
+		add(t, r, "did:b", "4", later, true)
+		got, err := r.Received(t.Context(), "did:a", []string{"1", "4", "2", "0", "3"})
+		if err != nil || !slices.Equal(got, []string{"2", "3", "1"}) {
+			t.Errorf("received %q, %v", got, err)
+		}
+	})
+	t.Run("Forget", func(t *testing.T) {
+		r, later := open(t), time.Now().Add(long)
+		add(t, r, "did:a", "1", later, true)
+		add(t, r, "did:b", "1", later, true)
+		for range 2 { // what is not there is forgotten already
+			if err := r.Forget(t.Context(), "did:a", "1"); err != nil {
+				t.Fatal(err)
+			}
+			has(t, r, "did:a", "1", false)
+		}
+		add(t, r, "did:a", "1", later, true)
+		add(t, r, "did:b", "1", later, false)
 	})
 	t.Run("LongIDs", func(t *testing.T) {
 		r, id, later := open(t), strings.Repeat("x", 1<<16), time.Now().Add(long)
