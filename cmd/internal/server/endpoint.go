@@ -12,10 +12,6 @@ import (
 	"github.com/didcomm-go/didcomm/did/didweb"
 )
 
-// ErrNoPublicURL is a Config whose listening address says nothing about where
-// peers find the agent.
-var ErrNoPublicURL = errors.New("no public URL")
-
 // Check finds what is wrong with the settings themselves, before anything is
 // opened.
 func (c Config) Check() error {
@@ -40,7 +36,7 @@ func (c Config) Check() error {
 		return errors.New("--tls-cert and --tls-key go together")
 	}
 	if ip := net.ParseIP(host); c.PublicURL == "" && c.DID == "" && (host == "" || ip != nil && ip.IsUnspecified()) {
-		return fmt.Errorf("%w: peers cannot reach an agent at %s; say where they can with --public-url URL", ErrNoPublicURL, c.Listen)
+		return fmt.Errorf("peers cannot reach an agent at %s; say where they can with --public-url URL", c.Listen)
 	}
 	if c.MaxBytes <= 0 {
 		return fmt.Errorf("--max-bytes %d: want more than 0", c.MaxBytes)
