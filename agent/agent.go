@@ -63,9 +63,10 @@ func New(cfg Config) (*Agent, error) {
 func (a *Agent) DID() string { return a.cfg.DID }
 
 // Run delivers messages until ctx ends. Then it takes no more packets, ends
-// every Request with ErrStopped, gives running handlers Config.StopTimeout
-// before it cancels their context, and returns nil when all have ended. What is
-// still in the outbox stays there. An agent runs once.
+// every Request with ErrStopped, gives what it has taken Config.StopTimeout to be
+// handled before it cancels the handlers' context, and returns nil when all have
+// ended. What is still in the outbox stays there, and a message that no handler
+// was free for can come again. An agent runs once.
 func (a *Agent) Run(ctx context.Context) error {
 	a.mu.Lock()
 	if a.running || a.stopped {

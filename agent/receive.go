@@ -56,6 +56,15 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	return a.handle(ctx, w, in)
 }
 
+// giveUp is for a message that the agent has no time left to handle. It can come
+// again.
+func (a *Agent) giveUp(ctx context.Context, in *Inbound) error {
+	if err := a.cfg.Replay.Forget(ctx, party(in.From), foldID(in.Message.ID)); err != nil {
+		in.log(a.cfg.Logger).ErrorContext(ctx, "a message not handled is taken for handled", "error", err)
+	}
+	return ErrStopped
+}
+
 // refusal is what the peer learns of an Unpack that failed: everything that the
 // cryptography says reads the same. A failure of our own is not a refusal, so
 // that the peer tries again.
@@ -132,7 +141,7 @@ func (a *Agent) admit(ctx context.Context, in *Inbound) (bool, error) {
 // handle runs the handler for one message, once there is a free slot.
 func (a *Agent) handle(ctx context.Context, w transport.Replier, in *Inbound) error {
 	if !a.slot() {
-		return ErrStopped
+		return a.giveUp(ctx, in)
 	}
 	a.run(ctx, w, in)
 	return nil
@@ -143,7 +152,7 @@ func (a *Agent) handle(ctx context.Context, w transport.Replier, in *Inbound) er
 // its turn, that must not take one worker more each time.
 func (a *Agent) detach(ctx context.Context, w transport.Replier, in *Inbound) error {
 	if !a.slot() {
-		return ErrStopped
+		return a.giveUp(ctx, in)
 	}
 	a.work.Add(1) // in time, since the caller's own entry still counts
 	go func() {
@@ -153,14 +162,20 @@ func (a *Agent) detach(ctx context.Context, w transport.Replier, in *Inbound) er
 	return nil
 }
 
-// slot waits for leave to run a handler; false if the agent stops.
+// slot waits for leave to run a handler; false if the agent's time is up. What
+// was taken in before the agent began to stop is handled if there is time: the
+// peer may hold it for delivered.
 func (a *Agent) slot() bool {
 	select {
 	case a.handlers <- struct{}{}:
-		return true
-	case <-a.stopping:
+	case <-a.life.Done():
 		return false
 	}
+	if a.life.Err() != nil {
+		<-a.handlers
+		return false
+	}
+	return true
 }
 
 // run runs the handler in the caller's slot, and ends that.

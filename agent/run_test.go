@@ -9,6 +9,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -91,6 +92,74 @@ func TestStop(t *testing.T) {
 				wantError(t, "ServePacket", err, agent.ErrStopped)
 				if err := a.Run(t.Context()); err == nil {
 					t.Error("ran twice")
+				}
+			})
+		})
+	}
+}
+
+// What waits for a handler when the agent stops is handled if there is time, else
+// it can come again.
+func TestStopWithMessagesWaiting(t *testing.T) {
+	for name, test := range map[string]struct {
+		takes   time.Duration // 0: until its context ends
+		handled int
+	}{
+		"time enough":   {takes: time.Second, handled: 3},
+		"time too long": {takes: 2 * time.Second, handled: 2}, // the grace is 3 s
+		"no time":       {handled: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, p, replay, handled := agenttest.NewNet(), agenttest.NewParty(t), store.NewReplay(0), 0
+				s := newStranger(t, n)
+				start := func(h agent.Handler) *agent.Agent {
+					a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Handler: h, Replay: replay, MaxHandlers: 1})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return a
+				}
+				a := start(agent.HandlerFunc(func(ctx context.Context, _ agent.Responder, _ *agent.Inbound) error {
+					handled++
+					if ctx.Err() != nil {
+						t.Error("a handler was begun too late")
+					}
+					if test.takes == 0 {
+						<-ctx.Done()
+						return nil
+					}
+					select {
+					case <-time.After(test.takes):
+					case <-ctx.Done():
+					}
+					return nil
+				}))
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- a.Run(ctx) }()
+				var packets []transport.Packet
+				for _, w := range []transport.Replier{new(call), newSession(), transport.NoReply{}} {
+					packets = append(packets, s.pack(t, s.message(t, a, chatType, nil)))
+					go a.ServePacket(t.Context(), w, packets[len(packets)-1])
+					synctest.Wait()
+				}
+				stop()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if handled != test.handled {
+					t.Errorf("%d handled, want %d", handled, test.handled)
+				}
+				again := make(inbox, 3)
+				b := start(again)
+				for _, p := range packets {
+					if err := b.ServePacket(t.Context(), new(call), p); err != nil {
+						t.Error(err)
+					}
+				}
+				if want := 3 - test.handled; len(again) != want {
+					t.Errorf("%d handled when they came again, want %d", len(again), want)
 				}
 			})
 		})

@@ -139,11 +139,11 @@ func (a *Agent) line(ctx context.Context, s transport.Session, in *Inbound) erro
 	t.mu.Unlock()
 	select {
 	case w.slots <- struct{}{}:
-	case <-a.stopping:
+	case <-a.life.Done():
 		t.mu.Lock()
 		t.quit(s, w)
 		t.mu.Unlock()
-		return ErrStopped
+		return a.giveUp(ctx, in)
 	}
 	key := keyOf(in.From, in.Message.Thread())
 	t.mu.Lock()
