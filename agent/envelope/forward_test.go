@@ -180,6 +180,7 @@ func TestRoutes(t *testing.T) {
 		{"mediator behind a mediator", []did.Endpoint{{URI: "did:example:nested"}}, nil, envelope.ErrRoute},
 		{"mediator that loops", []did.Endpoint{{URI: "did:example:loop"}}, nil, envelope.ErrRoute},
 		{"own DID as mediator", []did.Endpoint{{URI: bobDID}}, nil, envelope.ErrRoute},
+		{"own DID as mediator beside a URL", []did.Endpoint{{URI: bobDID}, {URI: url}}, []envelope.Route{{URI: url}}, nil},
 		{"mediator without service", []did.Endpoint{{URI: "did:example:mute"}}, nil, envelope.ErrRoute},
 		{"mediator with a queue", []did.Endpoint{{URI: "did:example:queue"}}, nil, envelope.ErrRoute},
 		{"mediator unknown", []did.Endpoint{{URI: "did:example:nobody"}}, nil, did.ErrNotFound},

@@ -188,7 +188,7 @@ func TestFromPriorRefused(t *testing.T) {
 		{"claims in a JWT", seal(jwt([]byte(jwt(good))), nil), envelope.ErrFromPrior, sender},
 		{"claims no object", seal(jwt([]byte("[]")), nil), envelope.ErrFromPrior, sender},
 		{"claims duplicate", seal(jwt([]byte(`{"iss":"did:example:eve","iss":"`+aliceDID+`","sub":"`+w.carol.did+`"}`)), nil), envelope.ErrFromPrior, sender},
-		{"claims too deep", seal(jwt([]byte(`{"x":`+string(deepJSON(5000))+`}`)), nil), envelope.ErrFromPrior, sender},
+		{"claims too deep", seal(jwt(claims(map[string]any{"x": deepJSON(5000)})), nil), envelope.ErrTooDeep, sender},
 		{"JSON serialization", seal(string(general.seal(t)), nil), envelope.ErrFromPrior, sender},
 		{"no JWT", seal("hello", nil), envelope.ErrFromPrior, sender},
 		{"too large", seal(jwt(claims(map[string]any{"x": strings.Repeat("x", 70_000)})), nil), envelope.ErrFromPrior, sender},

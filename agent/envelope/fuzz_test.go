@@ -49,7 +49,16 @@ func FuzzUnpack(f *testing.F) {
 	f.Add([]byte("eyJhbGciOiJFZERTQSJ9.e30.AA"))
 	config := envelope.Config{Keys: appendixKeys(f, "bob"), Resolver: appendixDocuments(f), Strict: true}
 	strict := newPacker(f, config)
+	recipient, err := appendixDocuments(f)[bobDID].KeyAgreementKeys()[0].ECDH()
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		// As the inner layer, too, where every change of it gets past the tag.
+		inner := peerJWE{plaintext: data, to: []peerRecipient{{bobDID + "#key-x25519-1", recipient}}}.seal(t)
+		if u, err := bob.Unpack(t.Context(), inner); (err == nil) != (u != nil) {
+			t.Fatalf("inside of anoncrypt: %v, %v", u, err)
+		}
 		before := bytes.Clone(data)
 		u, err := bob.Unpack(t.Context(), data)
 		if !bytes.Equal(before, data) {
