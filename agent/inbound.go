@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/sha256"
 	"log/slog"
 	"slices"
 	"strings"
@@ -75,15 +76,26 @@ func (a *Agent) inbound(u *envelope.Unpacked) *Inbound {
 	return in
 }
 
+// addressed reports whether the message is meant for us as far as anybody can
+// tell. What is merely signed may be passed on by whoever was sent it.
+func (in *Inbound) addressed() bool {
+	return in.Metadata.Encrypted ||
+		slices.ContainsFunc(in.Message.To, func(to string) bool { return party(to) == party(in.To) })
+}
+
 // log is the logger for what concerns this message.
 func (in *Inbound) log(l *slog.Logger) *slog.Logger {
 	return l.With("id", in.Message.ID, "type", in.Message.Type, "from", in.From)
 }
 
-// threadKey names a conversation with one party.
-type threadKey struct{ party, thread string }
+// threadKey names a conversation with one party. It is a digest, so that what is
+// filed under it costs the same however long a stranger's DID is.
+type threadKey [sha256.Size]byte
 
-func keyOf(id, thread string) threadKey { return threadKey{party(id), foldID(thread)} }
+func keyOf(id, thread string) threadKey {
+	// No DID has a space in it.
+	return sha256.Sum256([]byte(party(id) + " " + foldID(thread)))
+}
 
 // foldID makes message ids comparable: they are compared without case (Message
 // IDs).

@@ -130,10 +130,10 @@ func (a *Agent) admit(ctx context.Context, in *Inbound) (bool, error) {
 		log.WarnContext(ctx, "dropped a message of a thread with too many problems", "thid", m.Thread())
 		return false, nil
 	}
-	if !in.Metadata.Encrypted && len(m.To) > 0 && !slices.ContainsFunc(m.To, func(to string) bool { return party(to) == party(in.To) }) {
-		// A signed message for somebody else, perhaps passed on by its
-		// recipient (DIDComm Signed Messages).
-		log.WarnContext(ctx, "a message names other recipients only", "to", m.To)
+	if len(m.To) > 0 && !in.addressed() {
+		// Perhaps passed on by its recipient. It must not be refused for that
+		// (Message Headers, to).
+		log.WarnContext(ctx, "a message names other recipients only", "recipients", len(m.To))
 	}
 	return true, nil
 }

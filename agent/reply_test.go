@@ -123,6 +123,43 @@ func TestReplyProtection(t *testing.T) {
 	}
 }
 
+// A signed message that was written to somebody else may come by the connection
+// of whoever passed it on: what answers it, and what follows, does not go there.
+func TestReplyToMessagePassedOn(t *testing.T) {
+	for name, test := range map[string]struct {
+		to    func(a *agent.Agent) []string
+		bound bool
+	}{
+		"to us":      {to: func(a *agent.Agent) []string { return []string{a.DID()} }, bound: true},
+		"to another": {to: func(*agent.Agent) []string { return []string{"did:example:thief"} }},
+		"to nobody":  {to: func(*agent.Agent) []string { return nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := agenttest.NewNet()
+			a, s := n.Agent(t, replier), newStranger(t, n, "mem://stranger")
+			signed := func() *message.Message {
+				return s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute, m.To = "all", test.to(a) })
+			}
+			opts := []envelope.PackOption{envelope.SignBy(s.DID), envelope.Signed()}
+			c, w := new(call), newSession()
+			s.give(t, a, c, signed(), opts...)
+			s.give(t, a, w, signed(), opts...)
+			if test.bound {
+				w.next(t)
+			} else {
+				s.next(t)
+				s.next(t)
+			}
+			if err := a.Send(t.Context(), newMessage(t, s.DID), agent.AwaitDelivery()); err != nil {
+				t.Fatal(err)
+			}
+			if len(c.packets) == 1 != test.bound || len(w.packets) == 1 != test.bound {
+				t.Errorf("%d replies by the call, %d messages by the session, bound is %v", len(c.packets), len(w.packets), test.bound)
+			}
+		})
+	}
+}
+
 func TestReplyToAnonymous(t *testing.T) {
 	n := agenttest.NewNet()
 	var got error

@@ -88,8 +88,12 @@ const (
 )
 
 // asksReturn tells whether m may go back on the connection that in came by
-// (return_route header).
+// (return_route header). A message that was not written to us may have come by
+// somebody else's.
 func (in *Inbound) asksReturn(m *message.Message) returnRoute {
+	if !in.addressed() {
+		return returnNo
+	}
 	switch in.Message.ReturnRoute {
 	case "all":
 		return returnYes

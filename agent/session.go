@@ -47,12 +47,12 @@ func newSessions(max int) sessions {
 }
 
 // bind makes w the return route to the sender of in, if it asks for that. Only
-// who has authenticated may, and only with a message that is no older than the
-// replay window: an old one could be somebody else's to replay, on a connection
-// of his own.
+// who has authenticated may, and only with a message to us that is no older than
+// the replay window: another could be somebody else's to pass on or to replay, on
+// a connection of his own.
 func (a *Agent) bind(w transport.Replier, in *Inbound) {
 	s, ok := w.(transport.Session)
-	if !ok || !in.Authenticated() {
+	if !ok || !in.Authenticated() || !in.addressed() {
 		return
 	}
 	m := in.Message
