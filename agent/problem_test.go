@@ -81,8 +81,8 @@ func TestAgentSurvivesPanic(t *testing.T) {
 	a := n.Agent(t, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 		if first {
 			first = false
-			var m map[string]int
-			m["nil"] = 1
+			var none *message.Message
+			none.ID = "nil"
 		}
 		return got.HandleMessage(ctx, w, in)
 	}))

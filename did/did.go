@@ -40,7 +40,7 @@ type URL struct {
 func Parse(s string) (DID, error) {
 	rest, ok := strings.CutPrefix(s, "did:")
 	if !ok {
-		return DID{}, fmt.Errorf("%w: %q does not start with did:", ErrInvalid, abbreviate(s))
+		return DID{}, fmt.Errorf("%w: %q lacks the scheme did", ErrInvalid, abbreviate(s))
 	}
 	method, id, ok := strings.Cut(rest, ":")
 	if !ok || method == "" {

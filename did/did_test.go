@@ -109,7 +109,7 @@ func TestBase(t *testing.T) {
 		}
 	}
 	s := "did:x:y#k"
-	if n := testing.AllocsPerRun(100, func() { did.Base(s) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { _ = did.Base(s) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -37,7 +37,7 @@ func TestGoJoseVerifies(t *testing.T) {
 		all = append(all, w.alice.kid(name))
 		for _, opts := range [][]envelope.PackOption{nil, {envelope.ProtectedKID()}} {
 			e := pack1(t, alice, m, append(opts, envelope.SignBy(w.alice.kid(name)), envelope.Signed())...)
-			parsed, err := jose.ParseSigned(string(e.Data), []jose.SignatureAlgorithm{alg})
+			parsed, err := jose.ParseSignedJSON(string(e.Data), []jose.SignatureAlgorithm{alg})
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
@@ -51,7 +51,7 @@ func TestGoJoseVerifies(t *testing.T) {
 		}
 	}
 	e := pack1(t, alice, m, envelope.SignBy(all...), envelope.Signed())
-	parsed, err := jose.ParseSigned(string(e.Data), []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256, jose.ES384, jose.ES512})
+	parsed, err := jose.ParseSignedJSON(string(e.Data), []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256, jose.ES384, jose.ES512})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestGoJoseDecrypts(t *testing.T) {
 			m := newMessage(t, w.alice, w.bob)
 			for _, to := range [][]string{{w.bob.kid(curve)}, {w.bob.kid(curve + "-2"), w.bob.kid(curve)}} {
 				e := pack1(t, w.packer(t, w.alice), m, envelope.To(to...), envelope.ContentEncryption(enc))
-				parsed, err := jose.ParseEncrypted(string(e.Data), []jose.KeyAlgorithm{jose.ECDH_ES_A256KW}, []jose.ContentEncryption{name})
+				parsed, err := jose.ParseEncryptedJSON(string(e.Data), []jose.KeyAlgorithm{jose.ECDH_ES_A256KW}, []jose.ContentEncryption{name})
 				if err != nil {
 					t.Fatalf("%s %s: %v", curve, enc, err)
 				}

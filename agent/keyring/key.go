@@ -85,6 +85,7 @@ func NewKey(key crypto.PrivateKey) (*Key, error) {
 			return newEd25519(key.Seed())
 		}
 	case *ecdsa.PrivateKey:
+		//lint:ignore SA1019 Bytes needs a D to be there
 		if key != nil && key.Curve != nil && key.D != nil {
 			curve := Curve(key.Curve.Params().Name)
 			if d, err := key.Bytes(); err == nil {

@@ -54,7 +54,7 @@ func ParseCode(s string) (Code, error) {
 	}
 	sorter, rest, ok := strings.Cut(s, ".")
 	if sorter != SorterError && sorter != SorterWarning {
-		return Code{}, fmt.Errorf("%w: problem code %q starts with neither e. nor w.", ErrInvalid, clip(s))
+		return Code{}, fmt.Errorf("%w: problem code %q starts neither with e nor with w", ErrInvalid, clip(s))
 	}
 	if !ok {
 		return Code{}, fmt.Errorf("%w: problem code %q has no scope", ErrInvalid, clip(s))

@@ -13,7 +13,7 @@ import (
 	"github.com/multiformats/go-multibase"
 )
 
-// ErrHash: content is not what an attachment's hash says.
+// ErrHash is content that is not what an attachment's hash says.
 var ErrHash = errors.New("message: content does not match the attachment's hash")
 
 // Multihash codes and digest lengths (github.com/multiformats/multicodec).
