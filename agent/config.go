@@ -46,7 +46,7 @@ type Config struct {
 
 	MaxHandlers       int // handlers running at a time; more wait. Default 1024
 	MaxRequests       int // Requests waiting at a time. Default 10,000
-	MaxSessions       int // return routes bound at a time. Default 100,000
+	MaxSessions       int // return routes bound at a time, a hundredth to one connection. Default 100,000
 	SessionQueue      int // packets of a session waiting for their handler. Default 64
 	MaxThreadProblems int // problem reports in a thread, both ways. Default 10
 	Workers           int // packets being sent at a time. Default 16

@@ -147,6 +147,37 @@ type failing struct{ done chan struct{} }
 func (f failing) Reply(context.Context, transport.Packet) error { return errors.New("busy") }
 func (f failing) Done() <-chan struct{}                         { return f.done }
 
+// One connection cannot take the return routes of all others.
+func TestShareOfSessions(t *testing.T) {
+	n, got := agenttest.NewNet(), make(inbox, 10)
+	a := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.MaxSessions = 200 }))
+	greedy, other := newStranger(t, n), newStranger(t, n)
+	bind := func(s *stranger, w transport.Replier, thread string) {
+		s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute, m.ThreadID = "thread", thread }))
+		got.next(t)
+	}
+	send := func(s *stranger, thread string) error {
+		m := newMessage(t, s.DID)
+		m.ThreadID = thread
+		return a.Send(t.Context(), m)
+	}
+	w1, w2 := newSession(), newSession()
+	for _, thread := range []string{"1", "1", "2", "3"} { // the second is bound already
+		bind(greedy, w1, thread)
+	}
+	bind(other, w2, "1")
+	for thread, want := range map[string]error{"1": nil, "2": nil, "3": agent.ErrNoRoute} {
+		wantError(t, "Send in thread "+thread, send(greedy, thread), want)
+	}
+	wantError(t, "Send to the other", send(other, "1"), nil)
+	bind(greedy, w2, "3") // another connection has room
+	bind(greedy, newSession(), "2") // and what moves to one makes room
+	bind(greedy, w1, "4")
+	for _, thread := range []string{"1", "3", "4"} {
+		wantError(t, "Send in thread "+thread, send(greedy, thread), nil)
+	}
+}
+
 // No more than MaxSessions return routes are held; those that ended make room.
 func TestMaxSessions(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 10)

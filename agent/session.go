@@ -15,7 +15,8 @@ type sessions struct {
 
 	mu      sync.Mutex // guards all below
 	bound   map[threadKey]binding
-	sweepAt int // size of bound at which dead sessions are removed
+	held    map[transport.Session]int // how many of bound each session has
+	sweepAt int                       // size of bound at which dead sessions are removed
 	waiting map[transport.Session]*waiting
 }
 
@@ -38,10 +39,15 @@ type waiting struct {
 
 const minSweep = 64
 
+// share is the part of all return routes that one session may have, so that no
+// peer can take all with one connection.
+func (t *sessions) share() int { return max(1, t.max/100) }
+
 func newSessions(max int) sessions {
 	return sessions{
 		max: max, sweepAt: minSweep,
 		bound:   make(map[threadKey]binding),
+		held:    make(map[transport.Session]int),
 		waiting: make(map[transport.Session]*waiting),
 	}
 }
@@ -76,10 +82,14 @@ func (a *Agent) bind(w transport.Replier, in *Inbound) {
 func (t *sessions) bind(key threadKey, b binding) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, ok := t.bound[key]; !ok && len(t.bound) >= min(t.sweepAt, t.max) {
+	old, ok := t.bound[key]
+	if old.session != b.session && t.held[b.session] >= t.share() {
+		return false
+	}
+	if !ok && len(t.bound) >= min(t.sweepAt, t.max) {
 		for k, old := range t.bound {
 			if ended(old.session) {
-				delete(t.bound, k)
+				t.remove(k)
 			}
 		}
 		if len(t.bound) >= t.max {
@@ -87,7 +97,9 @@ func (t *sessions) bind(key threadKey, b binding) bool {
 		}
 		t.sweepAt = max(minSweep, 2*len(t.bound))
 	}
+	t.remove(key)
 	t.bound[key] = b
+	t.held[b.session]++
 	return true
 }
 
@@ -95,7 +107,19 @@ func (t *sessions) unbind(key threadKey, s transport.Session) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.bound[key].session == s {
-		delete(t.bound, key)
+		t.remove(key)
+	}
+}
+
+// remove forgets a return route, if there is one. The caller holds mu.
+func (t *sessions) remove(key threadKey) {
+	b, ok := t.bound[key]
+	if !ok {
+		return
+	}
+	delete(t.bound, key)
+	if t.held[b.session]--; t.held[b.session] == 0 {
+		delete(t.held, b.session)
 	}
 }
 
@@ -109,7 +133,7 @@ func (t *sessions) lookup(from, to, thread string) transport.Session {
 		switch {
 		case !ok:
 		case ended(b.session):
-			delete(t.bound, key)
+			t.remove(key)
 		case b.own == party(from):
 			return b.session
 		}
