@@ -68,10 +68,8 @@ func (a *Agent) inbound(u *envelope.Unpacked) *Inbound {
 	if in.From != "" && u.Message.From != "" {
 		in.From = did.Base(u.Message.From)
 	}
-	own := party(a.cfg.DID)
-	isOwn := func(id string) bool { return party(id) == own }
-	if kids := u.Metadata.EncryptedToKIDs; len(kids) > 0 && !slices.ContainsFunc(kids, isOwn) {
-		in.To = did.Base(kids[0])
+	if kid := u.OpenedWith; kid != "" && party(kid) != party(a.cfg.DID) {
+		in.To = did.Base(kid)
 	}
 	return in
 }

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -121,6 +122,24 @@ func TestTwoDIDs(t *testing.T) {
 	}
 }
 
+// A peer may name our key without its DID: the message
+// came to us all the same, and its return route is bound for us.
+func TestRelativeKID(t *testing.T) {
+	n, got := agenttest.NewNet(), make(inbox, 1)
+	a, s, w := n.Agent(t, got), newStranger(t, n), newSession()
+	p := s.pack(t, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
+	p.Data = bytes.Replace(p.Data, []byte(`"kid":"`+a.DID()), []byte(`"kid":"`), 1)
+	if err := a.ServePacket(t.Context(), w, p); err != nil {
+		t.Fatal(err)
+	}
+	if in := got.next(t); in.To != a.DID() {
+		t.Errorf("came to %q", in.To)
+	}
+	if err := a.Send(t.Context(), newMessage(t, s.DID)); err != nil {
+		t.Error(err)
+	}
+}
+
 // A session that fails while a message is given to it costs a detour only.
 func TestSessionFails(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 1)
@@ -170,7 +189,7 @@ func TestShareOfSessions(t *testing.T) {
 		wantError(t, "Send in thread "+thread, send(greedy, thread), want)
 	}
 	wantError(t, "Send to the other", send(other, "1"), nil)
-	bind(greedy, w2, "3") // another connection has room
+	bind(greedy, w2, "3")           // another connection has room
 	bind(greedy, newSession(), "2") // and what moves to one makes room
 	bind(greedy, w1, "4")
 	for _, thread := range []string{"1", "3", "4"} {

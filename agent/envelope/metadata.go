@@ -11,6 +11,9 @@ import (
 type Unpacked struct {
 	Message  *message.Message
 	Metadata Metadata
+	// OpenedWith is the kid, as Keys has it, of our key that opened the innermost
+	// encryption; empty if there was none. The peer may have named it otherwise.
+	OpenedWith string
 }
 
 // Metadata says how a message was protected and what was tolerated. The JSON

@@ -44,7 +44,11 @@ func (p *Packer) unpack(ctx context.Context, data []byte, rewrapped bool) (*Unpa
 			return inner, nil
 		}
 	}
-	return &Unpacked{Message: o.msg, Metadata: o.meta}, nil
+	u := &Unpacked{Message: o.msg, Metadata: o.meta}
+	if n := len(o.ours); n > 0 {
+		u.OpenedWith = o.ours[n-1]
+	}
+	return u, nil
 }
 
 // opening is one envelope on its way to a message.
