@@ -77,7 +77,7 @@ func (p *Packer) Pack(ctx context.Context, m *message.Message, opts ...PackOptio
 			return nil, err
 		}
 		for _, t := range targets {
-			sealed, err := seal(e, t, &o)
+			sealed, err := p.seal(e, t, &o)
 			if err != nil {
 				return nil, err
 			}
@@ -242,10 +242,10 @@ func (p *Packer) targets(ctx context.Context, ids []string, senders []senderKey,
 }
 
 // seal encrypts e for t.
-func seal(e Envelope, t target, o *packOptions) (Envelope, error) {
+func (p *Packer) seal(e Envelope, t target, o *packOptions) (Envelope, error) {
 	var err error
 	if t.sender.key != nil {
-		params := jwe.Params{Enc: jwe.A256CBCHS512, SKID: t.sender.kid, Sender: t.sender.key, Recipients: t.keys}
+		params := jwe.Params{Enc: jwe.A256CBCHS512, SKID: t.sender.kid, Sender: t.sender.key, Secrets: p.secrets, Recipients: t.keys}
 		if e.Data, err = jwe.Encrypt(e.Data, params); err != nil {
 			return Envelope{}, fmt.Errorf("authcrypt for %s: %w", t.did, err)
 		}

@@ -20,6 +20,7 @@ const (
 	DefaultMaxSignatures = 5
 	DefaultMaxDepth      = 64
 	DefaultMaxHops       = 8
+	DefaultStaticSecrets = 1024
 )
 
 // Config is what a Packer works with. Keys and Resolver are required; a limit
@@ -35,6 +36,11 @@ type Config struct {
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
 
+	// StaticSecrets is for how many pairs of keys the static-static secret of
+	// authcrypt is kept in memory, which saves a third of packing and half of
+	// opening; 0 is DefaultStaticSecrets, negative keeps none.
+	StaticSecrets int
+
 	MaxBytes      int // size of an envelope
 	MaxRecipients int // keys in one JWE
 	MaxSignatures int // signatures in one JWS
@@ -49,6 +55,7 @@ type Packer struct {
 	jwe     jwe.Limits
 	jws     jws.Limits
 	message message.Limits
+	secrets *jwe.Secrets
 }
 
 // New returns a Packer. It fails only if Keys or Resolver is missing.
@@ -68,6 +75,7 @@ func New(cfg Config) (*Packer, error) {
 		{&cfg.MaxSignatures, DefaultMaxSignatures},
 		{&cfg.MaxDepth, DefaultMaxDepth},
 		{&cfg.MaxHops, DefaultMaxHops},
+		{&cfg.StaticSecrets, DefaultStaticSecrets},
 	} {
 		if *l.limit == 0 {
 			*l.limit = l.value
@@ -77,6 +85,7 @@ func New(cfg Config) (*Packer, error) {
 	p.owner, _ = cfg.Keys.(Owner)
 	p.jwe = jwe.Limits{MaxBytes: cfg.MaxBytes, MaxRecipients: cfg.MaxRecipients, MaxDepth: cfg.MaxDepth}
 	p.jws = jws.Limits{MaxBytes: cfg.MaxBytes, MaxSignatures: cfg.MaxSignatures, MaxDepth: cfg.MaxDepth}
+	p.secrets = jwe.NewSecrets(cfg.StaticSecrets)
 	p.message = message.Limits{Bytes: cfg.MaxBytes, Depth: cfg.MaxDepth}
 	return p, nil
 }

@@ -183,7 +183,7 @@ func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
 	noted := len(env.Deviations)
 	for _, h := range held {
 		var plaintext []byte
-		if plaintext, err = env.Decrypt(h.index, h.key, sender); err != nil {
+		if plaintext, err = env.Decrypt(h.index, h.key, sender, o.p.secrets); err != nil {
 			continue
 		}
 		o.ours = append(o.ours, h.kid)

@@ -15,7 +15,7 @@ import (
 
 // exchanger and signer stand before the keys that are lent out, because those
 // of the standard library print their secrets.
-type exchanger struct{ key *ecdh.PrivateKey }
+type exchanger struct{ key ecdh.KeyExchanger }
 
 var _ ecdh.KeyExchanger = (*exchanger)(nil)
 

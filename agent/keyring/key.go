@@ -14,6 +14,7 @@ import (
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 
+	"github.com/didcomm-go/didcomm/agent/internal/x25519"
 	"github.com/didcomm-go/didcomm/did"
 )
 
@@ -113,7 +114,11 @@ func ParseKey(curve Curve, d []byte) (*Key, error) {
 		if err != nil {
 			return nil, badScalar(curve)
 		}
-		return &Key{curve: curve, public: key.PublicKey(), private: key.Bytes, exchanger: &exchanger{key}}, nil
+		fast, err := x25519.NewKey(d)
+		if err != nil {
+			return nil, badScalar(curve)
+		}
+		return &Key{curve: curve, public: key.PublicKey(), private: key.Bytes, exchanger: &exchanger{fast}}, nil
 	case P256, P384, P521:
 		key, err := ecdsa.ParseRawPrivateKey(ellipticCurve(curve), d)
 		if err != nil {

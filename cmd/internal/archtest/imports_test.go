@@ -28,10 +28,11 @@ var folderRules = map[string][]string{
 // below it, may import besides its own folder. The longest rule that matches
 // a path counts; folderRules apply besides.
 var packageRules = map[string][]string{
-	"agent/message":  {},
-	"agent/store":    {},
-	"agent/envelope": {"agent/message", "did"},
-	"agent/keyring":  {"agent/envelope", "agent/store", "did"}, // the Keys that envelope asks for
+	"agent/message":         {},
+	"agent/store":           {},
+	"agent/internal/x25519": {},
+	"agent/envelope":        {"agent/internal/x25519", "agent/message", "did"},
+	"agent/keyring":         {"agent/internal/x25519", "agent/envelope", "agent/store", "did"}, // the Keys that envelope asks for
 }
 
 // moduleRules says which of our packages, and those below them, may import a
@@ -39,6 +40,7 @@ var packageRules = map[string][]string{
 // command line) stay where the program that links them has asked for them.
 var moduleRules = map[string][]string{
 	"filippo.io/edwards25519":                   {"did"},
+	"github.com/cloudflare/circl":               {"agent/internal/x25519"},
 	"github.com/decred/dcrd/dcrec/secp256k1/v4": {"did", "agent/envelope", "agent/keyring"},
 	"github.com/go-json-experiment/json":        {"did", "transport", "agent", "protocols", "cmd", "examples"},
 	"github.com/gorilla/websocket":              {"transport/wstransport"},

@@ -9,9 +9,10 @@ import (
 )
 
 // Decrypt opens the envelope with the private key of its i-th recipient.
-// sender is the public key behind SKID, nil for ECDH-ES. Whatever fails once
+// sender is the public key behind SKID, nil for ECDH-ES; secrets keeps what the
+// two agree on, nil keeps nothing. Whatever fails once
 // the keys are known to fit is ErrDecrypt and no more.
-func (e *Envelope) Decrypt(i int, key ecdh.KeyExchanger, sender *ecdh.PublicKey) ([]byte, error) {
+func (e *Envelope) Decrypt(i int, key ecdh.KeyExchanger, sender *ecdh.PublicKey, secrets *Secrets) ([]byte, error) {
 	r := e.recipients[i]
 	epk := e.epk
 	if epk == nil {
@@ -26,7 +27,7 @@ func (e *Envelope) Decrypt(i int, key ecdh.KeyExchanger, sender *ecdh.PublicKey)
 	if e.Alg == Alg1PU && (sender == nil || sender.Curve() != key.Curve()) {
 		return nil, fmt.Errorf("%w: the sender's key is not on the curve of %s", ErrInvalidPoint, e.KIDs[i])
 	}
-	kek, err := e.agree(key, epk, sender)
+	kek, err := e.agree(key, epk, sender, secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func (e *Envelope) Decrypt(i int, key ecdh.KeyExchanger, sender *ecdh.PublicKey)
 	return plaintext, nil
 }
 
-func (e *Envelope) agree(key ecdh.KeyExchanger, epk, sender *ecdh.PublicKey) ([kekSize]byte, error) {
+func (e *Envelope) agree(key ecdh.KeyExchanger, epk, sender *ecdh.PublicKey, secrets *Secrets) ([kekSize]byte, error) {
 	ze, err := exchange(key, epk)
 	if err != nil {
 		return [kekSize]byte{}, agreeError(err)
@@ -60,7 +61,7 @@ func (e *Envelope) agree(key ecdh.KeyExchanger, epk, sender *ecdh.PublicKey) ([k
 	if e.Alg == AlgES {
 		return deriveKEK(AlgES, ze, e.apu, e.apv, nil), nil
 	}
-	zs, err := exchange(key, sender)
+	zs, err := secrets.exchange(key, sender)
 	if err != nil {
 		return [kekSize]byte{}, agreeError(err)
 	}

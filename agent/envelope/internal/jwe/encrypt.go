@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
+	"github.com/didcomm-go/didcomm/agent/internal/x25519"
 )
 
 // Recipient is one key that an envelope is encrypted for.
@@ -26,6 +27,8 @@ type Params struct {
 	// zero for ECDH-ES.
 	SKID   string
 	Sender ecdh.KeyExchanger
+	// Secrets keeps what Sender agrees on with each recipient; nil keeps nothing.
+	Secrets *Secrets
 	// Recipients are one or more keys of the same curve. Encrypt sorts them.
 	Recipients []Recipient
 }
@@ -53,7 +56,7 @@ func Encrypt(plaintext []byte, p Params) ([]byte, error) {
 	if p.Sender != nil && p.Sender.Curve() != curve {
 		return nil, fmt.Errorf("%w: sender and recipient keys are of different types", jose.ErrMalformed)
 	}
-	epk, err := curve.GenerateKey(rand.Reader)
+	epk, err := ephemeral(curve)
 	if err != nil {
 		return nil, err
 	}
@@ -124,9 +127,17 @@ func Encrypt(plaintext []byte, p Params) ([]byte, error) {
 	return append(out, `]}`...), nil
 }
 
+// ephemeral makes a key that is used for one envelope.
+func ephemeral(curve ecdh.Curve) (ecdh.KeyExchanger, error) {
+	if curve == ecdh.X25519() {
+		return x25519.GenerateKey()
+	}
+	return curve.GenerateKey(rand.Reader)
+}
+
 // agree derives the key-encryption key for one recipient: Ze for ECDH-ES,
 // Ze || Zs for ECDH-1PU.
-func (p *Params) agree(epk *ecdh.PrivateKey, to *ecdh.PublicKey, apv, tag []byte) ([kekSize]byte, error) {
+func (p *Params) agree(epk ecdh.KeyExchanger, to *ecdh.PublicKey, apv, tag []byte) ([kekSize]byte, error) {
 	ze, err := exchange(epk, to)
 	if err != nil {
 		return [kekSize]byte{}, err
@@ -135,7 +146,7 @@ func (p *Params) agree(epk *ecdh.PrivateKey, to *ecdh.PublicKey, apv, tag []byte
 	if p.Sender == nil {
 		return deriveKEK(AlgES, ze, nil, apv, nil), nil
 	}
-	zs, err := exchange(p.Sender, to)
+	zs, err := p.Secrets.exchange(p.Sender, to)
 	if err != nil {
 		return [kekSize]byte{}, err
 	}
@@ -155,8 +166,8 @@ func exchange(key ecdh.KeyExchanger, peer *ecdh.PublicKey) ([]byte, error) {
 	}
 	if err != nil {
 		// A handle may wrap the failure in its own words, or fail for its own
-		// reasons. crypto/ecdh fails on this curve for low-order points alone.
-		if probe, genErr := ecdh.X25519().GenerateKey(rand.Reader); genErr == nil {
+		// reasons. Ours fails on this curve for low-order points alone.
+		if probe, genErr := x25519.GenerateKey(); genErr == nil {
 			if _, lowOrder := probe.ECDH(peer); lowOrder != nil {
 				return nil, ErrLowOrderPoint
 			}

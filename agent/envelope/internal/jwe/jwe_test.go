@@ -167,11 +167,11 @@ func TestRoundTrip(t *testing.T) {
 					}
 					for i, kid := range e.KIDs {
 						r := to[slices.IndexFunc(to, func(p party) bool { return p.kid == kid })]
-						got, err := e.Decrypt(i, r.key, pub)
+						got, err := e.Decrypt(i, r.key, pub, nil)
 						if err != nil || !bytes.Equal(got, plaintext) {
 							t.Fatalf("%v %s %d bytes: %d bytes, %v", c, enc, n, len(got), err)
 						}
-						other, err := e.Decrypt(1-i, r.key, pub)
+						other, err := e.Decrypt(1-i, r.key, pub, nil)
 						if !errors.Is(err, jwe.ErrDecrypt) || other != nil {
 							t.Fatalf("another's slot: %v", err)
 						}
@@ -350,7 +350,7 @@ func TestDecryptRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := e.Decrypt(0, tt.key.key, tt.sender.key.PublicKey())
+			got, err := e.Decrypt(0, tt.key.key, tt.sender.key.PublicKey(), nil)
 			if !errors.Is(err, tt.want) || got != nil {
 				t.Fatalf("got %q, %v; want %v", got, err, tt.want)
 			}
@@ -396,7 +396,7 @@ func TestLeadingZeros(t *testing.T) {
 				if !has(e.Deviations, jwe.DevShortCoordinate) {
 					t.Fatalf("deviations %v", e.Deviations)
 				}
-				if _, err := e.Decrypt(0, to.key, nil); !errors.Is(err, jwe.ErrDecrypt) {
+				if _, err := e.Decrypt(0, to.key, nil, nil); !errors.Is(err, jwe.ErrDecrypt) {
 					t.Fatal(err)
 				}
 				return
@@ -433,7 +433,7 @@ func FuzzParse(f *testing.F) {
 			if e.Alg == jwe.Alg1PU {
 				sender = to.key.PublicKey()
 			}
-			_, _ = e.Decrypt(i, to.key, sender)
+			_, _ = e.Decrypt(i, to.key, sender, nil)
 		}
 	})
 }

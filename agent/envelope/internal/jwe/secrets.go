@@ -1,0 +1,86 @@
+package jwe
+
+import (
+	"container/list"
+	"crypto/ecdh"
+	"crypto/sha256"
+	"sync"
+)
+
+// Secrets keeps the static-static secrets of ECDH-1PU: what the sender's key
+// and a recipient's agree on is the same for each message between the two, and
+// costs as much as the ephemeral secret that differs. A nil Secrets keeps
+// nothing.
+//
+// A secret that is kept stands in memory until it is pushed out by newer ones,
+// and is then overwritten. Who reads it could forge messages between that pair
+// of keys to either of the two, but open none: those need the ephemeral secret
+// as well.
+type Secrets struct {
+	max int
+
+	mu    sync.Mutex // guards all below
+	pairs map[pair]*list.Element
+	order list.List // of *secret, the last used last
+}
+
+// pair is a hash of both public keys.
+type pair [sha256.Size]byte
+
+type secret struct {
+	pair pair
+	z    []byte
+}
+
+// NewSecrets returns a Secrets for at most max pairs of keys, nil if max is not
+// positive.
+func NewSecrets(max int) *Secrets {
+	if max <= 0 {
+		return nil
+	}
+	return &Secrets{max: max, pairs: make(map[pair]*list.Element)}
+}
+
+// exchange is the function exchange, for two keys that will meet again.
+func (s *Secrets) exchange(key ecdh.KeyExchanger, peer *ecdh.PublicKey) ([]byte, error) {
+	if s == nil {
+		return exchange(key, peer)
+	}
+	// Both are of one curve, so their sizes keep them apart.
+	p := pair(sha256.Sum256(append(key.PublicKey().Bytes(), peer.Bytes()...)))
+	if z := s.get(p); z != nil {
+		return z, nil
+	}
+	z, err := exchange(key, peer)
+	if err != nil {
+		return nil, err
+	}
+	s.put(p, z)
+	return z, nil
+}
+
+// get returns a copy, which the caller may clear, or nil.
+func (s *Secrets) get(p pair) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.pairs[p]
+	if e == nil {
+		return nil
+	}
+	s.order.MoveToBack(e)
+	return append([]byte(nil), e.Value.(*secret).z...)
+}
+
+func (s *Secrets) put(p pair, z []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pairs[p] != nil {
+		return
+	}
+	if len(s.pairs) >= s.max {
+		oldest := s.order.Remove(s.order.Front()).(*secret)
+		delete(s.pairs, oldest.pair)
+		clear(oldest.z)
+	}
+	s.pairs[p] = s.order.PushBack(&secret{p, append([]byte(nil), z...)})
+}
