@@ -84,7 +84,7 @@ var (
 const (
 	DeviationSerialization   = jose.DevSerialization  // JWE not in General, JWS in Compact serialization
 	DeviationPadding         = jose.DevPadding        // base64url with padding
-	DeviationTyp             = jose.DevTyp            // typ of the envelope missing or not the full media type
+	DeviationTyp             = jose.DevTyp            // typ of the envelope missing or not its media type
 	DeviationAPVMissing      = jwe.DevAPVMissing      // no apv
 	DeviationAPVMismatch     = jwe.DevAPVMismatch     // apv is not the hash of the sorted kids
 	DeviationAPUMissing      = jwe.DevAPUMissing      // no apu beside skid

@@ -51,12 +51,13 @@ func (d *Deviations) NotePadding(text []byte) {
 	}
 }
 
-// NoteTyp records a typ that is not the media type that it should be.
+// NoteTyp records a typ that is not the media type that it should be. The prefix
+// "application/" may be left out (DIDComm v2.1, IANA Media Types).
 func (d *Deviations) NoteTyp(typ []byte, present bool, want string) {
 	switch {
 	case !present:
 		d.Note(DevTyp, "typ is missing")
-	case string(typ) != want:
+	case string(typ) != want && "application/"+string(typ) != want:
 		d.Note(DevTyp, fmt.Sprintf("typ is %q", typ))
 	}
 }
