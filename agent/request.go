@@ -36,7 +36,8 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 	}
 	to, out := m.To[0], *m
 	if o.returnRoute == "" && out.ReturnRoute == "" {
-		if routes, err := a.routes(ctx, to); err == nil && anyDirect(routes) {
+		// The way that it goes first: a mediator would not pass an answer on.
+		if routes, err := a.routes(ctx, to); err == nil && len(routes[0].RoutingKeys) == 0 {
 			o.returnRoute = "all"
 		}
 	}

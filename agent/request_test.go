@@ -161,6 +161,48 @@ func TestRequestReturnRoute(t *testing.T) {
 	}
 }
 
+// An answer on the connection of a mediator would be lost: it is asked for only
+// where the message goes to its recipient first.
+func TestRequestReturnRouteByFirstWay(t *testing.T) {
+	n := agenttest.NewNet()
+	mediator := newStranger(t, n, "mem://mediator")
+	a := n.Agent(t, nil)
+	for want, endpoints := range map[string][]string{
+		"":    {mediator.DID, "mem://direct"},
+		"all": {"mem://direct", mediator.DID},
+	} {
+		s := &stranger{Party: agenttest.NewParty(t, endpoints...), got: make(chan *envelope.Unpacked, 1)}
+		err := n.Mem.Handle("mem://direct", transport.HandlerFunc(func(ctx context.Context, _ transport.Replier, p transport.Packet) error {
+			s.got <- s.open(t, p)
+			return nil
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			_, err := a.Request(ctx, newMessage(t, s.DID))
+			done <- err
+		}()
+		var u *envelope.Unpacked
+		if want == "" {
+			inner, err := mediator.next(t).Message.Attachments[0].Data.Bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			u = s.open(t, transport.Packet{Data: inner})
+		} else {
+			u = s.next(t)
+		}
+		if got := u.Message.ReturnRoute; got != want {
+			t.Errorf("return_route %q to %q, want %q", got, endpoints, want)
+		}
+		cancel()
+		<-done
+	}
+}
+
 func TestRequestFails(t *testing.T) {
 	refused := errors.New("refused for a reason")
 	for name, test := range map[string]struct {

@@ -318,10 +318,6 @@ func noRouteReason(all []envelope.Route) string {
 	return "none of its endpoints can be used: " + strings.Join(uris, ", ")
 }
 
-func anyDirect(routes []envelope.Route) bool {
-	return slices.ContainsFunc(routes, func(r envelope.Route) bool { return len(r.RoutingKeys) == 0 })
-}
-
 // sender is the Sender for an endpoint, nil if there is none.
 func (a *Agent) sender(uri string) transport.Sender {
 	scheme, _, ok := strings.Cut(uri, ":")
