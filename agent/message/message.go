@@ -24,7 +24,7 @@ var ErrInvalid = errors.New("message: invalid")
 // no lock, and a copy shares slices and maps with its original.
 type Message struct {
 	ID   string // "id", required; at most 1024 bytes
-	Type string // "type", required; see ParseType
+	Type string // "type", required; at most 2048 bytes; see ParseType
 	Typ  string // "typ", the media type; MediaType or a short form of it
 	From string // "from": a DID, or DID URL without fragment
 	To   []string

@@ -24,6 +24,9 @@ type Limits struct {
 // specification asks for 32 bytes; UUIDs alone have 36.
 const maxIDBytes = 1024
 
+// maxTypeBytes bounds type, which agents log and quote in problem reports.
+const maxTypeBytes = 2048
+
 // Parse reads a plaintext message under the default Limits.
 //
 // Deviations tell what was tolerated, each once. The error matches ErrInvalid:
@@ -84,6 +87,8 @@ func (m *Message) check() error {
 		return fmt.Errorf("%w: no id", ErrInvalid)
 	case m.Type == "":
 		return fmt.Errorf("%w: no type", ErrInvalid)
+	case len(m.Type) > maxTypeBytes:
+		return fmt.Errorf("%w: a type of more than %d bytes", ErrInvalid, maxTypeBytes)
 	case len(m.ID) > maxIDBytes, len(m.ThreadID) > maxIDBytes, len(m.ParentThreadID) > maxIDBytes:
 		return fmt.Errorf("%w: an id of more than %d bytes", ErrInvalid, maxIDBytes)
 	}
