@@ -20,7 +20,7 @@
 // A plaintext packet is refused unless Config.AcceptPlaintext is set. An
 // anonymous message (anoncrypt) is taken in and marked: its Inbound.From is
 // empty whatever it claims, it cannot be replied to, and it binds no return
-// route. A peer that cannot be answered, because it did not authenticate,
+// route; nor does a signed message that does not name us. A peer that cannot be answered, because it did not authenticate,
 // learns nothing of what went wrong.
 //
 // A message is handled once: the same id from the same sender within

@@ -122,8 +122,8 @@ func TestTwoDIDs(t *testing.T) {
 	}
 }
 
-// A peer may name our key without its DID: the message
-// came to us all the same, and its return route is bound for us.
+// A peer may name our key without its DID: the message came to us all the same,
+// and its return route is bound for us.
 func TestRelativeKID(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 1)
 	a, s, w := n.Agent(t, got), newStranger(t, n), newSession()
