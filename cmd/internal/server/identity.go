@@ -68,7 +68,7 @@ func OpenKeys(home string) (Keys, error) {
 		return Keys{}, err
 	}
 	// If another process was faster, its keys are the agent's.
-	err = writeSecrets(path, id.Keys, renameNew)
+	err = newSecrets(path, id.Keys)
 	if errors.Is(err, fs.ErrExist) {
 		return readKeys(path)
 	}

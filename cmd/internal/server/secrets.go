@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/keyring"
 )
@@ -50,62 +51,125 @@ func KeepSecrets(home string, ring *keyring.Keyring) (path string, err error) {
 }
 
 // AddSecrets adds keys to a file of private keys, which it makes if it is
-// missing or empty. What is in the file stays; if that is no list of private
-// keys, it is an error and the file is left alone.
+// missing or empty. What is in the file stays, also what other processes add at
+// the same time; if that is no list of private keys, it is an error and the file
+// is left alone. Of a symbolic link, the file that it leads to is written.
 func AddSecrets(path string, ring *keyring.Keyring) error {
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0:
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular(): // a pipe or device: nothing to keep, nothing to rename over
+	case err == nil && !info.Mode().IsRegular(): // a pipe or device: nothing to keep, nothing to rename over
 		data, err := ring.MarshalSecrets()
 		if err != nil {
 			return err
 		}
 		return os.WriteFile(path, append(data, '\n'), 0o600)
+	case err == nil:
+		if path, err = filepath.EvalSymlinks(path); err != nil {
+			return err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
 	default:
-		all, err := ReadSecrets(path)
-		if err != nil {
-			return fmt.Errorf("%w; the file is left as it is", err)
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("write %s: the link leads nowhere", path)
 		}
-		for _, kid := range ring.KIDs() {
-			key, err := ring.Key(kid)
-			if err != nil {
-				return err
-			}
-			if err := all.Add(kid, key); err != nil {
-				return err
-			}
-		}
-		ring = all
 	}
-	return writeSecrets(path, ring, os.Rename)
+
+	// The new file is also the lock: whoever made it, read the old one after
+	// that, and gives it up by putting it in place.
+	f, err := createLock(path + ".lock")
+	if err != nil {
+		return tidy(err, path)
+	}
+	all, err := former(path)
+	if err == nil {
+		err = merge(all, ring)
+	}
+	if err == nil {
+		err = tidy(fill(f, all), path)
+	}
+	_ = f.Close() // an error that matters came from fill
+	if err == nil {
+		err = tidy(os.Rename(f.Name(), path), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
 }
 
-// writeSecrets writes a whole file beside path and then puts it in place, so
-// that a crash or a full disk leaves either the old file or the new one.
-func writeSecrets(path string, ring *keyring.Keyring, place func(from, to string) error) (err error) {
-	data, err := ring.MarshalSecrets()
-	if err != nil {
-		return err
+// lockWait is how long AddSecrets waits for other processes.
+const lockWait = 10 * time.Second
+
+// createLock makes a file that does not exist, mode 0600. While it does, another
+// process is at work, for a moment.
+func createLock(path string) (*os.File, error) {
+	for end := time.Now().Add(lockWait); ; time.Sleep(10 * time.Millisecond) {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil || !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("%s is there: another program is adding keys, or was cut off; remove it if none is", path)
+		}
 	}
+}
+
+// former reads the keys that a file of them has; a missing or empty one has none.
+func former(path string) (*keyring.Keyring, error) {
+	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return keyring.New(), nil
+	}
+	ring, err := ReadSecrets(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w; the file is left as it is", err)
+	}
+	return ring, nil
+}
+
+func merge(all, ring *keyring.Keyring) error {
+	for _, kid := range ring.KIDs() {
+		key, err := ring.Key(kid)
+		if err != nil {
+			return err
+		}
+		if err := all.Add(kid, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newSecrets writes a file of private keys where there is none, else it is
+// fs.ErrExist. It is written beside path and then put in place, so that a crash
+// or a full disk leaves a whole file or none.
+func newSecrets(path string, ring *keyring.Keyring) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
 	if err != nil {
 		return tidy(err, path)
 	}
 	defer os.Remove(f.Name()) // fails where it was renamed
-	_, err = f.Write(append(data, '\n'))
+	err = fill(f, ring)
+	_ = f.Close() // an error that matters came from fill
 	if err == nil {
-		err = f.Sync()
+		err = renameNew(f.Name(), path)
 	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
+	return tidy(err, path)
+}
+
+// fill writes keys to a new file, to the disk, and closes it.
+func fill(f *os.File, ring *keyring.Keyring) error {
+	data, err := ring.MarshalSecrets()
 	if err != nil {
-		return tidy(err, path)
+		return err
 	}
-	return tidy(place(f.Name(), path), path)
+	if _, err := f.Write(append(data, '\n')); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // tidy names the file that the user knows instead of a temporary one.
