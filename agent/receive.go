@@ -12,6 +12,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/netguard"
 )
 
 // ServePacket implements transport.Handler. What cannot be opened, or is not let
@@ -106,6 +107,7 @@ func isEnvelopeFault(err error) bool {
 		envelope.ErrDuplicateName, envelope.ErrCritical, envelope.ErrCompressed, envelope.ErrSignature,
 		envelope.ErrFromPrior, envelope.ErrNoCommonKey,
 		did.ErrInvalid, did.ErrMethod, did.ErrNotFound, did.ErrUnsupported,
+		netguard.ErrRefused, // the sender's DID leads where we do not go, today and tomorrow
 	}, func(class error) bool { return errors.Is(err, class) })
 }
 
