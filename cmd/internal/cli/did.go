@@ -194,6 +194,9 @@ served over plain http.`,
   didcomm did resolve did:example:alice --did-docs documents.json`,
 		Args: positional("DID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if timeout <= 0 {
+				return usagef("--timeout %s: want more than 0", timeout)
+			}
 			network.Loopback = true
 			r, err := resolver(network, docs)
 			if err != nil {

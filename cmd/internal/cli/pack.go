@@ -72,6 +72,13 @@ FILE is the message as JSON; "-" or none is standard input.`,
   didcomm pack --to did:key:z6Mk... --enc XC20P <message.json >envelope.json`,
 		Args: positional("[FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			// A script whose variable is unset must not get a message without the
+			// proof that it asks for.
+			for _, name := range []string{"from", "sign-by"} {
+				if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+					return usagef("--%s is empty: want a DID or a DID URL", name)
+				}
+			}
 			if err := checkPack(plain, protectSender, from, signBy, to, enc); err != nil {
 				return err
 			}
@@ -136,6 +143,8 @@ func checkPack(plain, protectSender bool, from, signBy string, to []string, enc 
 	switch {
 	case plain && (from != "" || signBy != "" || len(to) > 0 || protectSender || !defaultEnc):
 		return usagef("--plain goes with none of --from, --to, --sign-by, --protect-sender and --enc")
+	case !defaultEnc && signBy != "" && from == "" && len(to) == 0:
+		return usagef("--enc %s goes with --to: --sign-by alone does not encrypt", enc)
 	case protectSender && from == "":
 		return usagef("--protect-sender needs --from")
 	case from != "" && !protectSender && !defaultEnc:
