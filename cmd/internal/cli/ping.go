@@ -93,7 +93,7 @@ answer took. All have to be answered, each within --timeout.
 						}
 						return err
 					}
-					fmt.Fprintf(cmd.OutOrStdout(), "answer %d from %s: %s\n", n+1, args[0], milliseconds(rtt))
+					fmt.Fprintf(cmd.OutOrStdout(), "answer %d from %s: %s\n", n+1, short(args[0]), milliseconds(rtt))
 					if n == 0 || rtt < least {
 						least = rtt
 					}
@@ -117,6 +117,16 @@ func once[T any](ctx context.Context, timeout time.Duration, f func(context.Cont
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	return f(ctx)
+}
+
+// short is a DID as a person tells it from others; a did:peer:2 fills lines, and
+// its keys come first.
+func short(id string) string {
+	const most = 48
+	if len(id) <= most {
+		return id
+	}
+	return id[:most-3] + "..."
 }
 
 func milliseconds(d time.Duration) string {
