@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -54,6 +55,8 @@ func parsePublicURL(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("--public-url %q: not a URL", s)
 	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
 		return nil, fmt.Errorf("--public-url %q: want http://HOST[:PORT][/PATH] or https", s)
+	case !validPort(u.Port()):
+		return nil, fmt.Errorf("--public-url %q: there is no port %s", s, u.Port())
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return nil, fmt.Errorf("--public-url %q: want no user, query or fragment", s)
 	case u.Path == HealthPath || strings.HasSuffix(u.Path, "/did.json"):
@@ -62,6 +65,12 @@ func parsePublicURL(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("--public-url %q: want no %q or %q in the path", s, ":", "*")
 	}
 	return u, nil
+}
+
+// validPort tells whether a URL's port is one, or none.
+func validPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return s == "" || err == nil && n > 0
 }
 
 // endpoint is the URL that peers are told, for a server that listens at addr.

@@ -329,6 +329,8 @@ func TestCheck(t *testing.T) {
 		"URL of a document":          {func(c *server.Config) { c.PublicURL = "https://a.example/x/did.json" }, false},
 		"URL that is a pattern":      {func(c *server.Config) { c.PublicURL = "https://a.example/:x" }, false},
 		"URL with user":              {func(c *server.Config) { c.PublicURL = "https://u@a.example/" }, false},
+		"URL with a port":            {func(c *server.Config) { c.PublicURL = "https://a.example:65535/" }, true},
+		"URL with no such port":      {func(c *server.Config) { c.PublicURL = "https://a.example:65536/" }, false},
 		"URL without host":           {func(c *server.Config) { c.PublicURL = "https:///x" }, false},
 		"nothing may be large":       {func(c *server.Config) { c.MaxBytes = 0 }, false},
 		"nobody may take their time": {func(c *server.Config) { c.ReadTimeout = 0 }, false},
