@@ -36,8 +36,10 @@ else ` + server.DefaultPath + ` at the listening address. A proxy in front has t
 GET ` + server.HealthPath + ` answers 200 while the agent runs.
 
 Peers choose where the agent connects to: it refuses addresses of private
-networks and, unless only this machine can reach it, of this machine.
---allow-private lets it.`,
+networks, and of this machine unless both --listen and the public URL are on
+loopback. Behind a proxy on the same machine, the public URL is what tells that
+others can reach the agent: always give it there. --allow-private lets it
+connect to all these.`,
 		Example: `  didcomm serve
   didcomm serve --listen 0.0.0.0:8443 --public-url https://agent.example.org:8443/didcomm --tls-cert cert.pem --tls-key key.pem
   didcomm serve --did did:web:agent.example.org --listen 127.0.0.1:8080 --public-url https://agent.example.org/didcomm`,

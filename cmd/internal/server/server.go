@@ -50,7 +50,8 @@ type Config struct {
 	// TLSCert and TLSKey are PEM files; both or none.
 	TLSCert, TLSKey string
 	// AllowPrivate lets peers have this machine's and private addresses. An
-	// agent that nobody can reach but this machine lets its own in anyway.
+	// agent that listens on loopback, and whose URL is there as well, connects
+	// to this machine anyway.
 	AllowPrivate bool
 	MaxBytes     int64         // of one message
 	ReadTimeout  time.Duration // for the header, and for the body, of one request
