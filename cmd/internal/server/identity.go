@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/did"
@@ -93,6 +94,14 @@ func renameNew(from, to string) error {
 func HasKeys(home string) bool {
 	_, err := os.Lstat(filepath.Join(home, identityFile))
 	return err == nil
+}
+
+// exposedKeys tells whether the agent's keys are open to other users, by the mode
+// of their file.
+func exposedKeys(home string) (path string, exposed bool) {
+	path = filepath.Join(home, identityFile)
+	info, err := os.Stat(path)
+	return path, err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
 }
 
 func readKeys(path string) (Keys, error) {

@@ -102,6 +102,9 @@ func (s *Server) wire(tlsConfig *tls.Config) error {
 	if err != nil {
 		return err
 	}
+	if path, exposed := exposedKeys(cfg.Home); exposed {
+		cfg.Logger.Warn("others on this machine can get at the agent's private keys; mend it with chmod 600", "file", path)
+	}
 	if cfg.DID != "" {
 		s.identity, err = keys.Web(cfg.DID, s.endpoint.String())
 	} else {

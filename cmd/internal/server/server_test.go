@@ -2,7 +2,9 @@ package server_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -72,6 +74,41 @@ func TestDamagedKeys(t *testing.T) {
 		}
 		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, whole[:n]) {
 			t.Errorf("cut at %d: the file was changed (%v)", n, err)
+		}
+	}
+}
+
+// Keys that other users can read are told.
+func TestExposedKeys(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such modes")
+	}
+	home := t.TempDir()
+	for _, tt := range []struct {
+		mode os.FileMode
+		warn bool
+	}{{0o600, false}, {0o400, false}, {0o640, true}, {0o604, true}} {
+		if _, err := server.OpenKeys(home); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(filepath.Join(home, "identity.json"), tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		s, err := server.Listen(server.Config{
+			Home: home, Listen: "127.0.0.1:0", MaxBytes: 1 << 20, ReadTimeout: time.Second,
+			OnMessage: func(string, string) {}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		if err := s.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if got := strings.Contains(log.String(), "private keys"); got != tt.warn {
+			t.Errorf("mode %v: warned %v, want %v\n%s", tt.mode, got, tt.warn, log.String())
 		}
 	}
 }
