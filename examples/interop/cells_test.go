@@ -22,6 +22,9 @@ type suite struct {
 	// passes all the same fails, so that the list stays true.
 	defects map[string]defect
 	seen    map[string]bool // defects that were met
+	// lacks are what the peer's library does not have. The cells are asked for
+	// all the same: the peer has to say so.
+	lacks []*lack
 	// quirks are what our side tolerates of the peer in any cell.
 	quirks []message.DeviationCode
 
@@ -30,6 +33,7 @@ type suite struct {
 	service func(id string, routingKeys []string) any
 
 	green, red int
+	lacked     int                           // cells
 	tolerated  map[message.DeviationCode]int // how often, in what the peer packed
 }
 
@@ -43,6 +47,10 @@ type defect struct {
 func (s *suite) cell(t *testing.T, name string, run func(t *testing.T) error) {
 	t.Run(name, func(t *testing.T) {
 		err := run(t)
+		if l := s.lack(name); l != nil {
+			s.checkLack(t, l, err)
+			return
+		}
 		d, listed := s.defects[name]
 		s.seen[name] = listed
 		switch {
@@ -75,7 +83,13 @@ func (s *suite) report(t *testing.T, all bool) {
 			t.Errorf("no cell is called %q, but it stands in the list of defects", name)
 		}
 	}
-	t.Logf("%d cells green, %d defects of the peer, %d red; tolerated: %v", s.green, met, s.red, s.tolerated)
+	for _, l := range s.lacks {
+		if all && !l.met {
+			t.Errorf("no cell matches %s, but the peer is said to lack it", l.cells)
+		}
+	}
+	t.Logf("%d cells green, %d that the peer lacks, %d defects of the peer, %d red; tolerated: %v",
+		s.green, s.lacked, met, s.red, s.tolerated)
 }
 
 // mode is a combination of layers.

@@ -18,6 +18,8 @@
 // A test is one cell. A peer's program that dies, hangs or prints rubbish costs
 // the cell that it was asked for. A cell that cannot pass because of the peer
 // stands in the list of its defects, with the reason, and fails when it passes
-// all the same. Where python3 is missing, or the packages cannot be installed, the
-// test is skipped with the reason; with CI=true in the environment it fails.
+// all the same; what the peer's library does not have at all stands beside it, and
+// the peer has to say so itself. Where a peer's toolchain, as python3 or node with
+// npm, is missing, or its packages cannot be installed, the test is skipped with the
+// reason; with CI=true in the environment it fails.
 package interop

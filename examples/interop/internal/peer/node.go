@@ -1,0 +1,100 @@
+package peer
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+)
+
+// NodeConfig says how a peer in JavaScript is installed.
+type NodeConfig struct {
+	Name   string   // of the peer, and of its folder in Cache
+	Files  []string // paths of the program's files and its package.json with exact pins
+	Cache  string   // folder that holds a folder for each state of Files
+	Oldest int      // the major version of Node.js that the pins need at least
+}
+
+// Node returns the path of Node.js and that of a folder with the program's
+// files, side by side under their base names, and the pinned packages. The folder
+// is made in the cache, named by the hash of the files and of Node's version; one
+// that is there is used again. Several processes may do so at once. No package's
+// install script runs. Errors match ErrToolchain: no fitting node with npm, or
+// packages that cannot be installed.
+func Node(ctx context.Context, cfg NodeConfig) (node, dir string, err error) {
+	node, release, npm, err := findNode(ctx, cfg.Oldest)
+	if err != nil {
+		return "", "", err
+	}
+	hash := sha256.New()
+	fmt.Fprintf(hash, "%s\n%s/%s\n", release, runtime.GOOS, runtime.GOARCH)
+	files := map[string][]byte{}
+	for _, path := range cfg.Files {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return "", "", err
+		}
+		files[filepath.Base(path)] = data
+		fmt.Fprintf(hash, "%s %d\n", filepath.Base(path), len(data))
+		hash.Write(data)
+	}
+	name := fmt.Sprintf("%s-%x", cfg.Name, hash.Sum(nil)[:8])
+	dir = filepath.Join(cfg.Cache, name)
+	if installed(dir) {
+		return node, dir, nil
+	}
+	if err := os.MkdirAll(cfg.Cache, 0o755); err != nil {
+		return "", "", err
+	}
+	fresh, err := os.MkdirTemp(cfg.Cache, name+".new-")
+	if err != nil {
+		return "", "", err
+	}
+	defer os.RemoveAll(fresh)
+	for base, data := range files {
+		if err := os.WriteFile(filepath.Join(fresh, base), data, 0o644); err != nil {
+			return "", "", err
+		}
+	}
+	if out, err := command(ctx, npm, "--prefix", fresh, "install", "--no-package-lock", "--ignore-scripts",
+		"--no-audit", "--no-fund", "--no-update-notifier"); err != nil {
+		return "", "", fmt.Errorf("%w: npm install: %w: %s", ErrToolchain, err, out)
+	}
+	// The folder is complete before it gets its name. If another process was
+	// faster its folder is as good.
+	if err := os.Rename(fresh, dir); err != nil && !installed(dir) {
+		return "", "", err
+	}
+	return node, dir, nil
+}
+
+// findNode returns the path and version of Node.js and the path of its package
+// client.
+func findNode(ctx context.Context, oldest int) (node, release, npm string, err error) {
+	node, nodeErr := exec.LookPath("node")
+	npm, npmErr := exec.LookPath("npm")
+	if err := errors.Join(nodeErr, npmErr); err != nil {
+		return "", "", "", fmt.Errorf("%w: %w", ErrToolchain, err)
+	}
+	release, err = command(ctx, node, "--version")
+	if err != nil {
+		return "", "", "", fmt.Errorf("%w: node --version: %w: %s", ErrToolchain, err, release)
+	}
+	major, _, _ := strings.Cut(strings.TrimPrefix(release, "v"), ".")
+	if n, err := strconv.Atoi(major); err != nil || n < oldest {
+		return "", "", "", fmt.Errorf("%w: node is %s, older than %d", ErrToolchain, release, oldest)
+	}
+	return node, release, npm, nil
+}
+
+// installed says whether a folder has its packages.
+func installed(dir string) bool {
+	info, err := os.Stat(filepath.Join(dir, "node_modules"))
+	return err == nil && info.IsDir()
+}

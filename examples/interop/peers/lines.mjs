@@ -1,0 +1,34 @@
+// The interop suite's JSON lines for peers in JavaScript: one request a line on
+// standard input, one answer a line on standard output; all else goes to
+// standard error.
+
+import { createInterface } from "node:readline";
+
+// The answers keep the real standard output; whatever prints goes to stderr.
+const write = process.stdout.write.bind(process.stdout);
+process.stdout.write = process.stderr.write.bind(process.stderr);
+
+/** Something that the library does not offer. */
+export class Lacks extends Error {
+  name = "lacks";
+}
+
+/** Answers requests by operations, by name, until the input ends. */
+export async function serve(operations) {
+  for await (const line of createInterface({ input: process.stdin })) {
+    write(JSON.stringify(await answer(operations, JSON.parse(line))) + "\n");
+  }
+}
+
+async function answer(operations, { id, op, params }) {
+  try {
+    if (!Object.hasOwn(operations, op)) throw new Lacks(`operation ${op}`);
+    return { id, result: await operations[op](params ?? {}) };
+  } catch (error) {
+    process.stderr.write(`${op}: ${error?.stack ?? error}\n`);
+    return {
+      id,
+      error: { type: String(error?.name ?? "Error"), message: String(error?.message ?? error) },
+    };
+  }
+}
