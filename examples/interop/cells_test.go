@@ -25,9 +25,15 @@ type suite struct {
 	// lacks are what the peer's library does not have. The cells are asked for
 	// all the same: the peer has to say so.
 	lacks []*lack
+	// reports leaves of an envelope's metadata what the peer reports; nil if that
+	// is all.
+	reports func(envelope.Metadata) envelope.Metadata
 	// quirks are what our side tolerates of the peer in any cell.
 	quirks []message.DeviationCode
 
+	// base is the mode of the extras where it is not what they are about; ""
+	// stands for authcrypt, with a signature within for some.
+	base string
 	// service makes the services of a recipient's document, of the DID given,
 	// in a shape from which the peer takes routing keys.
 	service func(id string, routingKeys []string) any
@@ -282,9 +288,13 @@ func (x exchange) pack(t testing.TB) (envelope.Envelope, error) {
 }
 
 // check compares what the peer opened.
-func (x exchange) check(t testing.TB, got peer.UnpackResult) error {
+func (s *suite) check(t testing.TB, x exchange, got peer.UnpackResult) error {
 	t.Helper()
-	return errors.Join(sameMessage(plaintext(t, x.message), got.Message), sameMetadata(x.metadata(), got.Metadata))
+	want := x.metadata()
+	if s.reports != nil {
+		want = s.reports(want)
+	}
+	return errors.Join(sameMessage(plaintext(t, x.message), got.Message), sameMetadata(want, got.Metadata))
 }
 
 // checkOurs compares what we opened: the message, what we report of it, and
@@ -311,7 +321,7 @@ func (s *suite) toPeer(t testing.TB, x exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.check(t, got)
+	return s.check(t, x, got)
 }
 
 // fromPeer packs there and opens here.
@@ -340,4 +350,12 @@ func (s *suite) table(t *testing.T) {
 func layoutOf(name string, curve keyring.Curve, enc envelope.Enc, alg string) layout {
 	i := slices.IndexFunc(modes, func(m mode) bool { return m.name == name })
 	return layout{mode: modes[i], curve: curve, enc: enc, alg: alg, keys: keys{"1 key", 1, 1}}
+}
+
+// extra is a layout of the extras, of the peer's base mode if it has one.
+func (s *suite) extra(name string, curve keyring.Curve, alg string) layout {
+	if s.base != "" {
+		return layoutOf(s.base, curve, envelope.A256CBCHS512, "")
+	}
+	return layoutOf(name, curve, "", alg)
 }

@@ -20,7 +20,7 @@ func (s *suite) peerDIDs(t *testing.T) {
 	for _, curve := range []keyring.Curve{keyring.X25519, keyring.P256} {
 		made := func(t *testing.T) exchange {
 			x := exchange{
-				layout: layoutOf("authcrypt(sign)", curve, "", "EdDSA"),
+				layout: s.extra("authcrypt(sign)", curve, "EdDSA"),
 				sender: newPeerDID(t, curve), recipient: newPeerDID(t, curve),
 			}
 			x.held = x.recipient
@@ -177,7 +177,7 @@ func (s *suite) resolvedToPeer(t testing.TB, l layout) error {
 	if err != nil {
 		return err
 	}
-	return x.check(t, got)
+	return s.check(t, x, got)
 }
 
 // resolvedFromPeer sends from a DID of made's to one of ours. Both sides resolve.
