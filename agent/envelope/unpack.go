@@ -1,7 +1,6 @@
 package envelope
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdh"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jwe"
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jws"
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/trace"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
 )
@@ -62,26 +62,19 @@ type opening struct {
 	anon, auth bool
 }
 
-type kind int
-
-const (
-	kindMessage kind = iota
-	kindJWE
-	kindJWS
-)
-
 func (o *opening) open(ctx context.Context, data []byte) error {
 	for {
-		k, err := detect(data)
+		trace.Layer(ctx, data)
+		k, err := jose.Detect(data)
 		if err != nil {
 			return err
 		}
 		switch k {
-		case kindJWE:
+		case jose.KindJWE:
 			if data, err = o.decrypt(ctx, data); err != nil {
 				return err
 			}
-		case kindJWS:
+		case jose.KindJWS:
 			if err := o.verify(ctx, data); err != nil {
 				return err
 			}
@@ -93,36 +86,6 @@ func (o *opening) open(ctx context.Context, data []byte) error {
 			return o.finish(ctx)
 		}
 	}
-}
-
-// detect tells the three formats apart by the first member that marks one, so
-// that a large ciphertext is not walked for it. A message may have headers of
-// any other name ("tag", "payload"), so those of JOSE mark nothing.
-func detect(data []byte) (kind, error) {
-	data = bytes.TrimSpace(data)
-	if len(data) == 0 {
-		return 0, fmt.Errorf("%w: empty", ErrMalformed)
-	}
-	if data[0] != '{' {
-		switch bytes.Count(data, []byte{'.'}) {
-		case 4:
-			return kindJWE, nil
-		case 2:
-			return kindJWS, nil
-		}
-		return 0, fmt.Errorf("%w: neither JSON nor compact serialization", ErrMalformed)
-	}
-	for name := range jose.Names(data) {
-		switch string(name) {
-		case "ciphertext", "recipients":
-			return kindJWE, nil
-		case "signatures", "signature":
-			return kindJWS, nil
-		case "id", "type", "typ", "body", "from", "to", "attachments":
-			return kindMessage, nil
-		}
-	}
-	return kindMessage, nil
 }
 
 // tolerate records deviations, or refuses them in strict mode.
@@ -307,9 +270,9 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if k, err := detect(env.Payload); err != nil {
+	if k, err := jose.Detect(env.Payload); err != nil {
 		return err
-	} else if k != kindMessage {
+	} else if k != jose.KindMessage {
 		return fmt.Errorf("%w: an envelope inside a signature", ErrNesting)
 	}
 	if err := o.parse(env.Payload); err != nil {

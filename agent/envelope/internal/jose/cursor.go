@@ -93,6 +93,12 @@ func (c Cursor) Value() ([]byte, error) {
 	return c.data[end-int64(len(v)) : end], nil
 }
 
+// Skip passes over the value that comes next.
+func (c Cursor) Skip() error {
+	_, err := c.Value()
+	return err
+}
+
 // Text returns the string that comes next, unquoted.
 func (c Cursor) Text() ([]byte, error) {
 	v, err := c.Value()

@@ -4,6 +4,8 @@ import (
 	"crypto/ecdh"
 	"fmt"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
 )
 
@@ -117,4 +119,32 @@ func (j *jwk) key(dev *jose.Deviations) (key *ecdh.PublicKey, short bool, err er
 		return key, short, nil
 	}
 	return nil, false, fmt.Errorf("%w: epk curve %q", jose.ErrUnsupportedAlg, j.crv)
+}
+
+// parseEPK reads an epk: a JWK, or the string of one.
+func (e *Envelope) parseEPK(text []byte) (*ecdh.PublicKey, error) {
+	if text[0] == '"' {
+		s, err := jsontext.AppendUnquote(nil, text)
+		if err != nil {
+			return nil, fmt.Errorf("%w: epk: %w", jose.ErrMalformed, err)
+		}
+		if text = s; len(s) == 0 || s[0] != '{' {
+			if text, err = e.Deviations.Decode("epk", s); err != nil {
+				return nil, err
+			}
+		}
+		e.Deviations.Note(DevEPKString, "epk is a string")
+	}
+	var j jwk
+	err := jose.Walk(text, func(c jose.Cursor) error {
+		return c.Object(func(name []byte) error { return j.member(c, name) })
+	})
+	if err != nil {
+		return nil, fmt.Errorf("epk: %w", err)
+	}
+	key, short, err := j.key(&e.Deviations)
+	if short {
+		e.Deviations.Note(DevShortCoordinate, "epk coordinate without its leading zeros")
+	}
+	return key, err
 }

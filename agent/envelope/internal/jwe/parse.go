@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
 )
 
@@ -40,6 +38,7 @@ type recipient struct {
 // parser holds what is known while the members come in any order.
 type parser struct {
 	Envelope
+	jose.Refusals
 	limits    Limits
 	protected []byte
 	aadMember []byte
@@ -48,29 +47,34 @@ type parser struct {
 	flattened bool
 	general   bool
 	members   int // of iv, ciphertext, tag
+	tooMany   bool
 }
 
 // Parse reads a JWE in General, Flattened or Compact serialization and checks
 // all that needs no key. It does not copy or decode the ciphertext, and does no
 // public-key operation but the check that a protected epk is on its curve.
 func Parse(data []byte, limits Limits) (*Envelope, error) {
-	if len(data) > limits.MaxBytes {
-		return nil, jose.ErrTooLarge
-	}
 	p := &parser{limits: limits}
+	if err := p.parse(data); err != nil {
+		return nil, err
+	}
+	return &p.Envelope, nil
+}
+
+func (p *parser) parse(data []byte) error {
+	if len(data) > p.limits.MaxBytes {
+		return jose.ErrTooLarge
+	}
 	var err error
 	if data = bytes.TrimSpace(data); len(data) > 0 && data[0] != '{' {
 		err = p.compact(data)
 	} else {
 		err = p.json(data)
 	}
-	if err == nil {
-		err = p.finish()
-	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &p.Envelope, nil
+	return p.finish()
 }
 
 func (p *parser) compact(data []byte) error {
@@ -130,14 +134,21 @@ func (p *parser) member(c jose.Cursor, name []byte) (err error) {
 		p.members++
 		p.ciphertext, err = c.Text()
 	default:
-		_, err = c.Value()
+		err = c.Skip()
 	}
 	return err
 }
 
 func (p *parser) recipient(c jose.Cursor) error {
 	if len(p.recipients) >= p.limits.MaxRecipients {
-		return ErrTooManyRecipients
+		if p.tooMany {
+			return c.Skip()
+		}
+		p.tooMany = true
+		if err := p.Refuse("too-many-recipients", ErrTooManyRecipients); err != nil {
+			return err
+		}
+		return c.Skip()
 	}
 	var r recipient
 	var kid string
@@ -148,7 +159,7 @@ func (p *parser) recipient(c jose.Cursor) error {
 		case "encrypted_key":
 			r.encryptedKey, err = c.Text()
 		default:
-			_, err = c.Value()
+			err = c.Skip()
 		}
 		return err
 	})
@@ -175,11 +186,11 @@ func (p *parser) unprotectedMember(c jose.Cursor, name []byte, r *recipient) err
 	}
 	switch string(name) {
 	case "alg", "enc":
-		return fmt.Errorf("%w: %s", jose.ErrUnprotectedAlg, name)
+		return p.Refuse("alg-unprotected", fmt.Errorf("%w: %s", jose.ErrUnprotectedAlg, name))
 	case "zip":
-		return ErrCompressed
+		return p.Refuse("zip", ErrCompressed)
 	case "crit":
-		return fmt.Errorf("%w: crit outside the protected header", jose.ErrCritical)
+		return p.Refuse("crit", fmt.Errorf("%w: crit outside the protected header", jose.ErrCritical))
 	case "epk":
 		if r != nil {
 			r.epk = v
@@ -196,29 +207,15 @@ type header struct {
 }
 
 func (p *parser) finish() error {
-	switch {
-	case p.general && p.flattened:
-		return fmt.Errorf("%w: both recipients and a top-level header or encrypted_key", jose.ErrMalformed)
-	case p.flattened:
-		if p.limits.MaxRecipients < 1 {
-			return ErrTooManyRecipients
-		}
-		p.Deviations.Note(jose.DevSerialization, "flattened")
-		p.recipients = []recipient{p.single}
-		p.KIDs = []string{p.singleKID}
-	case len(p.recipients) == 0:
-		return fmt.Errorf("%w: no recipients", jose.ErrMalformed)
-	}
-	if p.members != 3 || len(p.protected) == 0 {
-		return fmt.Errorf("%w: protected, iv, ciphertext or tag is missing", jose.ErrMalformed)
-	}
-	p.Deviations.NotePadding(p.ciphertext)
-	for _, r := range p.recipients {
-		p.Deviations.NotePadding(r.encryptedKey)
+	if err := p.structure(); err != nil {
+		return err
 	}
 	p.aad = p.protected
 	if p.aadMember != nil {
 		p.aad = slices.Concat(p.protected, []byte{'.'}, p.aadMember)
+	}
+	if len(p.protected) == 0 {
+		return nil // a survey: nothing more to see
 	}
 	var h header
 	if err := p.header(&h); err != nil {
@@ -232,15 +229,45 @@ func (p *parser) finish() error {
 	if p.flattened && p.KIDs[0] == "" {
 		p.KIDs[0] = string(h.kid)
 	}
-	for _, kid := range p.KIDs {
-		if kid == "" {
-			return fmt.Errorf("%w: a recipient has no kid", jose.ErrMalformed)
+	if slices.Contains(p.KIDs, "") {
+		if err := p.Refuse("kid-missing", fmt.Errorf("%w: a recipient has no kid", jose.ErrMalformed)); err != nil {
+			return err
 		}
 	}
 	if err := p.parties(&h); err != nil {
 		return err
 	}
 	return p.commonEPK(h.epk)
+}
+
+// structure checks that the members which a JWE needs are there.
+func (p *parser) structure() error {
+	switch {
+	case p.general && p.flattened:
+		return fmt.Errorf("%w: both recipients and a top-level header or encrypted_key", jose.ErrMalformed)
+	case p.flattened:
+		if p.limits.MaxRecipients < 1 {
+			return ErrTooManyRecipients
+		}
+		p.Deviations.Note(jose.DevSerialization, "flattened")
+		p.recipients = []recipient{p.single}
+		p.KIDs = []string{p.singleKID}
+	case len(p.recipients) == 0:
+		if err := p.Refuse("recipients-missing", fmt.Errorf("%w: no recipients", jose.ErrMalformed)); err != nil {
+			return err
+		}
+	}
+	if p.members != 3 || len(p.protected) == 0 {
+		err := fmt.Errorf("%w: protected, iv, ciphertext or tag is missing", jose.ErrMalformed)
+		if err := p.Refuse("jwe-incomplete", err); err != nil {
+			return err
+		}
+	}
+	p.Deviations.NotePadding(p.ciphertext)
+	for _, r := range p.recipients {
+		p.Deviations.NotePadding(r.encryptedKey)
+	}
+	return nil
 }
 
 func (p *parser) header(h *header) error {
@@ -252,7 +279,7 @@ func (p *parser) header(h *header) error {
 		return jose.ErrTooDeep
 	}
 	err = jose.Walk(text, func(c jose.Cursor) error {
-		return c.Object(func(name []byte) error { return h.member(c, name, &p.Deviations) })
+		return c.Object(func(name []byte) error { return p.headerMember(c, name, h) })
 	})
 	if err != nil {
 		return fmt.Errorf("protected header: %w", err)
@@ -260,7 +287,7 @@ func (p *parser) header(h *header) error {
 	return nil
 }
 
-func (h *header) member(c jose.Cursor, name []byte, dev *jose.Deviations) (err error) {
+func (p *parser) headerMember(c jose.Cursor, name []byte, h *header) (err error) {
 	switch string(name) {
 	case "alg":
 		h.alg, err = c.Text()
@@ -276,35 +303,44 @@ func (h *header) member(c jose.Cursor, name []byte, dev *jose.Deviations) (err e
 		h.skid, err = c.Text()
 	case "apu":
 		h.hasAPU = true
-		h.apu, err = decodeNext(c, "apu", dev)
+		h.apu, err = decodeNext(c, "apu", &p.Deviations)
 	case "apv":
 		h.hasAPV = true
-		h.apv, err = decodeNext(c, "apv", dev)
+		h.apv, err = decodeNext(c, "apv", &p.Deviations)
 	case "epk":
 		h.epk, err = c.Value()
 	case "zip":
-		return ErrCompressed
+		if err = p.Refuse("zip", ErrCompressed); err == nil {
+			err = c.Skip()
+		}
 	case "crit":
-		return jose.ErrCritical
+		if err = p.Refuse("crit", jose.ErrCritical); err == nil {
+			err = c.Skip()
+		}
 	default:
-		_, err = c.Value()
+		err = c.Skip()
 	}
 	return err
 }
 
 func (p *parser) algorithms() error {
 	if p.Alg != AlgES && p.Alg != Alg1PU {
-		return fmt.Errorf("%w: alg %q", jose.ErrUnsupportedAlg, p.Alg)
+		if err := p.Refuse("alg-unsupported", fmt.Errorf("%w: alg %q", jose.ErrUnsupportedAlg, p.Alg)); err != nil {
+			return err
+		}
 	}
 	_, iv, tag, ok := p.Enc.sizes()
 	if !ok {
-		return fmt.Errorf("%w: enc %q", jose.ErrUnsupportedAlg, p.Enc)
+		return p.Refuse("enc-unsupported", fmt.Errorf("%w: enc %q", jose.ErrUnsupportedAlg, p.Enc))
 	}
 	if p.Alg == Alg1PU && p.Enc != A256CBCHS512 {
-		return fmt.Errorf("%w: enc %q with %s, which draft-03 had and draft-04 has not: section 2.1 demands %s", jose.ErrUnsupportedAlg, p.Enc, p.Alg, A256CBCHS512)
+		err := fmt.Errorf("%w: enc %q with %s, which draft-03 had and draft-04 has not: section 2.1 demands %s", jose.ErrUnsupportedAlg, p.Enc, p.Alg, A256CBCHS512)
+		if err := p.Refuse("authcrypt-enc", err); err != nil {
+			return err
+		}
 	}
 	if len(p.iv) != iv || len(p.tag) != tag {
-		return fmt.Errorf("%w: iv or tag of the wrong size for %s", jose.ErrMalformed, p.Enc)
+		return p.Refuse("iv-tag-size", fmt.Errorf("%w: iv or tag of the wrong size for %s", jose.ErrMalformed, p.Enc))
 	}
 	return nil
 }
@@ -313,9 +349,10 @@ func (p *parser) algorithms() error {
 func (p *parser) parties(h *header) error {
 	p.apu, p.apv = h.apu, h.apv
 	if p.Alg == Alg1PU {
+		var err error
 		switch {
 		case !h.hasSKID && !h.hasAPU:
-			return fmt.Errorf("%w: neither skid nor apu names the sender", jose.ErrMalformed)
+			err = p.Refuse("sender-missing", fmt.Errorf("%w: neither skid nor apu names the sender", jose.ErrMalformed))
 		case !h.hasSKID:
 			p.Deviations.Note(DevSKIDMissing, "sender taken from apu")
 			p.SKID = string(h.apu)
@@ -323,24 +360,34 @@ func (p *parser) parties(h *header) error {
 			p.Deviations.Note(DevAPUMissing, "apu is missing")
 			p.SKID = string(h.skid)
 		case !bytes.Equal(h.skid, h.apu):
-			return fmt.Errorf("%w: apu and skid", jose.ErrHeaderConflict)
+			p.SKID = string(h.skid)
+			err = p.Refuse("sender-conflict", fmt.Errorf("%w: apu and skid", jose.ErrHeaderConflict))
 		default:
 			p.SKID = string(h.skid)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if !h.hasAPV {
 		p.Deviations.Note(DevAPVMissing, "apv is missing")
 		return nil
 	}
-	sorted := make([]Recipient, len(p.KIDs))
-	for i, kid := range p.KIDs {
-		sorted[i].KID = kid
-	}
-	slices.SortFunc(sorted, func(a, b Recipient) int { return strings.Compare(a.KID, b.KID) })
-	if want := kidsHash(sorted); !bytes.Equal(want[:], h.apv) {
+	if !bytes.Equal(APV(p.KIDs), h.apv) {
 		p.Deviations.Note(DevAPVMismatch, "apv is not the hash of the sorted kids")
 	}
 	return nil
+}
+
+// APV is what apv encodes for recipients' kids in any order.
+func APV(kids []string) []byte {
+	sorted := make([]Recipient, len(kids))
+	for i, kid := range kids {
+		sorted[i].KID = kid
+	}
+	slices.SortFunc(sorted, func(a, b Recipient) int { return strings.Compare(a.KID, b.KID) })
+	sum := kidsHash(sorted)
+	return sum[:]
 }
 
 // commonEPK reads the protected epk, or checks that each recipient has one.
@@ -348,43 +395,20 @@ func (p *parser) commonEPK(text []byte) (err error) {
 	for _, r := range p.recipients {
 		switch {
 		case text == nil && r.epk == nil:
-			return fmt.Errorf("%w: epk is missing", jose.ErrMalformed)
+			err = p.Refuse("epk-missing", fmt.Errorf("%w: epk is missing", jose.ErrMalformed))
 		case text != nil && r.epk != nil:
-			return fmt.Errorf("%w: epk both protected and in a recipient's header", jose.ErrHeaderConflict)
+			err = p.Refuse("epk-conflict", fmt.Errorf("%w: epk both protected and in a recipient's header", jose.ErrHeaderConflict))
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if text != nil {
-		p.epk, err = p.parseEPK(text)
+		if p.epk, err = p.parseEPK(text); err != nil {
+			err = p.Refuse("epk-invalid", err)
+		}
 	}
 	return err
-}
-
-// parseEPK reads an epk: a JWK, or the string of one.
-func (e *Envelope) parseEPK(text []byte) (*ecdh.PublicKey, error) {
-	if text[0] == '"' {
-		s, err := jsontext.AppendUnquote(nil, text)
-		if err != nil {
-			return nil, fmt.Errorf("%w: epk: %w", jose.ErrMalformed, err)
-		}
-		if text = s; len(s) == 0 || s[0] != '{' {
-			if text, err = e.Deviations.Decode("epk", s); err != nil {
-				return nil, err
-			}
-		}
-		e.Deviations.Note(DevEPKString, "epk is a string")
-	}
-	var j jwk
-	err := jose.Walk(text, func(c jose.Cursor) error {
-		return c.Object(func(name []byte) error { return j.member(c, name) })
-	})
-	if err != nil {
-		return nil, fmt.Errorf("epk: %w", err)
-	}
-	key, short, err := j.key(&e.Deviations)
-	if short {
-		e.Deviations.Note(DevShortCoordinate, "epk coordinate without its leading zeros")
-	}
-	return key, err
 }
 
 func decodeNext(c jose.Cursor, name string, dev *jose.Deviations) ([]byte, error) {

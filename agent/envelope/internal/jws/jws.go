@@ -97,39 +97,46 @@ func sign(key crypto.Signer, alg string, input []byte) ([]byte, error) {
 type opaque struct{ crypto.Signer }
 
 // verify checks the raw JWS signature of input.
-func verify(pub crypto.PublicKey, alg string, input, sig []byte) (highS bool, err error) {
+func verify(pub crypto.PublicKey, alg string, input, sig []byte) error {
 	want, err := Algorithm(pub)
 	if err != nil {
-		return false, err
+		return err
 	}
 	// Ed25519 is the fully specified name of EdDSA with that curve (RFC 9864).
 	if alg != want && !(alg == "Ed25519" && want == "EdDSA") {
-		return false, fmt.Errorf("%w: alg %q with a key for %s", jose.ErrUnsupportedAlg, alg, want)
+		return fmt.Errorf("%w: alg %q with a key for %s", jose.ErrUnsupportedAlg, alg, want)
 	}
 	if want != "ES256K" {
 		v, err := jwxjws.NewVerifier(jwa.SignatureAlgorithm(want))
 		if err != nil {
-			return false, err
+			return err
 		}
 		if v.Verify(input, sig, pub) != nil {
-			return false, ErrSignature
+			return ErrSignature
 		}
-		return false, nil
+		return nil
 	}
 	key := pub.(did.Secp256k1PublicKey)
 	point, err := secp256k1.ParsePubKey(key[:])
 	if err != nil {
-		return false, fmt.Errorf("secp256k1 key: %w", err)
+		return fmt.Errorf("secp256k1 key: %w", err)
 	}
 	var r, s secp256k1.ModNScalar
 	if len(sig) != 64 || r.SetByteSlice(sig[:32]) || s.SetByteSlice(sig[32:]) || r.IsZero() || s.IsZero() {
-		return false, ErrSignature
+		return ErrSignature
 	}
 	digest := sha256.Sum256(input)
 	if !secpecdsa.NewSignature(&r, &s).Verify(digest[:], point) {
-		return false, ErrSignature
+		return ErrSignature
 	}
-	return s.IsOverHalfOrder(), nil
+	return nil
+}
+
+// isHighS tells whether a raw secp256k1 signature is the upper one of its two
+// forms.
+func isHighS(sig []byte) bool {
+	var s secp256k1.ModNScalar
+	return len(sig) == 64 && !s.SetByteSlice(sig[32:]) && s.IsOverHalfOrder()
 }
 
 func signingInput(protected, payload []byte) []byte {

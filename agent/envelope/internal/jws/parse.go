@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
+	"github.com/didcomm-go/didcomm/agent/message"
 )
 
 // Limits bounds what Parse takes; each is checked before the work it bounds.
@@ -22,8 +23,10 @@ type Envelope struct {
 	Compact    bool // in Compact serialization, with one signature
 	Deviations jose.Deviations
 
-	limits  Limits
-	payload []byte // as received
+	refusals jose.Refusals
+	limits   Limits
+	payload  []byte // as received
+	tooMany  bool
 }
 
 // Signature is one signature of an Envelope.
@@ -32,6 +35,8 @@ type Signature struct {
 	KID      string
 	// KIDProtected tells that the signature covers KID.
 	KIDProtected bool
+	// KIDUnprotected tells that the unprotected header has it.
+	KIDUnprotected bool
 
 	protected, value []byte
 	unprotectedKID   []byte
@@ -39,10 +44,26 @@ type Signature struct {
 
 // Parse reads a JWS in General, Flattened or Compact serialization.
 func Parse(data []byte, limits Limits) (*Envelope, error) {
-	if len(data) > limits.MaxBytes {
-		return nil, jose.ErrTooLarge
-	}
 	e := &Envelope{limits: limits}
+	if err := e.parse(data); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Survey reads a JWS like Parse, but goes on where Parse refuses, and returns
+// what it could read and all reasons to refuse it. The Envelope of a survey with
+// refusals must not be verified.
+func Survey(data []byte, limits Limits) (*Envelope, []jose.Refusal) {
+	e := &Envelope{limits: limits, refusals: jose.Refusals{Survey: true}}
+	err := e.parse(data)
+	return e, e.refusals.End(err)
+}
+
+func (e *Envelope) parse(data []byte) error {
+	if len(data) > e.limits.MaxBytes {
+		return jose.ErrTooLarge
+	}
 	var err error
 	if data = bytes.TrimSpace(data); len(data) > 0 && data[0] != '{' {
 		err = e.compact(data)
@@ -50,21 +71,23 @@ func Parse(data []byte, limits Limits) (*Envelope, error) {
 		err = e.json(data)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if e.payload == nil || len(e.Signatures) == 0 {
-		return nil, fmt.Errorf("%w: payload or signatures are missing", jose.ErrMalformed)
+	if e.payload == nil {
+		return fmt.Errorf("%w: payload is missing", jose.ErrMalformed)
+	}
+	if len(e.Signatures) == 0 {
+		if err := e.refusals.Refuse("signatures-missing", fmt.Errorf("%w: signatures are missing", jose.ErrMalformed)); err != nil {
+			return err
+		}
 	}
 	for i := range e.Signatures {
 		if err := e.header(&e.Signatures[i]); err != nil {
-			return nil, fmt.Errorf("protected header: %w", err)
+			return fmt.Errorf("protected header: %w", err)
 		}
 	}
 	e.Payload, err = e.Deviations.Decode("payload", e.payload)
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
+	return err
 }
 
 func (e *Envelope) compact(data []byte) (err error) {
@@ -99,7 +122,13 @@ func (e *Envelope) json(data []byte) error {
 				general = true
 				err = c.Array(func() error {
 					if len(e.Signatures) >= e.limits.MaxSignatures {
-						return ErrTooManySignatures
+						if !e.tooMany {
+							e.tooMany = true
+							if err := e.refusals.Refuse("too-many-signatures", ErrTooManySignatures); err != nil {
+								return err
+							}
+						}
+						return c.Skip()
 					}
 					var s Signature
 					err := c.Object(func(name []byte) error { return e.member(c, name, &s) })
@@ -147,11 +176,11 @@ func (e *Envelope) member(c jose.Cursor, name []byte, s *Signature) (err error) 
 			case "kid":
 				s.unprotectedKID, err = c.Text()
 			case "alg":
-				err = jose.ErrUnprotectedAlg
+				err = e.refuseValue(c, "alg-unprotected", jose.ErrUnprotectedAlg)
 			case "crit":
-				err = fmt.Errorf("%w: crit outside the protected header", jose.ErrCritical)
+				err = e.refuseValue(c, "crit", fmt.Errorf("%w: crit outside the protected header", jose.ErrCritical))
 			default:
-				_, err = c.Value()
+				err = c.Skip()
 			}
 			return err
 		})
@@ -159,6 +188,14 @@ func (e *Envelope) member(c jose.Cursor, name []byte, s *Signature) (err error) 
 		_, err = c.Value()
 	}
 	return err
+}
+
+// refuseValue refuses the value that comes next, which a survey passes over.
+func (e *Envelope) refuseValue(c jose.Cursor, code message.DeviationCode, err error) error {
+	if err := e.refusals.Refuse(code, err); err != nil {
+		return err
+	}
+	return c.Skip()
 }
 
 func (e *Envelope) header(s *Signature) error {
@@ -185,11 +222,11 @@ func (e *Envelope) header(s *Signature) error {
 			case "kid":
 				kid, err = c.Text()
 			case "crit":
-				return jose.ErrCritical
+				err = e.refuseValue(c, "crit", jose.ErrCritical)
 			case "b64":
-				return fmt.Errorf("%w: b64", jose.ErrCritical)
+				err = e.refuseValue(c, "crit", fmt.Errorf("%w: b64", jose.ErrCritical))
 			default:
-				_, err = c.Value()
+				err = c.Skip()
 			}
 			return err
 		})
@@ -198,17 +235,25 @@ func (e *Envelope) header(s *Signature) error {
 		return err
 	}
 	if kid != nil && s.unprotectedKID != nil && !bytes.Equal(kid, s.unprotectedKID) {
-		return fmt.Errorf("%w: kid in the protected and the unprotected header", jose.ErrHeaderConflict)
+		err := fmt.Errorf("%w: kid in the protected and the unprotected header", jose.ErrHeaderConflict)
+		if err := e.refusals.Refuse("kid-conflict", err); err != nil {
+			return err
+		}
 	}
-	s.KIDProtected = kid != nil
+	s.KIDProtected, s.KIDUnprotected = kid != nil, s.unprotectedKID != nil
 	if kid == nil {
 		kid = s.unprotectedKID
 	}
 	s.KID = string(kid)
 	if s.KID == "" {
-		return fmt.Errorf("%w: a signature has no kid", jose.ErrMalformed)
+		if err := e.refusals.Refuse("kid-missing", fmt.Errorf("%w: a signature has no kid", jose.ErrMalformed)); err != nil {
+			return err
+		}
 	}
 	e.Deviations.NoteTyp([]byte(s.Typ), hasTyp, Type)
+	if s.Alg == "ES256K" && isHighS(s.value) {
+		e.Deviations.Note(DevHighS, "secp256k1 signature in its high-S form")
+	}
 	return nil
 }
 
@@ -217,9 +262,5 @@ func (e *Envelope) header(s *Signature) error {
 // ErrSignature.
 func (e *Envelope) Verify(i int, pub crypto.PublicKey) error {
 	s := e.Signatures[i]
-	highS, err := verify(pub, s.Alg, signingInput(s.protected, e.payload), s.value)
-	if highS {
-		e.Deviations.Note(DevHighS, "secp256k1 signature in its high-S form")
-	}
-	return err
+	return verify(pub, s.Alg, signingInput(s.protected, e.payload), s.value)
 }
