@@ -4,8 +4,8 @@
 // What scripts rely on: the exit status is 0 on success, 1 on failure and 2 on
 // wrong usage. A failure writes one line, "didcomm: <what>: <why>", to standard
 // error and nothing to standard output: a command's output is held back until
-// the command has succeeded (serve, which runs until it is told to stop, writes
-// as it goes).
+// the command has succeeded. Two differ: serve, which runs until it is told to
+// stop, writes as it goes, and inspect prints what it found also when it is bad.
 package cli
 
 import (
@@ -40,6 +40,13 @@ type usageError struct{ err error }
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
+// A verdictError is what a command that did its work found: its output is
+// written all the same.
+type verdictError struct{ err error }
+
+func (e *verdictError) Error() string { return e.err.Error() }
+func (e *verdictError) Unwrap() error { return e.err }
+
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
 // Main runs the command that args (without the program's name) ask for and
@@ -52,10 +59,13 @@ func Main(args []string, io IO) int {
 	root.SetOut(&out)
 	root.SetErr(io.Stderr)
 	cmd, err := root.ExecuteC()
-	if err == nil {
-		if _, err = io.Stdout.Write(out.Bytes()); err == nil {
-			return exitOK
+	if found := new(verdictError); err == nil || errors.As(err, &found) {
+		if _, fail := io.Stdout.Write(out.Bytes()); fail != nil {
+			err = fail
 		}
+	}
+	if err == nil {
+		return exitOK
 	}
 	what := strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), root.Name()), " ")
 	if what != "" {
@@ -86,13 +96,14 @@ func NewRoot(io IO) *cobra.Command {
 
   didcomm did create           make a DID and its keys
   didcomm pack, unpack         seal and open messages, on files or pipes
-  didcomm inspect              look at an envelope without any key
+  didcomm inspect              explain an envelope, and what is wrong with it
 
 Settings: --public-url on the command line is DIDCOMM_PUBLIC_URL in the
 environment and "public-url" in the configuration file; each overrides the next.
 
 Exit status: 0 on success; 1 on failure, with one line "didcomm: what: why" on
-standard error and nothing on standard output; 2 on wrong usage.`,
+standard error and nothing on standard output (inspect prints what it found);
+2 on wrong usage.`,
 		Example: `  didcomm serve
   didcomm did create --method key --secrets-out alice.json
   didcomm ping did:web:agent.example.org`,

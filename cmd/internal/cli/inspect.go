@@ -2,27 +2,41 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/envelope/doctor"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 )
 
 func (a *app) inspect() *cobra.Command {
+	var s sealing
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "inspect [FILE]",
-		Short: "show the layers of an envelope and their headers, without keys",
-		Long: `Inspect shows the layers of a DIDComm message and their headers, without any
-key: of an encrypted message its outermost layer, of a signed one also what is
-inside. Notes say where it departs from what DIDComm v2.1 says to send. It
-verifies nothing; unpack does.
+		Short: "explain an envelope, and what is wrong with it, without keys",
+		Long: `Inspect shows the layers of a DIDComm message and their headers, and what is
+wrong with them: each finding has a code that does not change, a severity
+(error, warning or info), the clause that it comes from, the fix, and the
+libraries that are known to refuse such a message.
+
+Without keys it sees the outermost layer of an encrypted message, of a signed
+one also what is inside, and verifies nothing. With --secrets or --did-docs it
+also opens the message, judges what is in it, and says why it does not open.
+
+If a finding is an error, the exit status is 1; the output is there all the
+same.
 
 FILE is a plaintext message, a JWS or a JWE in any serialization; "-" or none
 is standard input.`,
 		Example: `  didcomm inspect envelope.json
+  didcomm inspect --secrets bob.json --json envelope.json
   didcomm pack --to did:key:z6Mk... message.json | didcomm inspect --json`,
 		Args: positional("[FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -30,76 +44,180 @@ is standard input.`,
 			if err != nil {
 				return err
 			}
-			all, err := layers(data)
+			report, err := s.examine(cmd.Context(), a, data)
 			if err != nil {
 				return err
 			}
 			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), map[string]any{"layers": all})
+				err = writeJSON(cmd.OutOrStdout(), report)
+			} else {
+				writeReport(cmd.OutOrStdout(), report)
 			}
-			for i, l := range all {
-				writeLayer(cmd.OutOrStdout(), i+1, l)
+			if err != nil {
+				return err
 			}
-			return nil
+			return verdict(report)
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, `print {"layers": [...]} as JSON`)
+	s.addFlags(cmd)
+	cmd.Flags().Lookup("secrets").Usage = "open with the private keys of this file: a JSON array of JWKs, or a JWK Set, whose kid is the key's DID URL"
+	cmd.Flags().BoolVar(&asJSON, "json", false, `print {"layers", "findings", "metadata"}, the last if it was opened`)
 	return cmd
 }
 
-func writeLayer(w io.Writer, n int, l layer) {
-	field := func(name string, value any) { fmt.Fprintf(w, "   %-14s %s\n", name, printable(fmt.Sprint(value))) }
-	headers := func(prefix string, v jsontext.Value) {
-		if v == nil {
-			return
-		}
-		dec := jsontext.NewDecoder(bytes.NewReader(v))
-		if _, err := dec.ReadToken(); err != nil {
-			return
-		}
-		for dec.PeekKind() == '"' {
-			name, err := dec.ReadToken()
-			if err != nil {
-				return
-			}
-			key := name.String()
-			value, err := dec.ReadValue()
-			if err != nil {
-				return
-			}
-			text := string(value)
-			if value.Kind() == '"' {
-				var s string
-				if json.Unmarshal(value, &s) == nil {
-					text = s
-				}
-			}
-			field(prefix+key, text)
+// examine opens the message if there is something to open it with.
+func (s *sealing) examine(ctx context.Context, a *app, data []byte) (*doctor.Report, error) {
+	if s.secrets == "" && s.docs == "" {
+		return doctor.Examine(data), nil
+	}
+	packer, err := s.packer(a, false, false)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	return doctor.Open(ctx, packer, bytes.TrimSpace(data)), nil
+}
+
+// verdict is the failure that findings of severity error are.
+func verdict(r *doctor.Report) error {
+	var codes []string
+	for _, f := range r.AtLeast(doctor.Error) {
+		if !slices.Contains(codes, f.Code) {
+			codes = append(codes, f.Code)
 		}
 	}
+	if codes == nil {
+		return nil
+	}
+	return &verdictError{fmt.Errorf("found %s", strings.Join(codes, ", "))}
+}
 
+func writeReport(w io.Writer, r *doctor.Report) {
+	for i, l := range r.Layers {
+		writeLayer(w, i+1, l)
+	}
+	if m := r.Metadata; m != nil {
+		fmt.Fprintf(w, "opened: %s\n", printable(protection(m)))
+	}
+	for _, f := range r.Findings {
+		writeFinding(w, f, len(r.Layers) > 1)
+	}
+	if len(r.Findings) == 0 {
+		fmt.Fprintln(w, "no findings")
+	}
+}
+
+// protection says how an opened message was protected.
+func protection(m *envelope.Metadata) string {
+	var parts []string
+	if m.Encrypted {
+		parts = append(parts, "encrypted")
+	}
+	if m.EncryptedFromKID != "" {
+		parts = append(parts, "sender proven: "+m.EncryptedFromKID)
+	}
+	if m.SignFrom != "" {
+		parts = append(parts, "signature verified: "+m.SignFrom)
+	}
+	if !m.Authenticated {
+		parts = append(parts, "sender not proven")
+	}
+	return strings.Join(parts, ", ")
+}
+
+func writeFinding(w io.Writer, f doctor.Finding, several bool) {
+	fmt.Fprintf(w, "%s %s", f.Severity, f.Code)
+	if several && f.Layer > 0 {
+		fmt.Fprintf(w, " in layer %d", f.Layer)
+	}
+	fmt.Fprintf(w, ": %s\n", printable(f.Detail))
+	writeField(w, "clause", f.Clause)
+	fix := f.Fix
+	if f.Value != "" {
+		fix += " = " + f.Value
+	}
+	writeField(w, "fix", fix)
+	var peers []string
+	for _, p := range f.Peers {
+		about := string(p.Source)
+		if p.When != "" {
+			about = p.When + "; " + about
+		}
+		peers = append(peers, p.Name+" ("+about+")")
+	}
+	if peers != nil {
+		writeField(w, "refused by", strings.Join(peers, ", "))
+	}
+}
+
+func writeLayer(w io.Writer, n int, l doctor.Layer) {
+	serialization := l.Serialization
+	if serialization == "" {
+		serialization = "unreadable"
+	}
 	switch l.Kind {
-	case "encrypted":
-		fmt.Fprintf(w, "%d. encrypted: JWE, %s, %d bytes\n", n, l.Serialization, l.Bytes)
-		headers("", l.Protected)
-		headers("unprotected ", l.Unprotected)
+	case doctor.Encrypted:
+		fmt.Fprintf(w, "%d. encrypted: JWE, %s, %d bytes\n", n, serialization, l.Bytes)
+		writeHeaders(w, "", l.Protected)
+		if l.Sender != "" {
+			writeField(w, "sender", l.Sender)
+		}
+		writeHeaders(w, "unprotected ", l.Unprotected)
 		for _, r := range l.Recipients {
-			headers("recipient ", r)
+			if len(r.Header) == 0 {
+				writeField(w, "recipient kid", r.KID)
+			}
+			writeHeaders(w, "recipient ", r.Header)
 		}
-		field("ciphertext", fmt.Sprintf("%d bytes, closed without the recipient's key", l.ContentBytes))
-	case "signed":
-		fmt.Fprintf(w, "%d. signed: JWS, %s, %d bytes\n", n, l.Serialization, l.Bytes)
+		writeField(w, "ciphertext", fmt.Sprintf("%d bytes", l.ContentBytes))
+	case doctor.Signed:
+		fmt.Fprintf(w, "%d. signed: JWS, %s, %d bytes\n", n, serialization, l.Bytes)
 		for _, s := range l.Signatures {
-			headers("", s.Protected)
-			headers("", s.Header)
+			writeHeaders(w, "", s.Protected)
+			writeHeaders(w, "unprotected ", s.Header)
 		}
-		field("payload", fmt.Sprintf("%d bytes, signature not verified", l.ContentBytes))
+		writeField(w, "payload", fmt.Sprintf("%d bytes", l.ContentBytes))
 	default:
 		fmt.Fprintf(w, "%d. plaintext: %d bytes\n", n, l.Bytes)
-		headers("", l.Headers)
-		field("body", fmt.Sprintf("%d bytes", l.ContentBytes))
+		writeHeaders(w, "", l.Headers)
+		for _, at := range l.Attachments {
+			writeField(w, "attachment", fmt.Sprintf("id %q, media type %q, %d bytes", at.ID, at.MediaType, at.Bytes))
+		}
+		writeField(w, "body", fmt.Sprintf("%d bytes", l.ContentBytes))
 	}
-	for _, note := range l.Notes {
-		field("note:", note)
+}
+
+func writeField(w io.Writer, name, value string) {
+	fmt.Fprintf(w, "   %-14s %s\n", printable(name), printable(value))
+}
+
+// writeHeaders writes each member of a JSON object, strings without quotes.
+func writeHeaders(w io.Writer, prefix string, object []byte) {
+	if len(object) == 0 {
+		return
+	}
+	dec := jsontext.NewDecoder(bytes.NewReader(object))
+	if _, err := dec.ReadToken(); err != nil {
+		return
+	}
+	for dec.PeekKind() == '"' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return
+		}
+		key := name.String()
+		value, err := dec.ReadValue()
+		if err != nil {
+			return
+		}
+		text := string(value)
+		if value.Kind() == '"' {
+			var s string
+			if json.Unmarshal(value, &s) == nil {
+				text = s
+			}
+		}
+		writeField(w, prefix+key, text)
 	}
 }
