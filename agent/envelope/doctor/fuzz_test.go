@@ -38,13 +38,14 @@ func FuzzExamine(f *testing.F) {
 	}
 	docs := appendixDocuments(f)
 	bobs := packer(f, "bob", docs)
+	key := docs[bob].KeyAgreementKeys()[0]
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, err := bobs.Unpack(t.Context(), data)
 		bad := len(doctor.Examine(data).AtLeast(doctor.Error)) > 0
 		if err != nil && !bad && !needsKeys(err) {
 			t.Errorf("Unpack: %v, but no finding is an error", err)
 		}
-		for _, data := range [][]byte{data, sealForBob(t, data)} {
+		for _, data := range [][]byte{data, sealFor(t, key, data)} {
 			u, err := bobs.Unpack(t.Context(), data)
 			r := doctor.Open(t.Context(), bobs, data)
 			if (err == nil) != (r.Metadata != nil) {

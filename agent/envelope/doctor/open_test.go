@@ -86,7 +86,11 @@ func unopened(t testing.TB) map[string]struct {
 // sealForBob is anoncrypt of any content.
 func sealForBob(t testing.TB, content []byte) []byte {
 	t.Helper()
-	method := appendixDocuments(t)[bob].KeyAgreementKeys()[0]
+	return sealFor(t, appendixDocuments(t)[bob].KeyAgreementKeys()[0], content)
+}
+
+func sealFor(t testing.TB, method *did.VerificationMethod, content []byte) []byte {
+	t.Helper()
 	key, err := method.ECDH()
 	if err != nil {
 		t.Fatal(err)
