@@ -12,7 +12,8 @@
 // Pack writes one strict shape that every peer known to us opens. Unpack takes
 // more, lists in Metadata.Deviations what it tolerated, and refuses it all with
 // Config.Strict. Nothing tolerated weakens a check: a wrong signature, tag, key
-// or sender is always an error.
+// or sender is always an error. Package doctor explains envelopes, and all that
+// is refused or tolerated here, with the fix.
 //
 // Implemented of DIDComm v2.1: IANA Media Types (the permitted combinations of
 // layers), Message Layer Addressing Consistency, Message Encryption (ECDH-ES

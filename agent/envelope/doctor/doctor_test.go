@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/ecdh"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -305,6 +307,37 @@ func TestLayers(t *testing.T) {
 	if l := r.Layers[1]; l.Kind != doctor.Plaintext || !bytes.Contains(l.Headers, []byte(`"from":"did:example:alice"`)) ||
 		bytes.Contains(l.Headers, []byte("body")) || l.Attachments[0] != (doctor.Attachment{ID: "a", MediaType: "text/plain", Bytes: 5}) {
 		t.Errorf("%+v", l)
+	}
+}
+
+// What is not shown is not unfolded: lists and members without end cost little
+// more than their text.
+func TestBounded(t *testing.T) {
+	list := func(member string) string {
+		return `{"signature":"AA","payload":"AA","` + member + `":[` + strings.Repeat("{},", 1<<20) + `{}]}`
+	}
+	var members strings.Builder
+	members.WriteString(`{"id":"1"`)
+	for i := range 1 << 18 {
+		fmt.Fprintf(&members, `,"%d":1`, i)
+	}
+	members.WriteString(`}`)
+	for name, data := range map[string]string{
+		"recipients of a JWS": list("recipients"),
+		"signatures":          list("signatures"),
+		"recipients":          strings.Replace(list("recipients"), "signature", "ciphertext", 1),
+		"members":             members.String(),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r := doctor.Examine([]byte(data))
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > 16*uint64(len(data)) {
+			t.Errorf("%s: %d bytes of input took %d of memory", name, len(data), used)
+		}
+		if len(r.AtLeast(doctor.Error)) == 0 {
+			t.Errorf("%s: %v", name, r.Findings)
+		}
 	}
 }
 

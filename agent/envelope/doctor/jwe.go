@@ -104,10 +104,11 @@ func showJWE(data []byte, env *jwe.Envelope, refused []jose.Refusal) Layer {
 	a, l.Serialization = dissect(data)
 	l.Protected, l.Unprotected = object(decoded(a.Protected)), object(a.Unprotected)
 	l.ContentBytes = len(decoded(a.Ciphertext))
+	each := elements(a.Recipients)
 	for i, kid := range env.KIDs {
 		r := Recipient{KID: kid, Header: object(a.Header), EncryptedKeyBytes: len(decoded(a.EncryptedKey))}
-		if i < len(a.Recipients) {
-			r.Header, r.EncryptedKeyBytes = object(a.Recipients[i].Header), len(decoded(a.Recipients[i].EncryptedKey))
+		if i < len(each) {
+			r.Header, r.EncryptedKeyBytes = object(each[i].Header), len(decoded(each[i].EncryptedKey))
 		}
 		l.Recipients = append(l.Recipients, r)
 	}

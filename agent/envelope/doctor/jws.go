@@ -71,10 +71,11 @@ func showJWS(data []byte, env *jws.Envelope, refused []jose.Refusal) Layer {
 	}
 	var a anatomy
 	a, l.Serialization = dissect(data)
+	each := elements(a.Signatures)
 	for i, s := range env.Signatures {
 		show := Signature{KID: s.KID, Alg: s.Alg, Protected: object(decoded(a.Protected)), Header: object(a.Header)}
-		if i < len(a.Signatures) {
-			show.Protected, show.Header = object(decoded(a.Signatures[i].Protected)), object(a.Signatures[i].Header)
+		if i < len(each) {
+			show.Protected, show.Header = object(decoded(each[i].Protected)), object(each[i].Header)
 		}
 		l.Signatures = append(l.Signatures, show)
 	}

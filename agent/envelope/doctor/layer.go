@@ -67,14 +67,24 @@ type anatomy struct {
 	Header       jsontext.Value `json:"header"`
 	EncryptedKey jsontext.Value `json:"encrypted_key"`
 	Ciphertext   jsontext.Value `json:"ciphertext"`
-	Recipients   []struct {
-		Header       jsontext.Value `json:"header"`
-		EncryptedKey jsontext.Value `json:"encrypted_key"`
-	} `json:"recipients"`
-	Signatures []struct {
-		Protected jsontext.Value `json:"protected"`
-		Header    jsontext.Value `json:"header"`
-	} `json:"signatures"`
+	Recipients   jsontext.Value `json:"recipients"`
+	Signatures   jsontext.Value `json:"signatures"`
+}
+
+// element is one of Recipients or Signatures.
+type element struct {
+	Protected    jsontext.Value `json:"protected"`
+	Header       jsontext.Value `json:"header"`
+	EncryptedKey jsontext.Value `json:"encrypted_key"`
+}
+
+// elements takes a list apart that is within the limits.
+func elements(list jsontext.Value) []element {
+	var all []element
+	if list == nil || jsonv2.Unmarshal(list, &all) != nil {
+		return nil
+	}
+	return all
 }
 
 // dissect takes a JWE or JWS apart that is within the limits.
