@@ -1,0 +1,66 @@
+package jwe
+
+import (
+	"fmt"
+
+	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
+)
+
+// header is the protected header as it stands in the envelope.
+type header struct {
+	alg, enc, typ, kid, skid, apu, apv, epk []byte
+	hasTyp, hasSKID, hasAPU, hasAPV         bool
+}
+
+func (p *parser) header(h *header) error {
+	text, err := p.Deviations.Decode("protected", p.protected)
+	if err != nil {
+		return err
+	}
+	if jose.TooDeep(text, p.limits.MaxDepth) {
+		return jose.ErrTooDeep
+	}
+	err = jose.Walk(text, func(c jose.Cursor) error {
+		return c.Object(func(name []byte) error { return p.headerMember(c, name, h) })
+	})
+	if err != nil {
+		return fmt.Errorf("protected header: %w", err)
+	}
+	return nil
+}
+
+func (p *parser) headerMember(c jose.Cursor, name []byte, h *header) (err error) {
+	switch string(name) {
+	case "alg":
+		h.alg, err = c.Text()
+	case "enc":
+		h.enc, err = c.Text()
+	case "typ":
+		h.hasTyp = true
+		h.typ, err = c.Text()
+	case "kid":
+		h.kid, err = c.Text()
+	case "skid":
+		h.hasSKID = true
+		h.skid, err = c.Text()
+	case "apu":
+		h.hasAPU = true
+		h.apu, err = decodeNext(c, "apu", &p.Deviations)
+	case "apv":
+		h.hasAPV = true
+		h.apv, err = decodeNext(c, "apv", &p.Deviations)
+	case "epk":
+		h.epk, err = c.Value()
+	case "zip":
+		if err = p.Refuse("zip", ErrCompressed); err == nil {
+			err = c.Skip()
+		}
+	case "crit":
+		if err = p.Refuse("crit", jose.ErrCritical); err == nil {
+			err = c.Skip()
+		}
+	default:
+		err = c.Skip()
+	}
+	return err
+}
