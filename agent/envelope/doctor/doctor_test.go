@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/didcomm-go/didcomm/agent/envelope/doctor"
@@ -57,8 +58,9 @@ func TestAppendix(t *testing.T) {
 	}
 }
 
-// deviating are messages with one fault each, and the codes of their findings.
-func deviating() map[string]struct{ data, want string } {
+// deviating are messages with one fault each, and the codes of their findings,
+// made once.
+var deviating = sync.OnceValue(func() map[string]struct{ data, want string } {
 	type row = struct{ data, want string }
 	high := bytes.Repeat([]byte{0x7f}, 64) // s is above half of the group's order
 	high[32] = 0xf0
@@ -196,7 +198,7 @@ func deviating() map[string]struct{ data, want string } {
 		"forward with an ack": {forward(func(m object) { m["please_ack"] = []string{""} }), "forward-please-ack"},
 	}
 	return rows
-}
+})
 
 func flattened(s *sealed) string {
 	s.to(bobKey1)
