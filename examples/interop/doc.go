@@ -19,7 +19,7 @@
 // the cell that it was asked for. A cell that cannot pass because of the peer
 // stands in the list of its defects, with the reason, and fails when it passes
 // all the same; what the peer's library does not have at all stands beside it, and
-// the peer has to say so itself. Where a peer's toolchain, as python3 or node with
-// npm, is missing, or its packages cannot be installed, the test is skipped with the
-// reason; with CI=true in the environment it fails.
+// the peer has to say so itself. Where a peer's toolchain, as python3, cargo or
+// node with npm, is missing, or its packages cannot be installed, the test is
+// skipped with the reason; with CI=true in the environment it fails.
 package interop

@@ -206,3 +206,10 @@ func TestNoPython(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+func TestNoCargo(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if _, err := peer.Cargo(t.Context(), peer.CargoConfig{Folder: t.TempDir(), Cache: t.TempDir()}); !errors.Is(err, peer.ErrToolchain) {
+		t.Errorf("error is %v", err)
+	}
+}
