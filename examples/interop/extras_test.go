@@ -125,7 +125,7 @@ func (s *suite) forwards(t *testing.T) {
 			}
 			// The second mediator by a key of it, as routingKeys often name it.
 			wrapped, err := packer(t, x.sender, first, second).Forward(t.Context(), env,
-				[]string{first.DID(), second.agree[1]}, envelope.ContentEncryption(envelope.XC20P))
+				[]string{first.DID(), second.agree[1]})
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,336 @@
+//! Affinidi's DIDComm library behind the interop suite's JSON lines.
+//!
+//! One request a line on standard input, one answer a line on standard output;
+//! all else goes to standard error. The library takes keys: this program finds
+//! them in the documents and secrets that come with a request, and puts the
+//! layers of an envelope together from the library's public calls, as its SDK
+//! does.
+
+use std::io::{BufRead, Write};
+
+use affinidi_crypto::jose::key_agreement::{Curve, PrivateKeyAgreement, PublicKeyAgreement};
+use affinidi_messaging_didcomm::jwe::decrypt::{authcrypt_sender_kid, decrypt_bound};
+use affinidi_messaging_didcomm::jwe::encrypt::{anoncrypt, authcrypt};
+use affinidi_messaging_didcomm::jws::sign::JwsSigner;
+use affinidi_messaging_didcomm::jws::verify::{VerifyKey, parse_jws, verify_bound};
+use affinidi_messaging_didcomm::message::{forward, pack};
+use affinidi_messaging_didcomm::{DIDCommError, Message, SenderKey, SignerKey};
+use base64ct::{Base64UrlUnpadded, Encoding};
+use serde_json::{Value, json};
+
+/// Why a request has no result: the kind of error and its text.
+struct Refusal(String, String);
+
+impl From<DIDCommError> for Refusal {
+    fn from(e: DIDCommError) -> Self {
+        let variant = format!("{e:?}");
+        let kind = variant.split('(').next().unwrap_or_default();
+        Refusal(kind.into(), e.to_string())
+    }
+}
+
+impl From<serde_json::Error> for Refusal {
+    fn from(e: serde_json::Error) -> Self {
+        Refusal("serde_json::Error".into(), e.to_string())
+    }
+}
+
+fn lacks(what: impl Into<String>) -> Refusal {
+    Refusal("lacks".into(), what.into())
+}
+
+/// What this program does not find in a request.
+fn missing(what: impl Into<String>) -> Refusal {
+    Refusal("missing".into(), what.into())
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn base(did_url: &str) -> &str {
+    did_url.split('#').next().unwrap_or_default()
+}
+
+/// The private JWK of that kid.
+fn secret<'a>(params: &'a Value, kid: &str) -> Result<&'a Value, Refusal> {
+    let jwk = list(&params["secrets"])
+        .iter()
+        .find(|jwk| jwk["kid"] == kid);
+    jwk.ok_or_else(|| missing(format!("no secret of {kid}")))
+}
+
+fn document<'a>(params: &'a Value, did_url: &str) -> Result<&'a Value, Refusal> {
+    let document = list(&params["documents"])
+        .iter()
+        .find(|d| d["id"] == base(did_url));
+    document.ok_or_else(|| missing(format!("no document of {did_url}")))
+}
+
+/// The public JWK of a key that its document lists for a purpose.
+fn public<'a>(params: &'a Value, purpose: &str, kid: &str) -> Result<&'a Value, Refusal> {
+    let document = document(params, kid)?;
+    let method = list(&document["verificationMethod"])
+        .iter()
+        .find(|m| m["id"] == kid);
+    match method {
+        Some(method) if list(&document[purpose]).iter().any(|id| id == kid) => {
+            Ok(&method["publicKeyJwk"])
+        }
+        _ => Err(missing(format!("{kid} is not among {purpose}"))),
+    }
+}
+
+fn agreement(params: &Value, kid: &str) -> Result<PublicKeyAgreement, Refusal> {
+    let jwk = public(params, "keyAgreement", kid)?;
+    Ok(PublicKeyAgreement::from_jwk(jwk).map_err(DIDCommError::from)?)
+}
+
+/// The keys for key agreement that a DID or key's DID URL stands for.
+fn agreements(params: &Value, to: &str) -> Result<Vec<(String, PublicKeyAgreement)>, Refusal> {
+    let kids: Vec<&str> = match to.contains('#') {
+        true => vec![to],
+        false => {
+            let ids = &document(params, to)?["keyAgreement"];
+            list(ids).iter().filter_map(Value::as_str).collect()
+        }
+    };
+    kids.into_iter()
+        .map(|kid| Ok((kid.to_owned(), agreement(params, kid)?)))
+        .collect()
+}
+
+fn private_bytes(params: &Value, kid: &str) -> Result<Vec<u8>, Refusal> {
+    let d = secret(params, kid)?["d"].as_str().unwrap_or_default();
+    Base64UrlUnpadded::decode_vec(d).map_err(|e| missing(format!("d of {kid}: {e}")))
+}
+
+fn private(params: &Value, kid: &str) -> Result<PrivateKeyAgreement, Refusal> {
+    let crv = secret(params, kid)?["crv"].as_str().unwrap_or_default();
+    let curve = [Curve::X25519, Curve::P256, Curve::P384, Curve::P521]
+        .into_iter()
+        .find(|curve| curve.jwk_crv() == crv)
+        .ok_or_else(|| lacks(format!("curve {crv}")))?;
+    let key = PrivateKeyAgreement::from_raw_bytes(curve, &private_bytes(params, kid)?);
+    Ok(key.map_err(DIDCommError::from)?)
+}
+
+fn verify_key(params: &Value, kid: &str) -> Result<VerifyKey, Refusal> {
+    let jwk = public(params, "authentication", kid)?;
+    if jwk["crv"] == "Ed25519" {
+        let x = Base64UrlUnpadded::decode_vec(jwk["x"].as_str().unwrap_or_default());
+        let x = x.ok().and_then(|x| x.try_into().ok());
+        return x
+            .map(VerifyKey::Ed25519)
+            .ok_or_else(|| missing(format!("x of {kid}")));
+    }
+    let point = PublicKeyAgreement::from_jwk(jwk).map_err(DIDCommError::from)?;
+    match point.curve() {
+        Curve::P256 => Ok(VerifyKey::P256(point.to_public_bytes())),
+        Curve::K256 => Ok(VerifyKey::Secp256k1(point.to_public_bytes())),
+        other => Err(lacks(format!("signatures on {}", other.jwk_crv()))),
+    }
+}
+
+fn hello() -> Value {
+    // The manifest's exact pins are the versions.
+    let pin = |name: &str| {
+        include_str!("../Cargo.toml").lines().find_map(|line| {
+            line.strip_prefix(name)?
+                .strip_prefix(" = \"=")?
+                .strip_suffix('"')
+        })
+    };
+    let versions: serde_json::Map<String, Value> =
+        ["affinidi-messaging-didcomm", "affinidi-crypto"]
+            .into_iter()
+            .map(|name| (name.to_owned(), pin(name).into()))
+            .collect();
+    json!({"name": "affinidi-messaging-didcomm", "language": "Rust", "versions": versions})
+}
+
+fn sign(params: &Value, message: &Message, kid: &str) -> Result<String, Refusal> {
+    let private = private_bytes(params, kid)?;
+    let private: &[u8; 32] = private
+        .as_slice()
+        .try_into()
+        .map_err(|_| lacks("private keys of other lengths than 32 bytes"))?;
+    let signer = match secret(params, kid)?["crv"].as_str() {
+        Some("Ed25519") => JwsSigner::Ed25519 { kid, private },
+        Some("P-256") => JwsSigner::P256 { kid, private },
+        Some("secp256k1") => JwsSigner::Secp256k1 { kid, private },
+        other => return Err(lacks(format!("signatures on {other:?}"))),
+    };
+    Ok(pack::pack_signed_multi(message, &[signer])?)
+}
+
+fn pack(params: &Value) -> Result<Value, Refusal> {
+    if params["message"].get("from_prior").is_some() {
+        return Err(lacks("from_prior"));
+    }
+    if params["enc"]
+        .as_str()
+        .is_some_and(|enc| enc != "A256CBC-HS512")
+    {
+        return Err(lacks("a choice of enc: anoncrypt takes none"));
+    }
+    let message = Message::from_json(params["message"].to_string().as_bytes())?;
+    let signed = match params["sign_by"].as_str() {
+        Some(kid) => Some(sign(params, &message, kid)?),
+        None => None,
+    };
+    let packed = match (params["to"].as_str(), signed) {
+        (Some(to), Some(signed)) => encrypt(params, to, signed.as_bytes())?,
+        (Some(to), None) => encrypt(params, to, &message.to_json()?)?,
+        (None, Some(signed)) => signed,
+        (None, None) => pack::pack_plaintext(&message)?,
+    };
+    Ok(json!({"envelope": serde_json::from_str::<Value>(&packed)?}))
+}
+
+fn encrypt(params: &Value, to: &str, payload: &[u8]) -> Result<String, Refusal> {
+    let keys = agreements(params, to)?;
+    // All keys of the first type that the sender has too.
+    let from = match params["from"].as_str() {
+        Some(from) => {
+            let shared = |(_, key): &(_, PublicKeyAgreement)| {
+                keys.iter().any(|(_, other)| other.curve() == key.curve())
+            };
+            let sender = agreements(params, from)?.into_iter().find(shared);
+            Some(sender.ok_or_else(|| missing(format!("no key of {from} that fits")))?)
+        }
+        None => None,
+    };
+    let first = from.as_ref().or(keys.first()).map(|(_, key)| key.curve());
+    let recipients: Vec<(&str, &PublicKeyAgreement)> = keys
+        .iter()
+        .filter(|(_, key)| Some(key.curve()) == first)
+        .map(|(kid, key)| (kid.as_str(), key))
+        .collect();
+    let mut packed = match &from {
+        Some((kid, _)) => authcrypt(payload, kid, &private(params, kid)?, &recipients)?,
+        None => anoncrypt(payload, &recipients)?,
+    };
+    if from.is_some() && params["protect_sender"] == true {
+        packed = anoncrypt(packed.as_bytes(), &recipients)?;
+    }
+    if params["forward"] == true {
+        let services = &document(params, to)?["service"];
+        let routing = list(&services[0]["serviceEndpoint"]["routingKeys"]);
+        let mut next = to;
+        for hop in routing.iter().rev().filter_map(Value::as_str) {
+            let wrapped = forward::wrap_in_forward(next, &packed)?.to_json()?;
+            let keys = agreements(params, hop)?;
+            let recipients: Vec<_> = keys.iter().map(|(kid, key)| (kid.as_str(), key)).collect();
+            packed = anoncrypt(&wrapped, &recipients)?;
+            next = hop;
+        }
+    }
+    Ok(packed)
+}
+
+/// Removes the layers of an envelope and reports of them what the library does.
+fn open(params: &Value) -> Result<(Message, Value), Refusal> {
+    let mut metadata = json!({
+        "encrypted": false,
+        "authenticated": false,
+        "non_repudiation": false,
+        "anonymous_sender": false,
+    });
+    let mut value = params["envelope"].clone();
+    while value.get("ciphertext").is_some() {
+        let envelope = value.to_string();
+        let skid = authcrypt_sender_kid(&envelope)?;
+        let protected = metadata["anonymous_sender"] == true;
+        if metadata["authenticated"] == true || protected && skid.is_none() {
+            return Err(Refusal("nesting".into(), "encrypted once too often".into()));
+        }
+        let mut kids = list(&value["recipients"])
+            .iter()
+            .filter_map(|recipient| recipient["header"]["kid"].as_str());
+        let kid = kids
+            .find(|kid| secret(params, kid).is_ok())
+            .ok_or_else(|| missing("no secret of a recipient"))?;
+        let sender = match skid {
+            Some(skid) => Some((agreement(params, &skid)?, skid)),
+            None => None,
+        };
+        let sender = sender.as_ref().map(|(key, skid)| SenderKey::new(skid, key));
+        let opened = decrypt_bound(&envelope, kid, &private(params, kid)?, sender)?;
+        metadata["encrypted"] = true.into();
+        if opened.authenticated {
+            metadata["authenticated"] = true.into();
+            metadata["encrypted_from_kid"] = opened.sender_kid.into();
+            metadata["enc_alg_auth"] = opened.header.enc.into();
+        } else {
+            metadata["anonymous_sender"] = true.into();
+            metadata["enc_alg_anon"] = opened.header.enc.into();
+        }
+        value = serde_json::from_slice(&opened.plaintext)?;
+    }
+    if value.get("signatures").is_none() {
+        return Ok((Message::from_json(value.to_string().as_bytes())?, metadata));
+    }
+    let envelope = value.to_string();
+    let parsed = parse_jws(&envelope)?;
+    let signature = parsed
+        .signatures
+        .first()
+        .ok_or_else(|| missing("no signature"))?;
+    let kid = signature
+        .kid
+        .as_deref()
+        .ok_or_else(|| missing("a signature has no kid"))?;
+    let key = verify_key(params, kid)?;
+    let verified = verify_bound(&envelope, SignerKey::new(kid, &key))?;
+    metadata["non_repudiation"] = true.into();
+    metadata["sign_from"] = verified.signer_kid.into();
+    metadata["sign_alg"] = signature.alg.clone().into();
+    Ok((Message::from_json(&verified.payload)?, metadata))
+}
+
+fn unpack(params: &Value) -> Result<Value, Refusal> {
+    let (message, metadata) = open(params)?;
+    if message.extra.contains_key("from_prior") {
+        return Err(lacks("from_prior, which it hands out unread"));
+    }
+    if message.typ == forward::FORWARD_MESSAGE_TYPE {
+        return Err(lacks("an unpack that opens what is forwarded to oneself"));
+    }
+    Ok(json!({"message": message, "metadata": metadata}))
+}
+
+/// The mediator's part: opens one forward.
+fn unwrap(params: &Value) -> Result<Value, Refusal> {
+    let (next, envelope) = forward::unwrap_forward(&open(params)?.0)?;
+    Ok(json!({"next": next, "envelope": serde_json::from_str::<Value>(&envelope)?}))
+}
+
+fn operate(op: &str, params: &Value) -> Result<Value, Refusal> {
+    match op {
+        "hello" => Ok(hello()),
+        "pack" => pack(params),
+        "unpack" => unpack(params),
+        "unwrap" => unwrap(params),
+        "create_peer_did" | "resolve" => Err(lacks("no DID methods: it takes keys")),
+        _ => Err(lacks(format!("operation {op}"))),
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut answers = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let request: Value = serde_json::from_str(&line?)?;
+        let (id, op) = (&request["id"], request["op"].as_str().unwrap_or_default());
+        let answer = match operate(op, &request["params"]) {
+            Ok(result) => json!({"id": id, "result": result}),
+            Err(Refusal(kind, message)) => {
+                eprintln!("{op}: {kind}: {message}");
+                json!({"id": id, "error": {"type": kind, "message": message}})
+            }
+        };
+        writeln!(answers, "{answer}")?;
+        answers.flush()?;
+    }
+    Ok(())
+}
