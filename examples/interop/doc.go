@@ -3,11 +3,16 @@
 //
 //	go test -tags interop ./examples/interop/...
 //
+// The first run installs the peers, which takes minutes; a slow machine may want
+// go test's -timeout.
+//
 // Each peer is a small program in its own language, peers/NAME, which calls its
-// library's public functions alone, beside a manifest that pins every package
-// exactly. The test installs a peer through the ordinary package client into a
-// cache folder outside of the repository, starts it once, and exchanges envelopes
-// with it: one JSON request and one JSON answer a line (package internal/peer).
+// library's public functions alone, beside a manifest that pins its packages
+// exactly; for a program in Rust those that make the envelopes, as a lock file
+// would name addresses. The test installs a peer through the ordinary package
+// client into a cache folder outside of the repository, starts it once, and
+// exchanges envelopes with it: one JSON request and one JSON answer a line
+// (package internal/peer).
 // Keys and messages are random in every run. Private keys and DID documents are
 // handed to the peer with each request.
 //

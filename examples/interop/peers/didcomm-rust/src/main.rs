@@ -97,9 +97,8 @@ fn hello() -> Value {
     // The manifest's exact pins are the versions.
     let pin = |name: &str| {
         include_str!("../Cargo.toml").lines().find_map(|line| {
-            line.strip_prefix(name)?
-                .strip_prefix(" = \"=")?
-                .strip_suffix('"')
+            let rest = line.strip_prefix(name)?.strip_prefix(" = ")?;
+            rest.split('"').nth(1)?.strip_prefix('=')
         })
     };
     json!({
