@@ -5,6 +5,7 @@ package interop_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"testing"
@@ -43,7 +44,6 @@ func TestDIDCommPython(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.hello = hello
 	t.Logf("%s, %v", hello.Language, hello.Versions)
 	s.table(t)
 	s.forms(t)
@@ -53,7 +53,7 @@ func TestDIDCommPython(t *testing.T) {
 	s.forwardByDID(t)
 	s.services(t)
 	s.peerDIDs(t)
-	s.report(t, everything())
+	s.report(t, flag.Lookup("test.run").Value.String() == "")
 }
 
 // didcommPythonService is a document's service in the shape that the peer can

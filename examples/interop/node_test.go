@@ -42,7 +42,6 @@ func newNodeSuite(t *testing.T, name string) *suite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.hello = hello
 	t.Logf("%s, %v", hello.Language, hello.Versions)
 	return s
 }

@@ -37,7 +37,6 @@ func newRustSuite(t *testing.T, name string, oldest int) *suite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.hello = hello
 	t.Logf("%s, %v", hello.Language, hello.Versions)
 	return s
 }
