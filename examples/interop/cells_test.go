@@ -38,9 +38,9 @@ type suite struct {
 	// in a shape from which the peer takes routing keys.
 	service func(id string, routingKeys []string) any
 
-	green, red int
-	lacked     int                           // cells
-	tolerated  map[message.DeviationCode]int // how often, in what the peer packed
+	hello     peer.Hello
+	cells     []result
+	tolerated map[message.DeviationCode]int // how often, in what the peer packed
 }
 
 // defect is a cell that the peer fails.
@@ -52,27 +52,27 @@ type defect struct {
 // cell runs one cell as a test of its own.
 func (s *suite) cell(t *testing.T, name string, run func(t *testing.T) error) {
 	t.Run(name, func(t *testing.T) {
+		got := red
+		defer func() { s.cells = append(s.cells, result{name, got}) }()
 		err := run(t)
 		if l := s.lack(name); l != nil {
-			s.checkLack(t, l, err)
+			got = l.check(t, err)
 			return
 		}
 		d, listed := s.defects[name]
 		s.seen[name] = listed
 		switch {
 		case listed && err == nil:
-			s.red++
 			t.Errorf("passes, but stands in the list of defects: %s", d.reason)
 		case listed && errors.Is(err, peer.ErrFailed), listed && !strings.Contains(err.Error(), d.want):
-			s.red++
 			t.Errorf("fails otherwise than its listed defect (%s): %v", d.reason, err)
 		case listed:
+			got = defective
 			t.Logf("defect of the peer: %s: %v", d.reason, err)
 		case err != nil:
-			s.red++
 			t.Error(err)
 		default:
-			s.green++
+			got = green
 		}
 	})
 }
@@ -94,8 +94,18 @@ func (s *suite) report(t *testing.T, all bool) {
 			t.Errorf("no cell matches %s, but the peer is said to lack it", l.cells)
 		}
 	}
+	n := map[outcome]int{}
+	for _, c := range s.cells {
+		n[c.outcome]++
+	}
 	t.Logf("%d cells green, %d that the peer lacks, %d defects of the peer, %d red; tolerated: %v",
-		s.green, s.lacked, met, s.red, s.tolerated)
+		n[green], n[lacked], n[defective], n[red], s.tolerated)
+	r := &row{Hello: s.hello, cells: s.cells, defects: s.defects, lacks: s.lacks}
+	for code := range s.tolerated {
+		r.deviates = append(r.deviates, string(code))
+	}
+	slices.Sort(r.deviates)
+	rows = append(rows, r)
 }
 
 // mode is a combination of layers.

@@ -5,7 +5,6 @@ package interop_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"testing"
@@ -44,6 +43,7 @@ func TestDIDCommPython(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.hello = hello
 	t.Logf("%s, %v", hello.Language, hello.Versions)
 	s.table(t)
 	s.forms(t)
@@ -53,7 +53,7 @@ func TestDIDCommPython(t *testing.T) {
 	s.forwardByDID(t)
 	s.services(t)
 	s.peerDIDs(t)
-	s.report(t, flag.Lookup("test.run").Value.String() == "")
+	s.report(t, everything())
 }
 
 // didcommPythonService is a document's service in the shape that the peer can

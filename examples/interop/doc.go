@@ -3,6 +3,9 @@
 //
 //	go test -tags interop ./examples/interop/...
 //
+// A whole run is held against MATRIX.md and the summary in README.md; with the
+// flag -write it writes them.
+//
 // The first run installs the peers, which takes minutes; a slow machine may want
 // go test's -timeout.
 //

@@ -42,6 +42,7 @@ func newNodeSuite(t *testing.T, name string) *suite {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.hello = hello
 	t.Logf("%s, %v", hello.Language, hello.Versions)
 	return s
 }

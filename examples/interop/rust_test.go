@@ -37,6 +37,7 @@ func newRustSuite(t *testing.T, name string, oldest int) *suite {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.hello = hello
 	t.Logf("%s, %v", hello.Language, hello.Versions)
 	return s
 }
