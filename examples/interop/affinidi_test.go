@@ -23,7 +23,7 @@ func TestAffinidi(t *testing.T) {
 	s.rotation(t)
 	s.forwards(t)
 	s.peerDIDs(t)
-	s.report(t, everything())
+	s.report(t)
 }
 
 // affinidiReports is what the library reports: authenticated is authcrypt alone,

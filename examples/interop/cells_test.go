@@ -15,99 +15,6 @@ import (
 	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
-// suite is one peer's row of the table.
-type suite struct {
-	*peer.Process
-	// defects are the cells that cannot be green because of the peer. One that
-	// passes all the same fails, so that the list stays true.
-	defects map[string]defect
-	seen    map[string]bool // defects that were met
-	// lacks are what the peer's library does not have. The cells are asked for
-	// all the same: the peer has to say so.
-	lacks []*lack
-	// reports leaves of an envelope's metadata what the peer reports; nil if that
-	// is all.
-	reports func(envelope.Metadata) envelope.Metadata
-	// quirks are what our side tolerates of the peer in any cell.
-	quirks []message.DeviationCode
-
-	// base is the mode of the extras where it is not what they are about; ""
-	// stands for authcrypt, with a signature within for some.
-	base string
-	// service makes the services of a recipient's document, of the DID given,
-	// in a shape from which the peer takes routing keys.
-	service func(id string, routingKeys []string) any
-
-	hello     peer.Hello
-	cells     []result
-	tolerated map[message.DeviationCode]int // how often, in what the peer packed
-}
-
-// defect is a cell that the peer fails.
-type defect struct {
-	reason string // what in the peer's source makes it so
-	want   string // part of the error that it shows as
-}
-
-// cell runs one cell as a test of its own.
-func (s *suite) cell(t *testing.T, name string, run func(t *testing.T) error) {
-	t.Run(name, func(t *testing.T) {
-		got := red
-		defer func() { s.cells = append(s.cells, result{name, got}) }()
-		err := run(t)
-		if l := s.lack(name); l != nil {
-			got = l.check(t, err)
-			return
-		}
-		d, listed := s.defects[name]
-		s.seen[name] = listed
-		switch {
-		case listed && err == nil:
-			t.Errorf("passes, but stands in the list of defects: %s", d.reason)
-		case listed && errors.Is(err, peer.ErrFailed), listed && !strings.Contains(err.Error(), d.want):
-			t.Errorf("fails otherwise than its listed defect (%s): %v", d.reason, err)
-		case listed:
-			got = defective
-			t.Logf("defect of the peer: %s: %v", d.reason, err)
-		case err != nil:
-			t.Error(err)
-		default:
-			got = green
-		}
-	})
-}
-
-// report closes the row. Filters of go test leave cells out; then nothing is
-// said of defects that were not met.
-func (s *suite) report(t *testing.T, all bool) {
-	t.Helper()
-	met := 0
-	for name := range s.defects {
-		if s.seen[name] {
-			met++
-		} else if all {
-			t.Errorf("no cell is called %q, but it stands in the list of defects", name)
-		}
-	}
-	for _, l := range s.lacks {
-		if all && !l.met {
-			t.Errorf("no cell matches %s, but the peer is said to lack it", l.cells)
-		}
-	}
-	n := map[outcome]int{}
-	for _, c := range s.cells {
-		n[c.outcome]++
-	}
-	t.Logf("%d cells green, %d that the peer lacks, %d defects of the peer, %d red; tolerated: %v",
-		n[green], n[lacked], n[defective], n[red], s.tolerated)
-	r := &row{Hello: s.hello, cells: s.cells, defects: s.defects, lacks: s.lacks}
-	for code := range s.tolerated {
-		r.deviates = append(r.deviates, string(code))
-	}
-	slices.Sort(r.deviates)
-	rows = append(rows, r)
-}
-
 // mode is a combination of layers.
 type mode struct {
 	name                string
@@ -167,7 +74,7 @@ func layouts() []layout {
 			encs = []envelope.Enc{envelope.A256CBCHS512, envelope.A256GCM, envelope.XC20P}
 		}
 		if m.signs {
-			algs = []string{"EdDSA", "ES256", "ES256K"}
+			algs = signatures
 		}
 		for _, curve := range curves {
 			for _, enc := range encs {

@@ -26,5 +26,5 @@ func TestDIDCommNode(t *testing.T) {
 	s.forwardByDID(t)
 	s.services(t)
 	s.peerDIDs(t)
-	s.report(t, everything())
+	s.report(t)
 }

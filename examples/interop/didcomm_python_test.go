@@ -3,48 +3,18 @@
 package interop_test
 
 import (
-	"context"
-	"errors"
-	"os"
-	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
-	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
 // TestDIDCommPython exchanges envelopes with didcomm 0.3.2 for Python, by SICPA.
 func TestDIDCommPython(t *testing.T) {
-	folder := filepath.Join("peers", "didcomm-python")
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	python, err := peer.Python(ctx, peer.PythonConfig{
-		Requirements: filepath.Join(folder, "requirements.txt"),
-		Cache:        cache(t),
-		Oldest:       9,
-		Newest:       11,
-	})
-	if err != nil {
-		notRun(t, err)
-	}
-	s := &suite{
-		Process: peer.New(peer.Config{Path: python, Args: []string{filepath.Join(folder, "peer.py")}}),
-		defects: didcommPythonDefects(),
-		seen:    map[string]bool{},
-
-		tolerated: map[message.DeviationCode]int{},
-		quirks:    []message.DeviationCode{envelope.DeviationShortCoordinate, envelope.DeviationHighS},
-		service:   didcommPythonService,
-	}
-	defer s.Close()
-	hello, err := s.Hello(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.hello = hello
-	t.Logf("%s, %v", hello.Language, hello.Versions)
+	s := newPythonSuite(t, "didcomm-python", 9, 11)
+	s.defects = didcommPythonDefects()
+	s.quirks = []message.DeviationCode{envelope.DeviationShortCoordinate, envelope.DeviationHighS}
+	s.service = didcommPythonService
 	s.table(t)
 	s.forms(t)
 	s.mixed(t)
@@ -53,7 +23,7 @@ func TestDIDCommPython(t *testing.T) {
 	s.forwardByDID(t)
 	s.services(t)
 	s.peerDIDs(t)
-	s.report(t, everything())
+	s.report(t)
 }
 
 // didcommPythonService is a document's service in the shape that the peer can
@@ -99,24 +69,4 @@ func didcommPythonDefects() map[string]defect {
 		"to peer: did:peer:2, own resolvers/signed":                          authentication,
 		"to peer: did:peer:2, own resolvers/authcrypt(sign)":                 agreement,
 	}
-}
-
-// cache is the folder of installed peers.
-func cache(t testing.TB) string {
-	t.Helper()
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(dir, "didcomm-go-interop")
-}
-
-// notRun ends a test whose peer cannot be had: visibly skipped, but a failure
-// where CI must have it.
-func notRun(t testing.TB, err error) {
-	t.Helper()
-	if os.Getenv("CI") == "true" || !errors.Is(err, peer.ErrToolchain) {
-		t.Fatalf("not run: %v", err)
-	}
-	t.Skipf("not run: %v", err)
 }

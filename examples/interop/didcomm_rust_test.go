@@ -25,5 +25,5 @@ func TestDIDCommRust(t *testing.T) {
 	s.forwardByDID(t)
 	s.services(t)
 	s.peerDIDs(t)
-	s.report(t, everything())
+	s.report(t)
 }

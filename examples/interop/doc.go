@@ -21,13 +21,16 @@
 //
 // A peer of one's own is a folder peers/NAME and a NAME_test.go like
 // didcomm_python_test.go: install, start, run the table and the extras, list what
-// the peer gets wrong.
+// the peer gets wrong. Peers run at once. What is not a cell goes into MATRIX.md
+// as a note of the peer's row or as a chapter of its own (row_test.go and
+// matrix_test.go).
 //
 // A test is one cell. A peer's program that dies, hangs or prints rubbish costs
 // the cell that it was asked for. A cell that cannot pass because of the peer
 // stands in the list of its defects, with the reason, and fails when it passes
 // all the same; what the peer's library does not have at all stands beside it, and
 // the peer has to say so itself. Where a peer's toolchain, as python3, cargo or
-// node with npm, is missing, or its packages cannot be installed, the test is
-// skipped with the reason; with CI=true in the environment it fails.
+// node with npm, is missing, or its packages cannot be installed, its row says
+// "not run" with the reason and its test is skipped; with CI=true in the
+// environment it fails.
 package interop

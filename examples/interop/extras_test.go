@@ -20,22 +20,22 @@ import (
 // forms are other types of verification methods than the table's
 // JsonWebKey2020.
 func (s *suite) forms(t *testing.T) {
-	for agreement, authentication := range map[string]string{
-		did.TypeX25519KeyAgreementKey2019: did.TypeEd25519VerificationKey2018,
-		did.TypeX25519KeyAgreementKey2020: did.TypeEd25519VerificationKey2020,
+	for _, form := range []struct{ agreement, authentication string }{
+		{did.TypeX25519KeyAgreementKey2019, did.TypeEd25519VerificationKey2018},
+		{did.TypeX25519KeyAgreementKey2020, did.TypeEd25519VerificationKey2020},
 	} {
 		made := func(t *testing.T) exchange {
-			types := map[string]string{"EdDSA": authentication}
+			types := map[string]string{"EdDSA": form.authentication}
 			x := exchange{
 				layout:    s.extra("authcrypt(sign)", keyring.X25519, "EdDSA"),
-				sender:    newPartyAs(t, keyring.X25519, 1, agreement, types),
-				recipient: newPartyAs(t, keyring.X25519, 2, agreement, types),
+				sender:    newPartyAs(t, keyring.X25519, 1, form.agreement, types),
+				recipient: newPartyAs(t, keyring.X25519, 2, form.agreement, types),
 			}
 			x.held = x.recipient
 			return x.addressed(t)
 		}
-		s.cell(t, "to peer: "+agreement, func(t *testing.T) error { return s.toPeer(t, made(t)) })
-		s.cell(t, "from peer: "+agreement, func(t *testing.T) error { return s.fromPeer(t, made(t)) })
+		s.cell(t, "to peer: "+form.agreement, func(t *testing.T) error { return s.toPeer(t, made(t)) })
+		s.cell(t, "from peer: "+form.agreement, func(t *testing.T) error { return s.fromPeer(t, made(t)) })
 	}
 }
 
@@ -50,13 +50,13 @@ func (s *suite) mixed(t *testing.T) {
 		x.recipient.index(t)
 		return x
 	}
-	s.cell(t, "to peer: authcrypt/two key types", func(t *testing.T) error { return s.toPeer(t, made(t)) })
-	s.cell(t, "from peer: authcrypt/two key types", func(t *testing.T) error { return s.fromPeer(t, made(t)) })
+	s.cell(t, "to peer: two key types", func(t *testing.T) error { return s.toPeer(t, made(t)) })
+	s.cell(t, "from peer: two key types", func(t *testing.T) error { return s.fromPeer(t, made(t)) })
 }
 
 // rotation is from_prior: the sender was another DID before.
 func (s *suite) rotation(t *testing.T) {
-	for alg := range signing {
+	for _, alg := range signatures {
 		made := func(t *testing.T) (x exchange, prior *party, claims peer.FromPrior) {
 			x = newExchange(t, layoutOf("authcrypt", keyring.X25519, "", ""))
 			prior = newParty(t, keyring.X25519, 1)
@@ -282,4 +282,17 @@ func equal(what string, got, want any) error {
 		return fmt.Errorf("%s: got %v, want %v", what, got, want)
 	}
 	return nil
+}
+
+// endpointService is a document's service in the shape of DIDComm v2.1.
+func endpointService(id string, routingKeys []string) any {
+	return []any{map[string]any{
+		"id":   id + "#service",
+		"type": "DIDCommMessaging",
+		"serviceEndpoint": map[string]any{
+			"uri":         "https://example.org/didcomm",
+			"accept":      []string{"didcomm/v2"},
+			"routingKeys": routingKeys,
+		},
+	}}
 }

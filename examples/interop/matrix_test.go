@@ -5,55 +5,66 @@ package interop_test
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
-
-	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
-// The results of a whole run, which TestMain holds against MATRIX.md and
-// README.md, or writes there.
 var (
 	write = flag.Bool("write", false, "write MATRIX.md and the summary in README.md")
-	rows  []*row
+	// results are what the run found, for TestMain.
+	results matrix
 )
 
-// row is what one peer did.
-type row struct {
-	peer.Hello
-	cells    []result
-	defects  map[string]defect
-	lacks    []*lack
-	deviates []string // codes of what we tolerate of it
+// matrix is the table: a row for each peer, then chapters about what several
+// peers have part in.
+type matrix struct {
+	mu       sync.Mutex
+	rows     []*row
+	chapters []chapter
 }
 
-type outcome int
+// chapter is a part of MATRIX.md below the peers' rows.
+type chapter struct {
+	title string
+	text  string // in Markdown
+	timed bool   // has timings, which no two runs share: only its presence is held
+}
 
-const (
-	green outcome = iota
-	lacked
-	defective
-	red
-)
+// row begins the row of a peer. Tests of several peers run at once.
+func (m *matrix) row(name string) *row {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := &row{name: name, notRun: "its test did not end"}
+	m.rows = append(slices.DeleteFunc(m.rows, func(r *row) bool { return r.name == name }), r)
+	slices.SortFunc(m.rows, func(a, b *row) int { return cmp.Compare(a.name, b.name) })
+	return r
+}
 
-type result struct {
-	cell    string
-	outcome outcome
+// chapter adds a chapter, or replaces that of its title. They stand in the order
+// of their titles.
+func (m *matrix) chapter(c chapter) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.chapters = append(slices.DeleteFunc(m.chapters, func(o chapter) bool { return o.title == c.title }), c)
+	slices.SortFunc(m.chapters, func(a, b chapter) int { return cmp.Compare(a.title, b.title) })
 }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	code := m.Run()
-	if code == 0 && everything() {
-		if err := settle(); err != nil {
+	if everything() && (*write || code == 0) {
+		if err := results.settle(); err != nil {
 			fmt.Fprintln(os.Stderr, "matrix:", err)
 			code = 1
 		}
@@ -61,159 +72,97 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// settle compares the committed table with that of this run, dates apart, or
-// writes it. A run that lacks peers says so and compares nothing; under CI such
-// a run has failed already.
-func settle() error {
-	peers, err := filepath.Glob(filepath.Join("peers", "*", "*"))
-	if err != nil {
+// everything says whether no filter of go test leaves cells out.
+func everything() bool {
+	for _, filter := range []string{"test.run", "test.skip", "test.list"} {
+		if flag.Lookup(filter).Value.String() != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// summaryBlock is where README.md has the summary.
+var summaryBlock = regexp.MustCompile(`(?s)(<!-- matrix -->\n).*?(<!-- /matrix -->)`)
+
+// settle writes the table of this run, or holds the committed one against it.
+func (m *matrix) settle() error {
+	const command = "go test -tags interop ./examples/interop -write"
+	table, readme := "MATRIX.md", filepath.Join("..", "..", "README.md")
+	haveTable, err := os.ReadFile(table)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	folders := map[string]bool{}
-	for _, p := range peers {
-		folders[filepath.Dir(p)] = true
-	}
-	if len(rows) < len(folders) {
-		fmt.Printf("matrix: not compared: %d of %d peers ran\n", len(rows), len(folders))
-		return nil
-	}
-	slices.SortFunc(rows, func(a, b *row) int { return cmp.Compare(a.title(), b.title()) })
-	readme := filepath.Join("..", "..", "README.md")
 	front, err := os.ReadFile(readme)
 	if err != nil {
 		return err
 	}
-	block := regexp.MustCompile(`(?s)(<!-- matrix -->\n).*?(<!-- /matrix -->)`)
-	if !block.Match(front) {
+	haveSummary := summaryBlock.Find(front)
+	if haveSummary == nil {
 		return fmt.Errorf("%s has no <!-- matrix --> block", readme)
 	}
-	wantFront := block.ReplaceAll(front, slices.Concat([]byte("${1}"), summary(), []byte("${2}")))
-	for _, f := range []struct {
-		name string
-		want []byte
-	}{{"MATRIX.md", matrix(time.Now())}, {readme, wantFront}} {
-		have, err := os.ReadFile(f.name)
-		if err != nil && !os.IsNotExist(err) {
-			return err
+	wantSummary := slices.Concat([]byte("<!-- matrix -->\n"), m.summary(), []byte("<!-- /matrix -->"))
+	if *write {
+		front = bytes.Replace(front, haveSummary, wantSummary, 1)
+		return errors.Join(os.WriteFile(table, m.page(time.Now()), 0o644), os.WriteFile(readme, front, 0o644))
+	}
+	for _, r := range m.rows {
+		if r.notRun != "" {
+			fmt.Printf("matrix: %s is not compared: %s%s\n", r.name, notRun, r.notRun)
 		}
-		dated := regexp.MustCompile(`Made on .*\n`)
-		switch {
-		case bytes.Equal(dated.ReplaceAll(have, nil), dated.ReplaceAll(f.want, nil)):
-		case !*write:
-			return fmt.Errorf("%s is not what this run made: go test -tags interop ./examples/interop -write", f.name)
-		default:
-			if err := os.WriteFile(f.name, f.want, 0o644); err != nil {
-				return err
-			}
+	}
+	for _, f := range []struct {
+		name       string
+		have, want []byte
+		part       *regexp.Regexp
+	}{
+		{table, haveTable, m.page(time.Now()), regexp.MustCompile(`(?m)^## (.*)$`)},
+		{readme, haveSummary, wantSummary, regexp.MustCompile(`(?m)^\| (\S+) \|`)},
+	} {
+		if err := m.same(f.have, f.want, f.part); err != nil {
+			return fmt.Errorf("%s: %w: %s", f.name, err, command)
 		}
 	}
 	return nil
 }
 
-// summary is the block in README.md: a line for each peer.
-func summary() []byte {
-	var b bytes.Buffer
-	b.WriteString("| peer | cells | green | it lacks | its defects |\n|---|---|---|---|---|\n")
-	for _, r := range rows {
-		n := map[outcome]int{}
-		for _, c := range r.cells {
-			n[c.outcome]++
+// same compares two texts part by part. Dates and timings do not count, nor do
+// the rows of peers that did not run here or that may be missing.
+func (m *matrix) same(have, want []byte, part *regexp.Regexp) error {
+	a, b := parts(have, part), parts(want, part)
+	for _, r := range m.rows {
+		if r.notRun != "" || r.name == mayMiss && strings.Contains(a[r.name], notRun) {
+			delete(a, r.name)
+			delete(b, r.name)
 		}
-		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d |\n", r.title(), len(r.cells), n[green], n[lacked], n[defective])
 	}
-	return b.Bytes()
+	for _, c := range m.chapters {
+		if _, ok := a[c.title]; ok && c.timed {
+			delete(a, c.title)
+			delete(b, c.title)
+		}
+	}
+	for _, title := range slices.Sorted(maps.Keys(b)) {
+		if a[title] != b[title] {
+			return fmt.Errorf("part %q is not what this run made", title)
+		}
+		delete(a, title)
+	}
+	for title := range a {
+		return fmt.Errorf("part %q is not of this run", title)
+	}
+	return nil
 }
 
-// title is the peer, its language and the versions of its packages. That of the
-// language is the machine's, not the table's.
-func (r *row) title() string {
-	var versions []string
-	for _, name := range slices.Sorted(maps.Keys(r.Versions)) {
-		versions = append(versions, name+" "+r.Versions[name])
+// parts cuts a text where it has a heading: the parts by their titles, that above
+// the first by "". The date is left out.
+func parts(text []byte, heading *regexp.Regexp) map[string]string {
+	text = regexp.MustCompile(`Made on .*\n`).ReplaceAll(text, nil)
+	all, title, begin := map[string]string{}, "", 0
+	for _, at := range heading.FindAllSubmatchIndex(text, -1) {
+		all[title] = string(text[begin:at[0]])
+		title, begin = string(text[at[2]:at[3]]), at[0]
 	}
-	language, _, _ := strings.Cut(r.Language, " ")
-	return fmt.Sprintf("%s, %s (%s)", r.Name, language, strings.Join(versions, ", "))
-}
-
-// matrix is MATRIX.md.
-func matrix(now time.Time) []byte {
-	var b bytes.Buffer
-	b.WriteString("# Envelopes to and from other libraries\n\n" +
-		"Generated by `go test -tags interop ./examples/interop -write`; do not edit. Every run makes new keys and messages.\n\n" +
-		"\"yes\": all cells of that line are green. A number is how many of them are. \"lacks\": the peer was asked and said no.\n" +
-		"\"defect\": it fails because of the peer, for a reason named below. \"-\": not asked.\n\n")
-	fmt.Fprintf(&b, "Made on %s.\n", now.UTC().Format(time.DateOnly))
-	for _, r := range rows {
-		fmt.Fprintf(&b, "\n## %s\n\n| | to the peer | from the peer |\n|---|---|---|\n", r.title())
-		lines, order := r.lines()
-		for _, name := range order {
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", name, text(lines[name]["to peer"]), text(lines[name]["from peer"]))
-		}
-		if len(r.lacks) > 0 {
-			b.WriteString("\nIt lacks, in its own words or those of its program here:\n\n")
-			for _, l := range r.lacks {
-				fmt.Fprintf(&b, "- `%s`: %s\n", strings.TrimSuffix(strings.TrimPrefix(l.cells.String(), "^(?:"), ")$"), l.words)
-			}
-		}
-		reasons := map[string]int{}
-		for _, d := range r.defects {
-			reasons[d.reason]++
-		}
-		if len(reasons) > 0 {
-			b.WriteString("\nIts defects:\n\n")
-			for _, reason := range slices.Sorted(maps.Keys(reasons)) {
-				fmt.Fprintf(&b, "- %s (%d cells)\n", reason, reasons[reason])
-			}
-		}
-		if len(r.deviates) > 0 {
-			fmt.Fprintf(&b, "\nTolerated of it: %s.\n", strings.Join(r.deviates, ", "))
-		}
-	}
-	return b.Bytes()
-}
-
-// lines groups cells: by mode and curve in the table, by what they are about in
-// the extras.
-func (r *row) lines() (lines map[string]map[string][]outcome, order []string) {
-	lines = map[string]map[string][]outcome{}
-	for _, c := range r.cells {
-		direction, name, _ := strings.Cut(c.cell, ": ")
-		parts := strings.Split(name, "/")
-		line := parts[0]
-		if len(parts) > 1 && (parts[1] == "X25519" || strings.HasPrefix(parts[1], "P-")) {
-			line += ", " + parts[1]
-		}
-		if lines[line] == nil {
-			lines[line] = map[string][]outcome{}
-			order = append(order, line)
-		}
-		lines[line][direction] = append(lines[line][direction], c.outcome)
-	}
-	return lines, order
-}
-
-// text is a place in the table.
-func text(cells []outcome) string {
-	n := map[outcome]int{}
-	for _, o := range cells {
-		n[o]++
-	}
-	switch len(cells) {
-	case 0:
-		return "-"
-	case n[green]:
-		return "yes"
-	case n[lacked]:
-		return "lacks"
-	case n[defective]:
-		return "defect"
-	}
-	parts := []string{fmt.Sprintf("%d of %d", n[green], len(cells))}
-	if n[lacked] > 0 {
-		parts = append(parts, fmt.Sprintf("lacks %d", n[lacked]))
-	}
-	if n[defective] > 0 {
-		parts = append(parts, fmt.Sprintf("defect %d", n[defective]))
-	}
-	return strings.Join(parts, ", ")
+	all[title] = string(text[begin:])
+	return all
 }

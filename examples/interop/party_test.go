@@ -18,6 +18,9 @@ import (
 	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
+// signatures are the algorithms, in the order of the table.
+var signatures = []string{"EdDSA", "ES256", "ES256K"}
+
 // signing is the key type of each signature algorithm.
 var signing = map[string]keyring.Curve{
 	"EdDSA":  keyring.Ed25519,
@@ -52,7 +55,7 @@ func newPartyAs(t testing.TB, curve keyring.Curve, n int, agreement string, type
 	t.Helper()
 	if types == nil {
 		types = map[string]string{}
-		for alg := range signing {
+		for _, alg := range signatures {
 			types[alg] = did.TypeJSONWebKey2020
 		}
 	}
@@ -68,7 +71,11 @@ func newPartyAs(t testing.TB, curve keyring.Curve, n int, agreement string, type
 		p.agree = append(p.agree, r.ID)
 		p.doc.KeyAgreement = append(p.doc.KeyAgreement, r)
 	}
-	for alg, typ := range types {
+	for _, alg := range signatures {
+		typ, ok := types[alg]
+		if !ok {
+			continue
+		}
 		r := add("sign-"+strings.ToLower(alg), typ, signing[alg])
 		p.sign[alg] = r.ID
 		p.doc.Authentication = append(p.doc.Authentication, r)

@@ -6,38 +6,24 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
-	"time"
 
-	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
-// newRustSuite builds and starts a peer in Rust, of that minor version of Rust 1
-// or newer, which ends with the test.
+// newRustSuite begins the row of a peer in Rust, of that minor version of Rust 1
+// or newer.
 func newRustSuite(t *testing.T, name string, oldest int) *suite {
 	t.Helper()
-	// The first build compiles about a hundred packages.
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
-	defer cancel()
-	program, err := peer.Cargo(ctx, peer.CargoConfig{
-		Folder: filepath.Join("peers", name),
-		Cache:  cache(t),
-		Oldest: oldest,
+	return newSuite(t, name, func(ctx context.Context) (peer.Config, error) {
+		dir, err := cache()
+		if err != nil {
+			return peer.Config{}, err
+		}
+		program, err := peer.Cargo(ctx, peer.CargoConfig{
+			Folder: filepath.Join("peers", name),
+			Cache:  dir,
+			Oldest: oldest,
+		})
+		return peer.Config{Path: program}, err
 	})
-	if err != nil {
-		notRun(t, err)
-	}
-	s := &suite{
-		Process:   peer.New(peer.Config{Path: program}),
-		seen:      map[string]bool{},
-		tolerated: map[message.DeviationCode]int{},
-	}
-	t.Cleanup(s.Close)
-	hello, err := s.Hello(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.hello = hello
-	t.Logf("%s, %v", hello.Language, hello.Versions)
-	return s
 }

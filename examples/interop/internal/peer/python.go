@@ -16,6 +16,10 @@ import (
 // interpreter or package, is not to be had on this machine.
 var ErrToolchain = errors.New("toolchain not available")
 
+// ErrArtifact means that a package that a peer needs is not in the registry that
+// its package client asks.
+var ErrArtifact = errors.New("artifact not found")
+
 // PythonConfig says how a peer in Python is installed.
 type PythonConfig struct {
 	Requirements string // path of the requirements.txt with exact pins
