@@ -4,7 +4,9 @@
 //	go test -tags interop ./examples/interop/...
 //
 // A whole run is held against MATRIX.md and the summary in README.md; with the
-// flag -write it writes them.
+// flag -write it writes them. With -record it writes what the peers pack to
+// testdata, with the keys and messages to it: envelopes that a plain go test opens
+// where no peer is installed, in a format for others too (testdata/README.md).
 //
 // The first run installs the peers, which takes minutes; a slow machine may want
 // go test's -timeout.

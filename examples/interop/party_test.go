@@ -53,13 +53,18 @@ func newParty(t testing.TB, curve keyring.Curve, n int) *party {
 // algorithm. Only algorithms that types names get a key, all if it is nil.
 func newPartyAs(t testing.TB, curve keyring.Curve, n int, agreement string, types map[string]string) *party {
 	t.Helper()
+	return newPartyNamed(t, "did:example:"+strings.ToLower(rand.Text()), curve, n, agreement, types)
+}
+
+// newPartyNamed is newPartyAs with a given DID.
+func newPartyNamed(t testing.TB, id string, curve keyring.Curve, n int, agreement string, types map[string]string) *party {
+	t.Helper()
 	if types == nil {
 		types = map[string]string{}
 		for _, alg := range signatures {
 			types[alg] = did.TypeJSONWebKey2020
 		}
 	}
-	id := "did:example:" + strings.ToLower(rand.Text())
 	p := &party{doc: &did.Document{ID: id}, ring: keyring.New(), sign: map[string]string{}}
 	add := func(name, typ string, curve keyring.Curve) did.Relationship {
 		kid := id + "#" + name

@@ -161,6 +161,9 @@ func (s *suite) report(t *testing.T) {
 	}
 	slices.Sort(s.row.deviates)
 	s.row.notRun = ""
+	if *recording {
+		s.record(t)
+	}
 }
 
 // cache is the folder of installed peers.
