@@ -24,6 +24,7 @@ func TestDIDCommNode(t *testing.T) {
 	s.rotation(t)
 	s.forwards(t)
 	s.forwardByDID(t)
+	s.forwardToEndpoint(t)
 	s.services(t)
 	s.peerDIDs(t)
 	s.report(t)

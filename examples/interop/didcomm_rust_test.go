@@ -23,6 +23,7 @@ func TestDIDCommRust(t *testing.T) {
 	s.rotation(t)
 	s.forwards(t)
 	s.forwardByDID(t)
+	s.forwardToEndpoint(t)
 	s.services(t)
 	s.peerDIDs(t)
 	s.report(t)

@@ -215,6 +215,36 @@ func (s *suite) forwardByDID(t *testing.T) {
 	})
 }
 
+// forwardToEndpoint is a mediator whose DID is the uri of the recipient's
+// service, so that it wraps for the mediator without a routing key.
+func (s *suite) forwardToEndpoint(t *testing.T) {
+	s.cell(t, "from peer: forward to a DID as endpoint", func(t *testing.T) error {
+		x, mediator := newExchange(t, s.extra("authcrypt", keyring.X25519, "")), newParty(t, keyring.X25519, 1)
+		params := x.params(t)
+		params.Forward = true
+		params.Known = known(t, x.sender)
+		params.Documents = append(params.Documents,
+			with(t, x.recipient.document(t), "service", s.service(x.recipient.DID(), mediator.DID(), []string{})),
+			with(t, mediator.document(t), "service", s.service(mediator.DID(), agentURI, []string{})))
+		wrapped, err := s.Pack(t.Context(), params)
+		if err != nil {
+			return err
+		}
+		inner, err := carried(t, mediator, wrapped.Envelope, x.recipient.DID())
+		if err != nil {
+			return err
+		}
+		got, err := packer(t, x.held, x.sender).Unpack(t.Context(), inner)
+		if err != nil {
+			return fmt.Errorf("our unpack: %w", err)
+		}
+		return s.checkOurs(t, x, got, x.metadata())
+	})
+}
+
+// agentURI is where services lead; nobody goes there.
+const agentURI = "https://example.org/didcomm"
+
 // routed is how the peer packs for a recipient whose document names routing
 // keys, in the shape of a service that the peer reads. It knows the mediators'
 // documents.
@@ -223,7 +253,7 @@ func (s *suite) routed(t testing.TB, x exchange, routingKeys []string, mediators
 	params := x.params(t)
 	params.Known = known(t, x.sender, mediators...)
 	params.Documents = append(params.Documents,
-		with(t, x.recipient.document(t), "service", s.service(x.recipient.DID(), routingKeys)))
+		with(t, x.recipient.document(t), "service", s.service(x.recipient.DID(), agentURI, routingKeys)))
 	params.Forward = true
 	return params
 }
@@ -270,7 +300,7 @@ func with(t testing.TB, object []byte, name string, value any) json.RawMessage {
 func (s *suite) services(t *testing.T) {
 	s.cell(t, "from peer: recipient with a v2.1 service", func(t *testing.T) error {
 		x := newExchange(t, s.extra("authcrypt", keyring.X25519, ""))
-		x.recipient.doc.Service = []did.Service{did.NewDIDCommService(x.recipient.DID()+"#service", "https://example.org/didcomm")}
+		x.recipient.doc.Service = []did.Service{did.NewDIDCommService(x.recipient.DID()+"#service", agentURI)}
 		x.recipient.index(t)
 		return s.fromPeer(t, x)
 	})
@@ -285,12 +315,12 @@ func equal(what string, got, want any) error {
 }
 
 // endpointService is a document's service in the shape of DIDComm v2.1.
-func endpointService(id string, routingKeys []string) any {
+func endpointService(id, uri string, routingKeys []string) any {
 	return []any{map[string]any{
 		"id":   id + "#service",
 		"type": "DIDCommMessaging",
 		"serviceEndpoint": map[string]any{
-			"uri":         "https://example.org/didcomm",
+			"uri":         uri,
 			"accept":      []string{"didcomm/v2"},
 			"routingKeys": routingKeys,
 		},

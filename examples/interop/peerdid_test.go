@@ -30,7 +30,7 @@ func (s *suite) peerDIDs(t *testing.T) {
 		s.cell(t, "to peer: "+name, func(t *testing.T) error { return s.toPeer(t, made(t)) })
 		s.cell(t, "from peer: "+name, func(t *testing.T) error { return s.fromPeer(t, made(t)) })
 	}
-	service := did.NewDIDCommService("", "https://example.org/didcomm")
+	service := did.NewDIDCommService("", agentURI)
 	for _, l := range []layout{
 		layoutOf("anoncrypt", keyring.X25519, envelope.XC20P, ""),
 		layoutOf("authcrypt", keyring.X25519, "", ""),

@@ -40,8 +40,8 @@ type suite struct {
 	// stands for authcrypt, with a signature within for some.
 	base string
 	// service makes the services of a recipient's document, of the DID given,
-	// in a shape from which the peer takes routing keys.
-	service func(id string, routingKeys []string) any
+	// in a shape from which the peer takes the uri and routing keys.
+	service func(id, uri string, routingKeys []string) any
 
 	tolerated map[message.DeviationCode]int // how often, in what the peer packed
 }

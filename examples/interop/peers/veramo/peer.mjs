@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 
 import { createAgent } from "@veramo/core";
-import { DIDComm } from "@veramo/did-comm";
+import { DIDComm, DIDCommHttpTransport } from "@veramo/did-comm";
 import { AbstractIdentifierProvider, DIDManager, MemoryDIDStore } from "@veramo/did-manager";
 import { DIDResolverPlugin } from "@veramo/did-resolver";
 import { KeyManager, MemoryKeyStore, MemoryPrivateKeyStore } from "@veramo/key-manager";
@@ -36,6 +36,14 @@ function resolver(documents) {
       };
     },
   };
+}
+
+/** Keeps what it is to send over HTTP. */
+class Kept extends DIDCommHttpTransport {
+  async send(service, message) {
+    this.sent = message;
+    return { result: "kept" };
+  }
 }
 
 /** Identifiers come from outside; the agent makes none. */
@@ -113,16 +121,8 @@ function packing(params) {
 
 async function pack(params) {
   if (params.from_prior_issuer_kid) throw new Lacks("no way to sign a from_prior");
-  // Forwards are made by sending. This transport keeps what it is to send.
-  let sent;
-  const transport = {
-    id: "kept",
-    isServiceSupported: () => true,
-    async send(service, message) {
-      sent = message;
-      return { result: "kept" };
-    },
-  };
+  // Forwards are made by sending.
+  const transport = new Kept();
   const agent = await agentOf(params, [transport]);
   const name = packing(params);
   const packed = await agent.packDIDCommMessage({
@@ -138,7 +138,7 @@ async function pack(params) {
       recipientDidUrl: params.to,
     });
   }
-  return { envelope: JSON.parse(sent ?? packed.message) };
+  return { envelope: JSON.parse(transport.sent ?? packed.message) };
 }
 
 /** Opens an envelope; what is in it has to be a message. */
