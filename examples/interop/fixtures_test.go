@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -200,6 +201,9 @@ func (f *fixture) opens(t *testing.T, tolerant, strict *envelope.Packer, v vecto
 		slices.Sort(codes)
 		if codes = slices.Compact(codes); !slices.Equal(codes, v.Deviations) {
 			err = fmt.Errorf("deviations %v, want %v", codes, v.Deviations)
+		}
+		if !reflect.DeepEqual(u.Metadata.FromPrior, v.Metadata.FromPrior) || !slices.Equal(u.Metadata.Signers, v.Metadata.Signers) {
+			err = errors.Join(err, fmt.Errorf("from_prior %+v, signers %v", u.Metadata.FromPrior, u.Metadata.Signers))
 		}
 		return errors.Join(err, sameMessage(want, got), sameMetadata(*v.Metadata, u.Metadata))
 	}

@@ -11,37 +11,117 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
 var recording = flag.Bool("record", false, "write what the peers pack to testdata")
 
 // record writes testdata/PEER.json: for each mode, curve and content encryption
-// one envelope that the peer packed. What it lacks is left out; what it packs
-// wrongly is recorded with the reason that we refuse it for. All but keys,
-// envelopes and their chance deviations is the same in every recording.
+// one envelope that the peer packed, and some of the extras. What it lacks is left
+// out; what it packs wrongly is recorded with the reason that we refuse it for. All
+// but keys, envelopes and their chance deviations is the same in every recording.
 func (s *suite) record(t *testing.T) {
 	t.Helper()
-	hello := s.row.hello
-	language, _, _ := strings.Cut(hello.Language, " ")
-	r := newRecorder(packerOf{Name: hello.Name, Language: language, Versions: hello.Versions})
+	language, _, _ := strings.Cut(s.row.hello.Language, " ")
+	r := newRecorder(packerOf{Name: s.row.hello.Name, Language: language, Versions: s.row.hello.Versions})
 	for _, same := range alike() {
 		for _, l := range same {
-			if v, ok := s.recorded(t, r, l); ok {
-				r.file.Vectors = append(r.file.Vectors, v)
+			x := r.exchange(t, l)
+			if s.recordCell(t, r, l.String(), x, x.params(t), r.vector(t, x)) {
 				break
 			}
 		}
 	}
+	s.recordRotation(t, r)
+	s.recordRewrapped(t, r)
 	r.write(t, s.row.name+".json")
+}
+
+// recordCell records what the peer packs for a cell; it says whether there was
+// something to record.
+func (s *suite) recordCell(t *testing.T, r *recorder, cell string, x exchange, params peer.PackParams, v vector) bool {
+	t.Helper()
+	cell = "from peer: " + cell
+	if s.lack(cell) != nil {
+		return false
+	}
+	defect, listed := s.defects[cell]
+	packed, err := s.Pack(t.Context(), params)
+	if err != nil {
+		if !listed {
+			t.Errorf("record %s: %v", cell, err)
+		}
+		return false
+	}
+	v.Envelope = string(packed.Envelope)
+	got, err := packer(t, x.held, r.all()...).Unpack(t.Context(), packed.Envelope)
+	switch {
+	case err != nil && listed:
+		if v.Expect = classOf(err); v.Expect == "" {
+			t.Errorf("record %s: no class is that of %v", cell, err)
+		}
+		v.Comment, v.Message, v.Metadata = defect.reason, "", nil
+	case err != nil:
+		t.Errorf("record %s: our unpack: %v", cell, err)
+		return false
+	default:
+		if err := errors.Join(
+			sameMessage(plaintext(t, x.message), plaintext(t, got.Message)),
+			sameMetadata(*v.Metadata, got.Metadata),
+			onlyTolerated(got.Metadata.Deviations, s.quirks)); err != nil {
+			if !listed {
+				t.Errorf("record %s: %v", cell, err)
+			}
+			return false
+		}
+		v.Deviations = codes(got.Metadata.Deviations)
+	}
+	r.file.Vectors = append(r.file.Vectors, v)
+	return true
+}
+
+// recordRotation records a message from somebody who was another DID before.
+func (s *suite) recordRotation(t *testing.T, r *recorder) {
+	t.Helper()
+	x := r.exchange(t, layoutOf("authcrypt", keyring.X25519, "", ""))
+	prior := r.party(t, "did:example:prior", keyring.X25519, 1, signatures...)
+	claims := peer.FromPrior{Iss: prior.DID(), Sub: x.sender.DID(), IssuedAt: 1767225600}
+	params := x.params(t)
+	params.Known = known(t, x.sender, x.recipient, prior)
+	params.Secrets = append(params.Secrets, secrets(t, prior.ring)...)
+	params.FromPriorIssuerKID = prior.sign["EdDSA"]
+	params.Message = with(t, params.Message, "from_prior", claims)
+	v := r.vector(t, x)
+	v.Name = "from_prior/EdDSA"
+	v.Metadata.FromPriorIssuerKID = params.FromPriorIssuerKID
+	v.Metadata.FromPrior = &envelope.FromPrior{Iss: claims.Iss, Sub: claims.Sub, IssuedAt: time.Unix(claims.IssuedAt, 0).UTC()}
+	s.recordCell(t, r, v.Name, x, params, v)
+}
+
+// recordRewrapped records a message that is wrapped in a forward for its
+// recipient.
+func (s *suite) recordRewrapped(t *testing.T, r *recorder) {
+	t.Helper()
+	if s.service == nil {
+		return
+	}
+	x := r.exchange(t, s.extra("authcrypt", keyring.X25519, ""))
+	v := r.vector(t, x)
+	v.Name = "re-wrapped/X25519"
+	v.Metadata.ReWrappedInForward = true
+	s.recordCell(t, r, v.Name, x, s.routed(t, x, x.recipient.agree), v)
 }
 
 // TestOurs packs in each layout what a recording of us has.
@@ -53,7 +133,9 @@ func TestOurs(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", x.layout, err)
 		}
-		r.file.Vectors = append(r.file.Vectors, r.vector(t, x, env.Data))
+		v := r.vector(t, x)
+		v.Envelope = string(env.Data)
+		r.file.Vectors = append(r.file.Vectors, v)
 	}
 	r.file.check(t)
 	if *recording {
@@ -61,54 +143,15 @@ func TestOurs(t *testing.T) {
 	}
 }
 
-// recorded is what the peer packs in a layout; not ok if it does not.
-func (s *suite) recorded(t *testing.T, r *recorder, l layout) (v vector, ok bool) {
-	t.Helper()
-	cell := "from peer: " + l.String()
-	if s.lack(cell) != nil {
-		return vector{}, false
-	}
-	defect, listed := s.defects[cell]
-	x := r.exchange(t, l)
-	packed, err := s.Pack(t.Context(), x.params(t))
-	if err != nil {
-		if !listed {
-			t.Errorf("record %s: %v", l, err)
-		}
-		return vector{}, false
-	}
-	v = r.vector(t, x, packed.Envelope)
-	got, err := packer(t, x.held, x.sender).Unpack(t.Context(), packed.Envelope)
-	switch {
-	case err != nil && listed:
-		if v.Expect = classOf(err); v.Expect == "" {
-			t.Errorf("record %s: no class is that of %v", l, err)
-		}
-		v.Comment, v.Message, v.Metadata = defect.reason, "", nil
-		return v, true
-	case err != nil:
-		t.Errorf("record %s: our unpack: %v", l, err)
-		return vector{}, false
-	}
-	err = errors.Join(
-		sameMessage(plaintext(t, x.message), plaintext(t, got.Message)),
-		sameMetadata(*v.Metadata, got.Metadata),
-		onlyTolerated(got.Metadata.Deviations, s.quirks))
-	if err != nil && !listed {
-		t.Errorf("record %s: %v", l, err)
-	}
-	v.Deviations = codes(got.Metadata.Deviations)
-	return v, err == nil
-}
-
-// alike are the layouts to record, with one key of the recipient. Of those in a
-// group, which differ by the signature alone, one is enough; the first is another
-// from group to group.
+// alike are the layouts to record: with one key of the recipient, and with three
+// in the two that need no other layer or choice. Of those in a group, which differ
+// by the signature alone, one is enough; the first is another from group to group.
 func alike() [][]layout {
 	var groups [][]layout
 	group := map[string]int{}
 	for _, l := range layouts() {
-		if l.keys.listed > 1 {
+		plain := !l.sign && !l.protect && l.enc != envelope.A256GCM && l.enc != envelope.XC20P
+		if l.keys.listed > 1 && !(plain && l.keys.held == l.keys.listed) {
 			continue
 		}
 		g := l
@@ -129,43 +172,52 @@ func alike() [][]layout {
 	return groups
 }
 
-// recorder makes one file of testdata. The parties of a curve are shared by its
-// vectors.
+// recorder makes one file of testdata, whose vectors share their parties.
 type recorder struct {
 	file    fixture
-	parties map[keyring.Curve][2]*party // sender and recipient
+	parties map[string]*party
 }
 
 func newRecorder(by packerOf) *recorder {
-	return &recorder{
-		file:    fixture{Packer: by, Messages: map[string]jsontext.Value{}},
-		parties: map[keyring.Curve][2]*party{},
-	}
+	return &recorder{file: fixture{Packer: by, Messages: map[string]jsontext.Value{}}, parties: map[string]*party{}}
 }
 
-// pair is the sender and the recipient of a curve.
-func (r *recorder) pair(t testing.TB, curve keyring.Curve) (sender, recipient *party) {
+// party is a party of the file, with n keys for key agreement and one for each of
+// those algorithms.
+func (r *recorder) party(t testing.TB, id string, curve keyring.Curve, n int, algs ...string) *party {
 	t.Helper()
-	if _, ok := r.parties[curve]; !ok {
-		id := "did:example:" + strings.ToLower(string(curve))
-		pair := [2]*party{
-			newPartyNamed(t, id+"-sender", curve, 1, did.TypeJSONWebKey2020, nil),
-			newPartyNamed(t, id+"-recipient", curve, 1, did.TypeJSONWebKey2020, map[string]string{}),
+	p := r.parties[id]
+	if p == nil {
+		types := map[string]string{}
+		for _, alg := range algs {
+			types[alg] = did.TypeJSONWebKey2020
 		}
-		r.parties[curve] = pair
-		r.file.Documents = append(r.file.Documents, jsontext.Value(pair[0].document(t)), jsontext.Value(pair[1].document(t)))
-		for _, jwk := range secrets(t, pair[1].ring) {
+		p = newPartyNamed(t, id, curve, n, did.TypeJSONWebKey2020, types)
+		r.parties[id] = p
+		r.file.Documents = append(r.file.Documents, jsontext.Value(p.document(t)))
+	}
+	return p
+}
+
+// all are the parties so far.
+func (r *recorder) all() []*party { return slices.Collect(maps.Values(r.parties)) }
+
+// exchange is one in a layout, between the parties of its curve.
+func (r *recorder) exchange(t testing.TB, l layout) exchange {
+	t.Helper()
+	curve, n := l.partiesCurve(), max(1, l.keys.listed)
+	id := "did:example:" + strings.ToLower(string(curve))
+	x := exchange{layout: l, sender: r.party(t, id+"-sender", curve, 1, signatures...)}
+	name := id + "-recipient"
+	if n > 1 {
+		name += "-" + strconv.Itoa(n)
+	}
+	if r.parties[name] == nil {
+		for _, jwk := range secrets(t, r.party(t, name, curve, n).ring) {
 			r.file.Secrets = append(r.file.Secrets, jsontext.Value(jwk))
 		}
 	}
-	return r.parties[curve][0], r.parties[curve][1]
-}
-
-// exchange is one in a layout between the parties of its curve.
-func (r *recorder) exchange(t testing.TB, l layout) exchange {
-	t.Helper()
-	x := exchange{layout: l}
-	x.sender, x.recipient = r.pair(t, l.partiesCurve())
+	x.recipient = r.parties[name]
 	x.held = x.recipient
 	x = x.addressed(t)
 	x.message = fixedMessage(t, x.message.From, x.recipient.DID())
@@ -180,22 +232,23 @@ func (l layout) partiesCurve() keyring.Curve {
 	return l.curve
 }
 
-// vector is an envelope that has to open as the exchange says.
-func (r *recorder) vector(t testing.TB, x exchange, env []byte) vector {
+// vector is what has to come of an exchange, without an envelope yet.
+func (r *recorder) vector(t testing.TB, x exchange) vector {
 	t.Helper()
 	l := x.layout
-	l.keys.name = ""
-	curve := l.partiesCurve()
-	name := "to " + string(curve)
+	if l.keys.listed == 1 {
+		l.keys.name = ""
+	}
+	name := "to " + x.recipient.DID()
 	if x.message.From != "" {
-		name = string(curve) + " " + name
+		name = "from " + x.message.From + " " + name
 	}
 	r.file.Messages[name] = jsontext.Value(plaintext(t, x.message))
 	metadata := x.metadata()
 	if x.sign {
 		metadata.Signers = []string{metadata.SignFrom}
 	}
-	return vector{Name: l.String(), Expect: success, Message: name, Metadata: &metadata, Envelope: string(env)}
+	return vector{Name: l.String(), Expect: success, Message: name, Metadata: &metadata}
 }
 
 // fixedMessage is the message of all recordings. from may be "".
