@@ -1,0 +1,120 @@
+package craft
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdh"
+	"crypto/ed25519"
+	"crypto/rand"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/did"
+)
+
+// AgreeKey is a key for key agreement.
+type AgreeKey struct {
+	KID string
+	Key ecdh.KeyExchanger
+}
+
+// SignKey is a key that signs.
+type SignKey struct {
+	KID string
+	Alg string
+	Key crypto.Signer
+}
+
+// Party is somebody with a DID that nobody resolves, two keys for key agreement
+// on one curve, and one key for each algorithm that signs.
+type Party struct {
+	DID      string
+	Document *did.Document
+	Keys     *keyring.Keyring
+	Agree    [2]AgreeKey        // in the order of their kids
+	Sign     map[string]SignKey // EdDSA, ES256, ES256K
+}
+
+// NewParty makes a party with fresh keys.
+func NewParty(curve keyring.Curve) *Party {
+	id := "did:example:" + strings.ToLower(rand.Text())
+	p := &Party{DID: id, Document: &did.Document{ID: id}, Keys: keyring.New(), Sign: map[string]SignKey{}}
+	for i := range p.Agree {
+		p.Agree[i] = p.addAgree("agree-"+strconv.Itoa(i+1), curve)
+	}
+	signing := map[string]keyring.Curve{"EdDSA": keyring.Ed25519, "ES256": keyring.P256, "ES256K": keyring.Secp256k1}
+	for _, alg := range slices.Sorted(maps.Keys(signing)) {
+		p.addSign(alg, signing[alg])
+	}
+	return p
+}
+
+func (p *Party) addAgree(name string, curve keyring.Curve) AgreeKey {
+	kid := p.method(name, curve)
+	p.Document.KeyAgreement = append(p.Document.KeyAgreement, did.Relationship{ID: kid})
+	p.index()
+	return AgreeKey{kid, must(p.Keys.KeyAgreement(context.Background(), kid))}
+}
+
+func (p *Party) addSign(alg string, curve keyring.Curve) {
+	kid := p.method("sign-"+strings.ToLower(alg), curve)
+	p.Document.Authentication = append(p.Document.Authentication, did.Relationship{ID: kid})
+	p.index()
+	p.Sign[alg] = SignKey{kid, alg, must(p.Keys.Signer(context.Background(), kid))}
+}
+
+func (p *Party) method(name string, curve keyring.Curve) string {
+	kid := p.DID + "#" + name
+	key := must(keyring.Generate(curve))
+	check(p.Keys.Add(kid, key))
+	m := must(did.NewVerificationMethod(kid, p.DID, did.TypeJSONWebKey2020, key.Public()))
+	p.Document.VerificationMethod = append(p.Document.VerificationMethod, m)
+	return kid
+}
+
+// raw is a public Ed25519 key's bytes.
+func (p *Party) raw(kid string) []byte {
+	for _, m := range p.Document.AuthenticationKeys() {
+		if m.ID == kid {
+			return must(m.PublicKey()).(ed25519.PublicKey)
+		}
+	}
+	panic("no key " + kid)
+}
+
+func (p *Party) index() { check(p.Document.Index()) }
+
+// World is who takes part: Alice writes to Bob; Eve is known to both.
+type World struct {
+	Alice, Bob, Eve *Party
+}
+
+// NewWorld makes three parties with keys for key agreement on that curve, X25519
+// if it is "".
+func NewWorld(curve keyring.Curve) *World {
+	if curve == "" {
+		curve = keyring.X25519
+	}
+	return &World{NewParty(curve), NewParty(curve), NewParty(curve)}
+}
+
+// Resolve finds the documents of the world; it is a did.Resolver.
+func (w *World) Resolve(_ context.Context, id string) (*did.Document, error) {
+	for _, p := range []*Party{w.Alice, w.Bob, w.Eve} {
+		if p.DID == id {
+			return p.Document, nil
+		}
+	}
+	return nil, did.ErrNotFound
+}
+
+// Message is a sound one from Alice to Bob with random content.
+func (w *World) Message() Object {
+	return Object{
+		"id": rand.Text(), "typ": "application/didcomm-plain+json", "type": "https://example.org/interop/1.0/test",
+		"from": w.Alice.DID, "to": []string{w.Bob.DID}, "created_time": 1516269022, "body": Object{"text": rand.Text()},
+	}
+}
