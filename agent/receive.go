@@ -24,6 +24,11 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 		return ErrStopped
 	}
 	defer a.leave()
+	// A stranger's DID may take long to resolve: the agent does not wait for that
+	// longer than for a handler.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(a.life, cancel)()
 	u, err := a.cfg.Packer.Unpack(ctx, p.Data)
 	if err != nil {
 		return refusal(err)

@@ -9,7 +9,9 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -183,6 +185,41 @@ func TestStopEndsRequests(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// A packet whose sender's DID does not resolve holds a stop up no longer than a
+// handler does, whatever connection it came by.
+func TestStopEndsUnpack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := agenttest.NewParty(t), newStranger(t, agenttest.NewNet())
+		slow := did.ResolverFunc(func(ctx context.Context, id string) (*did.Document, error) {
+			if id == s.DID {
+				<-ctx.Done()
+				return nil, context.Cause(ctx)
+			}
+			return p.Resolver.Resolve(ctx, id)
+		})
+		packer, err := envelope.New(envelope.Config{Keys: p.Keys, Resolver: slow})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := agent.New(agent.Config{DID: p.DID, Packer: packer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done, served := make(chan error, 1), make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		packet := s.pack(t, s.message(t, a, chatType, nil))
+		go func() { served <- a.ServePacket(t.Context(), newSession(), packet) }()
+		synctest.Wait()
+		start := time.Now()
+		stop()
+		if err := <-done; err != nil || time.Since(start) != 3*time.Second {
+			t.Errorf("stopped after %v: %v", time.Since(start), err)
+		}
+		wantError(t, "ServePacket", <-served, context.Canceled)
 	})
 }
 
