@@ -3,6 +3,9 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -269,6 +272,72 @@ func TestStopWhileBusy(t *testing.T) {
 	if err := agent.stop(os.Interrupt); err != nil {
 		t.Error(err)
 	}
+}
+
+// What a peer answers on a connection that the agent opened does not keep it from
+// stopping either, though the sender's DID takes long to resolve.
+func TestStopWhileResolving(t *testing.T) {
+	web := listen(t) // where the DID's document ought to be; nobody answers
+	endpoint := listen(t)
+	agent, peer := run(t)
+
+	_, port, err := net.SplitHostPort(web.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	created := peer.run("", "did", "create", "--method", "web", "--domain", "127.0.0.1:"+port)
+	from, document, _ := strings.Cut(created, "\n")
+	docs := filepath.Join(peer.dir, "document.json")
+	if err := os.WriteFile(docs, []byte(document), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	answer := peer.run(`{"id":"2","type":"https://didcomm.org/empty/1.0/empty"}`, "pack", "--did-docs", docs, "--from", from, "--to", agent.did)
+
+	// The agent answers a ping that asks for no return route at the endpoint.
+	id := strings.TrimSpace(peer.run("", "did", "create", "--service", "ws://"+endpoint.Addr().String()))
+	ping := peer.run(`{"id":"1","type":"https://didcomm.org/trust-ping/2.0/ping"}`, "pack", "--from", id, "--to", agent.did)
+	if status, answer := post(t, agent.url, transport.MediaTypeEncrypted, strings.NewReader(ping)); status/100 != 2 {
+		t.Fatalf("status %d (%q)", status, answer)
+	}
+	conn := accept(t, endpoint)
+	req, err := http.ReadRequest(bufio.NewReader(conn))
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := sha1.Sum([]byte(req.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+		base64.StdEncoding.EncodeToString(accepted[:]))
+	frame := binary.BigEndian.AppendUint16([]byte{0x81, 126}, uint16(len(answer))) // RFC 6455, section 5.2
+	if _, err := conn.Write(append(frame, answer...)); err != nil {
+		t.Fatal(err)
+	}
+	accept(t, web) // the agent resolves
+	if err := agent.stop(os.Interrupt); err != nil {
+		t.Error(err)
+	}
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func accept(t *testing.T, l net.Listener) net.Conn {
+	t.Helper()
+	if err := l.(*net.TCPListener).SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
 }
 
 // upgrade makes a WebSocket of a connection.

@@ -96,11 +96,12 @@ func newAgent(id *Identity, n Network, senders map[string]transport.Sender, mux 
 		return nil, err
 	}
 	return agent.New(agent.Config{
-		DID:      id.Document.ID,
-		Packer:   packer,
-		Resolver: resolver,
-		Handler:  mux,
-		Senders:  senders,
-		Logger:   logger,
+		DID:         id.Document.ID,
+		Packer:      packer,
+		Resolver:    resolver,
+		Handler:     mux,
+		Senders:     senders,
+		Logger:      logger,
+		StopTimeout: handlerTimeout,
 	})
 }

@@ -30,11 +30,13 @@ const (
 	HealthPath = "/healthz"
 )
 
-// stopTimeout bounds how long Run takes to stop, and drainTimeout how much of
-// that requests under way are given.
+// stopTimeout bounds how long Run takes to stop. Of that, requests under way are
+// given drainTimeout, then what the agent has taken in handlerTimeout; the peers
+// of WebSockets may take two seconds more to say goodbye.
 const (
-	stopTimeout  = 4500 * time.Millisecond
-	drainTimeout = 1500 * time.Millisecond
+	stopTimeout    = 4750 * time.Millisecond
+	drainTimeout   = 1500 * time.Millisecond
+	handlerTimeout = 1 * time.Second
 )
 
 // Config is what a Server is made of.
@@ -219,7 +221,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	s.drain(limit)
 	stop()
-	s.senders.close()
+	tasks.Go(s.senders.close) // waits for what comes in on their connections
 	done := make(chan struct{})
 	go func() { tasks.Wait(); close(done) }()
 	select {
