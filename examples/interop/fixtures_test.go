@@ -258,13 +258,22 @@ func (f *fixture) refuses(t *testing.T, tolerant, strict *envelope.Packer, v vec
 	}
 }
 
-// The format's page has all classes.
+// The format's page has all classes, and each has a vector.
 func TestFixtureClasses(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("testdata", "README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	met := map[string]bool{}
+	for _, path := range fixtures(t) {
+		for _, v := range readFixture(t, path).Vectors {
+			met[v.Expect] = true
+		}
+	}
 	for _, name := range append([]string{success}, names(classes)...) {
+		if !met[name] {
+			t.Errorf("no vector expects %q", name)
+		}
 		if !bytes.Contains(page, []byte("| `"+name+"` |")) {
 			t.Errorf("README.md does not tell what %q is", name)
 		}

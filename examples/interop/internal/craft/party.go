@@ -39,8 +39,7 @@ type Party struct {
 }
 
 // NewParty makes a party with fresh keys.
-func NewParty(curve keyring.Curve) *Party {
-	id := "did:example:" + strings.ToLower(rand.Text())
+func NewParty(id string, curve keyring.Curve) *Party {
 	p := &Party{DID: id, Document: &did.Document{ID: id}, Keys: keyring.New(), Sign: map[string]SignKey{}}
 	for i := range p.Agree {
 		p.Agree[i] = p.addAgree("agree-"+strconv.Itoa(i+1), curve)
@@ -90,15 +89,29 @@ func (p *Party) index() { check(p.Document.Index()) }
 // World is who takes part: Alice writes to Bob; Eve is known to both.
 type World struct {
 	Alice, Bob, Eve *Party
+
+	content func() string
 }
 
 // NewWorld makes three parties with keys for key agreement on that curve, X25519
 // if it is "".
 func NewWorld(curve keyring.Curve) *World {
+	return newWorld(curve, func(string) string { return strings.ToLower(rand.Text()) }, rand.Text)
+}
+
+// NewRecordedWorld is NewWorld with nothing random but keys, and what comes of
+// them.
+func NewRecordedWorld(curve keyring.Curve) *World {
+	return newWorld(curve, func(name string) string { return strings.ToLower(string(curve)) + "-" + name },
+		func() string { return "the same each time" })
+}
+
+func newWorld(curve keyring.Curve, id func(name string) string, content func() string) *World {
 	if curve == "" {
 		curve = keyring.X25519
 	}
-	return &World{NewParty(curve), NewParty(curve), NewParty(curve)}
+	party := func(name string) *Party { return NewParty("did:example:"+id(name), curve) }
+	return &World{Alice: party("alice"), Bob: party("bob"), Eve: party("eve"), content: content}
 }
 
 // Resolve finds the documents of the world; it is a did.Resolver.
@@ -111,10 +124,10 @@ func (w *World) Resolve(_ context.Context, id string) (*did.Document, error) {
 	return nil, did.ErrNotFound
 }
 
-// Message is a sound one from Alice to Bob with random content.
+// Message is a sound one from Alice to Bob.
 func (w *World) Message() Object {
 	return Object{
-		"id": rand.Text(), "typ": "application/didcomm-plain+json", "type": "https://example.org/interop/1.0/test",
-		"from": w.Alice.DID, "to": []string{w.Bob.DID}, "created_time": 1516269022, "body": Object{"text": rand.Text()},
+		"id": w.content(), "typ": "application/didcomm-plain+json", "type": "https://example.org/interop/1.0/test",
+		"from": w.Alice.DID, "to": []string{w.Bob.DID}, "created_time": 1516269022, "body": Object{"text": w.content()},
 	}
 }
