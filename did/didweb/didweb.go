@@ -25,6 +25,10 @@ import (
 
 const prefix = "did:web:"
 
+// MaxLength is the longest did:web that is made or resolved, in bytes: a
+// stranger's message makes us ask for it, and web servers take no longer URLs.
+const MaxLength = 2048
+
 // location is where the document of a did:web stands.
 type location struct {
 	host string // name or IPv4 address
@@ -89,6 +93,9 @@ func (l location) loopback() bool {
 
 // locate reads the method-specific identifier.
 func locate(id string) (location, error) {
+	if len(id) > MaxLength {
+		return location{}, fmt.Errorf("%w: did:web of %d bytes, more than %d", did.ErrInvalid, len(id), MaxLength)
+	}
 	parsed, err := did.Parse(id)
 	if err != nil {
 		return location{}, err

@@ -29,6 +29,7 @@ func TestURLOf(t *testing.T) {
 		{"did:web:1.2.3.example", "https://1.2.3.example/.well-known/did.json", "/.well-known/did.json"},
 		{"did:web:0xbeef.example", "https://0xbeef.example/.well-known/did.json", "/.well-known/did.json"},
 		{"did:web:example.com:caf%C3%A9", "https://example.com/caf%C3%A9/did.json", "/caf%C3%A9/did.json"},
+		{longest, "https://example.com/" + longest[len("did:web:example.com:"):] + "/did.json", "/" + longest[len("did:web:example.com:"):] + "/did.json"},
 	} {
 		if got, err := didweb.URLOf(tt.id); err != nil || got != tt.url {
 			t.Errorf("URLOf(%s) = %s, %v; want %s", tt.id, got, err, tt.url)
@@ -38,6 +39,9 @@ func TestURLOf(t *testing.T) {
 		}
 	}
 }
+
+// longest is as long as a did:web may be.
+var longest = "did:web:example.com:" + strings.Repeat("a", didweb.MaxLength-len("did:web:example.com:"))
 
 func refusedIDs() []string {
 	return []string{
@@ -59,6 +63,7 @@ func refusedIDs() []string {
 		"did:web:example.com:a%5Cb", "did:web:example.com:%00", "did:web:example.com:a%00", "did:web:example.com:a%0D%0Ab",
 		"did:web:example.com:%252e", "did:web:example.com:a%3Fb", "did:web:example.com:a%23b", "did:web:example.com:%7F",
 		"did:web:example.com:%FF", "did:web:example.com:a%2", "did:web:example.com:a%zz",
+		longest + "a",
 	}
 }
 
