@@ -99,7 +99,7 @@ func (p *Packer) resolve(ctx context.Context, id string) (*did.Document, error) 
 	}
 	doc, err := p.cfg.Resolver.Resolve(ctx, base)
 	if err != nil {
-		return nil, fmt.Errorf("resolve %s: %w", base, err)
+		return nil, fmt.Errorf("resolve %.200s: %w", base, err)
 	}
 	return doc, nil
 }
@@ -142,11 +142,11 @@ func (p *Packer) senderKeys(ctx context.Context, id string) ([]senderKey, error)
 		case err == nil:
 			held = append(held, senderKey{m.ID, key})
 		case !errors.Is(err, ErrNoKey):
-			return nil, fmt.Errorf("key %s: %w", m.ID, err)
+			return nil, fmt.Errorf("key %.200s: %w", m.ID, err)
 		}
 	}
 	if len(held) == 0 {
-		return nil, fmt.Errorf("key agreement key of %s: %w", id, ErrNoKey)
+		return nil, fmt.Errorf("key agreement key of %.200s: %w", id, ErrNoKey)
 	}
 	return held, nil
 }
@@ -163,8 +163,8 @@ func (p *Packer) signer(ctx context.Context, id string) (jws.Signer, error) {
 		case err == nil:
 			return jws.Signer{KID: m.ID, Key: key}, nil
 		case !errors.Is(err, ErrNoKey):
-			return jws.Signer{}, fmt.Errorf("key %s: %w", m.ID, err)
+			return jws.Signer{}, fmt.Errorf("key %.200s: %w", m.ID, err)
 		}
 	}
-	return jws.Signer{}, fmt.Errorf("authentication key of %s: %w", id, ErrNoKey)
+	return jws.Signer{}, fmt.Errorf("authentication key of %.200s: %w", id, ErrNoKey)
 }

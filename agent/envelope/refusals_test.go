@@ -341,3 +341,74 @@ func TestRefuseMessage(t *testing.T) {
 		})
 	}
 }
+
+// TestErrorLength: however much a stranger writes, an error, which goes to a log,
+// stays short.
+func TestErrorLength(t *testing.T) {
+	const most = 2000
+	w := newWorld(t)
+	bob := w.packer(t, w.bob)
+	long := strings.Repeat("a", 100_000)
+	from := func(change func(*peerJWE)) []byte {
+		p := peerJWE{plaintext: text(t, w.alice, []*agent{w.bob}, nil), from: w.alice.sender("x25519"), to: []peerRecipient{w.bob.recipient("x25519")}}
+		change(&p)
+		return p.seal(t)
+	}
+	set := func(name string, v any) []byte {
+		return from(func(p *peerJWE) { p.header = func(h map[string]any) { h[name] = v } })
+	}
+	sender := func(kid string) []byte {
+		return from(func(p *peerJWE) { p.from = &peerSender{kid, w.alice.ecdh["x25519"]} })
+	}
+	recipient := func(kid string) []byte { return from(func(p *peerJWE) { p.to[0].kid = kid }) }
+	message := func(set map[string]any) []byte {
+		return from(func(p *peerJWE) { p.plaintext = text(t, w.alice, []*agent{w.bob}, set) })
+	}
+	sign := func(kid, alg string, set map[string]any) []byte {
+		s := peerSigner{kid: kid, key: w.alice.sign["ed25519"], protected: func(h map[string]any) { h["alg"] = alg }}
+		return peerJWS{payload: text(t, w.alice, nil, set), signers: []peerSigner{s}}.seal(t)
+	}
+	epk := func(name string) []byte {
+		jwk := publicJWK(w.eve.ecdh["p256"].PublicKey())
+		jwk[name] = long
+		return set("epk", jwk)
+	}
+	for name, data := range map[string][]byte{
+		"alg":                   set("alg", long),
+		"enc":                   set("enc", long),
+		"typ a number":          set("typ", json.RawMessage("1"+strings.Repeat("0", 100_000))),
+		"skid":                  sender(long),
+		"skid of a method":      sender("did:" + long + ":x#k"),
+		"skid of a DID":         sender("did:example:" + long + "#k"),
+		"skid of a fragment":    sender(aliceDID + "#" + long),
+		"apu":                   set("apu", long),
+		"kid":                   recipient(long),
+		"kid of ours":           recipient(bobDID + "#" + long),
+		"epk curve":             epk("crv"),
+		"epk kty":               epk("kty"),
+		"epk x":                 epk("x"),
+		"member, then no JSON":  []byte(`{"ciphertext":"","` + long + `":{"` + long + `":x}}`),
+		"member twice":          []byte(`{"ciphertext":"","` + long + `":1,"` + long + `":2}`),
+		"message from":          message(map[string]any{"from": "did:example:" + long}),
+		"message to":            message(map[string]any{"to": []string{"did:example:" + long}}),
+		"message type":          message(map[string]any{"type": long}),
+		"message time":          message(map[string]any{"created_time": long}),
+		"message member":        message(map[string]any{"body": map[string]any{long: json.RawMessage(`{"a":1,"a":2}`)}}),
+		"message from_prior":    message(map[string]any{"from_prior": long}),
+		"from_prior of parts":   message(map[string]any{"from_prior": "e30." + strings.Repeat("a", 50_000) + ".AA"}),
+		"signer":                sign(long, "EdDSA", nil),
+		"signer of a fragment":  sign(aliceDID+"#"+long, "EdDSA", nil),
+		"signer of a DID":       sign("did:example:"+long+"#k", "EdDSA", map[string]any{"from": "did:example:" + long}),
+		"signer of a method":    sign("did:"+long+":x#k", "EdDSA", map[string]any{"from": "did:" + long + ":x"}),
+		"signer, another from":  sign(aliceDID+"#ed25519", "EdDSA", map[string]any{"from": "did:example:" + long}),
+		"signature alg":         sign(aliceDID+"#ed25519", long, nil),
+		"neither JSON nor JOSE": []byte(long),
+	} {
+		u, err := bob.Unpack(t.Context(), data)
+		if err == nil {
+			t.Errorf("%s: opened: %+v", name, u.Metadata)
+		} else if n := len(err.Error()); n > most {
+			t.Errorf("%s: an error of %d bytes: %.300s", name, n, err)
+		}
+	}
+}

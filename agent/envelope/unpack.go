@@ -130,7 +130,7 @@ func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
 			return nil, err
 		}
 		if sender, err = m.ECDH(); err != nil {
-			return nil, fmt.Errorf("%w: key %s: %w", ErrSenderMismatch, m.ID, err)
+			return nil, fmt.Errorf("%w: key %.200s: %w", ErrSenderMismatch, m.ID, err)
 		}
 		o.auth = true
 		o.meta.Authenticated = true
@@ -151,7 +151,7 @@ func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
 		}
 		o.ours = append(o.ours, h.kid)
 		if h.kid != env.KIDs[h.index] {
-			env.Deviations.Note(DeviationKID, fmt.Sprintf("%s stands for %s", env.KIDs[h.index], h.kid))
+			env.Deviations.Note(DeviationKID, fmt.Sprintf("%.200s stands for %.200s", env.KIDs[h.index], h.kid))
 		}
 		return plaintext, o.tolerate(env.Deviations[noted:]...)
 	}
@@ -163,7 +163,7 @@ func (o *opening) noteRecipients(kids []string) error {
 		if did.Base(kid) != did.Base(kids[0]) {
 			return o.tolerate(message.Deviation{
 				Code:   DeviationMixedDIDs,
-				Detail: fmt.Sprintf("keys of %s and of %s", did.Base(kids[0]), did.Base(kid)),
+				Detail: fmt.Sprintf("keys of %.200s and of %.200s", did.Base(kids[0]), did.Base(kid)),
 			})
 		}
 	}
@@ -189,7 +189,7 @@ func (p *Packer) heldKeys(ctx context.Context, kids []string) ([]heldKey, error)
 		case err == nil:
 			held = append(held, heldKey{i, kid, key})
 		case !errors.Is(err, ErrNoKey):
-			return fmt.Errorf("key %s: %w", kid, err)
+			return fmt.Errorf("key %.200s: %w", kid, err)
 		}
 		return nil
 	}
@@ -301,10 +301,10 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 		}
 		key, err := methods[0].PublicKey()
 		if err != nil {
-			return fmt.Errorf("key %s: %w", s.KID, err)
+			return fmt.Errorf("key %.200s: %w", s.KID, err)
 		}
 		if err := env.Verify(i, key); err != nil {
-			return fmt.Errorf("key %s: %w", s.KID, err)
+			return fmt.Errorf("key %.200s: %w", s.KID, err)
 		}
 		o.meta.Signers = append(o.meta.Signers, methods[0].ID)
 	}
@@ -375,7 +375,7 @@ func (o *opening) checkTo(ctx context.Context) error {
 				continue
 			}
 		}
-		return fmt.Errorf("%w: to does not name %s", ErrRecipientMismatch, did.Base(kid))
+		return fmt.Errorf("%w: to does not name %.200s", ErrRecipientMismatch, did.Base(kid))
 	}
 	return nil
 }

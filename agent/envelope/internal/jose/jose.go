@@ -58,7 +58,7 @@ func (d *Deviations) NoteTyp(typ []byte, present bool, want string) {
 	case !present:
 		d.Note(DevTyp, "typ is missing")
 	case string(typ) != want && "application/"+string(typ) != want:
-		d.Note(DevTyp, fmt.Sprintf("typ is %q", typ))
+		d.Note(DevTyp, fmt.Sprintf("typ is %.200q", typ))
 	}
 }
 

@@ -22,10 +22,10 @@ func (e *Envelope) Decrypt(i int, key ecdh.KeyExchanger, sender *ecdh.PublicKey,
 		}
 	}
 	if epk.Curve() != key.Curve() {
-		return nil, fmt.Errorf("%w: epk is not on the curve of %s", ErrInvalidPoint, e.KIDs[i])
+		return nil, fmt.Errorf("%w: epk is not on the curve of %.200s", ErrInvalidPoint, e.KIDs[i])
 	}
 	if e.Alg == Alg1PU && (sender == nil || sender.Curve() != key.Curve()) {
-		return nil, fmt.Errorf("%w: the sender's key is not on the curve of %s", ErrInvalidPoint, e.KIDs[i])
+		return nil, fmt.Errorf("%w: the sender's key is not on the curve of %.200s", ErrInvalidPoint, e.KIDs[i])
 	}
 	kek, err := e.agree(key, epk, sender, secrets)
 	if err != nil {

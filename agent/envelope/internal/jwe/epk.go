@@ -118,7 +118,7 @@ func (j *jwk) key(dev *jose.Deviations) (key *ecdh.PublicKey, short bool, err er
 		}
 		return key, short, nil
 	}
-	return nil, false, fmt.Errorf("%w: epk curve %q", jose.ErrUnsupportedAlg, j.crv)
+	return nil, false, fmt.Errorf("%w: epk curve %.200q", jose.ErrUnsupportedAlg, j.crv)
 }
 
 // parseEPK reads an epk: a JWK, or the string of one.

@@ -266,16 +266,16 @@ func (p *parser) structure() error {
 
 func (p *parser) algorithms() error {
 	if p.Alg != AlgES && p.Alg != Alg1PU {
-		if err := p.Refuse("alg-unsupported", fmt.Errorf("%w: alg %q", jose.ErrUnsupportedAlg, p.Alg)); err != nil {
+		if err := p.Refuse("alg-unsupported", fmt.Errorf("%w: alg %.200q", jose.ErrUnsupportedAlg, p.Alg)); err != nil {
 			return err
 		}
 	}
 	_, iv, tag, ok := p.Enc.sizes()
 	if !ok {
-		return p.Refuse("enc-unsupported", fmt.Errorf("%w: enc %q", jose.ErrUnsupportedAlg, p.Enc))
+		return p.Refuse("enc-unsupported", fmt.Errorf("%w: enc %.200q", jose.ErrUnsupportedAlg, p.Enc))
 	}
 	if p.Alg == Alg1PU && p.Enc != A256CBCHS512 {
-		err := fmt.Errorf("%w: enc %q with %s, which draft-03 had and draft-04 has not: section 2.1 demands %s", jose.ErrUnsupportedAlg, p.Enc, p.Alg, A256CBCHS512)
+		err := fmt.Errorf("%w: enc %.200q with %s, which draft-03 had and draft-04 has not: section 2.1 demands %s", jose.ErrUnsupportedAlg, p.Enc, p.Alg, A256CBCHS512)
 		if err := p.Refuse("authcrypt-enc", err); err != nil {
 			return err
 		}

@@ -104,7 +104,7 @@ func verify(pub crypto.PublicKey, alg string, input, sig []byte) error {
 	}
 	// Ed25519 is the fully specified name of EdDSA with that curve (RFC 9864).
 	if alg != want && !(alg == "Ed25519" && want == "EdDSA") {
-		return fmt.Errorf("%w: alg %q with a key for %s", jose.ErrUnsupportedAlg, alg, want)
+		return fmt.Errorf("%w: alg %.200q with a key for %s", jose.ErrUnsupportedAlg, alg, want)
 	}
 	if want != "ES256K" {
 		v, err := jwxjws.NewVerifier(jwa.SignatureAlgorithm(want))
