@@ -112,13 +112,18 @@ func TestAddressing(t *testing.T) {
 	}{
 		{"to with others", l.auth(a, text(t, a, []*agent{w.carol, w.bob}, nil))},
 		{"to missing", l.auth(a, text(t, a, nil, nil))},
-		{"to missing in auth(sign)", l.auth(a, l.sign(a, text(t, a, nil, nil)))},
 		{"to a DID URL", l.auth(a, text(t, a, nil, map[string]any{"to": []string{bobDID + "?service=x"}}))},
 		{"forward to another", l.anon(text(t, nil, []*agent{w.carol}, map[string]any{"type": "https://didcomm.org/routing/2.0/forward"}))},
 		{"signed to another, for all to read", l.sign(a, text(t, a, []*agent{w.carol}, nil))},
 	} {
 		t.Run(tt.name, func(t *testing.T) { unpack(t, bob, tt.data) })
 	}
+
+	// Who signed has encrypted, too: it cannot have been for somebody else.
+	check(t, bob, w.packer(t, w.bob, strict), []received{
+		{"to missing in auth(sign)", l.auth(a, l.sign(a, text(t, a, nil, nil))), codeList{envelope.DeviationSignedNoTo}},
+		{"to missing in anon(auth(sign))", l.anon(l.auth(a, l.sign(a, text(t, a, nil, nil)))), codeList{envelope.DeviationSignedNoTo}},
+	})
 
 	t.Run("from in anoncrypt is not proven", func(t *testing.T) {
 		u := unpack(t, bob, l.anon(m))
@@ -133,7 +138,7 @@ func TestAddressing(t *testing.T) {
 			t.Fatal(err)
 		}
 		data := l.auth(a, text(t, a, []*agent{next}, nil))
-		unpack(t, bob, data)
+		check(t, bob, w.packer(t, w.bob, strict), []received{{"to", data, codeList{envelope.DeviationRecipient}}})
 		only := w.packer(t, w.bob, func(c *envelope.Config) { c.Keys = onlyKeys{w.bob.keys} })
 		refused(t, only, data, envelope.ErrRecipientMismatch)
 	})

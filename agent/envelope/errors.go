@@ -97,6 +97,13 @@ const (
 	DeviationMixedDIDs message.DeviationCode = "mixed-dids"
 	// DeviationKID is a kid that names our key otherwise than its document.
 	DeviationKID message.DeviationCode = "kid-alias"
+	// DeviationSignedNoTo is no to in a message that is signed and authcrypted,
+	// which nobody else could have encrypted for us.
+	DeviationSignedNoTo message.DeviationCode = "signed-encrypted-no-to"
+	// DeviationRecipient is a to that names a DID of ours, but not that of the key
+	// that opened the message. Who learns that it was taken learns that both DIDs
+	// are ours.
+	DeviationRecipient message.DeviationCode = "recipient-mismatch"
 )
 
 // DeviationError is what Unpack returns with Config.Strict for an envelope that

@@ -355,10 +355,13 @@ func (o *opening) checkTo(ctx context.Context) error {
 	case len(o.msg.To) == 0:
 		// Signed Messages: a signature inside encryption must say for whom it is.
 		// Else whoever was sent it could encrypt it for us in the signer's name.
-		if o.meta.NonRepudiation && o.meta.Encrypted && !o.auth {
+		switch {
+		case !o.meta.NonRepudiation || !o.meta.Encrypted:
+			return nil
+		case !o.auth:
 			return fmt.Errorf("%w: signed and encrypted, but no to", ErrRecipientMismatch)
 		}
-		return nil
+		return o.tolerate(message.Deviation{Code: DeviationSignedNoTo, Detail: "signed and encrypted, but no to"})
 	}
 	for _, kid := range o.ours {
 		if slices.ContainsFunc(o.msg.To, func(to string) bool { return sameParty(to, kid) }) {
@@ -372,6 +375,13 @@ func (o *opening) checkTo(ctx context.Context) error {
 			if slices.ContainsFunc(o.msg.To, func(to string) bool {
 				return slices.ContainsFunc(own, func(id string) bool { return sameParty(to, id) })
 			}) {
+				err := o.tolerate(message.Deviation{
+					Code:   DeviationRecipient,
+					Detail: fmt.Sprintf("to names another DID of ours than %.200s", did.Base(kid)),
+				})
+				if err != nil {
+					return err
+				}
 				continue
 			}
 		}
