@@ -16,16 +16,18 @@ import (
 // FuzzUnpack: whatever comes, an error means no result, a result is a message
 // that can be written, and strict mode opens a part of what tolerant mode does.
 func FuzzUnpack(f *testing.F) {
-	files, err := filepath.Glob(filepath.Join("testdata", "didcomm-v2.1", "*.json"))
-	if err != nil || len(files) == 0 {
-		f.Fatal("no vectors", err)
-	}
-	for _, name := range files {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
+	for _, folder := range []string{"didcomm-v2.1", "peers"} {
+		files, err := filepath.Glob(filepath.Join("testdata", folder, "*.json"))
+		if err != nil || len(files) == 0 {
+			f.Fatal("no vectors", err)
 		}
-		f.Add(data)
+		for _, name := range files {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
 	}
 	alice, bob := appendixPacker(f, "alice"), appendixPacker(f, "bob")
 	m := newMessage(f, nil)
@@ -39,7 +41,8 @@ func FuzzUnpack(f *testing.F) {
 		e := pack1(f, alice, m, opts...)
 		f.Add(e.Data)
 		if e.To != "" {
-			if e, err = alice.Forward(f.Context(), e, []string{bobDID}); err != nil {
+			e, err := alice.Forward(f.Context(), e, []string{bobDID})
+			if err != nil {
 				f.Fatal(err)
 			}
 			f.Add(e.Data)

@@ -16,16 +16,18 @@ import (
 // anoncrypt; what Unpack refuses has a finding that is an error, and what it
 // tolerates has one of that code.
 func FuzzExamine(f *testing.F) {
-	files, err := filepath.Glob(filepath.Join(vectors, "*.json"))
-	if err != nil || len(files) == 0 {
-		f.Fatal(err, files)
-	}
-	for _, name := range files {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			f.Fatal(err)
+	for _, folder := range []string{vectors, filepath.Join("..", "testdata", "peers")} {
+		files, err := filepath.Glob(filepath.Join(folder, "*.json"))
+		if err != nil || len(files) == 0 {
+			f.Fatal(err, files)
 		}
-		f.Add(data)
+		for _, name := range files {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
 	}
 	for _, tt := range deviating() {
 		if len(tt.data) < 1<<16 {
