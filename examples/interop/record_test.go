@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,8 +35,7 @@ var recording = flag.Bool("record", false, "write what the peers pack to testdat
 // but keys, envelopes and their chance deviations is the same in every recording.
 func (s *suite) record(t *testing.T) {
 	t.Helper()
-	language, _, _ := strings.Cut(s.row.hello.Language, " ")
-	r := newRecorder(packerOf{Name: s.row.hello.Name, Language: language, Versions: s.row.hello.Versions})
+	r := newRecorder(s.packer())
 	for _, same := range alike() {
 		for _, l := range same {
 			x := r.exchange(t, l)
@@ -47,6 +47,25 @@ func (s *suite) record(t *testing.T) {
 	s.recordRotation(t, r)
 	s.recordRewrapped(t, r)
 	r.write(t, s.row.name+".json")
+}
+
+// packer is what a recording says of the peer. The version of its language is the
+// machine's.
+func (s *suite) packer() packerOf {
+	hello := s.row.hello
+	language, _, _ := strings.Cut(hello.Language, " ")
+	return packerOf{Name: hello.Name, Language: language, Versions: hello.Versions}
+}
+
+// checkRecording demands a recording of this very peer.
+func (s *suite) checkRecording(t *testing.T) {
+	t.Helper()
+	path := filepath.Join("testdata", s.row.name+".json")
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("no recording of it (go test -record writes it): %v", err)
+	} else if by := readFixture(t, path).Packer; !reflect.DeepEqual(by, s.packer()) {
+		t.Errorf("%s is of %+v, this is %+v: go test -record", path, by, s.packer())
+	}
 }
 
 // recordCell records what the peer packs for a cell; it says whether there was

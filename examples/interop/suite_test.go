@@ -164,6 +164,7 @@ func (s *suite) report(t *testing.T) {
 	if *recording {
 		s.record(t)
 	}
+	s.checkRecording(t)
 }
 
 // cache is the folder of installed peers.
