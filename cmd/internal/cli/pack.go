@@ -47,7 +47,7 @@ func (a *app) pack() *cobra.Command {
 	var s sealing
 	var from, signBy string
 	var to []string
-	var plain, protectSender bool
+	var plain, protectSender, allKeyTypes bool
 	enc := string(envelope.A256CBCHS512)
 	cmd := &cobra.Command{
 		Use:   "pack [FILE]",
@@ -64,7 +64,9 @@ given decides what it makes:
   --plain                neither
 
 --to defaults to the message's "to" (except with --sign-by alone). A message to
-several DIDs is packed for each on its own, one envelope a line.
+several DIDs is packed for each on its own, one envelope a line; each envelope is
+for the keys of one type, the first in the DID's document that the sender has
+too, or one for each type with --all-key-types.
 
 FILE is the message as JSON; "-" or none is standard input.`,
 		Example: `  didcomm pack --from did:key:z6Mk... --to did:web:bob.example.org --secrets alice.json message.json
@@ -81,6 +83,9 @@ FILE is the message as JSON; "-" or none is standard input.`,
 			}
 			if err := checkPack(plain, protectSender, from, signBy, to, enc); err != nil {
 				return err
+			}
+			if allKeyTypes && (plain || signBy != "" && from == "" && len(to) == 0) {
+				return usagef("--all-key-types goes with what encrypts")
 			}
 			data, err := a.input(args)
 			if err != nil {
@@ -114,6 +119,9 @@ FILE is the message as JSON; "-" or none is standard input.`,
 			if protectSender {
 				opts = append(opts, envelope.ProtectSender())
 			}
+			if allKeyTypes {
+				opts = append(opts, envelope.AllKeyTypes())
+			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), resolveTimeout)
 			defer cancel()
 			envelopes, err := packer.Pack(ctx, m, opts...)
@@ -133,6 +141,7 @@ FILE is the message as JSON; "-" or none is standard input.`,
 	f.StringVar(&signBy, "sign-by", "", "sign with a key of this DID, or with this key (DID URL)")
 	f.BoolVar(&protectSender, "protect-sender", false, "put anoncrypt around authcrypt")
 	f.Var(&enum{&enc, []string{string(envelope.A256CBCHS512), string(envelope.A256GCM), string(envelope.XC20P)}}, "enc", "content encryption of anoncrypt: A256CBC-HS512, A256GCM or XC20P")
+	f.BoolVar(&allKeyTypes, "all-key-types", false, "make an envelope for each type of key that a recipient lists")
 	f.BoolVar(&plain, "plain", false, "neither encrypt nor sign")
 	return cmd
 }
