@@ -335,7 +335,23 @@ func TestPlaintext(t *testing.T) {
 		{"body null", sealed(map[string]any{"body": rawNull}), codeList{message.DeviationNull}},
 		{"unknown headers", set("x-custom", []any{"a", 1}), nil},
 		{"typ short", set("typ", "didcomm-plain+json"), nil},
+		{"typ of something else", set("typ", "application/json"), codeList{envelope.DeviationMessageTyp}},
+		{"from a key", set("from", aliceDID+"#x25519"), codeList{envelope.DeviationFrom}},
+		{"from a DID URL", set("from", aliceDID+"?service=x"), nil},
+		{"to a key", set("to", []string{bobDID + "#x25519"}), codeList{envelope.DeviationTo}},
+		{"to a name, too", set("to", []string{bobDID, "carol", "dave"}), codeList{envelope.DeviationTo}},
 	})
+	// Nothing is proven of a plaintext, but its form.
+	p, s := w.packer(t, w.bob), w.packer(t, w.bob, strict)
+	bare := []byte(`{"id":"1","type":"hello","from":"alice","to":["bob"],"typ":"x/y"}`)
+	all := codeList{envelope.DeviationFrom, envelope.DeviationMessageTyp, envelope.DeviationTo, envelope.DeviationTypeURI}
+	if got := codes(unpack(t, p, bare).Metadata.Deviations); !slices.Equal(got, all) {
+		t.Errorf("deviations %v, want %v", got, all)
+	}
+	if u, err := s.Unpack(t.Context(), bare); !errors.As(err, new(*envelope.DeviationError)) {
+		t.Errorf("strict: %v, %v", u, err)
+	}
+
 	u := unpack(t, w.packer(t, w.bob), sealed(map[string]any{"tag": "one", "iv": 2, "payload": []int{3}, "body": nil}))
 	if got := values(t, encode(t, u.Message)); !reflect.DeepEqual(got, map[string]any{
 		"id": "1", "typ": envelope.MediaTypePlain, "type": testType, "from": aliceDID, "to": []any{bobDID},

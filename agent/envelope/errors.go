@@ -104,6 +104,11 @@ const (
 	// that opened the message. Who learns that it was taken learns that both DIDs
 	// are ours.
 	DeviationRecipient message.DeviationCode = "recipient-mismatch"
+
+	DeviationMessageTyp message.DeviationCode = "message-typ"  // typ of the message not that of a plaintext
+	DeviationTypeURI    message.DeviationCode = "type-uri"     // type not a message type URI
+	DeviationFrom       message.DeviationCode = "from-not-did" // from not a DID, or a DID URL without fragment
+	DeviationTo         message.DeviationCode = "to-not-did"   // an entry of to not one either
 )
 
 // DeviationError is what Unpack returns with Config.Strict for an envelope that

@@ -337,6 +337,9 @@ func (o *opening) finish(ctx context.Context) error {
 	if err := o.checkTo(ctx); err != nil {
 		return err
 	}
+	if err := o.tolerate(headerDeviations(m)...); err != nil {
+		return err
+	}
 	if m.FromPrior == "" {
 		return nil
 	}

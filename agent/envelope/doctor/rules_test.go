@@ -63,7 +63,8 @@ func TestDeviationsAreRules(t *testing.T) {
 		envelope.DeviationSerialization, envelope.DeviationPadding, envelope.DeviationTyp, envelope.DeviationAPVMissing,
 		envelope.DeviationAPVMismatch, envelope.DeviationAPUMissing, envelope.DeviationSKIDMissing, envelope.DeviationEPKUnprotected,
 		envelope.DeviationEPKString, envelope.DeviationShortCoordinate, envelope.DeviationHighS, envelope.DeviationMixedDIDs,
-		envelope.DeviationKID, envelope.DeviationSignedNoTo, envelope.DeviationRecipient, message.DeviationTimeISO8601, message.DeviationTimeMilliseconds, message.DeviationTimeString,
+		envelope.DeviationKID, envelope.DeviationSignedNoTo, envelope.DeviationRecipient,
+		envelope.DeviationMessageTyp, envelope.DeviationTypeURI, envelope.DeviationFrom, envelope.DeviationTo, message.DeviationTimeISO8601, message.DeviationTimeMilliseconds, message.DeviationTimeString,
 		message.DeviationTimeFloat, message.DeviationListString, message.DeviationPleaseAckBool, message.DeviationNull,
 		message.DeviationNoData, message.DeviationLinksNoHash,
 	} {
