@@ -12,6 +12,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
@@ -96,6 +97,8 @@ type exchange struct {
 	// held is the recipient with the keys that it holds.
 	held    *party
 	message *message.Message
+	// resolver is ours; nil for one that has the parties' documents.
+	resolver did.Resolver
 }
 
 func newExchange(t testing.TB, l layout) exchange {
@@ -191,10 +194,19 @@ func (x exchange) params(t testing.TB) peer.PackParams {
 	return p
 }
 
+// packer is our side, with own's keys.
+func (x exchange) packer(t testing.TB, own *party) *envelope.Packer {
+	t.Helper()
+	if x.resolver == nil {
+		return packer(t, own, x.sender, x.recipient)
+	}
+	return newPacker(t, own.ring, x.resolver)
+}
+
 // pack is our side of a pack.
 func (x exchange) pack(t testing.TB) (envelope.Envelope, error) {
 	t.Helper()
-	envs, err := packer(t, x.sender, x.recipient).Pack(t.Context(), x.message, x.options()...)
+	envs, err := x.packer(t, x.sender).Pack(t.Context(), x.message, x.options()...)
 	if err != nil {
 		return envelope.Envelope{}, fmt.Errorf("our pack: %w", err)
 	}
@@ -248,7 +260,7 @@ func (s *suite) fromPeer(t testing.TB, x exchange) error {
 	if err != nil {
 		return err
 	}
-	got, err := packer(t, x.held, x.sender).Unpack(t.Context(), packed.Envelope)
+	got, err := x.packer(t, x.held).Unpack(t.Context(), packed.Envelope)
 	if err != nil {
 		return fmt.Errorf("our unpack: %w", err)
 	}

@@ -15,6 +15,7 @@ func TestDIDCommPython(t *testing.T) {
 	s.defects = didcommPythonDefects()
 	s.quirks = []message.DeviationCode{envelope.DeviationShortCoordinate, envelope.DeviationHighS}
 	s.service = didcommPythonService
+	s.lacks = []*lack{lacking(`.*did:key, own resolvers/.*`, "lacks: no resolver for did:key:")}
 	s.table(t)
 	s.forms(t)
 	s.mixed(t)
@@ -23,7 +24,8 @@ func TestDIDCommPython(t *testing.T) {
 	s.forwardByDID(t)
 	s.forwardToEndpoint(t)
 	s.services(t)
-	s.peerDIDs(t)
+	s.methods(t)
+	s.resolvers(t)
 	s.report(t)
 }
 

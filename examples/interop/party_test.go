@@ -14,7 +14,6 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/did"
-	"github.com/didcomm-go/didcomm/did/didpeer"
 	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
@@ -89,39 +88,6 @@ func newPartyNamed(t testing.TB, id string, curve keyring.Curve, n int, agreemen
 	return p
 }
 
-// newPeerDID makes a party with a did:peer:2. Its document is given too: what
-// our resolver says, the keys in a form that every peer reads.
-func newPeerDID(t testing.TB, curve keyring.Curve, services ...did.Service) *party {
-	t.Helper()
-	agree, sign := generate(t, curve), generate(t, keyring.Ed25519)
-	id, err := didpeer.New2([]didpeer.Key{
-		{Purpose: didpeer.KeyAgreement, Public: agree.Public()},
-		{Purpose: didpeer.Authentication, Public: sign.Public()},
-	}, services...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := didpeer.NewResolver().Resolve(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &party{doc: &did.Document{ID: id}, ring: keyring.New(), sign: map[string]string{}}
-	for _, m := range doc.KeyAgreementKeys() {
-		hold(t, p.ring, m.ID, agree)
-		p.method(t, m.ID, did.TypeJSONWebKey2020, agree)
-		p.agree = append(p.agree, m.ID)
-		p.doc.KeyAgreement = append(p.doc.KeyAgreement, did.Relationship{ID: m.ID})
-	}
-	for _, m := range doc.AuthenticationKeys() {
-		hold(t, p.ring, m.ID, sign)
-		p.method(t, m.ID, did.TypeJSONWebKey2020, sign)
-		p.sign["EdDSA"] = m.ID
-		p.doc.Authentication = append(p.doc.Authentication, did.Relationship{ID: m.ID})
-	}
-	p.index(t)
-	return p
-}
-
 func (p *party) method(t testing.TB, kid, typ string, key *keyring.Key) {
 	t.Helper()
 	m, err := did.NewVerificationMethod(kid, p.doc.ID, typ, key.Public())
@@ -167,16 +133,21 @@ func (p *party) only(t testing.TB, kids ...string) *party {
 // documents of all.
 func packer(t testing.TB, own *party, others ...*party) *envelope.Packer {
 	t.Helper()
+	return newPacker(t, own.ring, documents(append(others, own)))
+}
+
+// documents resolves the parties' DIDs.
+func documents(parties []*party) did.Resolver {
 	docs := map[string]*did.Document{}
-	for _, p := range append(others, own) {
+	for _, p := range parties {
 		docs[p.DID()] = p.doc
 	}
-	return newPacker(t, own.ring, did.ResolverFunc(func(_ context.Context, id string) (*did.Document, error) {
+	return did.ResolverFunc(func(_ context.Context, id string) (*did.Document, error) {
 		if doc, ok := docs[id]; ok {
 			return doc, nil
 		}
 		return nil, did.ErrNotFound
-	}))
+	})
 }
 
 func newPacker(t testing.TB, keys envelope.Keys, resolver did.Resolver) *envelope.Packer {

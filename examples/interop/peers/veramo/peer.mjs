@@ -7,9 +7,11 @@ import { readFileSync } from "node:fs";
 import { createAgent } from "@veramo/core";
 import { DIDComm, DIDCommHttpTransport } from "@veramo/did-comm";
 import { AbstractIdentifierProvider, DIDManager, MemoryDIDStore } from "@veramo/did-manager";
+import { getDidKeyResolver } from "@veramo/did-provider-key";
 import { DIDResolverPlugin } from "@veramo/did-resolver";
 import { KeyManager, MemoryKeyStore, MemoryPrivateKeyStore } from "@veramo/key-manager";
 import { KeyManagementSystem } from "@veramo/kms-local";
+import { Resolver } from "did-resolver";
 
 import { Lacks, serve } from "./lines.mjs";
 
@@ -23,12 +25,16 @@ const KEY_TYPES = {
 
 const FORWARD = "https://didcomm.org/routing/2.0/forward";
 
-/** The documents handed in; the agent resolves by nothing else. */
+/** Veramo's own resolvers, of the methods that need no network. */
+const own = new Resolver(getDidKeyResolver());
+
+/** The documents handed in, then the agent's own resolvers. */
 function resolver(documents) {
   const known = new Map((documents ?? []).map((document) => [document.id, document]));
   return {
     async resolve(didUrl) {
       const didDocument = known.get(didUrl.split(/[/?#]/, 1)[0]) ?? null;
+      if (!didDocument && didUrl.startsWith("did:key:")) return own.resolve(didUrl);
       return {
         didDocument,
         didDocumentMetadata: {},
@@ -178,7 +184,10 @@ async function unwrap(params) {
 }
 
 async function resolve({ did }) {
-  throw new Lacks(`no resolver for ${did}`);
+  if (!did.startsWith("did:key:")) throw new Lacks(`no resolver for ${did}`);
+  const { didDocument, didResolutionMetadata } = await own.resolve(did);
+  if (!didDocument) throw new Error(didResolutionMetadata.error);
+  return { did, document: didDocument };
 }
 
 await serve({ hello, pack, unpack, unwrap, resolve });

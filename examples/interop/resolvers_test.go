@@ -10,49 +10,49 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/did"
-	"github.com/didcomm-go/didcomm/did/didpeer"
 	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
-// peerDIDs are messages between did:peer:2 DIDs: with documents given, then with
-// each side's own resolver.
-func (s *suite) peerDIDs(t *testing.T) {
-	for _, curve := range []keyring.Curve{keyring.X25519, keyring.P256} {
-		made := func(t *testing.T) exchange {
-			x := exchange{
-				layout: s.extra("authcrypt(sign)", curve, "EdDSA"),
-				sender: newPeerDID(t, curve), recipient: newPeerDID(t, curve),
-			}
-			x.held = x.recipient
-			return x.addressed(t)
-		}
-		name := "did:peer:2, documents given/" + string(curve)
-		s.cell(t, "to peer: "+name, func(t *testing.T) error { return s.toPeer(t, made(t)) })
-		s.cell(t, "from peer: "+name, func(t *testing.T) error { return s.fromPeer(t, made(t)) })
-	}
+// resolvers are messages between DIDs that each side resolves by itself: those
+// that are their documents, as nobody here asks a network.
+func (s *suite) resolvers(t *testing.T) {
 	service := did.NewDIDCommService("", agentURI)
-	for _, l := range []layout{
+	for _, method := range []struct {
+		name string
+		made func(testing.TB) (named, error)
+	}{
+		{"did:peer:2", s.ownPeerDID},
+		{"did:key", s.ownKeyDID},
+	} {
+		for _, l := range resolvedLayouts() {
+			cell := method.name + ", own resolvers/" + l.name
+			s.cell(t, "to peer: "+cell, func(t *testing.T) error { return s.resolvedToPeer(t, l, method.made) })
+			s.cell(t, "from peer: "+cell, func(t *testing.T) error {
+				return s.resolvedFromPeer(t, l, method.made, method.made)
+			})
+		}
+	}
+	for _, l := range resolvedLayouts() {
+		s.cell(t, "from peer: did:peer:2, its DID/"+l.name, func(t *testing.T) error {
+			return s.resolvedFromPeer(t, l, s.theirPeerDID, s.ownPeerDID)
+		})
+	}
+	s.cell(t, "from peer: did:peer:2, own resolvers/recipient with a v2.1 service", func(t *testing.T) error {
+		return s.resolvedFromPeer(t, layoutOf("authcrypt", keyring.X25519, "", ""), s.ownPeerDID,
+			func(t testing.TB) (named, error) { return s.name(t, newPeerDID(t, keyring.X25519, service)) })
+	})
+}
+
+func resolvedLayouts() []layout {
+	return []layout{
 		layoutOf("anoncrypt", keyring.X25519, envelope.XC20P, ""),
 		layoutOf("authcrypt", keyring.X25519, "", ""),
 		layoutOf("signed", "", "", "EdDSA"),
 		layoutOf("authcrypt(sign)", keyring.X25519, "", "EdDSA"),
-	} {
-		s.cell(t, "to peer: did:peer:2, own resolvers/"+l.name, func(t *testing.T) error {
-			return s.resolvedToPeer(t, l)
-		})
-		s.cell(t, "from peer: did:peer:2, own resolvers/"+l.name, func(t *testing.T) error {
-			return s.resolvedFromPeer(t, l, s.ownDID)
-		})
-		s.cell(t, "from peer: did:peer:2, its DID/"+l.name, func(t *testing.T) error {
-			return s.resolvedFromPeer(t, l, s.theirDID)
-		})
 	}
-	s.cell(t, "from peer: did:peer:2, own resolvers/recipient with a v2.1 service", func(t *testing.T) error {
-		return s.resolvedFromPeer(t, layoutOf("authcrypt", keyring.X25519, "", ""), s.ownDID, service)
-	})
 }
 
-// named is a party of a did:peer:2 with its keys under the names that the peer's
+// named is a party with its keys under the names that the peer's
 // resolver has for them.
 type named struct {
 	*party
@@ -119,14 +119,20 @@ func renamed(t testing.TB, p *party, document []byte) (named, error) {
 	return n, nil
 }
 
-// ownDID is a party whose DID we made.
-func (s *suite) ownDID(t testing.TB) (named, error) {
+// ownPeerDID is a party whose did:peer:2 we made.
+func (s *suite) ownPeerDID(t testing.TB) (named, error) {
 	t.Helper()
 	return s.name(t, newPeerDID(t, keyring.X25519))
 }
 
-// theirDID is a party whose DID the peer made, of keys that it was given.
-func (s *suite) theirDID(t testing.TB) (named, error) {
+// ownKeyDID is a party whose did:key we made.
+func (s *suite) ownKeyDID(t testing.TB) (named, error) {
+	t.Helper()
+	return s.name(t, newKeyDID(t, keyring.X25519))
+}
+
+// theirPeerDID is a party whose DID the peer made, of keys that it was given.
+func (s *suite) theirPeerDID(t testing.TB) (named, error) {
 	t.Helper()
 	agree, sign := generate(t, keyring.X25519), generate(t, keyring.Ed25519)
 	var jwks []json.RawMessage
@@ -141,7 +147,7 @@ func (s *suite) theirDID(t testing.TB) (named, error) {
 	if err != nil {
 		return named{}, err
 	}
-	doc, err := didpeer.NewResolver().Resolve(t.Context(), r.DID)
+	doc, err := ownResolver.Resolve(t.Context(), r.DID)
 	if err != nil {
 		return named{}, fmt.Errorf("our resolver: %w", err)
 	}
@@ -158,18 +164,18 @@ func (s *suite) theirDID(t testing.TB) (named, error) {
 }
 
 // resolvedToPeer sends between DIDs that we made and the peer resolves.
-func (s *suite) resolvedToPeer(t testing.TB, l layout) error {
+func (s *suite) resolvedToPeer(t testing.TB, l layout, made func(testing.TB) (named, error)) error {
 	t.Helper()
-	sender, err := s.ownDID(t)
+	sender, err := made(t)
 	if err != nil {
 		return err
 	}
-	recipient, err := s.ownDID(t)
+	recipient, err := made(t)
 	if err != nil {
 		return err
 	}
 	x := exchange{layout: l, sender: sender.party, recipient: recipient.party, held: recipient.party}.addressed(t)
-	envs, err := newPacker(t, sender.ring, didpeer.NewResolver()).Pack(t.Context(), x.message, x.options()...)
+	envs, err := newPacker(t, sender.ring, ownResolver).Pack(t.Context(), x.message, x.options()...)
 	if err != nil {
 		return fmt.Errorf("our pack: %w", err)
 	}
@@ -180,14 +186,14 @@ func (s *suite) resolvedToPeer(t testing.TB, l layout) error {
 	return s.check(t, x, got)
 }
 
-// resolvedFromPeer sends from a DID of made's to one of ours. Both sides resolve.
-func (s *suite) resolvedFromPeer(t testing.TB, l layout, made func(testing.TB) (named, error), services ...did.Service) error {
+// resolvedFromPeer sends between such DIDs. Both sides resolve.
+func (s *suite) resolvedFromPeer(t testing.TB, l layout, from, to func(testing.TB) (named, error)) error {
 	t.Helper()
-	sender, err := made(t)
+	sender, err := from(t)
 	if err != nil {
 		return err
 	}
-	recipient, err := s.name(t, newPeerDID(t, keyring.X25519, services...))
+	recipient, err := to(t)
 	if err != nil {
 		return err
 	}
@@ -201,7 +207,7 @@ func (s *suite) resolvedFromPeer(t testing.TB, l layout, made func(testing.TB) (
 	if err != nil {
 		return err
 	}
-	got, err := newPacker(t, recipient.ring, didpeer.NewResolver()).Unpack(t.Context(), packed.Envelope)
+	got, err := newPacker(t, recipient.ring, ownResolver).Unpack(t.Context(), packed.Envelope)
 	if err != nil {
 		return fmt.Errorf("our unpack: %w", err)
 	}
