@@ -64,7 +64,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	code := m.Run()
 	if everything() && (*write || code == 0) {
-		if err := results.settle(); err != nil {
+		if err := results.settle("MATRIX.md", filepath.Join("..", "..", "README.md"), *write); err != nil {
 			fmt.Fprintln(os.Stderr, "matrix:", err)
 			code = 1
 		}
@@ -85,10 +85,10 @@ func everything() bool {
 // summaryBlock is where README.md has the summary.
 var summaryBlock = regexp.MustCompile(`(?s)(<!-- matrix -->\n).*?(<!-- /matrix -->)`)
 
-// settle writes the table of this run, or holds the committed one against it.
-func (m *matrix) settle() error {
+// settle writes what this run found into the files table and readme, or holds what
+// stands there against it.
+func (m *matrix) settle(table, readme string, write bool) error {
 	const command = "go test -tags interop ./examples/interop -write"
-	table, readme := "MATRIX.md", filepath.Join("..", "..", "README.md")
 	haveTable, err := os.ReadFile(table)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -102,7 +102,7 @@ func (m *matrix) settle() error {
 		return fmt.Errorf("%s has no <!-- matrix --> block", readme)
 	}
 	wantSummary := slices.Concat([]byte("<!-- matrix -->\n"), m.summary(), []byte("<!-- /matrix -->"))
-	if *write {
+	if write {
 		front = bytes.Replace(front, haveSummary, wantSummary, 1)
 		return errors.Join(os.WriteFile(table, m.page(time.Now()), 0o644), os.WriteFile(readme, front, 0o644))
 	}
@@ -160,9 +160,9 @@ func parts(text []byte, heading *regexp.Regexp) map[string]string {
 	text = regexp.MustCompile(`Made on .*\n`).ReplaceAll(text, nil)
 	all, title, begin := map[string]string{}, "", 0
 	for _, at := range heading.FindAllSubmatchIndex(text, -1) {
-		all[title] = string(text[begin:at[0]])
+		all[title] = strings.TrimSpace(string(text[begin:at[0]]))
 		title, begin = string(text[at[2]:at[3]]), at[0]
 	}
-	all[title] = string(text[begin:])
+	all[title] = strings.TrimSpace(string(text[begin:]))
 	return all
 }

@@ -91,7 +91,7 @@ func (m *matrix) page(now time.Time) []byte {
 	for _, r := range m.rows {
 		fmt.Fprintf(&b, "\n## %s\n\n", r.name)
 		if r.notRun != "" {
-			fmt.Fprintf(&b, "%s.\n", strings.ToUpper(notRun[:1])+notRun[1:]+r.notRun)
+			fmt.Fprintf(&b, "%s\n", notRun+r.notRun)
 			continue
 		}
 		r.section(&b)
