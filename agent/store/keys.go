@@ -1,0 +1,27 @@
+package store
+
+import "context"
+
+// Keys holds the private keys of one keyring, each sealed by a key of the
+// keyring's own, which stands beside them, wrapped. What is in them is
+// agent/keyring's affair.
+type Keys interface {
+	// Wrapping returns the wrapped key of the keyring. Errors: ErrNotFound where
+	// there is none yet.
+	Wrapping(ctx context.Context) ([]byte, error)
+	// SetWrapping replaces the wrapped key at once, if it still is old; nil
+	// stands for none. Errors: ErrExists if it is another by now.
+	SetWrapping(ctx context.Context, old, wrapped []byte) error
+	// Put stores keys, all or none. Errors: ErrExists for a kid that is taken.
+	Put(ctx context.Context, keys ...SealedKey) error
+	// All returns all keys, in the order in which they were put.
+	All(ctx context.Context) ([]SealedKey, error)
+	// Delete removes a key. Errors: ErrNotFound.
+	Delete(ctx context.Context, kid string) error
+}
+
+// SealedKey is one private key that only its keyring can read.
+type SealedKey struct {
+	KID    string // DID URL of the key
+	Sealed []byte
+}
