@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"container/heap"
 	"container/list"
 	"context"
 	"crypto/sha256"
@@ -11,101 +12,378 @@ import (
 	"time"
 )
 
-// DefaultReplayEntries is how many messages a Replay in memory remembers
-// unless told otherwise.
-const DefaultReplayEntries = 1 << 16
-
-// NewReplay makes a Replay in memory that remembers at most max messages,
-// DefaultReplayEntries if max is not positive. When it is full, the one
-// recorded first is forgotten. It keeps digests, so that an entry costs the
-// same however long an id is.
-func NewReplay(max int) Replay {
-	if max <= 0 {
-		max = DefaultReplayEntries
-	}
-	return &replay{max: max, seen: make(map[[sha256.Size]byte]*list.Element)}
+// InboxConfig bounds an inbox. Zero fields take the defaults. What waits to be
+// handled counts towards the first four, what was handled towards the others.
+type InboxConfig struct {
+	MaxItems     int   // messages that wait; default 1,000,000 (in memory 10,000)
+	MaxBytes     int64 // bytes of messages that wait; default 4 GiB (in memory 256 MiB)
+	MaxPeerItems int   // messages of one peer that wait; default a quarter of MaxItems
+	MaxPeerBytes int64 // bytes of messages of one peer that wait; default a quarter of MaxBytes
+	// MaxRemembered is how many handled messages are remembered at most, the
+	// youngest; default 10,000,000 (in memory 65,536).
+	MaxRemembered int
+	// MaxKept is how many bytes of handled messages are kept with them, the
+	// youngest; default 4 GiB (in memory 64 MiB).
+	MaxKept int64
 }
 
-var _ Replay = (*replay)(nil)
+// NewInbox makes an Inbox in memory, which is an InboxAdmin too. Each operation
+// costs O(log n) in the number of messages that wait, but those of InboxAdmin.
+func NewInbox(cfg InboxConfig) Inbox {
+	orDefault(&cfg.MaxItems, 10_000)
+	orDefault(&cfg.MaxBytes, 256<<20)
+	orDefault(&cfg.MaxPeerItems, max(1, cfg.MaxItems/peerShare))
+	orDefault(&cfg.MaxPeerBytes, max(1, cfg.MaxBytes/peerShare))
+	orDefault(&cfg.MaxRemembered, 1<<16)
+	orDefault(&cfg.MaxKept, 64<<20)
+	return &inbox{
+		cfg:   cfg,
+		wake:  newSignal(),
+		byKey: make(map[inboxKey]*received),
+		bySeq: make(map[uint64]*received),
+		peers: make(map[string]share),
+	}
+}
 
-type replay struct {
-	max int
+var (
+	_ Inbox      = (*inbox)(nil)
+	_ InboxAdmin = (*inbox)(nil)
+)
+
+type inbox struct {
+	cfg  InboxConfig
+	wake signal // sent whenever a waiting Lease should look again
 
 	mu    sync.Mutex // guards all below
-	seen  map[[sha256.Size]byte]*list.Element
-	order list.List // of replayEntry, first recorded first
-	count uint64    // of messages ever recorded, which numbers the entries
+	seq   uint64
+	token uint64
+	byKey map[inboxKey]*received
+	bySeq map[uint64]*received
+	queue receivedHeap // what is to be handled
+	all   share        // what is to be handled
+	peers map[string]share
+	past  list.List // of *received that are done or buried, oldest first
+	kept  int64     // bytes of packets of past
+	bare  *list.Element
 }
 
-type replayEntry struct {
-	key   [sha256.Size]byte
-	n     uint64
-	until time.Time
+// inboxKey is a digest, so that an entry costs the same however long an id is.
+type inboxKey [sha256.Size]byte
+
+// share is a part of the inbox.
+type share struct {
+	items int
+	bytes int64
 }
 
-func (r *replay) Add(ctx context.Context, sender, id string, until time.Time) (bool, error) {
-	key := replayKey(sender, id)
-	now := time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e, ok := r.seen[key]; ok {
-		if now.Before(e.Value.(replayEntry).until) {
-			return false, nil
-		}
-		r.drop(e)
-	}
-	for e := r.order.Front(); e != nil; e = r.order.Front() {
-		if len(r.seen) < r.max && now.Before(e.Value.(replayEntry).until) {
-			break
-		}
-		r.drop(e)
-	}
-	r.count++
-	r.seen[key] = r.order.PushBack(replayEntry{key, r.count, until})
-	return true, nil
+type received struct {
+	Received
+	key       inboxKey
+	seq       uint64
+	state     State
+	at        time.Time // due, or the lease's end
+	token     uint64    // of the lease, 0 if it waits
+	attempts  int
+	lastError string
+	replies   []Packet
+	index     int           // in queue, -1 when past
+	past      *list.Element // nil when in queue
 }
 
-func (r *replay) Forget(ctx context.Context, sender, id string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if e, ok := r.seen[replayKey(sender, id)]; ok {
-		r.drop(e)
-	}
-	return nil
-}
-
-func (r *replay) Received(ctx context.Context, sender string, ids []string) ([]string, error) {
-	type found struct {
-		id string
-		n  uint64
-	}
-	var list []found
-	now := time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, id := range ids {
-		if e, ok := r.seen[replayKey(sender, id)]; ok && now.Before(e.Value.(replayEntry).until) {
-			list = append(list, found{id, e.Value.(replayEntry).n})
-		}
-	}
-	slices.SortFunc(list, func(a, b found) int { return cmp.Compare(a.n, b.n) })
-	received := make([]string, len(list))
-	for i := range list {
-		received[i] = list[i].id
-	}
-	return received, nil
-}
-
-func (r *replay) drop(e *list.Element) {
-	delete(r.seen, e.Value.(replayEntry).key)
-	r.order.Remove(e)
-}
-
-// replayKey hashes both parts with the length of the first before them, so
-// that no two pairs run together.
-func replayKey(sender, id string) [sha256.Size]byte {
+// keyOf hashes both parts with the length of the first before them, so that no
+// two pairs run together.
+func keyOf(sender, id string) inboxKey {
 	b := make([]byte, 0, 256)
 	b = binary.AppendUvarint(b, uint64(len(sender)))
 	b = append(append(b, sender...), id...)
 	return sha256.Sum256(b)
+}
+
+func (b *inbox) Add(ctx context.Context, m Received, d time.Duration) (*Lease[Received], *Known, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	key, now := keyOf(m.Sender, m.ID), time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r := b.byKey[key]; r != nil {
+		if r.past == nil || now.Before(r.Until) {
+			return nil, r.known(), nil
+		}
+		b.forget(r)
+	}
+	r := &received{Received: m, key: key, index: -1}
+	if d <= 0 {
+		b.enter(r)
+		b.settle(r, Done)
+		return nil, nil, nil
+	}
+	peer, n := b.peers[m.Peer], int64(len(m.Packet.Data))
+	if b.all.items+1 > b.cfg.MaxItems || b.all.bytes+n > b.cfg.MaxBytes ||
+		peer.items+1 > b.cfg.MaxPeerItems || peer.bytes+n > b.cfg.MaxPeerBytes {
+		return nil, nil, ErrFull
+	}
+	b.enter(r)
+	b.push(r, now)
+	return b.lease(r, now, d), nil, nil
+}
+
+// enter gives an entry its number and name.
+func (b *inbox) enter(r *received) {
+	b.seq++
+	r.seq = b.seq
+	b.byKey[r.key], b.bySeq[r.seq] = r, r
+}
+
+// push makes an entry one to be handled.
+func (b *inbox) push(r *received, at time.Time) {
+	b.count(r, 1)
+	r.state, r.at = Waiting, at
+	heap.Push(&b.queue, r)
+}
+
+func (b *inbox) count(r *received, sign int) {
+	n := int64(sign * len(r.Packet.Data))
+	b.all.items, b.all.bytes = b.all.items+sign, b.all.bytes+n
+	p := b.peers[r.Peer]
+	if p.items, p.bytes = p.items+sign, p.bytes+n; p.items == 0 {
+		delete(b.peers, r.Peer)
+	} else {
+		b.peers[r.Peer] = p
+	}
+}
+
+// lease hands out an entry of the queue.
+func (b *inbox) lease(r *received, now time.Time, d time.Duration) *Lease[Received] {
+	b.token++
+	r.state, r.token, r.at = Leased, b.token, now.Add(d)
+	heap.Fix(&b.queue, r.index)
+	l := &Lease[Received]{Item: r.Received, Until: r.at, Attempts: r.attempts, LastError: r.lastError, Token: r.token}
+	r.attempts++
+	b.wake.send() // for what else is due, and to watch over this lease
+	return l
+}
+
+func (b *inbox) Lease(ctx context.Context, d time.Duration) (*Lease[Received], error) {
+	return await(ctx, b.wake, func() (*Lease[Received], time.Duration) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if len(b.queue) == 0 {
+			return nil, 0
+		}
+		r, now := b.queue[0], time.Now()
+		if wait := r.at.Sub(now); wait > 0 {
+			return nil, wait
+		}
+		return b.lease(r, now, d), 0
+	})
+}
+
+func (b *inbox) Ack(ctx context.Context, l *Lease[Received], replies ...Packet) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.held(l)
+	if err != nil {
+		return err
+	}
+	r.replies = slices.Clone(replies)
+	b.settle(r, Done)
+	return nil
+}
+
+func (b *inbox) Term(ctx context.Context, l *Lease[Received], reason string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.held(l)
+	if err != nil {
+		return err
+	}
+	r.lastError = reason
+	b.settle(r, Buried)
+	return nil
+}
+
+func (b *inbox) Nak(ctx context.Context, l *Lease[Received], delay time.Duration, reason string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.held(l)
+	if err != nil {
+		return err
+	}
+	r.state, r.token, r.lastError, r.at = Waiting, 0, reason, time.Now().Add(delay)
+	heap.Fix(&b.queue, r.index)
+	b.wake.send()
+	return nil
+}
+
+func (b *inbox) Remembered(ctx context.Context, sender string, ids []string) ([]string, error) {
+	type found struct {
+		id  string
+		seq uint64
+	}
+	var known []found
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, id := range ids {
+		if r := b.byKey[keyOf(sender, id)]; r != nil && (r.past == nil || now.Before(r.Until)) {
+			known = append(known, found{id, r.seq})
+		}
+	}
+	slices.SortFunc(known, func(a, b found) int { return cmp.Compare(a.seq, b.seq) })
+	list := make([]string, len(known))
+	for i := range known {
+		list[i] = known[i].id
+	}
+	return list, nil
+}
+
+// held returns the entry that is leased by that lease. A lease past its time is
+// lost even if nobody has taken the entry since.
+func (b *inbox) held(l *Lease[Received]) (*received, error) {
+	r := b.byKey[keyOf(l.Item.Sender, l.Item.ID)]
+	if r == nil || l.Token == 0 || r.token != l.Token || !time.Now().Before(r.at) {
+		return nil, ErrLease
+	}
+	return r, nil
+}
+
+// settle moves an entry to the past, and forgets what has no place there.
+func (b *inbox) settle(r *received, s State) {
+	if r.index >= 0 {
+		heap.Remove(&b.queue, r.index)
+		b.count(r, -1)
+	}
+	r.state, r.token = s, 0
+	r.past = b.past.PushBack(r)
+	b.kept += r.kept()
+	now := time.Now()
+	for e := b.past.Front(); e != nil; e = b.past.Front() {
+		oldest := e.Value.(*received)
+		if b.past.Len() <= b.cfg.MaxRemembered && now.Before(oldest.Until) {
+			break
+		}
+		b.forget(oldest)
+	}
+	// bare is the youngest entry that has lost its packets, and so have all
+	// before it.
+	for b.kept > b.cfg.MaxKept {
+		if b.bare == nil {
+			b.bare = b.past.Front()
+		} else {
+			b.bare = b.bare.Next()
+		}
+		b.strip(b.bare.Value.(*received))
+	}
+}
+
+// kept is what an entry of the past holds besides its name.
+func (r *received) kept() int64 {
+	n := len(r.Packet.Data)
+	for _, p := range r.replies {
+		n += len(p.Data)
+	}
+	return int64(n)
+}
+
+func (b *inbox) strip(r *received) {
+	b.kept -= r.kept()
+	r.Packet.Data, r.replies = nil, nil
+}
+
+// leave takes an entry out of the past.
+func (b *inbox) leave(r *received) {
+	if b.bare == r.past {
+		b.bare = r.past.Prev()
+	}
+	b.kept -= r.kept()
+	b.past.Remove(r.past)
+	r.past = nil
+}
+
+// forget removes an entry of the past.
+func (b *inbox) forget(r *received) {
+	b.leave(r)
+	delete(b.byKey, r.key)
+	delete(b.bySeq, r.seq)
+}
+
+func (r *received) known() *Known { return &Known{State: r.state, Replies: slices.Clone(r.replies)} }
+
+func (b *inbox) List(ctx context.Context, after uint64, n int) ([]Entry[Received], error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var list []Entry[Received]
+	for _, r := range b.byKey {
+		if r.seq > after && len(r.Packet.Data) > 0 {
+			list = append(list, Entry[Received]{
+				Seq: r.seq, Item: r.Received, State: r.state, Due: r.at, Attempts: r.attempts, LastError: r.lastError,
+			})
+		}
+	}
+	slices.SortFunc(list, func(a, b Entry[Received]) int { return cmp.Compare(a.Seq, b.Seq) })
+	return list[:min(max(n, 0), len(list))], nil
+}
+
+func (b *inbox) Retry(ctx context.Context, seq uint64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.bySeq[seq]
+	switch {
+	case r == nil, r.state == Done, len(r.Packet.Data) == 0:
+		return ErrNotFound
+	case r.state == Buried:
+		b.leave(r)
+		r.lastError = ""
+		b.push(r, time.Now())
+	case r.state == Waiting:
+		r.at = time.Now()
+		heap.Fix(&b.queue, r.index)
+	default:
+		return nil
+	}
+	r.attempts = 0
+	b.wake.send()
+	return nil
+}
+
+func (b *inbox) Drop(ctx context.Context, seq uint64) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.bySeq[seq]
+	if r == nil || len(r.Packet.Data) == 0 {
+		return ErrNotFound
+	}
+	if r.past == nil {
+		b.settle(r, Buried)
+	}
+	b.strip(r)
+	return nil
+}
+
+type receivedHeap []*received
+
+func (h receivedHeap) Len() int { return len(h) }
+func (h receivedHeap) Less(i, j int) bool {
+	if h[i].at.Equal(h[j].at) {
+		return h[i].seq < h[j].seq
+	}
+	return h[i].at.Before(h[j].at)
+}
+func (h receivedHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+func (h *receivedHeap) Push(x any) {
+	r := x.(*received)
+	r.index = len(*h)
+	*h = append(*h, r)
+}
+func (h *receivedHeap) Pop() any {
+	old := *h
+	r := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	r.index = -1
+	return r
 }

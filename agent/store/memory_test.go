@@ -17,14 +17,22 @@ func TestOutbox(t *testing.T) {
 	storetest.TestOutbox(t, func(*testing.T) store.Outbox { return store.NewOutbox(store.OutboxConfig{}) })
 }
 
-func TestReplay(t *testing.T) {
-	storetest.TestReplay(t, func(*testing.T) store.Replay { return store.NewReplay(0) })
+func TestInbox(t *testing.T) {
+	storetest.TestInbox(t, func(*testing.T) store.Inbox { return store.NewInbox(store.InboxConfig{}) })
+}
+
+func TestMailbox(t *testing.T) {
+	storetest.TestMailbox(t, func(*testing.T) store.Mailbox { return store.NewMailbox(store.MailboxConfig{}) })
+}
+
+func TestKeys(t *testing.T) {
+	storetest.TestKeys(t, func(*testing.T) store.Keys { return store.NewKeys() })
 }
 
 func TestOutboxLimits(t *testing.T) {
-	o := store.NewOutbox(store.OutboxConfig{MaxItems: 2, MaxBytes: 10})
+	o := store.NewOutbox(store.OutboxConfig{MaxItems: 2, MaxBytes: 10, MaxPeerItems: 2, MaxPeerBytes: 10})
 	item := func(id string, n int) store.Item {
-		return store.Item{ID: id, To: "did:a", Thread: id, Routes: []store.Route{{Data: make([]byte, n)}}}
+		return store.Item{ID: id, To: "did:a", Thread: id, Direct: store.Packet{Data: make([]byte, n)}}
 	}
 	if err := o.Enqueue(t.Context(), item("big", 11)); !errors.Is(err, store.ErrFull) {
 		t.Errorf("too many bytes: %v", err)
@@ -61,7 +69,7 @@ func TestOutboxPerPeer(t *testing.T) {
 		if err := o.Enqueue(t.Context(), store.Item{ID: "live", To: "did:live"}); err != nil {
 			t.Fatal(err)
 		}
-		next := func() *store.Lease {
+		next := func() *store.Lease[store.Item] {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			l, _ := o.Lease(ctx, time.Minute)
@@ -85,7 +93,7 @@ func TestOutboxPerPeer(t *testing.T) {
 			t.Errorf("late ack: %v", err)
 		}
 		for range 3 { // 1, 2 and live again
-			if l := next(); l == nil || l.Item.Attempts != 1 {
+			if l := next(); l == nil || l.Attempts != 1 {
 				t.Fatalf("a lease that ran out did not come back: %+v", l)
 			}
 		}
@@ -96,7 +104,7 @@ func TestOutboxPerPeer(t *testing.T) {
 func TestOutboxWatchesLeases(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := store.NewOutbox(store.OutboxConfig{})
-		got := make(chan *store.Lease, 2)
+		got := make(chan *store.Lease[store.Item], 2)
 		for range 2 {
 			go func() {
 				l, _ := o.Lease(t.Context(), time.Minute)
@@ -109,21 +117,91 @@ func TestOutboxWatchesLeases(t *testing.T) {
 		}
 		first := <-got
 		second := <-got
-		if first.Item.ID != "a" || second.Item.ID != "a" || second.Item.Attempts != 1 {
+		if first.Item.ID != "a" || second.Item.ID != "a" || second.Attempts != 1 {
 			t.Errorf("leases: %+v, %+v", first, second)
 		}
 	})
 }
 
-func TestReplayForgetsOldest(t *testing.T) {
-	r, later := store.NewReplay(2), time.Now().Add(time.Hour)
-	for _, id := range []string{"1", "2", "3"} {
-		if ok, _ := r.Add(t.Context(), "did:a", id, later); !ok {
-			t.Fatalf("%s is not new", id)
+func TestOutboxPeerLimits(t *testing.T) {
+	o := store.NewOutbox(store.OutboxConfig{MaxItems: 4, MaxBytes: 40})
+	item := func(id, to string, n int) store.Item {
+		return store.Item{ID: id, To: to, Direct: store.Packet{Data: make([]byte, n)}}
+	}
+	if err := o.Enqueue(t.Context(), item("1", "did:a", 11)); !errors.Is(err, store.ErrFull) {
+		t.Errorf("more than a quarter of the bytes: %v", err)
+	}
+	if err := o.Enqueue(t.Context(), item("1", "did:a", 1), item("2", "did:a", 1)); !errors.Is(err, store.ErrFull) {
+		t.Errorf("more than a quarter of the items: %v", err)
+	}
+	if err := o.Enqueue(t.Context(), item("1", "did:a", 10), item("2", "did:b", 10)); err != nil {
+		t.Errorf("one for each of two: %v", err)
+	}
+}
+
+func TestInboxLimits(t *testing.T) {
+	b := store.NewInbox(store.InboxConfig{MaxItems: 2, MaxBytes: 20, MaxPeerItems: 1, MaxPeerBytes: 10, MaxRemembered: 2, MaxKept: 10})
+	msg := func(peer, id string, n int) store.Received {
+		return store.Received{Sender: peer, ID: id, Peer: peer, Packet: store.Packet{Data: make([]byte, n)}, Until: time.Now().Add(time.Hour)}
+	}
+	add := func(m store.Received, want error) *store.Lease[store.Received] {
+		t.Helper()
+		l, _, err := b.Add(t.Context(), m, time.Hour)
+		if !errors.Is(err, want) {
+			t.Errorf("Add(%s, %s) = %v, want %v", m.Sender, m.ID, err, want)
+		}
+		return l
+	}
+	ack := func(l *store.Lease[store.Received]) {
+		t.Helper()
+		if err := b.Ack(t.Context(), l); err != nil {
+			t.Error(err)
 		}
 	}
-	if got, _ := r.Received(t.Context(), "did:a", []string{"1", "2", "3"}); !slices.Equal(got, []string{"2", "3"}) {
-		t.Errorf("%q are remembered, want 2 and 3", got)
+	add(msg("did:a", "big", 11), store.ErrFull)
+	one := add(msg("did:a", "1", 10), nil)
+	add(msg("did:a", "2", 1), store.ErrFull)
+	two := add(msg("did:b", "1", 1), nil)
+	add(msg("did:c", "1", 1), store.ErrFull)
+	ack(one)
+	three := add(msg("did:c", "1", 1), nil)
+	shown := func(want ...string) {
+		t.Helper()
+		list, err := b.(store.InboxAdmin).List(t.Context(), 0, 10)
+		var got []string
+		for _, e := range list {
+			got = append(got, e.Item.Sender+" "+e.Item.ID)
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("kept %q, %v, want %q", got, err, want)
+		}
+	}
+	shown("did:a 1", "did:b 1", "did:c 1")
+	ack(two) // over MaxKept: the oldest loses its packet
+	shown("did:b 1", "did:c 1")
+	ack(three) // over MaxRemembered: the oldest is forgotten
+	if got, _ := b.Remembered(t.Context(), "did:a", []string{"1"}); len(got) != 0 {
+		t.Errorf("%q is remembered", got)
+	}
+	if got, _ := b.Remembered(t.Context(), "did:b", []string{"1"}); len(got) != 1 {
+		t.Error("the second is forgotten")
+	}
+}
+
+func TestMailboxLimits(t *testing.T) {
+	m := store.NewMailbox(store.MailboxConfig{MaxItems: 3, MaxBytes: 30, MaxBoxItems: 2, MaxBoxBytes: 20})
+	for i, tt := range []struct {
+		box  string
+		n    int
+		want error
+	}{
+		{"a", 21, store.ErrFull}, {"a", 10, nil}, {"a", 10, nil}, {"a", 0, store.ErrFull},
+		{"b", 11, store.ErrFull}, {"b", 1, nil}, {"b", 1, store.ErrFull},
+	} {
+		err := m.Deposit(t.Context(), tt.box, store.Mail{ID: fmt.Sprint(i), Packet: store.Packet{Data: make([]byte, tt.n)}})
+		if !errors.Is(err, tt.want) {
+			t.Errorf("deposit %d: %v, want %v", i, err, tt.want)
+		}
 	}
 }
 
@@ -131,7 +209,7 @@ func TestReplayForgetsOldest(t *testing.T) {
 func BenchmarkOutbox(b *testing.B) {
 	for _, queued := range []int{0, 100_000} {
 		b.Run(fmt.Sprintf("queued=%d", queued), func(b *testing.B) {
-			o := store.NewOutbox(store.OutboxConfig{MaxItems: queued + 1, PerPeer: queued + 1})
+			o := store.NewOutbox(store.OutboxConfig{MaxItems: queued + 1, MaxPeerItems: queued + 1, PerPeer: queued + 1})
 			for i := range queued {
 				if err := o.Enqueue(b.Context(), store.Item{ID: fmt.Sprint("q", i), To: fmt.Sprint(i)}); err != nil {
 					b.Fatal(err)

@@ -10,8 +10,8 @@ import (
 // Order: items of one lane, which is one (To, Thread) pair, are leased in the
 // order of Enqueue, and never two at a time: an item waits until all earlier
 // ones of its lane are acked or ended. Items of different lanes are
-// independent, but a store may hold back the items for one To while many of
-// them are leased, so that one dead peer does not take every worker.
+// independent, but a store holds back the items for one To while many of them
+// are leased, so that one dead peer does not take every worker.
 //
 // All methods may be called at the same time from many goroutines, and, where
 // the back end is shared, from many processes.

@@ -1,0 +1,196 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// mailboxTests are the clauses of store.Mailbox, one function each.
+var mailboxTests = map[string]func(t *testing.T, m store.Mailbox){
+	"OldestFirst":       testOldestFirst,
+	"LeasedMailIsHeld":  testLeasedMailIsHeld,
+	"MailComesBack":     testMailComesBack,
+	"MailNak":           testMailNak,
+	"BoxesAreApart":     testBoxesAreApart,
+	"MailDuplicateID":   testMailDuplicateID,
+	"MailExpires":       testMailExpires,
+	"MailboxStatus":     testMailboxStatus,
+	"MailboxWait":       testMailboxWait,
+	"AckOfUnknownMail":  testAckOfUnknownMail,
+	"MailboxKeepsMails": testMailboxKeepsMail,
+}
+
+// TestMailbox runs the suite on the mailboxes that open returns, each of them
+// empty.
+func TestMailbox(t *testing.T, open func(t *testing.T) store.Mailbox) {
+	for name, test := range mailboxTests {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+func deposit(t *testing.T, m store.Mailbox, box string, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		p := store.Mail{ID: id, For: "did:" + box, Packet: store.Packet{MediaType: "x/y", Data: []byte("mail " + id)}, Time: time.Now()}
+		if err := m.Deposit(t.Context(), box, p); err != nil {
+			t.Fatalf("Deposit: %v", err)
+		}
+	}
+}
+
+// leaseMail asserts which packets are leased.
+func leaseMail(t *testing.T, m store.Mailbox, box string, n int, d time.Duration, want ...string) {
+	t.Helper()
+	mail, err := m.Lease(t.Context(), box, n, d)
+	if err != nil {
+		t.Fatalf("Lease: %v", err)
+	}
+	var got []string
+	for _, p := range mail {
+		got = append(got, p.ID)
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("leased %q, want %q", got, want)
+	}
+}
+
+func testOldestFirst(t *testing.T, m store.Mailbox) {
+	leaseMail(t, m, "a", 5, long)
+	deposit(t, m, "a", "3", "1", "2")
+	leaseMail(t, m, "a", 2, long, "3", "1")
+	leaseMail(t, m, "a", 2, long, "2")
+}
+
+func testLeasedMailIsHeld(t *testing.T, m store.Mailbox) {
+	deposit(t, m, "a", "1", "2", "3")
+	leaseMail(t, m, "a", 2, long, "1", "2")
+	n, err := m.Ack(t.Context(), "a", "1", "3") // also what is not leased
+	if n != 2 || err != nil {
+		t.Errorf("Ack = %d, %v", n, err)
+	}
+	leaseMail(t, m, "a", 9, long)
+}
+
+func testMailComesBack(t *testing.T, m store.Mailbox) {
+	deposit(t, m, "a", "1", "2")
+	leaseMail(t, m, "a", 1, -time.Second, "1")
+	leaseMail(t, m, "a", 9, long, "1", "2")
+}
+
+func testMailNak(t *testing.T, m store.Mailbox) {
+	deposit(t, m, "a", "1", "2", "3")
+	leaseMail(t, m, "a", 9, long, "1", "2", "3")
+	check(t, "Nak", m.Nak(t.Context(), "a", "2", "1", "none"), nil)
+	leaseMail(t, m, "a", 9, long, "1", "2")
+}
+
+func testBoxesAreApart(t *testing.T, m store.Mailbox) {
+	deposit(t, m, "a", "1", "2")
+	deposit(t, m, "b", "1")
+	if n, err := m.Ack(t.Context(), "b", "1", "2"); n != 1 || err != nil {
+		t.Errorf("Ack = %d, %v", n, err)
+	}
+	leaseMail(t, m, "b", 9, long)
+	leaseMail(t, m, "a", 9, long, "1", "2")
+}
+
+func testMailDuplicateID(t *testing.T, m store.Mailbox) {
+	deposit(t, m, "a", "1")
+	check(t, "Deposit", m.Deposit(t.Context(), "a", store.Mail{ID: "1", Time: time.Now()}), store.ErrExists)
+}
+
+func testMailExpires(t *testing.T, m store.Mailbox) {
+	p := store.Mail{ID: "old", Packet: store.Packet{Data: []byte("x")}, Time: time.Now(), Expires: time.Now().Add(-time.Second)}
+	check(t, "Deposit", m.Deposit(t.Context(), "a", p), nil)
+	p.ID, p.Expires = "new", time.Now().Add(long)
+	check(t, "Deposit", m.Deposit(t.Context(), "a", p), nil)
+	leaseMail(t, m, "a", 9, long, "new")
+	if s, err := m.Status(t.Context(), "a"); s.Count != 1 || s.Bytes != 1 || err != nil {
+		t.Errorf("status %+v, %v", s, err)
+	}
+}
+
+func testMailboxStatus(t *testing.T, m store.Mailbox) {
+	if s, err := m.Status(t.Context(), "a"); s != (store.MailboxStatus{}) || err != nil {
+		t.Errorf("of no box: %+v, %v", s, err)
+	}
+	first := time.Now().Add(-time.Minute).Truncate(time.Second)
+	for i := range 3 {
+		check(t, "Deposit", m.Deposit(t.Context(), "a", store.Mail{
+			ID: fmt.Sprint(i), Packet: store.Packet{Data: make([]byte, i+1)}, Time: first.Add(time.Duration(i) * time.Second),
+		}), nil)
+	}
+	leaseMail(t, m, "a", 1, long, "0")
+	s, err := m.Status(t.Context(), "a")
+	if err != nil || s.Count != 3 || s.Bytes != 6 || !s.Oldest.Equal(first) || !s.Newest.Equal(first.Add(2*time.Second)) {
+		t.Errorf("status %+v, %v", s, err)
+	}
+	if _, err := m.Ack(t.Context(), "a", "0", "1", "2"); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := m.Status(t.Context(), "a"); s != (store.MailboxStatus{}) || err != nil {
+		t.Errorf("of an empty box: %+v, %v", s, err)
+	}
+}
+
+func testMailboxWait(t *testing.T, m store.Mailbox) {
+	ctx, cancel := context.WithTimeout(t.Context(), short)
+	defer cancel()
+	deposit(t, m, "b", "1")
+	check(t, "Wait for nothing", m.Wait(ctx, "a"), context.DeadlineExceeded)
+	woken := make(chan error)
+	go func() { woken <- m.Wait(t.Context(), "a") }()
+	deposit(t, m, "a", "1")
+	if err := within(t, woken); err != nil {
+		t.Errorf("Wait: %v", err)
+	}
+	leaseMail(t, m, "a", 1, short, "1")
+	check(t, "Wait for a lease to end", m.Wait(t.Context(), "a"), nil)
+	leaseMail(t, m, "a", 1, long, "1")
+	go func() { woken <- m.Wait(t.Context(), "a") }()
+	check(t, "Nak", m.Nak(t.Context(), "a", "1"), nil)
+	if err := within(t, woken); err != nil {
+		t.Errorf("Wait after Nak: %v", err)
+	}
+}
+
+func within(t *testing.T, c <-chan error) error {
+	t.Helper()
+	select {
+	case err := <-c:
+		return err
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing within 10 s")
+		return nil
+	}
+}
+
+func testAckOfUnknownMail(t *testing.T, m store.Mailbox) {
+	if n, err := m.Ack(t.Context(), "a", "1"); n != 0 || err != nil {
+		t.Errorf("Ack = %d, %v", n, err)
+	}
+	check(t, "Nak", m.Nak(t.Context(), "a", "1"), nil)
+}
+
+func testMailboxKeepsMail(t *testing.T, m store.Mailbox) {
+	want := store.Mail{
+		ID: "1", For: "did:a#key", Packet: store.Packet{MediaType: "x/y", Data: []byte{0, 255}},
+		Time: time.Now().Truncate(time.Second), Expires: time.Now().Add(long).Truncate(time.Second),
+	}
+	check(t, "Deposit", m.Deposit(t.Context(), "a", want), nil)
+	mail, err := m.Lease(t.Context(), "a", 1, long)
+	if err != nil || len(mail) != 1 {
+		t.Fatal(mail, err)
+	}
+	got := mail[0]
+	if got.ID != want.ID || got.For != want.For || got.Packet.MediaType != want.Packet.MediaType || !bytes.Equal(got.Packet.Data, want.Packet.Data) ||
+		!got.Time.Equal(want.Time) || !got.Expires.Equal(want.Expires) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
