@@ -54,8 +54,8 @@ type Packet struct {
 // Handler takes packets in.
 //
 // A nil error means that the packet was accepted. A *RejectError names what
-// the peer may be told; any other error is an internal failure of which the
-// peer learns nothing but that it happened. Replies go through w before
+// the peer may be told, a *BusyError asks it to try again later; any other error
+// is an internal failure of which the peer learns nothing but that it happened. Replies go through w before
 // ServePacket returns, or later where w is a Session.
 type Handler interface {
 	ServePacket(ctx context.Context, w Replier, p Packet) error
@@ -87,6 +87,15 @@ type Session interface {
 // A failure is a *SendError.
 type Sender interface {
 	Send(ctx context.Context, endpoint string, p Packet) error
+}
+
+// SessionSender is a Sender whose success does not tell that the peer has the
+// packet, such as that of WebSocket: what was written is lost if the connection
+// ends before the peer has read it.
+type SessionSender interface {
+	Sender
+	// SendOn is Send, and returns the connection that the packet was written to.
+	SendOn(ctx context.Context, endpoint string, p Packet) (Session, error)
 }
 
 // Binder is implemented by a Sender whose peers may answer on the connection
@@ -132,6 +141,26 @@ func (e *RejectError) Error() string {
 
 // Unwrap returns the cause.
 func (e *RejectError) Unwrap() error { return e.Err }
+
+// BusyError is a Handler's way to say that it has no room for a packet now, and
+// kept nothing of it.
+type BusyError struct {
+	// RetryAfter is when the peer may try again; 0 leaves that to the peer.
+	RetryAfter time.Duration
+	// Err is the cause, for the log only.
+	Err error
+}
+
+// Error has the cause; a peer is told no more than that we are busy.
+func (e *BusyError) Error() string {
+	if e.Err == nil {
+		return "busy"
+	}
+	return "busy: " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *BusyError) Unwrap() error { return e.Err }
 
 // ParseMediaType returns the MediaType constant that a Content-Type stands
 // for. It takes parameters, any case, a missing "application/" prefix (DIDComm

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"strings"
@@ -60,6 +61,7 @@ type HandlerConfig struct {
 //	413  the body is larger than MaxBytes
 //	415  a media type other than DIDComm's, or a content coding
 //	500  one plain line, the same for every other error and panic of h
+//	503  h's *transport.BusyError, with its RetryAfter
 //
 // The Replier takes one packet, while ServePacket runs, from any goroutine; it
 // writes the response at once, so that an error of Reply means that the packet
@@ -146,10 +148,16 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.log(r, err)
 	}
 	var reject *transport.RejectError
+	var busy *transport.BusyError
 	switch {
 	case replied:
 	case err == nil:
 		w.WriteHeader(http.StatusAccepted)
+	case errors.As(err, &busy):
+		if busy.RetryAfter > 0 {
+			w.Header().Set("Retry-After", fmt.Sprint(int64(math.Ceil(busy.RetryAfter.Seconds()))))
+		}
+		http.Error(w, "busy", http.StatusServiceUnavailable)
 	case errors.As(err, &reject):
 		http.Error(w, plainLine(reject.Reason), http.StatusBadRequest)
 	default:
@@ -159,8 +167,11 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *handler) log(r *http.Request, err error) {
 	var reject *transport.RejectError
+	var busy *transport.BusyError
 	var p *transport.PanicError
 	switch {
+	case errors.As(err, &busy):
+		s.cfg.Logger.WarnContext(r.Context(), "packet refused for now", "remote", r.RemoteAddr, "error", err)
 	case errors.As(err, &p):
 		s.cfg.Logger.ErrorContext(r.Context(), "packet handler panicked", "remote", r.RemoteAddr, "panic", p.Value, "stack", string(p.Stack))
 	case errors.As(err, &reject):

@@ -90,7 +90,8 @@ func (s *Sender) Bind(h transport.Handler) {
 // before Send does.
 //
 // A failure is a *transport.SendError. A *transport.RejectError of the receiver
-// is not retryable and shows its Reason, other errors and panics are retryable
+// is not retryable and shows its Reason, a *transport.BusyError is retryable with
+// its RetryAfter, other errors and panics are retryable
 // and show nothing, as over HTTP; so is an endpoint that nobody handles. A
 // packet over transport.DefaultMaxBytes is transport.ErrTooLarge.
 func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error {
@@ -127,6 +128,7 @@ func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error 
 	err = h.ServePacket(ctx, r, transport.Packet{MediaType: mediaType, Data: bytes.Clone(p.Data)})
 	reply := r.close()
 	var reject *transport.RejectError
+	var busy *transport.BusyError
 	switch {
 	case reply != nil:
 		// The answer is the sender's, whatever it does with it.
@@ -134,6 +136,10 @@ func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error 
 		return nil
 	case errors.As(err, &reject):
 		return endpoint.Malformed(to, errors.New(reject.Reason))
+	case errors.As(err, &busy):
+		e := endpoint.Network(to, errors.New("the receiver is busy"))
+		e.RetryAfter = busy.RetryAfter
+		return e
 	case err != nil:
 		return endpoint.Network(to, errors.New("internal error of the receiver"))
 	}

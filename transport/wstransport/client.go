@@ -93,9 +93,9 @@ type attempt struct {
 }
 
 var (
-	_ transport.Sender = (*Client)(nil)
-	_ transport.Binder = (*Client)(nil)
-	_ io.Closer        = (*Client)(nil)
+	_ transport.SessionSender = (*Client)(nil)
+	_ transport.Binder        = (*Client)(nil)
+	_ io.Closer               = (*Client)(nil)
 )
 
 // NewClient returns a Client, or an error when cfg has no Dial. Close it.
@@ -149,22 +149,28 @@ func (c *Client) Bind(h transport.Handler) { c.group.bind(h) }
 // RetryAfter. Not retryable are other answers to the handshake, malformed
 // endpoints, packets that are no DIDComm and addresses that Dial refuses.
 func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error {
+	_, err := c.SendOn(ctx, to, p)
+	return err
+}
+
+// SendOn is Send, and returns the connection that p was written to.
+func (c *Client) SendOn(ctx context.Context, to string, p transport.Packet) (transport.Session, error) {
 	u, err := endpoint.Parse(to, "ws", "wss")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := endpoint.MediaType(p); err != nil {
-		return endpoint.Malformed(to, err)
+		return nil, endpoint.Malformed(to, err)
 	}
 	for again := true; ; again = false {
 		conn, err := c.connect(ctx, to, u.String())
 		if err != nil {
-			return err
+			return nil, err
 		}
 		err = conn.write(ctx, p.Data)
 		switch {
 		case err == nil:
-			return nil
+			return conn, nil
 		case again && errors.Is(err, errEnded):
 			// It ended under us before anything was written. Where the peer
 			// ended it, the reader is about to notice.
@@ -174,7 +180,7 @@ func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error 
 			case <-ctx.Done():
 			}
 		default:
-			return endpoint.Network(to, err)
+			return nil, endpoint.Network(to, err)
 		}
 	}
 }

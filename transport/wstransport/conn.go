@@ -205,16 +205,22 @@ func (c *conn) handle(data []byte) {
 	defer cancel()
 	err := h.ServePacket(ctx, c, transport.Packet{Data: data})
 	var reject *transport.RejectError
+	var busy *transport.BusyError
 	var p *transport.PanicError
 	switch {
 	case err == nil:
+	case errors.As(err, &busy):
+		c.group.logger.Warn("packet refused for now", "remote", c.ws.RemoteAddr().String(), "error", err)
 	case errors.As(err, &p):
 		c.group.logger.Error("packet handler panicked", "remote", c.ws.RemoteAddr().String(), "panic", p.Value, "stack", string(p.Stack))
 		c.close(websocket.CloseInternalServerErr, "internal error")
 	case errors.As(err, &reject):
 		c.group.logger.Info("packet rejected", "remote", c.ws.RemoteAddr().String(), "error", err)
 	default:
+		// The peer must not take for delivered what is lost: the end of the
+		// connection is all that WebSocket has to say so.
 		c.group.logger.Error("packet failed", "remote", c.ws.RemoteAddr().String(), "error", err)
+		c.close(websocket.CloseInternalServerErr, "internal error")
 	}
 }
 
