@@ -31,6 +31,8 @@ type Agent struct {
 	requests requests
 	problems problemBudget
 	watches  watches
+	confirms confirms
+	inHand   inHand
 }
 
 var _ transport.Handler = (*Agent)(nil)
@@ -49,6 +51,8 @@ func New(cfg Config) (*Agent, error) {
 		requests: newRequests(cfg.MaxRequests),
 		problems: newProblemBudget(cfg.MaxThreadProblems),
 		watches:  newWatches(),
+		confirms: newConfirms(),
+		inHand:   newInHand(),
 	}
 	a.life, a.kill = context.WithCancel(context.Background())
 	for _, s := range cfg.Senders {
@@ -62,11 +66,12 @@ func New(cfg Config) (*Agent, error) {
 // DID is who the agent is, as Config says.
 func (a *Agent) DID() string { return a.cfg.DID }
 
-// Run delivers messages until ctx ends. Then it takes no more packets, ends
-// every Request with ErrStopped, gives what it has taken Config.StopTimeout to be
-// handled before it cancels the handlers' context, and returns nil when all have
-// ended. What is still in the outbox stays there, and a message that no handler
-// was free for can come again. An agent runs once.
+// Run delivers messages, and handles those that an earlier life of the agent took
+// in and did not get to handle, until ctx ends. Then it takes no more packets,
+// ends every Request with ErrStopped, gives what it has taken Config.StopTimeout
+// to be handled before it cancels the handlers' context, and returns nil when all
+// have ended. What is still in the outbox or not handled stays in the stores. An
+// agent runs once.
 func (a *Agent) Run(ctx context.Context) error {
 	a.mu.Lock()
 	if a.running || a.stopped {
@@ -80,6 +85,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	for range a.cfg.Workers {
 		workers.Go(func() { a.deliverAll(ctx) })
 	}
+	workers.Go(func() { a.redeliverAll(ctx) })
 	<-ctx.Done()
 
 	a.mu.Lock()

@@ -30,9 +30,9 @@ type Config struct {
 	// transport.Binder is bound to the agent by New. The agent does not close
 	// them.
 	Senders map[string]transport.Sender
-	// Outbox and Replay keep what must not be lost. Default: in memory.
+	// Outbox and Inbox keep what must not be lost. Default: in memory.
 	Outbox store.Outbox
-	Replay store.Replay
+	Inbox  store.Inbox
 	// Logger gets ids and DIDs, never bodies. Default: discard.
 	Logger *slog.Logger
 	// Now tells the time of messages. Default: time.Now.
@@ -48,17 +48,19 @@ type Config struct {
 	MaxRequests       int // Requests waiting at a time. Default 10,000
 	MaxSessions       int // return routes bound at a time, a hundredth to one connection. Default 100,000
 	SessionQueue      int // packets of a session waiting for their handler. Default 64
+	MaxTries          int // of a message whose handler fails with Retry, or does not end. Default 5
 	MaxThreadProblems int // problem reports in a thread, both ways. Default 10
 	Workers           int // packets being sent at a time. Default 16
 
 	HandlerTimeout time.Duration // for one message. Default 1 min
 	RequestTimeout time.Duration // for a Request whose context has no deadline. Default 30 s
 	SendTimeout    time.Duration // for one try of one endpoint. Default 30 s
+	AckTimeout     time.Duration // for the ack of what went over a WebSocket. Default 30 s
 	StopTimeout    time.Duration // for handlers to end when Run ends. Default 3 s
-	MinBackoff     time.Duration // before the second try; doubles. Default 1 s
+	MinBackoff     time.Duration // before the second try, of sending and of handling; doubles. Default 1 s
 	MaxBackoff     time.Duration // between two tries. Default 10 min
 	MaxAge         time.Duration // of an undelivered message without expires_time. Default 72 h
-	ReplayWindow   time.Duration // in which an id is remembered. Default 24 h
+	ReplayWindow   time.Duration // in which a message that was handled is remembered. Default 24 h
 }
 
 // Buried is a message that was given up.
@@ -99,8 +101,8 @@ func (c *Config) setDefaults() error {
 	if c.Outbox == nil {
 		c.Outbox = store.NewOutbox(store.OutboxConfig{})
 	}
-	if c.Replay == nil {
-		c.Replay = store.NewReplay(0)
+	if c.Inbox == nil {
+		c.Inbox = store.NewInbox(store.InboxConfig{})
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -118,6 +120,7 @@ func (c *Config) setDefaults() error {
 	orInt(&c.MaxSessions, 100_000)
 	orInt(&c.SessionQueue, 64)
 	orInt(&c.MaxThreadProblems, 10)
+	orInt(&c.MaxTries, 5)
 	orInt(&c.Workers, 16)
 	orTime := func(d *time.Duration, def time.Duration) {
 		if *d <= 0 {
@@ -127,6 +130,7 @@ func (c *Config) setDefaults() error {
 	orTime(&c.HandlerTimeout, time.Minute)
 	orTime(&c.RequestTimeout, 30*time.Second)
 	orTime(&c.SendTimeout, 30*time.Second)
+	orTime(&c.AckTimeout, 30*time.Second)
 	orTime(&c.StopTimeout, 3*time.Second)
 	orTime(&c.MinBackoff, time.Second)
 	orTime(&c.MaxBackoff, 10*time.Minute)

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
@@ -16,7 +18,7 @@ import (
 // deliverAll is one worker: it takes items from the outbox until ctx ends.
 func (a *Agent) deliverAll(ctx context.Context) {
 	for {
-		l, err := a.cfg.Outbox.Lease(ctx, (maxRoutes+1)*a.cfg.SendTimeout)
+		l, err := a.cfg.Outbox.Lease(ctx, (maxRoutes+1)*a.cfg.SendTimeout+a.cfg.AckTimeout)
 		if ctx.Err() != nil {
 			if err == nil {
 				a.giveBack(ctx, l, 0, "agent stopped")
@@ -24,72 +26,146 @@ func (a *Agent) deliverAll(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			a.cfg.Logger.ErrorContext(ctx, "outbox failed", "error", err)
-			select { // a store that fails would keep the worker spinning
-			case <-time.After(a.cfg.MinBackoff):
-			case <-ctx.Done():
-			}
+			a.storeFailed(ctx, "outbox failed", err)
 			continue
 		}
 		a.deliver(ctx, l)
 	}
 }
 
-// deliver tries the routes of one item, in order, until one has taken it.
-func (a *Agent) deliver(ctx context.Context, l *store.Lease) {
+// storeFailed waits a moment: a store that fails would keep a worker spinning.
+func (a *Agent) storeFailed(ctx context.Context, what string, err error) {
+	a.cfg.Logger.ErrorContext(ctx, what, "error", err)
+	select {
+	case <-time.After(a.cfg.MinBackoff):
+	case <-ctx.Done():
+	}
+}
+
+// deliver tries the connection that the recipient has to us, and then the routes
+// of one item, in order, until one has taken it.
+func (a *Agent) deliver(ctx context.Context, l *store.Lease[store.Item]) {
 	item := &l.Item
-	log := a.cfg.Logger.With("id", item.MessageID, "to", item.To)
 	if !a.cfg.Now().Before(item.Deadline) {
-		a.bury(ctx, l, expired(item, nil))
+		a.bury(ctx, l, expired(l, nil))
 		return
 	}
-	var errs []error
-	var retry bool
-	var after time.Duration
+	c := a.confirms.add(item)
+	if s := a.sessions.lookup(item.From, item.To, item.Thread); s != nil && s.Reply(ctx, packet(item.Direct)) == nil {
+		a.sent(ctx, l, "return route", s, c)
+		return
+	}
+	if len(item.Routes) == 0 {
+		// Its connection to us is gone. When there is a new one, bind wakes it.
+		a.confirms.remove(c)
+		a.putOff(ctx, l, a.cfg.MaxBackoff, fmt.Errorf("%w to %s", ErrNoRoute, item.To))
+		return
+	}
+	var t tries
 	for _, route := range item.Routes {
-		err := a.try(ctx, route)
-		if err == nil {
-			log.DebugContext(ctx, "delivered", "endpoint", route.Endpoint, "attempts", item.Attempts+1)
-			if err := a.cfg.Outbox.Ack(context.WithoutCancel(ctx), l); err != nil {
-				log.ErrorContext(ctx, "delivered, but not marked so", "error", err)
-			}
-			a.watches.settle(item.ID, nil)
+		if s, err := a.try(ctx, item, route); t.add(route.Endpoint, err) {
+			a.sent(ctx, l, route.Endpoint, s, c)
 			return
 		}
-		var failed *transport.SendError
-		if !errors.As(err, &failed) {
-			failed = &transport.SendError{Endpoint: route.Endpoint, Retryable: true, Err: err}
-		}
-		errs = append(errs, failed)
-		retry = retry || failed.Retryable
-		if failed.RetryAfter > 0 && (after == 0 || failed.RetryAfter < after) {
-			after = failed.RetryAfter
+	}
+	if ctx.Err() == nil {
+		for _, route := range a.moved(ctx, item) {
+			if s, err := a.try(ctx, item, route); t.add(route.Endpoint, err) {
+				a.sent(ctx, l, route.Endpoint, s, c)
+				return
+			}
 		}
 	}
-	err := errors.Join(errs...)
-	if ctx.Err() != nil {
+	a.confirms.remove(c)
+	err := errors.Join(t.errs...)
+	switch {
+	case ctx.Err() != nil:
 		a.giveBack(ctx, l, 0, "agent stopped")
-		return
-	}
-	a.refresh(ctx, item.To)
-	if !retry {
+	case !t.retry:
 		a.bury(ctx, l, err)
+	default:
+		a.putOff(ctx, l, max(a.backoff(l.Attempts), t.after), err)
+	}
+}
+
+// tries are the failed tries of one item.
+type tries struct {
+	errs  []error
+	retry bool          // one may succeed later
+	after time.Duration // the shortest delay that an endpoint asked for
+}
+
+// add counts a try, and reports whether it succeeded.
+func (t *tries) add(endpoint string, err error) bool {
+	if err == nil {
+		return true
+	}
+	var failed *transport.SendError
+	if !errors.As(err, &failed) {
+		failed = &transport.SendError{Endpoint: endpoint, Retryable: true, Err: err}
+	}
+	t.errs = append(t.errs, failed)
+	t.retry = t.retry || failed.Retryable
+	if failed.RetryAfter > 0 && (t.after == 0 || failed.RetryAfter < t.after) {
+		t.after = failed.RetryAfter
+	}
+	return false
+}
+
+// sent is what follows a packet that left. Where it went over a connection that
+// gives no receipt, s, the ack is waited for without a worker.
+func (a *Agent) sent(ctx context.Context, l *store.Lease[store.Item], way string, s transport.Session, c *confirmation) {
+	if s == nil || c == nil {
+		a.confirms.remove(c)
+		a.delivered(ctx, l, way)
 		return
 	}
-	delay := max(a.backoff(item.Attempts), after)
-	if !a.cfg.Now().Add(delay).Before(item.Deadline) {
-		a.bury(ctx, l, expired(item, err))
+	if !a.enter() {
+		a.confirms.remove(c)
+		a.giveBack(ctx, l, 0, "agent stopped before an ack came")
 		return
 	}
-	log.InfoContext(ctx, "not delivered, will try again", "attempts", item.Attempts+1, "delay", delay, "error", err)
+	a.watches.settle(l.Item.ID, nil)
+	go func() {
+		defer a.leave()
+		a.awaitAck(ctx, l, s, c)
+	}()
+}
+
+// delivered ends an item well.
+func (a *Agent) delivered(ctx context.Context, l *store.Lease[store.Item], way string) {
+	item := &l.Item
+	log := a.cfg.Logger.With("id", item.MessageID, "to", item.To)
+	log.DebugContext(ctx, "delivered", "by", way, "attempts", l.Attempts+1)
+	if err := a.cfg.Outbox.Ack(context.WithoutCancel(ctx), l); err != nil {
+		log.ErrorContext(ctx, "delivered, but not marked so", "error", err)
+	}
+	a.watches.settle(item.ID, nil)
+}
+
+// putOff gives an item back to be tried again after a delay, or buries it if that
+// would be too late.
+func (a *Agent) putOff(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, err error) {
+	item := &l.Item
+	switch left := item.Deadline.Sub(a.cfg.Now()); {
+	case ctx.Err() != nil:
+		delay = 0
+	case len(item.Routes) == 0:
+		delay = min(delay, max(left, 0)) // it may be woken until then
+	case delay >= left:
+		a.bury(ctx, l, expired(l, err))
+		return
+	}
+	a.cfg.Logger.InfoContext(ctx, "not delivered, will try again", "id", item.MessageID, "to", item.To,
+		"attempts", l.Attempts+1, "delay", delay, "error", err)
 	a.watches.note(item.ID, err)
 	a.giveBack(ctx, l, delay, err.Error())
 }
 
-func expired(item *store.Item, err error) error {
+func expired(l *store.Lease[store.Item], err error) error {
 	why := errors.New("no further try before its deadline")
-	if err == nil && item.LastError != "" {
-		err = errors.New(item.LastError)
+	if err == nil && l.LastError != "" {
+		err = errors.New(l.LastError)
 	}
 	if err == nil {
 		return why
@@ -97,14 +173,25 @@ func expired(item *store.Item, err error) error {
 	return fmt.Errorf("%w: %w", why, err)
 }
 
-func (a *Agent) try(ctx context.Context, route store.Route) error {
+// packet is a packet of the store as the transports take it.
+func packet(p store.Packet) transport.Packet { return transport.Packet(p) }
+
+// try sends an item by one route. The session is the connection that it went by,
+// if that gives no receipt and leads to the recipient itself.
+func (a *Agent) try(ctx context.Context, item *store.Item, route store.Route) (transport.Session, error) {
 	s := a.sender(route.Endpoint)
 	if s == nil {
-		return &transport.SendError{Endpoint: route.Endpoint, Err: errors.New("no sender for this scheme")}
+		return nil, &transport.SendError{Endpoint: route.Endpoint, Err: errors.New("no sender for this scheme")}
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.SendTimeout)
 	defer cancel()
-	return s.Send(ctx, route.Endpoint, transport.Packet{MediaType: route.MediaType, Data: route.Data})
+	if len(route.Packet.Data) > 0 { // a forward, which a mediator does not ack
+		return nil, s.Send(ctx, route.Endpoint, packet(route.Packet))
+	}
+	if on, ok := s.(transport.SessionSender); ok {
+		return on.SendOn(ctx, route.Endpoint, packet(item.Direct))
+	}
+	return nil, s.Send(ctx, route.Endpoint, packet(item.Direct))
 }
 
 // backoff is the delay after a failed attempt, attempts having failed before:
@@ -121,33 +208,47 @@ func (a *Agent) backoff(attempts int) time.Duration {
 	return d - rand.N(d/2+1)
 }
 
-// refresh has the DID of a party looked up anew for the next message: its
-// endpoints may have moved.
-func (a *Agent) refresh(ctx context.Context, id string) {
+// moved are the routes to an item's recipient that the item does not have: its
+// DID is looked up anew, since its endpoints may have moved.
+func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Route {
 	r, ok := a.cfg.Resolver.(interface {
 		Refresh(ctx context.Context, id string) (*did.Document, error)
 	})
 	if !ok {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.SendTimeout)
 	defer cancel()
-	if _, err := r.Refresh(ctx, id); err != nil {
-		a.cfg.Logger.InfoContext(ctx, "party not resolved anew", "did", id, "error", err)
+	if _, err := r.Refresh(ctx, item.To); err != nil {
+		a.cfg.Logger.InfoContext(ctx, "party not resolved anew", "did", item.To, "error", err)
+		return nil
 	}
+	routes, err := a.routes(ctx, item.To)
+	if err != nil {
+		return nil
+	}
+	routes = slices.DeleteFunc(routes, func(r envelope.Route) bool {
+		return slices.ContainsFunc(item.Routes, func(old store.Route) bool { return old.Endpoint == r.URI })
+	})
+	direct := envelope.Envelope{MediaType: item.Direct.MediaType, Data: item.Direct.Data, To: item.To}
+	fresh, err := a.wrap(ctx, direct, routes)
+	if err != nil {
+		a.cfg.Logger.InfoContext(ctx, "party has moved where we cannot follow", "did", item.To, "error", err)
+	}
+	return fresh
 }
 
 // giveBack naks an item; in a stop, too.
-func (a *Agent) giveBack(ctx context.Context, l *store.Lease, delay time.Duration, reason string) {
+func (a *Agent) giveBack(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) {
 	if err := a.cfg.Outbox.Nak(context.WithoutCancel(ctx), l, delay, reason); err != nil {
 		a.cfg.Logger.ErrorContext(ctx, "outbox failed", "id", l.Item.MessageID, "error", err)
 	}
 }
 
 // bury gives an item up.
-func (a *Agent) bury(ctx context.Context, l *store.Lease, reason error) {
+func (a *Agent) bury(ctx context.Context, l *store.Lease[store.Item], reason error) {
 	item := l.Item
-	a.cfg.Logger.WarnContext(ctx, "message given up", "id", item.MessageID, "to", item.To, "attempts", item.Attempts+1, "error", reason)
+	a.cfg.Logger.WarnContext(ctx, "message given up", "id", item.MessageID, "to", item.To, "attempts", l.Attempts+1, "error", reason)
 	if err := a.cfg.Outbox.Term(context.WithoutCancel(ctx), l, reason.Error()); err != nil {
 		a.cfg.Logger.ErrorContext(ctx, "outbox failed", "id", item.MessageID, "error", err)
 		return

@@ -157,7 +157,17 @@ func TestSessionFails(t *testing.T) {
 	hidden := newStranger(t, n)
 	hidden.give(t, a, w, hidden.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
 	got.next(t)
-	wantError(t, "Send", a.Send(t.Context(), newMessage(t, hidden.DID)), agent.ErrNoRoute)
+	// It waits for another one where there is nothing else.
+	m = newMessage(t, hidden.DID)
+	if err := a.Send(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	next := newSession()
+	hidden.give(t, a, next, hidden.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
+	got.next(t)
+	if u := hidden.open(t, next.next(t)); u.Message.ID != m.ID {
+		t.Errorf("got %s", u.Message.ID)
+	}
 }
 
 // failing is a session that takes nothing but has not ended.
@@ -234,7 +244,7 @@ type flaky struct {
 	lease, ack chan error
 }
 
-func (f flaky) Lease(ctx context.Context, d time.Duration) (*store.Lease, error) {
+func (f flaky) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Item], error) {
 	select {
 	case err := <-f.lease:
 		return nil, err
@@ -243,7 +253,7 @@ func (f flaky) Lease(ctx context.Context, d time.Duration) (*store.Lease, error)
 	}
 }
 
-func (f flaky) Ack(ctx context.Context, l *store.Lease) error {
+func (f flaky) Ack(ctx context.Context, l *store.Lease[store.Item]) error {
 	select {
 	case err := <-f.ack:
 		return err
@@ -270,16 +280,16 @@ func TestOutboxFails(t *testing.T) {
 	}
 }
 
-type brokenReplay struct{ store.Replay }
+type brokenInbox struct{ store.Inbox }
 
-func (brokenReplay) Add(context.Context, string, string, time.Time) (bool, error) {
-	return false, errors.New("disk is full")
+func (brokenInbox) Add(context.Context, store.Received, time.Duration) (*store.Lease[store.Received], *store.Known, error) {
+	return nil, nil, errors.New("disk is full")
 }
 
-// When a message cannot be marked as seen, the peer is to try again.
-func TestReplayFails(t *testing.T) {
+// When a message cannot be kept, the peer is to try again.
+func TestInboxFails(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 1)
-	a, s := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.Replay = brokenReplay{} })), newStranger(t, n)
+	a, s := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.Inbox = brokenInbox{store.NewInbox(store.InboxConfig{})} })), newStranger(t, n)
 	err := a.ServePacket(t.Context(), new(call), s.pack(t, s.message(t, a, chatType, nil)))
 	var reject *transport.RejectError
 	if err == nil || errors.As(err, &reject) || len(got) != 0 {

@@ -17,8 +17,10 @@ import (
 
 // ServePacket implements transport.Handler. What cannot be opened, or is not let
 // in, is a *transport.RejectError, whose Reason does not tell why decryption
-// failed. It returns when the message is handled; where w is a transport.Session
-// or transport.NoReply already when it is sure to be, having waited for room.
+// failed; what there is no room for is a *transport.BusyError. Without an error
+// the message is in Config.Inbox, or was handled. It returns when the message is
+// handled; where w is a transport.Session or transport.NoReply already when it is
+// sure to be, having waited for room.
 func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) error {
 	if !a.enter() {
 		return ErrStopped
@@ -37,11 +39,14 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	if md := &in.Metadata; !md.Encrypted && !in.Authenticated() && !a.cfg.AcceptPlaintext {
 		return &transport.RejectError{Reason: "plaintext messages are not accepted"}
 	}
-	ok, err := a.admit(ctx, in)
-	if err != nil || !ok {
+	if !a.current(ctx, in) || a.confirms.receive(in) {
+		return nil
+	}
+	k, err := a.take(ctx, w, in, p)
+	if k == nil {
 		return err
 	}
-	a.bind(w, in)
+	a.bind(ctx, w, in)
 
 	// From here on the message is ours: it is handled even if the connection
 	// that it came by ends.
@@ -49,26 +54,18 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	if isProblemReport(in.Message) {
 		a.countReceived(ctx, &responder{a: a, w: w, in: in})
 	}
-	if a.requests.deliver(in) {
+	if k.request != nil {
+		k.request.answer <- in
 		a.acknowledge(ctx, &responder{a: a, w: w, in: in})
 		return nil
 	}
 	switch w := w.(type) {
 	case transport.Session:
-		return a.line(ctx, w, in)
+		return a.line(ctx, w, k)
 	case transport.NoReply:
-		return a.detach(ctx, w, in)
+		return a.detach(ctx, w, k)
 	}
-	return a.handle(ctx, w, in)
-}
-
-// giveUp is for a message that the agent has no time left to handle. It can come
-// again.
-func (a *Agent) giveUp(ctx context.Context, in *Inbound) error {
-	if err := a.cfg.Replay.Forget(ctx, party(in.From), foldID(in.Message.ID)); err != nil {
-		in.log(a.cfg.Logger).ErrorContext(ctx, "a message not handled is taken for handled", "error", err)
-	}
-	return ErrStopped
+	return a.handle(ctx, w, k)
 }
 
 // refusal is what the peer learns of an Unpack that failed: everything that the
@@ -116,55 +113,51 @@ func isEnvelopeFault(err error) bool {
 	}, func(class error) bool { return errors.Is(err, class) })
 }
 
-// admit drops, silently towards the peer, what has expired, was here before, or
-// belongs to a thread that failed too often.
-func (a *Agent) admit(ctx context.Context, in *Inbound) (bool, error) {
-	m, now, log := in.Message, a.cfg.Now(), in.log(a.cfg.Logger)
-	if !m.ExpiresTime.IsZero() && now.After(m.ExpiresTime) {
+// current drops, silently towards the peer, what has expired or belongs to a
+// thread that failed too often.
+func (a *Agent) current(ctx context.Context, in *Inbound) bool {
+	m, log := in.Message, in.log(a.cfg.Logger)
+	if !m.ExpiresTime.IsZero() && a.cfg.Now().After(m.ExpiresTime) {
 		log.WarnContext(ctx, "dropped an expired message", "expires_time", m.ExpiresTime)
-		return false, nil
-	}
-	until := now.Add(a.cfg.ReplayWindow)
-	fresh, err := a.cfg.Replay.Add(ctx, party(in.From), foldID(m.ID), until)
-	if err != nil {
-		return false, fmt.Errorf("replay window: %w", err)
-	}
-	if !fresh {
-		log.WarnContext(ctx, "dropped a message that was here before")
-		return false, nil
+		return false
 	}
 	if in.Authenticated() && a.problems.over(keyOf(in.From, subject(m))) {
 		log.WarnContext(ctx, "dropped a message of a thread with too many problems", "thid", m.Thread())
-		return false, nil
+		return false
 	}
 	if len(m.To) > 0 && !in.addressed() {
 		// Perhaps passed on by its recipient. It must not be refused for that
 		// (Message Headers, to).
 		log.WarnContext(ctx, "a message names other recipients only", "recipients", len(m.To))
 	}
-	return true, nil
+	return true
+}
+
+// isAck tells whether a message is nothing but acks.
+func isAck(m *message.Message) bool {
+	return isEmpty(m) && len(m.Ack) > 0 && len(m.PleaseAck) == 0 && m.ReturnRoute == ""
 }
 
 // handle runs the handler for one message, once there is a free slot.
-func (a *Agent) handle(ctx context.Context, w transport.Replier, in *Inbound) error {
+func (a *Agent) handle(ctx context.Context, w transport.Replier, k *task) error {
 	if !a.slot() {
-		return a.giveUp(ctx, in)
+		return a.giveUp(ctx, k)
 	}
-	a.run(ctx, w, in)
+	a.run(ctx, w, k)
 	return nil
 }
 
 // detach is handle without the caller, which is one of our own workers: the
 // packet is the answer in the exchange that it began. If the handler sends in
 // its turn, that must not take one worker more each time.
-func (a *Agent) detach(ctx context.Context, w transport.Replier, in *Inbound) error {
+func (a *Agent) detach(ctx context.Context, w transport.Replier, k *task) error {
 	if !a.slot() {
-		return a.giveUp(ctx, in)
+		return a.giveUp(ctx, k)
 	}
 	a.work.Add(1) // in time, since the caller's own entry still counts
 	go func() {
 		defer a.leave()
-		a.run(ctx, w, in)
+		a.run(ctx, w, k)
 	}()
 	return nil
 }
@@ -186,25 +179,40 @@ func (a *Agent) slot() bool {
 }
 
 // run runs the handler in the caller's slot, and ends that.
-func (a *Agent) run(ctx context.Context, w transport.Replier, in *Inbound) {
+func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
 	defer func() { <-a.handlers }()
-	ctx, cancel := context.WithTimeout(ctx, a.cfg.HandlerTimeout)
+	if !a.begin(ctx, k) {
+		return
+	}
+	defer a.inHand.remove(k.key)
+	hctx, cancel := context.WithTimeout(ctx, a.cfg.HandlerTimeout)
 	defer cancel()
 	defer context.AfterFunc(a.life, cancel)()
 
-	r := &responder{a: a, w: w, in: in}
-	if err := a.call(ctx, r); err != nil {
-		a.report(ctx, r, err)
+	r := &responder{a: a, w: w, in: k.in}
+	err := a.call(hctx, r)
+	if err != nil && a.postpone(ctx, k, err) {
+		return
 	}
-	a.acknowledge(ctx, r)
+	if again := (*retryError)(nil); errors.As(err, &again) {
+		err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: %w", errForGood, err))
+	}
+	if err != nil {
+		a.report(hctx, r, err)
+	}
+	a.acknowledge(hctx, r)
+	a.settle(ctx, k, err, r.kept())
 }
+
+// errForGood is in the cause of a problem that is ours: the message is set aside.
+var errForGood = errors.New("handler failed for good")
 
 // call runs the handler; a panic in it becomes an internal error for the peer.
 func (a *Agent) call(ctx context.Context, r *responder) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			r.in.log(a.cfg.Logger).ErrorContext(ctx, "handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			err = message.NewProblem(message.CodeInternal, errors.New("handler panicked"))
+			err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: it panicked", errForGood))
 		}
 	}()
 	return a.cfg.Handler.HandleMessage(ctx, r, r.in)
@@ -243,7 +251,7 @@ func (a *Agent) wantedAcks(ctx context.Context, in *Inbound) []string {
 			asked[foldID(id)] = id
 		}
 	}
-	received, err := a.cfg.Replay.Received(ctx, party(in.From), slices.Collect(maps.Keys(asked)))
+	received, err := a.cfg.Inbox.Remembered(ctx, party(in.From), slices.Collect(maps.Keys(asked)))
 	if err != nil {
 		in.log(a.cfg.Logger).WarnContext(ctx, "older messages not acknowledged", "error", err)
 	}

@@ -41,7 +41,7 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 			o.returnRoute = "all"
 		}
 	}
-	o.watched = true
+	o.watched, o.answered = true, true
 	o.deadline, _ = ctx.Deadline()
 	a.complete(&out, o)
 
@@ -134,11 +134,11 @@ func (r *requests) remove(key threadKey, q *request) {
 	}
 }
 
-// deliver gives a message to the Request that waits for it, if one does. Only
-// the party that was asked can answer.
-func (r *requests) deliver(in *Inbound) bool {
+// claim takes the Request that waits for a message, nil if none does. Only the
+// party that was asked can answer. Whoever claims it answers it, or gives it back.
+func (r *requests) claim(in *Inbound) *claim {
 	if !in.Authenticated() {
-		return false
+		return nil
 	}
 	from := []string{in.From}
 	if p := in.Metadata.FromPrior; p != nil && party(p.Sub) == party(in.From) {
@@ -152,7 +152,7 @@ func (r *requests) deliver(in *Inbound) bool {
 		threads = append(threads, in.Message.ParentThreadID)
 	}
 	if len(threads) == 0 {
-		return false
+		return nil
 	}
 	empty := isEmpty(in.Message)
 
@@ -166,9 +166,26 @@ func (r *requests) deliver(in *Inbound) bool {
 				continue
 			}
 			delete(r.waiting, key)
-			q.answer <- in
-			return true
+			return &claim{key, q}
 		}
 	}
-	return false
+	return nil
+}
+
+// claim is a Request that a message answers.
+type claim struct {
+	key threadKey
+	*request
+}
+
+// giveBack lets the Request wait on, for what answered it was no answer.
+func (r *requests) giveBack(c *claim) {
+	if c == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting[c.key] == nil {
+		r.waiting[c.key] = c.request
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -14,9 +15,13 @@ type responder struct {
 	a  *Agent
 	w  transport.Replier
 	in *Inbound
+	// here means that nothing leaves but by the connection that the message came
+	// by.
+	here bool
 
-	mu    sync.Mutex
-	acked bool // the acks asked for are on their way
+	mu      sync.Mutex // guards all below
+	acked   bool       // the acks asked for are on their way
+	replies []store.Packet
 }
 
 var _ Responder = (*responder)(nil)
@@ -59,23 +64,55 @@ func (r *responder) Reply(ctx context.Context, reply *message.Message) error {
 	o.protect = in.Metadata.AnonymousSender && in.Metadata.EncryptedFromKID != ""
 	r.a.complete(&m, o)
 
-	d, err := r.a.pack(ctx, &m, in.From, o)
-	if err != nil {
-		return err
-	}
-	switch in.asksReturn(&m) {
-	case returnYes:
-		if r.w.Reply(ctx, d.packet()) == nil {
-			return nil
-		}
-	case returnUnsaid:
+	how := in.asksReturn(&m)
+	if how == returnUnsaid {
 		// A sender without an endpoint of its own can be answered here or
 		// nowhere, though it has not asked.
-		if d.routes, err = r.a.routes(ctx, in.From); errors.Is(err, ErrNoRoute) && r.w.Reply(ctx, d.packet()) == nil {
-			return nil
+		if _, err := r.a.routes(ctx, in.From); errors.Is(err, ErrNoRoute) {
+			how = returnYes
 		}
 	}
-	return r.a.dispatch(ctx, &m, []*delivery{d}, o)
+	if how != returnYes && r.here {
+		return transport.ErrNoReturnRoute
+	}
+	if how == returnYes {
+		e, err := r.a.pack(ctx, &m, in.From, o)
+		if err != nil {
+			return err
+		}
+		p := store.Packet{MediaType: e.MediaType, Data: e.Data}
+		err = r.w.Reply(ctx, packet(p))
+		if err == nil {
+			r.keep(p)
+			return nil
+		}
+		if r.here {
+			return err
+		}
+		_, err = r.a.send(ctx, &m, o)
+		if errors.Is(err, ErrNoRoute) && len(r.kept()) == 0 {
+			// The connection is gone. When the message comes again, by another,
+			// it is answered there.
+			r.keep(p)
+			return nil
+		}
+		return err
+	}
+	_, err := r.a.send(ctx, &m, o)
+	return err
+}
+
+// keep remembers a reply until the message is settled.
+func (r *responder) keep(p store.Packet) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.replies = append(r.replies, p)
+}
+
+func (r *responder) kept() []store.Packet {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.replies
 }
 
 // What a message says of the connection that it came by.

@@ -101,7 +101,7 @@ func TestStop(t *testing.T) {
 }
 
 // What waits for a handler when the agent stops is handled if there is time, else
-// it can come again.
+// when there is an agent again.
 func TestStopWithMessagesWaiting(t *testing.T) {
 	for name, test := range map[string]struct {
 		takes   time.Duration // 0: until its context ends
@@ -113,10 +113,10 @@ func TestStopWithMessagesWaiting(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, p, replay, handled := agenttest.NewNet(), agenttest.NewParty(t), store.NewReplay(0), 0
+				n, p, box, handled := agenttest.NewNet(), agenttest.NewParty(t), store.NewInbox(store.InboxConfig{}), 0
 				s := newStranger(t, n)
 				start := func(h agent.Handler) *agent.Agent {
-					a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Handler: h, Replay: replay, MaxHandlers: 1})
+					a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Handler: h, Inbox: box, MaxHandlers: 1})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -153,15 +153,24 @@ func TestStopWithMessagesWaiting(t *testing.T) {
 				if handled != test.handled {
 					t.Errorf("%d handled, want %d", handled, test.handled)
 				}
-				again := make(inbox, 3)
+				// What was not handled is, in the agent's next life, though it comes
+				// again besides.
+				again := make(inbox, 6)
 				b := start(again)
+				ctx, stop = context.WithCancel(t.Context())
+				go func() { done <- b.Run(ctx) }()
 				for _, p := range packets {
 					if err := b.ServePacket(t.Context(), new(call), p); err != nil {
 						t.Error(err)
 					}
 				}
+				time.Sleep(time.Hour) // of the bubble
 				if want := 3 - test.handled; len(again) != want {
-					t.Errorf("%d handled when they came again, want %d", len(again), want)
+					t.Errorf("%d handled in the next life, want %d", len(again), want)
+				}
+				stop()
+				if err := <-done; err != nil {
+					t.Error(err)
 				}
 			})
 		})

@@ -49,6 +49,7 @@ type sendOptions struct {
 	protect     bool
 	returnRoute string
 	watched     bool
+	answered    bool      // it is a Request: its answer is its ack
 	deadline    time.Time // zero: as the message and Config say
 }
 
@@ -60,13 +61,17 @@ func (a *Agent) sendOptions(opts ...SendOption) *sendOptions {
 	return o
 }
 
-// Send sends m to each DID of its To, packed for each on its own: by the return
-// route to it if one is open, else through the outbox, which holds the packets
-// when Send returns and from which Run delivers them. By default the message is
-// authcrypted from Config.DID.
+// Send sends m to each DID of its To, packed for each on its own, through the
+// outbox: it holds the packets when Send returns, as durably as Config.Outbox
+// does, and Run delivers them from it, by the return route to the recipient if one
+// is open, else to an endpoint of it. By default the message is authcrypted from
+// Config.DID.
 //
 // Send fills what m leaves empty of id, typ, from and created_time in what it
-// sends; m itself is not changed. Delivery is tried again, at every endpoint of
+// sends; m itself is not changed. Where the way is a connection that gives no
+// receipt, such as a WebSocket, the message also gets please_ack, and
+// return_route if it has none, and is sent again until the ack has come or the
+// recipient turns out to give none. Delivery is tried again, at every endpoint of
 // the recipient that a Sender speaks, until expires_time, or for Config.MaxAge.
 //
 // Errors: ErrNoRoute, at once, if a recipient has neither; store.ErrFull;
@@ -123,18 +128,8 @@ func (a *Agent) complete(m *message.Message, o *sendOptions) {
 	}
 }
 
-// delivery is a message packed for one recipient.
-type delivery struct {
-	to       string
-	envelope envelope.Envelope
-	routes   []envelope.Route // nil: not looked up yet
-}
-
-func (d *delivery) packet() transport.Packet {
-	return transport.Packet{MediaType: d.envelope.MediaType, Data: d.envelope.Data}
-}
-
-func (a *Agent) pack(ctx context.Context, m *message.Message, to string, o *sendOptions) (*delivery, error) {
+// pack packs m for one recipient.
+func (a *Agent) pack(ctx context.Context, m *message.Message, to string, o *sendOptions) (envelope.Envelope, error) {
 	opts := []envelope.PackOption{envelope.To(to)}
 	switch {
 	case len(o.signBy) > 0:
@@ -148,84 +143,31 @@ func (a *Agent) pack(ctx context.Context, m *message.Message, to string, o *send
 	}
 	envelopes, err := a.cfg.Packer.Pack(ctx, m, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("pack for %s: %w", to, err)
+		return envelope.Envelope{}, fmt.Errorf("pack for %s: %w", to, err)
 	}
 	if len(envelopes) != 1 {
-		return nil, fmt.Errorf("pack for %s: %d envelopes", to, len(envelopes))
+		return envelope.Envelope{}, fmt.Errorf("pack for %s: %d envelopes", to, len(envelopes))
 	}
-	return &delivery{to: to, envelope: envelopes[0]}, nil
+	return envelopes[0], nil
 }
 
+// send packs m for each recipient and puts it into the outbox.
 func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) ([]*watch, error) {
 	if len(m.To) == 0 {
 		return nil, errors.New("agent: message without a recipient")
 	}
-	var deliveries []*delivery
+	var items []store.Item
 	for i, to := range m.To {
 		if slices.ContainsFunc(m.To[:i], func(t string) bool { return party(t) == party(to) }) {
 			continue
 		}
-		d, err := a.pack(ctx, m, did.Base(to), o)
-		if err != nil {
-			return nil, err
-		}
-		deliveries = append(deliveries, d)
-	}
-	return a.dispatchWatched(ctx, m, deliveries, o)
-}
-
-// dispatch sends what is packed, each by its return route or through the outbox.
-func (a *Agent) dispatch(ctx context.Context, m *message.Message, deliveries []*delivery, o *sendOptions) error {
-	_, err := a.dispatchWatched(ctx, m, deliveries, o)
-	return err
-}
-
-func (a *Agent) dispatchWatched(ctx context.Context, m *message.Message, deliveries []*delivery, o *sendOptions) ([]*watch, error) {
-	type direct struct {
-		session transport.Session
-		d       *delivery
-	}
-	var directs []direct
-	var items []store.Item
-	for _, d := range deliveries {
-		if s := a.sessions.lookup(m.From, d.to, subject(m)); s != nil {
-			directs = append(directs, direct{s, d})
-			continue
-		}
-		item, err := a.item(ctx, m, d, o)
+		item, err := a.item(ctx, m, did.Base(to), o)
 		if err != nil {
 			return nil, err
 		}
 		items = append(items, item)
 	}
-	sent, err := a.enqueue(ctx, items, o)
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
-	for _, t := range directs {
-		if t.session.Reply(ctx, t.d.packet()) == nil {
-			continue
-		}
-		item, err := a.item(ctx, m, t.d, o)
-		if err == nil {
-			var more []*watch
-			more, err = a.enqueue(ctx, []store.Item{item}, o)
-			sent = append(sent, more...)
-		}
-		errs = append(errs, err)
-	}
-	if err := errors.Join(errs...); err != nil {
-		a.watches.remove(sent)
-		return nil, err
-	}
-	return sent, nil
-}
-
-func (a *Agent) enqueue(ctx context.Context, items []store.Item, o *sendOptions) (sent []*watch, err error) {
-	if len(items) == 0 {
-		return nil, nil
-	}
+	var sent []*watch
 	if o.watched { // before a worker can be done with them
 		sent = a.watches.add(items)
 	}
@@ -239,11 +181,26 @@ func (a *Agent) enqueue(ctx context.Context, items []store.Item, o *sendOptions)
 // maxRoutes bounds the endpoints of a recipient that are packed for and tried.
 const maxRoutes = 4
 
-// item packs a delivery for each way to its recipient.
-func (a *Agent) item(ctx context.Context, m *message.Message, d *delivery, o *sendOptions) (store.Item, error) {
+// item packs a message for one recipient, and for each way to it.
+func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *sendOptions) (store.Item, error) {
+	routes, err := a.routes(ctx, to)
+	session := a.sessions.lookup(m.From, to, subject(m)) != nil
+	if err != nil && (!session || !errors.Is(err, ErrNoRoute)) {
+		return store.Item{}, err
+	}
+	routes = routes[:min(len(routes), maxRoutes)]
+	confirm := !o.answered && !o.anonymous && !isEmpty(m) && (session || a.unconfirmed(routes))
+	if confirm {
+		m = confirmed(m, session)
+	}
+	e, err := a.pack(ctx, m, to, o)
+	if err != nil {
+		return store.Item{}, err
+	}
 	now := a.cfg.Now()
 	item := store.Item{
-		ID: message.NewID(), MessageID: m.ID, Thread: m.Thread(), From: m.From, To: d.to,
+		ID: message.NewID(), MessageID: m.ID, Thread: foldID(subject(m)), From: m.From, To: to,
+		Direct: store.Packet{MediaType: e.MediaType, Data: e.Data}, Confirm: confirm,
 		Created: now, Deadline: now.Add(a.cfg.MaxAge),
 	}
 	if !m.ExpiresTime.IsZero() {
@@ -252,28 +209,53 @@ func (a *Agent) item(ctx context.Context, m *message.Message, d *delivery, o *se
 	if !o.deadline.IsZero() && o.deadline.Before(item.Deadline) {
 		item.Deadline = o.deadline
 	}
-	if d.routes == nil {
-		var err error
-		if d.routes, err = a.routes(ctx, d.to); err != nil {
-			return store.Item{}, err
-		}
-	}
-	var errs []error
-	for _, route := range d.routes[:min(len(d.routes), maxRoutes)] {
-		e := d.envelope
-		if len(route.RoutingKeys) > 0 {
-			var err error
-			if e, err = a.cfg.Packer.Forward(ctx, e, route.RoutingKeys, forwardOptions(m)...); err != nil {
-				errs = append(errs, fmt.Errorf("forward through %s: %w", route.URI, err))
-				continue
-			}
-		}
-		item.Routes = append(item.Routes, store.Route{Endpoint: route.URI, MediaType: e.MediaType, Data: e.Data})
-	}
-	if len(item.Routes) == 0 {
-		return store.Item{}, fmt.Errorf("%w to %s: %w", ErrNoRoute, d.to, errors.Join(errs...))
+	if item.Routes, err = a.wrap(ctx, e, routes, forwardOptions(m)...); len(item.Routes) == 0 && !session {
+		return store.Item{}, fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)
 	}
 	return item, nil
+}
+
+// unconfirmed tells whether the first way is a connection to the recipient that
+// gives no receipt.
+func (a *Agent) unconfirmed(routes []envelope.Route) bool {
+	if len(routes) == 0 || len(routes[0].RoutingKeys) > 0 {
+		return false
+	}
+	_, ok := a.sender(routes[0].URI).(transport.SessionSender)
+	return ok
+}
+
+// confirmed is m, asking the recipient for an ack, on the same connection if that
+// is one that we make.
+func confirmed(m *message.Message, session bool) *message.Message {
+	out := *m
+	if !slices.ContainsFunc(m.PleaseAck, func(id string) bool { return id == "" || foldID(id) == foldID(m.ID) }) {
+		out.PleaseAck = append(slices.Clone(m.PleaseAck), m.ID)
+	}
+	if out.ReturnRoute == "" && !session {
+		out.ReturnRoute = "all"
+	}
+	return &out
+}
+
+// wrap makes the packet for each route; the error joins those of routes that are
+// left out.
+func (a *Agent) wrap(ctx context.Context, direct envelope.Envelope, routes []envelope.Route, opts ...envelope.PackOption) ([]store.Route, error) {
+	var wrapped []store.Route
+	var errs []error
+	for _, r := range routes {
+		out := store.Route{Endpoint: r.URI}
+		if len(r.RoutingKeys) > 0 {
+			e, err := a.cfg.Packer.Forward(ctx, direct, r.RoutingKeys, opts...)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("forward through %s: %w", r.URI, err))
+				continue
+			}
+			out.Packet = store.Packet{MediaType: e.MediaType, Data: e.Data}
+		}
+		wrapped = append(wrapped, out)
+	}
+	return wrapped, errors.Join(errs...)
 }
 
 // forwardOptions let a forward expire with the message in it.

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/didcomm-go/didcomm/transport"
@@ -55,8 +56,8 @@ func newSessions(max int) sessions {
 // bind makes w the return route to the sender of in, if it asks for that. Only
 // who has authenticated may, and only with a message to us that is no older than
 // the replay window: another could be somebody else's to pass on or to replay, on
-// a connection of his own.
-func (a *Agent) bind(w transport.Replier, in *Inbound) {
+// a connection of his own. What waits for a connection of the sender then leaves.
+func (a *Agent) bind(ctx context.Context, w transport.Replier, in *Inbound) {
 	s, ok := w.(transport.Session)
 	if !ok || !in.Authenticated() || !in.addressed() {
 		return
@@ -65,26 +66,47 @@ func (a *Agent) bind(w transport.Replier, in *Inbound) {
 	if t := m.CreatedTime; !t.IsZero() && a.cfg.Now().Sub(t) > a.cfg.ReplayWindow {
 		return
 	}
+	thread := ""
 	switch m.ReturnRoute {
 	case "all":
-		if !a.sessions.bind(keyOf(in.From, ""), binding{s, party(in.To)}) {
-			in.log(a.cfg.Logger).Warn("too many return routes, not bound")
-		}
 	case "thread":
-		if !a.sessions.bind(keyOf(in.From, in.returnThread()), binding{s, party(in.To)}) {
-			in.log(a.cfg.Logger).Warn("too many return routes, not bound")
-		}
+		thread = in.returnThread()
 	case "none":
 		a.sessions.unbind(keyOf(in.From, ""), s)
+		return
+	default:
+		return
+	}
+	switch a.sessions.bind(keyOf(in.From, thread), binding{s, party(in.To)}) {
+	case boundNot:
+		in.log(a.cfg.Logger).Warn("too many return routes, not bound")
+	case boundNew:
+		for _, to := range slices.Compact([]string{in.From, party(in.From)}) {
+			if err := a.cfg.Outbox.Wake(ctx, to); err != nil {
+				in.log(a.cfg.Logger).Warn("a return route is not used at once", "error", err)
+			}
+		}
 	}
 }
 
-func (t *sessions) bind(key threadKey, b binding) bool {
+// What bind did.
+type bound int
+
+const (
+	boundNot  bound = iota // there are too many
+	boundNew               // the party had another route, or none
+	boundSame              // it is bound already
+)
+
+func (t *sessions) bind(key threadKey, b binding) bound {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old, ok := t.bound[key]
+	if old == b {
+		return boundSame
+	}
 	if old.session != b.session && t.held[b.session] >= t.share() {
-		return false
+		return boundNot
 	}
 	if !ok && len(t.bound) >= min(t.sweepAt, t.max) {
 		for k, old := range t.bound {
@@ -93,14 +115,14 @@ func (t *sessions) bind(key threadKey, b binding) bool {
 			}
 		}
 		if len(t.bound) >= t.max {
-			return false
+			return boundNot
 		}
 		t.sweepAt = max(minSweep, 2*len(t.bound))
 	}
 	t.remove(key)
 	t.bound[key] = b
 	t.held[b.session]++
-	return true
+	return boundNew
 }
 
 func (t *sessions) unbind(key threadKey, s transport.Session) {
@@ -151,7 +173,7 @@ func ended(s transport.Session) bool {
 }
 
 // line puts a message in its line, and waits while its session has too many.
-func (a *Agent) line(ctx context.Context, s transport.Session, in *Inbound) error {
+func (a *Agent) line(ctx context.Context, s transport.Session, k *task) error {
 	t := &a.sessions
 	t.mu.Lock()
 	w := t.waiting[s]
@@ -167,15 +189,15 @@ func (a *Agent) line(ctx context.Context, s transport.Session, in *Inbound) erro
 		t.mu.Lock()
 		t.quit(s, w)
 		t.mu.Unlock()
-		return a.giveUp(ctx, in)
+		return a.giveUp(ctx, k)
 	}
-	key := keyOf(in.From, in.Message.Thread())
+	key := keyOf(k.in.From, k.in.Message.Thread())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	line, running := w.lines[key]
 	w.lines[key] = append(line, func() {
-		if err := a.handle(ctx, s, in); err != nil {
-			in.log(a.cfg.Logger).WarnContext(ctx, "message not handled", "error", err)
+		if err := a.handle(ctx, s, k); err != nil {
+			k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled", "error", err)
 		}
 	})
 	if !running {

@@ -67,6 +67,9 @@ type Item struct {
 	// Routes are the alternatives, best first. Delivery by one is enough. There
 	// may be none: then only a connection that the recipient makes will do.
 	Routes []Route
+	// Confirm tells that the message asks for an acknowledgement: where a
+	// connection gives no receipt, it is delivered when that has come.
+	Confirm bool
 	// Created is when the item was made, Deadline when it is worth nothing any
 	// more.
 	Created, Deadline time.Time
