@@ -44,6 +44,7 @@ var moduleRules = map[string][]string{
 	"github.com/decred/dcrd/dcrec/secp256k1/v4": {"did", "agent/envelope", "agent/keyring"},
 	"github.com/go-json-experiment/json":        {"did", "transport", "agent", "protocols", "cmd", "examples"},
 	"github.com/gorilla/websocket":              {"transport/wstransport"},
+	"github.com/pressly/goose/v3":               {"agent/store/sqlstore"},
 	"github.com/labstack/echo/v4":               {"cmd/internal/server", "agent/admin"},
 	"github.com/lestrrat-go/jwx/v2":             {"did", "agent/envelope", "agent/keyring"},
 	"github.com/mr-tron/base58":                 {"did", "agent/message"},
@@ -52,16 +53,27 @@ var moduleRules = map[string][]string{
 	"github.com/spf13/pflag":                    {"cmd/internal/cli", "cmd/internal/config"},
 	"go.yaml.in/yaml/v3":                        {"cmd/internal/config"},
 	"golang.org/x/crypto":                       {"did", "agent", "examples/interop"},
+	"modernc.org/sqlite":                        {"agent/store/sqlstore/sqlite"},
 	"golang.org/x/sync":                         {"did", "transport", "agent", "protocols", "cmd", "examples"},
+}
+
+// drivers are what only a program links that asked for it.
+var drivers = []string{
+	"database/sql", "modernc.org", "github.com/jackc", "github.com/pressly/goose",
+	"github.com/spf13/cobra", "github.com/labstack/echo", "github.com/gorilla/websocket", "go.yaml.in/yaml",
 }
 
 // driverRules says what the packages that others embed must not link, not
 // even through one of our packages.
 var driverRules = map[string][]string{
-	"agent/envelope": {"database/sql", "github.com/spf13/cobra", "github.com/labstack/echo", "github.com/gorilla/websocket", "go.yaml.in/yaml"},
-	"agent":          {"database/sql", "github.com/spf13/cobra", "github.com/labstack/echo", "github.com/gorilla/websocket", "go.yaml.in/yaml"},
-	"did":            {"database/sql", "github.com/spf13/cobra", "github.com/labstack/echo", "github.com/gorilla/websocket", "go.yaml.in/yaml"},
-	"protocols/...":  {"database/sql", "github.com/spf13/cobra", "github.com/labstack/echo", "github.com/gorilla/websocket", "go.yaml.in/yaml"},
+	"agent/envelope": drivers,
+	"agent":          drivers,
+	"did":            drivers,
+	"protocols/...":  drivers,
+	// Who chose one database links no driver of the other.
+	"agent/store/sqlstore":          {"modernc.org", "github.com/jackc"},
+	"agent/store/sqlstore/sqlite":   {"github.com/jackc"},
+	"agent/store/sqlstore/postgres": {"modernc.org"},
 }
 
 type pkg struct {

@@ -1,0 +1,65 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/pressly/goose/v3"
+)
+
+// Backend is a database as Open needs it; the packages sqlite and postgres make
+// one.
+type Backend struct {
+	// Name is how errors call it.
+	Name    string
+	Dialect Dialect
+	// Write has the connection that all writes go through. Read serves what only
+	// reads; it may be the same.
+	Write, Read *sql.DB
+	// Begin is the statement that begins a transaction which writes.
+	Begin string
+	// Timeout ends a transaction that takes longer; 0 is never.
+	Timeout time.Duration
+	// Fault classifies an error of the database.
+	Fault func(error) Fault
+	// Listen calls heard for each notice that any process gave, and with "" when
+	// it may have missed some, until ctx ends. Notify is the statement that gives
+	// one, with the notice as its parameter; it is heard when the transaction
+	// commits. Nil where there is no such thing: then
+	// Changed tells whether another process wrote since it was last called on the
+	// connection that writes.
+	Listen  func(ctx context.Context, heard func(notice string)) error
+	Notify  string
+	Changed func(ctx context.Context, c *sql.Conn) (bool, error)
+	// Close is called when all connections are closed; nil for nothing to do.
+	Close func() error
+}
+
+// Dialect is the SQL that a Backend speaks.
+type Dialect int
+
+// The dialects.
+const (
+	SQLite Dialect = iota
+	PostgreSQL
+)
+
+func (d Dialect) goose() goose.Dialect {
+	if d == PostgreSQL {
+		return goose.DialectPostgres
+	}
+	return goose.DialectSQLite3
+}
+
+// Fault is a class of errors of a database.
+type Fault int
+
+// The classes of errors.
+const (
+	Other     Fault = iota
+	Contended       // busy, deadlock or serialization failure: again, as it is
+	Lost            // the connection is gone: again, on another one
+	Full            // no space is left
+	Corrupt         // not a database, or a broken one
+)

@@ -1,0 +1,181 @@
+package sqlstore
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"slices"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// Inbox is a store.Inbox and a store.InboxAdmin.
+type Inbox struct {
+	w    *writer
+	read *statements
+	desk *inboxDesk
+}
+
+var (
+	_ store.Inbox      = (*Inbox)(nil)
+	_ store.InboxAdmin = (*Inbox)(nil)
+)
+
+// What is asked of an inboxDesk.
+type (
+	addMessage struct {
+		id, peer    string // keys
+		m           *store.Received
+		names, data []byte
+		d           time.Duration
+		lease       *store.Lease[store.Received] // the answer is one of these
+		known       *store.Known
+	}
+	settleMessage struct {
+		id      string
+		token   int64
+		how     store.State // Done, Waiting or Buried
+		delay   time.Duration
+		reason  string
+		replies []byte
+	}
+	retryMessage struct{ seq int64 }
+	dropMessage  struct{ seq int64 }
+	leaseMessage struct {
+		d     time.Duration
+		lease *store.Lease[store.Received] // the answer
+	}
+)
+
+// Add implements store.Inbox.
+func (b *Inbox) Add(ctx context.Context, m store.Received, d time.Duration) (*store.Lease[store.Received], *store.Known, error) {
+	r := &addMessage{
+		id: messageKey(m.Sender, m.ID), peer: key(m.Peer), m: &m, d: d,
+		names: encodeNames(m.Sender, m.ID, m.Peer, m.To, m.Type, m.Thread, m.Packet.MediaType), data: orEmpty(m.Packet.Data),
+	}
+	if err := b.w.do(ctx, b.desk, r); err != nil {
+		return nil, nil, err
+	}
+	return r.lease, r.known, nil
+}
+
+// Lease implements store.Inbox.
+func (b *Inbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Received], error) {
+	r := &leaseMessage{d: d}
+	if err := b.w.lease(ctx, b.desk, r); err != nil {
+		return nil, err
+	}
+	return r.lease, nil
+}
+
+// Ack implements store.Inbox.
+func (b *Inbox) Ack(ctx context.Context, l *store.Lease[store.Received], replies ...store.Packet) error {
+	return b.settle(ctx, l, settleMessage{how: store.Done, replies: encodePackets(replies)})
+}
+
+// Nak implements store.Inbox.
+func (b *Inbox) Nak(ctx context.Context, l *store.Lease[store.Received], delay time.Duration, reason string) error {
+	return b.settle(ctx, l, settleMessage{how: store.Waiting, delay: delay, reason: clean(reason)})
+}
+
+// Term implements store.Inbox.
+func (b *Inbox) Term(ctx context.Context, l *store.Lease[store.Received], reason string) error {
+	return b.settle(ctx, l, settleMessage{how: store.Buried, reason: clean(reason)})
+}
+
+func (b *Inbox) settle(ctx context.Context, l *store.Lease[store.Received], s settleMessage) error {
+	s.id, s.token = messageKey(l.Item.Sender, l.Item.ID), int64(l.Token)
+	if s.token == 0 {
+		return store.ErrLease
+	}
+	return b.w.do(ctx, b.desk, &s)
+}
+
+// Remembered implements store.Inbox.
+func (b *Inbox) Remembered(ctx context.Context, sender string, ids []string) ([]string, error) {
+	type found struct {
+		id  string
+		seq int64
+	}
+	var known []found
+	byKey := make(map[string]string, len(ids))
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = messageKey(sender, id)
+		byKey[keys[i]] = id
+	}
+	err := b.read.queryRows(ctx, func(rows *sql.Rows) error {
+		var id string
+		var seq int64
+		err := rows.Scan(&id, &seq)
+		known = append(known, found{byKey[id], seq})
+		return err
+	}, "WITH r(id TEXT) SELECT id, seq FROM inbox WHERE id IN (SELECT id FROM r) AND (state < 2 OR until > ?)", cols{keys}, time.Now().UnixMicro())
+	if err != nil {
+		return nil, b.w.failed(err)
+	}
+	slices.SortFunc(known, func(a, b found) int { return cmp.Compare(a.seq, b.seq) })
+	list := make([]string, len(known))
+	for i := range known {
+		list[i] = known[i].id
+	}
+	return list, nil
+}
+
+// List implements store.InboxAdmin.
+func (b *Inbox) List(ctx context.Context, after uint64, n int) ([]store.Entry[store.Received], error) {
+	var list []store.Entry[store.Received]
+	now := time.Now().UnixMicro()
+	err := b.read.query(ctx, func(rows *sql.Rows) error {
+		var (
+			e               store.Entry[store.Received]
+			seq, state, due int64
+		)
+		m := messageRow{more: []any{&seq, &state, &due, &e.Attempts, &e.LastError}}
+		err := m.scan(rows, &e.Item)
+		e.Seq, e.State = uint64(seq), messageState(state, due, now)
+		if state < done {
+			e.Due = fromMicros(due)
+		}
+		list = append(list, e)
+		return err
+	}, "SELECT "+messageColumns+", i.seq, i.state, i.due, i.attempts, i.last_error FROM inbox_packet p JOIN inbox i ON i.seq = p.seq WHERE p.seq > ? AND LENGTH(p.data) > 0 ORDER BY p.seq LIMIT ?",
+		int64(min(after, never)), max(n, 0))
+	return list, b.w.failed(err)
+}
+
+// Retry implements store.InboxAdmin.
+func (b *Inbox) Retry(ctx context.Context, seq uint64) error {
+	return b.w.do(ctx, b.desk, &retryMessage{int64(min(seq, never))})
+}
+
+// Drop implements store.InboxAdmin.
+func (b *Inbox) Drop(ctx context.Context, seq uint64) error {
+	return b.w.do(ctx, b.desk, &dropMessage{int64(min(seq, never))})
+}
+
+// messageColumns are what a messageRow reads, and more behind them.
+const messageColumns = "i.received, i.until, p.names, p.data"
+
+type messageRow struct{ more []any }
+
+func (r *messageRow) scan(rows *sql.Rows, m *store.Received) error {
+	var (
+		received, until int64
+		names           []byte
+	)
+	if err := rows.Scan(append([]any{&received, &until, &names, &m.Packet.Data}, r.more...)...); err != nil {
+		return err
+	}
+	m.Time, m.Until = fromMicros(received), fromMicros(until)
+	return decodeNames(names, &m.Sender, &m.ID, &m.Peer, &m.To, &m.Type, &m.Thread, &m.Packet.MediaType)
+}
+
+// orEmpty is data for a column that is not null.
+func orEmpty(data []byte) []byte {
+	if data == nil {
+		return []byte{}
+	}
+	return data
+}

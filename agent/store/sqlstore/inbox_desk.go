@@ -1,0 +1,322 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// States of a message in the tables. From done on it is of the past.
+const (
+	waiting  = 0
+	leased   = 1
+	done     = 2
+	setAside = 3
+)
+
+// messageState is a state in words; a lease that ran out is none.
+func messageState(state, due, now int64) store.State {
+	switch {
+	case state == done:
+		return store.Done
+	case state == setAside:
+		return store.Buried
+	case state == leased && due > now:
+		return store.Leased
+	}
+	return store.Waiting
+}
+
+// inboxDesk runs the operations of the inbox.
+type inboxDesk struct {
+	cfg store.InboxConfig
+	// total counts what is to be handled; past what is remembered, and the bytes
+	// that are kept with it.
+	total, past total
+	pastSeen    share // when it was last read, and what was done since
+	purgeAfter  int64 // when to read it again, and to look for what may be forgotten
+}
+
+// message is a row of inbox.
+type message struct {
+	id, peer                               string
+	seq, state, due, token, attempts, size int64
+	until                                  int64
+	lastError                              string
+	replies                                []byte
+	add                                    *addMessage // set if it is new
+	changed, gone, bare                    bool        // bare: its packet goes
+}
+
+// inboxBatch is what operations of one transaction have to do with each other.
+type inboxBatch struct {
+	*inboxDesk
+	t      *tx
+	rows   map[string]*message // by id
+	old    []int64             // seqs of entries that others take the place of
+	counts map[string]*share   // changes, by peer
+	has    map[string]share    // of peers that something is added for
+	all    share               // what is to be handled
+	change share               // of that
+	aside  share               // change of the past
+}
+
+func (d *inboxDesk) run(t *tx, reqs []*request) error {
+	b := &inboxBatch{inboxDesk: d, t: t, rows: make(map[string]*message), counts: make(map[string]*share), has: make(map[string]share)}
+	var (
+		ids   []string
+		seqs  []int64
+		peers = make(map[string]bool)
+	)
+	for _, r := range reqs {
+		switch body := r.body.(type) {
+		case *addMessage:
+			ids = append(ids, body.id)
+			peers[body.peer] = true
+		case *settleMessage:
+			ids = append(ids, body.id)
+		case *retryMessage:
+			seqs = append(seqs, body.seq)
+		case *dropMessage:
+			seqs = append(seqs, body.seq)
+		case reclaim:
+			_, err := t.exec(t, "UPDATE inbox SET state = 0, token = 0, due = ? WHERE state = 1", t.now)
+			return err
+		}
+	}
+	if err := b.load(ids, seqs); err != nil {
+		return err
+	}
+	if err := b.loadShares(slices.Sorted(maps.Keys(peers))); err != nil {
+		return err
+	}
+	for _, r := range reqs {
+		switch body := r.body.(type) {
+		case *addMessage:
+			r.err = b.add(body)
+		case *settleMessage:
+			r.err = b.settle(body)
+		case *retryMessage:
+			r.err = b.retry(b.bySeq(body.seq))
+		case *dropMessage:
+			r.err = b.drop(b.bySeq(body.seq))
+		}
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	if err := b.purge(); err != nil {
+		return err
+	}
+	if err := d.total.add(t, b.change); err != nil {
+		return err
+	}
+	if err := d.past.add(t, b.aside); err != nil {
+		return err
+	}
+	t.notify(leaseNotice)
+	return nil
+}
+
+// load reads the messages that are named, and what is known of their replies.
+func (b *inboxBatch) load(ids []string, seqs []int64) error {
+	const columns = `i.id, i.peer, i.seq, i.state, i.due, i.token, i.attempts, i.size, i.until, i.last_error, p.data
+		FROM inbox i LEFT JOIN inbox_reply p ON p.seq = i.seq WHERE i.`
+	each := func(rows *sql.Rows) error {
+		var m message
+		err := rows.Scan(&m.id, &m.peer, &m.seq, &m.state, &m.due, &m.token, &m.attempts, &m.size, &m.until, &m.lastError, &m.replies)
+		b.rows[m.id] = &m
+		return err
+	}
+	if err := b.t.queryRows(b.t, each, "WITH r(id TEXT) SELECT "+columns+"id IN (SELECT id FROM r) ORDER BY i.id FOR UPDATE OF i", cols{ids}); err != nil {
+		return err
+	}
+	return b.t.queryRows(b.t, each, "WITH r(seq BIGINT) SELECT "+columns+"seq IN (SELECT seq FROM r) ORDER BY i.id FOR UPDATE OF i", cols{seqs})
+}
+
+// loadShares reads what the peers have already.
+func (b *inboxBatch) loadShares(peers []string) (err error) {
+	if len(peers) == 0 {
+		return nil
+	}
+	if b.all, err = b.total.read(b.t); err != nil {
+		return err
+	}
+	return b.t.queryRows(b.t, func(rows *sql.Rows) error {
+		var name string
+		var has share
+		err := rows.Scan(&name, &has.items, &has.bytes)
+		b.has[name] = has
+		return err
+	}, "WITH r(peer TEXT) SELECT peer, items, bytes FROM inbox_peer WHERE peer IN (SELECT peer FROM r)", cols{peers})
+}
+
+func (b *inboxBatch) bySeq(seq int64) *message {
+	for _, m := range b.rows {
+		if m.seq == seq {
+			return m
+		}
+	}
+	return nil
+}
+
+func (b *inboxBatch) add(a *addMessage) error {
+	a.lease, a.known = nil, nil
+	if old := b.rows[a.id]; old != nil {
+		if old.state < done || old.until > b.t.now {
+			a.known = &store.Known{State: messageState(old.state, old.due, b.t.now)}
+			var err error
+			a.known.Replies, err = decodePackets(old.replies)
+			return err
+		}
+		b.forget(old)
+	}
+	m := &message{id: a.id, peer: a.peer, add: a, until: toMicros(a.m.Until), size: int64(len(a.data))}
+	if a.d <= 0 {
+		m.seq, m.state = b.t.next(), done
+		b.rows[m.id] = m
+		b.aside.add(1, m.size)
+		return nil
+	}
+	peer := b.has[m.peer]
+	if change := b.counts[m.peer]; change != nil {
+		peer.add(change.items, change.bytes)
+	}
+	if b.all.items+b.change.items+1 > int64(b.cfg.MaxItems) || b.all.bytes+b.change.bytes+m.size > b.cfg.MaxBytes ||
+		peer.items+1 > int64(b.cfg.MaxPeerItems) || peer.bytes+m.size > b.cfg.MaxPeerBytes {
+		if old := b.rows[a.id]; old != nil && old.gone {
+			// What it would have taken the place of is forgotten all the same.
+			delete(b.rows, a.id)
+		}
+		return store.ErrFull
+	}
+	m.seq, m.state, m.token, m.due, m.attempts = b.t.next(), leased, b.t.next(), b.t.now+a.d.Microseconds(), 1
+	b.rows[m.id] = m
+	b.count(m, 1)
+	a.lease = &store.Lease[store.Received]{Item: *a.m, Until: time.UnixMicro(m.due), Token: uint64(m.token)}
+	return nil
+}
+
+// forget removes a message of the past.
+func (b *inboxBatch) forget(m *message) {
+	m.gone = true
+	b.old = append(b.old, m.seq)
+	b.aside.add(-1, -m.size)
+}
+
+func (b *inboxBatch) count(m *message, sign int64) {
+	n := b.counts[m.peer]
+	if n == nil {
+		n = new(share)
+		b.counts[m.peer] = n
+	}
+	n.add(sign, sign*m.size)
+	b.change.add(sign, sign*m.size)
+}
+
+func (b *inboxBatch) settle(s *settleMessage) error {
+	m := b.rows[s.id]
+	if m == nil || m.gone || m.token != s.token || m.due <= b.t.now {
+		return store.ErrLease
+	}
+	m.changed, m.token = true, 0
+	switch s.how {
+	case store.Waiting:
+		m.state, m.due, m.lastError = waiting, b.t.now+s.delay.Microseconds(), s.reason
+	case store.Buried:
+		b.pass(m, setAside)
+		m.lastError = s.reason
+	default:
+		m.replies = s.replies
+		b.pass(m, done)
+	}
+	return nil
+}
+
+// pass moves a message to the past.
+func (b *inboxBatch) pass(m *message, state int64) {
+	b.count(m, -1)
+	m.size += int64(len(m.replies))
+	m.changed, m.state, m.token, m.due = true, state, 0, 0
+	b.aside.add(1, m.size)
+}
+
+func (b *inboxBatch) retry(m *message) error {
+	switch {
+	case m == nil, m.gone, m.bare, m.state == done, m.size == 0:
+		return store.ErrNotFound
+	case m.state == setAside:
+		b.aside.add(-1, -m.size)
+		b.count(m, 1)
+		m.lastError = ""
+	case m.state == leased && m.due > b.t.now:
+		return nil
+	}
+	m.changed, m.state, m.token, m.due, m.attempts = true, waiting, 0, b.t.now, 0
+	return nil
+}
+
+func (b *inboxBatch) drop(m *message) error {
+	if m == nil || m.gone || m.bare || m.size == 0 {
+		return store.ErrNotFound
+	}
+	if m.state < done {
+		b.pass(m, setAside)
+	}
+	b.aside.add(0, -m.size)
+	m.changed, m.bare, m.size, m.replies = true, true, 0, nil
+	return nil
+}
+
+// due is when a message is next due.
+func (d *inboxDesk) due(ctx context.Context, c *statements) (int64, error) {
+	return number(ctx, c, "SELECT COALESCE(MIN(due), 9223372036854775807) FROM inbox WHERE state < 2")
+}
+
+// lease serves as many requests as there are messages due.
+func (d *inboxDesk) lease(t *tx, reqs []*request) (int, error) {
+	var (
+		seqs []int64
+		own  = make(map[int64]*store.Lease[store.Received])
+	)
+	err := t.query(t, func(rows *sql.Rows) error {
+		var seq int64
+		err := rows.Scan(&seq)
+		seqs = append(seqs, seq)
+		return err
+	}, "SELECT seq FROM inbox WHERE state < 2 AND due <= ? ORDER BY due, seq LIMIT ? FOR UPDATE SKIP LOCKED", t.now, len(reqs))
+	if err != nil || len(seqs) == 0 {
+		return 0, err
+	}
+	var tokens, untils []int64
+	for i, seq := range seqs {
+		body := reqs[i].body.(*leaseMessage)
+		token, until := t.next(), t.now+body.d.Microseconds()
+		tokens, untils = append(tokens, token), append(untils, until)
+		body.lease = &store.Lease[store.Received]{Token: uint64(token), Until: time.UnixMicro(until)}
+		own[seq] = body.lease
+	}
+	err = t.queryRows(t, func(rows *sql.Rows) error {
+		var (
+			seq int64
+			l   store.Lease[store.Received]
+		)
+		m := messageRow{more: []any{&seq, &l.Attempts, &l.LastError}}
+		if err := m.scan(rows, &l.Item); err != nil {
+			return err
+		}
+		l.Token, l.Until = own[seq].Token, own[seq].Until
+		*own[seq] = l
+		return nil
+	}, "WITH r(seq BIGINT) SELECT "+messageColumns+", i.seq, i.attempts, i.last_error FROM r JOIN inbox i ON i.seq = r.seq JOIN inbox_packet p ON p.seq = r.seq", cols{seqs})
+	if err != nil {
+		return 0, err
+	}
+	_, err = t.execRows(t, `WITH r(seq BIGINT, token BIGINT, due BIGINT)
+		UPDATE inbox SET state = 1, token = r.token, due = r.due, attempts = attempts + 1 FROM r WHERE inbox.seq = r.seq`, cols{seqs, tokens, untils})
+	return len(seqs), err
+}

@@ -1,0 +1,198 @@
+package sqlstore
+
+import (
+	"database/sql"
+	"maps"
+	"slices"
+	"time"
+)
+
+// flush writes what became of the messages.
+func (b *inboxBatch) flush() error {
+	if err := b.remove(b.old); err != nil {
+		return err
+	}
+	var added, changed []*message
+	var bare []int64
+	for _, m := range b.rows {
+		switch {
+		case m.gone:
+		case m.add != nil:
+			added = append(added, m)
+		case m.changed:
+			changed = append(changed, m)
+			if m.bare {
+				bare = append(bare, m.seq)
+			}
+		}
+	}
+	if err := b.insert(added); err != nil {
+		return err
+	}
+	if err := b.update(changed); err != nil {
+		return err
+	}
+	if err := b.strip(bare); err != nil {
+		return err
+	}
+	return b.writeShares()
+}
+
+func (b *inboxBatch) insert(added []*message) error {
+	var (
+		ids, peers, errs                                              []string
+		seqs, states, dues, tokens, attempts, receives, untils, sizes []int64
+		whole                                                         []int64
+		names, data                                                   [][]byte
+	)
+	for _, m := range added {
+		ids, peers, errs = append(ids, m.id), append(peers, m.peer), append(errs, m.lastError)
+		seqs, states, dues, tokens = append(seqs, m.seq), append(states, m.state), append(dues, m.due), append(tokens, m.token)
+		attempts, receives, untils, sizes = append(attempts, m.attempts), append(receives, toMicros(m.add.m.Time)), append(untils, m.until), append(sizes, m.size)
+		// What is neither to be handled nor to be shown has no packet.
+		if m.size > 0 || m.state < done {
+			whole, names, data = append(whole, m.seq), append(names, m.add.names), append(data, m.add.data)
+		}
+	}
+	_, err := b.t.execRows(b.t, `WITH r(id TEXT, seq BIGINT, peer TEXT, state BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, received BIGINT, until BIGINT, size BIGINT)
+		INSERT INTO inbox (id, seq, peer, state, due, token, attempts, last_error, received, until, size)
+		SELECT id, seq, peer, state, due, token, attempts, last_error, received, until, size FROM r`,
+		cols{ids, seqs, peers, states, dues, tokens, attempts, errs, receives, untils, sizes})
+	if err != nil {
+		return err
+	}
+	_, err = b.t.execRows(b.t, "WITH r(seq BIGINT, names BYTEA, data BYTEA) INSERT INTO inbox_packet (seq, names, data) SELECT seq, names, data FROM r",
+		cols{whole, names, data})
+	return err
+}
+
+func (b *inboxBatch) update(changed []*message) error {
+	var (
+		seqs, states, dues, tokens, attempts, sizes, replied []int64
+		errs                                                 []string
+		replies                                              [][]byte
+	)
+	for _, m := range changed {
+		seqs, states, dues = append(seqs, m.seq), append(states, m.state), append(dues, m.due)
+		tokens, attempts, sizes, errs = append(tokens, m.token), append(attempts, m.attempts), append(sizes, m.size), append(errs, m.lastError)
+		if m.state == done && len(m.replies) > 0 {
+			replied, replies = append(replied, m.seq), append(replies, m.replies)
+		}
+	}
+	_, err := b.t.execRows(b.t, `WITH r(seq BIGINT, state BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, size BIGINT)
+		UPDATE inbox SET state = r.state, due = r.due, token = r.token, attempts = r.attempts, last_error = r.last_error, size = r.size
+		FROM r WHERE inbox.seq = r.seq`, cols{seqs, states, dues, tokens, attempts, errs, sizes})
+	if err != nil {
+		return err
+	}
+	_, err = b.t.execRows(b.t, `WITH r(seq BIGINT, data BYTEA) INSERT INTO inbox_reply (seq, data)
+		SELECT seq, data FROM r WHERE true ON CONFLICT (seq) DO UPDATE SET data = excluded.data`, cols{replied, replies})
+	return err
+}
+
+// strip takes packets and replies away.
+func (b *inboxBatch) strip(seqs []int64) error {
+	return b.deleteFrom(seqs, "inbox_packet", "inbox_reply")
+}
+
+// remove forgets messages.
+func (b *inboxBatch) remove(seqs []int64) error {
+	return b.deleteFrom(seqs, "inbox", "inbox_packet", "inbox_reply")
+}
+
+func (b *inboxBatch) deleteFrom(seqs []int64, tables ...string) error {
+	for _, table := range tables {
+		if _, err := b.t.execRows(b.t, "WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{seqs}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeShares adds to the numbers of the peers, in one order, and forgets those
+// who have nothing left.
+func (b *inboxBatch) writeShares() error {
+	var (
+		names        []string
+		items, bytes []int64
+	)
+	for _, name := range slices.Sorted(maps.Keys(b.counts)) {
+		if n := b.counts[name]; *n != (share{}) {
+			names, items, bytes = append(names, name), append(items, n.items), append(bytes, n.bytes)
+		}
+	}
+	_, err := b.t.execRows(b.t, `WITH r(peer TEXT, items BIGINT, bytes BIGINT) INSERT INTO inbox_peer (peer, items, bytes)
+		SELECT peer, items, bytes FROM r WHERE true ON CONFLICT (peer) DO UPDATE
+		SET items = inbox_peer.items + excluded.items, bytes = inbox_peer.bytes + excluded.bytes`, cols{names, items, bytes})
+	if err != nil {
+		return err
+	}
+	_, err = b.t.execRows(b.t, "WITH r(peer TEXT) DELETE FROM inbox_peer WHERE items <= 0 AND peer IN (SELECT peer FROM r)", cols{names})
+	return err
+}
+
+// purgeStep is how many messages are forgotten in one transaction at most.
+const purgeStep = 2 * maxBatch
+
+// purge forgets what has been remembered long enough, for which it looks once a
+// second, and the oldest where that is too much. It does so in steps that cost
+// about as much as the operations of the transaction.
+func (b *inboxBatch) purge() error {
+	past, after := b.pastSeen, b.purgeAfter
+	if b.t.now >= after {
+		var err error
+		if past, err = b.past.read(b.t); err != nil {
+			return err
+		}
+		n, err := b.oldest("state > 1 AND until <= ? ORDER BY until", true, b.t.now, purgeStep)
+		if err != nil {
+			return err
+		}
+		if n < purgeStep {
+			after = b.t.now + time.Second.Microseconds()
+		}
+	}
+	if excess := past.items + b.aside.items - int64(b.cfg.MaxRemembered); excess > 0 {
+		if _, err := b.oldest("state > 1 ORDER BY until", true, min(excess, purgeStep)); err != nil {
+			return err
+		}
+	}
+	for range 8 {
+		if past.bytes+b.aside.bytes <= b.cfg.MaxKept {
+			break
+		}
+		if n, err := b.oldest("state > 1 AND size > 0 ORDER BY seq", false, 64); err != nil || n == 0 {
+			return err
+		}
+	}
+	past.add(b.aside.items, b.aside.bytes)
+	b.t.onCommit = append(b.t.onCommit, func() { b.pastSeen, b.purgeAfter = past, after })
+	return nil
+}
+
+// oldest takes the first n messages that a condition gives away, or their
+// packets only; n is the last of args.
+func (b *inboxBatch) oldest(condition string, whole bool, args ...any) (int, error) {
+	var seqs []int64
+	err := b.t.query(b.t, func(rows *sql.Rows) error {
+		var seq, kept int64
+		err := rows.Scan(&seq, &kept)
+		seqs = append(seqs, seq)
+		if whole {
+			b.aside.add(-1, -kept)
+		} else {
+			b.aside.add(0, -kept)
+		}
+		return err
+	}, "SELECT seq, size FROM inbox WHERE "+condition+" LIMIT ? FOR UPDATE SKIP LOCKED", args...)
+	if err != nil || len(seqs) == 0 {
+		return 0, err
+	}
+	if whole {
+		return len(seqs), b.remove(seqs)
+	}
+	if _, err := b.t.execRows(b.t, "WITH r(seq BIGINT) UPDATE inbox SET size = 0 WHERE seq IN (SELECT seq FROM r)", cols{seqs}); err != nil {
+		return 0, err
+	}
+	return len(seqs), b.strip(seqs)
+}

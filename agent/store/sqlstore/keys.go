@@ -1,0 +1,137 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// Keys is a store.Keys.
+type Keys struct {
+	w    *writer
+	read *statements
+	desk *keyDesk
+}
+
+var _ store.Keys = (*Keys)(nil)
+
+// What is asked of a keyDesk.
+type (
+	setWrapping struct{ old, wrapped []byte }
+	putKeys     struct{ keys []store.SealedKey }
+	deleteKey   struct{ kid string }
+)
+
+// Wrapping implements store.Keys.
+func (k *Keys) Wrapping(ctx context.Context) ([]byte, error) {
+	wrapped, err := wrapping(ctx, k.read)
+	if err == nil && wrapped == nil {
+		return nil, store.ErrNotFound
+	}
+	return wrapped, k.w.failed(err)
+}
+
+func wrapping(ctx context.Context, c *statements) (wrapped []byte, err error) {
+	err = c.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&wrapped) }, "SELECT wrapped FROM keyring WHERE id = 1 FOR UPDATE")
+	return wrapped, err
+}
+
+// SetWrapping implements store.Keys.
+func (k *Keys) SetWrapping(ctx context.Context, old, wrapped []byte) error {
+	return k.w.do(ctx, k.desk, &setWrapping{old, wrapped})
+}
+
+// Put implements store.Keys.
+func (k *Keys) Put(ctx context.Context, keys ...store.SealedKey) error {
+	return k.w.do(ctx, k.desk, &putKeys{keys})
+}
+
+// Delete implements store.Keys.
+func (k *Keys) Delete(ctx context.Context, kid string) error {
+	return k.w.do(ctx, k.desk, &deleteKey{key(kid)})
+}
+
+// All implements store.Keys.
+func (k *Keys) All(ctx context.Context) ([]store.SealedKey, error) {
+	var all []store.SealedKey
+	err := k.read.query(ctx, func(rows *sql.Rows) error {
+		var kid []byte
+		var one store.SealedKey
+		err := rows.Scan(&kid, &one.Sealed)
+		one.KID = string(kid)
+		all = append(all, one)
+		return err
+	}, "SELECT kid, sealed FROM sealed_key ORDER BY seq")
+	return all, k.w.failed(err)
+}
+
+// keyDesk runs the operations of the keyring, which are few, one by one.
+type keyDesk struct{}
+
+func (d *keyDesk) run(t *tx, reqs []*request) error {
+	for _, r := range reqs {
+		var err error
+		switch body := r.body.(type) {
+		case *setWrapping:
+			r.err, err = d.set(t, body)
+		case *putKeys:
+			r.err, err = d.put(t, body)
+		case *deleteKey:
+			var n int64
+			if n, err = t.exec(t, "DELETE FROM sealed_key WHERE id = ?", body.kid); n == 0 {
+				r.err = store.ErrNotFound
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *keyDesk) set(t *tx, s *setWrapping) (failed, fault error) {
+	now, err := wrapping(t, t.statements)
+	switch {
+	case err != nil:
+		return nil, err
+	case !bytes.Equal(now, s.old) || (now == nil) != (s.old == nil):
+		return store.ErrExists, nil
+	case s.wrapped == nil:
+		_, err = t.exec(t, "DELETE FROM keyring WHERE id = 1")
+	case now == nil:
+		// Should another process be as quick, this fails and is done again.
+		_, err = t.exec(t, "INSERT INTO keyring (id, wrapped) VALUES (1, ?)", s.wrapped)
+	default:
+		_, err = t.exec(t, "UPDATE keyring SET wrapped = ? WHERE id = 1", s.wrapped)
+	}
+	return nil, err
+}
+
+func (d *keyDesk) put(t *tx, p *putKeys) (failed, fault error) {
+	var (
+		ids          []string
+		seqs         []int64
+		kids, sealed [][]byte
+	)
+	taken := make(map[string]bool, len(p.keys))
+	for _, k := range p.keys {
+		id := key(k.KID)
+		if taken[id] {
+			return store.ErrExists, nil
+		}
+		taken[id] = true
+		ids, seqs = append(ids, id), append(seqs, t.next())
+		kids, sealed = append(kids, []byte(k.KID)), append(sealed, orEmpty(k.Sealed))
+	}
+	known := false
+	err := t.queryRows(t, func(*sql.Rows) error { known = true; return nil },
+		"WITH r(id TEXT) SELECT id FROM sealed_key WHERE id IN (SELECT id FROM r)", cols{ids})
+	if known || err != nil {
+		return store.ErrExists, err
+	}
+	_, err = t.execRows(t, "WITH r(id TEXT, seq BIGINT, kid BYTEA, sealed BYTEA) INSERT INTO sealed_key (id, seq, kid, sealed) SELECT id, seq, kid, sealed FROM r",
+		cols{ids, seqs, kids, sealed})
+	return nil, err
+}

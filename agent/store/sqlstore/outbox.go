@@ -1,0 +1,183 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// Outbox is a store.Outbox and a store.OutboxAdmin.
+type Outbox struct {
+	w    *writer
+	read *statements
+	desk *outboxDesk
+}
+
+var (
+	_ store.Outbox      = (*Outbox)(nil)
+	_ store.OutboxAdmin = (*Outbox)(nil)
+)
+
+// What is asked of an outboxDesk.
+type (
+	enqueue struct{ items []newItem }
+	settle  struct {
+		id, peer string
+		token    int64
+		how      store.State // Done, Waiting or Buried
+		delay    time.Duration
+		reason   string
+	}
+	wakePeer  struct{ peer string }
+	retryItem struct {
+		id       string
+		deadline time.Time
+	}
+	dropItem  struct{ id string }
+	leaseItem struct {
+		d     time.Duration
+		lease *store.Lease[store.Item] // the answer
+	}
+)
+
+// newItem is an item ready for the tables.
+type newItem struct {
+	id, peer, thread        string
+	created, deadline, size int64
+	names, data             []byte
+}
+
+// Enqueue implements store.Outbox.
+func (o *Outbox) Enqueue(ctx context.Context, items ...store.Item) error {
+	if len(items) == 0 {
+		return ctx.Err()
+	}
+	ready := make([]newItem, len(items))
+	for i := range items {
+		it := &items[i]
+		ready[i] = newItem{
+			id: key(it.ID), peer: key(it.To), thread: key(it.Thread),
+			created: toMicros(it.Created), deadline: toMicros(it.Deadline), size: it.Bytes(),
+			names: encodeNames(it.ID, it.MessageID, it.Thread, it.From, it.To), data: encodeItem(it),
+		}
+	}
+	return o.w.do(ctx, o.desk, &enqueue{ready})
+}
+
+// Lease implements store.Outbox.
+func (o *Outbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Item], error) {
+	r := &leaseItem{d: d}
+	if err := o.w.lease(ctx, o.desk, r); err != nil {
+		return nil, err
+	}
+	return r.lease, nil
+}
+
+// Ack implements store.Outbox.
+func (o *Outbox) Ack(ctx context.Context, l *store.Lease[store.Item]) error {
+	return o.settle(ctx, l, settle{how: store.Done})
+}
+
+// Nak implements store.Outbox.
+func (o *Outbox) Nak(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) error {
+	return o.settle(ctx, l, settle{how: store.Waiting, delay: delay, reason: clean(reason)})
+}
+
+// Term implements store.Outbox.
+func (o *Outbox) Term(ctx context.Context, l *store.Lease[store.Item], reason string) error {
+	return o.settle(ctx, l, settle{how: store.Buried, reason: clean(reason)})
+}
+
+func (o *Outbox) settle(ctx context.Context, l *store.Lease[store.Item], s settle) error {
+	s.id, s.peer, s.token = key(l.Item.ID), key(l.Item.To), int64(l.Token)
+	if s.token == 0 {
+		return store.ErrLease
+	}
+	return o.w.do(ctx, o.desk, &s)
+}
+
+// Wake implements store.Outbox.
+func (o *Outbox) Wake(ctx context.Context, to string) error {
+	return o.w.do(ctx, o.desk, &wakePeer{key(to)})
+}
+
+// Retry implements store.OutboxAdmin.
+func (o *Outbox) Retry(ctx context.Context, id string, deadline time.Time) error {
+	return o.w.do(ctx, o.desk, &retryItem{key(id), deadline})
+}
+
+// Drop implements store.OutboxAdmin.
+func (o *Outbox) Drop(ctx context.Context, id string) error {
+	return o.w.do(ctx, o.desk, &dropItem{key(id)})
+}
+
+// entryColumns are what showItem reads.
+const entryColumns = "o.seq, o.place, o.due, o.token, o.attempts, o.last_error, o.created, o.deadline, p.names"
+
+// List implements store.OutboxAdmin.
+func (o *Outbox) List(ctx context.Context, after uint64, n int) ([]store.Entry[store.Item], error) {
+	var list []store.Entry[store.Item]
+	err := o.read.query(ctx, func(rows *sql.Rows) error {
+		e, err := showItem(rows)
+		list = append(list, e)
+		return err
+	}, "SELECT "+entryColumns+" FROM outbox o JOIN outbox_packet p ON p.seq = o.seq WHERE o.seq > ? ORDER BY o.seq LIMIT ?",
+		int64(min(after, never)), max(n, 0))
+	return list, o.w.failed(err)
+}
+
+// Get implements store.OutboxAdmin.
+func (o *Outbox) Get(ctx context.Context, id string) (store.Entry[store.Item], error) {
+	var (
+		e     store.Entry[store.Item]
+		found bool
+	)
+	err := o.read.query(ctx, func(rows *sql.Rows) error {
+		found = true
+		var data []byte
+		var err error
+		if e, err = showItem(rows, &data); err != nil {
+			return err
+		}
+		return decodeItem(data, &e.Item)
+	}, "SELECT "+entryColumns+", p.data FROM outbox o JOIN outbox_packet p ON p.seq = o.seq WHERE o.id = ?", key(id))
+	if err == nil && !found {
+		return e, store.ErrNotFound
+	}
+	return e, o.w.failed(err)
+}
+
+func showItem(rows *sql.Rows, more ...any) (e store.Entry[store.Item], err error) {
+	var (
+		seq, place, due, token, created, deadline int64
+		names                                     []byte
+	)
+	err = rows.Scan(append([]any{&seq, &place, &due, &token, &e.Attempts, &e.LastError, &created, &deadline, &names}, more...)...)
+	if err != nil {
+		return e, err
+	}
+	e.Seq, e.State = uint64(seq), store.Waiting
+	switch {
+	case place == buried:
+		e.State = store.Buried
+	case token != 0 && due > time.Now().UnixMicro():
+		e.State = store.Leased
+	}
+	if place == head {
+		e.Due = fromMicros(due)
+	}
+	e.Item.Created, e.Item.Deadline = fromMicros(created), fromMicros(deadline)
+	return e, decodeNames(names, &e.Item.ID, &e.Item.MessageID, &e.Item.Thread, &e.Item.From, &e.Item.To)
+}
+
+// failed makes an error of a statement that only reads one of ours.
+func (w *writer) failed(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return w.explain(fmt.Errorf("read: %w", err), w.db.Fault(err))
+}

@@ -1,0 +1,415 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// Where an item is in its lane. Of the live ones of a lane, exactly one is its
+// head, and only the head is leased.
+const (
+	behind = 0
+	head   = 1
+	buried = 2
+)
+
+// leaseNotice tells other processes that something may have become due.
+const leaseNotice = "lease"
+
+// outboxDesk runs the operations of the outbox. Each locks the rows of the peers
+// that it touches first, which makes it alone with their items, and leaves in
+// outbox_peer.due when there is next something to lease for them: when that is
+// for many peers, only the first is looked at.
+type outboxDesk struct {
+	cfg           store.OutboxConfig
+	total, buried total
+}
+
+// row is an item of the tables.
+type row struct {
+	id, peer, thread                       string
+	seq, place, due, token, attempts, size int64
+	lastError                              string
+	deadline                               int64
+	wasHead, changed, renumbered, gone     bool
+	oldSeq                                 int64
+}
+
+// outboxBatch is what operations of one transaction have to do with each other.
+type outboxBatch struct {
+	*outboxDesk
+	t     *tx
+	peers map[string]*peer
+	rows  map[string]*row // by id
+	lanes map[lane]bool   // that lost their head
+	all   share           // change of the total
+	aside share           // change of what is buried
+}
+
+type lane struct{ peer, thread string }
+
+// peer is a row of outbox_peer.
+type peer struct {
+	has, change share
+}
+
+func (d *outboxDesk) run(t *tx, reqs []*request) error {
+	b := &outboxBatch{outboxDesk: d, t: t, peers: make(map[string]*peer), rows: make(map[string]*row), lanes: make(map[lane]bool)}
+	var ids []string
+	var enqueues []*request
+	for _, r := range reqs {
+		switch body := r.body.(type) {
+		case *enqueue:
+			enqueues = append(enqueues, r)
+			for i := range body.items {
+				b.peers[body.items[i].peer] = new(peer)
+			}
+		case *settle:
+			ids = append(ids, body.id)
+			b.peers[body.peer] = new(peer)
+		case *wakePeer:
+			b.peers[body.peer] = new(peer)
+		case *retryItem:
+			ids = append(ids, body.id)
+		case *dropItem:
+			ids = append(ids, body.id)
+		case reclaim:
+			return d.reclaim(t)
+		}
+	}
+	if err := b.lock(reqs); err != nil {
+		return err
+	}
+	if err := b.load(ids); err != nil {
+		return err
+	}
+	if err := b.follow(reqs); err != nil {
+		return err
+	}
+	var woken []string
+	for _, r := range reqs {
+		switch body := r.body.(type) {
+		case *settle:
+			r.err = b.settle(body)
+		case *retryItem:
+			r.err = b.retry(body)
+		case *dropItem:
+			r.err = b.drop(body)
+		case *wakePeer:
+			woken = append(woken, body.peer)
+		}
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	if len(woken) > 0 {
+		_, err := t.execRows(t, `WITH r(peer TEXT)
+			UPDATE outbox SET due = ? WHERE place = 1 AND token = 0 AND due > ? AND peer IN (SELECT peer FROM r)`, cols{woken}, t.now, t.now)
+		if err != nil {
+			return err
+		}
+	}
+	if err := b.enqueue(enqueues); err != nil {
+		return err
+	}
+	if err := b.rest(); err != nil {
+		return err
+	}
+	t.notify(leaseNotice)
+	return nil
+}
+
+// lock makes rows of all peers of the batch, those that are not there yet too,
+// and locks them in one order.
+func (b *outboxBatch) lock(reqs []*request) error {
+	// An item that a person names has a peer that never changes.
+	var named []string
+	for _, r := range reqs {
+		switch body := r.body.(type) {
+		case *retryItem:
+			named = append(named, body.id)
+		case *dropItem:
+			named = append(named, body.id)
+		}
+	}
+	err := b.t.queryRows(b.t, func(rows *sql.Rows) error {
+		var name string
+		err := rows.Scan(&name)
+		b.peers[name] = new(peer)
+		return err
+	}, "WITH r(id TEXT) SELECT DISTINCT peer FROM outbox WHERE id IN (SELECT id FROM r)", cols{named})
+	if err != nil {
+		return err
+	}
+	missing := slices.Sorted(maps.Keys(b.peers))
+	for {
+		found := make(map[string]bool, len(missing))
+		err := b.t.queryRows(b.t, func(rows *sql.Rows) error {
+			var name string
+			var has share
+			if err := rows.Scan(&name, &has.items, &has.bytes); err != nil {
+				return err
+			}
+			found[name] = true
+			b.peers[name].has = has
+			return nil
+		}, "WITH r(peer TEXT) SELECT peer, items, bytes FROM outbox_peer WHERE peer IN (SELECT peer FROM r) ORDER BY peer FOR UPDATE", cols{missing})
+		if err != nil {
+			return err
+		}
+		missing = slices.DeleteFunc(missing, func(name string) bool { return found[name] })
+		if len(missing) == 0 {
+			return nil
+		}
+		_, err = b.t.execRows(b.t, `WITH r(peer TEXT) INSERT INTO outbox_peer (peer, due, items, bytes)
+			SELECT peer, 0, 0, 0 FROM r WHERE true ON CONFLICT (peer) DO NOTHING`, cols{missing})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// load reads the items that are named.
+func (b *outboxBatch) load(ids []string) error {
+	return b.t.queryRows(b.t, func(rows *sql.Rows) error {
+		var r row
+		err := rows.Scan(&r.id, &r.peer, &r.thread, &r.seq, &r.place, &r.due, &r.token, &r.attempts, &r.lastError, &r.deadline, &r.size)
+		r.oldSeq = r.seq
+		if b.peers[r.peer] != nil {
+			b.rows[r.id] = &r
+		}
+		return err
+	}, `WITH r(id TEXT) SELECT id, peer, thread, seq, place, due, token, attempts, last_error, deadline, size
+		FROM outbox WHERE id IN (SELECT id FROM r)`, cols{ids})
+}
+
+// follow makes the clock follow the lanes that something is queued in again, so
+// that the head of a lane is its lowest seq.
+func (b *outboxBatch) follow(reqs []*request) error {
+	lanes := make(map[lane]bool)
+	for _, r := range reqs {
+		if q, ok := r.body.(*retryItem); ok && b.rows[q.id] != nil {
+			lanes[lane{b.rows[q.id].peer, b.rows[q.id].thread}] = true
+		}
+	}
+	_, err := b.live(lanes)
+	return err
+}
+
+func (b *outboxBatch) settle(s *settle) error {
+	r := b.rows[s.id]
+	if r == nil || r.gone || r.token != s.token || r.due <= b.t.now {
+		return store.ErrLease
+	}
+	switch s.how {
+	case store.Waiting:
+		r.changed, r.token, r.due, r.lastError = true, 0, b.t.now+s.delay.Microseconds(), s.reason
+	case store.Buried:
+		b.leave(r)
+		r.changed, r.place, r.token, r.due, r.lastError = true, buried, 0, 0, s.reason
+		b.aside.add(1, r.size)
+	default:
+		b.leave(r)
+		r.gone = true
+	}
+	return nil
+}
+
+// leave takes a live item out of its lane.
+func (b *outboxBatch) leave(r *row) {
+	if r.place == head {
+		b.lanes[lane{r.peer, r.thread}] = true
+	}
+	b.count(r, -1)
+}
+
+func (b *outboxBatch) count(r *row, sign int64) {
+	b.peers[r.peer].change.add(sign, sign*r.size)
+	b.all.add(sign, sign*r.size)
+}
+
+func (b *outboxBatch) retry(q *retryItem) error {
+	r := b.rows[q.id]
+	switch {
+	case r == nil || r.gone:
+		return store.ErrNotFound
+	case r.place == buried:
+		// It goes behind its lane; if there is none, flush makes it the head.
+		r.changed, r.place, r.attempts, r.lastError, r.seq = true, behind, 0, "", b.t.next()
+		if !q.deadline.IsZero() {
+			r.deadline = toMicros(q.deadline)
+		}
+		b.aside.add(-1, -r.size)
+		b.count(r, 1)
+		b.lanes[lane{r.peer, r.thread}] = true
+	case r.place == head && r.token == 0:
+		r.changed, r.due = true, b.t.now
+	}
+	return nil
+}
+
+func (b *outboxBatch) drop(q *dropItem) error {
+	r := b.rows[q.id]
+	if r == nil || r.gone {
+		return store.ErrNotFound
+	}
+	if r.place == buried {
+		b.aside.add(-1, -r.size)
+	} else {
+		b.leave(r)
+	}
+	r.gone = true
+	return nil
+}
+
+// flush writes what became of the rows, and gives lanes without a head one.
+func (b *outboxBatch) flush() error {
+	var (
+		gone, seqs, olds, places, dues, tokens, attempts, deadlines []int64
+		from, to                                                    []int64
+		lastErrors                                                  []string
+	)
+	for _, r := range b.rows {
+		switch {
+		case r.gone:
+			gone = append(gone, r.oldSeq)
+		case r.changed:
+			seqs, olds, places, dues = append(seqs, r.seq), append(olds, r.oldSeq), append(places, r.place), append(dues, r.due)
+			tokens, attempts, deadlines = append(tokens, r.token), append(attempts, r.attempts), append(deadlines, r.deadline)
+			lastErrors = append(lastErrors, r.lastError)
+			if r.seq != r.oldSeq {
+				from, to = append(from, r.oldSeq), append(to, r.seq)
+			}
+		}
+	}
+	for _, table := range []string{"outbox", "outbox_packet"} {
+		if _, err := b.t.execRows(b.t, "WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{gone}); err != nil {
+			return err
+		}
+	}
+	_, err := b.t.execRows(b.t, `WITH r(old BIGINT, seq BIGINT, place BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, deadline BIGINT)
+		UPDATE outbox SET seq = r.seq, place = r.place, due = r.due, token = r.token, attempts = r.attempts,
+			last_error = r.last_error, deadline = r.deadline FROM r WHERE outbox.seq = r.old`,
+		cols{olds, seqs, places, dues, tokens, attempts, lastErrors, deadlines})
+	if err != nil {
+		return err
+	}
+	if _, err := b.t.execRows(b.t, "WITH r(old BIGINT, seq BIGINT) UPDATE outbox_packet SET seq = r.seq FROM r WHERE outbox_packet.seq = r.old", cols{from, to}); err != nil {
+		return err
+	}
+	if err := b.bury(); err != nil {
+		return err
+	}
+	peers, threads := laneCols(maps.Keys(b.lanes))
+	_, err = b.t.execRows(b.t, `WITH r(peer TEXT, thread TEXT)
+		UPDATE outbox SET place = 1, due = ? WHERE place = 0 AND seq IN (SELECT (SELECT MIN(o.seq) FROM outbox o
+			WHERE o.peer = r.peer AND o.thread = r.thread AND o.place < 2) FROM r)`, cols{peers, threads}, b.t.now)
+	return err
+}
+
+// bury drops the oldest of what is buried when there is too much of it.
+func (b *outboxBatch) bury() error {
+	if b.aside.items <= 0 {
+		return nil
+	}
+	all, err := b.buried.read(b.t)
+	if err != nil {
+		return err
+	}
+	excess := all.items + b.aside.items - int64(b.cfg.MaxBuried)
+	if excess <= 0 {
+		return nil
+	}
+	var seqs []int64
+	err = b.t.query(b.t, func(rows *sql.Rows) error {
+		var seq, size int64
+		err := rows.Scan(&seq, &size)
+		seqs = append(seqs, seq)
+		b.aside.add(-1, -size)
+		return err
+	}, "SELECT seq, size FROM outbox WHERE place = 2 ORDER BY seq LIMIT ?", min(excess, 2*maxBatch))
+	if err != nil {
+		return err
+	}
+	for _, table := range []string{"outbox", "outbox_packet"} {
+		if _, err := b.t.execRows(b.t, "WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{seqs}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rest writes the numbers of the peers and when each is due.
+func (b *outboxBatch) rest() error {
+	if err := b.total.add(b.t, b.all); err != nil {
+		return err
+	}
+	if err := b.buried.add(b.t, b.aside); err != nil {
+		return err
+	}
+	var (
+		names, empty []string
+		items, bytes []int64
+	)
+	for name, p := range b.peers {
+		if p.has.items+p.change.items == 0 {
+			empty = append(empty, name)
+		} else {
+			names, items, bytes = append(names, name), append(items, p.change.items), append(bytes, p.change.bytes)
+		}
+	}
+	if _, err := b.t.execRows(b.t, "WITH r(peer TEXT) DELETE FROM outbox_peer WHERE peer IN (SELECT peer FROM r)", cols{empty}); err != nil {
+		return err
+	}
+	return b.derive(b.t, names, items, bytes)
+}
+
+// derive adds to the numbers of peers and sets when each has next something to
+// lease: when the first of its heads is due, or, while it has as many leases as
+// one may, when the first of those ends.
+func (d *outboxDesk) derive(t *tx, names []string, items, bytes []int64) error {
+	_, err := t.execRows(t, `WITH r(peer TEXT, items BIGINT, bytes BIGINT)
+		UPDATE outbox_peer SET items = outbox_peer.items + r.items, bytes = outbox_peer.bytes + r.bytes,
+			due = COALESCE(CASE WHEN (SELECT COUNT(*) FROM (SELECT 1 FROM outbox o WHERE o.peer = r.peer AND o.token <> 0 AND o.due > ? LIMIT ?) l) >= ?
+				THEN (SELECT MIN(o.due) FROM outbox o WHERE o.peer = r.peer AND o.token <> 0 AND o.due > ?)
+				ELSE (SELECT MIN(o.due) FROM outbox o WHERE o.peer = r.peer AND o.place = 1) END, 9223372036854775807)
+		FROM r WHERE outbox_peer.peer = r.peer`,
+		cols{names, items, bytes}, t.now, d.cfg.PerPeer, d.cfg.PerPeer, t.now)
+	return err
+}
+
+// laneCols are lanes as columns.
+func laneCols(lanes iter.Seq[lane]) (peers, threads []string) {
+	for l := range lanes {
+		peers, threads = append(peers, l.peer), append(threads, l.thread)
+	}
+	return peers, threads
+}
+
+// due is when some peer is next due.
+func (d *outboxDesk) due(ctx context.Context, c *statements) (int64, error) {
+	return number(ctx, c, "SELECT COALESCE(MIN(due), 9223372036854775807) FROM outbox_peer")
+}
+
+func (d *outboxDesk) reclaim(t *tx) error {
+	var names []string
+	err := t.query(t, func(rows *sql.Rows) error {
+		var name string
+		err := rows.Scan(&name)
+		names = append(names, name)
+		return err
+	}, "SELECT DISTINCT peer FROM outbox WHERE token <> 0")
+	if err != nil {
+		return err
+	}
+	if _, err := t.exec(t, "UPDATE outbox SET token = 0, due = ? WHERE token <> 0", t.now); err != nil {
+		return err
+	}
+	none := make([]int64, len(names))
+	return d.derive(t, names, none, none)
+}

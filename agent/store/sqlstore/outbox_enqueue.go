@@ -1,0 +1,135 @@
+package sqlstore
+
+import (
+	"database/sql"
+	"maps"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// enqueue does what asks for it, in order, as far as there is room.
+func (b *outboxBatch) enqueue(reqs []*request) error {
+	if len(reqs) == 0 {
+		return nil
+	}
+	known, err := b.known(reqs)
+	if err != nil {
+		return err
+	}
+	lanes := make(map[lane]bool)
+	for _, r := range reqs {
+		for _, it := range r.body.(*enqueue).items {
+			// A peer without items has no lanes.
+			if p := b.peers[it.peer]; p.has.items+p.change.items > 0 {
+				lanes[lane{it.peer, it.thread}] = true
+			}
+		}
+	}
+	live, err := b.live(lanes)
+	if err != nil {
+		return err
+	}
+	all, err := b.total.read(b.t)
+	if err != nil {
+		return err
+	}
+	var (
+		ids, peers, threads                           []string
+		seqs, places, dues, created, deadlines, sizes []int64
+		names, data                                   [][]byte
+	)
+	for _, r := range reqs {
+		body := r.body.(*enqueue)
+		if r.err = b.admit(body.items, known, all); r.err != nil {
+			continue
+		}
+		for i := range body.items {
+			it := &body.items[i]
+			place := int64(head)
+			if l := (lane{it.peer, it.thread}); live[l] {
+				place = behind
+			} else {
+				live[l] = true
+			}
+			ids, peers, threads = append(ids, it.id), append(peers, it.peer), append(threads, it.thread)
+			seqs, places, dues = append(seqs, b.t.next()), append(places, place), append(dues, b.t.stamp())
+			created, deadlines, sizes = append(created, it.created), append(deadlines, it.deadline), append(sizes, it.size)
+			names, data = append(names, it.names), append(data, it.data)
+		}
+	}
+	_, err = b.t.execRows(b.t, `WITH r(id TEXT, seq BIGINT, peer TEXT, thread TEXT, place BIGINT, due BIGINT, created BIGINT, deadline BIGINT, size BIGINT)
+		INSERT INTO outbox (id, seq, peer, thread, place, due, token, attempts, last_error, created, deadline, size)
+		SELECT id, seq, peer, thread, place, due, 0, 0, '', created, deadline, size FROM r`,
+		cols{ids, seqs, peers, threads, places, dues, created, deadlines, sizes})
+	if err != nil {
+		return err
+	}
+	_, err = b.t.execRows(b.t, "WITH r(seq BIGINT, names BYTEA, data BYTEA) INSERT INTO outbox_packet (seq, names, data) SELECT seq, names, data FROM r",
+		cols{seqs, names, data})
+	return err
+}
+
+// known are those ids that are taken.
+func (b *outboxBatch) known(reqs []*request) (map[string]bool, error) {
+	var ids []string
+	for _, r := range reqs {
+		for _, it := range r.body.(*enqueue).items {
+			ids = append(ids, it.id)
+		}
+	}
+	known := make(map[string]bool)
+	err := b.t.queryRows(b.t, func(rows *sql.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		known[id] = true
+		return err
+	}, "WITH r(id TEXT) SELECT id FROM outbox WHERE id IN (SELECT id FROM r)", cols{ids})
+	return known, err
+}
+
+// live are those of the lanes that have a head. The clock follows what is in
+// them.
+func (b *outboxBatch) live(lanes map[lane]bool) (map[lane]bool, error) {
+	peers, threads := laneCols(maps.Keys(lanes))
+	live := make(map[lane]bool)
+	err := b.t.queryRows(b.t, func(rows *sql.Rows) error {
+		var l lane
+		var last sql.NullInt64
+		err := rows.Scan(&l.peer, &l.thread, &last)
+		if last.Valid {
+			live[l] = true
+			b.t.saw(last.Int64)
+		}
+		return err
+	}, `WITH r(peer TEXT, thread TEXT) SELECT peer, thread, (SELECT MAX(o.seq) FROM outbox o
+		WHERE o.peer = r.peer AND o.thread = r.thread AND o.place < 2) FROM r`, cols{peers, threads})
+	return live, err
+}
+
+// admit counts items in, if their ids are new and there is room for all.
+func (b *outboxBatch) admit(items []newItem, known map[string]bool, all share) error {
+	for i := range items {
+		it := &items[i]
+		p := b.peers[it.peer]
+		var err error
+		switch {
+		case known[it.id]:
+			err = store.ErrExists
+		case all.items+b.all.items+1 > int64(b.cfg.MaxItems), all.bytes+b.all.bytes+it.size > b.cfg.MaxBytes,
+			p.has.items+p.change.items+1 > int64(b.cfg.MaxPeerItems), p.has.bytes+p.change.bytes+it.size > b.cfg.MaxPeerBytes:
+			err = store.ErrFull
+		}
+		if err != nil {
+			for _, it := range items[:i] {
+				delete(known, it.id)
+				b.peers[it.peer].change.add(-1, -it.size)
+				b.all.add(-1, -it.size)
+			}
+			return err
+		}
+		known[it.id] = true
+		p.change.add(1, it.size)
+		b.all.add(1, it.size)
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package sqlstore
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// Packets stand in one column: fields one after the other, each behind its
+// length as a uvarint. A route is three fields, a packet two.
+
+var errPackets = errors.New("sqlstore: broken packets in the database")
+
+func appendField[T string | []byte](b []byte, field T) []byte {
+	b = binary.AppendUvarint(b, uint64(len(field)))
+	return append(b, field...)
+}
+
+func appendPacket(b []byte, p store.Packet) []byte {
+	return appendField(appendField(b, p.MediaType), p.Data)
+}
+
+// fields reads what appendField wrote. After a fault it returns empty fields.
+type fields struct {
+	rest []byte
+	err  error
+}
+
+func (f *fields) next() []byte {
+	n, k := binary.Uvarint(f.rest)
+	if f.err != nil || k <= 0 || n > uint64(len(f.rest)-k) {
+		f.rest, f.err = nil, errPackets
+		return nil
+	}
+	field := f.rest[k : k+int(n) : k+int(n)]
+	f.rest = f.rest[k+int(n):]
+	if n == 0 {
+		return nil
+	}
+	return field
+}
+
+func (f *fields) packet() store.Packet {
+	return store.Packet{MediaType: string(f.next()), Data: f.next()}
+}
+
+// encodeItem is the packets of an outbox item: Direct, then the routes.
+func encodeItem(it *store.Item) []byte {
+	b := make([]byte, 0, int(it.Bytes())+64*(1+len(it.Routes)))
+	b = appendPacket(b, it.Direct)
+	for _, r := range it.Routes {
+		b = appendPacket(appendField(b, r.Endpoint), r.Packet)
+	}
+	return b
+}
+
+// decodeItem fills the packets of it.
+func decodeItem(data []byte, it *store.Item) error {
+	f := fields{rest: data}
+	it.Direct = f.packet()
+	for len(f.rest) > 0 {
+		it.Routes = append(it.Routes, store.Route{Endpoint: string(f.next()), Packet: f.packet()})
+	}
+	return f.err
+}
+
+func encodePackets(packets []store.Packet) []byte {
+	var b []byte
+	for _, p := range packets {
+		b = appendPacket(b, p)
+	}
+	return b
+}
+
+func decodePackets(data []byte) ([]store.Packet, error) {
+	f := fields{rest: data}
+	var packets []store.Packet
+	for len(f.rest) > 0 {
+		packets = append(packets, f.packet())
+	}
+	return packets, f.err
+}
+
+func encodeNames(names ...string) []byte {
+	var b []byte
+	for _, name := range names {
+		b = appendField(b, name)
+	}
+	return b
+}
+
+// decodeNames reads as many names as there are pointers.
+func decodeNames(data []byte, names ...*string) error {
+	f := fields{rest: data}
+	for _, name := range names {
+		*name = string(f.next())
+	}
+	return f.err
+}

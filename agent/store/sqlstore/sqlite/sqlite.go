@@ -1,0 +1,108 @@
+// Package sqlite opens an agent's store in a SQLite file, by the pure Go
+// modernc.org/sqlite: no server, no cgo. See sqlstore for what holds.
+//
+// Several processes of one machine may have the file open at the same time. It
+// must be on a local disk: the write-ahead log needs shared memory.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	driver "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+)
+
+// busy is how long, in milliseconds, a transaction waits for one of another
+// process.
+const busy = "10000"
+
+// readers is how many connections read beside the one that writes.
+const readers = 4
+
+// Open opens the store in the file of that name, and makes it where there is
+// none, for its owner alone (mode 0600). A file that holds anything else than
+// such a store is refused and left as it is. Errors: sqlstore.ErrCorrupt,
+// sqlstore.ErrNewerSchema, store.ErrFull.
+func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Store, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	// SQLite would make the file, and the log beside it takes its mode.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	write, err := pool(path, 1, "query_only(false)")
+	if err != nil {
+		return nil, err
+	}
+	read, err := pool(path, readers, "query_only(true)")
+	if err != nil {
+		return nil, errors.Join(err, write.Close())
+	}
+	return sqlstore.Open(ctx, &sqlstore.Backend{
+		Name:    "sqlite " + path,
+		Dialect: sqlstore.SQLite,
+		Write:   write, Read: read,
+		Begin:   "BEGIN IMMEDIATE",
+		Fault:   fault,
+		Changed: new(watch).changed,
+	}, cfg)
+}
+
+func pool(path string, conns int, pragmas ...string) (*sql.DB, error) {
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{
+		"busy_timeout(" + busy + ")", // first: the others may have to wait
+		"journal_mode(WAL)",
+		"synchronous(FULL)",
+		"foreign_keys(ON)",
+		"cache_size(-16384)", // KiB
+	}, pragmas...)}
+	// The path is one of a URI: what is special there is escaped.
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: q.Encode()}).String())
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db, nil
+}
+
+// fault classifies by the primary result code.
+func fault(err error) sqlstore.Fault {
+	var e *driver.Error
+	if !errors.As(err, &e) {
+		return sqlstore.Other
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return sqlstore.Contended
+	case sqlite3.SQLITE_FULL:
+		return sqlstore.Full
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return sqlstore.Corrupt
+	}
+	return sqlstore.Other
+}
+
+// watch looks at a number that is another one whenever another connection has
+// written.
+type watch struct{ version int64 }
+
+func (w *watch) changed(ctx context.Context, c *sql.Conn) (bool, error) {
+	before := w.version
+	err := c.QueryRowContext(ctx, "PRAGMA data_version").Scan(&w.version)
+	return w.version != before, err
+}

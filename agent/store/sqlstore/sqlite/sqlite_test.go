@@ -1,0 +1,46 @@
+package sqlite_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
+	"github.com/didcomm-go/didcomm/agent/store/storetest"
+)
+
+// open opens the store in a file, until the test ends.
+func open(t testing.TB, path string, cfg sqlstore.Config) *sqlstore.Store {
+	t.Helper()
+	s, err := sqlite.Open(t.Context(), path, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func fresh(t *testing.T) *sqlstore.Store {
+	return open(t, filepath.Join(t.TempDir(), "store.db"), sqlstore.Config{})
+}
+
+func TestOutbox(t *testing.T) {
+	storetest.TestOutbox(t, func(t *testing.T) store.Outbox { return fresh(t).Outbox() })
+}
+
+func TestInbox(t *testing.T) {
+	storetest.TestInbox(t, func(t *testing.T) store.Inbox { return fresh(t).Inbox() })
+}
+
+func TestMailbox(t *testing.T) {
+	storetest.TestMailbox(t, func(t *testing.T) store.Mailbox { return fresh(t).Mailbox() })
+}
+
+func TestKeys(t *testing.T) {
+	storetest.TestKeys(t, func(t *testing.T) store.Keys { return fresh(t).Keys() })
+}

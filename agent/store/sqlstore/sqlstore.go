@@ -1,0 +1,260 @@
+// Package sqlstore keeps an agent's outbox, inbox, mailboxes and keys in SQLite
+// or PostgreSQL: the durable implementation of agent/store.
+//
+// Open one with agent/store/sqlstore/sqlite or agent/store/sqlstore/postgres,
+// each of which links its driver alone:
+//
+//	s, err := sqlite.Open(ctx, path, sqlstore.Config{Reclaim: true})
+//	defer s.Close()
+//	agent.New(agent.Config{Outbox: s.Outbox(), Inbox: s.Inbox(), ...})
+//
+// # Durability
+//
+// A method that writes returns when its transaction is committed: on the disk for
+// SQLite (synchronous=FULL), as the server is set for PostgreSQL (as it comes, on
+// the disk). Operations that wait at the same time share a transaction; one that
+// fails by its own checks does not touch the others. When ctx ends before an
+// operation was begun, it is not done and the error is that of ctx; once begun, it
+// is waited for. If the connection is lost while a transaction commits, the error
+// says so, and the operation may or may not have been done: Enqueue, Add and
+// Deposit done again then find their item there.
+//
+// # Several processes
+//
+// Any number of processes, on any number of machines, may share a database on
+// PostgreSQL; SQLite serves those of one machine, such as a server and a command
+// line beside it. A lease is held by at most one of them at a time. What one does
+// wakes those who wait in the others at once (PostgreSQL) or within a quarter of
+// a second (SQLite). Time is the clock of each process: clocks that differ make
+// leases that much shorter or longer, so keep them much closer than a lease.
+// Limits hold exactly within a process; beside others, they may be passed by what
+// those have in flight. A seq follows the clock too: on PostgreSQL an entry may
+// appear in List behind one with a higher seq that another process wrote at the
+// same time.
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// Errors of Open; match them with errors.Is.
+var (
+	// ErrCorrupt: what is there is no database, or a broken one. It is left as
+	// it is.
+	ErrCorrupt = errors.New("sqlstore: not a sound database")
+	// ErrNewerSchema: the database was written by a newer program.
+	ErrNewerSchema = errors.New("sqlstore: database of a newer program")
+)
+
+// Config is what a store may hold. Zero fields take the defaults.
+type Config struct {
+	Outbox  store.OutboxConfig
+	Inbox   store.InboxConfig
+	Mailbox store.MailboxConfig
+	// Reclaim makes Open give back at once what was leased, because who leased it
+	// is gone. It is for the one process that leases, as a server on SQLite: in
+	// others it would take away what is being worked on. Without it, leases come
+	// back when they run out.
+	Reclaim bool
+	Logger  *slog.Logger // default: none
+}
+
+func (c *Config) setDefaults() {
+	orDefault(&c.Outbox.MaxItems, 1_000_000)
+	orDefault(&c.Outbox.MaxBytes, 4<<30)
+	orDefault(&c.Outbox.MaxPeerItems, max(1, c.Outbox.MaxItems/4))
+	orDefault(&c.Outbox.MaxPeerBytes, max(1, c.Outbox.MaxBytes/4))
+	orDefault(&c.Outbox.MaxBuried, 10_000)
+	orDefault(&c.Outbox.PerPeer, 8)
+	orDefault(&c.Inbox.MaxItems, 1_000_000)
+	orDefault(&c.Inbox.MaxBytes, 4<<30)
+	orDefault(&c.Inbox.MaxPeerItems, max(1, c.Inbox.MaxItems/4))
+	orDefault(&c.Inbox.MaxPeerBytes, max(1, c.Inbox.MaxBytes/4))
+	orDefault(&c.Inbox.MaxRemembered, 10_000_000)
+	orDefault(&c.Inbox.MaxKept, 4<<30)
+	orDefault(&c.Mailbox.MaxItems, 10_000_000)
+	orDefault(&c.Mailbox.MaxBytes, 64<<30)
+	orDefault(&c.Mailbox.MaxBoxItems, 10_000)
+	orDefault(&c.Mailbox.MaxBoxBytes, 256<<20)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+func orDefault[T int | int64](n *T, def T) {
+	if *n <= 0 {
+		*n = def
+	}
+}
+
+// Store is an open database. Its parts work until it is closed.
+type Store struct {
+	db     *Backend
+	w      *writer
+	read   *statements
+	outbox *Outbox
+	inbox  *Inbox
+	mail   *Mailbox
+	keys   *Keys
+
+	stopListening context.CancelFunc
+	listening     sync.WaitGroup
+	closing       sync.Once
+	closeErr      error
+}
+
+// Outbox is the store's outbox.
+func (s *Store) Outbox() *Outbox { return s.outbox }
+
+// Inbox is the store's inbox.
+func (s *Store) Inbox() *Inbox { return s.inbox }
+
+// Mailbox is the store's mailboxes.
+func (s *Store) Mailbox() *Mailbox { return s.mail }
+
+// Keys is the store's keyring.
+func (s *Store) Keys() *Keys { return s.keys }
+
+// Open brings a database to the program's schema and starts its writer. It takes
+// db over, also when it fails. Most call the Open of package sqlite or postgres.
+// Errors: ErrCorrupt, ErrNewerSchema, store.ErrFull.
+func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
+	cfg.setDefaults()
+	s := &Store{db: db, read: &statements{on: db.Read, dialect: db.Dialect}}
+	s.w = &writer{
+		db: db, log: cfg.Logger, clock: newClock(),
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	shard := rand.Int64N(shards)
+	s.outbox = &Outbox{w: s.w, read: s.read, desk: &outboxDesk{cfg: cfg.Outbox, total: total{"outbox", shard}, buried: total{"outbox buried", shard}}}
+	s.inbox = &Inbox{w: s.w, read: s.read, desk: &inboxDesk{cfg: cfg.Inbox, total: total{"inbox", shard}, past: total{"inbox past", shard}}}
+	s.mail = &Mailbox{w: s.w, read: s.read, desk: &mailDesk{cfg: cfg.Mailbox, total: total{"mail", shard}}, poll: db.Changed == nil}
+	s.keys = &Keys{w: s.w, read: s.read, desk: &keyDesk{}}
+	s.w.desks = []desk{s.outbox.desk, s.inbox.desk, s.mail.desk, s.keys.desk}
+	s.w.leasers = map[leaseDesk]*leaser{s.outbox.desk: {}, s.inbox.desk: {}}
+	s.w.changed = s.mail.wakeAll
+	s.mail.desk.wake = s.mail.wake
+	err := s.prepare(ctx, cfg.Reclaim)
+	if err != nil {
+		s.closePools()
+		return nil, err
+	}
+	go s.w.run()
+	s.listen()
+	return s, nil
+}
+
+// prepare migrates, and does what is to be done before the writer starts. With
+// again it gives back what is leased.
+func (s *Store) prepare(ctx context.Context, again bool) error {
+	if err := migrate(ctx, s.db); err != nil {
+		return s.explain(err)
+	}
+	if err := s.w.connect(ctx); err != nil {
+		return s.explain(err)
+	}
+	for _, table := range []string{"outbox", "inbox", "mail", "sealed_key"} {
+		last, err := number(ctx, s.w.conn, "SELECT COALESCE(MAX(seq), 0) FROM "+table)
+		if err != nil {
+			return s.explain(err)
+		}
+		s.w.clock.saw(last)
+	}
+	if !again {
+		return nil
+	}
+	var reqs []*request
+	for _, d := range s.w.desks[:3] {
+		reqs = append(reqs, &request{desk: d, body: reclaim{}})
+	}
+	_, err := s.w.attempt(reqs, nil)
+	return err
+}
+
+// reclaim asks a desk to give back what is leased.
+type reclaim struct{}
+
+func (s *Store) explain(err error) error {
+	if errors.Is(err, ErrNewerSchema) {
+		return err
+	}
+	return s.w.explain(err, s.db.Fault(err))
+}
+
+// listen hears what other processes do.
+func (s *Store) listen() {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stopListening = cancel
+	if s.db.Listen == nil {
+		return
+	}
+	s.listening.Go(func() {
+		for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+			err := s.db.Listen(ctx, func(notice string) {
+				wait = 100 * time.Millisecond
+				s.heard(notice)
+			})
+			if ctx.Err() != nil {
+				return
+			}
+			s.w.log.Warn("sqlstore: listening for notices", "database", s.db.Name, "error", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(wait):
+			}
+		}
+	})
+}
+
+// heard acts on a notice: who gave it says what there may be to do.
+func (s *Store) heard(notice string) {
+	switch {
+	case notice == "":
+		s.w.look()
+		s.mail.wakeAll()
+	case notice == leaseNotice:
+		s.w.look()
+	default:
+		s.mail.heard(notice)
+	}
+}
+
+// Close ends all waiting with ErrClosed, finishes what was begun, and closes the
+// database. It may be called more than once.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		s.mail.close()
+		s.w.close()
+		s.stopListening()
+		s.listening.Wait()
+		s.closeErr = s.closePools()
+	})
+	return s.closeErr
+}
+
+func (s *Store) closePools() error {
+	if s.w.raw != nil {
+		_ = s.w.raw.Close()
+		s.w.raw = nil
+	}
+	err := s.db.Write.Close()
+	if s.db.Read != s.db.Write {
+		err = errors.Join(s.db.Read.Close(), err)
+	}
+	if s.db.Close != nil {
+		err = errors.Join(err, s.db.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("%s: close: %w", s.db.Name, err)
+	}
+	return nil
+}

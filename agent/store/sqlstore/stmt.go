@@ -1,0 +1,229 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// Statements are written once, in the SQL that both dialects share, with two
+// things that are translated:
+//
+//   - FOR UPDATE, OF i or SKIP LOCKED, is left out for SQLite, where a
+//     transaction that writes is alone.
+//   - A statement for many rows at once begins with "WITH r(name TYPE, ...)": r is
+//     a table of the rows that are given as columns. It is unnest($1::type[], ...)
+//     for PostgreSQL, one round trip for any number of rows, and VALUES (?, ...)
+//     for SQLite, in chunks.
+//
+// Other parameters are "?", and follow in the text.
+
+// cols are the columns of r: []string, []int64 or [][]byte of one length.
+type cols []any
+
+func (c cols) len() int {
+	switch col := c[0].(type) {
+	case []string:
+		return len(col)
+	case []int64:
+		return len(col)
+	case [][]byte:
+		return len(col)
+	}
+	panic(fmt.Sprintf("sqlstore: column of %T", c[0]))
+}
+
+// row appends the values of one row to args.
+func (c cols) row(args []any, i int) []any {
+	for _, col := range c {
+		switch col := col.(type) {
+		case []string:
+			args = append(args, col[i])
+		case []int64:
+			args = append(args, col[i])
+		case [][]byte:
+			args = append(args, col[i])
+		}
+	}
+	return args
+}
+
+// chunks are the numbers of rows for which SQLite prepares a statement.
+var chunks = [...]int{64, 16, 4, 1}
+
+// statements runs statements, each prepared once: on one connection, or on any
+// of a pool.
+type statements struct {
+	on interface {
+		PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+	}
+	dialect Dialect
+
+	mu       sync.Mutex // guards prepared
+	prepared map[prepared]*sql.Stmt
+}
+
+type prepared struct {
+	text string
+	rows int
+}
+
+func (c *statements) stmt(ctx context.Context, text string, rows int) (*sql.Stmt, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := prepared{text, rows}
+	if s := c.prepared[p]; s != nil {
+		return s, nil
+	}
+	s, err := c.on.PrepareContext(ctx, translate(c.dialect, text, rows))
+	if err != nil {
+		return nil, fmt.Errorf("prepare %.60q: %w", text, err)
+	}
+	if c.prepared == nil {
+		c.prepared = make(map[prepared]*sql.Stmt)
+	}
+	c.prepared[p] = s
+	return s, nil
+}
+
+// exec runs a statement and returns how many rows it changed.
+func (c *statements) exec(ctx context.Context, text string, args ...any) (int64, error) {
+	s, err := c.stmt(ctx, text, 0)
+	if err != nil {
+		return 0, err
+	}
+	res, err := s.ExecContext(ctx, args...)
+	if err != nil {
+		return 0, fmt.Errorf("%.60q: %w", text, err)
+	}
+	return res.RowsAffected()
+}
+
+// query runs a statement and calls each for every row.
+func (c *statements) query(ctx context.Context, each func(*sql.Rows) error, text string, args ...any) error {
+	s, err := c.stmt(ctx, text, 0)
+	if err != nil {
+		return err
+	}
+	return scan(ctx, s, each, text, args)
+}
+
+// execRows and queryRows are exec and query for a statement over rows, of which
+// there may be none.
+func (c *statements) execRows(ctx context.Context, text string, rows cols, args ...any) (int64, error) {
+	var changed int64
+	err := c.chunked(ctx, text, rows, args, func(s *sql.Stmt, args []any) error {
+		res, err := s.ExecContext(ctx, args...)
+		if err != nil {
+			return fmt.Errorf("%.60q: %w", text, err)
+		}
+		n, err := res.RowsAffected()
+		changed += n
+		return err
+	})
+	return changed, err
+}
+
+func (c *statements) queryRows(ctx context.Context, each func(*sql.Rows) error, text string, rows cols, args ...any) error {
+	return c.chunked(ctx, text, rows, args, func(s *sql.Stmt, args []any) error {
+		return scan(ctx, s, each, text, args)
+	})
+}
+
+func (c *statements) chunked(ctx context.Context, text string, rows cols, args []any, run func(*sql.Stmt, []any) error) error {
+	n := rows.len()
+	if n == 0 {
+		return nil
+	}
+	if c.dialect == PostgreSQL {
+		s, err := c.stmt(ctx, text, 0)
+		if err != nil {
+			return err
+		}
+		return run(s, append(append([]any(nil), rows...), args...))
+	}
+	all := make([]any, 0, min(n, chunks[0])*len(rows)+len(args))
+	for done := 0; done < n; {
+		size := 1
+		for _, chunk := range chunks {
+			if chunk <= n-done {
+				size = chunk
+				break
+			}
+		}
+		s, err := c.stmt(ctx, text, size)
+		if err != nil {
+			return err
+		}
+		all = all[:0]
+		for i := range size {
+			all = rows.row(all, done+i)
+		}
+		if err := run(s, append(all, args...)); err != nil {
+			return err
+		}
+		done += size
+	}
+	return nil
+}
+
+func scan(ctx context.Context, s *sql.Stmt, each func(*sql.Rows) error, text string, args []any) error {
+	rows, err := s.QueryContext(ctx, args...)
+	if err != nil {
+		return fmt.Errorf("%.60q: %w", text, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("%.60q: %w", text, err)
+	}
+	return nil
+}
+
+// translate makes a statement for a dialect, with that many rows in r.
+func translate(d Dialect, text string, rows int) string {
+	var b strings.Builder
+	params := 0
+	if rest, ok := strings.CutPrefix(text, "WITH r("); ok {
+		columns, after, _ := strings.Cut(rest, ")")
+		var names, types []string
+		for column := range strings.SplitSeq(columns, ",") {
+			name, typ, _ := strings.Cut(strings.TrimSpace(column), " ")
+			names, types = append(names, name), append(types, typ)
+		}
+		b.WriteString("WITH r(" + strings.Join(names, ", ") + ") AS (")
+		if d == PostgreSQL {
+			for i, typ := range types {
+				types[i] = "$" + strconv.Itoa(i+1) + "::" + typ + "[]"
+			}
+			params = len(types)
+			b.WriteString("SELECT * FROM unnest(" + strings.Join(types, ", ") + ")")
+		} else {
+			row := "(?" + strings.Repeat(", ?", len(names)-1) + ")"
+			b.WriteString("VALUES " + row + strings.Repeat(", "+row, rows-1))
+		}
+		b.WriteString(")")
+		text = after
+	}
+	if d == SQLite {
+		b.WriteString(strings.NewReplacer(" FOR UPDATE SKIP LOCKED", "", " FOR UPDATE OF i", "", " FOR UPDATE", "").Replace(text))
+		return b.String()
+	}
+	for {
+		before, after, found := strings.Cut(text, "?")
+		b.WriteString(before)
+		if !found {
+			return b.String()
+		}
+		params++
+		b.WriteString("$" + strconv.Itoa(params))
+		text = after
+	}
+}

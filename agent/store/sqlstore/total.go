@@ -1,0 +1,48 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+)
+
+// shards is over how many rows a total is spread.
+const shards = 16
+
+// total counts all of one kind. It reads the sum and writes to one shard.
+type total struct {
+	name  string
+	shard int64
+}
+
+// share is a number of items and their bytes.
+type share struct {
+	items int64
+	bytes int64
+}
+
+func (s *share) add(items, bytes int64) {
+	s.items += items
+	s.bytes += bytes
+}
+
+func (n total) read(t *tx) (all share, err error) {
+	err = t.query(t, func(rows *sql.Rows) error { return rows.Scan(&all.items, &all.bytes) },
+		"SELECT CAST(COALESCE(SUM(items), 0) AS BIGINT), CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM total WHERE name = ?", n.name)
+	return all, err
+}
+
+func (n total) add(t *tx, d share) error {
+	if d == (share{}) {
+		return nil
+	}
+	_, err := t.exec(t, `INSERT INTO total (name, shard, items, bytes) VALUES (?, ?, ?, ?)
+		ON CONFLICT (name, shard) DO UPDATE SET items = total.items + excluded.items, bytes = total.bytes + excluded.bytes`,
+		n.name, n.shard, d.items, d.bytes)
+	return err
+}
+
+// number returns the one number that a statement selects.
+func number(ctx context.Context, c *statements, text string, args ...any) (n int64, err error) {
+	err = c.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&n) }, text, args...)
+	return n, err
+}

@@ -1,0 +1,553 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// ErrClosed: the store was closed.
+var ErrClosed = errors.New("sqlstore: closed")
+
+const (
+	maxBatch = 256 // operations in one transaction
+	maxTries = 5   // of a transaction that was contended or lost
+)
+
+// writer does all that writes, in one goroutine: it takes the operations that
+// wait, runs them in one transaction and answers when that is committed. There is
+// no timer: when it is idle, an operation is committed at once, and while it
+// commits, others gather.
+//
+// Who waits for something to lease waits at the writer too. A lease is tried in
+// the transaction that made something due, or when the time comes.
+type writer struct {
+	db    *Backend
+	log   *slog.Logger
+	clock *clock
+	desks []desk // in the order in which a transaction visits them
+	wake  chan struct{}
+	done  chan struct{}
+	// changed is called when another process may have written.
+	changed func()
+
+	conn *statements // nil until there is a connection
+	raw  *sql.Conn
+
+	mu      sync.Mutex // guards all below
+	queue   []*request
+	leasers map[leaseDesk]*leaser
+	watched int // how many wait otherwise for changes by other processes
+	closed  bool
+}
+
+// request is one operation. Until done is closed it belongs to the writer, once
+// that has begun it.
+type request struct {
+	desk  desk
+	body  any // the desk's
+	err   error
+	begun bool // guarded by the writer's mu
+	done  chan struct{}
+}
+
+// desk runs the operations of one kind.
+type desk interface {
+	// run does the requests, and sets err of those that fail by their own
+	// checks. A fault of the database is returned: then nothing of what was done
+	// holds, and the requests are run again.
+	run(t *tx, reqs []*request) error
+}
+
+// leaseDesk is a desk where requests wait until there is something to lease.
+type leaseDesk interface {
+	desk
+	// lease serves the requests, as far as there is something due, from the
+	// front, and returns how many it served.
+	lease(t *tx, reqs []*request) (int, error)
+	// due is when there is next something to lease, or never.
+	due(ctx context.Context, c *statements) (int64, error)
+}
+
+const never = 1<<63 - 1
+
+// leaser is what waits at a desk.
+type leaser struct {
+	waiting []*request
+	next    int64 // when to try again
+	again   bool  // something may have become due since the last try began
+}
+
+// tx is a transaction of the writer.
+type tx struct {
+	context.Context
+	*statements
+	*clock
+	now      int64
+	notices  []string
+	onCommit []func()
+}
+
+// notify gives a notice to other processes, if it commits.
+func (t *tx) notify(notice string) { t.notices = append(t.notices, notice) }
+
+func (w *writer) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// do has a request done. An error of ctx means that it was not.
+func (w *writer) do(ctx context.Context, d desk, body any) error {
+	return w.await(ctx, &request{desk: d, body: body, done: make(chan struct{})}, func(r *request) { w.queue = append(w.queue, r) })
+}
+
+// lease waits until d has something for a request.
+func (w *writer) lease(ctx context.Context, d leaseDesk, body any) error {
+	return w.await(ctx, &request{desk: d, body: body, done: make(chan struct{})}, func(r *request) {
+		l := w.leasers[d]
+		l.waiting = append(l.waiting, r)
+	})
+}
+
+func (w *writer) await(ctx context.Context, r *request, enter func(*request)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return ErrClosed
+	}
+	enter(r)
+	w.mu.Unlock()
+	w.signal()
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+	}
+	if w.withdraw(r, ctx.Err()) {
+		return ctx.Err()
+	}
+	<-r.done
+	return r.err
+}
+
+// withdraw takes back a request that has not begun. A lease that is being tried
+// is taken back if nothing comes of it.
+func (w *writer) withdraw(r *request, cause error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if r.begun {
+		r.err = cause
+		return false
+	}
+	other := func(o *request) bool { return o == r }
+	w.queue = slices.DeleteFunc(w.queue, other)
+	for _, l := range w.leasers {
+		l.waiting = slices.DeleteFunc(l.waiting, other)
+	}
+	return true
+}
+
+// look makes leases of all desks be tried again.
+func (w *writer) look() {
+	w.mu.Lock()
+	for _, l := range w.leasers {
+		l.next, l.again = 0, true
+	}
+	w.mu.Unlock()
+	w.signal()
+}
+
+// run is the writer's goroutine. It ends when the writer is closed and all that
+// was asked for is done.
+func (w *writer) run() {
+	defer close(w.done)
+	for {
+		batch, leases, wait := w.take()
+		if len(batch) > 0 || len(leases) > 0 {
+			w.commit(batch, leases)
+			continue
+		}
+		if wait < 0 {
+			return
+		}
+		var timer <-chan time.Time
+		if wait > 0 {
+			timer = time.After(wait)
+		}
+		select {
+		case <-w.wake:
+		case <-timer:
+			w.poll()
+		}
+	}
+}
+
+// pollEvery is how often a back end without notices is asked for changes while
+// somebody waits, fallback how often one with notices is asked.
+const (
+	pollEvery = 250 * time.Millisecond
+	fallback  = 5 * time.Second
+)
+
+// take begins what is to be done: requests, and leases to try. When there is
+// nothing it returns how long to sleep; 0 is until woken, less is for good.
+func (w *writer) take() (batch []*request, leases map[leaseDesk][]*request, sleep time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	// Those whom the last commit answered come back in a moment: it is better to
+	// let them in than to commit the first alone. Nobody waits for a timer.
+	for range 4 {
+		n := len(w.queue)
+		if n == 0 || n >= maxBatch {
+			break
+		}
+		w.mu.Unlock()
+		runtime.Gosched()
+		w.mu.Lock()
+		if len(w.queue) == n {
+			break
+		}
+	}
+	n := min(len(w.queue), maxBatch)
+	batch = slices.Clone(w.queue[:n])
+	w.queue = slices.Delete(w.queue, 0, n)
+	touched := make(map[desk]bool)
+	for _, r := range batch {
+		r.begun = true
+		touched[r.desk] = true
+	}
+	now := w.clock.now()
+	next := int64(never)
+	for d, l := range w.leasers {
+		if touched[d] {
+			l.next = 0
+		}
+		switch {
+		case len(l.waiting) == 0:
+		case w.closed:
+			w.answer(l.waiting, ErrClosed)
+			l.waiting = nil
+		case l.next <= now:
+			k := min(len(l.waiting), maxBatch)
+			if leases == nil {
+				leases = make(map[leaseDesk][]*request)
+			}
+			leases[d] = slices.Clone(l.waiting[:k])
+			l.waiting = slices.Delete(l.waiting, 0, k)
+			l.again = false
+			for _, r := range leases[d] {
+				r.begun = true
+			}
+		default:
+			next = min(next, l.next, now+w.pollTime().Microseconds())
+		}
+	}
+	if w.watched > 0 && w.db.Changed != nil {
+		next = min(next, now+pollEvery.Microseconds())
+	}
+	switch {
+	case w.closed && n == 0:
+		return nil, nil, -1
+	case next < never:
+		return batch, leases, time.Duration(max(next-now, 1)) * time.Microsecond
+	}
+	return batch, leases, 0
+}
+
+func (w *writer) pollTime() time.Duration {
+	if w.db.Changed != nil {
+		return pollEvery
+	}
+	return fallback
+}
+
+// answer ends requests.
+func (w *writer) answer(reqs []*request, err error) {
+	for _, r := range reqs {
+		if err != nil {
+			r.err = err
+		}
+		close(r.done)
+	}
+}
+
+// commit does requests and leases in one transaction, or, when that fails, each
+// request in one of its own.
+func (w *writer) commit(batch []*request, leases map[leaseDesk][]*request) {
+	served, err := w.attempt(batch, leases)
+	if err != nil {
+		w.log.Warn("sqlstore: transaction failed", "database", w.db.Name, "operations", len(batch), "error", err)
+		served = nil
+	}
+	for d, reqs := range leases {
+		n := served[d]
+		w.answer(reqs[:n], nil)
+		w.putBack(d, reqs[n:], err != nil)
+	}
+	fault := Other
+	if err != nil {
+		fault = w.db.Fault(err)
+	}
+	if err == nil || len(batch) == 1 || fault == Lost || fault == Contended {
+		w.answer(batch, err)
+		return
+	}
+	for _, r := range batch {
+		_, err := w.attempt([]*request{r}, nil)
+		w.answer([]*request{r}, err)
+	}
+}
+
+// putBack lets leases wait on that were tried in vain. After a failure they are
+// not tried at once.
+func (w *writer) putBack(d leaseDesk, reqs []*request, failed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	l := w.leasers[d]
+	var waiting []*request
+	for _, r := range reqs {
+		r.begun = false
+		if r.err != nil { // withdrawn meanwhile
+			close(r.done)
+			continue
+		}
+		waiting = append(waiting, r)
+	}
+	l.waiting = append(waiting, l.waiting...)
+	if failed {
+		l.next = w.clock.now() + time.Second.Microseconds()
+	}
+}
+
+// attempt runs one transaction, again when the database asks for that. It returns
+// how many leases each desk served.
+func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (served map[leaseDesk]int, err error) {
+	ctx := context.Background()
+	if w.db.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, w.db.Timeout)
+		defer cancel()
+	}
+	for try := 1; ; try++ {
+		var final bool
+		served, final, err = w.once(ctx, batch, leases)
+		if err == nil {
+			return served, nil
+		}
+		fault := w.db.Fault(err)
+		if fault == Lost {
+			w.disconnect()
+		}
+		if final || try == maxTries || fault != Contended && fault != Lost || ctx.Err() != nil {
+			return nil, w.explain(err, fault)
+		}
+		time.Sleep(time.Duration(try*try) * time.Millisecond)
+	}
+}
+
+// explain makes an error of the database one of store's, where there is one.
+func (w *writer) explain(err error, f Fault) error {
+	switch f {
+	case Full:
+		return fmt.Errorf("%w: %s: %w", store.ErrFull, w.db.Name, err)
+	case Corrupt:
+		return fmt.Errorf("%w: %s: %w", ErrCorrupt, w.db.Name, err)
+	}
+	return fmt.Errorf("%s: %w", w.db.Name, err)
+}
+
+// once runs one transaction. After a final error it may have been committed.
+func (w *writer) once(ctx context.Context, batch []*request, leases map[leaseDesk][]*request) (served map[leaseDesk]int, final bool, err error) {
+	if err := w.connect(ctx); err != nil {
+		return nil, false, err
+	}
+	if len(batch) == 0 {
+		if leases, err = w.promising(ctx, leases); err != nil || len(leases) == 0 {
+			return nil, false, err
+		}
+	}
+	for _, r := range batch {
+		r.err = nil
+	}
+	t := &tx{Context: ctx, statements: w.conn, clock: w.clock}
+	if _, err := w.raw.ExecContext(ctx, w.db.Begin); err != nil {
+		return nil, false, fmt.Errorf("begin: %w", err)
+	}
+	served, err = w.visit(t, batch, leases)
+	if err != nil || len(batch) == 0 && len(served) == 0 {
+		w.rollback()
+		return nil, false, err
+	}
+	if w.db.Notify != "" {
+		for _, notice := range t.notices {
+			if _, err := t.exec(ctx, w.db.Notify, notice); err != nil {
+				w.rollback()
+				return nil, false, err
+			}
+		}
+	}
+	if _, err := w.raw.ExecContext(ctx, "COMMIT"); err != nil {
+		fault := w.db.Fault(err)
+		w.rollback()
+		return nil, fault != Contended, fmt.Errorf("commit: %w", err)
+	}
+	for _, f := range t.onCommit {
+		f()
+	}
+	return served, false, nil
+}
+
+// visit has each desk do its part of a transaction.
+func (w *writer) visit(t *tx, batch []*request, leases map[leaseDesk][]*request) (map[leaseDesk]int, error) {
+	served := make(map[leaseDesk]int)
+	for _, d := range w.desks {
+		var reqs []*request
+		for _, r := range batch {
+			if r.desk == d {
+				reqs = append(reqs, r)
+			}
+		}
+		t.now = t.clock.now()
+		if len(reqs) > 0 {
+			if err := d.run(t, reqs); err != nil {
+				return nil, err
+			}
+		}
+		ld, ok := d.(leaseDesk)
+		if !ok || len(leases[ld]) == 0 {
+			continue
+		}
+		t.now = t.clock.now()
+		n, err := ld.lease(t, leases[ld])
+		if err != nil {
+			return nil, err
+		}
+		next := int64(0)
+		if n < len(leases[ld]) {
+			if next, err = ld.due(t, t.statements); err != nil {
+				return nil, err
+			}
+			// What is due and was not to be had is locked by another process.
+			next = max(next, t.now+10*time.Millisecond.Microseconds())
+		}
+		if n > 0 {
+			served[ld] = n
+		}
+		w.setNext(ld, next)
+	}
+	return served, nil
+}
+
+func (w *writer) setNext(d leaseDesk, next int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if l := w.leasers[d]; l.again {
+		l.next = 0
+	} else {
+		l.next = next
+	}
+}
+
+// promising returns the leases that are worth a transaction.
+func (w *writer) promising(ctx context.Context, leases map[leaseDesk][]*request) (map[leaseDesk][]*request, error) {
+	worth := make(map[leaseDesk][]*request)
+	for d, reqs := range leases {
+		due, err := d.due(ctx, w.conn)
+		if err != nil {
+			return nil, err
+		}
+		if due <= w.clock.now() {
+			worth[d] = reqs
+		} else {
+			w.setNext(d, due)
+		}
+	}
+	return worth, nil
+}
+
+func (w *writer) connect(ctx context.Context) error {
+	if w.raw != nil {
+		return nil
+	}
+	raw, err := w.db.Write.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	w.raw, w.conn = raw, &statements{on: raw, dialect: w.db.Dialect}
+	return nil
+}
+
+// rollback ends a transaction that failed; where that fails too, the connection
+// is given up.
+func (w *writer) rollback() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if _, err := w.raw.ExecContext(ctx, "ROLLBACK"); err != nil {
+		w.disconnect()
+	}
+}
+
+// disconnect gives up the connection.
+func (w *writer) disconnect() {
+	if w.raw == nil {
+		return
+	}
+	_ = w.raw.Raw(func(any) error { return driver.ErrBadConn })
+	_ = w.raw.Close()
+	w.raw, w.conn = nil, nil
+}
+
+// poll asks a back end without notices whether another process wrote.
+func (w *writer) poll() {
+	if w.db.Changed == nil {
+		w.look()
+		return
+	}
+	ctx := context.Background()
+	if w.connect(ctx) != nil {
+		return
+	}
+	if changed, err := w.db.Changed(ctx, w.raw); changed || err != nil {
+		w.look()
+		w.changed()
+	}
+}
+
+// close refuses new requests, waits for those that there are, and gives the
+// connection back.
+func (w *writer) close() {
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	w.signal()
+	<-w.done
+	if w.raw != nil {
+		_ = w.raw.Close()
+		w.raw, w.conn = nil, nil
+	}
+}
+
+// watch counts who waits for what other processes do, besides for leases.
+func (w *writer) watch(n int) {
+	w.mu.Lock()
+	w.watched += n
+	first := w.watched == 1 && n > 0
+	w.mu.Unlock()
+	if first {
+		w.signal()
+	}
+}
