@@ -210,11 +210,12 @@ func testAllOrNone(t *testing.T, o store.Outbox) {
 
 func testKeepsItem(t *testing.T, o store.Outbox) {
 	want := item("a", "did:a", "t")
+	want.Confirm = true
 	want.Routes = append(want.Routes, store.Route{Endpoint: "wss://b", Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}})
 	enqueue(t, o, want)
 	got := lease(t, o, long).Item
 	if got.ID != want.ID || got.MessageID != want.MessageID || got.Thread != want.Thread || got.From != want.From ||
-		got.To != want.To || !got.Created.Equal(want.Created) || !got.Deadline.Equal(want.Deadline) ||
+		got.To != want.To || got.Confirm != want.Confirm || !got.Created.Equal(want.Created) || !got.Deadline.Equal(want.Deadline) ||
 		!reflect.DeepEqual(got.Direct, want.Direct) || !samePackets(got.Routes, want.Routes) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
