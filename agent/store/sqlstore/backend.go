@@ -58,7 +58,8 @@ type Fault int
 // The classes of errors.
 const (
 	Other     Fault = iota
-	Contended       // busy, deadlock or serialization failure: again, as it is
+	Contended       // deadlock, serialization failure, or a unique index met what another process wrote: again, as it is
+	Busy            // another process holds it for long: again, later
 	Lost            // the connection is gone: again, on another one
 	Full            // no space is left
 	Corrupt         // not a database, or a broken one

@@ -140,7 +140,7 @@ func (b *Inbox) List(ctx context.Context, after uint64, n int) ([]store.Entry[st
 		}
 		list = append(list, e)
 		return err
-	}, "SELECT "+messageColumns+", i.seq, i.state, i.due, i.attempts, i.last_error FROM inbox_packet p JOIN inbox i ON i.seq = p.seq WHERE p.seq > ? AND LENGTH(p.data) > 0 ORDER BY p.seq LIMIT ?",
+	}, "SELECT "+messageColumns+", i.seq, i.state, i.due, i.attempts, i.last_error FROM inbox_packet p JOIN inbox i ON i.seq = p.seq WHERE p.seq > ? AND LENGTH(p.data) > 0 ORDER BY p.seq LIMIT ? + 0",
 		int64(min(after, never)), max(n, 0))
 	return list, b.w.failed(err)
 }

@@ -288,7 +288,7 @@ func (d *inboxDesk) lease(t *tx, reqs []*request) (int, error) {
 		err := rows.Scan(&seq)
 		seqs = append(seqs, seq)
 		return err
-	}, "SELECT seq FROM inbox WHERE state < 2 AND due <= ? ORDER BY due, seq LIMIT ? FOR UPDATE SKIP LOCKED", t.now, len(reqs))
+	}, "SELECT seq FROM inbox WHERE state < 2 AND due <= ? ORDER BY due, seq LIMIT ? + 0 FOR UPDATE SKIP LOCKED", t.now, len(reqs))
 	if err != nil || len(seqs) == 0 {
 		return 0, err
 	}

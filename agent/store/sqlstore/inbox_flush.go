@@ -184,7 +184,7 @@ func (b *inboxBatch) oldest(condition string, whole bool, args ...any) (int, err
 			b.aside.add(0, -kept)
 		}
 		return err
-	}, "SELECT seq, size FROM inbox WHERE "+condition+" LIMIT ? FOR UPDATE SKIP LOCKED", args...)
+	}, "SELECT seq, size FROM inbox WHERE "+condition+" LIMIT ? + 0 FOR UPDATE SKIP LOCKED", args...)
 	if err != nil || len(seqs) == 0 {
 		return 0, err
 	}

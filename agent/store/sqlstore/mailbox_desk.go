@@ -182,7 +182,7 @@ func (b *mailBatch) expire() error {
 			b.mail[k] = &m
 			b.remove(name, &m)
 			return nil
-		}, "SELECT id, seq, size FROM mail WHERE box = ? AND expires > 0 AND expires <= ? ORDER BY expires LIMIT ?", name, b.t.now, expireStep)
+		}, "SELECT id, seq, size FROM mail WHERE box = ? AND expires > 0 AND expires <= ? ORDER BY expires LIMIT ? + 0", name, b.t.now, expireStep)
 		if err != nil {
 			return err
 		}
@@ -286,7 +286,7 @@ func (b *mailBatch) lease(leases []*leaseMail) error {
 			seqs, dues = append(seqs, seq), append(dues, b.t.now+l.d.Microseconds())
 			return nil
 		}, `SELECT m.seq, m.received, m.expires, p.names, p.data FROM mail m JOIN mail_packet p ON p.seq = m.seq
-			WHERE m.box = ? AND m.due = 0 AND (m.expires = 0 OR m.expires > ?) ORDER BY m.seq LIMIT ?`, l.box, b.t.now, l.n)
+			WHERE m.box = ? AND m.due = 0 AND (m.expires = 0 OR m.expires > ?) ORDER BY m.seq LIMIT ? + 0`, l.box, b.t.now, l.n)
 		if err != nil {
 			return err
 		}

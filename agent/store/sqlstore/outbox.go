@@ -125,7 +125,7 @@ func (o *Outbox) List(ctx context.Context, after uint64, n int) ([]store.Entry[s
 		e, err := showItem(rows)
 		list = append(list, e)
 		return err
-	}, "SELECT "+entryColumns+" FROM outbox o JOIN outbox_packet p ON p.seq = o.seq WHERE o.seq > ? ORDER BY o.seq LIMIT ?",
+	}, "SELECT "+entryColumns+" FROM outbox o JOIN outbox_packet p ON p.seq = o.seq WHERE o.seq > ? ORDER BY o.seq LIMIT ? + 0",
 		int64(min(after, never)), max(n, 0))
 	return list, o.w.failed(err)
 }

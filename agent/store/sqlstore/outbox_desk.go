@@ -56,6 +56,9 @@ type lane struct{ peer, thread string }
 // peer is a row of outbox_peer.
 type peer struct {
 	has, change share
+	due         int64 // as it was
+	first       int64 // due of the first new head, 0 for none
+	moved       bool  // its heads are others now, or due at other times
 }
 
 func (d *outboxDesk) run(t *tx, reqs []*request) error {
@@ -102,6 +105,7 @@ func (d *outboxDesk) run(t *tx, reqs []*request) error {
 			r.err = b.drop(body)
 		case *wakePeer:
 			woken = append(woken, body.peer)
+			b.moved(body.peer)
 		}
 	}
 	if err := b.flush(); err != nil {
@@ -152,19 +156,20 @@ func (b *outboxBatch) lock(reqs []*request) error {
 		err := b.t.queryRows(b.t, func(rows *sql.Rows) error {
 			var name string
 			var has share
-			if err := rows.Scan(&name, &has.items, &has.bytes); err != nil {
+			var due int64
+			if err := rows.Scan(&name, &has.items, &has.bytes, &due); err != nil {
 				return err
 			}
 			found[name] = true
-			b.peers[name].has = has
+			b.peers[name].has, b.peers[name].due = has, due
 			return nil
-		}, "WITH r(peer TEXT) SELECT peer, items, bytes FROM outbox_peer WHERE peer IN (SELECT peer FROM r) ORDER BY peer FOR UPDATE", cols{missing})
+		}, "WITH r(peer TEXT) SELECT peer, items, bytes, due FROM outbox_peer WHERE peer IN (SELECT peer FROM r) ORDER BY peer FOR UPDATE", cols{missing})
 		if err != nil {
 			return err
 		}
 		missing = slices.DeleteFunc(missing, func(name string) bool { return found[name] })
-		if len(missing) == 0 {
-			return nil
+		if len(missing) == 0 || b.t.dialect == SQLite {
+			return nil // a transaction that writes to SQLite is alone anyway
 		}
 		_, err = b.t.execRows(b.t, `WITH r(peer TEXT) INSERT INTO outbox_peer (peer, due, items, bytes)
 			SELECT peer, 0, 0, 0 FROM r WHERE true ON CONFLICT (peer) DO NOTHING`, cols{missing})
@@ -209,6 +214,7 @@ func (b *outboxBatch) settle(s *settle) error {
 	switch s.how {
 	case store.Waiting:
 		r.changed, r.token, r.due, r.lastError = true, 0, b.t.now+s.delay.Microseconds(), s.reason
+		b.moved(r.peer)
 	case store.Buried:
 		b.leave(r)
 		r.changed, r.place, r.token, r.due, r.lastError = true, buried, 0, 0, s.reason
@@ -228,8 +234,14 @@ func (b *outboxBatch) leave(r *row) {
 	b.count(r, -1)
 }
 
+// moved is the peer of an item, of which a head changes.
+func (b *outboxBatch) moved(name string) *peer {
+	b.peers[name].moved = true
+	return b.peers[name]
+}
+
 func (b *outboxBatch) count(r *row, sign int64) {
-	b.peers[r.peer].change.add(sign, sign*r.size)
+	b.moved(r.peer).change.add(sign, sign*r.size)
 	b.all.add(sign, sign*r.size)
 }
 
@@ -249,6 +261,7 @@ func (b *outboxBatch) retry(q *retryItem) error {
 		b.lanes[lane{r.peer, r.thread}] = true
 	case r.place == head && r.token == 0:
 		r.changed, r.due = true, b.t.now
+		b.moved(r.peer)
 	}
 	return nil
 }
@@ -332,7 +345,7 @@ func (b *outboxBatch) bury() error {
 		seqs = append(seqs, seq)
 		b.aside.add(-1, -size)
 		return err
-	}, "SELECT seq, size FROM outbox WHERE place = 2 ORDER BY seq LIMIT ?", min(excess, 2*maxBatch))
+	}, "SELECT seq, size FROM outbox WHERE place = 2 ORDER BY seq LIMIT ? + 0", min(excess, 2*maxBatch))
 	if err != nil {
 		return err
 	}
@@ -353,20 +366,50 @@ func (b *outboxBatch) rest() error {
 		return err
 	}
 	var (
-		names, empty []string
-		items, bytes []int64
+		empty             []string
+		fresh, same, rest peerCols
 	)
-	for name, p := range b.peers {
-		if p.has.items+p.change.items == 0 {
+	for _, name := range slices.Sorted(maps.Keys(b.peers)) {
+		switch p := b.peers[name]; {
+		case p.has.items+p.change.items == 0:
 			empty = append(empty, name)
-		} else {
-			names, items, bytes = append(names, name), append(items, p.change.items), append(bytes, p.change.bytes)
+		case p.has.items == 0 && !p.moved:
+			fresh.add(name, p)
+		case p.due <= b.t.now && !p.moved:
+			// What is new comes after what is due already.
+			same.add(name, p)
+		default:
+			rest.add(name, p)
 		}
 	}
 	if _, err := b.t.execRows(b.t, "WITH r(peer TEXT) DELETE FROM outbox_peer WHERE peer IN (SELECT peer FROM r)", cols{empty}); err != nil {
 		return err
 	}
-	return b.derive(b.t, names, items, bytes)
+	_, err := b.t.execRows(b.t, `WITH r(peer TEXT, due BIGINT, items BIGINT, bytes BIGINT) INSERT INTO outbox_peer (peer, due, items, bytes)
+		SELECT peer, due, items, bytes FROM r WHERE true
+		ON CONFLICT (peer) DO UPDATE SET due = excluded.due, items = excluded.items, bytes = excluded.bytes`,
+		cols{fresh.names, fresh.dues, fresh.items, fresh.bytes})
+	if err != nil {
+		return err
+	}
+	_, err = b.t.execRows(b.t, `WITH r(peer TEXT, items BIGINT, bytes BIGINT) UPDATE outbox_peer
+		SET items = outbox_peer.items + r.items, bytes = outbox_peer.bytes + r.bytes FROM r WHERE outbox_peer.peer = r.peer`,
+		cols{same.names, same.items, same.bytes})
+	if err != nil {
+		return err
+	}
+	return b.derive(b.t, rest.names, rest.items, rest.bytes)
+}
+
+// peerCols are changes of peers as columns.
+type peerCols struct {
+	names              []string
+	dues, items, bytes []int64
+}
+
+func (c *peerCols) add(name string, p *peer) {
+	c.names, c.dues = append(c.names, name), append(c.dues, p.first)
+	c.items, c.bytes = append(c.items, p.change.items), append(c.bytes, p.change.bytes)
 }
 
 // derive adds to the numbers of peers and sets when each has next something to
@@ -375,7 +418,7 @@ func (b *outboxBatch) rest() error {
 func (d *outboxDesk) derive(t *tx, names []string, items, bytes []int64) error {
 	_, err := t.execRows(t, `WITH r(peer TEXT, items BIGINT, bytes BIGINT)
 		UPDATE outbox_peer SET items = outbox_peer.items + r.items, bytes = outbox_peer.bytes + r.bytes,
-			due = COALESCE(CASE WHEN (SELECT COUNT(*) FROM (SELECT 1 FROM outbox o WHERE o.peer = r.peer AND o.token <> 0 AND o.due > ? LIMIT ?) l) >= ?
+			due = COALESCE(CASE WHEN (SELECT COUNT(*) FROM (SELECT 1 FROM outbox o WHERE o.peer = r.peer AND o.token <> 0 AND o.due > ? LIMIT ? + 0) l) >= ?
 				THEN (SELECT MIN(o.due) FROM outbox o WHERE o.peer = r.peer AND o.token <> 0 AND o.due > ?)
 				ELSE (SELECT MIN(o.due) FROM outbox o WHERE o.peer = r.peer AND o.place = 1) END, 9223372036854775807)
 		FROM r WHERE outbox_peer.peer = r.peer`,

@@ -45,14 +45,17 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 		}
 		for i := range body.items {
 			it := &body.items[i]
-			place := int64(head)
+			place, due := int64(head), b.t.stamp()
 			if l := (lane{it.peer, it.thread}); live[l] {
 				place = behind
 			} else {
 				live[l] = true
+				if p := b.peers[it.peer]; p.first == 0 {
+					p.first = due
+				}
 			}
 			ids, peers, threads = append(ids, it.id), append(peers, it.peer), append(threads, it.thread)
-			seqs, places, dues = append(seqs, b.t.next()), append(places, place), append(dues, b.t.stamp())
+			seqs, places, dues = append(seqs, b.t.next()), append(places, place), append(dues, due)
 			created, deadlines, sizes = append(created, it.created), append(deadlines, it.deadline), append(sizes, it.size)
 			names, data = append(names, it.names), append(data, it.data)
 		}

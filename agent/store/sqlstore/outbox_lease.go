@@ -40,7 +40,7 @@ func (d *outboxDesk) leaseSome(t *tx, reqs []*request) (int, error) {
 		err := rows.Scan(&name)
 		names = append(names, name)
 		return err
-	}, "SELECT peer FROM outbox_peer WHERE due <= ? ORDER BY due, peer LIMIT ? FOR UPDATE SKIP LOCKED", t.now, len(reqs))
+	}, "SELECT peer FROM outbox_peer WHERE due <= ? ORDER BY due, peer LIMIT ? + 0 FOR UPDATE SKIP LOCKED", t.now, len(reqs))
 	if err != nil || len(names) == 0 {
 		return 0, err
 	}
@@ -64,8 +64,8 @@ func (d *outboxDesk) leaseSome(t *tx, reqs []*request) (int, error) {
 func firstHeads(d Dialect) string {
 	const (
 		columns = `WITH r(peer TEXT) SELECT r.peer, o.seq, o.due,
-			(SELECT COUNT(*) FROM (SELECT 1 FROM outbox l WHERE l.peer = r.peer AND l.token <> 0 AND l.due > ? LIMIT ?) m) FROM r `
-		heads = "FROM outbox h WHERE h.peer = r.peer AND h.place = 1 AND h.due <= ? ORDER BY h.due, h.seq LIMIT ?"
+			(SELECT COUNT(*) FROM (SELECT 1 FROM outbox l WHERE l.peer = r.peer AND l.token <> 0 AND l.due > ? LIMIT ? + 0) m) FROM r `
+		heads = "FROM outbox h WHERE h.peer = r.peer AND h.place = 1 AND h.due <= ? ORDER BY h.due, h.seq LIMIT ? + 0"
 	)
 	if d == PostgreSQL {
 		return columns + "CROSS JOIN LATERAL (SELECT h.seq, h.due " + heads + ") o"

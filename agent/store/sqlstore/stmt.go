@@ -19,7 +19,8 @@ import (
 //     for PostgreSQL, one round trip for any number of rows, and VALUES (?, ...)
 //     for SQLite, in chunks.
 //
-// Other parameters are "?", and follow in the text.
+// Other parameters are "?", and follow in the text. For a plain "LIMIT ?", SQLite
+// would make its plan again with each number: it is "LIMIT ? + 0".
 
 // cols are the columns of r: []string, []int64 or [][]byte of one length.
 type cols []any

@@ -47,6 +47,7 @@ type writer struct {
 	queue   []*request
 	leasers map[leaseDesk]*leaser
 	watched int // how many wait otherwise for changes by other processes
+	last    int // operations in the last transaction
 	closed  bool
 }
 
@@ -209,22 +210,24 @@ func (w *writer) take() (batch []*request, leases map[leaseDesk][]*request, slee
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	// Those whom the last commit answered come back in a moment: it is better to
-	// let them in than to commit the first alone. Nobody waits for a timer.
-	for range 4 {
+	// let them in than to commit the first alone. This only yields the processor,
+	// and only while it helps.
+	all := min(len(w.queue)+w.last, maxBatch)
+	for vain := 0; vain < 4 && len(w.queue) > 0 && len(w.queue) < all; vain++ {
 		n := len(w.queue)
-		if n == 0 || n >= maxBatch {
-			break
-		}
 		w.mu.Unlock()
 		runtime.Gosched()
 		w.mu.Lock()
-		if len(w.queue) == n {
-			break
+		if len(w.queue) > n {
+			vain = 0
 		}
 	}
 	n := min(len(w.queue), maxBatch)
 	batch = slices.Clone(w.queue[:n])
 	w.queue = slices.Delete(w.queue, 0, n)
+	if n > 0 {
+		w.last = n
+	}
 	touched := make(map[desk]bool)
 	for _, r := range batch {
 		r.begun = true
@@ -302,7 +305,7 @@ func (w *writer) commit(batch []*request, leases map[leaseDesk][]*request) {
 	if err != nil {
 		fault = w.db.Fault(err)
 	}
-	if err == nil || len(batch) == 1 || fault == Lost || fault == Contended {
+	if err == nil || len(batch) == 1 || fault == Lost || fault == Busy {
 		w.answer(batch, err)
 		return
 	}
@@ -352,10 +355,14 @@ func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (ser
 		if fault == Lost {
 			w.disconnect()
 		}
-		if final || try == maxTries || fault != Contended && fault != Lost || ctx.Err() != nil {
+		if final || try == maxTries || fault != Contended && fault != Busy && fault != Lost || ctx.Err() != nil {
 			return nil, w.explain(err, fault)
 		}
-		time.Sleep(time.Duration(try*try) * time.Millisecond)
+		pause := time.Duration(try*try) * time.Millisecond
+		if fault == Lost {
+			pause *= 50 // a server may be starting again
+		}
+		time.Sleep(pause)
 	}
 }
 
@@ -403,7 +410,7 @@ func (w *writer) once(ctx context.Context, batch []*request, leases map[leaseDes
 	if _, err := w.raw.ExecContext(ctx, "COMMIT"); err != nil {
 		fault := w.db.Fault(err)
 		w.rollback()
-		return nil, fault != Contended, fmt.Errorf("commit: %w", err)
+		return nil, fault != Contended && fault != Busy, fmt.Errorf("commit: %w", err)
 	}
 	for _, f := range t.onCommit {
 		f()

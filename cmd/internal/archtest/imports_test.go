@@ -44,6 +44,7 @@ var moduleRules = map[string][]string{
 	"github.com/decred/dcrd/dcrec/secp256k1/v4": {"did", "agent/envelope", "agent/keyring"},
 	"github.com/go-json-experiment/json":        {"did", "transport", "agent", "protocols", "cmd", "examples"},
 	"github.com/gorilla/websocket":              {"transport/wstransport"},
+	"github.com/jackc/pgx/v5":                   {"agent/store/sqlstore/postgres"},
 	"github.com/pressly/goose/v3":               {"agent/store/sqlstore"},
 	"github.com/labstack/echo/v4":               {"cmd/internal/server", "agent/admin"},
 	"github.com/lestrrat-go/jwx/v2":             {"did", "agent/envelope", "agent/keyring"},

@@ -80,15 +80,21 @@ func pool(path string, conns int, pragmas ...string) (*sql.DB, error) {
 	return db, nil
 }
 
-// fault classifies by the primary result code.
+// fault classifies by the extended result code, and by the primary one.
 func fault(err error) sqlstore.Fault {
 	var e *driver.Error
 	if !errors.As(err, &e) {
 		return sqlstore.Other
 	}
+	switch e.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+		return sqlstore.Contended
+	case sqlite3.SQLITE_IOERR_SHMSIZE:
+		return sqlstore.Full
+	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return sqlstore.Contended
+		return sqlstore.Busy
 	case sqlite3.SQLITE_FULL:
 		return sqlstore.Full
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:

@@ -1,0 +1,212 @@
+// Package storebench measures a sqlstore against bare SQL on the same database,
+// in one run, so that the figures compare on any machine.
+package storebench
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+)
+
+// Database is a fresh one.
+type Database struct {
+	Store *sqlstore.Store
+	// Bare is another connection to it, set up as the store's own.
+	Bare *sql.DB
+	// Begin begins a transaction that writes; Param is the nth parameter
+	// of a statement.
+	Begin string
+	Param func(n int) string
+	// Zeros is an expression for n bytes that are 0.
+	Zeros func(n int) string
+}
+
+// packet is as large as a short message in an envelope.
+const packet = 1500
+
+// writers is how many write at the same time, and batch how many inserts of the
+// bare loop share a transaction.
+const (
+	writers = 64
+	batch   = 64
+	peers   = 1000
+	rounds  = 10 // of all writers, in one iteration
+)
+
+func item(id string, n int) store.Item {
+	return store.Item{
+		ID: id, MessageID: id, Thread: id, From: "did:example:from", To: fmt.Sprint("did:example:peer", n%peers),
+		Direct:  store.Packet{MediaType: "application/didcomm-encrypted+json", Data: make([]byte, packet)},
+		Routes:  []store.Route{{Endpoint: "https://example.org/"}},
+		Created: time.Now(), Deadline: time.Now().Add(time.Hour),
+	}
+}
+
+// bare inserts what Enqueue does, without its checks and its schedule.
+type bare struct {
+	conn          *sql.Conn
+	begin         string
+	item, packets *sql.Stmt
+	n             int
+}
+
+func newBare(b *testing.B, d Database) *bare {
+	conn, err := d.Bare.Conn(b.Context())
+	check(b, err)
+	b.Cleanup(func() { _ = conn.Close() })
+	prepare := func(table string, columns int) *sql.Stmt {
+		params := make([]string, columns)
+		for i := range params {
+			params[i] = d.Param(i + 1)
+		}
+		s, err := conn.PrepareContext(b.Context(), "INSERT INTO "+table+" VALUES ("+strings.Join(params, ", ")+")")
+		check(b, err)
+		return s
+	}
+	return &bare{conn: conn, begin: d.Begin, item: prepare("outbox", 12), packets: prepare("outbox_packet", 3)}
+}
+
+// commit does one transaction of n inserts.
+func (w *bare) commit(b *testing.B, n int) {
+	ctx := b.Context()
+	_, err := w.conn.ExecContext(ctx, w.begin)
+	check(b, err)
+	for range n {
+		w.n++
+		now := time.Now().UnixMicro()
+		id := fmt.Sprint("bare-", w.n, "-0123456789abcdef")
+		_, err = w.item.ExecContext(ctx, id, int64(w.n), fmt.Sprint("did:example:bare", w.n%peers), id, 1, now, 0, 0, "", now, now, packet)
+		check(b, err)
+		_, err = w.packets.ExecContext(ctx, int64(w.n), make([]byte, 200), make([]byte, packet))
+		check(b, err)
+	}
+	_, err = w.conn.ExecContext(ctx, "COMMIT")
+	check(b, err)
+}
+
+// GroupCommit lets 64 writers enqueue, and reports their rate as a part of that
+// of the bare loop, which does the same inserts in batches of 64.
+func GroupCommit(b *testing.B, d Database) {
+	loop, out := newBare(b, d), d.Store.Outbox()
+	var ours, theirs time.Duration
+	n := 0
+	for b.Loop() {
+		began := time.Now()
+		var wg sync.WaitGroup
+		for i := range writers {
+			wg.Go(func() {
+				for j := range rounds {
+					k := n + j*writers + i
+					if err := out.Enqueue(b.Context(), item(fmt.Sprint("item-", k, "-0123456789abcdef"), k)); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		n += writers * rounds
+		ours += time.Since(began)
+		began = time.Now()
+		for range writers * rounds / batch {
+			loop.commit(b, batch)
+		}
+		theirs += time.Since(began)
+	}
+	b.ReportMetric(float64(theirs)/float64(ours), "ratio")
+	b.ReportMetric(float64(ours.Microseconds())/float64(n), "µs/item")
+	b.ReportMetric(float64(theirs.Microseconds())/float64(n), "µs/bare-item")
+	b.ReportMetric(0, "ns/op")
+}
+
+// LoneWriter enqueues one item at a time, and reports what that adds to a bare
+// transaction with the same inserts.
+func LoneWriter(b *testing.B, d Database) {
+	loop, out := newBare(b, d), d.Store.Outbox()
+	var ours, theirs time.Duration
+	n := 0
+	for b.Loop() {
+		began := time.Now()
+		check(b, out.Enqueue(b.Context(), item(fmt.Sprint("item-", n, "-0123456789abcdef"), n)))
+		ours += time.Since(began)
+		began = time.Now()
+		loop.commit(b, 1)
+		theirs += time.Since(began)
+		n++
+	}
+	b.ReportMetric(float64((ours-theirs).Microseconds())/float64(n)/1000, "ms-added")
+	b.ReportMetric(float64(theirs.Microseconds())/float64(n)/1000, "ms-bare")
+	b.ReportMetric(0, "ns/op")
+}
+
+const series = "WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < "
+
+// FillOutbox queues n items for a tenth as many peers, all of them due.
+func FillOutbox(b *testing.B, d Database, n int) {
+	run(b, d,
+		fmt.Sprint("INSERT INTO outbox ", series, n, `) SELECT 'fill-' || i, i, 'did:example:fill' || (i % `, max(1, n/10), `), 't' || i, 1, i, 0, 0, '', i, i, 1500 FROM s`),
+		"INSERT INTO outbox_packet SELECT seq, "+d.Zeros(5)+", "+d.Zeros(1500)+" FROM outbox",
+		"INSERT INTO outbox_peer SELECT peer, MIN(due), COUNT(*), SUM(size) FROM outbox GROUP BY peer",
+	)
+}
+
+// FillMailboxes puts ten packets into each of n boxes.
+func FillMailboxes(b *testing.B, d Database, n int) {
+	run(b, d,
+		fmt.Sprint("INSERT INTO mail ", series, 10*n, `) SELECT 'did:example:box' || (i % `, n, `), 'fill-' || i, i, 0, i, 0, 1500 FROM s`),
+		"INSERT INTO mail_packet SELECT seq, "+d.Zeros(3)+", "+d.Zeros(1500)+" FROM mail",
+		"INSERT INTO mailbox SELECT box, COUNT(*), SUM(size), 9223372036854775807 FROM mail GROUP BY box",
+	)
+}
+
+func run(b *testing.B, d Database, statements ...string) {
+	for _, s := range statements {
+		_, err := d.Bare.ExecContext(b.Context(), s)
+		check(b, err)
+	}
+}
+
+// Queue enqueues, leases and acks, one message at a time.
+func Queue(b *testing.B, d Database) {
+	out, n := d.Store.Outbox(), 0
+	for b.Loop() {
+		n++
+		check(b, out.Enqueue(b.Context(), item(fmt.Sprint("item-", n, "-0123456789abcdef"), n)))
+		l, err := out.Lease(b.Context(), time.Hour)
+		check(b, err)
+		check(b, out.Ack(b.Context(), l))
+	}
+}
+
+// Mail deposits into a box, leases from it and acks, one packet at a time, all
+// over the boxes that FillMailboxes made.
+func Mail(b *testing.B, d Database, boxes int) {
+	m, n := d.Store.Mailbox(), 0
+	for b.Loop() {
+		n++
+		box := fmt.Sprint("did:example:box", n*7919%boxes)
+		p := store.Mail{ID: fmt.Sprint("mail-", n), Packet: store.Packet{Data: make([]byte, packet)}, Time: time.Now()}
+		check(b, m.Deposit(b.Context(), box, p))
+		mail, err := m.Lease(b.Context(), box, 1, time.Hour)
+		check(b, err)
+		if len(mail) != 1 {
+			b.Fatalf("leased %d of %s", len(mail), box)
+		}
+		if k, err := m.Ack(b.Context(), box, mail[0].ID); k != 1 {
+			b.Fatal(k, err)
+		}
+	}
+}
+
+func check(b *testing.B, err error) {
+	b.Helper()
+	if err != nil && context.Cause(b.Context()) == nil {
+		b.Fatal(err)
+	}
+}

@@ -1,0 +1,63 @@
+//go:build postgres
+
+package postgres_test
+
+import (
+	"database/sql"
+	"flag"
+	"fmt"
+	"testing"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
+
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/internal/storebench"
+)
+
+var (
+	queued = flag.Int("queued", 10_000, "items in the larger queue of BenchmarkQueue")
+	boxes  = flag.Int("boxes", 1_000, "boxes, of ten packets each, in the larger BenchmarkMailbox")
+)
+
+func database(b *testing.B) storebench.Database {
+	dsn := newDSN(b)
+	s := open(b, dsn, sqlstore.Config{})
+	bare, err := sql.Open("pgx", dsn)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = bare.Close() })
+	return storebench.Database{
+		Store: s, Bare: bare, Begin: "BEGIN",
+		Param: func(n int) string { return fmt.Sprint("$", n) },
+		Zeros: func(n int) string { return fmt.Sprint("decode(repeat('00', ", n, "), 'hex')") },
+	}
+}
+
+// BenchmarkGroupCommit's ratio is to be 0.60 at least.
+func BenchmarkGroupCommit(b *testing.B) { storebench.GroupCommit(b, database(b)) }
+
+// BenchmarkLoneWriter's ms-added are to be 1 at most.
+func BenchmarkLoneWriter(b *testing.B) { storebench.LoneWriter(b, database(b)) }
+
+// BenchmarkQueue costs the same at both ends: run it with -queued=1000000.
+func BenchmarkQueue(b *testing.B) {
+	for _, n := range []int{1000, *queued} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			d := database(b)
+			storebench.FillOutbox(b, d, n)
+			storebench.Queue(b, d)
+		})
+	}
+}
+
+// BenchmarkMailbox costs the same at both ends: run it with -boxes=100000.
+func BenchmarkMailbox(b *testing.B) {
+	for _, n := range []int{100, *boxes} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			d := database(b)
+			storebench.FillMailboxes(b, d, n)
+			storebench.Mail(b, d, n)
+		})
+	}
+}

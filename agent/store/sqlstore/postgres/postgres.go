@@ -1,0 +1,163 @@
+// Package postgres opens an agent's store in PostgreSQL 13 or later, by the pure
+// Go github.com/jackc/pgx. See sqlstore for what holds.
+//
+// Any number of processes may share one store. They tell each other by NOTIFY
+// what there is to do, on the channel "didcomm".
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+)
+
+// Schema is the PostgreSQL schema that the tables stand in, and that Open makes,
+// unless the DSN sets search_path: then it is the first of those.
+const Schema = "didcomm"
+
+const (
+	channel        = "didcomm"
+	maxConns       = 8
+	connectTimeout = 5 * time.Second
+	txTimeout      = time.Minute
+)
+
+// Open opens the store of a database, given as a URL or as keywords and values:
+//
+//	postgres://user@host/database?sslmode=verify-full
+//	host=/run/postgresql dbname=didcomm
+//
+// Errors: sqlstore.ErrNewerSchema, sqlstore.ErrCorrupt, store.ErrFull.
+func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store, error) {
+	c, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = connectTimeout
+	}
+	params := map[string]string{
+		"application_name": "didcomm",
+		// Each statement is written for an index. The planner is not to choose by
+		// statistics that lag behind a table that grows.
+		"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off",
+		"plan_cache_mode": "force_generic_plan",
+	}
+	ownSchema := c.RuntimeParams["search_path"] == ""
+	if ownSchema {
+		params["search_path"] = Schema
+	}
+	for name, value := range params {
+		if c.RuntimeParams[name] == "" {
+			c.RuntimeParams[name] = value
+		}
+	}
+	db := stdlib.OpenDB(*c)
+	db.SetMaxOpenConns(maxConns)
+	db.SetMaxIdleConns(maxConns)
+	if err := makeSchema(ctx, db, ownSchema); err != nil {
+		return nil, errors.Join(fmt.Errorf("postgres: %w", err), db.Close())
+	}
+	return sqlstore.Open(ctx, &sqlstore.Backend{
+		Name:    fmt.Sprintf("postgres %s/%s", c.Host, c.Database),
+		Dialect: sqlstore.PostgreSQL,
+		Write:   db, Read: db,
+		Begin:   "BEGIN",
+		Timeout: txTimeout,
+		Fault:   fault,
+		Listen:  func(ctx context.Context, heard func(string)) error { return listen(ctx, c, heard) },
+		Notify:  "SELECT pg_notify('" + channel + "', ?)",
+	}, cfg)
+}
+
+// makeSchema makes the schema where there is none. Two processes may try at once:
+// one of them fails, and the schema is there.
+func makeSchema(ctx context.Context, db *sql.DB, own bool) error {
+	if err := db.PingContext(ctx); err != nil || !own {
+		return err
+	}
+	var there bool
+	for range 2 {
+		err := db.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)", Schema).Scan(&there)
+		if err != nil || there {
+			return err
+		}
+		if _, err = db.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+Schema); err == nil {
+			return nil
+		} else if fault(err) != sqlstore.Contended {
+			return err
+		}
+	}
+	return nil
+}
+
+// listen hears notices on a connection of its own.
+func listen(ctx context.Context, c *pgx.ConnConfig, heard func(string)) error {
+	conn, err := pgx.ConnectConfig(ctx, c.Copy())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = conn.Close(ctx)
+	}()
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+		return err
+	}
+	heard("") // what was said before
+	for {
+		n, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		heard(n.Payload)
+	}
+}
+
+// fault classifies by SQLSTATE (PostgreSQL's Appendix A), and takes what is no
+// answer of the server for a lost connection.
+func fault(err error) sqlstore.Fault {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		switch answer.Code {
+		case "55P03": // lock not available
+			return sqlstore.Busy
+		case "40001", "40P01", // serialization failure, deadlock
+			"23505": // unique violation: another process was as quick, and now it shows
+			return sqlstore.Contended
+		case "53100": // disk full
+			return sqlstore.Full
+		case "XX001", "XX002": // data corrupted, index corrupted
+			return sqlstore.Corrupt
+		case "57P01", "57P02", "57P03", "53300": // shut down, crashed, starting; too many connections
+			return sqlstore.Lost
+		}
+		if answer.Code[:2] == "08" { // connection exception
+			return sqlstore.Lost
+		}
+		return sqlstore.Other
+	}
+	var network net.Error
+	var connect *pgconn.ConnectError
+	for _, lost := range []error{driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, context.DeadlineExceeded} {
+		if errors.Is(err, lost) {
+			return sqlstore.Lost
+		}
+	}
+	if errors.As(err, &network) || errors.As(err, &connect) || pgconn.SafeToRetry(err) {
+		return sqlstore.Lost
+	}
+	return sqlstore.Other
+}

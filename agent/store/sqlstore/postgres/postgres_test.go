@@ -1,0 +1,79 @@
+//go:build postgres
+
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres/pgtest"
+	"github.com/didcomm-go/didcomm/agent/store/storetest"
+)
+
+var (
+	server  *pgtest.Server
+	schemas atomic.Int64
+)
+
+func TestMain(m *testing.M) {
+	var err error
+	if server, err = pgtest.Start(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := server.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// newDSN is an empty database.
+func newDSN(t testing.TB) string {
+	t.Helper()
+	dsn, err := server.DSN(t.Context(), fmt.Sprint("test", schemas.Add(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dsn
+}
+
+// open opens the store at a DSN, until the test ends.
+func open(t testing.TB, dsn string, cfg sqlstore.Config) *sqlstore.Store {
+	t.Helper()
+	s, err := postgres.Open(t.Context(), dsn, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func fresh(t *testing.T) *sqlstore.Store { return open(t, newDSN(t), sqlstore.Config{}) }
+
+func TestOutbox(t *testing.T) {
+	storetest.TestOutbox(t, func(t *testing.T) store.Outbox { return fresh(t).Outbox() })
+}
+
+func TestInbox(t *testing.T) {
+	storetest.TestInbox(t, func(t *testing.T) store.Inbox { return fresh(t).Inbox() })
+}
+
+func TestMailbox(t *testing.T) {
+	storetest.TestMailbox(t, func(t *testing.T) store.Mailbox { return fresh(t).Mailbox() })
+}
+
+func TestKeys(t *testing.T) {
+	storetest.TestKeys(t, func(t *testing.T) store.Keys { return fresh(t).Keys() })
+}
