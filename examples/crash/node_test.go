@@ -1,0 +1,223 @@
+//go:build crash
+
+package crash_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didpeer"
+	"github.com/didcomm-go/didcomm/protocols/basicmessage"
+	"github.com/didcomm-go/didcomm/protocols/empty"
+	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/httptransport"
+	"github.com/didcomm-go/didcomm/transport/netguard"
+	"github.com/didcomm-go/didcomm/transport/wstransport"
+)
+
+// nodeVariable names, in a node's environment, the file of its settings.
+const nodeVariable = "CRASH_NODE"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(nodeVariable); path != "" {
+		if err := runNode(path); err != nil {
+			fmt.Fprintln(os.Stderr, "node:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// settings are what a node is started with.
+type settings struct {
+	Listen  string
+	Home    string // directory of the database and of the file handled
+	Store   string // "sqlite", or the URL of a PostgreSQL database
+	Secrets json.RawMessage
+	DID     string            // who it is; it has the keys of its other DID, too
+	Peer    map[string]string // the peer's DID by the way that leads to it: http, ws
+}
+
+// handledFile has a line for each call of the handler.
+const handledFile = "handled"
+
+// runNode is an agent in a process of its own. It says "ready" on standard
+// output, and for each line "WAY ID" on standard input sends a message; "accepted
+// ID" follows when Send has returned without an error, "refused ID ERROR" else. It
+// ends with its standard input.
+func runNode(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var cfg settings
+	if err := json.Unmarshal(data, &cfg); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+
+	s, err := openStore(ctx, cfg, sqlstore.Config{Reclaim: true, Logger: logger})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	keys, err := keyring.ParseSecrets(cfg.Secrets)
+	if err != nil {
+		return err
+	}
+	resolver := did.NewCache(did.Methods{"peer": didpeer.NewResolver()}, did.CacheConfig{})
+	packer, err := envelope.New(envelope.Config{Keys: keys, Resolver: resolver})
+	if err != nil {
+		return err
+	}
+	handled, err := os.OpenFile(filepath.Join(cfg.Home, handledFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer handled.Close()
+
+	dial := (&netguard.Guard{AllowLoopback: true}).DialContext
+	web, err := httptransport.NewClient(httptransport.ClientConfig{Dial: dial, Logger: logger})
+	if err != nil {
+		return err
+	}
+	defer web.Close()
+	socket, err := wstransport.NewClient(wstransport.ClientConfig{
+		Dial: dial, Logger: logger, MinBackoff: 20 * time.Millisecond, MaxBackoff: 200 * time.Millisecond,
+	})
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	a, err := agent.New(agent.Config{
+		DID: cfg.DID, Packer: packer, Resolver: resolver, Logger: logger,
+		Outbox: s.Outbox(), Inbox: s.Inbox(),
+		Handler: agent.NewMux(empty.Handle(), basicmessage.Handle(
+			func(_ context.Context, in *agent.Inbound, _ basicmessage.Body) error {
+				_, err := handled.WriteString(in.Message.ID + "\n") // one write, which survives the process
+				return err
+			})),
+		Senders:    map[string]transport.Sender{"http": web, "ws": socket},
+		MinBackoff: 20 * time.Millisecond, MaxBackoff: 500 * time.Millisecond,
+		AckTimeout: 15 * time.Second, SendTimeout: 10 * time.Second, Workers: 32,
+	})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return err
+	}
+	sockets := wstransport.NewServer(a, wstransport.ServerConfig{Logger: logger})
+	server := httptransport.NewServer(httptransport.NewHandler(a, httptransport.HandlerConfig{WebSocket: sockets, Logger: logger}))
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.Run(ctx) })
+	g.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		defer stop()
+		obey(ctx, a, cfg.Peer)
+		return server.Close()
+	})
+	return g.Wait()
+}
+
+// obey sends what standard input asks for.
+func obey(ctx context.Context, a *agent.Agent, peers map[string]string) {
+	var mu sync.Mutex // one line at a time
+	say := func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Printf(format+"\n", args...)
+	}
+	say("ready")
+	var sends sync.WaitGroup
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		way, id, _ := strings.Cut(lines.Text(), " ")
+		sends.Go(func() {
+			if err := send(ctx, a, peers[way], id); err != nil {
+				say("refused %s %v", id, err)
+				return
+			}
+			say("accepted %s", id)
+		})
+	}
+	sends.Wait()
+}
+
+func send(ctx context.Context, a *agent.Agent, to, id string) error {
+	m, err := basicmessage.New(strings.Repeat("x", 500), "")
+	if err != nil {
+		return err
+	}
+	m.ID, m.To = id, []string{to}
+	return a.Send(ctx, m)
+}
+
+func openStore(ctx context.Context, cfg settings, limits sqlstore.Config) (*sqlstore.Store, error) {
+	if cfg.Store == "sqlite" {
+		return sqlite.Open(ctx, filepath.Join(cfg.Home, "agent.db"), limits)
+	}
+	return openPostgres(ctx, cfg.Store, limits)
+}
+
+// identities are the DIDs of one node, by the way that leads to it, and their
+// keys.
+func identities(listen string) (map[string]string, json.RawMessage, error) {
+	agreement, err := keyring.Generate(keyring.X25519)
+	if err != nil {
+		return nil, nil, err
+	}
+	signing, err := keyring.Generate(keyring.Ed25519)
+	if err != nil {
+		return nil, nil, err
+	}
+	ring, dids := keyring.New(), map[string]string{}
+	for _, way := range []string{"http", "ws"} {
+		id, err := didpeer.New2([]didpeer.Key{
+			{Purpose: didpeer.KeyAgreement, Public: agreement.Public()},
+			{Purpose: didpeer.Authentication, Public: signing.Public()},
+		}, did.NewDIDCommService("", way+"://"+listen+"/"))
+		if err != nil {
+			return nil, nil, err
+		}
+		dids[way] = id
+		if err := errors.Join(ring.Add(id+"#key-1", agreement), ring.Add(id+"#key-2", signing)); err != nil {
+			return nil, nil, err
+		}
+	}
+	secrets, err := ring.MarshalSecrets()
+	return dids, secrets, err
+}
+
+// newID is a message id that tells who sent it, for a person who reads a log.
+func newID(from string) string { return from + "-" + message.NewID() }
