@@ -153,7 +153,7 @@ func (n *node) read(stdout io.Reader) {
 // ask tells the node to send a message; false if it has enough to do.
 func (n *node) ask(t *testing.T, way string) bool {
 	t.Helper()
-	id := newID(n.name)
+	id := newID(n.name + way)
 	n.mu.Lock()
 	full := len(n.open) >= window
 	if !full {

@@ -45,19 +45,25 @@ func (f *fields) packet() store.Packet {
 	return store.Packet{MediaType: string(f.next()), Data: f.next()}
 }
 
-// encodeItem is the packets of an outbox item: Direct, then the routes.
+// encodeItem is what only the agent looks at of an outbox item: Confirm, Direct,
+// then the routes.
 func encodeItem(it *store.Item) []byte {
 	b := make([]byte, 0, int(it.Bytes())+64*(1+len(it.Routes)))
-	b = appendPacket(b, it.Direct)
+	confirm := ""
+	if it.Confirm {
+		confirm = "confirm"
+	}
+	b = appendPacket(appendField(b, confirm), it.Direct)
 	for _, r := range it.Routes {
 		b = appendPacket(appendField(b, r.Endpoint), r.Packet)
 	}
 	return b
 }
 
-// decodeItem fills the packets of it.
+// decodeItem fills what encodeItem wrote.
 func decodeItem(data []byte, it *store.Item) error {
 	f := fields{rest: data}
+	it.Confirm = len(f.next()) > 0
 	it.Direct = f.packet()
 	for len(f.rest) > 0 {
 		it.Routes = append(it.Routes, store.Route{Endpoint: string(f.next()), Packet: f.packet()})
