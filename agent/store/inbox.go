@@ -30,7 +30,8 @@ type Inbox interface {
 	// reply on the connection that it came by. Errors: ErrLease.
 	Ack(ctx context.Context, l *Lease[Received], replies ...Packet) error
 	// Nak gives the message back, to be due again after delay; reason becomes
-	// its LastError. Errors: ErrLease.
+	// its LastError. With no reason it is given back untried: LastError stays,
+	// and the lease is not counted as an attempt. Errors: ErrLease.
 	Nak(ctx context.Context, l *Lease[Received], delay time.Duration, reason string) error
 	// Term sets the message aside, for the reason given: it is handled no more,
 	// but remembered. Errors: ErrLease.

@@ -210,7 +210,12 @@ func (b *inbox) Nak(ctx context.Context, l *Lease[Received], delay time.Duration
 	if err != nil {
 		return err
 	}
-	r.state, r.token, r.lastError, r.at = Waiting, 0, reason, time.Now().Add(delay)
+	if reason != "" {
+		r.lastError = reason
+	} else {
+		r.attempts--
+	}
+	r.state, r.token, r.at = Waiting, 0, time.Now().Add(delay)
 	heap.Fix(&b.queue, r.index)
 	b.wake.send()
 	return nil

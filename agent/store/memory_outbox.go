@@ -248,7 +248,11 @@ func (o *outbox) Nak(ctx context.Context, lease *Lease[Item], delay time.Duratio
 	if err != nil {
 		return err
 	}
-	e.lastError = reason
+	if reason != "" {
+		e.lastError = reason
+	} else {
+		e.attempts--
+	}
 	l := e.lane
 	l.leased, l.at = 0, time.Now().Add(delay)
 	heap.Fix(&o.queue, l.index)

@@ -26,7 +26,8 @@ type Outbox interface {
 	// Ack removes a delivered item. Errors: ErrLease.
 	Ack(ctx context.Context, l *Lease[Item]) error
 	// Nak gives the item back, to be due again after delay; reason becomes its
-	// LastError. Errors: ErrLease.
+	// LastError. With no reason it is given back untried: LastError stays, and
+	// the lease is not counted as an attempt. Errors: ErrLease.
 	Nak(ctx context.Context, l *Lease[Item], delay time.Duration, reason string) error
 	// Term buries the item undelivered, for the reason given: it is leased no
 	// more and no longer holds up its lane. Errors: ErrLease.
@@ -70,6 +71,9 @@ type Item struct {
 	// Confirm tells that the message asks for an acknowledgement: where a
 	// connection gives no receipt, it is delivered when that has come.
 	Confirm bool
+	// Receipt tells that it asks for none and yet must not be lost: only a way
+	// that gives a receipt will do.
+	Receipt bool
 	// Created is when the item was made, Deadline when it is worth nothing any
 	// more.
 	Created, Deadline time.Time

@@ -51,8 +51,8 @@ type Packet struct {
 type Lease[T any] struct {
 	Item  T
 	Until time.Time
-	// Attempts counts the leases of the item before this one, and LastError is
-	// the reason of the last Nak.
+	// Attempts counts the leases of the item before this one, but those that a
+	// Nak without a reason ended, and LastError is the last reason of a Nak.
 	Attempts  int
 	LastError string
 	// Token tells this lease from earlier ones of the same item. It belongs to
@@ -79,6 +79,6 @@ type Entry[T any] struct {
 	Item      T
 	State     State
 	Due       time.Time // when it can be leased, or its lease ends
-	Attempts  int       // leases so far
+	Attempts  int       // leases so far, counted as for a Lease
 	LastError string    // of the last Nak, or of Term
 }

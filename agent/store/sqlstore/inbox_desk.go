@@ -226,7 +226,8 @@ func (b *inboxBatch) settle(s *settleMessage) error {
 	m.changed, m.token = true, 0
 	switch s.how {
 	case store.Waiting:
-		m.state, m.due, m.lastError = waiting, b.t.now+s.delay.Microseconds(), s.reason
+		m.state, m.due = waiting, b.t.now+s.delay.Microseconds()
+		m.attempts, m.lastError = tried(m.attempts, m.lastError, s.reason)
 	case store.Buried:
 		b.pass(m, setAside)
 		m.lastError = s.reason

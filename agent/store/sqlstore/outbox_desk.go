@@ -213,7 +213,8 @@ func (b *outboxBatch) settle(s *settle) error {
 	}
 	switch s.how {
 	case store.Waiting:
-		r.changed, r.token, r.due, r.lastError = true, 0, b.t.now+s.delay.Microseconds(), s.reason
+		r.changed, r.token, r.due = true, 0, b.t.now+s.delay.Microseconds()
+		r.attempts, r.lastError = tried(r.attempts, r.lastError, s.reason)
 		b.moved(r.peer)
 	case store.Buried:
 		b.leave(r)
@@ -224,6 +225,14 @@ func (b *outboxBatch) settle(s *settle) error {
 		r.gone = true
 	}
 	return nil
+}
+
+// tried is what an item has after a Nak: without a reason it counts as untried.
+func tried(attempts int64, lastError, reason string) (int64, string) {
+	if reason == "" {
+		return attempts - 1, lastError
+	}
+	return attempts, reason
 }
 
 // leave takes a live item out of its lane.

@@ -45,15 +45,23 @@ func (f *fields) packet() store.Packet {
 	return store.Packet{MediaType: string(f.next()), Data: f.next()}
 }
 
-// encodeItem is what only the agent looks at of an outbox item: Confirm, Direct,
-// then the routes.
+const (
+	proofConfirm = "confirm"
+	proofReceipt = "receipt"
+)
+
+// encodeItem is what only the agent looks at of an outbox item: Confirm or
+// Receipt, Direct, then the routes.
 func encodeItem(it *store.Item) []byte {
 	b := make([]byte, 0, int(it.Bytes())+64*(1+len(it.Routes)))
-	confirm := ""
-	if it.Confirm {
-		confirm = "confirm"
+	proof := ""
+	switch {
+	case it.Confirm:
+		proof = proofConfirm
+	case it.Receipt:
+		proof = proofReceipt
 	}
-	b = appendPacket(appendField(b, confirm), it.Direct)
+	b = appendPacket(appendField(b, proof), it.Direct)
 	for _, r := range it.Routes {
 		b = appendPacket(appendField(b, r.Endpoint), r.Packet)
 	}
@@ -63,7 +71,8 @@ func encodeItem(it *store.Item) []byte {
 // decodeItem fills what encodeItem wrote.
 func decodeItem(data []byte, it *store.Item) error {
 	f := fields{rest: data}
-	it.Confirm = len(f.next()) > 0
+	proof := string(f.next())
+	it.Confirm, it.Receipt = proof == proofConfirm, proof == proofReceipt
 	it.Direct = f.packet()
 	for len(f.rest) > 0 {
 		it.Routes = append(it.Routes, store.Route{Endpoint: string(f.next()), Packet: f.packet()})

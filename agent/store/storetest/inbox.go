@@ -23,6 +23,7 @@ var inboxTests = map[string]func(t *testing.T, b store.Inbox){
 	"DoneAtOnce":              testDoneAtOnce,
 	"KnowsReplies":            testKnowsReplies,
 	"InboxNakDelays":          testInboxNakDelays,
+	"InboxNakUntried":         testInboxNakUntried,
 	"InboxLeaseComesBack":     testInboxLeaseComesBack,
 	"InboxLeaseWaits":         testInboxLeaseWaits,
 	"SetAside":                testSetAside,
@@ -208,6 +209,18 @@ func testInboxNakDelays(t *testing.T, b store.Inbox) {
 		t.Errorf("second lease: %+v", l)
 	}
 	check(t, "Ack", b.Ack(t.Context(), l), nil)
+}
+
+// testInboxNakUntried: what was given back without a reason was not tried.
+func testInboxNakUntried(t *testing.T, b store.Inbox) {
+	check(t, "Nak", b.Nak(t.Context(), add(t, b, received("did:a", "1"), long), 0, ""), nil)
+	for i, reason := range []string{"", "busy", "", ""} {
+		l := leaseReceived(t, b, long)
+		if i < 2 && (l.Attempts != 0 || l.LastError != "") || i >= 2 && (l.Attempts != 1 || l.LastError != "busy") {
+			t.Errorf("lease %d: attempts %d, last error %q", i, l.Attempts, l.LastError)
+		}
+		check(t, "Nak", b.Nak(t.Context(), l, 0, reason), nil)
+	}
 }
 
 func testInboxLeaseComesBack(t *testing.T, b store.Inbox) {

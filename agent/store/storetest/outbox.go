@@ -21,6 +21,7 @@ var outboxTests = map[string]func(t *testing.T, o store.Outbox){
 	"OneLaneInOrder":          testOneLaneInOrder,
 	"LanesAreIndependent":     testLanesAreIndependent,
 	"NakDelays":               testNakDelays,
+	"NakUntried":              testNakUntried,
 	"NakWakesAfterDelay":      testNakWakesAfterDelay,
 	"LeaseComesBack":          testLeaseComesBack,
 	"LateAckIsLost":           testLateAckIsLost,
@@ -165,6 +166,19 @@ func testNakWakesAfterDelay(t *testing.T, o store.Outbox) {
 	}
 }
 
+// testNakUntried: what was given back without a reason was not tried.
+func testNakUntried(t *testing.T, o store.Outbox) {
+	enqueue(t, o, item("a", "did:a", "t"))
+	check(t, "Nak", o.Nak(t.Context(), lease(t, o, long), 0, "connection refused"), nil)
+	for range 3 {
+		l := lease(t, o, long)
+		if l.Attempts != 1 || l.LastError != "connection refused" {
+			t.Errorf("attempts %d, last error %q", l.Attempts, l.LastError)
+		}
+		check(t, "Nak", o.Nak(t.Context(), l, 0, ""), nil)
+	}
+}
+
 func testLeaseComesBack(t *testing.T, o store.Outbox) {
 	enqueue(t, o, item("a", "did:a", "t"))
 	first := lease(t, o, short)
@@ -209,13 +223,20 @@ func testAllOrNone(t *testing.T, o store.Outbox) {
 }
 
 func testKeepsItem(t *testing.T, o store.Outbox) {
-	want := item("a", "did:a", "t")
-	want.Confirm = true
+	for i, proof := range []struct{ confirm, receipt bool }{{}, {confirm: true}, {receipt: true}} {
+		want := item(fmt.Sprint(i), "did:a", fmt.Sprint(i))
+		want.Confirm, want.Receipt = proof.confirm, proof.receipt
+		keepsItem(t, o, want)
+	}
+}
+
+func keepsItem(t *testing.T, o store.Outbox, want store.Item) {
+	t.Helper()
 	want.Routes = append(want.Routes, store.Route{Endpoint: "wss://b", Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}})
 	enqueue(t, o, want)
 	got := lease(t, o, long).Item
 	if got.ID != want.ID || got.MessageID != want.MessageID || got.Thread != want.Thread || got.From != want.From ||
-		got.To != want.To || got.Confirm != want.Confirm || !got.Created.Equal(want.Created) || !got.Deadline.Equal(want.Deadline) ||
+		got.To != want.To || got.Confirm != want.Confirm || got.Receipt != want.Receipt || !got.Created.Equal(want.Created) || !got.Deadline.Equal(want.Deadline) ||
 		!reflect.DeepEqual(got.Direct, want.Direct) || !samePackets(got.Routes, want.Routes) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
