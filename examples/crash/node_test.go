@@ -53,15 +53,13 @@ func TestMain(m *testing.M) {
 // settings are what a node is started with.
 type settings struct {
 	Listen  string
-	Home    string // directory of the database and of the file handled
+	Home    string // directory of the database
+	Handled string // file that gets a line for each call of the handler
 	Store   string // "sqlite", or the URL of a PostgreSQL database
 	Secrets json.RawMessage
 	DID     string            // who it is; it has the keys of its other DID, too
 	Peer    map[string]string // the peer's DID by the way that leads to it: http, ws
 }
-
-// handledFile has a line for each call of the handler.
-const handledFile = "handled"
 
 // runNode is an agent in a process of its own. It says "ready" on standard
 // output, and for each line "WAY ID" on standard input sends a message; "accepted
@@ -94,7 +92,7 @@ func runNode(path string) error {
 	if err != nil {
 		return err
 	}
-	handled, err := os.OpenFile(filepath.Join(cfg.Home, handledFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	handled, err := os.OpenFile(cfg.Handled, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}

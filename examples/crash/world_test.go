@@ -48,8 +48,13 @@ func newWorld(t *testing.T, stores ...string) *world {
 	dids := make([]map[string]string, len(stores))
 	for i, s := range stores {
 		n := &node{name: string(rune('a' + i)), accepted: map[string]bool{}, open: map[string]bool{}}
+		notes := t.TempDir()
 		n.Home, n.Store, n.Listen = t.TempDir(), s, freeAddress(t)
+		n.Handled, n.file = filepath.Join(notes, "handled"), filepath.Join(notes, "settings.json")
 		var err error
+		if n.log, err = os.Create(filepath.Join(notes, "log")); err != nil {
+			t.Fatal(err)
+		}
 		if dids[i], n.Secrets, err = identities(n.Listen); err != nil {
 			t.Fatal(err)
 		}
@@ -62,11 +67,7 @@ func newWorld(t *testing.T, stores ...string) *world {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n.file = filepath.Join(n.Home, "settings.json")
 		if err := os.WriteFile(n.file, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if n.log, err = os.Create(filepath.Join(n.Home, "log")); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
@@ -236,7 +237,7 @@ func (w *world) handled(t *testing.T) (ids map[string]bool, twice int) {
 	t.Helper()
 	ids = map[string]bool{}
 	for _, n := range w.nodes {
-		data, err := os.ReadFile(filepath.Join(n.Home, handledFile))
+		data, err := os.ReadFile(n.Handled)
 		if err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
