@@ -137,7 +137,7 @@ func (a *Agent) delivered(ctx context.Context, l *store.Lease[store.Item], way s
 	item := &l.Item
 	log := a.cfg.Logger.With("id", item.MessageID, "to", item.To)
 	log.DebugContext(ctx, "delivered", "by", way, "attempts", l.Attempts+1)
-	if err := a.cfg.Outbox.Ack(context.WithoutCancel(ctx), l); err != nil {
+	if err := a.persist(ctx, l.Until, func(ctx context.Context) error { return a.cfg.Outbox.Ack(ctx, l) }); err != nil {
 		log.ErrorContext(ctx, "delivered, but not marked so", "error", err)
 	}
 	a.watches.settle(item.ID, nil)
@@ -240,7 +240,8 @@ func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Route {
 
 // giveBack naks an item; in a stop, too.
 func (a *Agent) giveBack(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) {
-	if err := a.cfg.Outbox.Nak(context.WithoutCancel(ctx), l, delay, reason); err != nil {
+	nak := func(ctx context.Context) error { return a.cfg.Outbox.Nak(ctx, l, delay, reason) }
+	if err := a.persist(ctx, l.Until, nak); err != nil {
 		a.cfg.Logger.ErrorContext(ctx, "outbox failed", "id", l.Item.MessageID, "error", err)
 	}
 }
@@ -249,7 +250,8 @@ func (a *Agent) giveBack(ctx context.Context, l *store.Lease[store.Item], delay 
 func (a *Agent) bury(ctx context.Context, l *store.Lease[store.Item], reason error) {
 	item := l.Item
 	a.cfg.Logger.WarnContext(ctx, "message given up", "id", item.MessageID, "to", item.To, "attempts", l.Attempts+1, "error", reason)
-	if err := a.cfg.Outbox.Term(context.WithoutCancel(ctx), l, reason.Error()); err != nil {
+	term := func(ctx context.Context) error { return a.cfg.Outbox.Term(ctx, l, reason.Error()) }
+	if err := a.persist(ctx, l.Until, term); err != nil {
 		a.cfg.Logger.ErrorContext(ctx, "outbox failed", "id", item.MessageID, "error", err)
 		return
 	}

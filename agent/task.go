@@ -161,9 +161,10 @@ func (a *Agent) settle(ctx context.Context, k *task, err error, replies []store.
 	}
 	var p *message.Problem
 	if err == nil || errors.As(err, &p) && !errors.Is(err, errForGood) {
-		err = a.cfg.Inbox.Ack(ctx, k.lease, replies...)
+		err = a.persist(ctx, k.lease.Until, func(ctx context.Context) error { return a.cfg.Inbox.Ack(ctx, k.lease, replies...) })
 	} else {
-		err = a.cfg.Inbox.Term(ctx, k.lease, err.Error())
+		reason := err.Error()
+		err = a.persist(ctx, k.lease.Until, func(ctx context.Context) error { return a.cfg.Inbox.Term(ctx, k.lease, reason) })
 	}
 	if err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "handled, but not marked so", "error", err)
@@ -174,7 +175,8 @@ func (a *Agent) nak(ctx context.Context, k *task, delay time.Duration, reason st
 	if k.lease == nil {
 		return
 	}
-	if err := a.cfg.Inbox.Nak(context.WithoutCancel(ctx), k.lease, delay, reason); err != nil {
+	nak := func(ctx context.Context) error { return a.cfg.Inbox.Nak(ctx, k.lease, delay, reason) }
+	if err := a.persist(ctx, k.lease.Until, nak); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
 	}
 }
