@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -103,6 +102,8 @@ func contestants(t *testing.T) []contestant {
 		} else if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		// One thread, in Go too.
+		cfg.Env = append(os.Environ(), "GOMAXPROCS=1")
 		c := contestant{Process: peer.New(cfg), name: name}
 		t.Cleanup(c.Close)
 		if c.hello, err = c.Hello(t.Context()); err != nil {
@@ -110,23 +111,16 @@ func contestants(t *testing.T) []contestant {
 		}
 		all = append(all, c)
 	}
-	start(ours, func(ctx context.Context) (peer.Config, error) {
-		program, err := peer.GoProgram(ctx, filepath.Join("peers", ours), t.TempDir())
-		return peer.Config{Path: program, Env: append(os.Environ(), "GOMAXPROCS=1")}, err
-	})
-	for _, name := range slices.Sorted(maps.Keys(installers)) {
-		start(name, installers[name])
-	}
+	tmp := t.TempDir()
+	start(ours, goPeer(ours, tmp))
+	start("affinidi", rustPeer("affinidi", 95))
+	start("didcomm-messaging", pythonPeer("didcomm-messaging", 10, 13))
+	start("didcomm-node", nodePeer("didcomm-node"))
+	start("didcomm-python", pythonPeer("didcomm-python", 9, 11))
+	start("didcomm-rust", rustPeer("didcomm-rust", 85))
+	start("go-jose", goPeer("go-jose", tmp))
+	start("veramo", nodePeer("veramo"))
 	return all
-}
-
-// installers install the peers that answer "bench".
-var installers = map[string]func(ctx context.Context) (peer.Config, error){
-	"affinidi":       rustPeer("affinidi", 95),
-	"didcomm-node":   nodePeer("didcomm-node"),
-	"didcomm-python": pythonPeer("didcomm-python", 9, 11),
-	"didcomm-rust":   rustPeer("didcomm-rust", 85),
-	"veramo":         nodePeer("veramo"),
 }
 
 // speedLayouts are all modes and curves with one key. What anoncrypt encrypts
@@ -232,7 +226,7 @@ func speedPage(contests []contest, contestants []contestant, rounds int, now tim
 	for _, c := range contestants {
 		versions := (&row{hello: c.hello}).packages()
 		if c.name == ours {
-			versions = c.hello.Language + ", GOMAXPROCS=1, garbage collection included"
+			versions = c.hello.Language + ", garbage collection included"
 		}
 		fmt.Fprintf(&b, "- %s: %s\n", c.name, versions)
 	}
