@@ -3,32 +3,16 @@
 package interop_test
 
 import (
-	"context"
-	"path/filepath"
 	"testing"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
-	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
 // TestDIDCommJVM exchanges envelopes with org.didcommx:didcomm 0.3.2 for the JVM,
 // by SICPA.
 func TestDIDCommJVM(t *testing.T) {
-	s := newSuite(t, mayMiss, func(ctx context.Context) (peer.Config, error) {
-		dir, err := cache()
-		if err != nil {
-			return peer.Config{}, err
-		}
-		folder := filepath.Join("peers", mayMiss)
-		java, classpath, err := peer.Maven(ctx, peer.MavenConfig{
-			Folder:   folder,
-			Artifact: "org.didcommx:didcomm",
-			Cache:    dir,
-			Oldest:   17,
-		})
-		return peer.Config{Path: java, Args: []string{"-cp", classpath, filepath.Join(folder, "Peer.java")}}, err
-	})
+	s := newSuite(t, mayMiss, jvmPeer(mayMiss, "org.didcommx:didcomm"))
 	s.service = endpointService
 	// Anoncrypt has no typ (crypto/JWE.kt), and an attachment's data null for what
 	// it lacks (message/Attachment.kt).

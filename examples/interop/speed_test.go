@@ -114,6 +114,7 @@ func contestants(t *testing.T) []contestant {
 	tmp := t.TempDir()
 	start(ours, goPeer(ours, tmp))
 	start("affinidi", rustPeer("affinidi", 95))
+	start(mayMiss, jvmPeer(mayMiss, "org.didcommx:didcomm"))
 	start("didcomm-messaging", pythonPeer("didcomm-messaging", 10, 13))
 	start("didcomm-node", nodePeer("didcomm-node"))
 	start("didcomm-python", pythonPeer("didcomm-python", 9, 11))

@@ -1,16 +1,19 @@
 import com.nimbusds.jose.util.JSONObjectUtils;
+import com.sun.management.OperatingSystemMXBean;
 import java.io.BufferedReader;
 import java.io.FileDescriptor;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.Callable;
 import org.didcommx.didcomm.DIDComm;
 import org.didcommx.didcomm.common.AnonCryptAlg;
 import org.didcommx.didcomm.common.AuthCryptAlg;
@@ -196,10 +199,14 @@ public final class Peer {
   }
 
   private static Map<String, Object> pack(Request request) throws Exception {
+    return Map.of("envelope", JSONObjectUtils.parse(packing(request).call()));
+  }
+
+  /** Packs what the request asks for each time that it is called. */
+  private static Callable<String> packing(Request request) throws Exception {
     DIDComm didcomm = new DIDComm(request.documents, request.secrets);
     Message message = message(request.object("message"));
     String issuer = request.text("from_prior_issuer_kid");
-    String packed;
     if (request.text("to") != null) {
       PackEncryptedParams.Builder params =
           PackEncryptedParams.Companion.builder(message, request.text("to"))
@@ -220,22 +227,32 @@ public final class Peer {
       if (issuer != null) {
         params.fromPriorIssuerKid(issuer);
       }
-      packed = didcomm.packEncrypted(params.build()).getPackedMessage();
-    } else if (request.text("sign_by") != null) {
+      PackEncryptedParams built = params.build();
+      return () -> didcomm.packEncrypted(built).getPackedMessage();
+    }
+    if (request.text("sign_by") != null) {
       PackSignedParams.Builder params =
           PackSignedParams.Companion.builder(message, request.text("sign_by"));
       if (issuer != null) {
         params.fromPriorIssuerKid(issuer);
       }
-      packed = didcomm.packSigned(params.build()).getPackedMessage();
-    } else {
-      PackPlaintextParams.Builder params = PackPlaintextParams.Companion.builder(message);
-      if (issuer != null) {
-        params.fromPriorIssuerKid(issuer);
-      }
-      packed = didcomm.packPlaintext(params.build()).getPackedMessage();
+      PackSignedParams built = params.build();
+      return () -> didcomm.packSigned(built).getPackedMessage();
     }
-    return Map.of("envelope", JSONObjectUtils.parse(packed));
+    PackPlaintextParams.Builder params = PackPlaintextParams.Companion.builder(message);
+    if (issuer != null) {
+      params.fromPriorIssuerKid(issuer);
+    }
+    PackPlaintextParams built = params.build();
+    return () -> didcomm.packPlaintext(built).getPackedMessage();
+  }
+
+  /** Opens the request's envelope each time that it is called. */
+  private static Callable<UnpackResult> opening(Request request) {
+    DIDComm didcomm = new DIDComm(request.documents, request.secrets);
+    String envelope = JSONObjectUtils.toJSONString(request.object("envelope"));
+    UnpackParams params = new UnpackParams.Builder(envelope).build();
+    return () -> didcomm.unpack(params);
   }
 
   /** An opened message. What an attachment's data has not, toJSONObject writes as null. */
@@ -256,9 +273,7 @@ public final class Peer {
   }
 
   private static Map<String, Object> unpack(Request request) throws Exception {
-    DIDComm didcomm = new DIDComm(request.documents, request.secrets);
-    String envelope = JSONObjectUtils.toJSONString(request.object("envelope"));
-    UnpackResult opened = didcomm.unpack(new UnpackParams.Builder(envelope).build());
+    UnpackResult opened = opening(request).call();
     Metadata m = opened.getMetadata();
     Map<String, Object> metadata = new TreeMap<>();
     metadata.put("encrypted", m.getEncrypted());
@@ -299,6 +314,19 @@ public final class Peer {
     return result;
   }
 
+  /** Packs, or opens the envelope that is given, many times over, with all else read once. */
+  private static Map<String, Object> bench(Request request) throws Exception {
+    Callable<?> operation =
+        request.params.containsKey("envelope") ? opening(request) : packing(request);
+    OperatingSystemMXBean system =
+        ManagementFactory.getPlatformMXBean(OperatingSystemMXBean.class);
+    long began = system.getProcessCpuTime();
+    for (long i = ((Number) request.params.get("times")).longValue(); i > 0; i--) {
+      operation.call();
+    }
+    return Map.of("nanoseconds", system.getProcessCpuTime() - began);
+  }
+
   private static Map<String, Object> operate(String op, Map<String, Object> params)
       throws Exception {
     switch (op) {
@@ -310,6 +338,8 @@ public final class Peer {
         return unpack(new Request(params));
       case "unwrap":
         return unwrap(new Request(params));
+      case "bench":
+        return bench(new Request(params));
       case "resolve":
         throw new Lacks("no resolver for " + params.get("did"));
       default:
