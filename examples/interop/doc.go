@@ -27,6 +27,10 @@
 // as a note of the peer's row or as a chapter of its own (row_test.go and
 // matrix_test.go).
 //
+// Agents of others stand under peers/live: a library with sockets of its own, or a
+// whole agent. TestLiveAgents exchanges messages with them over HTTP and WebSocket,
+// on loopback (live_test.go).
+//
 // A test is one cell. A peer's program that dies, hangs or prints rubbish costs
 // the cell that it was asked for. A cell that cannot pass because of the peer
 // stands in the list of its defects, with the reason, and fails when it passes
