@@ -51,7 +51,13 @@ type Inbound struct {
 	From string
 	// To is our DID that the message came to.
 	To string
+
+	aliases *aliases // nil: keys went by their ids
 }
+
+// aliases are other names than their ids for the two keys of an authcrypt, by
+// which the sender knows them, as older libraries do in a did:peer:2.
+type aliases struct{ ours, theirs string }
 
 // Authenticated reports whether the sender has proven who it is.
 func (in *Inbound) Authenticated() bool { return in.From != "" }
@@ -68,11 +74,29 @@ func (a *Agent) inbound(u *envelope.Unpacked) *Inbound {
 	if in.From != "" && u.Message.From != "" {
 		in.From = did.Base(u.Message.From)
 	}
+	in.aliases = aliasesOf(u)
 	if kid := u.OpenedWith; kid != "" && party(kid) != party(a.cfg.DID) {
 		in.To = did.Base(kid)
 	}
 	return in
 }
+
+// aliasesOf finds that a sender names keys by other fragments than their ids have.
+func aliasesOf(u *envelope.Unpacked) *aliases {
+	if u.SenderAs == "" {
+		return nil
+	}
+	n := aliases{ours: u.OpenedAs, theirs: u.SenderAs}
+	if n.ours[0] == '#' {
+		n.ours = u.OpenedWith // relative: of no use in an answer
+	}
+	if fragment(n.ours) == fragment(u.OpenedWith) && fragment(n.theirs) == fragment(u.Metadata.EncryptedFromKID) {
+		return nil
+	}
+	return &n
+}
+
+func fragment(kid string) string { return kid[strings.IndexByte(kid, '#')+1:] }
 
 // addressed reports whether the message is meant for us as far as anybody can
 // tell. What is merely signed may be passed on by whoever was sent it.

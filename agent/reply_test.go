@@ -2,7 +2,10 @@ package agent_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +13,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/transport"
 )
 
 // Where a reply goes: back on the connection when that was asked for, or when
@@ -313,5 +317,89 @@ func TestSessionOrder(t *testing.T) {
 		if id := <-started; id != fmt.Sprintf("slow-%d", i) {
 			t.Fatalf("%s came after slow-%d", id, i-1)
 		}
+	}
+}
+
+// older is how older libraries name the key agreement key of a did:peer:2: by its
+// value, without the z of multibase.
+func older(id string) string {
+	_, key, _ := strings.Cut(id, ".Ez")
+	key, _, _ = strings.Cut(key, ".")
+	return id + "#" + key
+}
+
+// named are the kids of the sender and of the one recipient in an envelope.
+func named(t *testing.T, p transport.Packet) (skid, kid string) {
+	t.Helper()
+	var e struct {
+		Protected  string `json:"protected"`
+		Recipients []struct {
+			Header struct {
+				KID string `json:"kid"`
+			} `json:"header"`
+		} `json:"recipients"`
+	}
+	var h struct {
+		SKID string `json:"skid"`
+	}
+	if err := json.Unmarshal(p.Data, &e); err != nil || len(e.Recipients) != 1 {
+		t.Fatalf("%s: %v", p.Data, err)
+	}
+	protected, err := base64.RawURLEncoding.DecodeString(e.Protected)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(protected, &h); err != nil {
+		t.Fatal(err)
+	}
+	return h.SKID, e.Recipients[0].Header.KID
+}
+
+// A sender that names keys by aliases gets an answer with those names.
+func TestReplyNamesKeysAsTheSender(t *testing.T) {
+	a := agenttest.NewNet().Agent(t, agent.HandlerFunc(replier))
+	s := &stranger{Party: agenttest.NewParty(t)}
+	for name, keys := range map[string]struct{ theirs, ours string }{
+		"ids":     {s.DID + "#key-1", a.DID() + "#key-1"},
+		"aliases": {older(s.DID), older(a.DID())},
+		"theirs":  {older(s.DID), a.DID() + "#key-1"},
+		"ours":    {s.DID + "#key-1", older(a.DID())},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := new(call)
+			s.give(t, a, c, s.message(t, a, chatType, nil), envelope.From(keys.theirs), envelope.To(keys.ours))
+			if len(c.packets) != 1 {
+				t.Fatalf("%d packets came back", len(c.packets))
+			}
+			if skid, kid := named(t, c.packets[0]); skid != keys.ours || kid != keys.theirs {
+				t.Errorf("the answer is from %s to %s", skid, kid)
+			}
+			s.open(t, c.packets[0])
+		})
+	}
+}
+
+// ToKeys names the keys of a first message.
+func TestToKeys(t *testing.T) {
+	n := agenttest.NewNet()
+	a := n.Agent(t, nil)
+	s := newStranger(t, n, "mem://stranger")
+	for name, keys := range map[string]struct {
+		to   []string
+		want string
+	}{
+		"none":       {nil, s.DID + "#key-1"},
+		"id":         {[]string{s.DID + "#key-1"}, s.DID + "#key-1"},
+		"alias":      {[]string{older(s.DID)}, older(s.DID)},
+		"of another": {[]string{older(a.DID())}, s.DID + "#key-1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := a.Send(t.Context(), newMessage(t, s.DID), agent.ToKeys(keys.to...), agent.AwaitDelivery()); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.next(t).OpenedAs; got != keys.want {
+				t.Errorf("the key is called %s", got)
+			}
+		})
 	}
 }

@@ -63,6 +63,10 @@ func (r *responder) Reply(ctx context.Context, reply *message.Message) error {
 	o.from = m.From
 	o.protect = in.Metadata.AnonymousSender && in.Metadata.EncryptedFromKID != ""
 	r.a.complete(&m, o)
+	if n := in.aliases; n != nil && m.From == in.To {
+		// Who names keys otherwise than by their ids would not find them by those.
+		o.from, o.toKeys = n.ours, []string{n.theirs}
+	}
 
 	how := in.asksReturn(&m)
 	if how == returnUnsaid {

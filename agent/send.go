@@ -22,6 +22,13 @@ type SendOption func(*sendOptions)
 // or a DID URL of a keyAgreement key.
 func From(didOrKID string) SendOption { return func(o *sendOptions) { o.from = didOrKID } }
 
+// ToKeys encrypts for these keyAgreement keys of recipients, given as DID URLs,
+// instead of for all keys of one type that their DIDs list. The envelope names
+// them as they are given, and the key of From too: an alias, as #6LS... of a
+// did:peer:2, is for peers that know keys by no other name. A Responder does so by
+// itself.
+func ToKeys(kids ...string) SendOption { return func(o *sendOptions) { o.toKeys = kids } }
+
 // Anonymous sends with anoncrypt and no from: the recipient does not learn who
 // sent the message.
 func Anonymous() SendOption { return func(o *sendOptions) { o.anonymous = true } }
@@ -44,6 +51,7 @@ func AwaitDelivery() SendOption { return func(o *sendOptions) { o.watched = true
 
 type sendOptions struct {
 	from        string
+	toKeys      []string
 	anonymous   bool
 	signBy      []string
 	protect     bool
@@ -130,7 +138,11 @@ func (a *Agent) complete(m *message.Message, o *sendOptions) {
 
 // pack packs m for one recipient.
 func (a *Agent) pack(ctx context.Context, m *message.Message, to string, o *sendOptions) (envelope.Envelope, error) {
-	opts := []envelope.PackOption{envelope.To(to)}
+	keys := slices.DeleteFunc(slices.Clone(o.toKeys), func(kid string) bool { return party(kid) != party(to) })
+	if len(keys) == 0 {
+		keys = []string{to}
+	}
+	opts := []envelope.PackOption{envelope.To(keys...)}
 	switch {
 	case len(o.signBy) > 0:
 		opts = append(opts, envelope.SignBy(o.signBy...))

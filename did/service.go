@@ -26,11 +26,15 @@ type Service struct {
 	raw      stdjson.RawMessage // serviceEndpoint as received
 }
 
+// QueueURI is the endpoint of a party without one: what is for it is kept until it
+// asks, or goes back on a connection that it has opened (return_route).
+const QueueURI = "didcomm:transport/queue"
+
 // Endpoint is one address of a service. A plain string is one with a URI alone;
 // accept and routingKeys that stand beside serviceEndpoint, as older peers write
 // them, are filled in where the endpoint has none of its own.
 type Endpoint struct {
-	URI         string   // URL, DID of a mediator, or "didcomm:transport/queue"; "" for an object that names none
+	URI         string   // URL, DID of a mediator, or QueueURI; "" for an object that names none
 	Accept      []string // media type profiles, such as "didcomm/v2"
 	RoutingKeys []string // DID URLs or did:keys, the outermost hop first
 	Extra       map[string]stdjson.RawMessage

@@ -367,3 +367,38 @@ func TestPlaintext(t *testing.T) {
 		}
 	}
 }
+
+// TestNamedByAlias packs for and from keys that are given by an alias: the
+// envelope has it as it was given.
+func TestNamedByAlias(t *testing.T) {
+	w := newWorld(t)
+	w.other = didpeer.NewResolver()
+	x := w.carol.ecdh["x25519"]
+	peer2, err := didpeer.New2([]didpeer.Key{{Purpose: didpeer.KeyAgreement, Public: x.PublicKey()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	multibase, err := did.FormatMultikey(x.PublicKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := keyring.New()
+	if err := keys.Add(peer2+"#key-1", x); err != nil {
+		t.Fatal(err)
+	}
+	p := w.packer(t, &agent{keys: keys})
+	m := &message.Message{ID: "1", Type: "https://example.org/test/1.0/test"}
+	for _, name := range []string{peer2 + "#key-1", peer2 + "#" + multibase[1:], peer2 + "#" + multibase} {
+		sealed, err := p.Pack(t.Context(), m, envelope.From(name), envelope.To(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := sealed[0]; e.From != name || !slices.Equal(e.KIDs, []string{name}) || e.To != peer2 {
+			t.Errorf("%s: from %s for %v of %s", name, e.From, e.KIDs, e.To)
+		}
+		u := unpack(t, p, sealed[0].Data)
+		if u.OpenedAs != name || u.SenderAs != name || u.OpenedWith != peer2+"#key-1" || u.Metadata.EncryptedFromKID != peer2+"#key-1" {
+			t.Errorf("%s: opened with %s, named %s, from %s, named %s", name, u.OpenedWith, u.OpenedAs, u.Metadata.EncryptedFromKID, u.SenderAs)
+		}
+	}
+}

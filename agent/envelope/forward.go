@@ -103,7 +103,7 @@ func (p *Packer) mediated(ctx context.Context, owner string, e did.Endpoint) ([]
 	return routes, nil
 }
 
-func isQueue(uri string) bool { return strings.HasPrefix(uri, "didcomm:transport/queue") }
+func isQueue(uri string) bool { return strings.HasPrefix(uri, did.QueueURI) }
 
 // acceptsV2 tells whether an accept list takes DIDComm v2 (Negotiating
 // Compatibility); an empty one leaves the choice to us.

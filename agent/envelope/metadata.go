@@ -12,8 +12,11 @@ type Unpacked struct {
 	Message  *message.Message
 	Metadata Metadata
 	// OpenedWith is the kid, as Keys has it, of our key that opened the innermost
-	// encryption; empty if there was none. The peer may have named it otherwise.
-	OpenedWith string
+	// encryption; empty if there was none. The peer may have named it otherwise:
+	// OpenedAs.
+	OpenedWith, OpenedAs string
+	// SenderAs is how the peer named the key Metadata.EncryptedFromKID.
+	SenderAs string
 }
 
 // Metadata says how a message was protected and what was tolerated. The JSON

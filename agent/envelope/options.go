@@ -34,11 +34,13 @@ type packOptions struct {
 }
 
 // From makes authcrypt with a key of the DID, or with the key of the DID URL,
-// given. Without From the encryption is anoncrypt.
+// given, which the envelope names as it is given. Without From the encryption is
+// anoncrypt.
 func From(id string) PackOption { return func(o *packOptions) { o.from = id } }
 
-// To names the recipients: DIDs, or DID URLs of single keys. Without To they
-// are the message's to.
+// To names the recipients: DIDs, or DID URLs of single keys. A key that is given
+// by an alias, as #6LS... of a did:peer:2, goes by that in the envelope, which is
+// for peers that know no other name of it. Without To they are the message's to.
 func To(ids ...string) PackOption {
 	return func(o *packOptions) { o.to = append(o.to, ids...) }
 }

@@ -212,7 +212,7 @@ func (p *Packer) targets(ctx context.Context, ids []string, senders []senderKey,
 				i = len(found)
 				found = append(found, target{did: did.Base(ids[0]), curve: key.Curve()})
 			}
-			r := jwe.Recipient{KID: m.ID, Key: key}
+			r := jwe.Recipient{KID: named(id, m), Key: key}
 			if !slices.ContainsFunc(found[i].keys, func(have jwe.Recipient) bool { return have.KID == r.KID }) {
 				found[i].keys = append(found[i].keys, r)
 			}

@@ -122,6 +122,15 @@ func pick(doc *did.Document, keys []*did.VerificationMethod, id string) []*did.V
 	return nil
 }
 
+// named is what a method that pick has found is called in an envelope: by its id,
+// or as the caller named it, which may be an alias that the peer knows it by.
+func named(id string, m *did.VerificationMethod) string {
+	if id == did.Base(id) {
+		return m.ID
+	}
+	return id
+}
+
 // senderKey is one of our key agreement keys.
 type senderKey struct {
 	kid string
@@ -140,7 +149,7 @@ func (p *Packer) senderKeys(ctx context.Context, id string) ([]senderKey, error)
 		key, err := p.cfg.Keys.KeyAgreement(ctx, m.ID)
 		switch {
 		case err == nil:
-			held = append(held, senderKey{m.ID, key})
+			held = append(held, senderKey{named(id, m), key})
 		case !errors.Is(err, ErrNoKey):
 			return nil, fmt.Errorf("key %.200s: %w", m.ID, err)
 		}

@@ -48,6 +48,7 @@ func (p *Packer) unpack(ctx context.Context, data []byte, rewrapped bool) (*Unpa
 	if n := len(o.ours); n > 0 {
 		u.OpenedWith = o.ours[n-1]
 	}
+	u.OpenedAs, u.SenderAs = o.openedAs, o.senderAs
 	return u, nil
 }
 
@@ -58,6 +59,9 @@ type opening struct {
 	meta Metadata
 	// ours are the kids, as our documents list them, that opened a layer.
 	ours []string
+	// openedAs and senderAs are the kids of the innermost encryption as the peer
+	// wrote them.
+	openedAs, senderAs string
 
 	anon, auth bool
 }
@@ -134,7 +138,7 @@ func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
 		}
 		o.auth = true
 		o.meta.Authenticated = true
-		o.meta.EncryptedFromKID = m.ID
+		o.meta.EncryptedFromKID, o.senderAs = m.ID, env.SKID
 		o.meta.EncAlgAuth = Enc(env.Enc)
 	} else {
 		o.anon = true
@@ -149,7 +153,7 @@ func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
 		if plaintext, err = env.Decrypt(h.index, h.key, sender, o.p.secrets); err != nil {
 			continue
 		}
-		o.ours = append(o.ours, h.kid)
+		o.ours, o.openedAs = append(o.ours, h.kid), env.KIDs[h.index]
 		if h.kid != env.KIDs[h.index] {
 			env.Deviations.Note(DeviationKID, fmt.Sprintf("%.200s stands for %.200s", env.KIDs[h.index], h.kid))
 		}

@@ -20,6 +20,7 @@ func TestAffinidi(t *testing.T) {
 	s.table(t)
 	s.protectedKID(t)
 	s.mixed(t)
+	s.bareAttachment(t)
 	s.rotation(t)
 	s.forwards(t)
 	s.methods(t)

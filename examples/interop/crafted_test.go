@@ -104,9 +104,6 @@ func (r *crafted) cases(t *testing.T, cases []craft.Case) {
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			if len(deviations) == 0 && len(doctor.Examine(sent).AtLeast(doctor.Error)) > 0 {
-				continue // an error in the message that is not for an envelope's reader to find
-			}
 			r.file.Messages[name] = jsontext.Value(plaintext(t, m))
 			r.file.Vectors = append(r.file.Vectors, vector{
 				Name: name, Comment: clauses[c.Rule], Expect: success,

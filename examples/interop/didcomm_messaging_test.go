@@ -23,6 +23,7 @@ func TestDIDCommMessaging(t *testing.T) {
 	s.table(t)
 	s.forms(t)
 	s.mixed(t)
+	s.bareAttachment(t)
 	s.rotation(t)
 	s.forwards(t)
 	s.forwardByDID(t)

@@ -21,6 +21,7 @@ func TestDIDCommNode(t *testing.T) {
 	s.table(t)
 	s.forms(t)
 	s.mixed(t)
+	s.bareAttachment(t)
 	s.rotation(t)
 	s.forwards(t)
 	s.forwardByDID(t)

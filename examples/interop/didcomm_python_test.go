@@ -19,6 +19,7 @@ func TestDIDCommPython(t *testing.T) {
 	s.table(t)
 	s.forms(t)
 	s.mixed(t)
+	s.bareAttachment(t)
 	s.rotation(t)
 	s.forwards(t)
 	s.forwardByDID(t)

@@ -20,6 +20,7 @@ func TestDIDCommRust(t *testing.T) {
 	s.table(t)
 	s.forms(t)
 	s.mixed(t)
+	s.bareAttachment(t)
 	s.rotation(t)
 	s.forwards(t)
 	s.forwardByDID(t)

@@ -27,12 +27,17 @@
 // as a note of the peer's row or as a chapter of its own (row_test.go and
 // matrix_test.go).
 //
+// Agents of others stand under peers/live: a library with sockets of its own, or a
+// whole agent. TestLiveAgents exchanges messages with them over HTTP and WebSocket,
+// on loopback (live_test.go).
+//
 // A test is one cell. A peer's program that dies, hangs or prints rubbish costs
 // the cell that it was asked for. A cell that cannot pass because of the peer
 // stands in the list of its defects, with the reason, and fails when it passes
 // all the same; what the peer's library does not have at all stands beside it, and
-// the peer has to say so itself. Where a peer's toolchain, as python3, cargo or
-// node with npm, is missing, or its packages cannot be installed, its row says
-// "not run" with the reason and its test is skipped; with CI=true in the
-// environment it fails.
+// the peer has to say so itself. Where a peer's toolchain, as python3, cargo,
+// node with npm or a JDK with mvn, is missing, or its packages cannot be
+// installed, its row says "not run" with the reason and its test is skipped; with
+// CI=true in the environment it fails, but for didcomm-jvm when Maven does not
+// find its artifact.
 package interop

@@ -3,29 +3,17 @@
 package interop_test
 
 import (
-	"context"
-	"fmt"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
-	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
 // TestGoJose exchanges envelopes with go-jose, as far as they are plain JOSE: the
 // cells about documents are not asked. The module's go.mod pins it.
 func TestGoJose(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "peer")
-	s := newSuite(t, "go-jose", func(ctx context.Context) (peer.Config, error) {
-		out, err := exec.CommandContext(ctx, "go", "build", "-tags", "interop", "-o", program, "./peers/go-jose").CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("go build: %w: %s", err, out)
-		}
-		return peer.Config{Path: program}, err
-	})
+	s := newSuite(t, "go-jose", goPeer("go-jose", t.TempDir()))
 	// It writes one recipient or signature flattened, and no apv.
 	s.quirks = []message.DeviationCode{envelope.DeviationSerialization, envelope.DeviationAPVMissing}
 	s.reports = goJoseReports

@@ -17,7 +17,7 @@ import (
 )
 
 // newMessage makes a message with random content and all the headers that
-// travel: attachments of each kind, one without an id, and unknown headers.
+// travel: attachments of each kind, and unknown headers.
 // from and to may be "".
 func newMessage(t testing.TB, from, to string) *message.Message {
 	t.Helper()
@@ -55,7 +55,7 @@ func newMessage(t testing.TB, from, to string) *message.Message {
 	raw := make([]byte, 100)
 	_, _ = rand.Read(raw)
 	m.Attachments = []message.Attachment{
-		{Data: message.AttachmentData{JSON: json.RawMessage(`{"k":[1,2,"` + rand.Text() + `"]}`)}},
+		{ID: message.NewID(), Data: message.AttachmentData{JSON: json.RawMessage(`{"k":[1,2,"` + rand.Text() + `"]}`)}},
 		{
 			ID: message.NewID(), Description: "bytes", Filename: "ü.bin", MediaType: "application/octet-stream",
 			ByteCount: int64(len(raw)), LastModTime: now,

@@ -13,7 +13,12 @@ import (
 // newNodeSuite begins the row of a peer in JavaScript.
 func newNodeSuite(t *testing.T, name string) *suite {
 	t.Helper()
-	return newSuite(t, name, func(ctx context.Context) (peer.Config, error) {
+	return newSuite(t, name, nodePeer(name))
+}
+
+// nodePeer installs it.
+func nodePeer(name string) func(context.Context) (peer.Config, error) {
+	return func(ctx context.Context) (peer.Config, error) {
 		dir, err := cache()
 		if err != nil {
 			return peer.Config{}, err
@@ -29,5 +34,5 @@ func newNodeSuite(t *testing.T, name string) *suite {
 			Oldest: 20,
 		})
 		return peer.Config{Path: node, Args: []string{filepath.Join(dir, "peer.mjs")}}, err
-	})
+	}
 }

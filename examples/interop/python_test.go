@@ -14,7 +14,12 @@ import (
 // Python 3.
 func newPythonSuite(t *testing.T, name string, oldest, newest int) *suite {
 	t.Helper()
-	return newSuite(t, name, func(ctx context.Context) (peer.Config, error) {
+	return newSuite(t, name, pythonPeer(name, oldest, newest))
+}
+
+// pythonPeer installs it.
+func pythonPeer(name string, oldest, newest int) func(context.Context) (peer.Config, error) {
+	return func(ctx context.Context) (peer.Config, error) {
 		dir, err := cache()
 		if err != nil {
 			return peer.Config{}, err
@@ -27,5 +32,5 @@ func newPythonSuite(t *testing.T, name string, oldest, newest int) *suite {
 			Newest:       newest,
 		})
 		return peer.Config{Path: python, Args: []string{filepath.Join(folder, "peer.py")}}, err
-	})
+	}
 }

@@ -14,7 +14,12 @@ import (
 // or newer.
 func newRustSuite(t *testing.T, name string, oldest int) *suite {
 	t.Helper()
-	return newSuite(t, name, func(ctx context.Context) (peer.Config, error) {
+	return newSuite(t, name, rustPeer(name, oldest))
+}
+
+// rustPeer installs it.
+func rustPeer(name string, oldest int) func(context.Context) (peer.Config, error) {
+	return func(ctx context.Context) (peer.Config, error) {
 		dir, err := cache()
 		if err != nil {
 			return peer.Config{}, err
@@ -25,5 +30,5 @@ func newRustSuite(t *testing.T, name string, oldest int) *suite {
 			Oldest: oldest,
 		})
 		return peer.Config{Path: program}, err
-	})
+	}
 }

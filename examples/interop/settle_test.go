@@ -108,6 +108,8 @@ func TestPage(t *testing.T) {
 	page := string(m.page(time.Now()))
 	last := 0
 	for _, line := range []string{
+		"| | alpha | didcomm-jvm |\n|---|---|---|\n| plain | yes / - | yes / - |\n| authcrypt, X25519 | yes / defect | yes / defect |\n",
+		"| forward, X25519 | - / red | - |\n",
 		"## alpha\n\na 1, b 2 (Go)\n",
 		"| plain | yes | - |\n| authcrypt, X25519 | yes | 0 of 2, lacks 1, defect 1 |\n| authcrypt, P-256 | yes | - |\n" +
 			"| forward, X25519 | - | red |\n| two key types | yes | - |\n",

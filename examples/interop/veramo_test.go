@@ -26,6 +26,7 @@ func TestVeramo(t *testing.T) {
 	s.protectedKID(t)
 	s.forms(t)
 	s.mixed(t)
+	s.bareAttachment(t)
 	s.rotation(t)
 	s.forwards(t)
 	s.forwardByDID(t)

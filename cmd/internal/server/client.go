@@ -8,6 +8,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -32,15 +33,17 @@ type Client struct {
 	problems chan *message.Problem // the first that a peer reports
 }
 
-// Start makes a Client and runs it. It goes by a did:peer without an endpoint:
-// of the agent's keys if Home has any, else of new keys that are forgotten with
-// it. Close it.
+// Start makes a Client and runs it. It goes by a did:peer whose endpoint is
+// did.QueueURI: of the agent's keys if Home has any, else of new keys that are
+// forgotten with it. Close it.
 func Start(cfg ClientConfig) (*Client, error) {
 	keys, err := cfg.keys()
 	if err != nil {
 		return nil, err
 	}
-	id, err := keys.Peer()
+	// Peers such as those around didcomm-messaging answer nobody whose document
+	// has no service at all, not even on the connection.
+	id, err := keys.Peer(did.QueueURI)
 	if err != nil {
 		return nil, err
 	}

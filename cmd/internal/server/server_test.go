@@ -18,6 +18,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/cmd/internal/server"
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didpeer"
 )
 
 // Processes that start at once in one home are one agent.
@@ -377,5 +378,22 @@ func TestCheck(t *testing.T) {
 		if err := c.Check(); (err == nil) != tt.ok {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A client has a service, though it does not listen: there are peers that answer
+// none without.
+func TestClientService(t *testing.T) {
+	c, err := server.Start(server.ClientConfig{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	doc, err := didpeer.NewResolver().Resolve(t.Context(), c.Agent().DID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := doc.DIDCommServices(); len(s) != 1 || s[0].URI != did.QueueURI {
+		t.Errorf("services %+v", s)
 	}
 }

@@ -32,3 +32,12 @@ async function answer(operations, { id, op, params }) {
     };
   }
 }
+
+/** What this process takes of the processors while it does an operation so many
+ * times. */
+export async function processorTime(times, operation) {
+  const began = process.cpuUsage();
+  for (let i = 0; i < times; i++) await operation();
+  const { user, system } = process.cpuUsage(began);
+  return { nanoseconds: (user + system) * 1000 };
+}

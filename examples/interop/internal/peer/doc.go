@@ -1,7 +1,7 @@
 // Package peer runs the programs that stand for other DIDComm libraries.
 //
-// Python and Node install a program's packages, Cargo builds the program, New
-// describes it, Process.Call asks it. A request is one line of JSON on the
+// Python, Node and Maven install a program's packages, Cargo builds the program,
+// New describes it, Process.Call asks it. A request is one line of JSON on the
 // program's standard input, its answer the next line on its standard output:
 //
 //	{"id": 7, "op": "unpack", "params": {...}}

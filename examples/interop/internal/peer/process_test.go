@@ -24,6 +24,9 @@ func TestMain(m *testing.M) {
 		behave()
 		return
 	}
+	if how := os.Getenv(serving); how != "" {
+		beServer(how)
+	}
 	os.Exit(m.Run())
 }
 

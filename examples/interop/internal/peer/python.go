@@ -88,6 +88,7 @@ func findPython(ctx context.Context, cfg PythonConfig) (path, release string, er
 	for minor := cfg.Newest; minor >= cfg.Oldest; minor-- {
 		names = append(names, fmt.Sprintf("python3.%d", minor))
 	}
+	names = append(names, kept(ctx, cfg)...)
 	probe := fmt.Sprintf("import ensurepip, venv, sys; v = sys.version_info; "+
 		"(3, %d) <= v[:2] <= (3, %d) or sys.exit('it is version %%d.%%d' %% v[:2]); print(sys.executable); print(sys.version)",
 		cfg.Oldest, cfg.Newest)
@@ -106,7 +107,24 @@ func findPython(ctx context.Context, cfg PythonConfig) (path, release string, er
 		return path, release, nil
 	}
 	return "", "", fmt.Errorf("%w: no Python 3.%d to 3.%d with venv and ensurepip (%s)",
-		ErrToolchain, cfg.Oldest, cfg.Newest, strings.Join(append(failed, "none else in PATH"), "; "))
+		ErrToolchain, cfg.Oldest, cfg.Newest, strings.Join(append(failed, "none else in PATH or of pyenv"), "; "))
+}
+
+// kept are the paths of the fitting interpreters that pyenv keeps, if it is
+// there: it puts but one of them into PATH.
+func kept(ctx context.Context, cfg PythonConfig) []string {
+	root, err := command(ctx, "pyenv", "root")
+	if err != nil {
+		return nil
+	}
+	var paths []string
+	for minor := cfg.Newest; minor >= cfg.Oldest; minor-- {
+		found, err := filepath.Glob(filepath.Join(root, "versions", fmt.Sprintf("3.%d.*", minor), "bin", "python3"))
+		if err == nil {
+			paths = append(paths, found...)
+		}
+	}
+	return paths
 }
 
 // interpreter is the path of the interpreter in a virtual environment.

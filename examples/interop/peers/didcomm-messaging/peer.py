@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from importlib.metadata import version
 
 # The answers keep the real standard output; whatever prints goes to stderr.
@@ -43,6 +44,7 @@ class Documents(DIDResolver):
     def __init__(self, documents):
         self.documents = {d["id"]: d for d in documents}
         self.others = PrefixResolver({"did:peer:2": Peer2(), "did:peer:4": Peer4()})
+        self.parsed = {}
 
     async def is_resolvable(self, did):
         return did in self.documents or await self.others.is_resolvable(did)
@@ -51,6 +53,11 @@ class Documents(DIDResolver):
         if did in self.documents:
             return self.documents[did]
         return await self.others.resolve(did)
+
+    async def resolve_and_parse(self, did):
+        if did not in self.parsed:
+            self.parsed[did] = await super().resolve_and_parse(did)
+        return self.parsed[did]
 
 
 def resolver_of(params):
@@ -96,7 +103,16 @@ async def pack(params):
     if not params.get("from") and params.get("enc", "XC20P") != "XC20P":
         raise Lacks("a choice of enc: anoncrypt is XC20P")
     resolver, secrets = resolver_of(params), secrets_of(params)
-    packed = await packaging.pack(
+    packed = await envelope(params, resolver, secrets)
+    if params.get("forward"):
+        packed, _ = await routing.prepare_forward(
+            crypto, packaging, resolver, secrets, params["to"], packed
+        )
+    return {"envelope": json.loads(packed)}
+
+
+async def envelope(params, resolver, secrets):
+    return await packaging.pack(
         crypto,
         resolver,
         secrets,
@@ -104,11 +120,6 @@ async def pack(params):
         await recipients(resolver, params["to"]),
         params.get("from"),
     )
-    if params.get("forward"):
-        packed, _ = await routing.prepare_forward(
-            crypto, packaging, resolver, secrets, params["to"], packed
-        )
-    return {"envelope": json.loads(packed)}
 
 
 async def open_message(params):
@@ -154,6 +165,23 @@ async def unwrap(params):
     }
 
 
+async def bench(params):
+    """Packs, or opens the envelope that is given, many times over, with all else
+    read once."""
+    resolver, secrets = resolver_of(params), secrets_of(params)
+    if params.get("envelope"):
+        text = json.dumps(params["envelope"])
+        began = time.process_time_ns()
+        for _ in range(params["times"]):
+            plaintext, _ = await packaging.unpack(crypto, resolver, secrets, text)
+            json.loads(plaintext)
+    else:
+        began = time.process_time_ns()
+        for _ in range(params["times"]):
+            await envelope(params, resolver, secrets)
+    return {"nanoseconds": time.process_time_ns() - began}
+
+
 async def create_peer_did(params):
     """A did:peer:2 by did_peer_2, of public JWKs."""
 
@@ -177,6 +205,7 @@ OPERATIONS = {
     "pack": pack,
     "unpack": unpack,
     "unwrap": unwrap,
+    "bench": bench,
     "create_peer_did": create_peer_did,
     "resolve": resolve,
 }

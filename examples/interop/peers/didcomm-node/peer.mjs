@@ -3,7 +3,7 @@
 
 import { createRequire } from "node:module";
 
-import { Lacks, serve } from "./lines.mjs";
+import { Lacks, processorTime, serve } from "./lines.mjs";
 
 const require = createRequire(import.meta.url);
 const { FromPrior, Message } = require("didcomm-node");
@@ -68,12 +68,20 @@ async function hello() {
 async function pack(params) {
   const dids = didResolver(params);
   const secrets = secretsResolver(params);
+  const message = await messageOf(params, dids, secrets);
+  return { envelope: JSON.parse(await envelope(params, dids, secrets, message)) };
+}
+
+async function messageOf(params, dids, secrets) {
   const value = params.message;
   if (params.from_prior_issuer_kid) {
     const claims = new FromPrior(value.from_prior);
     [value.from_prior] = await claims.pack(params.from_prior_issuer_kid, dids, secrets);
   }
-  const message = new Message(value);
+  return new Message(value);
+}
+
+async function envelope(params, dids, secrets, message) {
   let packed;
   if (params.to) {
     if (params.enc && !ANONCRYPT[params.enc]) throw new Lacks(`enc ${params.enc}`);
@@ -94,7 +102,7 @@ async function pack(params) {
   } else {
     packed = await message.pack_plaintext(dids);
   }
-  return { envelope: JSON.parse(packed) };
+  return packed;
 }
 
 async function unpack(params) {
@@ -140,8 +148,22 @@ async function unwrap(params) {
   return { next, envelope: forwarded_msg, encrypted_to_kids: metadata.encrypted_to_kids ?? [] };
 }
 
+/** Packs, or opens the envelope that is given, many times over, with all else read
+ * once. */
+async function bench(params) {
+  const dids = didResolver(params);
+  const secrets = secretsResolver(params);
+  if (params.envelope) {
+    const text = JSON.stringify(params.envelope);
+    const options = { unwrap_re_wrapping_forward: true };
+    return processorTime(params.times, () => Message.unpack(text, dids, secrets, options));
+  }
+  const message = await messageOf(params, dids, secrets);
+  return processorTime(params.times, () => envelope(params, dids, secrets, message));
+}
+
 async function resolve({ did }) {
   throw new Lacks(`no resolver for ${did}`);
 }
 
-await serve({ hello, pack, unpack, unwrap, resolve });
+await serve({ hello, pack, unpack, unwrap, bench, resolve });

@@ -53,6 +53,7 @@ type params struct {
 	Enc          string            `json:"enc"`
 	FromPriorKID string            `json:"from_prior_issuer_kid"`
 	Forward      bool              `json:"forward"`
+	Times        int               `json:"times"`
 }
 
 type document struct {
@@ -131,31 +132,60 @@ func hello() (any, error) {
 }
 
 func pack(p params) (any, error) {
+	k, err := p.packer()
+	if err != nil {
+		return nil, err
+	}
+	envelope, err := k.pack(p.Message)
+	return map[string]json.RawMessage{"envelope": envelope}, err
+}
+
+// packer has what a message is signed and encrypted with; either may be nil.
+type packer struct {
+	signer    jose.Signer
+	encrypter jose.Encrypter
+}
+
+func (p params) packer() (k packer, err error) {
 	switch {
 	case p.From != "":
-		return nil, fmt.Errorf("%w: ECDH-1PU", errLacks)
+		return k, fmt.Errorf("%w: ECDH-1PU", errLacks)
 	case p.FromPriorKID != "", p.Forward:
-		return nil, fmt.Errorf("%w: DIDComm's protocols", errLacks)
+		return k, fmt.Errorf("%w: DIDComm's protocols", errLacks)
 	case p.To == "" && p.SignBy == "":
-		return nil, fmt.Errorf("%w: messages without an envelope", errLacks)
+		return k, fmt.Errorf("%w: messages without an envelope", errLacks)
 	}
-	envelope := []byte(p.Message)
-	var err error
 	if p.SignBy != "" {
-		if envelope, err = p.sign(envelope); err != nil {
-			return nil, err
+		if k.signer, err = p.signer(); err != nil {
+			return k, err
 		}
 	}
 	if p.To != "" {
-		if envelope, err = p.encrypt(envelope); err != nil {
-			return nil, err
-		}
+		k.encrypter, err = p.encrypter()
 	}
-	return map[string]json.RawMessage{"envelope": envelope}, nil
+	return k, err
 }
 
-// sign makes a JWS of one signature, with kid in its protected header.
-func (p params) sign(payload []byte) ([]byte, error) {
+func (k packer) pack(payload []byte) ([]byte, error) {
+	if k.signer != nil {
+		signed, err := k.signer.Sign(payload)
+		if err != nil {
+			return nil, err
+		}
+		payload = []byte(signed.FullSerialize())
+	}
+	if k.encrypter != nil {
+		encrypted, err := k.encrypter.Encrypt(payload)
+		if err != nil {
+			return nil, err
+		}
+		payload = []byte(encrypted.FullSerialize())
+	}
+	return payload, nil
+}
+
+// signer makes a JWS of one signature, with kid in its protected header.
+func (p params) signer() (jose.Signer, error) {
 	key, err := p.secret(p.SignBy)
 	if err != nil {
 		return nil, err
@@ -167,20 +197,12 @@ func (p params) sign(payload []byte) ([]byte, error) {
 	case *ecdsa.PrivateKey:
 		alg = map[string]jose.SignatureAlgorithm{"P-256": jose.ES256, "P-384": jose.ES384, "P-521": jose.ES512}[k.Params().Name]
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key},
+	return jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: key},
 		(&jose.SignerOptions{}).WithType("application/didcomm-signed+json"))
-	if err != nil {
-		return nil, err
-	}
-	signed, err := signer.Sign(payload)
-	if err != nil {
-		return nil, err
-	}
-	return []byte(signed.FullSerialize()), nil
 }
 
-// encrypt makes a JWE for all keys that a DID or key's DID URL stands for.
-func (p params) encrypt(payload []byte) ([]byte, error) {
+// encrypter makes a JWE for all keys that a DID or key's DID URL stands for.
+func (p params) encrypter() (jose.Encrypter, error) {
 	doc, err := p.document(p.To)
 	if err != nil {
 		return nil, err
@@ -197,16 +219,8 @@ func (p params) encrypt(payload []byte) ([]byte, error) {
 		}
 		recipients = append(recipients, jose.Recipient{Algorithm: jose.ECDH_ES_A256KW, Key: key.Key, KeyID: kid})
 	}
-	encrypter, err := jose.NewMultiEncrypter(jose.ContentEncryption(p.Enc), recipients,
+	return jose.NewMultiEncrypter(jose.ContentEncryption(p.Enc), recipients,
 		(&jose.EncrypterOptions{}).WithType("application/didcomm-encrypted+json"))
-	if err != nil {
-		return nil, err
-	}
-	encrypted, err := encrypter.Encrypt(payload)
-	if err != nil {
-		return nil, err
-	}
-	return []byte(encrypted.FullSerialize()), nil
 }
 
 // unpack removes layer by layer.
@@ -292,6 +306,8 @@ func operate(r request) (any, error) {
 		return pack(r.Params)
 	case "unpack":
 		return unpack(r.Params)
+	case "bench":
+		return bench(r.Params)
 	}
 	return nil, fmt.Errorf("%w: operation %s", errLacks, r.Op)
 }

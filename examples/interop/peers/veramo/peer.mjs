@@ -13,7 +13,7 @@ import { KeyManager, MemoryKeyStore, MemoryPrivateKeyStore } from "@veramo/key-m
 import { KeyManagementSystem } from "@veramo/kms-local";
 import { Resolver } from "did-resolver";
 
-import { Lacks, serve } from "./lines.mjs";
+import { Lacks, processorTime, serve } from "./lines.mjs";
 
 /** The key manager's name for the type of a JWK. Others are not for it. */
 const KEY_TYPES = {
@@ -125,18 +125,22 @@ function packing(params) {
   return params.sign_by ? "jws" : "none";
 }
 
+function packArgs(params) {
+  const name = packing(params);
+  return {
+    message: params.message,
+    packing: name,
+    keyRef: params.sign_by,
+    options: { enc: name === "authcrypt" ? "A256CBC-HS512" : params.enc },
+  };
+}
+
 async function pack(params) {
   if (params.from_prior_issuer_kid) throw new Lacks("no way to sign a from_prior");
   // Forwards are made by sending.
   const transport = new Kept();
   const agent = await agentOf(params, [transport]);
-  const name = packing(params);
-  const packed = await agent.packDIDCommMessage({
-    message: params.message,
-    packing: name,
-    keyRef: params.sign_by,
-    options: { enc: name === "authcrypt" ? "A256CBC-HS512" : params.enc },
-  });
+  const packed = await agent.packDIDCommMessage(packArgs(params));
   if (params.forward) {
     await agent.sendDIDCommMessage({
       packedMessage: packed,
@@ -183,6 +187,17 @@ async function unwrap(params) {
   return { next: message.body.next, envelope, encrypted_to_kids: [] };
 }
 
+/** Packs, or opens the envelope that is given, many times over, by one agent. */
+async function bench(params) {
+  const agent = await agentOf(params);
+  if (params.envelope) {
+    const args = { message: JSON.stringify(params.envelope) };
+    return processorTime(params.times, () => agent.unpackDIDCommMessage(args));
+  }
+  const args = packArgs(params);
+  return processorTime(params.times, () => agent.packDIDCommMessage(args));
+}
+
 async function resolve({ did }) {
   if (!did.startsWith("did:key:")) throw new Lacks(`no resolver for ${did}`);
   const { didDocument, didResolutionMetadata } = await own.resolve(did);
@@ -190,4 +205,4 @@ async function resolve({ did }) {
   return { did, document: didDocument };
 }
 
-await serve({ hello, pack, unpack, unwrap, resolve });
+await serve({ hello, pack, unpack, unwrap, bench, resolve });

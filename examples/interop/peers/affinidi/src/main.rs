@@ -148,82 +148,144 @@ fn hello() -> Value {
     json!({"name": "affinidi-messaging-didcomm", "language": "Rust", "versions": versions})
 }
 
-fn sign(params: &Value, message: &Message, kid: &str) -> Result<String, Refusal> {
-    let private = private_bytes(params, kid)?;
-    let private: &[u8; 32] = private
-        .as_slice()
-        .try_into()
-        .map_err(|_| lacks("private keys of other lengths than 32 bytes"))?;
-    let signer = match secret(params, kid)?["crv"].as_str() {
-        Some("Ed25519") => JwsSigner::Ed25519 { kid, private },
-        Some("P-256") => JwsSigner::P256 { kid, private },
-        Some("secp256k1") => JwsSigner::Secp256k1 { kid, private },
-        other => return Err(lacks(format!("signatures on {other:?}"))),
-    };
-    Ok(pack::pack_signed_multi(message, &[signer])?)
+/// A private key that signs.
+struct Signer {
+    kid: String,
+    crv: String,
+    private: [u8; 32],
+}
+
+impl Signer {
+    fn of(params: &Value, kid: &str) -> Result<Signer, Refusal> {
+        let private = private_bytes(params, kid)?
+            .try_into()
+            .map_err(|_| lacks("private keys of other lengths than 32 bytes"))?;
+        let crv = secret(params, kid)?["crv"].as_str().unwrap_or_default();
+        Ok(Signer {
+            kid: kid.into(),
+            crv: crv.into(),
+            private,
+        })
+    }
+
+    fn sign(&self, message: &Message) -> Result<String, Refusal> {
+        let (kid, private) = (self.kid.as_str(), &self.private);
+        let signer = match self.crv.as_str() {
+            "Ed25519" => JwsSigner::Ed25519 { kid, private },
+            "P-256" => JwsSigner::P256 { kid, private },
+            "secp256k1" => JwsSigner::Secp256k1 { kid, private },
+            other => return Err(lacks(format!("signatures on {other}"))),
+        };
+        Ok(pack::pack_signed_multi(message, &[signer])?)
+    }
+}
+
+/// What a message is encrypted with.
+struct Keys {
+    to: Vec<(String, PublicKeyAgreement)>,
+    from: Option<(String, PrivateKeyAgreement)>,
+    protect_sender: bool,
+}
+
+impl Keys {
+    fn of(params: &Value, to: &str) -> Result<Keys, Refusal> {
+        let mut keys = agreements(params, to)?;
+        // All keys of the first type that the sender has too.
+        let from = match params["from"].as_str() {
+            Some(from) => {
+                let shared = |(_, key): &(_, PublicKeyAgreement)| {
+                    keys.iter().any(|(_, other)| other.curve() == key.curve())
+                };
+                let sender = agreements(params, from)?.into_iter().find(shared);
+                Some(sender.ok_or_else(|| missing(format!("no key of {from} that fits")))?)
+            }
+            None => None,
+        };
+        let first = from.as_ref().or(keys.first()).map(|(_, key)| key.curve());
+        keys.retain(|(_, key)| Some(key.curve()) == first);
+        let from = match from {
+            Some((kid, _)) => Some((kid.clone(), private(params, &kid)?)),
+            None => None,
+        };
+        Ok(Keys {
+            to: keys,
+            from,
+            protect_sender: params["protect_sender"] == true,
+        })
+    }
+
+    fn encrypt(&self, payload: &[u8]) -> Result<String, Refusal> {
+        let to: Vec<_> = self
+            .to
+            .iter()
+            .map(|(kid, key)| (kid.as_str(), key))
+            .collect();
+        let Some((kid, private)) = &self.from else {
+            return Ok(anoncrypt(payload, &to)?);
+        };
+        let packed = authcrypt(payload, kid, private, &to)?;
+        match self.protect_sender {
+            true => Ok(anoncrypt(packed.as_bytes(), &to)?),
+            false => Ok(packed),
+        }
+    }
+}
+
+/// A message to pack, and the keys for it.
+struct Packing {
+    message: Message,
+    signer: Option<Signer>,
+    keys: Option<Keys>,
+}
+
+impl Packing {
+    fn of(params: &Value) -> Result<Packing, Refusal> {
+        if params["message"].get("from_prior").is_some() {
+            return Err(lacks("from_prior"));
+        }
+        let enc = params["enc"].as_str().unwrap_or("A256CBC-HS512");
+        if enc != "A256CBC-HS512" {
+            return Err(lacks("a choice of enc: anoncrypt takes none"));
+        }
+        let signer = params["sign_by"].as_str();
+        let to = params["to"].as_str();
+        Ok(Packing {
+            message: Message::from_json(params["message"].to_string().as_bytes())?,
+            signer: signer.map(|kid| Signer::of(params, kid)).transpose()?,
+            keys: to.map(|to| Keys::of(params, to)).transpose()?,
+        })
+    }
+
+    fn pack(&self) -> Result<String, Refusal> {
+        match (&self.keys, &self.signer) {
+            (Some(keys), Some(signer)) => keys.encrypt(signer.sign(&self.message)?.as_bytes()),
+            (Some(keys), None) => keys.encrypt(&self.message.to_json()?),
+            (None, Some(signer)) => signer.sign(&self.message),
+            (None, None) => Ok(pack::pack_plaintext(&self.message)?),
+        }
+    }
 }
 
 fn pack(params: &Value) -> Result<Value, Refusal> {
-    if params["message"].get("from_prior").is_some() {
-        return Err(lacks("from_prior"));
+    let mut packed = Packing::of(params)?.pack()?;
+    if params["forward"] == true {
+        packed = wrap(params, packed)?;
     }
-    if params["enc"]
-        .as_str()
-        .is_some_and(|enc| enc != "A256CBC-HS512")
-    {
-        return Err(lacks("a choice of enc: anoncrypt takes none"));
-    }
-    let message = Message::from_json(params["message"].to_string().as_bytes())?;
-    let signed = match params["sign_by"].as_str() {
-        Some(kid) => Some(sign(params, &message, kid)?),
-        None => None,
-    };
-    let packed = match (params["to"].as_str(), signed) {
-        (Some(to), Some(signed)) => encrypt(params, to, signed.as_bytes())?,
-        (Some(to), None) => encrypt(params, to, &message.to_json()?)?,
-        (None, Some(signed)) => signed,
-        (None, None) => pack::pack_plaintext(&message)?,
-    };
     Ok(json!({"envelope": serde_json::from_str::<Value>(&packed)?}))
 }
 
-fn encrypt(params: &Value, to: &str, payload: &[u8]) -> Result<String, Refusal> {
-    let keys = agreements(params, to)?;
-    // All keys of the first type that the sender has too.
-    let from = match params["from"].as_str() {
-        Some(from) => {
-            let shared = |(_, key): &(_, PublicKeyAgreement)| {
-                keys.iter().any(|(_, other)| other.curve() == key.curve())
-            };
-            let sender = agreements(params, from)?.into_iter().find(shared);
-            Some(sender.ok_or_else(|| missing(format!("no key of {from} that fits")))?)
-        }
-        None => None,
-    };
-    let first = from.as_ref().or(keys.first()).map(|(_, key)| key.curve());
-    let recipients: Vec<(&str, &PublicKeyAgreement)> = keys
-        .iter()
-        .filter(|(_, key)| Some(key.curve()) == first)
-        .map(|(kid, key)| (kid.as_str(), key))
-        .collect();
-    let mut packed = match &from {
-        Some((kid, _)) => authcrypt(payload, kid, &private(params, kid)?, &recipients)?,
-        None => anoncrypt(payload, &recipients)?,
-    };
-    if from.is_some() && params["protect_sender"] == true {
-        packed = anoncrypt(packed.as_bytes(), &recipients)?;
-    }
-    if params["forward"] == true {
-        let services = &document(params, to)?["service"];
-        let routing = list(&services[0]["serviceEndpoint"]["routingKeys"]);
-        let mut next = to;
-        for hop in routing.iter().rev().filter_map(Value::as_str) {
-            let wrapped = forward::wrap_in_forward(next, &packed)?.to_json()?;
-            let keys = agreements(params, hop)?;
-            let recipients: Vec<_> = keys.iter().map(|(kid, key)| (kid.as_str(), key)).collect();
-            packed = anoncrypt(&wrapped, &recipients)?;
-            next = hop;
-        }
+/// Wraps an envelope for each of the recipient's mediators.
+fn wrap(params: &Value, mut packed: String) -> Result<String, Refusal> {
+    let to = params["to"].as_str().unwrap_or_default();
+    let services = &document(params, to)?["service"];
+    let routing = list(&services[0]["serviceEndpoint"]["routingKeys"]);
+    let mut next = to;
+    for hop in routing.iter().rev().filter_map(Value::as_str) {
+        let wrapped = forward::wrap_in_forward(next, &packed)?.to_json()?;
+        let keys = agreements(params, hop)?;
+        let recipients: Vec<_> = keys.iter().map(|(kid, key)| (kid.as_str(), key)).collect();
+        packed = anoncrypt(&wrapped, &recipients)?;
+        next = hop;
     }
     Ok(packed)
 }
@@ -305,12 +367,113 @@ fn unwrap(params: &Value) -> Result<Value, Refusal> {
     Ok(json!({"next": next, "envelope": serde_json::from_str::<Value>(&envelope)?}))
 }
 
+/// The keys that one kind of envelope opens with. As the library does not look for
+/// them itself, this is told beforehand what the envelope is, so that nothing is
+/// read but by the library.
+struct Opening {
+    kid: String,
+    private: Option<PrivateKeyAgreement>,
+    sender: Option<(String, PublicKeyAgreement)>,
+    signer: Option<(String, VerifyKey)>,
+    protected: bool,
+}
+
+impl Opening {
+    fn of(params: &Value) -> Result<Opening, Refusal> {
+        let (kid, private) = match params["to"].as_str() {
+            Some(to) => {
+                let keys = agreements(params, to)?;
+                let (kid, _) = keys.first().ok_or_else(|| missing("no key of to"))?;
+                (kid.clone(), Some(private(params, kid)?))
+            }
+            None => (String::new(), None),
+        };
+        let sender = match params["from"].as_str() {
+            Some(from) => agreements(params, from)?.into_iter().next(),
+            None => None,
+        };
+        let signer = match params["sign_by"].as_str() {
+            Some(kid) => Some((kid.to_owned(), verify_key(params, kid)?)),
+            None => None,
+        };
+        Ok(Opening {
+            kid,
+            private,
+            sender,
+            signer,
+            protected: params["protect_sender"] == true,
+        })
+    }
+
+    fn open(&self, envelope: &str) -> Result<Message, Refusal> {
+        let Some(private) = &self.private else {
+            return self.read(envelope);
+        };
+        let sender = self.sender.as_ref();
+        let sender = sender.map(|(kid, key)| SenderKey::new(kid, key));
+        if !self.protected {
+            let opened = decrypt_bound(envelope, &self.kid, private, sender)?;
+            return self.read(utf8(&opened.plaintext)?);
+        }
+        let outer = decrypt_bound(envelope, &self.kid, private, None)?;
+        let opened = decrypt_bound(utf8(&outer.plaintext)?, &self.kid, private, sender)?;
+        self.read(utf8(&opened.plaintext)?)
+    }
+
+    fn read(&self, payload: &str) -> Result<Message, Refusal> {
+        match &self.signer {
+            Some((kid, key)) => {
+                let verified = verify_bound(payload, SignerKey::new(kid, key))?;
+                Ok(Message::from_json(&verified.payload)?)
+            }
+            None => Ok(Message::from_json(payload.as_bytes())?),
+        }
+    }
+}
+
+fn utf8(text: &[u8]) -> Result<&str, Refusal> {
+    str::from_utf8(text).map_err(|e| Refusal("Utf8Error".into(), e.to_string()))
+}
+
+/// Packs, or opens the envelope that is given, many times over, with all else read
+/// once.
+fn bench(params: &Value) -> Result<Value, Refusal> {
+    let times = params["times"].as_u64().unwrap_or_default();
+    if params["envelope"].is_null() {
+        let packing = Packing::of(params)?;
+        let began = processor_time();
+        for _ in 0..times {
+            packing.pack()?;
+        }
+        return Ok(json!({"nanoseconds": processor_time() - began}));
+    }
+    let envelope = params["envelope"].to_string();
+    let opening = Opening::of(params)?;
+    let began = processor_time();
+    for _ in 0..times {
+        opening.open(&envelope)?;
+    }
+    Ok(json!({"nanoseconds": processor_time() - began}))
+}
+
+/// What this process has taken of the processors, in nanoseconds.
+fn processor_time() -> i64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the call writes the one structure that it is given.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
 fn operate(op: &str, params: &Value) -> Result<Value, Refusal> {
     match op {
         "hello" => Ok(hello()),
         "pack" => pack(params),
         "unpack" => unpack(params),
         "unwrap" => unwrap(params),
+        "bench" => bench(params),
         "create_peer_did" | "resolve" => Err(lacks("no DID methods: it takes keys")),
         _ => Err(lacks(format!("operation {op}"))),
     }
