@@ -33,6 +33,7 @@ type Agent struct {
 	watches  watches
 	confirms confirms
 	inHand   inHand
+	hung     hung
 }
 
 var _ transport.Handler = (*Agent)(nil)
@@ -53,6 +54,7 @@ func New(cfg Config) (*Agent, error) {
 		watches:  newWatches(),
 		confirms: newConfirms(),
 		inHand:   newInHand(),
+		hung:     newHung(),
 	}
 	a.life, a.kill = context.WithCancel(context.Background())
 	for _, s := range cfg.Senders {

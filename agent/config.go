@@ -50,7 +50,7 @@ type Config struct {
 	SessionQueue      int // packets of a session waiting for their handler. Default 64
 	MaxTries          int // of a message whose handler fails with Retry, or does not end. Default 5
 	MaxThreadProblems int // problem reports in a thread, both ways. Default 10
-	Workers           int // packets being sent at a time. Default 16
+	Workers           int // packets being sent at a time. Default 64
 
 	HandlerTimeout time.Duration // for one message. Default 1 min
 	RequestTimeout time.Duration // for a Request whose context has no deadline. Default 30 s
@@ -60,7 +60,7 @@ type Config struct {
 	MinBackoff     time.Duration // before the second try, of sending and of handling; doubles. Default 1 s
 	MaxBackoff     time.Duration // between two tries. Default 10 min
 	MaxAge         time.Duration // of an undelivered message without expires_time. Default 72 h
-	ReplayWindow   time.Duration // in which a message that was handled is remembered. Default 24 h
+	ReplayWindow   time.Duration // in which a message that was handled is remembered; longer than MaxAge of others. Default 96 h
 }
 
 // Buried is a message that was given up.
@@ -121,7 +121,7 @@ func (c *Config) setDefaults() error {
 	orInt(&c.SessionQueue, 64)
 	orInt(&c.MaxThreadProblems, 10)
 	orInt(&c.MaxTries, 5)
-	orInt(&c.Workers, 16)
+	orInt(&c.Workers, 64)
 	orTime := func(d *time.Duration, def time.Duration) {
 		if *d <= 0 {
 			*d = def
@@ -135,6 +135,6 @@ func (c *Config) setDefaults() error {
 	orTime(&c.MinBackoff, time.Second)
 	orTime(&c.MaxBackoff, 10*time.Minute)
 	orTime(&c.MaxAge, 72*time.Hour)
-	orTime(&c.ReplayWindow, 24*time.Hour)
+	orTime(&c.ReplayWindow, 96*time.Hour)
 	return nil
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,9 +16,10 @@ import (
 // receipt, and wait for an ack of the recipient, or for an answer on a thread
 // that the message began.
 type confirms struct {
-	mu      sync.Mutex // guards all below
-	waiting map[threadKey]*confirmation
-	peers   map[threadKey]bool // whether a party acks, of those that are known to or not to
+	mu      sync.Mutex                    // guards all below
+	waiting map[threadKey][]*confirmation // by the message
+	threads map[threadKey][]*confirmation // the same by the thread
+	peers   map[threadKey]*acker          // the parties that were asked for acks
 }
 
 // confirmation waits for the ack of one message.
@@ -26,14 +28,31 @@ type confirmation struct {
 	outcome           chan error // takes one: nil when acked
 }
 
-// errBusyPeer: the peer says that it has no room for the message.
-var errBusyPeer = errors.New("the peer is busy")
+// acker is what is known of how a party acks.
+type acker struct {
+	acks   bool // it does
+	silent int  // acks in a row that did not come although the connection lived
+}
 
-// maxAckPeers bounds the parties that are known to ack or not to.
-const maxAckPeers = 10_000
+var (
+	errBusyPeer = errors.New("the peer has no room for the message now")
+	errSilent   = errors.New("no ack came")
+)
+
+const (
+	// maxAckers bounds the parties that are known to ack or not to.
+	maxAckers = 10_000
+	// maxSilent is how many acks in a row a party may owe that gave some before,
+	// until it is taken for one that gives none.
+	maxSilent = 3
+)
 
 func newConfirms() confirms {
-	return confirms{waiting: make(map[threadKey]*confirmation), peers: make(map[threadKey]bool)}
+	return confirms{
+		waiting: make(map[threadKey][]*confirmation),
+		threads: make(map[threadKey][]*confirmation),
+		peers:   make(map[threadKey]*acker),
+	}
 }
 
 // add begins to wait for the ack of an item; it is nil if the item asks for none
@@ -48,10 +67,11 @@ func (t *confirms) add(item *store.Item) *confirmation {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if acks, known := t.peers[c.peer]; known && !acks {
+	if p := t.peers[c.peer]; p != nil && !p.acks {
 		return nil
 	}
-	t.waiting[c.key] = c
+	t.waiting[c.key] = append(t.waiting[c.key], c)
+	t.threads[c.thread] = append(t.threads[c.thread], c)
 	return c
 }
 
@@ -61,75 +81,98 @@ func (t *confirms) remove(c *confirmation) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.waiting[c.key] == c {
-		delete(t.waiting, c.key)
+	if slices.Contains(t.waiting[c.key], c) {
+		t.drop(c)
 	}
 }
 
-// mark keeps whether a party acks. What is known of others is forgotten when
-// there are too many: it is learned anew.
-func (t *confirms) mark(peer threadKey, acks bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.peers) >= maxAckPeers {
-		clear(t.peers)
-	}
-	t.peers[peer] = acks
-}
-
-func (t *confirms) acks(peer threadKey) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.peers[peer]
-}
-
-// receive takes what a message tells of those that wait. It reports whether the
-// message is about nothing else: a report that the peer was too busy for one.
-func (t *confirms) receive(in *Inbound) (consumed bool) {
-	if !in.Authenticated() {
-		return false
-	}
-	m := in.Message
-	if isProblemReport(m) {
-		if p, err := ParseProblemReport(m); err == nil && p.Code == codeBusy {
-			return t.refuse(keyOf(in.From, subject(m)))
+// drop takes out one that waits. The caller holds mu.
+func (t *confirms) drop(c *confirmation) {
+	without := func(m map[threadKey][]*confirmation, key threadKey) {
+		m[key] = slices.DeleteFunc(m[key], func(other *confirmation) bool { return other == c })
+		if len(m[key]) == 0 {
+			delete(m, key)
 		}
 	}
+	without(t.waiting, c.key)
+	without(t.threads, c.thread)
+}
+
+// receive takes what a message tells of those that wait: only what its sender was
+// sent, and only if it is meant for us.
+func (t *confirms) receive(in *Inbound) {
+	if !in.Authenticated() || !in.addressed() {
+		return
+	}
+	m, peer := in.Message, keyOf(in.From, "")
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	for _, id := range m.Ack[:min(len(m.Ack), maxAcks)] {
-		if t.settle(keyOf(in.From, id), nil) {
-			t.mark(keyOf(in.From, ""), true)
+		if t.settle(t.waiting[keyOf(in.From, id)], nil) || t.peers[peer] != nil {
+			t.know(peer).acks, t.know(peer).silent = true, 0
 		}
 	}
 	if m.ThreadID != "" {
-		t.settle(keyOf(in.From, m.ThreadID), nil)
+		t.settle(t.waiting[keyOf(in.From, m.ThreadID)], nil)
 	}
-	return false
 }
 
-func (t *confirms) settle(key threadKey, err error) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	c := t.waiting[key]
-	if c == nil {
-		return false
-	}
-	delete(t.waiting, key)
-	c.outcome <- err
-	return true
-}
-
-// refuse ends the wait of all messages of a thread.
-func (t *confirms) refuse(thread threadKey) (any bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for key, c := range t.waiting {
-		if c.thread == thread {
-			delete(t.waiting, key)
-			c.outcome <- errBusyPeer
-			any = true
-		}
+// settle ends the wait for acks. The caller holds mu.
+func (t *confirms) settle(list []*confirmation, err error) (any bool) {
+	for _, c := range slices.Clone(list) {
+		t.drop(c)
+		c.outcome <- err
+		any = true
 	}
 	return any
+}
+
+// know is what is known of a party. What is known of all is forgotten when there
+// are too many: it is learned anew. The caller holds mu.
+func (t *confirms) know(peer threadKey) *acker {
+	p := t.peers[peer]
+	if p == nil {
+		if len(t.peers) >= maxAckers {
+			clear(t.peers)
+		}
+		p = new(acker)
+		t.peers[peer] = p
+	}
+	return p
+}
+
+// silence counts an ack that did not come although the connection lived on. It
+// reports whether the party is one that acks all the same.
+func (t *confirms) silence(peer threadKey) (acks bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.know(peer)
+	if p.silent++; p.silent >= maxSilent {
+		p.acks = false
+	}
+	return p.acks
+}
+
+// refused tells whether a message says that its sender was too busy to take one
+// that waits for its ack.
+func (t *confirms) refused(in *Inbound) bool {
+	m := in.Message
+	if !in.Authenticated() || !in.addressed() || !isProblemReport(m) || len(m.Ack) > 0 {
+		return false
+	}
+	if p, err := ParseProblemReport(m); err != nil || p.Code != codeBusy {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.threads[keyOf(in.From, subject(m))]) > 0
+}
+
+// refuse ends the wait of all messages of the thread that a refusal is about.
+func (t *confirms) refuse(in *Inbound) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.settle(t.threads[keyOf(in.From, subject(in.Message))], errBusyPeer)
 }
 
 // codeBusy is the problem of an agent that has no room for a message now.
@@ -144,6 +187,7 @@ func (a *Agent) awaitAck(ctx context.Context, l *store.Lease[store.Item], s tran
 	timeout := time.NewTimer(a.cfg.AckTimeout)
 	defer timeout.Stop()
 	var err error
+	silent := false
 	select {
 	case err = <-c.outcome:
 	case <-s.Done():
@@ -151,16 +195,15 @@ func (a *Agent) awaitAck(ctx context.Context, l *store.Lease[store.Item], s tran
 	case <-ctx.Done():
 		err = errors.New("agent stopped before an ack came")
 	case <-timeout.C:
-		if a.confirms.acks(c.peer) {
-			err = errors.New("no ack came")
-		} else {
-			a.confirms.mark(c.peer, false)
-		}
+		silent, err = true, errSilent
 	}
 	if err != nil {
 		select { // both may have happened
 		case err = <-c.outcome:
 		default:
+			if silent && !a.confirms.silence(c.peer) {
+				err = nil
+			}
 		}
 	}
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -15,13 +14,17 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
+// sendTime bounds the tries of one item, so that they end before its lease does.
+func (a *Agent) sendTime() time.Duration { return (maxRoutes + 1) * a.cfg.SendTimeout }
+
 // deliverAll is one worker: it takes items from the outbox until ctx ends.
 func (a *Agent) deliverAll(ctx context.Context) {
+	lease := a.sendTime() + a.cfg.AckTimeout + a.cfg.SendTimeout // the last is to spare
 	for {
-		l, err := a.cfg.Outbox.Lease(ctx, (maxRoutes+1)*a.cfg.SendTimeout+a.cfg.AckTimeout)
+		l, err := a.cfg.Outbox.Lease(ctx, lease)
 		if ctx.Err() != nil {
 			if err == nil {
-				a.giveBack(ctx, l, 0, "agent stopped")
+				a.giveBack(ctx, l, 0, "")
 			}
 			return
 		}
@@ -42,49 +45,85 @@ func (a *Agent) storeFailed(ctx context.Context, what string, err error) {
 	}
 }
 
-// deliver tries the connection that the recipient has to us, and then the routes
-// of one item, in order, until one has taken it.
+// deliver tries to send an item, and tells the outbox what came of it.
 func (a *Agent) deliver(ctx context.Context, l *store.Lease[store.Item]) {
 	item := &l.Item
-	if !a.cfg.Now().Before(item.Deadline) {
+	left := item.Deadline.Sub(a.cfg.Now())
+	if left <= 0 {
 		a.bury(ctx, l, expired(l, nil))
 		return
 	}
-	c := a.confirms.add(item)
-	if s := a.sessions.lookup(item.From, item.To, item.Thread); s != nil && s.Reply(ctx, packet(item.Direct)) == nil {
-		a.sent(ctx, l, "return route", s, c)
+	if !a.hung.try(item.To) {
+		// Whoever tries wakes it if it gets on.
+		a.giveBack(ctx, l, min(left, a.cfg.MaxBackoff), "")
 		return
 	}
-	if len(item.Routes) == 0 {
-		// Its connection to us is gone. When there is a new one, bind wakes it.
+	c, t, start := a.confirms.add(item), tries{}, time.Now()
+	way, s, sent := a.tryAll(ctx, item, &t)
+	took := time.Since(start)
+	if sent {
+		a.sent(ctx, l, way, s, c)
+	} else {
 		a.confirms.remove(c)
-		a.putOff(ctx, l, a.cfg.MaxBackoff, fmt.Errorf("%w to %s", ErrNoRoute, item.To))
-		return
+		a.failed(ctx, l, &t)
 	}
-	var t tries
+	if a.hung.end(item.To, !sent && took >= a.cfg.SendTimeout/10) {
+		a.wake(ctx, item.To)
+	}
+}
+
+// tryAll tries the connection that the recipient has to us, and then the routes of
+// an item, in order, until one has taken it; then those that the recipient has
+// moved to. The session is the one that it went by, if that gives no receipt.
+func (a *Agent) tryAll(ctx context.Context, item *store.Item, t *tries) (way string, s transport.Session, sent bool) {
+	ctx, cancel := context.WithTimeout(ctx, a.sendTime())
+	defer cancel()
+	if s := a.sessions.lookup(item.From, item.To, item.Thread); s != nil && !item.Receipt {
+		if t.add(returnWay, a.tryBack(ctx, s, item)) {
+			return returnWay, s, true
+		}
+	}
 	for _, route := range item.Routes {
 		if s, err := a.try(ctx, item, route); t.add(route.Endpoint, err) {
-			a.sent(ctx, l, route.Endpoint, s, c)
-			return
+			return route.Endpoint, s, true
 		}
 	}
-	if ctx.Err() == nil {
-		for _, route := range a.moved(ctx, item) {
-			if s, err := a.try(ctx, item, route); t.add(route.Endpoint, err) {
-				a.sent(ctx, l, route.Endpoint, s, c)
-				return
-			}
+	if len(item.Routes) == 0 || ctx.Err() != nil {
+		return "", nil, false
+	}
+	for _, route := range a.moved(ctx, item) {
+		if s, err := a.try(ctx, item, route); t.add(route.Endpoint, err) {
+			return route.Endpoint, s, true
 		}
 	}
-	a.confirms.remove(c)
-	err := errors.Join(t.errs...)
-	switch {
+	return "", nil, false
+}
+
+// returnWay names, for people, a connection that the recipient made.
+const returnWay = "return route"
+
+// failed decides when an item is tried again that could not be sent, if at all.
+func (a *Agent) failed(ctx context.Context, l *store.Lease[store.Item], t *tries) {
+	item := &l.Item
+	switch err := errors.Join(t.errs...); {
 	case ctx.Err() != nil:
-		a.giveBack(ctx, l, 0, "agent stopped")
+		a.giveBack(ctx, l, 0, "")
+	case len(t.errs) == 0: // its connection to us is gone: bind wakes it
+		a.putOff(ctx, l, a.cfg.MaxBackoff, fmt.Errorf("%w to %s", ErrNoRoute, item.To))
+		if a.sessions.lookup(item.From, item.To, item.Thread) != nil { // or it just has
+			a.wake(ctx, item.To)
+		}
 	case !t.retry:
 		a.bury(ctx, l, err)
 	default:
 		a.putOff(ctx, l, max(a.backoff(l.Attempts), t.after), err)
+	}
+}
+
+// wake lets what waits for a party be tried at once.
+func (a *Agent) wake(ctx context.Context, to string) {
+	if err := a.cfg.Outbox.Wake(context.WithoutCancel(ctx), to); err != nil {
+		a.cfg.Logger.WarnContext(ctx, "what waits for a party is not sent at once", "to", to, "error", err)
 	}
 }
 
@@ -120,12 +159,8 @@ func (a *Agent) sent(ctx context.Context, l *store.Lease[store.Item], way string
 		a.delivered(ctx, l, way)
 		return
 	}
-	if !a.enter() {
-		a.confirms.remove(c)
-		a.giveBack(ctx, l, 0, "agent stopped before an ack came")
-		return
-	}
 	a.watches.settle(l.Item.ID, nil)
+	a.work.Add(1) // in time, since Run waits for the workers first
 	go func() {
 		defer a.leave()
 		a.awaitAck(ctx, l, s, c)
@@ -149,7 +184,8 @@ func (a *Agent) putOff(ctx context.Context, l *store.Lease[store.Item], delay ti
 	item := &l.Item
 	switch left := item.Deadline.Sub(a.cfg.Now()); {
 	case ctx.Err() != nil:
-		delay = 0
+		a.giveBack(ctx, l, 0, "")
+		return
 	case len(item.Routes) == 0:
 		delay = min(delay, max(left, 0)) // it may be woken until then
 	case delay >= left:
@@ -175,6 +211,13 @@ func expired(l *store.Lease[store.Item], err error) error {
 
 // packet is a packet of the store as the transports take it.
 func packet(p store.Packet) transport.Packet { return transport.Packet(p) }
+
+// tryBack sends an item by a connection that the recipient made.
+func (a *Agent) tryBack(ctx context.Context, s transport.Session, item *store.Item) error {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.SendTimeout)
+	defer cancel()
+	return s.Reply(ctx, packet(item.Direct))
+}
 
 // try sends an item by one route. The session is the connection that it went by,
 // if that gives no receipt and leads to the recipient itself.
@@ -230,6 +273,7 @@ func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Route {
 	routes = slices.DeleteFunc(routes, func(r envelope.Route) bool {
 		return slices.ContainsFunc(item.Routes, func(old store.Route) bool { return old.Endpoint == r.URI })
 	})
+	routes = routes[:min(len(routes), maxRoutes)]
 	direct := envelope.Envelope{MediaType: item.Direct.MediaType, Data: item.Direct.Data, To: item.To}
 	fresh, err := a.wrap(ctx, direct, routes)
 	if err != nil {
@@ -259,70 +303,4 @@ func (a *Agent) bury(ctx context.Context, l *store.Lease[store.Item], reason err
 	if a.cfg.OnBuried != nil {
 		a.cfg.OnBuried(Buried{Item: item, Err: reason})
 	}
-}
-
-// watches tell a waiting Send or Request what became of its items.
-type watches struct {
-	mu     sync.Mutex // guards items, and last of each watch
-	byItem map[string]*watch
-}
-
-type watch struct {
-	item string
-	done chan error // takes one: nil when delivered
-
-	mu   sync.Mutex
-	last error
-}
-
-func newWatches() watches { return watches{byItem: make(map[string]*watch)} }
-
-func (t *watches) add(items []store.Item) []*watch {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	list := make([]*watch, len(items))
-	for i, item := range items {
-		list[i] = &watch{item: item.ID, done: make(chan error, 1)}
-		t.byItem[item.ID] = list[i]
-	}
-	return list
-}
-
-func (t *watches) remove(list []*watch) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, w := range list {
-		delete(t.byItem, w.item)
-	}
-}
-
-func (t *watches) get(item string) *watch {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.byItem[item]
-}
-
-// settle tells that an item was delivered (nil) or given up.
-func (t *watches) settle(item string, err error) {
-	if w := t.get(item); w != nil {
-		select {
-		case w.done <- err:
-		default:
-		}
-	}
-}
-
-// note keeps the error of a try that will be followed by another.
-func (t *watches) note(item string, err error) {
-	if w := t.get(item); w != nil {
-		w.mu.Lock()
-		w.last = err
-		w.mu.Unlock()
-	}
-}
-
-func (w *watch) lastError() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.last
 }

@@ -20,7 +20,7 @@ func (a *Agent) persist(ctx context.Context, until time.Time, tell func(context.
 		}
 		select {
 		case <-time.After(delay):
-		case <-a.stopping:
+		case <-a.life.Done():
 			return err
 		}
 	}

@@ -39,9 +39,10 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	if md := &in.Metadata; !md.Encrypted && !in.Authenticated() && !a.cfg.AcceptPlaintext {
 		return &transport.RejectError{Reason: "plaintext messages are not accepted"}
 	}
-	if !a.current(ctx, in) || a.confirms.receive(in) {
+	if !a.current(ctx, in) {
 		return nil
 	}
+	a.confirms.receive(in)
 	k, err := a.take(ctx, w, in, p)
 	if k == nil {
 		return err
@@ -140,9 +141,10 @@ func isAck(m *message.Message) bool {
 
 // handle runs the handler for one message, once there is a free slot.
 func (a *Agent) handle(ctx context.Context, w transport.Replier, k *task) error {
-	if !a.slot() {
+	if !a.slot(a.life.Done()) {
 		return a.giveUp(ctx, k)
 	}
+	defer a.free()
 	a.run(ctx, w, k)
 	return nil
 }
@@ -151,47 +153,50 @@ func (a *Agent) handle(ctx context.Context, w transport.Replier, k *task) error 
 // packet is the answer in the exchange that it began. If the handler sends in
 // its turn, that must not take one worker more each time.
 func (a *Agent) detach(ctx context.Context, w transport.Replier, k *task) error {
-	if !a.slot() {
+	if !a.slot(a.life.Done()) {
 		return a.giveUp(ctx, k)
 	}
 	a.work.Add(1) // in time, since the caller's own entry still counts
 	go func() {
 		defer a.leave()
+		defer a.free()
 		a.run(ctx, w, k)
 	}()
 	return nil
 }
 
-// slot waits for leave to run a handler; false if the agent's time is up. What
+// slot waits for leave to run a handler until done is closed; free ends it. What
 // was taken in before the agent began to stop is handled if there is time: the
 // peer may hold it for delivered.
-func (a *Agent) slot() bool {
+func (a *Agent) slot(done <-chan struct{}) bool {
 	select {
 	case a.handlers <- struct{}{}:
-	case <-a.life.Done():
+	case <-done:
 		return false
 	}
-	if a.life.Err() != nil {
-		<-a.handlers
+	select {
+	case <-done:
+		a.free()
 		return false
+	default:
+		return true
 	}
-	return true
 }
 
-// run runs the handler in the caller's slot, and ends that.
+func (a *Agent) free() { <-a.handlers }
+
+// run runs the handler in the caller's slot, and settles the message.
 func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
-	defer func() { <-a.handlers }()
 	if !a.begin(ctx, k) {
 		return
 	}
-	defer a.inHand.remove(k.key)
 	hctx, cancel := context.WithTimeout(ctx, a.cfg.HandlerTimeout)
 	defer cancel()
 	defer context.AfterFunc(a.life, cancel)()
 
 	r := &responder{a: a, w: w, in: k.in}
 	err := a.call(hctx, r)
-	if err != nil && a.postpone(ctx, k, err) {
+	if err != nil && a.postpone(ctx, r, k, err) {
 		return
 	}
 	if again := (*retryError)(nil); errors.As(err, &again) {
@@ -229,7 +234,7 @@ func (a *Agent) acknowledge(ctx context.Context, r *responder) {
 			err = r.Reply(ctx, m)
 		}
 		if err != nil {
-			r.in.log(a.cfg.Logger).WarnContext(ctx, "could not acknowledge", "error", err)
+			r.in.log(a.cfg.Logger).InfoContext(ctx, "could not acknowledge", "error", err)
 		}
 	}
 }

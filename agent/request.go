@@ -50,14 +50,26 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 	if err := a.requests.add(key, waiting); err != nil {
 		return nil, err
 	}
-	defer a.requests.remove(key, waiting)
-
 	sent, err := a.send(ctx, &out, o)
-	if err != nil {
-		return nil, err
-	}
 	defer a.watches.remove(sent)
-	return a.await(ctx, waiting, sent)
+	var in *Inbound
+	if err == nil {
+		in, err = a.await(ctx, waiting, sent)
+	}
+	if late := a.requests.end(key, waiting, in != nil); late != nil {
+		in = late
+	}
+	switch {
+	case in == nil:
+		return nil, err
+	case isProblemReport(in.Message):
+		p, err := ParseProblemReport(in.Message)
+		if err != nil {
+			return nil, err
+		}
+		return nil, p
+	}
+	return in, nil
 }
 
 func (a *Agent) await(ctx context.Context, waiting *request, sent []*watch) (*Inbound, error) {
@@ -68,13 +80,6 @@ func (a *Agent) await(ctx context.Context, waiting *request, sent []*watch) (*In
 	for {
 		select {
 		case in := <-waiting.answer:
-			if isProblemReport(in.Message) {
-				p, err := ParseProblemReport(in.Message)
-				if err != nil {
-					return nil, err
-				}
-				return nil, p
-			}
 			return in, nil
 		case err := <-delivered:
 			if err != nil {
@@ -106,7 +111,11 @@ type requests struct {
 type request struct {
 	id     string
 	acks   bool          // an ack alone is an answer
-	answer chan *Inbound // takes one
+	answer chan *Inbound // takes one; closed if it turned out to be none and nobody waits
+
+	// guarded by requests.mu
+	claimed bool // an answer is on its way, or here
+	ended   bool
 }
 
 func newRequests(max int) requests {
@@ -126,17 +135,23 @@ func (r *requests) add(key threadKey, q *request) error {
 	return nil
 }
 
-func (r *requests) remove(key threadKey, q *request) {
+// end ends the wait. An answer that is on its way by now it waits for and returns,
+// since its sender takes it for received; nil if there is none, or it was had.
+func (r *requests) end(key threadKey, q *request, had bool) *Inbound {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.waiting[key] == q {
-		delete(r.waiting, key)
+	delete(r.waiting, key)
+	q.ended = true
+	wait := q.claimed && !had
+	r.mu.Unlock()
+	if !wait {
+		return nil
 	}
+	return <-q.answer
 }
 
 // claim takes the Request that waits for a message, nil if none does. Only the
 // party that was asked can answer. Whoever claims it answers it, or gives it back.
-func (r *requests) claim(in *Inbound) *claim {
+func (r *requests) claim(in *Inbound) *request {
 	if !in.Authenticated() {
 		return nil
 	}
@@ -162,30 +177,25 @@ func (r *requests) claim(in *Inbound) *claim {
 		for _, t := range threads {
 			key := keyOf(f, t)
 			q := r.waiting[key]
-			if q == nil || empty && !q.acks || q.id == in.Message.ID {
+			if q == nil || q.claimed || empty && !q.acks || q.id == in.Message.ID {
 				continue
 			}
-			delete(r.waiting, key)
-			return &claim{key, q}
+			q.claimed = true
+			return q
 		}
 	}
 	return nil
 }
 
-// claim is a Request that a message answers.
-type claim struct {
-	key threadKey
-	*request
-}
-
 // giveBack lets the Request wait on, for what answered it was no answer.
-func (r *requests) giveBack(c *claim) {
-	if c == nil {
+func (r *requests) giveBack(q *request) {
+	if q == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.waiting[c.key] == nil {
-		r.waiting[c.key] = c.request
+	q.claimed = false
+	if q.ended {
+		close(q.answer)
 	}
 }

@@ -201,9 +201,10 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 		return store.Item{}, err
 	}
 	routes = routes[:min(len(routes), maxRoutes)]
-	confirm := !o.answered && !o.anonymous && !isEmpty(m) && (session || a.unconfirmed(routes))
+	must := !o.answered && !o.anonymous && !isEmpty(m)
+	confirm := must && (session || a.unconfirmed(routes))
 	if confirm {
-		m = confirmed(m, session)
+		m = confirmed(m)
 	}
 	e, err := a.pack(ctx, m, to, o)
 	if err != nil {
@@ -212,7 +213,7 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	now := a.cfg.Now()
 	item := store.Item{
 		ID: message.NewID(), MessageID: m.ID, Thread: foldID(subject(m)), From: m.From, To: to,
-		Direct: store.Packet{MediaType: e.MediaType, Data: e.Data}, Confirm: confirm,
+		Direct: store.Packet{MediaType: e.MediaType, Data: e.Data}, Confirm: confirm, Receipt: must && !confirm,
 		Created: now, Deadline: now.Add(a.cfg.MaxAge),
 	}
 	if !m.ExpiresTime.IsZero() {
@@ -227,24 +228,23 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	return item, nil
 }
 
-// unconfirmed tells whether the first way is a connection to the recipient that
+// unconfirmed tells whether one of the ways is a connection to the recipient that
 // gives no receipt.
 func (a *Agent) unconfirmed(routes []envelope.Route) bool {
-	if len(routes) == 0 || len(routes[0].RoutingKeys) > 0 {
-		return false
-	}
-	_, ok := a.sender(routes[0].URI).(transport.SessionSender)
-	return ok
+	return slices.ContainsFunc(routes, func(r envelope.Route) bool {
+		_, ok := a.sender(r.URI).(transport.SessionSender)
+		return ok && len(r.RoutingKeys) == 0
+	})
 }
 
-// confirmed is m, asking the recipient for an ack, on the same connection if that
-// is one that we make.
-func confirmed(m *message.Message, session bool) *message.Message {
+// confirmed is m, asking the recipient for an ack, on the same connection if m
+// does not say otherwise.
+func confirmed(m *message.Message) *message.Message {
 	out := *m
 	if !slices.ContainsFunc(m.PleaseAck, func(id string) bool { return id == "" || foldID(id) == foldID(m.ID) }) {
 		out.PleaseAck = append(slices.Clone(m.PleaseAck), m.ID)
 	}
-	if out.ReturnRoute == "" && !session {
+	if out.ReturnRoute == "" {
 		out.ReturnRoute = "all"
 	}
 	return &out

@@ -82,9 +82,7 @@ func (a *Agent) bind(ctx context.Context, w transport.Replier, in *Inbound) {
 		in.log(a.cfg.Logger).Warn("too many return routes, not bound")
 	case boundNew:
 		for _, to := range slices.Compact([]string{in.From, party(in.From)}) {
-			if err := a.cfg.Outbox.Wake(ctx, to); err != nil {
-				in.log(a.cfg.Logger).Warn("a return route is not used at once", "error", err)
-			}
+			a.wake(ctx, to)
 		}
 	}
 }

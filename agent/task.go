@@ -12,12 +12,21 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// task is a message that the inbox has leased to us.
+// task is a message that is to be handled.
 type task struct {
 	in      *Inbound
 	key     threadKey
-	lease   *store.Lease[store.Received] // nil for what need not be remembered, or handled
-	request *claim                       // that the message answers, or nil
+	request *request // that the message answers, or nil
+
+	mu    sync.Mutex
+	lease *store.Lease[store.Received] // nil for what need not be remembered, or handled
+}
+
+// held is the lease of the task now; inHand renews it.
+func (k *task) held() *store.Lease[store.Received] {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.lease
 }
 
 // Retry is what a Handler returns when the message may be handled well later: it
@@ -51,58 +60,76 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p tr
 		To: in.To, Type: in.Message.Type, Thread: in.Message.Thread(),
 		Time: now, Until: now.Add(a.cfg.ReplayWindow),
 	}
-	hold := time.Duration(0)
-	if k.request == nil {
+	hold, refusal := time.Duration(0), k.request == nil && a.confirms.refused(in)
+	if k.request == nil && !refusal {
 		m.Packet, hold = store.Packet(p), a.leaseTime()
 	}
-	var known *store.Known
-	var err error
-	k.lease, known, err = a.cfg.Inbox.Add(ctx, m, hold)
-	if err == nil && known == nil {
-		return k, nil
-	}
-	a.requests.giveBack(k.request)
+	// If the connection ends meanwhile, the message must not stay behind in the
+	// inbox with a lease that nobody knows of.
+	add, cancel := a.lasting(ctx)
+	defer cancel()
+	lease, known, err := a.cfg.Inbox.Add(add, m, hold)
 	switch {
+	case known != nil:
+		a.requests.giveBack(k.request)
+		in.log(a.cfg.Logger).InfoContext(ctx, "dropped a message that was here before", "state", known.State)
+		a.replyAgain(ctx, w, in, known)
+		return nil, nil
+	case err != nil && k.request != nil:
+		// Who waits for it gets it. Should it come again, it is taken for new.
+		in.log(a.cfg.Logger).ErrorContext(ctx, "an answer was not remembered", "error", err)
 	case errors.Is(err, store.ErrFull):
 		return nil, a.busy(ctx, w, in, err)
 	case err != nil:
 		return nil, fmt.Errorf("inbox: %w", err)
+	case refusal:
+		a.confirms.refuse(in)
+		return nil, nil
 	}
-	in.log(a.cfg.Logger).WarnContext(ctx, "dropped a message that was here before", "state", known.State)
-	a.replyAgain(ctx, w, in, known)
-	return nil, nil
+	k.lease = lease
+	return k, nil
 }
 
-// busy tells the peer to try again: by HTTP with the error that it returns, on
-// other connections with a problem report. It does not count towards the
-// thread's problems.
-func (a *Agent) busy(ctx context.Context, w transport.Replier, in *Inbound, err error) error {
-	if _, ok := w.(transport.Session); ok && in.Authenticated() && !isProblemReport(in.Message) && !isEmpty(in.Message) {
-		r := &responder{a: a, w: w, in: in, here: true, acked: true}
-		report, fail := ProblemReport(message.NewProblem(codeBusy, err), in.Message)
-		if fail == nil {
-			report.Ack = nil
-			fail = r.Reply(ctx, report)
-		}
-		if fail == nil {
-			return &transport.BusyError{RetryAfter: busyDelay, Err: err}
-		}
-		return fmt.Errorf("inbox: %w", err) // which ends the connection: the peer will know
-	}
-	return &transport.BusyError{RetryAfter: busyDelay, Err: err}
+// lasting is ctx without its end; it ends with the agent.
+func (a *Agent) lasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(a.life, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // busyDelay is when a peer may come again that there was no room for.
 const busyDelay = 10 * time.Second
 
-// replyAgain sends what was replied to a message that came again, on the
-// connection that it came by: the peer has sent it again because it did not hear
-// of us.
+// busy tells the peer to try again: by HTTP with the error that it returns, on
+// other connections with a problem report, which does not count towards the
+// thread's problems. Whoever cannot be told so is told by the end of the
+// connection.
+func (a *Agent) busy(ctx context.Context, w transport.Replier, in *Inbound, cause error) error {
+	busy := &transport.BusyError{RetryAfter: busyDelay, Err: cause}
+	if _, ok := w.(transport.Session); !ok {
+		return busy
+	}
+	if in.Authenticated() && !isProblemReport(in.Message) && !isEmpty(in.Message) {
+		report, err := ProblemReport(message.NewProblem(codeBusy, cause), in.Message)
+		if err == nil {
+			report.Ack = nil // since we do not have it
+			err = (&responder{a: a, w: w, in: in, here: true, acked: true}).Reply(ctx, report)
+		}
+		if err == nil {
+			return busy
+		}
+	}
+	return fmt.Errorf("inbox: %w", cause)
+}
+
+// replyAgain answers a message that came again, on the connection that it came
+// by: the peer has sent it again because it did not hear of us. What was replied
+// on a connection is sent again; else the peer is told that the message is here.
 func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound, known *store.Known) {
-	if known.State != store.Done || !in.Authenticated() || !in.addressed() {
+	if !in.Authenticated() || !in.addressed() {
 		return
 	}
-	if len(known.Replies) == 0 {
+	if known.State != store.Done || len(known.Replies) == 0 {
 		a.acknowledge(ctx, &responder{a: a, w: w, in: in, here: true})
 		return
 	}
@@ -117,7 +144,7 @@ func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound
 // giveUp is for a message that the agent has no time left to handle: the inbox
 // keeps it for the agent's next life.
 func (a *Agent) giveUp(ctx context.Context, k *task) error {
-	a.nak(ctx, k, 0, "agent stopped")
+	a.nak(ctx, k, 0, "")
 	return ErrStopped
 }
 
@@ -128,157 +155,69 @@ func (a *Agent) begin(ctx context.Context, k *task) bool {
 		return true
 	}
 	if time.Until(k.lease.Until) < a.cfg.HandlerTimeout {
-		a.nak(ctx, k, 0, "waited too long for a handler")
+		a.nak(ctx, k, 0, "")
 		return false
 	}
-	return a.inHand.add(k.key)
+	return a.inHand.add(k)
 }
 
-// postpone puts a message off whose handler asks for that, or was cut off as the
-// agent stopped. It reports false if the message is to be settled instead.
-func (a *Agent) postpone(ctx context.Context, k *task, err error) bool {
+// postpone puts a message off whose handler asks for that, or failed as the agent
+// stopped. It reports false if the message is to be settled instead.
+func (a *Agent) postpone(ctx context.Context, r *responder, k *task, err error) bool {
 	var again *retryError
-	switch {
-	case k.lease == nil:
+	var problem *message.Problem
+	switch l := k.held(); {
+	case l == nil:
 		return false
-	case a.life.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, ErrStopped)):
-		a.nak(ctx, k, 0, "agent stopped")
+	case a.life.Err() != nil && !errors.As(err, &problem):
+		a.nak(ctx, k, 0, "") // it was cut off, and not to blame
 		return true
-	case !errors.As(err, &again) || k.lease.Attempts+1 >= a.cfg.MaxTries:
+	case !errors.As(err, &again) || l.Attempts+1 >= a.cfg.MaxTries:
 		return false
+	default:
+		delay := max(again.after, a.backoff(l.Attempts))
+		k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled, will try again", "attempts", l.Attempts+1, "delay", delay, "error", err)
+		a.acknowledge(ctx, r) // it need not be sent again
+		a.nak(ctx, k, delay, err.Error())
+		return true
 	}
-	delay := max(again.after, a.backoff(k.lease.Attempts))
-	k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled, will try again", "attempts", k.lease.Attempts+1, "delay", delay, "error", err)
-	a.nak(ctx, k, delay, err.Error())
-	return true
 }
 
 // settle ends a message: well if it was handled, be it with a problem that its
 // sender has heard of; else it is set aside for a person to see.
 func (a *Agent) settle(ctx context.Context, k *task, err error, replies []store.Packet) {
-	if k.lease == nil {
-		return
-	}
 	var p *message.Problem
 	if err == nil || errors.As(err, &p) && !errors.Is(err, errForGood) {
-		err = a.persist(ctx, k.lease.Until, func(ctx context.Context) error { return a.cfg.Inbox.Ack(ctx, k.lease, replies...) })
-	} else {
-		reason := err.Error()
-		err = a.persist(ctx, k.lease.Until, func(ctx context.Context) error { return a.cfg.Inbox.Term(ctx, k.lease, reason) })
+		a.mark(ctx, k, func(ctx context.Context, l *store.Lease[store.Received]) error {
+			return a.cfg.Inbox.Ack(ctx, l, replies...)
+		})
+		return
 	}
-	if err != nil {
-		k.in.log(a.cfg.Logger).ErrorContext(ctx, "handled, but not marked so", "error", err)
-	}
+	a.mark(ctx, k, func(ctx context.Context, l *store.Lease[store.Received]) error {
+		return a.cfg.Inbox.Term(ctx, l, err.Error())
+	})
 }
 
+// nak gives a message back to the inbox.
 func (a *Agent) nak(ctx context.Context, k *task, delay time.Duration, reason string) {
-	if k.lease == nil {
-		return
-	}
-	nak := func(ctx context.Context) error { return a.cfg.Inbox.Nak(ctx, k.lease, delay, reason) }
-	if err := a.persist(ctx, k.lease.Until, nak); err != nil {
-		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
-	}
+	a.mark(ctx, k, func(ctx context.Context, l *store.Lease[store.Received]) error {
+		return a.cfg.Inbox.Nak(ctx, l, delay, reason)
+	})
 }
 
-// redeliverAll handles what the inbox has left over: of an earlier life of the
-// agent, of a handler that asked to be called again, of another process that
-// died.
-func (a *Agent) redeliverAll(ctx context.Context) {
-	for {
-		l, err := a.cfg.Inbox.Lease(ctx, a.leaseTime())
-		switch {
-		case ctx.Err() != nil:
-			if err == nil {
-				a.nak(ctx, &task{in: &Inbound{Message: &message.Message{ID: l.Item.ID}}, lease: l}, 0, "agent stopped")
-			}
-			return
-		case err != nil:
-			a.storeFailed(ctx, "inbox failed", err)
-		default:
-			a.redeliver(ctx, l)
+// mark tells the inbox what became of a message. The task is in hand until it
+// has, so that a store that fails for a moment does not make it handled twice.
+func (a *Agent) mark(ctx context.Context, k *task, how func(context.Context, *store.Lease[store.Received]) error) {
+	defer a.inHand.remove(k)
+	for l := k.held(); l != nil; {
+		err := a.persist(ctx, l.Until, func(ctx context.Context) error { return how(ctx, l) })
+		if renewed := k.held(); err != nil && renewed != l {
+			l = renewed
+			continue
 		}
-	}
-}
-
-// redeliver handles one such message. Its reply goes by a return route or an
-// endpoint of its sender, or waits for the message to come again.
-func (a *Agent) redeliver(ctx context.Context, l *store.Lease[store.Received]) {
-	k := &task{
-		in:    &Inbound{Message: &message.Message{ID: l.Item.ID, Type: l.Item.Type}, From: l.Item.Sender, To: l.Item.To},
-		key:   keyOf(l.Item.Sender, l.Item.ID),
-		lease: l,
-	}
-	if a.inHand.has(k.key) { // for longer than it should
-		a.nak(ctx, k, a.cfg.HandlerTimeout, l.LastError)
-		return
-	}
-	if l.Attempts >= a.cfg.MaxTries {
-		reason := l.LastError
-		if reason == "" {
-			reason = "the process ended each time"
-		}
-		a.setAside(ctx, k, fmt.Errorf("given up after %d tries: %s", l.Attempts, reason))
-		return
-	}
-	u, err := a.cfg.Packer.Unpack(ctx, l.Item.Packet.Data)
-	if err != nil {
-		err = refusal(err)
-		var reject *transport.RejectError
-		if errors.As(err, &reject) {
-			a.setAside(ctx, k, err)
-		} else {
-			a.nak(ctx, k, a.backoff(l.Attempts), err.Error())
+		if err != nil {
+			k.in.log(a.cfg.Logger).ErrorContext(ctx, "handled, but not marked so", "error", err)
 		}
 		return
 	}
-	k.in = a.inbound(u)
-	if !a.current(ctx, k.in) {
-		a.setAside(ctx, k, errors.New("expired, or its thread failed too often"))
-		return
-	}
-	if !a.enter() {
-		a.nak(ctx, k, 0, "agent stopped")
-		return
-	}
-	defer a.leave()
-	_ = a.detach(context.WithoutCancel(ctx), transport.NoReply{}, k) // it can only have stopped
-}
-
-// setAside ends a message that is not handled.
-func (a *Agent) setAside(ctx context.Context, k *task, reason error) {
-	k.in.log(a.cfg.Logger).ErrorContext(ctx, "message set aside", "error", reason)
-	a.settle(context.WithoutCancel(ctx), k, reason, nil)
-}
-
-// inHand are the messages whose handlers run in this process.
-type inHand struct {
-	mu   sync.Mutex
-	keys map[threadKey]struct{}
-}
-
-func newInHand() inHand { return inHand{keys: make(map[threadKey]struct{})} }
-
-// add reports whether the message was not in hand already.
-func (h *inHand) add(key threadKey) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if _, ok := h.keys[key]; ok {
-		return false
-	}
-	h.keys[key] = struct{}{}
-	return true
-}
-
-func (h *inHand) has(key threadKey) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	_, ok := h.keys[key]
-	return ok
-}
-
-func (h *inHand) remove(key threadKey) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.keys, key)
 }

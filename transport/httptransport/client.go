@@ -131,12 +131,13 @@ func (c *Client) Bind(h transport.Handler) {
 }
 
 // Send POSTs p to endpoint and returns nil on any 2xx. A packet in the body of
-// the response goes to the bound Handler before Send returns, with ctx; what
-// becomes of it does not change the outcome, since the peer has accepted p:
-// trouble goes to the log.
+// the response goes to the bound Handler before Send returns, with ctx. If that
+// cannot take it now, Send fails, retryably: the peer has accepted p, but its
+// answer is had by sending p again. An answer that the Handler refuses, or panics
+// at, does not change the outcome and goes to the log.
 //
-// A failure is a *transport.SendError: retryable for network errors, timeouts
-// and a closed Client, 408, 425, 429 and 5xx (RetryAfter from the header of
+// A failure is a *transport.SendError: retryable for network errors, timeouts,
+// an answer that was not taken and a closed Client, 408, 425, 429 and 5xx (RetryAfter from the header of
 // that name); not for other statuses, malformed endpoints, unsuitable
 // redirects, packets that are no DIDComm and addresses that Dial refuses.
 func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error {
@@ -170,6 +171,7 @@ func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error 
 	}
 	if err := bound.ServePacket(ctx, transport.NoReply{}, reply); err != nil {
 		c.cfg.Logger.WarnContext(ctx, "response body not handled", "endpoint", to, "error", err)
+		return endpoint.Untaken(to, err)
 	}
 	return nil
 }

@@ -218,7 +218,7 @@ func TestResponseBody(t *testing.T) {
 				if err := w.Reply(ctx, packet("x")); !errors.Is(err, transport.ErrNoReturnRoute) {
 					t.Errorf("reply to a response: %v", err)
 				}
-				return errors.New("does not concern Send")
+				return &transport.RejectError{Reason: "does not concern Send"}
 			}))
 			if err := cl.Send(t.Context(), srv.URL, packet("x")); err != nil {
 				t.Errorf("the peer has accepted: %v", err)
@@ -408,4 +408,30 @@ func TestPooledConnectionIsReused(t *testing.T) {
 			t.Error("the pooled connection outlives Close")
 		}
 	})
+}
+
+// An answer that could not be taken must come again: the peer has nothing else to
+// send it by.
+func TestAnswerNotTaken(t *testing.T) {
+	srv := httptest.NewServer(httptransport.NewHandler(transport.HandlerFunc(func(ctx context.Context, w transport.Replier, p transport.Packet) error {
+		return w.Reply(ctx, p)
+	}), httptransport.HandlerConfig{}))
+	t.Cleanup(srv.Close)
+	for name, test := range map[string]struct {
+		err   error
+		after time.Duration
+	}{
+		"busy":   {&transport.BusyError{RetryAfter: time.Minute}, time.Minute},
+		"failed": {errors.New("disk is full"), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newClient(t, httptransport.ClientConfig{})
+			c.Bind(transport.HandlerFunc(func(context.Context, transport.Replier, transport.Packet) error { return test.err }))
+			var failed *transport.SendError
+			err := c.Send(t.Context(), srv.URL, packet("x"))
+			if !errors.As(err, &failed) || !failed.Retryable || failed.RetryAfter != test.after || !errors.Is(err, test.err) {
+				t.Errorf("Send: %+v", err)
+			}
+		})
+	}
 }

@@ -87,7 +87,8 @@ func (s *Sender) Bind(h transport.Handler) {
 
 // Send gives a copy of p to the Handler of the endpoint, in the caller's
 // goroutine. A reply goes to the bound Handler after that one has returned and
-// before Send does.
+// before Send does; if that cannot take it now, Send fails, retryably, so that the
+// reply is had by sending p again.
 //
 // A failure is a *transport.SendError. A *transport.RejectError of the receiver
 // is not retryable and shows its Reason, a *transport.BusyError is retryable with
@@ -131,9 +132,7 @@ func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error 
 	var busy *transport.BusyError
 	switch {
 	case reply != nil:
-		// The answer is the sender's, whatever it does with it.
-		_ = bound.ServePacket(ctx, transport.NoReply{}, *reply)
-		return nil
+		return endpoint.Untaken(to, bound.ServePacket(ctx, transport.NoReply{}, *reply))
 	case errors.As(err, &reject):
 		return endpoint.Malformed(to, errors.New(reject.Reason))
 	case errors.As(err, &busy):

@@ -59,6 +59,23 @@ func Network(endpoint string, err error) *transport.SendError {
 	return &transport.SendError{Endpoint: endpoint, Retryable: !errors.Is(err, netguard.ErrRefused), Err: err}
 }
 
+// Untaken is the outcome of an exchange in which the peer answered and the Handler
+// of the answer returned err: nil where that is no loss, or will be the same the
+// next time.
+func Untaken(endpoint string, err error) error {
+	var reject *transport.RejectError
+	var panicked *transport.PanicError
+	if err == nil || errors.As(err, &reject) || errors.As(err, &panicked) {
+		return nil
+	}
+	e := &transport.SendError{Endpoint: endpoint, Retryable: true, Err: fmt.Errorf("its answer was not taken: %w", err)}
+	var busy *transport.BusyError
+	if errors.As(err, &busy) {
+		e.RetryAfter = busy.RetryAfter
+	}
+	return e
+}
+
 // Status is a response other than the one hoped for. 408, 425, 429 and 5xx are
 // retryable. A line of plain text in the body, in which agents say why, becomes
 // part of the error.

@@ -1,0 +1,149 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// redeliverAll handles what the inbox has left over: of an earlier life of the
+// agent, of a handler that asked to be called again, of another process that
+// died.
+func (a *Agent) redeliverAll(ctx context.Context) {
+	for {
+		l, err := a.cfg.Inbox.Lease(ctx, a.leaseTime())
+		switch {
+		case err != nil:
+			if ctx.Err() != nil {
+				return
+			}
+			a.storeFailed(ctx, "inbox failed", err)
+		case a.inHand.renew(l): // its handler takes longer than it should
+		case !a.slot(ctx.Done()):
+			a.nak(ctx, leftOver(l), 0, "")
+		default:
+			a.work.Add(1)
+			go func() {
+				defer a.leave()
+				defer a.free()
+				a.redeliver(ctx, leftOver(l))
+			}()
+		}
+	}
+}
+
+// leftOver is the task of a message of which no more is known than the inbox
+// tells.
+func leftOver(l *store.Lease[store.Received]) *task {
+	m := &message.Message{ID: l.Item.ID, Type: l.Item.Type}
+	return &task{in: &Inbound{Message: m, From: l.Item.Sender, To: l.Item.To}, key: keyOf(l.Item.Sender, l.Item.ID), lease: l}
+}
+
+// redeliver handles one such message in the caller's slot. Its reply goes by a
+// return route or an endpoint of its sender, or waits for the message to come
+// again.
+func (a *Agent) redeliver(ctx context.Context, k *task) {
+	l := k.lease
+	if l.Attempts >= a.cfg.MaxTries {
+		reason := l.LastError
+		if reason == "" {
+			reason = "the process ended each time"
+		}
+		a.setAside(ctx, k, fmt.Errorf("given up after %d tries: %s", l.Attempts, reason))
+		return
+	}
+	u, err := a.reopen(ctx, l.Item.Packet.Data)
+	age := a.cfg.Now().Sub(l.Item.Time)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		a.nak(ctx, k, 0, "")
+		return
+	case errors.As(err, new(*transport.RejectError)), age > a.cfg.MaxAge:
+		a.setAside(ctx, k, err)
+		return
+	default: // the sender's DID does not resolve now; no fault of the message
+		k.in.log(a.cfg.Logger).WarnContext(ctx, "a message cannot be opened now", "error", err)
+		a.nak(ctx, k, min(max(age/2, a.cfg.MinBackoff), a.cfg.MaxBackoff), "")
+		return
+	}
+	k.in = a.inbound(u)
+	if !a.current(ctx, k.in) {
+		a.setAside(ctx, k, errors.New("expired, or its thread failed too often"))
+		return
+	}
+	a.run(context.WithoutCancel(ctx), transport.NoReply{}, k)
+}
+
+// reopen opens a packet that was opened before. No transport is there to contain
+// a panic.
+func (a *Agent) reopen(ctx context.Context, data []byte) (u *envelope.Unpacked, err error) {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.HandlerTimeout)
+	defer cancel()
+	defer func() {
+		if v := recover(); v != nil {
+			a.cfg.Logger.ErrorContext(ctx, "unpack panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = &transport.RejectError{Reason: "unpack panicked"}
+		}
+	}()
+	u, err = a.cfg.Packer.Unpack(ctx, data)
+	if err != nil {
+		return nil, refusal(err)
+	}
+	return u, nil
+}
+
+// setAside ends a message that is not handled.
+func (a *Agent) setAside(ctx context.Context, k *task, reason error) {
+	k.in.log(a.cfg.Logger).ErrorContext(ctx, "message set aside", "error", reason)
+	a.settle(ctx, k, reason, nil)
+}
+
+// inHand are the messages whose handlers run in this process.
+type inHand struct {
+	mu    sync.Mutex
+	tasks map[threadKey]*task
+}
+
+func newInHand() inHand { return inHand{tasks: make(map[threadKey]*task)} }
+
+// add reports whether the message was not in hand already.
+func (h *inHand) add(k *task) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.tasks[k.key] != nil {
+		return false
+	}
+	h.tasks[k.key] = k
+	return true
+}
+
+// renew hands a lease to the task that has the message in hand, whose own has run
+// out.
+func (h *inHand) renew(l *store.Lease[store.Received]) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	k := h.tasks[keyOf(l.Item.Sender, l.Item.ID)]
+	if k == nil {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lease = l
+	return true
+}
+
+func (h *inHand) remove(k *task) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.tasks[k.key] == k {
+		delete(h.tasks, k.key)
+	}
+}
