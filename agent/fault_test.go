@@ -1,0 +1,213 @@
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/storetest"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// node is an agent that crashes as its stores do and begins anew on them.
+type node struct {
+	party    *agenttest.Party
+	net      *agenttest.Net
+	endpoint string
+	faults   *storetest.Faults
+	outbox   store.Outbox
+	inbox    store.Inbox
+
+	mu      sync.Mutex
+	agent   *agent.Agent
+	handled map[string]int
+	lives   int
+}
+
+func newNode(t *testing.T, n *agenttest.Net, name string, cfg storetest.FaultConfig) *node {
+	t.Helper()
+	endpoint := "mem://" + name
+	f := storetest.NewFaults(cfg)
+	return &node{
+		party: agenttest.NewParty(t, endpoint), net: n, endpoint: endpoint, faults: f, handled: make(map[string]int),
+		outbox: f.Outbox(store.NewOutbox(store.OutboxConfig{})), inbox: f.Inbox(store.NewInbox(store.InboxConfig{})),
+	}
+}
+
+// live runs one agent after the other until ctx ends.
+func (n *node) live(ctx context.Context, t *testing.T) {
+	for ctx.Err() == nil {
+		n.faults.Restart()
+		mem := n.net.Mem.Sender()
+		a, err := agent.New(agent.Config{
+			DID: n.party.DID, Packer: n.party.Packer, Handler: n, Outbox: n.outbox, Inbox: n.inbox,
+			Senders:  map[string]transport.Sender{"mem": mem},
+			MaxTries: 1000, // how often it crashes is no fault of a message
+		})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		n.mu.Lock()
+		n.agent = a
+		n.lives++
+		n.mu.Unlock()
+		if err := n.net.Mem.Handle(n.endpoint, a); err != nil {
+			t.Error(err)
+		}
+		life, end := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(life) }()
+		select {
+		case <-n.faults.Crashed():
+		case <-ctx.Done():
+		}
+		if err := n.net.Mem.Handle(n.endpoint, nil); err != nil {
+			t.Error(err)
+		}
+		end()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := mem.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// HandleMessage answers every third message, by the connection that it came by.
+func (n *node) HandleMessage(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+	n.mu.Lock()
+	n.handled[in.Message.ID]++
+	n.mu.Unlock()
+	if in.Message.ReturnRoute != "all" {
+		return nil
+	}
+	m, err := message.New(chatType, nil)
+	if err != nil {
+		return err
+	}
+	m.ID = "answer to " + in.Message.ID
+	return w.Reply(ctx, m)
+}
+
+// send returns the ids of what must be handled when Send has accepted it.
+func (n *node) send(ctx context.Context, to string, id string, answered bool) error {
+	m, err := message.New(chatType, nil)
+	if err != nil {
+		return err
+	}
+	m.ID, m.To = id, []string{to}
+	var opts []agent.SendOption
+	if answered {
+		opts = append(opts, agent.ReturnRoute("all"))
+	}
+	n.mu.Lock()
+	a := n.agent
+	n.mu.Unlock()
+	return a.Send(ctx, m, opts...)
+}
+
+func (n *node) times(id string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.handled[id]
+}
+
+// Two agents whose stores fail, are slow and crash lose nothing that Send
+// accepted, nor its answers; without a fault nothing is handled twice.
+func TestFaults(t *testing.T) {
+	seeds := 200
+	if testing.Short() {
+		seeds = 20
+	}
+	var mu sync.Mutex
+	lives, faults, accepted, twice := 0, 0, 0, 0
+	t.Run("seeds", func(t *testing.T) {
+		for seed := range seeds {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					l, f, a, d := runFaults(t, uint64(seed))
+					mu.Lock()
+					defer mu.Unlock()
+					lives, faults, accepted, twice = lives+l, faults+f, accepted+a, twice+d
+				})
+			})
+		}
+	})
+	t.Logf("%d lives, %d faults, %d accepted, %d handled more than once", lives, faults, accepted, twice)
+	if faults < seeds || lives < 3*seeds {
+		t.Errorf("only %d faults and %d lives in %d runs", faults, lives, seeds)
+	}
+}
+
+func runFaults(t *testing.T, seed uint64) (lives, faults, accepted, twice int) {
+	cfg := storetest.FaultConfig{Seed: seed, MaxDelay: 2 * time.Second}
+	if seed%10 != 0 { // every tenth run has delays only
+		rates := []float64{0, 0.02, 0.1}
+		cfg.Before, cfg.After = rates[seed%3], rates[seed/3%3]
+		cfg.Crash = []float64{0.005, 0.02}[seed%2]
+	}
+	cfg.Delay = []float64{0, 0.2}[seed/2%2]
+	n := agenttest.NewNet()
+	ends := []*node{newNode(t, n, "one", cfg), nil}
+	cfg.Seed += 1 << 32
+	ends[1] = newNode(t, n, "two", cfg)
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for _, e := range ends {
+		running.Go(func() { e.live(ctx, t) })
+	}
+	synctest.Wait()
+
+	want := []map[string]bool{{}, {}} // that each end must handle
+	for i := range 40 {
+		from := i % 2
+		id, answered := fmt.Sprint("message ", i), i%3 == 0
+		if err := ends[from].send(ctx, ends[1-from].party.DID, id, answered); err == nil {
+			accepted++
+			want[1-from][id] = true
+			if answered {
+				want[from]["answer to "+id] = true
+			}
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	missing := func() (ids []string) {
+		for i, e := range ends {
+			for id := range want[i] {
+				if e.times(id) == 0 {
+					ids = append(ids, id)
+				}
+			}
+		}
+		return ids
+	}
+	for hours := 0; hours < 48 && len(missing()) > 0; hours++ {
+		time.Sleep(time.Hour)
+	}
+	stop()
+	running.Wait()
+	if ids := missing(); len(ids) > 0 {
+		t.Errorf("lost: %q", ids)
+	}
+	for _, e := range ends {
+		lives, faults = lives+e.lives, faults+e.faults.Count()
+		for _, times := range e.handled {
+			if times > 1 {
+				twice++
+			}
+		}
+	}
+	if twice > 0 && faults == 0 {
+		t.Errorf("%d handled more than once without a fault", twice)
+	}
+	return lives, faults, accepted, twice
+}

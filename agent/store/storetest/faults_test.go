@@ -1,0 +1,97 @@
+package storetest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/storetest"
+)
+
+func enqueue(o store.Outbox, id string) error {
+	return o.Enqueue(context.Background(), store.Item{ID: id, To: "did:a", Thread: id, Deadline: time.Now().Add(time.Hour)})
+}
+
+// Which calls fail, and which of those took effect.
+func TestFaults(t *testing.T) {
+	for name, test := range map[string]struct {
+		cfg    storetest.FaultConfig
+		failed bool
+		stored bool
+	}{
+		"none":   {storetest.FaultConfig{}, false, true},
+		"before": {storetest.FaultConfig{Before: 1}, true, false},
+		"after":  {storetest.FaultConfig{After: 1}, true, true},
+		"delay":  {storetest.FaultConfig{Delay: 1, MaxDelay: time.Hour}, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				inner := store.NewOutbox(store.OutboxConfig{})
+				f := storetest.NewFaults(test.cfg)
+				start := time.Now()
+				err := enqueue(f.Outbox(inner), "1")
+				if errors.Is(err, storetest.ErrFault) != test.failed || f.Count() > 0 != test.failed {
+					t.Errorf("error %v, %d faults", err, f.Count())
+				}
+				if took := time.Since(start); took > 0 != (test.cfg.Delay > 0) {
+					t.Errorf("took %v", took)
+				}
+				if err := enqueue(inner, "1"); errors.Is(err, store.ErrExists) != test.stored {
+					t.Errorf("stored is not %v: %v", test.stored, err)
+				}
+			})
+		})
+	}
+}
+
+// From a crash on nothing works, and whoever waits for a lease has none, until
+// there is a restart.
+func TestFaultsCrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner, inbox := store.NewOutbox(store.OutboxConfig{}), store.NewInbox(store.InboxConfig{})
+		f := storetest.NewFaults(storetest.FaultConfig{Seed: 1, Crash: 0.1})
+		o, b := f.Outbox(inner), f.Inbox(inbox)
+		ended := make(chan error, 1)
+		go func() {
+			_, err := b.Lease(t.Context(), time.Minute)
+			ended <- err
+		}()
+		stored, n := 0, 0
+		for ; n < 1000; n++ {
+			if enqueue(o, fmt.Sprint(n)) != nil {
+				break
+			}
+			stored++
+		}
+		<-f.Crashed()
+		if err := <-ended; err == nil {
+			t.Error("a lease was handed out after the crash")
+		}
+		for i := range 10 {
+			if err := enqueue(o, fmt.Sprint("later", i)); !errors.Is(err, storetest.ErrFault) {
+				t.Errorf("after the crash: %v", err)
+			}
+			if _, _, err := b.Add(t.Context(), store.Received{ID: fmt.Sprint(i)}, time.Minute); !errors.Is(err, storetest.ErrFault) {
+				t.Errorf("after the crash: %v", err)
+			}
+		}
+		list, err := inner.(store.OutboxAdmin).List(t.Context(), 0, 2000)
+		if err != nil || len(list) != stored && len(list) != stored+1 || f.Count() != 1 {
+			t.Errorf("%d are stored of %d, and perhaps the one that crashed; %d faults; %v", len(list), stored, f.Count(), err)
+		}
+		worked := 0
+		for i := range 20 {
+			f.Restart() // it may crash again
+			if enqueue(o, fmt.Sprint("new", i)) == nil {
+				worked++
+			}
+		}
+		if worked == 0 {
+			t.Error("nothing works after a restart")
+		}
+	})
+}
