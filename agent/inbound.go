@@ -38,7 +38,8 @@ type Responder interface {
 	// is authcrypted, with the sender protected if the message's was.
 	//
 	// Errors: ErrUnauthenticated, ErrNoRoute, those of the Packer and the
-	// Outbox.
+	// Outbox. One that may not last, as of an Outbox that is full, is a Retry: a
+	// Handler that returns it is called again later.
 	Reply(ctx context.Context, m *message.Message) error
 }
 

@@ -39,6 +39,21 @@ func (r *responder) takeAcks(ctx context.Context) []string {
 
 // Reply implements Responder.
 func (r *responder) Reply(ctx context.Context, reply *message.Message) error {
+	err := r.reply(ctx, reply)
+	if err != nil && !isLasting(err) {
+		return Retry(0, err)
+	}
+	return err
+}
+
+// isLasting tells whether an error of Reply would be the same the next time. That
+// of a store, or of a resolver that reached nobody, need not be.
+func isLasting(err error) bool {
+	return errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrNoRoute) ||
+		errors.Is(err, transport.ErrNoReturnRoute) || errors.Is(err, message.ErrInvalid) || isEnvelopeFault(err)
+}
+
+func (r *responder) reply(ctx context.Context, reply *message.Message) error {
 	in := r.in
 	if !in.Authenticated() {
 		return ErrUnauthenticated
