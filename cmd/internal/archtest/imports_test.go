@@ -43,6 +43,7 @@ var moduleRules = map[string][]string{
 	"github.com/cloudflare/circl":               {"agent/internal/x25519"},
 	"github.com/decred/dcrd/dcrec/secp256k1/v4": {"did", "agent/envelope", "agent/keyring"},
 	"github.com/go-json-experiment/json":        {"did", "transport", "agent", "protocols", "cmd", "examples"},
+	"github.com/gofrs/flock":                    {"cmd/internal/server"},
 	"github.com/gorilla/websocket":              {"transport/wstransport"},
 	"github.com/jackc/pgx/v5":                   {"agent/store/sqlstore/postgres"},
 	"github.com/pressly/goose/v3":               {"agent/store/sqlstore"},

@@ -4,8 +4,9 @@
 // What scripts rely on: the exit status is 0 on success, 1 on failure and 2 on
 // wrong usage. A failure writes one line, "didcomm: <what>: <why>", to standard
 // error and nothing to standard output: a command's output is held back until
-// the command has succeeded. Two differ: serve, which runs until it is told to
-// stop, writes as it goes, and inspect prints what it found also when it is bad.
+// the command has succeeded. Some differ: serve, which runs until it is told to
+// stop, and inbox and outbox list, which may have much to show, write as they go,
+// and inspect prints what it found also when it is bad.
 package cli
 
 import (
@@ -77,7 +78,7 @@ func Main(args []string, io IO) int {
 	if errors.As(err, &usage) || errors.As(err, &setting) {
 		status, hint = exitUsage, " (see "+cmd.CommandPath()+" --help)"
 	}
-	fmt.Fprintf(io.Stderr, "didcomm: %s%s%s\n", what, printable(err.Error()), hint)
+	fmt.Fprintf(io.Stderr, "didcomm: %s%s%s\n", what, line(err), hint)
 	return status
 }
 
@@ -93,6 +94,8 @@ func NewRoot(io IO) *cobra.Command {
                                and the command to ping it from a second terminal
   didcomm ping DID             see whether an agent answers, and how fast
   didcomm send DID TEXT        send it a message
+  didcomm inbox                see what your agent has received
+  didcomm outbox               see what it has to deliver
 
   didcomm did create           make a DID and its keys
   didcomm pack, unpack         seal and open messages, on files or pipes
@@ -119,7 +122,7 @@ standard error and nothing on standard output (inspect prints what it found);
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.PersistentFlags().String("home", "", "directory of the agent's state (default \"didcomm\" in the user's configuration directory)")
 	group(root)
-	root.AddCommand(a.did(), a.pack(), a.unpack(), a.inspect(), a.serve(), a.ping(), a.send())
+	root.AddCommand(a.did(), a.pack(), a.unpack(), a.inspect(), a.serve(), a.ping(), a.send(), a.inbox(), a.outbox())
 	root.SetHelpCommand(help())
 	root.InitDefaultCompletionCmd()
 	return root

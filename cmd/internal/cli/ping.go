@@ -28,17 +28,28 @@ func (t *talk) addFlags(cmd *cobra.Command) {
 	f.DurationVar(&t.timeout, "timeout", 10*time.Second, "how long to wait")
 }
 
-// with runs f with an agent that talks to the party of id.
-func (t *talk) with(a *app, cmd *cobra.Command, id string, f func(ctx context.Context, c *server.Client) error) (err error) {
+func (t *talk) check(id string) error {
 	if _, err := did.Parse(id); err != nil {
 		return err
 	}
 	if t.timeout <= 0 {
 		return usagef("--timeout %s: want more than 0", t.timeout)
 	}
-	t.cfg.Home = a.home
-	t.cfg.Logger = t.log.logger(a.Stderr)
-	c, err := server.Start(t.cfg)
+	return nil
+}
+
+func (t *talk) config(a *app) server.ClientConfig {
+	cfg := t.cfg
+	cfg.Home, cfg.Logger = a.home, t.log.logger(a.Stderr)
+	return cfg
+}
+
+// with runs f with an agent that talks to the party of id.
+func (t *talk) with(a *app, cmd *cobra.Command, id string, f func(ctx context.Context, c *server.Client) error) (err error) {
+	if err := t.check(id); err != nil {
+		return err
+	}
+	c, err := server.Start(t.config(a))
 	if err != nil {
 		return err
 	}
@@ -58,12 +69,6 @@ func (t *talk) waited(err error) error {
 	return err
 }
 
-const talkHelp = `
-The DID decides where it goes: to the first endpoint in its document that takes
-DIDComm v2 and can be reached. Answers come back on the same connection, so this
-works behind a firewall. Where the home directory has an agent's keys they are
-used; else new ones, which are forgotten afterwards.`
-
 func (a *app) ping() *cobra.Command {
 	var t talk
 	var count int
@@ -72,7 +77,11 @@ func (a *app) ping() *cobra.Command {
 		Short: "see whether an agent answers, and how fast",
 		Long: `Ping sends trust pings to an agent, one after the other, and prints how long each
 answer took. All have to be answered, each within --timeout.
-` + talkHelp,
+
+The DID decides where it goes: to the first endpoint in its document that takes
+DIDComm v2 and can be reached. Answers come back on the same connection, so this
+works behind a firewall. Where the home directory has an agent's keys they are
+used; else new ones, which are forgotten afterwards.`,
 		Example: `  didcomm ping did:web:agent.example.org
   didcomm ping --count 5 --ws did:peer:2.Ez6LS...`,
 		Args: positional("DID"),

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/cmd/internal/server"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
 	"github.com/spf13/cobra"
@@ -12,45 +13,96 @@ import (
 
 func (a *app) send() *cobra.Command {
 	var t talk
-	var ack bool
+	var p server.PostConfig
 	cmd := &cobra.Command{
 		Use:   "send DID TEXT",
 		Short: "send a text to an agent",
-		Long: `Send sends a basic message, and prints its id when the agent has taken it in. It
-fails if that does not happen within --timeout, or if the agent reports a
-problem with it on the same connection. A WebSocket does not tell whether the
-agent could open the message; --ack asks the agent itself.
-` + talkHelp,
+		Long: `Send sends a basic message, and prints its id when the message cannot be lost any
+more: the other agent has taken it in, or the outbox of this home has it.
+
+Where the home directory has an agent's keys, send goes by that agent's DID. While
+"didcomm serve" runs there, the message goes into its outbox. While it does not,
+send delivers the message, and leaves it in the outbox for the next serve if that
+fails for now; if it fails for good, nothing is kept. Standard error says when a
+message was queued. See also didcomm outbox.
+
+Where the home has no keys, new ones are used and forgotten: the message is
+delivered within --timeout, or send fails.
+
+A problem that the agent reports on the same connection is a failure. A WebSocket
+does not tell whether the agent could open the message; --ack asks it.`,
 		Example: `  didcomm send did:web:agent.example.org 'hello, agent'
   didcomm send --ws did:peer:2.Ez6LS... hello`,
 		Args: positional("DID", "TEXT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return t.with(a, cmd, args[0], func(ctx context.Context, c *server.Client) error {
-				m, err := basicmessage.New(args[1], "")
-				if err != nil {
-					return err
-				}
-				m.To = []string{args[0]}
-				ctx, cancel := context.WithTimeout(ctx, t.timeout)
-				defer cancel()
-				if ack {
-					m.PleaseAck = []string{""} // this message
-					_, err = c.Agent().Request(ctx, m)
-				} else {
-					err = c.Agent().Send(ctx, m, agent.ReturnRoute("all"), agent.AwaitDelivery())
-				}
-				if err != nil {
-					return t.waited(err)
-				}
-				if p := c.Problem(); p != nil {
-					return fmt.Errorf("the agent reports a problem: %s: %s", p.Code, p.Text())
-				}
+			m, err := basicmessage.New(args[1], "")
+			if err != nil {
+				return err
+			}
+			m.ID, m.To = message.NewID(), []string{args[0]}
+			if p.Ack {
+				m.PleaseAck = []string{""} // this message
+			}
+			if a.home != "" && server.HasKeys(a.home) {
+				err = a.post(cmd, &t, p, m)
+			} else {
+				err = a.once(cmd, &t, p.Ack, m)
+			}
+			if err == nil {
 				fmt.Fprintln(cmd.OutOrStdout(), m.ID)
-				return nil
-			})
+			}
+			return err
 		},
 	}
 	t.addFlags(cmd)
-	cmd.Flags().BoolVar(&ack, "ack", false, "ask the agent to acknowledge the message, and wait until it does")
+	addQueueFlags(cmd, &p.Store)
+	f := cmd.Flags()
+	f.BoolVar(&p.Ack, "ack", false, "ask the agent to acknowledge the message, and wait until it does; as --no-queue")
+	f.BoolVar(&p.NoQueue, "no-queue", false, "deliver the message now, or fail: do not leave it to the outbox")
 	return cmd
+}
+
+// post sends a message as the agent of the home.
+func (a *app) post(cmd *cobra.Command, t *talk, cfg server.PostConfig, m *message.Message) error {
+	if err := t.check(m.To[0]); err != nil {
+		return err
+	}
+	if err := cfg.Store.Check(); err != nil {
+		return &usageError{err}
+	}
+	cfg.ClientConfig, cfg.Timeout = t.config(a), t.timeout
+	posted, err := server.Post(cmd.Context(), cfg, m)
+	if err != nil {
+		return t.waited(err)
+	}
+	switch {
+	case !posted.Queued:
+	case posted.Err == nil:
+		fmt.Fprintln(a.Stderr, "Queued: the agent that serves this home delivers it. See didcomm outbox show ID.")
+	case posted.Served:
+		fmt.Fprintf(a.Stderr, "Queued: not delivered yet: %s. The agent that serves this home tries again.\n", line(t.waited(posted.Err)))
+	default:
+		fmt.Fprintf(a.Stderr, "Queued: not delivered yet: %s. The next didcomm serve on this home tries again.\n", line(t.waited(posted.Err)))
+	}
+	return nil
+}
+
+// once sends a message by keys that are forgotten.
+func (a *app) once(cmd *cobra.Command, t *talk, ack bool, m *message.Message) error {
+	return t.with(a, cmd, m.To[0], func(ctx context.Context, c *server.Client) (err error) {
+		ctx, cancel := context.WithTimeout(ctx, t.timeout)
+		defer cancel()
+		if ack {
+			_, err = c.Agent().Request(ctx, m)
+		} else {
+			err = c.Agent().Send(ctx, m, agent.ReturnRoute("all"), agent.AwaitDelivery())
+		}
+		if err != nil {
+			return t.waited(err)
+		}
+		if p := c.Problem(); p != nil {
+			return fmt.Errorf("the agent reports a problem: %s: %s", p.Code, p.Text())
+		}
+		return nil
+	})
 }

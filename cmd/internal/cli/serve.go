@@ -31,6 +31,10 @@ which holds the keys and the public URL itself. So the same keys under another
 --did the agent goes by a did:web instead, with the same keys, and publishes its
 document where that DID says: the domain has to lead here.
 
+What it has to deliver, and what it received, is kept in the home directory too, in
+agent.db: an agent that was killed goes on where it was. One agent serves a home at
+a time; didcomm send, inbox and outbox work beside it.
+
 One URL takes messages by POST and by WebSocket: --public-url as peers see it, or
 else ` + server.DefaultPath + ` at the listening address. A proxy in front has to keep the path.
 GET ` + server.HealthPath + ` answers 200 while the agent runs.
@@ -58,7 +62,7 @@ connect to all these.`,
 			cfg.OnMessage = func(from, text string) {
 				fmt.Fprintf(a.Stdout, "message from %s: %s\n", printable(from), printable(text))
 			}
-			s, err := server.Listen(cfg)
+			s, err := server.Listen(ctx, cfg)
 			if err != nil {
 				return err
 			}
@@ -77,6 +81,9 @@ connect to all these.`,
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "private key of --tls-cert, a PEM file")
 	f.BoolVar(&cfg.AllowPrivate, "allow-private", false, "connect to this machine and private networks where a peer's DID says so")
 	f.Int64Var(&cfg.MaxBytes, "max-bytes", transport.DefaultMaxBytes, "largest message that is taken in, in bytes")
+	addQueueFlags(cmd, &cfg.Store)
+	addDeliverWithin(cmd, &cfg.DeliverWithin)
+	f.DurationVar(&cfg.KeepReceived, "keep-received", 7*24*time.Hour, "for how long a handled message is shown by inbox, and known if it comes again")
 	f.DurationVar(&cfg.ReadTimeout, "read-timeout", 10*time.Second, "how long a peer may take to send a request's header, and its body")
 	return cmd
 }

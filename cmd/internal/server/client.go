@@ -35,7 +35,7 @@ type Client struct {
 
 // Start makes a Client and runs it. It goes by a did:peer whose endpoint is
 // did.QueueURI: of the agent's keys if Home has any, else of new keys that are
-// forgotten with it. Close it.
+// forgotten with it. Every failure to send is final. Close it.
 func Start(cfg ClientConfig) (*Client, error) {
 	keys, err := cfg.keys()
 	if err != nil {
@@ -47,17 +47,25 @@ func Start(cfg ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return start(cfg, id, func(c *Client, senders map[string]transport.Sender) agent.Config {
+		for scheme, sender := range maps.Clone(senders) {
+			senders[scheme] = once{sender}
+		}
+		return agent.Config{Handler: c.mux(), Senders: senders}
+	})
+}
+
+// start makes a Client of an identity, whose agent is as configure says.
+func start(cfg ClientConfig, id *Identity, configure func(*Client, map[string]transport.Sender) agent.Config) (*Client, error) {
 	network := Network{Loopback: true, Private: cfg.AllowPrivate}
 	s, err := network.senders(transport.DefaultMaxBytes, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
-	byScheme := s.byScheme(cfg.WebSocket)
-	for scheme, sender := range maps.Clone(byScheme) {
-		byScheme[scheme] = once{sender}
-	}
 	c := &Client{senders: s, ended: make(chan error, 1), problems: make(chan *message.Problem, 1)}
-	if c.agent, err = newAgent(id, network, byScheme, c.mux(), transport.DefaultMaxBytes, cfg.Logger); err != nil {
+	config := configure(c, s.byScheme(cfg.WebSocket))
+	config.Logger = cfg.Logger
+	if c.agent, err = newAgent(id, network, transport.DefaultMaxBytes, config); err != nil {
 		s.close()
 		return nil, err
 	}

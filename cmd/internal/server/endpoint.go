@@ -45,7 +45,13 @@ func (c Config) Check() error {
 	if c.ReadTimeout <= 0 {
 		return fmt.Errorf("--read-timeout %s: want more than 0", c.ReadTimeout)
 	}
-	return nil
+	if c.DeliverWithin <= 0 {
+		return fmt.Errorf("--deliver-within %s: want more than 0", c.DeliverWithin)
+	}
+	if c.KeepReceived <= 0 {
+		return fmt.Errorf("--keep-received %s: want more than 0", c.KeepReceived)
+	}
+	return c.Store.Check()
 }
 
 func parsePublicURL(s string) (*url.URL, error) {

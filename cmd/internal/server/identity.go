@@ -21,6 +21,9 @@ import (
 type Identity struct {
 	Document *did.Document
 	Keys     *keyring.Keyring
+	// Former are documents that it went by before, of the same private keys:
+	// Keys has them under those names, too.
+	Former []*did.Document
 }
 
 // Keys are the private keys that DIDs are made of: one to prove who we are, one
@@ -269,5 +272,5 @@ func identify(doc *did.Document, keys ...*keyring.Key) (*Identity, error) {
 	if len(ring.KIDs()) == 0 {
 		return nil, fmt.Errorf("%s lists none of its keys", doc.ID)
 	}
-	return &Identity{doc, ring}, nil
+	return &Identity{Document: doc, Keys: ring}, nil
 }

@@ -36,14 +36,13 @@ func (s *Server) mux() *agent.Mux {
 // mux takes in what peers answer to a Client, besides the answers that it waits
 // for.
 func (c *Client) mux() *agent.Mux {
-	return agent.NewMux(
-		report.Handle(func(_ context.Context, _ *agent.Inbound, p *message.Problem) error {
-			select {
-			case c.problems <- p:
-			default: // one is enough
-			}
-			return nil
-		}),
-		empty.Handle(),
-	)
+	return agent.NewMux(report.Handle(c.report), empty.Handle())
+}
+
+func (c *Client) report(_ context.Context, _ *agent.Inbound, p *message.Problem) error {
+	select {
+	case c.problems <- p:
+	default: // one is enough
+	}
+	return nil
 }

@@ -53,15 +53,20 @@ func (s *senders) close() {
 // upgrade sends to http endpoints by WebSocket.
 type upgrade struct{ *wstransport.Client }
 
-var _ transport.Sender = (*upgrade)(nil)
+var _ transport.SessionSender = (*upgrade)(nil)
 
 func (u *upgrade) Send(ctx context.Context, endpoint string, p transport.Packet) error {
+	_, err := u.SendOn(ctx, endpoint, p)
+	return err
+}
+
+func (u *upgrade) SendOn(ctx context.Context, endpoint string, p transport.Packet) (transport.Session, error) {
 	to, err := url.Parse(endpoint)
 	if err != nil {
-		return &transport.SendError{Endpoint: endpoint, Err: err}
+		return nil, &transport.SendError{Endpoint: endpoint, Err: err}
 	}
 	to.Scheme = map[string]string{"http": "ws", "https": "wss"}[to.Scheme]
-	return u.Client.Send(ctx, to.String(), p)
+	return u.Client.SendOn(ctx, to.String(), p)
 }
 
 // once makes every failure final: who waits at a prompt hears of it at once
@@ -85,9 +90,9 @@ func (o once) Bind(h transport.Handler) {
 	}
 }
 
-// newAgent makes an agent of an identity.
-func newAgent(id *Identity, n Network, senders map[string]transport.Sender, mux *agent.Mux, maxBytes int64, logger *slog.Logger) (*agent.Agent, error) {
-	resolver, err := n.Resolver(Docs{id.Document.ID: id.Document})
+// newAgent makes an agent of an identity and of cfg, but for who it is.
+func newAgent(id *Identity, n Network, maxBytes int64, cfg agent.Config) (*agent.Agent, error) {
+	resolver, err := n.Resolver(id.docs())
 	if err != nil {
 		return nil, err
 	}
@@ -95,13 +100,6 @@ func newAgent(id *Identity, n Network, senders map[string]transport.Sender, mux 
 	if err != nil {
 		return nil, err
 	}
-	return agent.New(agent.Config{
-		DID:         id.Document.ID,
-		Packer:      packer,
-		Resolver:    resolver,
-		Handler:     mux,
-		Senders:     senders,
-		Logger:      logger,
-		StopTimeout: handlerTimeout,
-	})
+	cfg.DID, cfg.Packer, cfg.Resolver, cfg.StopTimeout = id.Document.ID, packer, resolver, handlerTimeout
+	return agent.New(cfg)
 }

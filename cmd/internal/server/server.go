@@ -9,15 +9,18 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didweb"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
 	"github.com/didcomm-go/didcomm/transport/wstransport"
+	"github.com/gofrs/flock"
 	"github.com/labstack/echo/v4"
 )
 
@@ -57,6 +60,14 @@ type Config struct {
 	AllowPrivate bool
 	MaxBytes     int64         // of one message
 	ReadTimeout  time.Duration // for the header, and for the body, of one request
+	// MaxItems and MaxBytes of Store bound the queues; its Home is Home.
+	Store StoreConfig
+	// DeliverWithin is for how long delivery of a message is tried, unless that
+	// says itself.
+	DeliverWithin time.Duration
+	// KeepReceived is for how long a message that was handled is remembered, and
+	// kept to be shown.
+	KeepReceived time.Duration
 	// OnMessage is called for each basic message, one at a time.
 	OnMessage func(from, text string)
 	Logger    *slog.Logger
@@ -72,25 +83,55 @@ type Server struct {
 	ws       *wstransport.Server
 	agent    *agent.Agent
 	senders  *senders
+	lock     *flock.Flock
+	store    *sqlstore.Store
 }
 
-// Listen opens the port, makes or reads the agent's keys and wires everything.
-// Call Run then, which closes it all again.
-func Listen(cfg Config) (*Server, error) {
+// Listen makes this process the one that serves the home, opens the port, makes
+// or reads the agent's keys and wires everything. Call Run then, which closes it
+// all again.
+func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	tlsConfig, err := cfg.tls()
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return nil, listenError(cfg.Listen, err)
+	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
+		return nil, fmt.Errorf("home directory: %w", err)
 	}
-	s := &Server{cfg: cfg, listener: listener}
-	if err := s.wire(tlsConfig); err != nil {
-		listener.Close()
-		return nil, err
+	s := &Server{cfg: cfg}
+	if err := s.open(ctx, tlsConfig); err != nil {
+		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+func (s *Server) open(ctx context.Context, tlsConfig *tls.Config) (err error) {
+	if s.lock, err = lockHome(ctx, s.cfg.Home); err != nil {
+		return err
+	}
+	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+		return listenError(s.cfg.Listen, err)
+	}
+	db := s.cfg.Store
+	db.Home, db.Logger = s.cfg.Home, s.cfg.Logger
+	if s.store, err = db.open(ctx, true); err != nil {
+		return err
+	}
+	return s.wire(tlsConfig)
+}
+
+// close closes what is open behind the agent.
+func (s *Server) close() (err error) {
+	if s.listener != nil {
+		_ = s.listener.Close() // Shutdown may have done it
+	}
+	if s.store != nil {
+		err = s.store.Close()
+	}
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Unlock())
+	}
+	return err
 }
 
 // wire makes everything behind the listener.
@@ -115,11 +156,23 @@ func (s *Server) wire(tlsConfig *tls.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := s.identity.become(cfg.Home, keys); err != nil {
+		return err
+	}
 	network := Network{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly()}
 	if s.senders, err = network.senders(cfg.MaxBytes, cfg.Logger); err != nil {
 		return err
 	}
-	s.agent, err = newAgent(s.identity, network, s.senders.byScheme(false), s.mux(), cfg.MaxBytes, cfg.Logger)
+	s.agent, err = newAgent(s.identity, network, cfg.MaxBytes, agent.Config{
+		Handler:      s.mux(),
+		Senders:      s.senders.byScheme(false),
+		Outbox:       s.store.Outbox(),
+		Inbox:        s.store.Inbox(),
+		OnBuried:     s.buried,
+		MaxAge:       cfg.DeliverWithin,
+		ReplayWindow: cfg.KeepReceived,
+		Logger:       cfg.Logger,
+	})
 	if err != nil {
 		s.senders.close()
 		return err
@@ -133,6 +186,11 @@ func (s *Server) wire(tlsConfig *tls.Config) error {
 	s.http.TLSConfig = tlsConfig
 	s.http.ErrorLog = slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug)
 	return nil
+}
+
+// buried tells of a message that is lost unless somebody acts.
+func (s *Server) buried(b agent.Buried) {
+	s.cfg.Logger.Error("message buried in the outbox: see didcomm outbox show", "id", b.Item.MessageID, "to", b.Item.To)
 }
 
 // DID is who the agent is.
@@ -223,10 +281,15 @@ func (s *Server) Run(ctx context.Context) error {
 	stop()
 	tasks.Go(s.senders.close) // waits for what comes in on their connections
 	done := make(chan struct{})
-	go func() { tasks.Wait(); close(done) }()
+	var closeErr error
+	go func() {
+		tasks.Wait()
+		closeErr = s.close()
+		close(done)
+	}()
 	select {
 	case <-done:
-		return err
+		return errors.Join(err, closeErr)
 	case <-limit.Done():
 		return errors.Join(err, fmt.Errorf("stopped with work left after %s", stopTimeout))
 	}

@@ -96,7 +96,7 @@ func TestExposedKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
-		s, err := server.Listen(server.Config{
+		s, err := server.Listen(t.Context(), server.Config{
 			Home: home, Listen: "127.0.0.1:0", MaxBytes: 1 << 20, ReadTimeout: time.Second,
 			OnMessage: func(string, string) {}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		})
@@ -350,7 +350,10 @@ func TestResolver(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	good := server.Config{Listen: "127.0.0.1:0", MaxBytes: 1, ReadTimeout: time.Second}
+	good := server.Config{
+		Listen: "127.0.0.1:0", MaxBytes: 1, ReadTimeout: time.Second, DeliverWithin: time.Hour, KeepReceived: time.Hour,
+		Store: server.StoreConfig{MaxItems: 1, MaxBytes: 1},
+	}
 	for name, tt := range map[string]struct {
 		change func(*server.Config)
 		ok     bool
@@ -372,6 +375,10 @@ func TestCheck(t *testing.T) {
 		"URL without host":           {func(c *server.Config) { c.PublicURL = "https:///x" }, false},
 		"nothing may be large":       {func(c *server.Config) { c.MaxBytes = 0 }, false},
 		"nobody may take their time": {func(c *server.Config) { c.ReadTimeout = 0 }, false},
+		"no time to deliver":         {func(c *server.Config) { c.DeliverWithin = 0 }, false},
+		"nothing is remembered":      {func(c *server.Config) { c.KeepReceived = 0 }, false},
+		"no message may wait":        {func(c *server.Config) { c.Store.MaxItems = 0 }, false},
+		"no byte may wait":           {func(c *server.Config) { c.Store.MaxBytes = 0 }, false},
 	} {
 		c := good
 		tt.change(&c)

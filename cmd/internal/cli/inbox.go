@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/protocols/basicmessage"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) inbox() *cobra.Command {
+	var log logging
+	var follow, asJSON bool
+	var network server.Network
+	cmd := &cobra.Command{
+		Use:   "inbox",
+		Short: "show the messages that the agent has received",
+		Long: `Inbox shows what the agent of this home has received, oldest first, also while
+"didcomm serve" runs: when it came, what has become of it, who sent it, its type,
+and of a basic message the text. Handled messages stay for as long as serve's
+--keep-received says.
+
+A message is "waiting" for its handler or another try of it, "handling", "done", or
+"set aside" because its handler failed for good; the reason follows. The inbox
+keeps messages sealed, as they came: one that cannot be opened now, say because
+its sender's DID does not resolve, is shown with the reason.
+
+With --follow it goes on with what comes in, until it is interrupted. With --json
+each message is an object on a line of its own: {"time", "state", "attempts",
+"error", "from", "to", "id", "type", "thread", "message"}, or "unopened" with the
+reason instead of "message".`,
+		Example: `  didcomm inbox
+  didcomm inbox --follow
+  didcomm inbox --json`,
+		Args: positional(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.kept(&log)
+			if err != nil {
+				return err
+			}
+			ctx := cmd.Context()
+			network.Loopback = true
+			b, err := server.OpenInbox(ctx, cfg, network)
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			each, show := b.Each, showLetter
+			if follow {
+				each = b.Follow
+				var stop func()
+				ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+				defer stop()
+			}
+			if asJSON {
+				show = letterJSON
+			}
+			return each(ctx, func(l server.Letter) error { return show(a.Stdout, l) })
+		},
+	}
+	addConfigFlag(cmd)
+	log.addFlags(cmd, "off")
+	f := cmd.Flags()
+	f.BoolVar(&follow, "follow", false, "go on with messages that come in")
+	f.BoolVar(&asJSON, "json", false, "print a JSON object for each message")
+	f.BoolVar(&network.Private, "allow-private", false, "resolve senders' DIDs in private networks too")
+	return cmd
+}
+
+// inboxStates are the states of a received message, as people call them.
+var inboxStates = map[store.State]string{
+	store.Waiting: "waiting", store.Leased: "handling", store.Done: "done", store.Buried: "set aside",
+}
+
+func showLetter(w io.Writer, l server.Letter) error {
+	state := inboxStates[l.State]
+	if l.LastError != "" && l.State != store.Done {
+		state += " (" + oneLine(l.LastError) + ")"
+	}
+	from := l.Item.Sender
+	if from == "" {
+		from = "anonymous"
+	}
+	text := ""
+	if l.Err != nil {
+		text = ": cannot be opened: " + oneLine(l.Err.Error())
+	} else if t, ok := content(l.Message); ok {
+		text = ": " + t
+	}
+	_, err := fmt.Fprintf(w, "%s %s, from %s, %s%s\n", l.Item.Time.Local().Format(time.DateTime), printable(state),
+		printable(short(from)), printable(protocol(l.Item.Type)), printable(text))
+	return err
+}
+
+// protocol is a message type without where it is specified: name, version and
+// message.
+func protocol(typ string) string {
+	parts := strings.Split(typ, "/")
+	return strings.Join(parts[max(0, len(parts)-3):], "/")
+}
+
+// content is the text of a basic message.
+func content(m *message.Message) (string, bool) {
+	var body basicmessage.Body
+	typ, err := message.ParseType(m.Type)
+	if err != nil {
+		return "", false
+	}
+	if basic, err := message.ParseType(basicmessage.TypeMessage); err != nil || !basic.Matches(typ) {
+		return "", false
+	}
+	return body.Content, m.DecodeBody(&body) == nil
+}
+
+func letterJSON(w io.Writer, l server.Letter) error {
+	v := struct {
+		Time     time.Time        `json:"time"`
+		State    string           `json:"state"`
+		Attempts int              `json:"attempts"`
+		Error    string           `json:"error,omitzero"`
+		From     string           `json:"from,omitzero"`
+		To       string           `json:"to,omitzero"`
+		ID       string           `json:"id"`
+		Type     string           `json:"type"`
+		Thread   string           `json:"thread,omitzero"`
+		Message  *message.Message `json:"message,omitzero"`
+		Unopened string           `json:"unopened,omitzero"`
+	}{l.Item.Time, inboxStates[l.State], l.Attempts, l.LastError, l.Item.Sender, l.Item.To, l.Item.ID, l.Item.Type, l.Item.Thread, l.Message, ""}
+	if l.Err != nil {
+		v.Unopened = l.Err.Error()
+	}
+	return writeLine(w, v)
+}
+
+// writeLine writes v as JSON on one line.
+func writeLine(w io.Writer, v any) error {
+	data, err := json.Marshal(v, jsontext.AllowInvalidUTF8(true), json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(data, '\n'))
+	return err
+}

@@ -1,0 +1,279 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
+)
+
+type outboxEntry = store.Entry[store.Item]
+
+func (a *app) outbox() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "outbox",
+		Short: "look after the messages that the agent has to deliver",
+		Long: `Outbox shows and changes what the agent of this home has to deliver, also while
+"didcomm serve" runs. A message is "waiting" for its next try, "sending", or
+"buried": given up, and kept for you to see.
+
+ID is what send printed, the id of the message. A message to several recipients
+is there once for each.`,
+		Example: `  didcomm outbox list
+  didcomm outbox retry 6b8f0c53-63c2-4b3c-9a43-0fd2a2a8a7c1`,
+	}
+	group(cmd)
+	cmd.AddCommand(a.outboxList(), a.outboxShow(), a.outboxRetry(), a.outboxDrop())
+	return cmd
+}
+
+// withOutbox runs f with the outbox of the home's agent.
+func (a *app) withOutbox(cmd *cobra.Command, log *logging, f func(ctx context.Context, o *server.Outbox) error) (err error) {
+	cfg, err := a.kept(log)
+	if err != nil {
+		return err
+	}
+	o, err := server.OpenOutbox(cmd.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := o.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	return f(cmd.Context(), o)
+}
+
+// outboxStates are the states of a message to deliver, as people call them.
+var outboxStates = map[store.State]string{store.Waiting: "waiting", store.Leased: "sending", store.Buried: "buried"}
+
+func (a *app) outboxList() *cobra.Command {
+	var log logging
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "list what is to be delivered, and what was given up",
+		Long: `List prints a line for each message in the outbox, oldest first: its id, its state,
+how often delivery was tried and when it is tried next, the recipient, and why the
+last try failed. With --json each is an object on a line of its own.`,
+		Example: `  didcomm outbox list
+  didcomm outbox list --json`,
+		Args: positional(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withOutbox(cmd, &log, func(ctx context.Context, o *server.Outbox) error {
+				n := 0
+				err := o.Each(ctx, func(e outboxEntry) error {
+					n++
+					if asJSON {
+						return writeLine(a.Stdout, entryJSON(&e))
+					}
+					return listEntry(a.Stdout, &e)
+				})
+				if err == nil && n == 0 {
+					fmt.Fprintln(a.Stderr, "The outbox is empty.")
+				}
+				return err
+			})
+		},
+	}
+	addConfigFlag(cmd)
+	log.addFlags(cmd, "off")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each message")
+	return cmd
+}
+
+func (a *app) outboxShow() *cobra.Command {
+	var log logging
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "show ID",
+		Short: "show all that is known of a message",
+		Long: `Show prints where a message goes and what has become of it. With --json it prints
+an object for each recipient, with the packets as they travel: sealed.`,
+		Example: `  didcomm outbox show 6b8f0c53-63c2-4b3c-9a43-0fd2a2a8a7c1`,
+		Args:    positional("ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withOutbox(cmd, &log, func(ctx context.Context, o *server.Outbox) error {
+				entries, err := o.Find(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				for i := range entries {
+					if asJSON {
+						err = writeJSON(cmd.OutOrStdout(), packetsJSON(&entries[i]))
+					} else {
+						err = showEntry(cmd.OutOrStdout(), &entries[i])
+					}
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	addConfigFlag(cmd)
+	log.addFlags(cmd, "off")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, with the sealed packets")
+	return cmd
+}
+
+func (a *app) outboxRetry() *cobra.Command {
+	var within time.Duration
+	cmd := a.change("retry", "try to deliver a message now", `Retry makes a message due now: the agent that serves this home tries to deliver it
+at once, else the next one that does. What was given up is tried again until
+--deliver-within from now.`, func(ctx context.Context, o *server.Outbox, entries []outboxEntry) error {
+		if within <= 0 {
+			return usagef("--deliver-within %s: want more than 0", within)
+		}
+		return o.Retry(ctx, entries, within)
+	})
+	addDeliverWithin(cmd, &within)
+	return cmd
+}
+
+func addDeliverWithin(cmd *cobra.Command, d *time.Duration) {
+	cmd.Flags().DurationVar(d, "deliver-within", 72*time.Hour, "for how long delivery of a message is tried, where that does not say itself when it expires")
+}
+
+func (a *app) outboxDrop() *cobra.Command {
+	return a.change("drop", "remove a message for good", `Drop removes a message from the outbox, whatever its state. One that is being sent
+just then may arrive all the same.`,
+		func(ctx context.Context, o *server.Outbox, entries []outboxEntry) error { return o.Drop(ctx, entries) })
+}
+
+// change is a command that does something to messages.
+func (a *app) change(name, what, long string, f func(context.Context, *server.Outbox, []outboxEntry) error) *cobra.Command {
+	var log logging
+	cmd := &cobra.Command{
+		Use:     name + " ID...",
+		Short:   what,
+		Long:    long,
+		Example: "  didcomm outbox " + name + " 6b8f0c53-63c2-4b3c-9a43-0fd2a2a8a7c1",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("ID is missing")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withOutbox(cmd, &log, func(ctx context.Context, o *server.Outbox) error {
+				for _, id := range args {
+					entries, err := o.Find(ctx, id)
+					if err == nil {
+						err = f(ctx, o, entries)
+					}
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	addConfigFlag(cmd)
+	log.addFlags(cmd, "off")
+	return cmd
+}
+
+func listEntry(w io.Writer, e *outboxEntry) error {
+	why := ""
+	if e.LastError != "" {
+		why = ": " + oneLine(e.LastError)
+	}
+	_, err := fmt.Fprintf(w, "%s %s, %s, to %s%s\n", printable(e.Item.MessageID), progress(e), tries(e.Attempts),
+		printable(short(e.Item.To)), printable(why))
+	return err
+}
+
+// progress is the state of an entry, and when it is tried next.
+func progress(e *outboxEntry) string {
+	state := outboxStates[e.State]
+	if wait := time.Until(e.Due); e.State == store.Waiting && !e.Due.IsZero() && wait > 0 {
+		state += " until " + e.Due.Local().Format(time.DateTime)
+	}
+	return state
+}
+
+func tries(n int) string {
+	if n == 1 {
+		return "1 try"
+	}
+	return fmt.Sprintf("%d tries", n)
+}
+
+func showEntry(w io.Writer, e *outboxEntry) error {
+	line := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%-9s %s\n", name+":", printable(value))
+		}
+	}
+	line("message", e.Item.MessageID)
+	line("thread", e.Item.Thread)
+	line("from", e.Item.From)
+	line("to", e.Item.To)
+	for _, r := range e.Item.Routes {
+		line("by", r.Endpoint)
+	}
+	line("size", fmt.Sprintf("%d bytes", e.Item.Bytes()))
+	line("created", e.Item.Created.Local().Format(time.DateTime))
+	line("deadline", e.Item.Deadline.Local().Format(time.DateTime))
+	line("state", progress(e))
+	line("tries", fmt.Sprint(e.Attempts))
+	line("error", oneLine(e.LastError))
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+// entryObject is an entry as scripts read it.
+type entryObject struct {
+	ID       string        `json:"id"` // of the message
+	Item     string        `json:"item"`
+	Thread   string        `json:"thread,omitzero"`
+	From     string        `json:"from,omitzero"`
+	To       string        `json:"to"`
+	State    string        `json:"state"`
+	Attempts int           `json:"attempts"`
+	Error    string        `json:"error,omitzero"`
+	Due      time.Time     `json:"due,omitzero"`
+	Created  time.Time     `json:"created"`
+	Deadline time.Time     `json:"deadline"`
+	Packet   any           `json:"packet,omitzero"`
+	Routes   []routeObject `json:"routes,omitzero"`
+}
+
+type routeObject struct {
+	Endpoint string `json:"endpoint"`
+	Packet   any    `json:"packet,omitzero"` // where it is not that of the entry
+}
+
+func entryJSON(e *outboxEntry) *entryObject {
+	return &entryObject{
+		ID: e.Item.MessageID, Item: e.Item.ID, Thread: e.Item.Thread, From: e.Item.From, To: e.Item.To,
+		State: outboxStates[e.State], Attempts: e.Attempts, Error: e.LastError, Due: e.Due,
+		Created: e.Item.Created, Deadline: e.Item.Deadline,
+	}
+}
+
+func packetsJSON(e *outboxEntry) *entryObject {
+	o := entryJSON(e)
+	o.Packet = packetJSON(e.Item.Direct)
+	for _, r := range e.Item.Routes {
+		o.Routes = append(o.Routes, routeObject{r.Endpoint, packetJSON(r.Packet)})
+	}
+	return o
+}
+
+// packetJSON is a packet as it is; all of DIDComm are JSON.
+func packetJSON(p store.Packet) any {
+	if v := jsontext.Value(p.Data); v.IsValid() {
+		return v
+	}
+	return nil
+}

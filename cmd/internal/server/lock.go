@@ -1,0 +1,53 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// lockFile is locked by the agent that serves a home, for as long as it runs. The
+// operating system ends the lock of a process that dies; the file stays.
+const lockFile = "serve.lock"
+
+// serveWait is how long an agent waits for the lock: a command that looks whether
+// one runs holds it for a moment.
+const serveWait = time.Second
+
+// lockHome makes this process the one that serves a home.
+func lockHome(ctx context.Context, home string) (*flock.Flock, error) {
+	l := flock.New(filepath.Join(home, lockFile), flock.SetPermissions(0o600))
+	ctx, cancel := context.WithTimeout(ctx, serveWait)
+	defer cancel()
+	_, err := l.TryLockContext(ctx, 10*time.Millisecond)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("an agent runs on %s already; stop it first, or give this one another --home", home)
+	case err != nil:
+		return nil, fmt.Errorf("lock the home directory: %w", err)
+	}
+	return l, nil
+}
+
+// Served tells whether an agent serves a home now.
+func Served(home string) (bool, error) {
+	path := filepath.Join(home, lockFile)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	l := flock.New(path, flock.SetFlag(os.O_RDONLY))
+	free, err := l.TryRLock()
+	if err != nil {
+		return false, fmt.Errorf("look whether an agent runs: %w", err)
+	}
+	if !free {
+		return true, l.Close()
+	}
+	return false, l.Unlock()
+}

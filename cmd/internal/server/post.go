@@ -1,0 +1,252 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/protocols/empty"
+	"github.com/didcomm-go/didcomm/protocols/report"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// PostConfig says how Post sends.
+type PostConfig struct {
+	ClientConfig // Home is the agent's
+	Store        StoreConfig
+	// Timeout is how long delivery is tried before the message is left in the
+	// outbox.
+	Timeout time.Duration
+	// NoQueue makes Post deliver the message itself, or fail.
+	NoQueue bool
+	// Ack is NoQueue, and waits until the recipient has acknowledged the message,
+	// which asks for that.
+	Ack bool
+}
+
+// Posted is what became of a message: it was delivered, or the outbox has it.
+type Posted struct {
+	Queued bool
+	// Served tells that an agent serves the home, which delivers what is queued.
+	Served bool
+	// Err is why Post could not deliver what is queued; nil if it did not try.
+	Err error
+}
+
+// Post sends a message as the agent of a home. While that is served, the message
+// goes into its outbox, unless it is to go by WebSocket. While it is not, Post
+// delivers the message itself, and leaves it in the outbox where that fails for
+// now. After an error the message was not kept.
+func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Posted, err error) {
+	served, err := Served(cfg.Home)
+	if err != nil {
+		return Posted{}, err
+	}
+	keys, err := OpenKeys(cfg.Home)
+	if err != nil {
+		return Posted{}, err
+	}
+	id, err := HomeIdentity(cfg.Home, keys)
+	if err != nil {
+		return Posted{}, err
+	}
+	db := cfg.Store
+	db.Home, db.Logger = cfg.Home, cfg.Logger
+	kept, err := db.open(ctx, false)
+	if err != nil {
+		return Posted{}, err
+	}
+	defer func() { err = errors.Join(err, kept.Close()) }()
+
+	try := &attempt{kept: kept.Outbox(), id: m.ID, outcome: make(chan error, 1)}
+	if !served || cfg.NoQueue || cfg.Ack || cfg.WebSocket {
+		try.Outbox = store.NewOutbox(store.OutboxConfig{})
+	}
+	c, err := start(cfg.ClientConfig, id, func(c *Client, senders map[string]transport.Sender) agent.Config {
+		return agent.Config{
+			Handler: c.unserved(), Senders: senders,
+			Outbox: try, Inbox: unserved{kept.Inbox()},
+			AckTimeout: cfg.Timeout / 2,
+		}
+	})
+	if err != nil {
+		return Posted{}, err
+	}
+	stop := sync.OnceValue(c.Close)
+	defer func() { err = errors.Join(err, stop()) }()
+
+	failed := c.post(ctx, cfg, m, try)
+	var refused *refusedError
+	switch {
+	case errors.As(failed, &refused):
+		return Posted{}, failed
+	case failed == nil && try.Outbox == nil:
+		return Posted{Queued: true, Served: true}, nil
+	case failed == nil:
+		if p := c.Problem(); p != nil {
+			return Posted{}, fmt.Errorf("the agent reports a problem: %s: %s", p.Code, p.Text())
+		}
+		return Posted{Served: served}, nil
+	case cfg.NoQueue || cfg.Ack:
+		return Posted{}, failed
+	}
+	if err := stop(); err != nil { // before another sends it
+		return Posted{}, err
+	}
+	switch items, delivered := try.held(); {
+	case delivered: // at the last moment
+		return Posted{Served: served}, nil
+	case len(items) == 0:
+		return Posted{}, failed
+	default:
+		err = kept.Outbox().Enqueue(context.WithoutCancel(ctx), items...)
+	}
+	if err != nil {
+		return Posted{}, err
+	}
+	return Posted{Queued: true, Served: served, Err: failed}, nil
+}
+
+// post hands a message to the outbox and, if that is one in memory, waits for the
+// outcome. A failure that is a refusedError is final.
+func (c *Client) post(ctx context.Context, cfg PostConfig, m *message.Message, try *attempt) error {
+	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		if cfg.Ack {
+			_, err := c.agent.Request(ctx, m)
+			done <- refused(err)
+			return
+		}
+		err := c.agent.Send(ctx, m, agent.ReturnRoute("all"))
+		if err != nil || try.Outbox == nil {
+			done <- refused(err)
+		}
+	}()
+	timeout := ctx.Done()
+	if try.Outbox == nil {
+		timeout = nil // Send knows whether it was in time
+	}
+	for {
+		select {
+		case err := <-done:
+			return err
+		case err := <-try.outcome:
+			if err != nil || !cfg.Ack {
+				return err
+			}
+		case <-timeout:
+			return ctx.Err()
+		}
+	}
+}
+
+// refusedError is a failure that the outbox would not mend.
+type refusedError struct{ error }
+
+func (e *refusedError) Unwrap() error { return e.error }
+
+func refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &refusedError{err}
+}
+
+// attempt is the outbox of a process that delivers one message and ends. It holds
+// that in memory, if it has one, and tells how its first delivery went; all else
+// is left to the agent that serves the home.
+type attempt struct {
+	store.Outbox // nil if that is to have the message, too
+	kept         store.Outbox
+	id           string     // of the message
+	outcome      chan error // takes one
+
+	mu    sync.Mutex   // guards all below
+	items []store.Item // of the message
+	acked bool
+}
+
+var _ store.Outbox = (*attempt)(nil)
+
+func (a *attempt) Enqueue(ctx context.Context, items ...store.Item) error {
+	other := func(it store.Item) bool { return it.MessageID != a.id }
+	if a.Outbox == nil || slices.ContainsFunc(items, other) {
+		return a.kept.Enqueue(ctx, items...)
+	}
+	a.mu.Lock()
+	a.items = append(a.items, items...)
+	a.mu.Unlock()
+	return a.Outbox.Enqueue(ctx, items...)
+}
+
+// held is what there is of the message, and whether it was delivered.
+func (a *attempt) held() (items []store.Item, delivered bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.items, a.acked
+}
+
+func (a *attempt) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Item], error) {
+	if a.Outbox == nil {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return a.Outbox.Lease(ctx, d)
+}
+
+func (a *attempt) Ack(ctx context.Context, l *store.Lease[store.Item]) error {
+	a.mu.Lock()
+	a.acked = true
+	a.mu.Unlock()
+	a.tell(nil)
+	return a.Outbox.Ack(ctx, l)
+}
+
+func (a *attempt) Nak(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) error {
+	a.tell(errors.New(reason))
+	return a.Outbox.Nak(ctx, l, delay, reason)
+}
+
+func (a *attempt) Term(ctx context.Context, l *store.Lease[store.Item], reason string) error {
+	a.tell(refused(errors.New(reason)))
+	return a.Outbox.Term(ctx, l, reason)
+}
+
+func (a *attempt) Wake(ctx context.Context, to string) error { return a.kept.Wake(ctx, to) }
+
+func (a *attempt) tell(outcome error) {
+	select {
+	case a.outcome <- outcome:
+	default: // the first one counts
+	}
+}
+
+// unserved is an agent's inbox in a process that does not handle what is in it.
+// What a peer has for the agent, and sends on our connection, goes there.
+type unserved struct{ store.Inbox }
+
+func (u unserved) Lease(ctx context.Context, _ time.Duration) (*store.Lease[store.Received], error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// unserved handles what belongs to a message that was sent, and leaves all else
+// to the agent that serves the home.
+func (c *Client) unserved() agent.Handler {
+	own := agent.NewMux(report.Handle(c.report), empty.Handle())
+	return agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+		err := own.HandleMessage(ctx, w, in)
+		if p := (*message.Problem)(nil); errors.As(err, &p) && p.Code == message.CodeUnsupported {
+			return agent.Retry(0, errors.New("left to the agent that serves"))
+		}
+		return err
+	})
+}

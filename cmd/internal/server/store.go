@@ -1,0 +1,67 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
+)
+
+// storeFile is the SQLite database with an agent's outbox and inbox.
+const storeFile = "agent.db"
+
+// StoreConfig says where an agent's outbox and inbox are kept.
+type StoreConfig struct {
+	Home string // with the database, unless there is a URL
+	// MaxItems and MaxBytes bound the messages that wait, of outbox and inbox
+	// each; a quarter of that is for one peer. 0 is the default of package store.
+	MaxItems int
+	MaxBytes int64
+	Logger   *slog.Logger // default: none
+}
+
+// Check finds what is wrong with the settings themselves.
+func (c StoreConfig) Check() error {
+	if c.MaxItems <= 0 {
+		return fmt.Errorf("--max-queue %d: want more than 0", c.MaxItems)
+	}
+	if c.MaxBytes <= 0 {
+		return fmt.Errorf("--max-queue-bytes %d: want more than 0", c.MaxBytes)
+	}
+	return nil
+}
+
+// open opens the store, and makes it where there is none. With reclaim, what a
+// former process had leased is to be had at once.
+func (c StoreConfig) open(ctx context.Context, reclaim bool) (*sqlstore.Store, error) {
+	s, err := sqlite.Open(ctx, c.path(), sqlstore.Config{
+		Outbox:  store.OutboxConfig{MaxItems: c.MaxItems, MaxBytes: c.MaxBytes},
+		Inbox:   store.InboxConfig{MaxItems: c.MaxItems, MaxBytes: c.MaxBytes},
+		Reclaim: reclaim,
+		Logger:  c.Logger,
+	})
+	switch {
+	case errors.Is(err, sqlstore.ErrCorrupt):
+		return nil, fmt.Errorf("%w; it is left as it is: restore it from a copy, or move it away to begin with an empty one", err)
+	case errors.Is(err, sqlstore.ErrNewerSchema):
+		return nil, fmt.Errorf("%s: %w; use that program, or a newer one", c.path(), err)
+	}
+	return s, err
+}
+
+// openOld opens the store of an agent that was served before.
+func (c StoreConfig) openOld(ctx context.Context) (*sqlstore.Store, error) {
+	if _, err := os.Stat(c.path()); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no agent was served from %s yet: there is no %s", c.Home, storeFile)
+	}
+	return c.open(ctx, false)
+}
+
+func (c StoreConfig) path() string { return filepath.Join(c.Home, storeFile) }
