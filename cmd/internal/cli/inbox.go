@@ -19,7 +19,7 @@ import (
 )
 
 func (a *app) inbox() *cobra.Command {
-	var log logging
+	var k kept
 	var follow, asJSON bool
 	var network server.Network
 	cmd := &cobra.Command{
@@ -44,7 +44,7 @@ reason instead of "message".`,
   didcomm inbox --json`,
 		Args: positional(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := a.kept(&log)
+			cfg, err := k.config(a)
 			if err != nil {
 				return err
 			}
@@ -68,8 +68,7 @@ reason instead of "message".`,
 			return each(ctx, func(l server.Letter) error { return show(a.Stdout, l) })
 		},
 	}
-	addConfigFlag(cmd)
-	log.addFlags(cmd, "off")
+	k.addFlags(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&follow, "follow", false, "go on with messages that come in")
 	f.BoolVar(&asJSON, "json", false, "print a JSON object for each message")

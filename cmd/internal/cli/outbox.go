@@ -33,8 +33,8 @@ is there once for each.`,
 }
 
 // withOutbox runs f with the outbox of the home's agent.
-func (a *app) withOutbox(cmd *cobra.Command, log *logging, f func(ctx context.Context, o *server.Outbox) error) (err error) {
-	cfg, err := a.kept(log)
+func (a *app) withOutbox(cmd *cobra.Command, k *kept, f func(ctx context.Context, o *server.Outbox) error) (err error) {
+	cfg, err := k.config(a)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (a *app) withOutbox(cmd *cobra.Command, log *logging, f func(ctx context.Co
 var outboxStates = map[store.State]string{store.Waiting: "waiting", store.Leased: "sending", store.Buried: "buried"}
 
 func (a *app) outboxList() *cobra.Command {
-	var log logging
+	var k kept
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -66,7 +66,7 @@ last try failed. With --json each is an object on a line of its own.`,
   didcomm outbox list --json`,
 		Args: positional(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withOutbox(cmd, &log, func(ctx context.Context, o *server.Outbox) error {
+			return a.withOutbox(cmd, &k, func(ctx context.Context, o *server.Outbox) error {
 				n := 0
 				err := o.Each(ctx, func(e outboxEntry) error {
 					n++
@@ -82,14 +82,13 @@ last try failed. With --json each is an object on a line of its own.`,
 			})
 		},
 	}
-	addConfigFlag(cmd)
-	log.addFlags(cmd, "off")
+	k.addFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object for each message")
 	return cmd
 }
 
 func (a *app) outboxShow() *cobra.Command {
-	var log logging
+	var k kept
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "show ID",
@@ -99,7 +98,7 @@ an object for each recipient, with the packets as they travel: sealed.`,
 		Example: `  didcomm outbox show 6b8f0c53-63c2-4b3c-9a43-0fd2a2a8a7c1`,
 		Args:    positional("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withOutbox(cmd, &log, func(ctx context.Context, o *server.Outbox) error {
+			return a.withOutbox(cmd, &k, func(ctx context.Context, o *server.Outbox) error {
 				entries, err := o.Find(ctx, args[0])
 				if err != nil {
 					return err
@@ -118,8 +117,7 @@ an object for each recipient, with the packets as they travel: sealed.`,
 			})
 		},
 	}
-	addConfigFlag(cmd)
-	log.addFlags(cmd, "off")
+	k.addFlags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON, with the sealed packets")
 	return cmd
 }
@@ -150,7 +148,7 @@ just then may arrive all the same.`,
 
 // change is a command that does something to messages.
 func (a *app) change(name, what, long string, f func(context.Context, *server.Outbox, []outboxEntry) error) *cobra.Command {
-	var log logging
+	var k kept
 	cmd := &cobra.Command{
 		Use:     name + " ID...",
 		Short:   what,
@@ -163,7 +161,7 @@ func (a *app) change(name, what, long string, f func(context.Context, *server.Ou
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withOutbox(cmd, &log, func(ctx context.Context, o *server.Outbox) error {
+			return a.withOutbox(cmd, &k, func(ctx context.Context, o *server.Outbox) error {
 				for _, id := range args {
 					entries, err := o.Find(ctx, id)
 					if err == nil {
@@ -177,8 +175,7 @@ func (a *app) change(name, what, long string, f func(context.Context, *server.Ou
 			})
 		},
 	}
-	addConfigFlag(cmd)
-	log.addFlags(cmd, "off")
+	k.addFlags(cmd)
 	return cmd
 }
 

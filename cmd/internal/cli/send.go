@@ -55,6 +55,7 @@ does not tell whether the agent could open the message; --ack asks it.`,
 		},
 	}
 	t.addFlags(cmd)
+	addStoreFlag(cmd, &p.Store)
 	addQueueFlags(cmd, &p.Store)
 	f := cmd.Flags()
 	f.BoolVar(&p.Ack, "ack", false, "ask the agent to acknowledge the message, and wait until it does; as --no-queue")

@@ -81,6 +81,7 @@ connect to all these.`,
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "private key of --tls-cert, a PEM file")
 	f.BoolVar(&cfg.AllowPrivate, "allow-private", false, "connect to this machine and private networks where a peer's DID says so")
 	f.Int64Var(&cfg.MaxBytes, "max-bytes", transport.DefaultMaxBytes, "largest message that is taken in, in bytes")
+	addStoreFlag(cmd, &cfg.Store)
 	addQueueFlags(cmd, &cfg.Store)
 	addDeliverWithin(cmd, &cfg.DeliverWithin)
 	f.DurationVar(&cfg.KeepReceived, "keep-received", 7*24*time.Hour, "for how long a handled message is shown by inbox, and known if it comes again")

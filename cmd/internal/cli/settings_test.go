@@ -25,6 +25,12 @@ var settings = map[string][3]string{
 	"read-timeout":  {"1s", "2s", "3s"},
 	"log-level":     {"debug", "warn", "error"},
 	"log-format":    {"json", "json", "json"},
+
+	"store":           {"postgres://flag.example", "postgres://env.example", "postgres://file.example"},
+	"max-queue":       {"1", "2", "3"},
+	"max-queue-bytes": {"1", "2", "3"},
+	"deliver-within":  {"1s", "2s", "3s"},
+	"keep-received":   {"1s", "2s", "3s"},
 }
 
 // serveFlags returns the flags of serve as it would run with the given command

@@ -7,6 +7,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// addStoreFlag says where the agent's messages are kept.
+func addStoreFlag(cmd *cobra.Command, cfg *server.StoreConfig) {
+	cmd.Flags().StringVar(&cfg.URL, "store", "", "keep messages in the PostgreSQL database of this URL, postgres://... (default agent.db in the home directory)")
+}
+
 // addQueueFlags are the limits of outbox and inbox.
 func addQueueFlags(cmd *cobra.Command, cfg *server.StoreConfig) {
 	f := cmd.Flags()
@@ -14,10 +19,28 @@ func addQueueFlags(cmd *cobra.Command, cfg *server.StoreConfig) {
 	f.Int64Var(&cfg.MaxBytes, "max-queue-bytes", 4<<30, "bytes of messages that may wait, in outbox and inbox each; a quarter of it for one peer")
 }
 
-// kept opens the store of the home's agent for a command beside that.
-func (a *app) kept(log *logging) (server.StoreConfig, error) {
-	home, err := a.needHome()
-	return server.StoreConfig{Home: home, Logger: log.logger(a.Stderr)}, err
+// kept is what commands share that look at what an agent keeps.
+type kept struct {
+	cfg server.StoreConfig
+	log logging
+}
+
+func (k *kept) addFlags(cmd *cobra.Command) {
+	addConfigFlag(cmd)
+	addStoreFlag(cmd, &k.cfg)
+	k.log.addFlags(cmd, "off")
+}
+
+// config is where the agent of the home keeps it.
+func (k *kept) config(a *app) (server.StoreConfig, error) {
+	cfg := k.cfg
+	if err := cfg.CheckURL(); err != nil {
+		return cfg, &usageError{err}
+	}
+	var err error
+	cfg.Home, err = a.needHome()
+	cfg.Logger = k.log.logger(a.Stderr)
+	return cfg, err
 }
 
 // line makes one printable line of an error, which may have several.

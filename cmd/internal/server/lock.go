@@ -28,11 +28,15 @@ func lockHome(ctx context.Context, home string) (*flock.Flock, error) {
 	_, err := l.TryLockContext(ctx, 10*time.Millisecond)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, fmt.Errorf("an agent runs on %s already; stop it first, or give this one another --home", home)
+		return nil, errServed(home)
 	case err != nil:
 		return nil, fmt.Errorf("lock the home directory: %w", err)
 	}
 	return l, nil
+}
+
+func errServed(home string) error {
+	return fmt.Errorf("an agent runs on the home directory %s already; stop it first, or give this one another --home", home)
 }
 
 // Served tells whether an agent serves a home now.

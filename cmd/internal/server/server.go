@@ -60,7 +60,7 @@ type Config struct {
 	AllowPrivate bool
 	MaxBytes     int64         // of one message
 	ReadTimeout  time.Duration // for the header, and for the body, of one request
-	// MaxItems and MaxBytes of Store bound the queues; its Home is Home.
+	// Store is where messages are kept, its Home and Logger apart.
 	Store StoreConfig
 	// DeliverWithin is for how long delivery of a message is tried, unless that
 	// says itself.
@@ -87,16 +87,13 @@ type Server struct {
 	store    *sqlstore.Store
 }
 
-// Listen makes this process the one that serves the home, opens the port, makes
-// or reads the agent's keys and wires everything. Call Run then, which closes it
-// all again.
+// Listen opens the port, makes this process the one that serves the home, makes or
+// reads the agent's keys and wires everything. Call Run then, which closes it all
+// again.
 func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	tlsConfig, err := cfg.tls()
 	if err != nil {
 		return nil, err
-	}
-	if err := os.MkdirAll(cfg.Home, 0o700); err != nil {
-		return nil, fmt.Errorf("home directory: %w", err)
 	}
 	s := &Server{cfg: cfg}
 	if err := s.open(ctx, tlsConfig); err != nil {
@@ -106,15 +103,24 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 func (s *Server) open(ctx context.Context, tlsConfig *tls.Config) (err error) {
-	if s.lock, err = lockHome(ctx, s.cfg.Home); err != nil {
+	switch served, err := Served(s.cfg.Home); {
+	case err != nil:
 		return err
+	case served:
+		return errServed(s.cfg.Home)
 	}
 	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
 		return listenError(s.cfg.Listen, err)
 	}
+	if err := os.MkdirAll(s.cfg.Home, 0o700); err != nil {
+		return fmt.Errorf("home directory: %w", err)
+	}
+	if s.lock, err = lockHome(ctx, s.cfg.Home); err != nil {
+		return err
+	}
 	db := s.cfg.Store
 	db.Home, db.Logger = s.cfg.Home, s.cfg.Logger
-	if s.store, err = db.open(ctx, true); err != nil {
+	if s.store, err = db.open(ctx, db.URL == ""); err != nil {
 		return err
 	}
 	return s.wire(tlsConfig)

@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
 )
 
@@ -19,7 +21,10 @@ const storeFile = "agent.db"
 
 // StoreConfig says where an agent's outbox and inbox are kept.
 type StoreConfig struct {
-	Home string // with the database, unless there is a URL
+	Home string
+	// URL is of a PostgreSQL database, which several agents may share; empty is a
+	// SQLite database in Home.
+	URL string
 	// MaxItems and MaxBytes bound the messages that wait, of outbox and inbox
 	// each; a quarter of that is for one peer. 0 is the default of package store.
 	MaxItems int
@@ -27,8 +32,19 @@ type StoreConfig struct {
 	Logger   *slog.Logger // default: none
 }
 
+// CheckURL finds what is wrong with the URL.
+func (c StoreConfig) CheckURL() error {
+	if c.URL == "" || strings.HasPrefix(c.URL, "postgres://") || strings.HasPrefix(c.URL, "postgresql://") {
+		return nil
+	}
+	return errors.New("--store: want postgres://..., or none for " + storeFile + " in the home directory") // it may hold a password
+}
+
 // Check finds what is wrong with the settings themselves.
 func (c StoreConfig) Check() error {
+	if err := c.CheckURL(); err != nil {
+		return err
+	}
 	if c.MaxItems <= 0 {
 		return fmt.Errorf("--max-queue %d: want more than 0", c.MaxItems)
 	}
@@ -41,24 +57,29 @@ func (c StoreConfig) Check() error {
 // open opens the store, and makes it where there is none. With reclaim, what a
 // former process had leased is to be had at once.
 func (c StoreConfig) open(ctx context.Context, reclaim bool) (*sqlstore.Store, error) {
-	s, err := sqlite.Open(ctx, c.path(), sqlstore.Config{
+	cfg := sqlstore.Config{
 		Outbox:  store.OutboxConfig{MaxItems: c.MaxItems, MaxBytes: c.MaxBytes},
 		Inbox:   store.InboxConfig{MaxItems: c.MaxItems, MaxBytes: c.MaxBytes},
 		Reclaim: reclaim,
 		Logger:  c.Logger,
-	})
+	}
+	name, begin := "the database of --store", func() (*sqlstore.Store, error) { return postgres.Open(ctx, c.URL, cfg) }
+	if c.URL == "" {
+		name, begin = c.path(), func() (*sqlstore.Store, error) { return sqlite.Open(ctx, c.path(), cfg) }
+	}
+	s, err := begin()
 	switch {
 	case errors.Is(err, sqlstore.ErrCorrupt):
-		return nil, fmt.Errorf("%w; it is left as it is: restore it from a copy, or move it away to begin with an empty one", err)
+		return nil, fmt.Errorf("%w; %s is left as it is: restore it from a copy, or move it away to begin with an empty one", err, name)
 	case errors.Is(err, sqlstore.ErrNewerSchema):
-		return nil, fmt.Errorf("%s: %w; use that program, or a newer one", c.path(), err)
+		return nil, fmt.Errorf("%s: %w; use that program, or a newer one", name, err)
 	}
 	return s, err
 }
 
 // openOld opens the store of an agent that was served before.
 func (c StoreConfig) openOld(ctx context.Context) (*sqlstore.Store, error) {
-	if _, err := os.Stat(c.path()); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(c.path()); c.URL == "" && errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("no agent was served from %s yet: there is no %s", c.Home, storeFile)
 	}
 	return c.open(ctx, false)
