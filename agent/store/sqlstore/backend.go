@@ -17,20 +17,22 @@ type Backend struct {
 	// Write has the connection that all writes go through. Read serves what only
 	// reads; it may be the same.
 	Write, Read *sql.DB
-	// Begin is the statement that begins a transaction which writes.
-	Begin string
+	// Begin begins a transaction which writes. BeginLease begins one that only
+	// leases: as its effect is worth nothing to the next process, it need not
+	// outlive a crash of the machine.
+	Begin, BeginLease string
+	// Commit commits, and gives notices to all processes; nil is COMMIT, where
+	// there are no notices. A notice consists of letters and digits.
+	Commit func(notices []string) string
 	// Timeout ends a transaction that takes longer; 0 is never.
 	Timeout time.Duration
 	// Fault classifies an error of the database.
 	Fault func(error) Fault
 	// Listen calls heard for each notice that any process gave, and with "" when
-	// it may have missed some, until ctx ends. Notify is the statement that gives
-	// one, with the notice as its parameter; it is heard when the transaction
-	// commits. Nil where there is no such thing: then
-	// Changed tells whether another process wrote since it was last called on the
-	// connection that writes.
+	// it may have missed some, until ctx ends. Nil where there are no notices:
+	// then Changed tells whether another process wrote since it was last called on
+	// the connection that writes.
 	Listen  func(ctx context.Context, heard func(notice string)) error
-	Notify  string
 	Changed func(ctx context.Context, c *sql.Conn) (bool, error)
 	// Close is called when all connections are closed; nil for nothing to do.
 	Close func() error

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"errors"
 	"slices"
 	"time"
 
@@ -139,7 +140,7 @@ func (b *Inbox) List(ctx context.Context, after uint64, n int) ([]store.Entry[st
 			e.Due = fromMicros(due)
 		}
 		list = append(list, e)
-		return err
+		return errors.Join(err, m.broken)
 	}, "SELECT "+messageColumns+", i.seq, i.state, i.due, i.attempts, i.last_error FROM inbox_packet p JOIN inbox i ON i.seq = p.seq WHERE p.seq > ? AND LENGTH(p.data) > 0 ORDER BY p.seq LIMIT ? + 0",
 		int64(min(after, never)), max(n, 0))
 	return list, b.w.failed(err)
@@ -158,7 +159,10 @@ func (b *Inbox) Drop(ctx context.Context, seq uint64) error {
 // messageColumns are what a messageRow reads, and more behind them.
 const messageColumns = "i.received, i.until, p.names, p.data"
 
-type messageRow struct{ more []any }
+type messageRow struct {
+	more   []any
+	broken error // names that cannot be read
+}
 
 func (r *messageRow) scan(rows *sql.Rows, m *store.Received) error {
 	var (
@@ -169,7 +173,8 @@ func (r *messageRow) scan(rows *sql.Rows, m *store.Received) error {
 		return err
 	}
 	m.Time, m.Until = fromMicros(received), fromMicros(until)
-	return decodeNames(names, &m.Sender, &m.ID, &m.Peer, &m.To, &m.Type, &m.Thread, &m.Packet.MediaType)
+	r.broken = decodeNames(names, &m.Sender, &m.ID, &m.Peer, &m.To, &m.Type, &m.Thread, &m.Packet.MediaType)
+	return nil
 }
 
 // orEmpty is data for a column that is not null.

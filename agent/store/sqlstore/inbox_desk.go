@@ -36,9 +36,8 @@ type inboxDesk struct {
 	cfg store.InboxConfig
 	// total counts what is to be handled; past what is remembered, and the bytes
 	// that are kept with it.
-	total, past total
-	pastSeen    share // when it was last read, and what was done since
-	purgeAfter  int64 // when to read it again, and to look for what may be forgotten
+	total, past *total
+	purgeAfter  int64 // when to look again for what may be forgotten
 }
 
 // message is a row of inbox.
@@ -309,6 +308,9 @@ func (d *inboxDesk) lease(t *tx, reqs []*request) (int, error) {
 		m := messageRow{more: []any{&seq, &l.Attempts, &l.LastError}}
 		if err := m.scan(rows, &l.Item); err != nil {
 			return err
+		}
+		if m.broken != nil {
+			t.unreadable("inbox", seq, m.broken)
 		}
 		l.Token, l.Until = own[seq].Token, own[seq].Until
 		*own[seq] = l

@@ -138,18 +138,18 @@ const purgeStep = 2 * maxBatch
 // second, and the oldest where that is too much. It does so in steps that cost
 // about as much as the operations of the transaction.
 func (b *inboxBatch) purge() error {
-	past, after := b.pastSeen, b.purgeAfter
-	if b.t.now >= after {
-		var err error
-		if past, err = b.past.read(b.t); err != nil {
-			return err
-		}
+	past, err := b.past.read(b.t)
+	if err != nil {
+		return err
+	}
+	if b.t.now >= b.purgeAfter {
 		n, err := b.oldest("state > 1 AND until <= ? ORDER BY until", true, b.t.now, purgeStep)
 		if err != nil {
 			return err
 		}
 		if n < purgeStep {
-			after = b.t.now + time.Second.Microseconds()
+			again := b.t.now + time.Second.Microseconds()
+			b.t.onCommit = append(b.t.onCommit, func() { b.purgeAfter = again })
 		}
 	}
 	if excess := past.items + b.aside.items - int64(b.cfg.MaxRemembered); excess > 0 {
@@ -165,8 +165,6 @@ func (b *inboxBatch) purge() error {
 			return err
 		}
 	}
-	past.add(b.aside.items, b.aside.bytes)
-	b.t.onCommit = append(b.t.onCommit, func() { b.pastSeen, b.purgeAfter = past, after })
 	return nil
 }
 

@@ -11,7 +11,7 @@ import (
 // mailDesk runs the operations of the mailboxes.
 type mailDesk struct {
 	cfg   store.MailboxConfig
-	total total
+	total *total
 	wake  func(hashes []string)
 
 	purgeAfter int64 // when to look again for boxes with expired mail
@@ -280,7 +280,7 @@ func (b *mailBatch) lease(leases []*leaseMail) error {
 			}
 			m.Time, m.Expires = fromMicros(received), fromMicros(expires)
 			if err := decodeNames(names, &m.ID, &m.For, &m.Packet.MediaType); err != nil {
-				return err
+				b.t.unreadable("mail", seq, err)
 			}
 			l.mail = append(l.mail, m)
 			seqs, dues = append(seqs, seq), append(dues, b.t.now+l.d.Microseconds())

@@ -27,7 +27,7 @@ const leaseNotice = "lease"
 // for many peers, only the first is looked at.
 type outboxDesk struct {
 	cfg           store.OutboxConfig
-	total, buried total
+	total, buried *total
 }
 
 // row is an item of the tables.
@@ -155,28 +155,34 @@ func (b *outboxBatch) lock(reqs []*request) error {
 		found := make(map[string]bool, len(missing))
 		err := b.t.queryRows(b.t, func(rows *sql.Rows) error {
 			var name string
-			var has share
-			var due int64
-			if err := rows.Scan(&name, &has.items, &has.bytes, &due); err != nil {
-				return err
-			}
+			var p peer
+			err := rows.Scan(&name, &p.has.items, &p.has.bytes, &p.due)
 			found[name] = true
-			b.peers[name].has, b.peers[name].due = has, due
-			return nil
-		}, "WITH r(peer TEXT) SELECT peer, items, bytes, due FROM outbox_peer WHERE peer IN (SELECT peer FROM r) ORDER BY peer FOR UPDATE", cols{missing})
-		if err != nil {
+			*b.peers[name] = p
+			return err
+		}, lockPeers(b.t.dialect), cols{missing})
+		if err != nil || b.t.dialect == SQLite {
 			return err
 		}
+		// One may have been removed, or made, at this moment.
 		missing = slices.DeleteFunc(missing, func(name string) bool { return found[name] })
-		if len(missing) == 0 || b.t.dialect == SQLite {
-			return nil // a transaction that writes to SQLite is alone anyway
-		}
-		_, err = b.t.execRows(b.t, `WITH r(peer TEXT) INSERT INTO outbox_peer (peer, due, items, bytes)
-			SELECT peer, 0, 0, 0 FROM r WHERE true ON CONFLICT (peer) DO NOTHING`, cols{missing})
-		if err != nil {
-			return err
+		if len(missing) == 0 {
+			return nil
 		}
 	}
+}
+
+// lockPeers selects the peers that are there, locked in one order, and on
+// PostgreSQL makes the others, which locks them too. On SQLite a transaction that
+// writes is alone, and needs no row.
+func lockPeers(d Dialect) string {
+	const lock = "SELECT peer, items, bytes, due FROM outbox_peer WHERE peer IN (SELECT peer FROM r) ORDER BY peer FOR UPDATE"
+	if d == SQLite {
+		return "WITH r(peer TEXT) " + lock
+	}
+	return `WITH r(peer TEXT), made AS (INSERT INTO outbox_peer (peer, due, items, bytes)
+			SELECT peer, 0, 0, 0 FROM r ORDER BY peer ON CONFLICT (peer) DO NOTHING RETURNING peer)
+		SELECT * FROM (` + lock + `) l UNION ALL SELECT peer, 0, 0, 0 FROM made`
 }
 
 // load reads the items that are named.

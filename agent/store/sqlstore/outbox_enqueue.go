@@ -72,8 +72,12 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 	return err
 }
 
-// known are those ids that are taken.
+// known are those ids that are taken. As a rule none is: this looks when an index
+// has found one.
 func (b *outboxBatch) known(reqs []*request) (map[string]bool, error) {
+	if !b.t.again {
+		return make(map[string]bool), nil
+	}
 	var ids []string
 	for _, r := range reqs {
 		for _, it := range r.body.(*enqueue).items {

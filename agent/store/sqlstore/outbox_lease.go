@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"cmp"
 	"database/sql"
+	"errors"
 	"slices"
 	"time"
 
@@ -124,10 +125,11 @@ func (d *outboxDesk) take(t *tx, chosen []candidate, reqs []*request) (map[int64
 		l := leases[seq]
 		l.Attempts, l.LastError = attempts, lastError
 		l.Item.Created, l.Item.Deadline = fromMicros(created), fromMicros(deadline)
-		if err := decodeNames(names, &l.Item.ID, &l.Item.MessageID, &l.Item.Thread, &l.Item.From, &l.Item.To); err != nil {
-			return err
+		err := decodeNames(names, &l.Item.ID, &l.Item.MessageID, &l.Item.Thread, &l.Item.From, &l.Item.To)
+		if err = errors.Join(err, decodeItem(data, &l.Item)); err != nil {
+			t.unreadable("outbox", seq, err)
 		}
-		return decodeItem(data, &l.Item)
+		return nil
 	}, `WITH r(seq BIGINT) SELECT o.seq, o.attempts, o.last_error, o.created, o.deadline, p.names, p.data
 		FROM r JOIN outbox o ON o.seq = r.seq JOIN outbox_packet p ON p.seq = r.seq`, cols{seqs})
 	if err != nil {

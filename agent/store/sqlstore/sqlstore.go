@@ -134,9 +134,9 @@ func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	shard := rand.Int64N(shards)
-	s.outbox = &Outbox{w: s.w, read: s.read, desk: &outboxDesk{cfg: cfg.Outbox, total: total{"outbox", shard}, buried: total{"outbox buried", shard}}}
-	s.inbox = &Inbox{w: s.w, read: s.read, desk: &inboxDesk{cfg: cfg.Inbox, total: total{"inbox", shard}, past: total{"inbox past", shard}}}
-	s.mail = &Mailbox{w: s.w, read: s.read, desk: &mailDesk{cfg: cfg.Mailbox, total: total{"mail", shard}}, poll: db.Changed == nil}
+	s.outbox = &Outbox{w: s.w, read: s.read, desk: &outboxDesk{cfg: cfg.Outbox, total: &total{name: "outbox", shard: shard}, buried: &total{name: "outbox buried", shard: shard}}}
+	s.inbox = &Inbox{w: s.w, read: s.read, desk: &inboxDesk{cfg: cfg.Inbox, total: &total{name: "inbox", shard: shard}, past: &total{name: "inbox past", shard: shard}}}
+	s.mail = &Mailbox{w: s.w, read: s.read, desk: &mailDesk{cfg: cfg.Mailbox, total: &total{name: "mail", shard: shard}}, poll: db.Changed == nil}
 	s.keys = &Keys{w: s.w, read: s.read, desk: &keyDesk{}}
 	s.w.desks = []desk{s.outbox.desk, s.inbox.desk, s.mail.desk, s.keys.desk}
 	s.w.leasers = map[leaseDesk]*leaser{s.outbox.desk: {}, s.inbox.desk: {}}

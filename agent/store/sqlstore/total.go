@@ -3,15 +3,20 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"time"
 )
 
 // shards is over how many rows a total is spread.
 const shards = 16
 
-// total counts all of one kind. It reads the sum and writes to one shard.
+// total counts all of one kind. It reads the sum, once a second, and writes to
+// one shard.
 type total struct {
 	name  string
 	shard int64
+
+	seen  share // when it was last read, and what was done here since
+	until int64 // when it is to be read again
 }
 
 // share is a number of items and their bytes.
@@ -25,16 +30,23 @@ func (s *share) add(items, bytes int64) {
 	s.bytes += bytes
 }
 
-func (n total) read(t *tx) (all share, err error) {
-	err = t.query(t, func(rows *sql.Rows) error { return rows.Scan(&all.items, &all.bytes) },
+func (n *total) read(t *tx) (share, error) {
+	if t.now < n.until {
+		return n.seen, nil
+	}
+	var all share
+	err := t.query(t, func(rows *sql.Rows) error { return rows.Scan(&all.items, &all.bytes) },
 		"SELECT CAST(COALESCE(SUM(items), 0) AS BIGINT), CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM total WHERE name = ?", n.name)
+	n.seen, n.until = all, t.now+time.Second.Microseconds()
 	return all, err
 }
 
-func (n total) add(t *tx, d share) error {
+// add is the last that a transaction does with a total.
+func (n *total) add(t *tx, d share) error {
 	if d == (share{}) {
 		return nil
 	}
+	t.onCommit = append(t.onCommit, func() { n.seen.add(d.items, d.bytes) })
 	_, err := t.exec(t, `INSERT INTO total (name, shard, items, bytes) VALUES (?, ?, ?, ?)
 		ON CONFLICT (name, shard) DO UPDATE SET items = total.items + excluded.items, bytes = total.bytes + excluded.bytes`,
 		n.name, n.shard, d.items, d.bytes)

@@ -93,13 +93,25 @@ type tx struct {
 	context.Context
 	*statements
 	*clock
+	log      *slog.Logger
 	now      int64
+	again    bool // it is not the first try
 	notices  []string
 	onCommit []func()
 }
 
+// unreadable logs that what stands in a row cannot be read. The row is handed out
+// all the same, with what could be: it must not hold up the others.
+func (t *tx) unreadable(table string, seq int64, err error) {
+	t.log.Error("sqlstore: a row cannot be read", "table", table, "seq", seq, "error", err)
+}
+
 // notify gives a notice to other processes, if it commits.
-func (t *tx) notify(notice string) { t.notices = append(t.notices, notice) }
+func (t *tx) notify(notice string) {
+	if !slices.Contains(t.notices, notice) {
+		t.notices = append(t.notices, notice)
+	}
+}
 
 func (w *writer) signal() {
 	select {
@@ -347,7 +359,7 @@ func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (ser
 	}
 	for try := 1; ; try++ {
 		var final bool
-		served, final, err = w.once(ctx, batch, leases)
+		served, final, err = w.once(ctx, try, batch, leases)
 		if err == nil {
 			return served, nil
 		}
@@ -378,7 +390,7 @@ func (w *writer) explain(err error, f Fault) error {
 }
 
 // once runs one transaction. After a final error it may have been committed.
-func (w *writer) once(ctx context.Context, batch []*request, leases map[leaseDesk][]*request) (served map[leaseDesk]int, final bool, err error) {
+func (w *writer) once(ctx context.Context, try int, batch []*request, leases map[leaseDesk][]*request) (served map[leaseDesk]int, final bool, err error) {
 	if err := w.connect(ctx); err != nil {
 		return nil, false, err
 	}
@@ -390,8 +402,12 @@ func (w *writer) once(ctx context.Context, batch []*request, leases map[leaseDes
 	for _, r := range batch {
 		r.err = nil
 	}
-	t := &tx{Context: ctx, statements: w.conn, clock: w.clock}
-	if _, err := w.raw.ExecContext(ctx, w.db.Begin); err != nil {
+	t := &tx{Context: ctx, statements: w.conn, clock: w.clock, log: w.log, again: try > 1}
+	begin := w.db.Begin
+	if len(batch) == 0 {
+		begin = w.db.BeginLease
+	}
+	if _, err := w.raw.ExecContext(ctx, begin); err != nil {
 		return nil, false, fmt.Errorf("begin: %w", err)
 	}
 	served, err = w.visit(t, batch, leases)
@@ -399,15 +415,11 @@ func (w *writer) once(ctx context.Context, batch []*request, leases map[leaseDes
 		w.rollback()
 		return nil, false, err
 	}
-	if w.db.Notify != "" {
-		for _, notice := range t.notices {
-			if _, err := t.exec(ctx, w.db.Notify, notice); err != nil {
-				w.rollback()
-				return nil, false, err
-			}
-		}
+	commit := "COMMIT"
+	if w.db.Commit != nil {
+		commit = w.db.Commit(t.notices)
 	}
-	if _, err := w.raw.ExecContext(ctx, "COMMIT"); err != nil {
+	if _, err := w.raw.ExecContext(ctx, commit); err != nil {
 		fault := w.db.Fault(err)
 		w.rollback()
 		return nil, fault != Contended && fault != Busy, fmt.Errorf("commit: %w", err)

@@ -10,7 +10,6 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
 
-	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/internal/storebench"
 )
 
@@ -21,7 +20,7 @@ var (
 
 func database(b *testing.B) storebench.Database {
 	dsn := newDSN(b)
-	s := open(b, dsn, sqlstore.Config{})
+	s := open(b, dsn, storebench.Config())
 	bare, err := sql.Open("pgx", dsn)
 	if err != nil {
 		b.Fatal(err)
@@ -30,7 +29,6 @@ func database(b *testing.B) storebench.Database {
 	return storebench.Database{
 		Store: s, Bare: bare, Begin: "BEGIN",
 		Param: func(n int) string { return fmt.Sprint("$", n) },
-		Zeros: func(n int) string { return fmt.Sprint("decode(repeat('00', ", n, "), 'hex')") },
 	}
 }
 

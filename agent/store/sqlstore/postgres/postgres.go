@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -73,11 +74,12 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 		Name:    fmt.Sprintf("postgres %s/%s", c.Host, c.Database),
 		Dialect: sqlstore.PostgreSQL,
 		Write:   db, Read: db,
-		Begin:   "BEGIN",
+		// A lease is made to last: the server may crash alone.
+		Begin: "BEGIN", BeginLease: "BEGIN",
+		Commit:  commit,
 		Timeout: txTimeout,
 		Fault:   fault,
 		Listen:  func(ctx context.Context, heard func(string)) error { return listen(ctx, c, heard) },
-		Notify:  "SELECT pg_notify('" + channel + "', ?)",
 	}, cfg)
 }
 
@@ -100,6 +102,15 @@ func makeSchema(ctx context.Context, db *sql.DB, own bool) error {
 		}
 	}
 	return nil
+}
+
+// commit gives the notices in the same round trip.
+func commit(notices []string) string {
+	var b strings.Builder
+	for _, notice := range notices {
+		b.WriteString("NOTIFY " + channel + ", '" + notice + "'; ")
+	}
+	return b.String() + "COMMIT"
 }
 
 // listen hears notices on a connection of its own.

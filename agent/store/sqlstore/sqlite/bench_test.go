@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/internal/storebench"
 )
 
@@ -18,7 +17,7 @@ var (
 
 func database(b *testing.B) storebench.Database {
 	path := filepath.Join(b.TempDir(), "store.db")
-	s := open(b, path, sqlstore.Config{})
+	s := open(b, path, storebench.Config())
 	bare, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-16384)")
 	if err != nil {
 		b.Fatal(err)
@@ -27,7 +26,6 @@ func database(b *testing.B) storebench.Database {
 	return storebench.Database{
 		Store: s, Bare: bare, Begin: "BEGIN IMMEDIATE",
 		Param: func(int) string { return "?" },
-		Zeros: func(n int) string { return fmt.Sprint("zeroblob(", n, ")") },
 	}
 }
 

@@ -56,9 +56,12 @@ func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Stor
 		Name:    "sqlite " + path,
 		Dialect: sqlstore.SQLite,
 		Write:   write, Read: read,
-		Begin:   "BEGIN IMMEDIATE",
-		Fault:   fault,
-		Changed: new(watch).changed,
+		Begin: "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+		// This survives a killed process. What the machine loses in a crash is
+		// who held a lease, and that process is gone with it.
+		BeginLease: "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
+		Fault:      fault,
+		Changed:    new(watch).changed,
 	}, cfg)
 }
 
