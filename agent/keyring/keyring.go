@@ -21,6 +21,10 @@ var (
 	ErrInvalid = errors.New("keyring: invalid")
 	// ErrDuplicate: another key is held under this key id.
 	ErrDuplicate = errors.New("keyring: key id is taken by another key")
+	// ErrPassphrase: the passphrase is not the one that a Sealed is wrapped by.
+	ErrPassphrase = errors.New("keyring: wrong passphrase")
+	// ErrWrapper: a Sealed is wrapped by something else.
+	ErrWrapper = errors.New("keyring: opened by the wrong means")
 )
 
 // Keyring holds private keys by key id. Use New. All methods may be called at
@@ -70,6 +74,21 @@ func (k *Keyring) Add(kid string, key crypto.PrivateKey) error {
 		k.dids = append(k.dids, owner)
 	}
 	return nil
+}
+
+// remove takes away the key under kid, if there is one.
+func (k *Keyring) remove(kid string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.keys, kid)
+	// What KIDs and DIDs returned is not written to: they are clones.
+	k.kids = slices.DeleteFunc(k.kids, func(other string) bool { return other == kid })
+	k.dids = nil
+	for _, kid := range k.kids {
+		if owner := did.Base(kid); !slices.Contains(k.dids, owner) {
+			k.dids = append(k.dids, owner)
+		}
+	}
 }
 
 // Key returns the key under kid; the error matches envelope.ErrNoKey.
