@@ -8,14 +8,15 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// persist tells a store what became of a lease that ends at until. While the
+// persist tells a store what became of a lease that ends at until, if that is not
+// zero. While the
 // store fails, as one whose disk is full does, it is told again: else the lease
 // would keep its item from others until it runs out. Who waits meanwhile takes on
 // no more work, which could not be stored either.
 func (a *Agent) persist(ctx context.Context, until time.Time, tell func(context.Context) error) error {
 	for delay := a.cfg.MinBackoff; ; delay = min(2*delay, 5*time.Second) {
 		err := tell(context.WithoutCancel(ctx))
-		if err == nil || errors.Is(err, store.ErrLease) || !time.Now().Add(delay).Before(until) {
+		if err == nil || errors.Is(err, store.ErrLease) || !until.IsZero() && !time.Now().Add(delay).Before(until) {
 			return err
 		}
 		select {

@@ -103,7 +103,10 @@ func (a *Agent) reopen(ctx context.Context, data []byte) (u *envelope.Unpacked, 
 // setAside ends a message that is not handled.
 func (a *Agent) setAside(ctx context.Context, k *task, reason error) {
 	k.in.log(a.cfg.Logger).ErrorContext(ctx, "message set aside", "error", reason)
-	a.settle(ctx, k, reason, nil)
+	term := func(ctx context.Context) error { return a.cfg.Inbox.Term(ctx, k.lease, reason.Error()) }
+	if err := a.persist(ctx, k.lease.Until, term); err != nil {
+		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
+	}
 }
 
 // inHand are the messages whose handlers run in this process.

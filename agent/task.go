@@ -184,40 +184,55 @@ func (a *Agent) postpone(ctx context.Context, r *responder, k *task, err error) 
 }
 
 // settle ends a message: well if it was handled, be it with a problem that its
-// sender has heard of; else it is set aside for a person to see.
+// sender has heard of; else it is set aside for a person to see. The task is in
+// hand until the inbox knows, so that it is not handled again because the store
+// fails, or because it took longer than its lease.
 func (a *Agent) settle(ctx context.Context, k *task, err error, replies []store.Packet) {
+	defer a.inHand.remove(k)
 	var p *message.Problem
-	if err == nil || errors.As(err, &p) && !errors.Is(err, errForGood) {
-		a.mark(ctx, k, func(ctx context.Context, l *store.Lease[store.Received]) error {
-			return a.cfg.Inbox.Ack(ctx, l, replies...)
-		})
-		return
+	how := func(ctx context.Context, l *store.Lease[store.Received]) error {
+		return a.cfg.Inbox.Ack(ctx, l, replies...)
 	}
-	a.mark(ctx, k, func(ctx context.Context, l *store.Lease[store.Received]) error {
-		return a.cfg.Inbox.Term(ctx, l, err.Error())
-	})
+	if err != nil && (!errors.As(err, &p) || errors.Is(err, errForGood)) {
+		reason := err.Error()
+		how = func(ctx context.Context, l *store.Lease[store.Received]) error {
+			return a.cfg.Inbox.Term(ctx, l, reason)
+		}
+	}
+	for l := k.held(); l != nil; l = a.renewed(k, l) {
+		err := a.persist(ctx, time.Time{}, func(ctx context.Context) error { return how(ctx, l) })
+		if err == nil {
+			return
+		}
+		k.in.log(a.cfg.Logger).ErrorContext(ctx, "handled, but not marked so", "error", err)
+	}
+}
+
+// renewed waits for a lease after l, which was lost, that redeliverAll comes by;
+// nil if it does not, since another process has the message.
+func (a *Agent) renewed(k *task, l *store.Lease[store.Received]) *store.Lease[store.Received] {
+	for range int(a.leaseTime()/time.Second) + 1 {
+		if now := k.held(); now != l {
+			return now
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-a.life.Done():
+			return nil
+		}
+	}
+	return nil
 }
 
 // nak gives a message back to the inbox.
 func (a *Agent) nak(ctx context.Context, k *task, delay time.Duration, reason string) {
-	a.mark(ctx, k, func(ctx context.Context, l *store.Lease[store.Received]) error {
-		return a.cfg.Inbox.Nak(ctx, l, delay, reason)
-	})
-}
-
-// mark tells the inbox what became of a message. The task is in hand until it
-// has, so that a store that fails for a moment does not make it handled twice.
-func (a *Agent) mark(ctx context.Context, k *task, how func(context.Context, *store.Lease[store.Received]) error) {
-	defer a.inHand.remove(k)
-	for l := k.held(); l != nil; {
-		err := a.persist(ctx, l.Until, func(ctx context.Context) error { return how(ctx, l) })
-		if renewed := k.held(); err != nil && renewed != l {
-			l = renewed
-			continue
-		}
-		if err != nil {
-			k.in.log(a.cfg.Logger).ErrorContext(ctx, "handled, but not marked so", "error", err)
-		}
+	l := k.held()
+	if l == nil {
 		return
+	}
+	a.inHand.remove(k) // before it can be leased again
+	nak := func(ctx context.Context) error { return a.cfg.Inbox.Nak(ctx, l, delay, reason) }
+	if err := a.persist(ctx, l.Until, nak); err != nil {
+		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
 	}
 }

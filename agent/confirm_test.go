@@ -1,0 +1,381 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+const busyCode = "e.p.me.res.storage"
+
+// line is a transport.SessionSender: what it sends comes to a stranger, on one
+// connection after the other.
+type line struct {
+	mu  sync.Mutex
+	now *session
+	all int // connections so far
+}
+
+func (l *line) Send(ctx context.Context, endpoint string, p transport.Packet) error {
+	_, err := l.SendOn(ctx, endpoint, p)
+	return err
+}
+
+func (l *line) SendOn(ctx context.Context, endpoint string, p transport.Packet) (transport.Session, error) {
+	s := l.session()
+	if err := s.Reply(ctx, p); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// session is the connection that is open, or a new one.
+func (l *line) session() *session {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now == nil {
+		l.now = newSession()
+		l.all++
+	}
+	return l.now
+}
+
+// cut ends the connection.
+func (l *line) cut() {
+	s := l.session()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(s.done)
+	l.now = nil
+}
+
+// confirmWorld is an agent whose packets to a stranger leave by a connection that
+// gives no receipt.
+type confirmWorld struct {
+	*line
+	agent    *agent.Agent
+	stranger *stranger
+	outbox   store.Outbox
+	handled  inbox
+}
+
+func newConfirmWorld(t *testing.T) *confirmWorld {
+	t.Helper()
+	n := agenttest.NewNet()
+	w := &confirmWorld{line: new(line), outbox: store.NewOutbox(store.OutboxConfig{}), handled: make(inbox, 100)}
+	w.agent = n.Agent(t, w.handled, agenttest.Configure(func(cfg *agent.Config) {
+		cfg.Senders["line"], cfg.Outbox = w.line, w.outbox
+	}))
+	w.stranger = &stranger{Party: agenttest.NewParty(t, "line://stranger")}
+	return w
+}
+
+// send sends a message and returns it as it arrived.
+func (w *confirmWorld) send(t *testing.T) *message.Message {
+	t.Helper()
+	if err := w.agent.Send(t.Context(), newMessage(t, w.stranger.DID)); err != nil {
+		t.Fatal(err)
+	}
+	return w.arrived(t)
+}
+
+// arrived is what came last.
+func (w *confirmWorld) arrived(t *testing.T) *message.Message {
+	t.Helper()
+	return w.stranger.open(t, w.session().next(t)).Message
+}
+
+// answer gives the agent a message on the connection that is open.
+func (w *confirmWorld) answer(t *testing.T, who *stranger, typ string, edit func(*message.Message)) {
+	t.Helper()
+	who.give(t, w.agent, w.session(), who.message(t, w.agent, typ, edit))
+}
+
+// ack acknowledges.
+func (w *confirmWorld) ack(t *testing.T, who *stranger, id string) {
+	t.Helper()
+	w.answer(t, who, emptyType, func(m *message.Message) { m.Ack = []string{id} })
+}
+
+// outboxHas asserts how many messages are not delivered yet.
+func (w *confirmWorld) outboxHas(t *testing.T, what string, want int) {
+	t.Helper()
+	synctest.Wait()
+	list, err := w.outbox.(store.OutboxAdmin).List(t.Context(), 0, 100)
+	if err != nil || len(list) != want {
+		t.Errorf("%s: %d messages in the outbox, want %d, %v", what, len(list), want, err)
+	}
+}
+
+// What a message that goes by a connection without a receipt needs to be taken for
+// delivered.
+func TestConfirm(t *testing.T) {
+	for name, test := range map[string]func(t *testing.T, w *confirmWorld){
+		"an ack": func(t *testing.T, w *confirmWorld) {
+			m := w.send(t)
+			if !slices.Equal(m.PleaseAck, []string{m.ID}) || m.ReturnRoute != "all" {
+				t.Errorf("please_ack %q, return_route %q", m.PleaseAck, m.ReturnRoute)
+			}
+			w.outboxHas(t, "before the ack", 1)
+			w.ack(t, w.stranger, m.ID)
+			w.outboxHas(t, "after the ack", 0)
+		},
+		"an answer": func(t *testing.T, w *confirmWorld) {
+			m := w.send(t)
+			w.answer(t, w.stranger, chatType, func(a *message.Message) { a.ThreadID = m.ID })
+			w.outboxHas(t, "after an answer", 0)
+			w.handled.next(t)
+		},
+		"not the ack of another": func(t *testing.T, w *confirmWorld) {
+			m := w.send(t)
+			w.ack(t, newStranger(t, agenttest.NewNet()), m.ID)
+			w.outboxHas(t, "after the ack of another", 1)
+		},
+		"not an ack passed on": func(t *testing.T, w *confirmWorld) {
+			m := w.send(t)
+			other := newStranger(t, agenttest.NewNet())
+			ack := w.stranger.message(t, w.agent, emptyType, func(a *message.Message) { a.To, a.Ack = []string{other.DID}, []string{m.ID} })
+			w.stranger.give(t, w.agent, newSession(), ack, envelope.SignBy(w.stranger.DID), envelope.Signed())
+			w.outboxHas(t, "after an ack that was written to another", 1)
+		},
+		"not an ack of something else": func(t *testing.T, w *confirmWorld) {
+			w.send(t)
+			w.ack(t, w.stranger, "something else")
+			w.outboxHas(t, "after another ack", 1)
+		},
+		"the end of the connection": func(t *testing.T, w *confirmWorld) {
+			m := w.send(t)
+			w.cut()
+			time.Sleep(time.Second)
+			if again := w.arrived(t); again.ID != m.ID {
+				t.Errorf("sent %s again, not %s", again.ID, m.ID)
+			}
+			w.ack(t, w.stranger, m.ID)
+			w.outboxHas(t, "after the ack", 0)
+		},
+		"silence": func(t *testing.T, w *confirmWorld) {
+			w.send(t)
+			time.Sleep(31 * time.Second)
+			w.outboxHas(t, "after a time", 0)
+			w.send(t)
+			w.outboxHas(t, "of one that does not ack", 0)
+		},
+		"a late ack": func(t *testing.T, w *confirmWorld) {
+			m := w.send(t)
+			time.Sleep(31 * time.Second)
+			w.ack(t, w.stranger, m.ID)
+			w.send(t)
+			w.outboxHas(t, "of one that acks after all", 1)
+		},
+		"no more acks": func(t *testing.T, w *confirmWorld) {
+			m := w.send(t)
+			w.ack(t, w.stranger, m.ID)
+			m = w.send(t)
+			time.Sleep(24 * time.Hour)
+			w.outboxHas(t, "of one that acks no more", 0)
+			for again := range 2 {
+				if got := w.arrived(t); got.ID != m.ID {
+					t.Errorf("time %d: got %s", again, got.ID)
+				}
+			}
+			if n := len(w.session().packets); n != 0 {
+				t.Errorf("sent %d times more", n)
+			}
+		},
+		"a busy peer": func(t *testing.T, w *confirmWorld) {
+			m := w.send(t)
+			busy := func(r *message.Message) {
+				r.ParentThreadID, r.Body = m.ID, []byte(`{"code":"`+busyCode+`"}`)
+			}
+			w.answer(t, w.stranger, reportType, busy)
+			w.outboxHas(t, "of a busy peer", 1)
+			if len(w.handled) != 0 {
+				t.Error("the handler was bothered")
+			}
+			time.Sleep(2 * time.Second)
+			if again := w.arrived(t); again.ID != m.ID {
+				t.Errorf("sent %s again, not %s", again.ID, m.ID)
+			}
+			w.ack(t, w.stranger, m.ID)
+			w.outboxHas(t, "after the ack", 0)
+			// Now that nothing waits it is a report like any other.
+			w.answer(t, w.stranger, reportType, busy)
+			w.handled.next(t)
+		},
+		"a problem of a peer that has it": func(t *testing.T, w *confirmWorld) {
+			m := w.send(t)
+			w.answer(t, w.stranger, reportType, func(r *message.Message) {
+				r.ParentThreadID, r.Body, r.Ack = m.ID, []byte(`{"code":"`+busyCode+`"}`), []string{m.ID}
+			})
+			w.outboxHas(t, "after the report", 0)
+			w.handled.next(t)
+		},
+		"nothing, of an anonymous message": func(t *testing.T, w *confirmWorld) {
+			if err := w.agent.Send(t.Context(), newMessage(t, w.stranger.DID), agent.Anonymous()); err != nil {
+				t.Fatal(err)
+			}
+			if m := w.arrived(t); len(m.PleaseAck) != 0 || m.ReturnRoute != "" {
+				t.Errorf("sent %+v", m)
+			}
+			w.outboxHas(t, "of an anonymous message", 0)
+		},
+		"two of one id": func(t *testing.T, w *confirmWorld) {
+			for _, thread := range []string{"1", "2"} {
+				m := newMessage(t, w.stranger.DID)
+				m.ID, m.ThreadID = "twice", thread
+				if err := w.agent.Send(t.Context(), m); err != nil {
+					t.Fatal(err)
+				}
+				w.arrived(t)
+			}
+			w.ack(t, w.stranger, "twice")
+			w.outboxHas(t, "after one ack", 0)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, newConfirmWorld(t)) })
+		})
+	}
+}
+
+// What is acked already is not sent again by the next life; what is not, is.
+func TestConfirmAfterStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s, box, l := agenttest.NewParty(t), agenttest.NewParty(t, "line://stranger"), store.NewOutbox(store.OutboxConfig{}), new(line)
+		for life := range 2 {
+			a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Outbox: box, Senders: map[string]transport.Sender{"line": l}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- a.Run(ctx) }()
+			if life == 0 {
+				if err := a.Send(t.Context(), newMessage(t, s.DID)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+			l.session().next(t)
+			start := time.Now()
+			stop()
+			if err := <-done; err != nil || time.Since(start) != 0 {
+				t.Errorf("stopped after %v: %v", time.Since(start), err)
+			}
+		}
+	})
+}
+
+// A message that asks for no ack waits for its endpoint, though a connection
+// opens meanwhile that could lose it.
+func TestReceipt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start, got := time.Now(), make(inbox, 10)
+		arrived := 0
+		a := agenttest.NewNet().Agent(t, got, withSender(func(context.Context, string, transport.Packet) error {
+			if time.Since(start) < time.Minute {
+				return failure(true, 0)
+			}
+			arrived++
+			return nil
+		}))
+		s, w := &stranger{Party: agenttest.NewParty(t, "test://stranger")}, newSession()
+		if err := a.Send(t.Context(), newMessage(t, s.DID)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
+		time.Sleep(time.Hour)
+		if len(w.packets) != 0 || arrived != 1 {
+			t.Errorf("%d by the connection, %d by the endpoint", len(w.packets), arrived)
+		}
+	})
+}
+
+// What waits for a party that makes the connections leaves as soon as it makes
+// one.
+func TestQueueForReturnRoute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, got := agenttest.NewNet(), make(inbox, 100)
+		a, s := n.Agent(t, got), newStranger(t, n)
+		bind := func() *session {
+			w := newSession()
+			s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
+			return w
+		}
+		first := bind()
+		for i := range 5 {
+			m := newMessage(t, s.DID)
+			m.ID = fmt.Sprint(i)
+			if err := a.Send(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		close(first.done)
+		time.Sleep(24 * time.Hour)
+		back, second := time.Now(), bind()
+		var ids []string
+		for range 5 {
+			ids = append(ids, s.open(t, second.next(t)).Message.ID)
+		}
+		slices.Sort(ids)
+		if d := time.Since(back); d != 0 || !slices.Equal(ids, []string{"0", "1", "2", "3", "4"}) {
+			t.Errorf("%q left after %v", ids, d)
+		}
+	})
+}
+
+// stalling is an Inbox whose Add waits.
+type stalling struct {
+	store.Inbox
+	wait chan struct{}
+	err  error
+}
+
+func (s stalling) Add(ctx context.Context, m store.Received, d time.Duration) (*store.Lease[store.Received], *store.Known, error) {
+	<-s.wait
+	if s.err != nil {
+		return nil, nil, s.err
+	}
+	return s.Inbox.Add(ctx, m, d)
+}
+
+// An answer that was accepted reaches whoever asked: though the time is up
+// meanwhile, and though it cannot be remembered.
+func TestAnswerIsNotLost(t *testing.T) {
+	for name, err := range map[string]error{"too late": nil, "inbox fails": errors.New("disk is full")} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, stall := agenttest.NewNet(), make(chan struct{})
+				h := &counter{Handler: fails(nil)}
+				a := n.Agent(t, h, withInbox(stalling{store.NewInbox(store.InboxConfig{}), stall, err}))
+				s := newStranger(t, n, "mem://stranger")
+				asked, done := request(t, a, s, newMessage(t, s.DID))
+				served := make(chan error, 1)
+				packet := s.pack(t, s.message(t, a, chatType, func(m *message.Message) { m.ThreadID = asked.ID }))
+				go func() { served <- a.ServePacket(t.Context(), new(call), packet) }()
+				time.Sleep(time.Minute) // the Request has timed out
+				close(stall)
+				if err := <-served; err != nil {
+					t.Errorf("ServePacket: %v", err)
+				}
+				if r := <-done; r.err != nil || r.in == nil || h.n.Load() != 0 {
+					t.Errorf("Request: %+v, %v; handled %d times", r.in, r.err, h.n.Load())
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,414 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// withInbox gives an agent an inbox that the test looks into.
+func withInbox(b store.Inbox) agenttest.Option {
+	return agenttest.Configure(func(cfg *agent.Config) { cfg.Inbox = b })
+}
+
+// states are what has become of the messages in an inbox, in order.
+func states(t *testing.T, b store.Inbox) []store.State {
+	t.Helper()
+	list, err := b.(store.InboxAdmin).List(t.Context(), 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var states []store.State
+	for _, e := range list {
+		states = append(states, e.State)
+	}
+	return states
+}
+
+// leave puts a message into an inbox as a process does that dies before it has
+// handled it; its lease runs out after a minute.
+func leave(t *testing.T, b store.Inbox, s *stranger, to string, m *message.Message) {
+	t.Helper()
+	l, _, err := b.Add(t.Context(), store.Received{
+		Sender: s.DID, ID: m.ID, Peer: s.DID, To: to, Type: m.Type, Thread: m.Thread(),
+		Packet: store.Packet(s.pack(t, m)), Time: time.Now(), Until: time.Now().Add(time.Hour),
+	}, time.Minute)
+	if err != nil || l == nil {
+		t.Fatalf("Add: %v, %v", l, err)
+	}
+}
+
+// counter is a Handler that counts its calls for another.
+type counter struct {
+	agent.Handler
+	n atomic.Int32
+}
+
+func (c *counter) HandleMessage(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+	c.n.Add(1)
+	return c.Handler.HandleMessage(ctx, w, in)
+}
+
+// A message that comes again is not handled again, but answered again, on the
+// connection that it comes by, and nowhere else.
+func TestDuplicates(t *testing.T) {
+	all := func(m *message.Message) { m.ReturnRoute = "all" }
+	asking := func(m *message.Message) { m.ReturnRoute, m.PleaseAck = "all", []string{""} }
+	for name, test := range map[string]struct {
+		handler agent.Handler
+		edit    func(*message.Message)
+		pack    func(s *stranger) []envelope.PackOption
+		again   string // type of what it is answered with
+		same    bool   // as the first time, to the byte
+	}{
+		"the reply":         {handler: replier, edit: all, again: chatType, same: true},
+		"the problem":       {handler: fails(message.NewProblem("e.m.msg", nil)), edit: all, again: reportType, same: true},
+		"the ack":           {handler: fails(nil), edit: asking, again: emptyType, same: true},
+		"nothing":           {handler: fails(nil), edit: all},
+		"put off":           {handler: fails(agent.Retry(time.Hour, errors.New("later"))), edit: asking, again: emptyType},
+		"set aside":         {handler: fails(errors.New("never")), edit: asking, again: emptyType},
+		"a panic":           {handler: agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { panic("x") }), edit: asking, again: emptyType},
+		"replied elsewhere": {handler: replier, edit: func(m *message.Message) { m.ReturnRoute = "none" }},
+		"ack elsewhere":     {handler: fails(nil), edit: func(m *message.Message) { m.PleaseAck = []string{""} }},
+		"anonymous": {handler: fails(nil), edit: asking, pack: func(*stranger) []envelope.PackOption {
+			return []envelope.PackOption{envelope.ContentEncryption(envelope.A256GCM)}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, h := agenttest.NewNet(), &counter{Handler: test.handler}
+				a, s := n.Agent(t, h), newStranger(t, n, "mem://stranger")
+				var opts []envelope.PackOption
+				if test.pack != nil {
+					opts = test.pack(s)
+				}
+				p := s.pack(t, s.message(t, a, chatType, test.edit), opts...)
+				first := new(call)
+				if err := a.ServePacket(t.Context(), first, p); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				for len(s.got) > 0 {
+					<-s.got
+				}
+				again, session := new(call), newSession()
+				for _, w := range []transport.Replier{again, session} {
+					if err := a.ServePacket(t.Context(), w, p); err != nil {
+						t.Fatal(err)
+					}
+				}
+				synctest.Wait()
+				s.none(t)
+				if h.n.Load() != 1 {
+					t.Errorf("handled %d times", h.n.Load())
+				}
+				if test.again == "" {
+					if len(again.packets)+len(session.packets) > 0 {
+						t.Error("answered again")
+					}
+					return
+				}
+				for i, packets := range [][]transport.Packet{again.packets, {session.next(t)}} {
+					if len(packets) != 1 {
+						t.Fatalf("%d answers", len(packets))
+					}
+					if got := s.open(t, packets[0]).Message; got.Type != test.again {
+						t.Errorf("answered with %s", got.Type)
+					}
+					if test.same && !bytes.Equal(packets[0].Data, first.packets[0].Data) {
+						t.Errorf("answer %d was made anew", i)
+					}
+				}
+				// Whoever sends it again is perhaps not its sender: it binds nothing.
+				if err := a.Send(t.Context(), newMessage(t, s.DID), agent.AwaitDelivery()); err != nil {
+					t.Fatal(err)
+				}
+				s.next(t)
+			})
+		})
+	}
+}
+
+// A reply whose connection was gone goes by the one that the message comes by
+// next.
+func TestReplyWaitsForDuplicate(t *testing.T) {
+	n, h := agenttest.NewNet(), &counter{Handler: replier}
+	a, s := n.Agent(t, h), newStranger(t, n)
+	p := s.pack(t, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
+	gone := &call{packets: make([]transport.Packet, 1)} // it takes none
+	if err := a.ServePacket(t.Context(), gone, p); err != nil {
+		t.Fatal(err)
+	}
+	c := new(call)
+	if err := a.ServePacket(t.Context(), c, p); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.packets) != 1 || s.open(t, c.packets[0]).Message.Type != chatType || h.n.Load() != 1 {
+		t.Errorf("%d replies, handled %d times", len(c.packets), h.n.Load())
+	}
+}
+
+// What a process that died left behind is handled by the next one, and answered
+// by the way that is left.
+func TestLeftOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, p, box := agenttest.NewNet(), agenttest.NewParty(t), store.NewInbox(store.InboxConfig{})
+		s := newStranger(t, n, "mem://stranger")
+		m := newMessage(t, p.DID)
+		m.From, m.ReturnRoute = s.DID, "all"
+		leave(t, box, s, p.DID, m)
+		start := time.Now()
+		h := &counter{Handler: replier}
+		n.Agent(t, h, withInbox(box), agenttest.Configure(func(cfg *agent.Config) { cfg.DID, cfg.Packer = p.DID, p.Packer }))
+		time.Sleep(10 * time.Minute)
+		if u := s.next(t); u.Message.ThreadID != m.ID || u.Message.From != p.DID {
+			t.Errorf("answered with %+v", u.Message)
+		}
+		if h.n.Load() != 1 || !slices.Equal(states(t, box), []store.State{store.Done}) {
+			t.Errorf("handled %d times, %v, %v after its lease began", h.n.Load(), states(t, box), time.Since(start))
+		}
+	})
+}
+
+// A handler that a stop cuts off runs again in the next life, however often that
+// happens: the message is not to blame.
+func TestCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, p, box := agenttest.NewNet(), agenttest.NewParty(t), store.NewInbox(store.InboxConfig{})
+		s, lives := newStranger(t, n), 0
+		for ; lives < 20; lives++ {
+			calls := 0
+			a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Inbox: box, Handler: agent.HandlerFunc(
+				func(ctx context.Context, _ agent.Responder, _ *agent.Inbound) error {
+					calls++
+					if lives < 19 {
+						<-ctx.Done()
+						return errors.New("interrupted") // in words of its own
+					}
+					return nil
+				})})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- a.Run(ctx) }()
+			if lives == 0 {
+				packet := s.pack(t, s.message(t, a, chatType, nil))
+				go func() { _ = a.ServePacket(t.Context(), new(call), packet) }()
+			}
+			time.Sleep(time.Second)
+			stop()
+			if err := <-done; err != nil || calls != 1 {
+				t.Fatalf("life %d: %d calls, %v", lives, calls, err)
+			}
+		}
+		if got := states(t, box); !slices.Equal(got, []store.State{store.Done}) {
+			t.Errorf("at last %v", got)
+		}
+	})
+}
+
+// A handler that asks for it is called again, after a delay, until it has had its
+// tries.
+func TestRetry(t *testing.T) {
+	failed := errors.New("database is away")
+	for name, test := range map[string]struct {
+		after    time.Duration
+		succeeds int // call that does, 0: none
+		least    []time.Duration
+		state    store.State
+		code     string
+	}{
+		"the second time": {succeeds: 2, least: []time.Duration{500 * time.Millisecond}, state: store.Done},
+		"later":           {after: time.Minute, succeeds: 2, least: []time.Duration{time.Minute}, state: store.Done},
+		"never": {least: []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second},
+			state: store.Buried, code: "e.p.me"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, box := agenttest.NewNet(), store.NewInbox(store.InboxConfig{})
+				var calls []time.Time
+				a := n.Agent(t, agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
+					calls = append(calls, time.Now())
+					if len(calls) == test.succeeds {
+						return nil
+					}
+					return fmt.Errorf("chat: %w", agent.Retry(test.after, failed))
+				}), withInbox(box))
+				s := newStranger(t, n, "mem://stranger")
+				m := s.message(t, a, chatType, nil)
+				s.give(t, a, new(call), m)
+				synctest.Wait()
+				if got := states(t, box); got[0] != store.Waiting {
+					t.Errorf("at first %v", got)
+				}
+				time.Sleep(time.Hour)
+				if len(calls) != len(test.least)+1 {
+					t.Fatalf("%d calls", len(calls))
+				}
+				for i, least := range test.least {
+					if d := calls[i+1].Sub(calls[i]); d < least || d > 2*least {
+						t.Errorf("call %d came after %v, want %v", i+1, d, least)
+					}
+				}
+				if got := states(t, box); got[0] != test.state {
+					t.Errorf("at last %v", got)
+				}
+				if test.code == "" {
+					s.none(t)
+					return
+				}
+				report := s.next(t).Message
+				p, err := agent.ParseProblemReport(report)
+				if err != nil || p.Code != test.code || report.ParentThreadID != m.ID {
+					t.Errorf("told %+v, %v", p, err)
+				}
+				s.none(t)
+			})
+		})
+	}
+}
+
+// What becomes of a message whose handler fails for good: a person can look at it,
+// unless its sender was told.
+func TestSetAside(t *testing.T) {
+	for name, test := range map[string]struct {
+		handler agent.Handler
+		want    store.State
+	}{
+		"an error":  {fails(errors.New("disk is full")), store.Buried},
+		"a problem": {fails(message.NewProblem("e.m.msg", nil)), store.Done},
+		"a panic":   {agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { panic("x") }), store.Buried},
+		"nothing":   {fails(nil), store.Done},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, box := agenttest.NewNet(), store.NewInbox(store.InboxConfig{})
+			a, s := n.Agent(t, test.handler, withInbox(box)), newStranger(t, n)
+			s.give(t, a, new(call), s.message(t, a, chatType, nil))
+			if got := states(t, box); !slices.Equal(got, []store.State{test.want}) {
+				t.Errorf("it is %v", got)
+			}
+		})
+	}
+}
+
+// A message at which the process ends each time is set aside, and others are
+// handled meanwhile.
+func TestPoison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, p, box := agenttest.NewNet(), agenttest.NewParty(t), store.NewInbox(store.InboxConfig{})
+		s := newStranger(t, n)
+		bad := newMessage(t, p.DID)
+		bad.From = s.DID
+		leave(t, box, s, p.DID, bad)
+		for range 4 { // lives that end
+			if _, err := box.Lease(t.Context(), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		good := newMessage(t, p.DID)
+		good.From = s.DID
+		leave(t, box, s, p.DID, good)
+		got := make(inbox, 10)
+		n.Agent(t, got, withInbox(box), agenttest.Configure(func(cfg *agent.Config) { cfg.DID, cfg.Packer = p.DID, p.Packer }))
+		time.Sleep(time.Hour)
+		if len(got) != 1 || (<-got).Message.ID != good.ID || !slices.Equal(states(t, box), []store.State{store.Buried, store.Done}) {
+			t.Errorf("%d more handled, %v", len(got), states(t, box))
+		}
+	})
+}
+
+// A sender whose DID does not resolve for a day costs nobody but itself anything,
+// and not its message either.
+func TestLeftOverOfUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, p, box := agenttest.NewNet(), agenttest.NewParty(t), store.NewInbox(store.InboxConfig{})
+		s, other := newStranger(t, n), newStranger(t, n)
+		for _, who := range []*stranger{s, other} {
+			m := newMessage(t, p.DID)
+			m.From = who.DID
+			leave(t, box, who, p.DID, m)
+		}
+		start := time.Now()
+		packer, err := envelope.New(envelope.Config{Keys: p.Keys, Resolver: did.ResolverFunc(func(ctx context.Context, id string) (*did.Document, error) {
+			if id == s.DID && time.Since(start) < 24*time.Hour {
+				<-ctx.Done()
+				return nil, context.Cause(ctx)
+			}
+			return p.Resolver.Resolve(ctx, id)
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(inbox, 10)
+		n.Agent(t, got, withInbox(box), agenttest.Configure(func(cfg *agent.Config) { cfg.DID, cfg.Packer = p.DID, packer }))
+		time.Sleep(2 * time.Minute)
+		if len(got) != 1 || (<-got).From != other.DID {
+			t.Errorf("%d more handled at first", len(got))
+		}
+		time.Sleep(25 * time.Hour)
+		if len(got) != 1 || (<-got).From != s.DID {
+			t.Errorf("%d handled at last, %v", len(got), states(t, box))
+		}
+	})
+}
+
+// A handler that goes on long after its time keeps its message: it is not handled
+// by another beside it, nor again.
+func TestSlowHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, box := agenttest.NewNet(), store.NewInbox(store.InboxConfig{})
+		h := &counter{Handler: agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
+			time.Sleep(time.Hour)
+			return nil
+		})}
+		a, s := n.Agent(t, h, withInbox(box)), newStranger(t, n)
+		s.give(t, a, new(call), s.message(t, a, chatType, nil))
+		time.Sleep(time.Hour)
+		if h.n.Load() != 1 || !slices.Equal(states(t, box), []store.State{store.Done}) {
+			t.Errorf("handled %d times, %v", h.n.Load(), states(t, box))
+		}
+	})
+}
+
+// forgetful is an Inbox that fails to mark messages for a while.
+type forgetful struct {
+	store.Inbox
+	until time.Time
+}
+
+func (f forgetful) Ack(ctx context.Context, l *store.Lease[store.Received], replies ...store.Packet) error {
+	if time.Now().Before(f.until) {
+		return errors.New("disk is full")
+	}
+	return f.Inbox.Ack(ctx, l, replies...)
+}
+
+// A store that fails for a while does not make messages handled twice.
+func TestInboxForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, box := agenttest.NewNet(), store.NewInbox(store.InboxConfig{})
+		h := &counter{Handler: fails(nil)}
+		a, s := n.Agent(t, h, withInbox(forgetful{box, time.Now().Add(30 * time.Minute)})), newStranger(t, n)
+		s.give(t, a, newSession(), s.message(t, a, chatType, nil))
+		time.Sleep(2 * time.Hour)
+		if h.n.Load() != 1 || !slices.Equal(states(t, box), []store.State{store.Done}) {
+			t.Errorf("handled %d times, %v", h.n.Load(), states(t, box))
+		}
+	})
+}

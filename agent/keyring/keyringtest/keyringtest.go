@@ -1,0 +1,295 @@
+// Package keyringtest is the conformance suite of envelope.Keys: what lends out
+// private keys, of memory, disk, an HSM or a KMS, passes TestKeys.
+//
+//	func TestHSM(t *testing.T) {
+//		keyringtest.TestKeys(t, hsm, keyringtest.Held{
+//			KID: "did:example:alice#key-1", Public: public, Agrees: true,
+//		})
+//	}
+//
+// It exchanges keys with those of the standard library and verifies signatures by
+// it, and packs and opens messages.
+package keyringtest
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+	secpecdsa "github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
+
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/did"
+)
+
+// Held is a key that the Keys under test hold.
+type Held struct {
+	KID string
+	// Public is *ecdh.PublicKey (X25519), *ecdsa.PublicKey, ed25519.PublicKey or
+	// did.Secp256k1PublicKey.
+	Public crypto.PublicKey
+	// Agrees and Signs tell what the key can be had for: at least one.
+	Agrees, Signs bool
+}
+
+// TestKeys runs the suite on keys, which hold exactly what held lists, at least
+// one key.
+func TestKeys(t *testing.T, keys envelope.Keys, held ...Held) {
+	if len(held) == 0 {
+		t.Fatal("no key to test")
+	}
+	for _, h := range held {
+		t.Run(h.KID, func(t *testing.T) {
+			testAgreement(t, keys, h)
+			testSigner(t, keys, h)
+			t.Run("Envelope", func(t *testing.T) { testEnvelope(t, keys, h) })
+		})
+	}
+	t.Run("NoKey", func(t *testing.T) { testNoKey(t, keys, held) })
+	t.Run("AtOnce", func(t *testing.T) { testAtOnce(t, keys, held) })
+	if owner, ok := keys.(envelope.Owner); ok {
+		t.Run("Owner", func(t *testing.T) { testOwner(t, owner, held) })
+	}
+}
+
+func testAgreement(t *testing.T, keys envelope.Keys, h Held) {
+	key, err := keys.KeyAgreement(t.Context(), h.KID)
+	if !h.Agrees {
+		if !errors.Is(err, envelope.ErrNoKey) || key != nil {
+			t.Errorf("KeyAgreement of a key that does not agree: %v", err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatalf("KeyAgreement: %v", err)
+	}
+	public, err := exchangeKey(h.Public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !key.PublicKey().Equal(public) || key.Curve() != public.Curve() {
+		t.Error("KeyAgreement: another public key or curve")
+	}
+	for range 4 {
+		if err := agree(key, public); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, curve := range []ecdh.Curve{ecdh.X25519(), ecdh.P256(), ecdh.P384(), ecdh.P521()} {
+		if curve == public.Curve() {
+			continue
+		}
+		other, err := curve.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if secret, err := key.ECDH(other.PublicKey()); err == nil || secret != nil {
+			t.Errorf("ECDH with a key of %v: no error", curve)
+		}
+	}
+	if public.Curve() == ecdh.X25519() { // RFC 7748, section 6.1
+		low, err := ecdh.X25519().NewPublicKey(make([]byte, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if secret, err := key.ECDH(low); err == nil && !bytes.Equal(secret, make([]byte, 32)) {
+			t.Error("ECDH with a point of low order: neither an error nor zeros")
+		}
+	}
+}
+
+// agree exchanges keys with the standard library.
+func agree(key ecdh.KeyExchanger, public *ecdh.PublicKey) error {
+	peer, err := public.Curve().GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	ours, err := key.ECDH(peer.PublicKey())
+	if err != nil {
+		return fmt.Errorf("ECDH: %w", err)
+	}
+	theirs, err := peer.ECDH(public)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(ours, theirs) {
+		return errors.New("ECDH: secrets differ")
+	}
+	return nil
+}
+
+func exchangeKey(public crypto.PublicKey) (*ecdh.PublicKey, error) {
+	switch k := public.(type) {
+	case *ecdh.PublicKey:
+		return k, nil
+	case *ecdsa.PublicKey:
+		return k.ECDH()
+	}
+	return nil, fmt.Errorf("keyringtest: public key of type %T does not agree", public)
+}
+
+func testSigner(t *testing.T, keys envelope.Keys, h Held) {
+	key, err := keys.Signer(t.Context(), h.KID)
+	if !h.Signs {
+		if !errors.Is(err, envelope.ErrNoKey) || key != nil {
+			t.Errorf("Signer of a key that does not sign: %v", err)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatalf("Signer: %v", err)
+	}
+	if public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(h.Public) {
+		t.Errorf("Signer: Public is %T, or another key", key.Public())
+	}
+	for i := range 8 { // some with short r or s
+		if err := sign(key, h.Public, fmt.Appendf(nil, "text %d", i)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// hashFor is how JWS hashes for a key (RFC 7518, section 3.4; RFC 8812): text as it
+// is for Ed25519.
+func hashFor(public crypto.PublicKey, text []byte) (crypto.Hash, []byte) {
+	hash := crypto.SHA256
+	switch k := public.(type) {
+	case ed25519.PublicKey:
+		return 0, text
+	case *ecdsa.PublicKey:
+		switch k.Curve.Params().BitSize {
+		case 384:
+			hash = crypto.SHA384
+		case 521:
+			hash = crypto.SHA512
+		}
+	}
+	h := hash.New()
+	h.Write(text)
+	return hash, h.Sum(nil)
+}
+
+func sign(key crypto.Signer, public crypto.PublicKey, text []byte) error {
+	opts, input := hashFor(public, text)
+	sig, err := key.Sign(rand.Reader, input, opts)
+	if err != nil {
+		return fmt.Errorf("Sign: %w", err)
+	}
+	ok := false
+	switch k := public.(type) {
+	case ed25519.PublicKey:
+		ok = ed25519.Verify(k, text, sig)
+	case *ecdsa.PublicKey:
+		ok = ecdsa.VerifyASN1(k, input, sig)
+	case did.Secp256k1PublicKey:
+		parsed, err := secpecdsa.ParseDERSignature(sig)
+		if err != nil {
+			return fmt.Errorf("Sign: %w", err)
+		}
+		point, err := secp256k1.ParsePubKey(k[:])
+		if err != nil {
+			return err
+		}
+		digest := sha256.Sum256(text)
+		ok = parsed.Verify(digest[:], point)
+	default:
+		return fmt.Errorf("keyringtest: public key of type %T does not sign", public)
+	}
+	if !ok {
+		return fmt.Errorf("Sign: the signature does not verify: %x", sig)
+	}
+	return nil
+}
+
+func testNoKey(t *testing.T, keys envelope.Keys, held []Held) {
+	kid := held[0].KID
+	for _, kid := range []string{"", "#", "#key-1", did.Base(kid), kid + "x", did.Base(kid) + "#", "did:example:nobody#key-1", kid + "\x00"} {
+		if slices.ContainsFunc(held, func(h Held) bool { return h.KID == kid }) {
+			continue
+		}
+		if key, err := keys.KeyAgreement(t.Context(), kid); !errors.Is(err, envelope.ErrNoKey) || key != nil {
+			t.Errorf("KeyAgreement(%q): %v", kid, err)
+		}
+		if key, err := keys.Signer(t.Context(), kid); !errors.Is(err, envelope.ErrNoKey) || key != nil {
+			t.Errorf("Signer(%q): %v", kid, err)
+		}
+	}
+}
+
+// testAtOnce uses each handle from many goroutines, and gets more meanwhile.
+func testAtOnce(t *testing.T, keys envelope.Keys, held []Held) {
+	var group sync.WaitGroup
+	for _, h := range held {
+		if h.Agrees {
+			key, err := keys.KeyAgreement(t.Context(), h.KID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			public, err := exchangeKey(h.Public)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 8 {
+				group.Go(func() {
+					for range 4 {
+						if err := agree(key, public); err != nil {
+							t.Error(err)
+						}
+						if _, err := keys.KeyAgreement(t.Context(), h.KID); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+		}
+		if h.Signs {
+			key, err := keys.Signer(t.Context(), h.KID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range 8 {
+				group.Go(func() {
+					for j := range 4 {
+						if err := sign(key, h.Public, fmt.Appendf(nil, "text %d %d", i, j)); err != nil {
+							t.Error(err)
+						}
+						if _, err := keys.Signer(t.Context(), h.KID); err != nil {
+							t.Error(err)
+						}
+					}
+				})
+			}
+		}
+	}
+	group.Wait()
+}
+
+func testOwner(t *testing.T, owner envelope.Owner, held []Held) {
+	got, err := owner.DIDs(context.WithoutCancel(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, h := range held {
+		if base := did.Base(h.KID); !slices.Contains(want, base) {
+			want = append(want, base)
+		}
+	}
+	got = slices.Clone(got)
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("DIDs() = %q, want %q", got, want)
+	}
+}
