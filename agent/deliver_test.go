@@ -1,0 +1,175 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// Parties that hang do not keep the workers from others, and get what waits for
+// them when they are back.
+func TestDeadPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const dead, each = 12, 20
+		start, back := time.Now(), 6*time.Hour
+		var mu sync.Mutex
+		arrived := make(map[string][]time.Duration)
+		a := agenttest.NewNet().Agent(t, nil, withSender(func(ctx context.Context, endpoint string, _ transport.Packet) error {
+			if strings.HasPrefix(endpoint, "test://dead") && time.Since(start) < back {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			arrived[endpoint] = append(arrived[endpoint], time.Since(start))
+			return nil
+		}), agenttest.Configure(func(cfg *agent.Config) { cfg.Workers = 16 }))
+		send := func(endpoint string, n int) {
+			p := agenttest.NewParty(t, endpoint)
+			for range n {
+				if err := a.Send(t.Context(), newMessage(t, p.DID)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for i := range dead {
+			send(fmt.Sprint("test://dead", i), each)
+		}
+		time.Sleep(10 * time.Minute) // by now it is known who hangs
+		send("test://live", each)
+		synctest.Wait()
+		if got := arrived["test://live"]; len(got) != each || slices.Max(got) > 10*time.Minute {
+			t.Errorf("arrived at the live one at %v", got)
+		}
+		time.Sleep(back)
+		for i := range dead {
+			got := arrived[fmt.Sprint("test://dead", i)]
+			if len(got) != each || slices.Max(got) > back+11*time.Minute {
+				t.Errorf("%d arrived at %d, the last at %v", len(got), i, slices.Max(append(got, 0)))
+			}
+		}
+	})
+}
+
+// A party that has moved is found, and only then asked for again when nothing of
+// it answers.
+func TestMovedEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := agenttest.NewParty(t), agenttest.NewParty(t)
+		endpoint, looked := "test://old", 0
+		cache := did.NewCache(did.ResolverFunc(func(ctx context.Context, id string) (*did.Document, error) {
+			doc, err := p.Resolver.Resolve(ctx, id)
+			if err != nil || id != s.DID {
+				return doc, err
+			}
+			looked++
+			return &did.Document{
+				ID: id, VerificationMethod: doc.VerificationMethod, KeyAgreement: doc.KeyAgreement, Authentication: doc.Authentication,
+				Service: []did.Service{did.NewDIDCommService("#s", endpoint)},
+			}, nil
+		}), did.CacheConfig{})
+		packer, err := envelope.New(envelope.Config{Keys: p.Keys, Resolver: cache})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sc := &script{start: time.Now(), fail: func(endpoint string, _ int) error {
+			if endpoint == "test://old" {
+				return failure(false, 0) // gone for good
+			}
+			return nil
+		}}
+		a := agenttest.NewNet().Agent(t, nil, withSender(sc.send), agenttest.Configure(func(cfg *agent.Config) {
+			cfg.DID, cfg.Packer, cfg.Resolver = p.DID, packer, cache
+		}))
+		if _, err := cache.Resolve(t.Context(), s.DID); err != nil { // it knows the old one
+			t.Fatal(err)
+		}
+		endpoint = "test://new"
+		for range 2 {
+			if err := a.Send(t.Context(), newMessage(t, s.DID), agent.AwaitDelivery()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var tried []string
+		for _, try := range sc.all() {
+			tried = append(tried, try.endpoint)
+		}
+		if want := []string{"test://old", "test://new", "test://new"}; !slices.Equal(tried, want) || looked != 2 {
+			t.Errorf("tried %q, want %q; looked up %d times", tried, want, looked)
+		}
+	})
+}
+
+// What was given up is kept with its last error, and leaves when a person asks for
+// that.
+func TestBuriedIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		box, buried, alive := store.NewOutbox(store.OutboxConfig{}), make(chan agent.Buried, 10), false
+		a := agenttest.NewNet().Agent(t, nil, withSender(func(context.Context, string, transport.Packet) error {
+			if alive {
+				return nil
+			}
+			return &transport.SendError{Endpoint: "test://one", Err: errors.New("410 gone")}
+		}), agenttest.Configure(func(cfg *agent.Config) {
+			cfg.Outbox, cfg.OnBuried = box, func(b agent.Buried) { buried <- b }
+		}))
+		m := newMessage(t, agenttest.NewParty(t, "test://one").DID)
+		m.ID = "m"
+		if err := a.Send(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		b := <-buried
+		admin := box.(store.OutboxAdmin)
+		e, err := admin.Get(t.Context(), b.Item.ID)
+		if err != nil || e.State != store.Buried || b.Item.MessageID != "m" || !strings.Contains(e.LastError, "410 gone") || b.Err.Error() != e.LastError {
+			t.Errorf("buried %v as %+v, %v", b.Err, e, err)
+		}
+		alive = true
+		if err := admin.Retry(t.Context(), b.Item.ID, time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if _, err := admin.Get(t.Context(), b.Item.ID); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("after it was retried: %v", err)
+		}
+		if len(buried) != 0 {
+			t.Error("buried again")
+		}
+	})
+}
+
+// Where a party has a connection without receipts as its second way, it is asked
+// for an ack from the start, and that way is taken.
+func TestFailoverToConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, box := new(line), store.NewOutbox(store.OutboxConfig{})
+		a := agenttest.NewNet().Agent(t, nil, withSender(func(context.Context, string, transport.Packet) error { return failure(true, 0) }),
+			agenttest.Configure(func(cfg *agent.Config) { cfg.Senders["line"], cfg.Outbox = l, box }))
+		s := &stranger{Party: agenttest.NewParty(t, "test://one", "line://two")}
+		if err := a.Send(t.Context(), newMessage(t, s.DID)); err != nil {
+			t.Fatal(err)
+		}
+		m := s.open(t, l.session().next(t)).Message
+		if !slices.Equal(m.PleaseAck, []string{m.ID}) {
+			t.Errorf("please_ack %q", m.PleaseAck)
+		}
+		l.cut()
+		time.Sleep(time.Second)
+		if again := s.open(t, l.session().next(t)).Message; again.ID != m.ID {
+			t.Errorf("sent %s again, not %s", again.ID, m.ID)
+		}
+	})
+}
