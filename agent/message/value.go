@@ -120,8 +120,8 @@ func (p *parser) strings(dst *[]string, name string) error {
 		if len(*dst) == p.limits.List {
 			return p.fail("%s has more than %d entries", name, p.limits.List)
 		}
-		if err := p.want('"', name+" entry"); err != nil {
-			return err
+		if k := p.dec.PeekKind(); k != '"' && k != jsontext.KindInvalid {
+			return p.want('"', name+" entry")
 		}
 		*dst = append(*dst, "")
 		if err := p.string(&(*dst)[len(*dst)-1], name); err != nil {
