@@ -1,7 +1,7 @@
 // Package x25519 is the key agreement of RFC 7748 for the keys that software
 // holds. A ladder is circl's and takes about 0.7 of what it takes with
 // crypto/ecdh, a new key is a multiple of the base point of edwards25519 and takes
-// about 0.3 (BenchmarkX25519); the two are what most of an envelope costs.
+// about 0.4 (BenchmarkX25519); the two are what most of an envelope costs.
 //
 // A Key is a crypto/ecdh.KeyExchanger, so that whoever uses it need not know.
 package x25519
