@@ -256,8 +256,14 @@ func unpack(p params) (any, error) {
 	}
 }
 
+func isJSON(envelope []byte) bool { return envelope[0] == '{' }
+
 func (p params) decrypt(envelope []byte, meta *metadata) ([]byte, error) {
-	encrypted, err := jose.ParseEncrypted(string(envelope), wraps, encs)
+	parse := jose.ParseEncryptedCompact
+	if isJSON(envelope) {
+		parse = jose.ParseEncryptedJSON
+	}
+	encrypted, err := parse(string(envelope), wraps, encs)
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +297,11 @@ func (p params) decrypt(envelope []byte, meta *metadata) ([]byte, error) {
 }
 
 func (p params) verify(envelope []byte, meta *metadata) ([]byte, error) {
-	signed, err := jose.ParseSigned(string(envelope), signatures)
+	parse := jose.ParseSignedCompact
+	if isJSON(envelope) {
+		parse = jose.ParseSignedJSON
+	}
+	signed, err := parse(string(envelope), signatures)
 	if err != nil {
 		return nil, err
 	}
