@@ -19,6 +19,11 @@
 // client into a cache folder outside of the repository, starts it once, and
 // exchanges envelopes with it: one JSON request and one JSON answer a line
 // (package internal/peer).
+// TestSpeed asks each program to pack and to open many times over. With -speed it
+// does so at length and writes SPEED.md:
+//
+//	go test -tags interop -run TestSpeed ./examples/interop -speed
+//
 // Keys and messages are random in every run. Private keys and DID documents are
 // handed to the peer with each request.
 //

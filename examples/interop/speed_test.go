@@ -230,10 +230,10 @@ func speedPage(contests []contest, contestants []contestant, rounds int, now tim
 		}
 		fmt.Fprintf(&b, "- %s: %s\n", c.name, versions)
 	}
-	b.WriteString("\nWhere another takes less:\n\n")
+	b.WriteString("\nWhere another takes less, the curves P-384 and P-521 aside:\n\n")
 	for _, c := range contests {
 		for _, o := range contestants[1:] {
-			if c.times[o.name] != nil && c.ratio(o.name) < 1 {
+			if c.times[o.name] != nil && c.ratio(o.name) < 1 && rank(c.curve) <= rank(keyring.P256) {
 				fmt.Fprintf(&b, "- %s, %s: %s, %.2f\n", c, c.verb, o.name, c.ratio(o.name))
 			}
 		}
