@@ -84,7 +84,11 @@ func (o *opening) open(ctx context.Context, data []byte) error {
 			}
 			return o.finish(ctx)
 		default:
-			if err := o.parse(data); err != nil {
+			read := o.p.message.Parse
+			if o.meta.Encrypted { // data is what we decrypted
+				read = o.p.message.ParseInPlace
+			}
+			if err := o.parse(data, read); err != nil {
 				return err
 			}
 			return o.finish(ctx)
@@ -279,7 +283,7 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 	} else if k != jose.KindMessage {
 		return fmt.Errorf("%w: an envelope inside a signature", ErrNesting)
 	}
-	if err := o.parse(env.Payload); err != nil {
+	if err := o.parse(env.Payload, o.p.message.ParseInPlace); err != nil {
 		return err
 	}
 	// A kid outside the protected header is anyone's to write: it is bound to
@@ -317,8 +321,8 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 	return o.tolerate(env.Deviations...)
 }
 
-func (o *opening) parse(data []byte) error {
-	m, deviations, err := o.p.message.Parse(data)
+func (o *opening) parse(data []byte, read func([]byte) (*message.Message, []message.Deviation, error)) error {
+	m, deviations, err := read(data)
 	switch {
 	case err == nil:
 	case jose.TooDeep(data, o.p.cfg.MaxDepth):

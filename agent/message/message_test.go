@@ -431,3 +431,36 @@ func TestNew(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Parse copies what the message keeps, ParseInPlace keeps what it was given.
+func TestParseInPlace(t *testing.T) {
+	const text = ` {"id":"1","type":"https://example.org/a/1.0/b", "body" : {"a":[1,"x"]} ,"x-h":{"y":2},` +
+		`"attachments":[{"data":{"json": {"z":3} }}]}`
+	for _, tt := range []struct {
+		name  string
+		parse func([]byte) (*message.Message, []message.Deviation, error)
+		keeps bool
+	}{{"Parse", message.Limits{}.Parse, false}, {"ParseInPlace", message.Limits{}.ParseInPlace, true}} {
+		data := []byte(text)
+		m, deviations, err := tt.parse(data)
+		if err != nil || len(deviations) > 0 {
+			t.Fatal(err, deviations)
+		}
+		for value, want := range map[*json.RawMessage]string{
+			&m.Body:                     `{"a":[1,"x"]}`,
+			&m.Attachments[0].Data.JSON: `{"z":3}`,
+		} {
+			if string(*value) != want {
+				t.Errorf("%s: %s, want %s", tt.name, *value, want)
+			}
+			_ = append(*value, "overwritten"...)
+		}
+		if string(data) != text {
+			t.Errorf("%s: an append to a value changed the data: %s", tt.name, data)
+		}
+		clear(data)
+		if kept := m.Body[0] == 0; kept != tt.keeps {
+			t.Errorf("%s: keeps the data: %v", tt.name, kept)
+		}
+	}
+}

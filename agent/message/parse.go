@@ -35,7 +35,13 @@ const maxTypeBytes = 2048
 func Parse(data []byte) (*Message, []Deviation, error) { return Limits{}.Parse(data) }
 
 // Parse reads a plaintext message like the function Parse, under these limits.
-func (l Limits) Parse(data []byte) (*Message, []Deviation, error) {
+func (l Limits) Parse(data []byte) (*Message, []Deviation, error) { return l.parse(data, false) }
+
+// ParseInPlace is Parse for data that nobody else uses or changes: the message
+// keeps it, so that a large body is not copied.
+func (l Limits) ParseInPlace(data []byte) (*Message, []Deviation, error) { return l.parse(data, true) }
+
+func (l Limits) parse(data []byte, keep bool) (*Message, []Deviation, error) {
 	l = l.withDefaults()
 	if len(data) > l.Bytes {
 		return nil, nil, fmt.Errorf("%w: message of %d bytes, the limit is %d", ErrInvalid, len(data), l.Bytes)
@@ -44,6 +50,9 @@ func (l Limits) Parse(data []byte) (*Message, []Deviation, error) {
 		return nil, nil, fmt.Errorf("%w: message is nested deeper than %d", ErrInvalid, l.Depth)
 	}
 	p := &parser{limits: l, m: new(Message)}
+	if keep {
+		p.data = data
+	}
 	if err := jsonv2.Unmarshal(data, p); err != nil {
 		if p.err != nil {
 			return nil, nil, p.err
@@ -154,6 +163,7 @@ func syntaxError(what string, err error) error {
 // decoder, which checks grammar, UTF-8, duplicate names and trailing data.
 type parser struct {
 	limits     Limits
+	data       []byte // nil if the message must not keep parts of it
 	m          *Message
 	dec        *jsontext.Decoder
 	deviations []Deviation

@@ -13,7 +13,7 @@ import (
 
 // Each method here reads one value at the decoder's place; name is the member's,
 // for errors and deviations. What the decoder hands out is valid until its next
-// read only, so everything kept is copied.
+// read only, so everything kept is copied, or taken of the data itself.
 
 // fail keeps and returns an error that matches ErrInvalid.
 func (p *parser) fail(format string, args ...any) error {
@@ -120,8 +120,8 @@ func (p *parser) strings(dst *[]string, name string) error {
 		if len(*dst) == p.limits.List {
 			return p.fail("%s has more than %d entries", name, p.limits.List)
 		}
-		if err := p.want('"', name+" entry"); err != nil {
-			return err
+		if k := p.dec.PeekKind(); k != '"' && k != jsontext.KindInvalid {
+			return p.want('"', name+" entry")
 		}
 		*dst = append(*dst, "")
 		if err := p.string(&(*dst)[len(*dst)-1], name); err != nil {
@@ -141,8 +141,17 @@ func (p *parser) raw(dst *json.RawMessage, name string) error {
 	if err != nil {
 		return err
 	}
-	*dst = bytes.Clone(v)
+	*dst = p.kept(v)
 	return nil
+}
+
+// kept is a value that the decoder has just read, to be kept.
+func (p *parser) kept(v []byte) []byte {
+	if p.data == nil {
+		return bytes.Clone(v)
+	}
+	end := int(p.dec.InputOffset())
+	return p.data[end-len(v) : end : end]
 }
 
 func (p *parser) object(dst *json.RawMessage, name string) error {
@@ -167,7 +176,7 @@ func (p *parser) other(dst *map[string]json.RawMessage, name string) error {
 	if *dst == nil {
 		*dst = make(map[string]json.RawMessage)
 	}
-	(*dst)[name] = bytes.Clone(v)
+	(*dst)[name] = p.kept(v)
 	return nil
 }
 

@@ -25,6 +25,8 @@ func TestAffinidi(t *testing.T) {
 	s.forwards(t)
 	s.methods(t)
 	s.resolvers(t)
+	s.faults(t)
+	s.tampers(t)
 	s.report(t)
 }
 

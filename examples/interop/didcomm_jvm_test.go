@@ -37,6 +37,8 @@ func TestDIDCommJVM(t *testing.T) {
 	s.services(t)
 	s.methods(t)
 	s.resolvers(t)
+	s.faults(t)
+	s.tampers(t)
 	s.report(t)
 }
 

@@ -31,6 +31,8 @@ func TestDIDCommMessaging(t *testing.T) {
 	s.services(t)
 	s.methods(t)
 	s.resolvers(t)
+	s.faults(t)
+	s.tampers(t)
 	s.report(t)
 }
 

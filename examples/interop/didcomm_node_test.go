@@ -29,5 +29,7 @@ func TestDIDCommNode(t *testing.T) {
 	s.services(t)
 	s.methods(t)
 	s.resolvers(t)
+	s.faults(t)
+	s.tampers(t)
 	s.report(t)
 }

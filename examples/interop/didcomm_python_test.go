@@ -27,6 +27,8 @@ func TestDIDCommPython(t *testing.T) {
 	s.services(t)
 	s.methods(t)
 	s.resolvers(t)
+	s.faults(t)
+	s.tampers(t)
 	s.report(t)
 }
 

@@ -4,7 +4,8 @@
 //	go test -tags interop ./examples/interop/...
 //
 // A whole run is held against MATRIX.md and the summary in README.md; with the
-// flag -write it writes them. With -record it writes what the peers pack to
+// flag -write it writes them, and agent/envelope/doctor/observed.go: which peers
+// refused which fault. With -record it writes what the peers pack to
 // testdata, with the keys and messages to it: envelopes that a plain go test opens
 // where no peer is installed, in a format for others too (testdata/README.md).
 //
@@ -18,14 +19,24 @@
 // client into a cache folder outside of the repository, starts it once, and
 // exchanges envelopes with it: one JSON request and one JSON answer a line
 // (package internal/peer).
+// TestSpeed asks each program to pack and to open many times over. With -speed it
+// does so at length and writes SPEED.md:
+//
+//	go test -tags interop -run TestSpeed ./examples/interop -speed
+//
 // Keys and messages are random in every run. Private keys and DID documents are
 // handed to the peer with each request.
 //
 // A peer of one's own is a folder peers/NAME and a NAME_test.go like
 // didcomm_python_test.go: install, start, run the table and the extras, list what
-// the peer gets wrong. Peers run at once. What is not a cell goes into MATRIX.md
-// as a note of the peer's row or as a chapter of its own (row_test.go and
-// matrix_test.go).
+// the peer gets wrong, and ask for the faults and tampers. Peers run at once. What
+// is not a cell goes into MATRIX.md as a note of the peer's row or as a chapter of
+// its own (row_test.go and matrix_test.go).
+//
+// Faults (package internal/craft) are envelopes that depart from DIDComm in one
+// thing, or that nobody must open. A peer is sent each whose sound twin it opens,
+// and what it does is written down, not judged; so are finished envelopes that
+// were changed, ours to the peer and the peer's to us. Ours must refuse.
 //
 // Agents of others stand under peers/live: a library with sockets of its own, or a
 // whole agent. TestLiveAgents exchanges messages with them over HTTP and WebSocket,

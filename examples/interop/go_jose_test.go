@@ -18,12 +18,15 @@ func TestGoJose(t *testing.T) {
 	s.quirks = []message.DeviationCode{envelope.DeviationSerialization, envelope.DeviationAPVMissing}
 	s.reports = goJoseReports
 	s.service = endpointService
+	s.justJOSE = true
 	s.lacks = goJoseLacks()
 	s.defects = goJoseDefects()
 	s.table(t)
 	s.protectedKID(t)
 	s.rotation(t)
 	s.forwards(t)
+	s.faults(t)
+	s.tampers(t)
 	s.report(t)
 }
 

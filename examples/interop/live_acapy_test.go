@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -63,7 +64,7 @@ func startACAPy(t *testing.T, a *liveAgent, python string) *acapyAgent {
 		them.Server, err = peer.Serve(ctx, peer.ServerConfig{
 			Path: python,
 			Args: []string{
-				"-m", "acapy_agent", "start", "--experimental-didcomm-v2", "--no-ledger", "--log-level", "info",
+				"-B", filepath.Join(liveFolder("acapy"), "main.py"), "start", "--experimental-didcomm-v2", "--no-ledger", "--log-level", "info",
 				"--inbound-transport", "http", "127.0.0.1", in, "--outbound-transport", "http", "--endpoint", them.endpoint,
 				"--admin", "127.0.0.1", admin, "--admin-insecure-mode",
 				"--wallet-type", "askar", "--wallet-name", "live", "--wallet-key", "live", "--auto-provision",

@@ -27,6 +27,8 @@ type row struct {
 	lacks    []*lack
 	deviates []string // codes of what we tolerate of it
 	notes    []string // paragraphs of Markdown below the cells
+	faults   []fault
+	tampered []tampered
 }
 
 type outcome int

@@ -43,6 +43,9 @@ type suite struct {
 	// in a shape from which the peer takes the uri and routing keys.
 	service func(id, uri string, routingKeys []string) any
 
+	// justJOSE: its library has no notion of messages.
+	justJOSE bool
+
 	tolerated map[message.DeviationCode]int // how often, in what the peer packed
 }
 

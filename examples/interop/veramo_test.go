@@ -34,6 +34,8 @@ func TestVeramo(t *testing.T) {
 	s.services(t)
 	s.methods(t)
 	s.resolvers(t)
+	s.faults(t)
+	s.tampers(t)
 	s.report(t)
 }
 

@@ -52,7 +52,7 @@ type Finding struct {
 	Fix    string `json:"fix"`    // what the sender has to change
 	// Value is what should stand there, where that can be computed.
 	Value string `json:"value,omitempty"`
-	Peers []Peer `json:"peers,omitempty"` // who refuses it
+	Peers []Peer `json:"peers,omitempty"` // who was seen to refuse it
 }
 
 // String is the finding in one line.

@@ -1,5 +1,7 @@
 package doctor
 
+import "slices"
+
 // Severity says what a finding means for the message.
 type Severity string
 
@@ -31,28 +33,27 @@ type Rule struct {
 	Severity Severity `json:"severity"`
 	Clause   string   `json:"clause"`
 	Fix      string   `json:"fix"`
-	Peers    []Peer   `json:"peers,omitempty"` // who refuses a message with it
+	Peers    []Peer   `json:"peers,omitempty"` // who was seen to refuse a message with it
 }
 
-// Rules lists all that is looked for, with those who are known to refuse it.
+// Rules lists all that is looked for, with those who were seen to refuse it.
 func Rules() []Rule {
-	rules := append(joseRules(), plaintextRules()...)
-	rules = append(rules, openRules()...)
+	rules := allRules()
 	for i, r := range rules {
-		for _, c := range claims() {
-			if c.code == r.Code {
-				rules[i].Peers = append(rules[i].Peers, c.Peer)
-			}
-		}
+		rules[i].Peers = refusers(r.Code)
 	}
 	return rules
 }
 
+// allRules are the rules without peers.
+func allRules() []Rule { return slices.Concat(joseRules(), plaintextRules(), openRules()) }
+
 // find returns the rule of a code. One that is not listed is an error without
 // more to say.
 func find(code string) Rule {
-	for _, r := range Rules() {
+	for _, r := range allRules() {
 		if r.Code == code {
+			r.Peers = refusers(code)
 			return r
 		}
 	}

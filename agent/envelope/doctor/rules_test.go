@@ -40,7 +40,7 @@ func TestRules(t *testing.T) {
 			t.Errorf("incomplete: %+v", r)
 		}
 		for _, p := range r.Peers {
-			if p.Name == "" || p.Source != doctor.Reported && p.Source != doctor.Observed {
+			if p.Name == "" || p.Version == "" || p.Words == "" {
 				t.Errorf("%s: peer %+v", r.Code, p)
 			}
 		}

@@ -40,7 +40,7 @@ var packageRules = map[string][]string{
 // third-party module outside tests. Drivers (database, broker, web framework,
 // command line) stay where the program that links them has asked for them.
 var moduleRules = map[string][]string{
-	"filippo.io/edwards25519":                   {"did"},
+	"filippo.io/edwards25519":                   {"did", "agent/internal/x25519"},
 	"github.com/cloudflare/circl":               {"agent/internal/x25519"},
 	"github.com/decred/dcrd/dcrec/secp256k1/v4": {"did", "agent/envelope", "agent/keyring"},
 	"github.com/go-json-experiment/json":        {"did", "transport", "agent", "protocols", "cmd", "examples"},

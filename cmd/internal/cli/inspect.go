@@ -138,16 +138,14 @@ func writeFinding(w io.Writer, f doctor.Finding, several bool) {
 		fix += " = " + f.Value
 	}
 	writeField(w, "fix", fix)
-	var peers []string
+	name := "refused by"
 	for _, p := range f.Peers {
-		about := string(p.Source)
+		peer := p.Name + " (" + p.Version + ")"
 		if p.When != "" {
-			about = p.When + "; " + about
+			peer += ": " + p.When
 		}
-		peers = append(peers, p.Name+" ("+about+")")
-	}
-	if peers != nil {
-		writeField(w, "refused by", strings.Join(peers, ", "))
+		writeField(w, name, peer)
+		name = ""
 	}
 }
 

@@ -13,6 +13,11 @@ export class Lacks extends Error {
   name = "lacks";
 }
 
+/** An envelope as it is sent; one in Compact serialization is a string. */
+export function wire(envelope) {
+  return typeof envelope === "string" ? envelope : JSON.stringify(envelope);
+}
+
 /** Answers requests by operations, by name, until the input ends. */
 export async function serve(operations) {
   for await (const line of createInterface({ input: process.stdin })) {

@@ -3,9 +3,13 @@ package jose_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
 )
@@ -76,11 +80,94 @@ func TestCheck(t *testing.T) {
 		{`{} {}`, jose.ErrMalformed},
 		{``, jose.ErrMalformed},
 		{"\"\xff\"", jose.ErrMalformed},
+		{"{\"a\":\"x\x1f\"}", jose.ErrMalformed},
+		{`{"a":"\ud800"}`, jose.ErrMalformed},
+		{`{"a":1,}`, jose.ErrMalformed},
+		{`{"a" 1}`, jose.ErrMalformed},
+		{`[1 2]`, jose.ErrMalformed},
+		{`[01]`, jose.ErrMalformed},
+		{`[nul]`, jose.ErrMalformed},
+		{`[}`, jose.ErrMalformed},
+		{` [ "\u00e4", "ä", -1.5e3 , true,null ] `, nil},
 	} {
 		if err := jose.Check([]byte(tt.data)); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.data, err, tt.want)
 		}
 	}
+}
+
+// An object is read by the Cursor itself, and its members' names with it.
+func TestObject(t *testing.T) {
+	many := "{"
+	for i := range 40 {
+		many += fmt.Sprintf("%q:%d,", "name"+strconv.Itoa(i), i)
+	}
+	for _, tt := range []struct {
+		data string
+		want error
+	}{
+		{`{}`, nil},
+		{` { "a" : "b" , "c":[1] } `, nil},
+		{many + `"name":0}`, nil},
+		{many + `"name3":0}`, jose.ErrDuplicateName},
+		{many + `"name39":0}`, jose.ErrDuplicateName},
+		{`{"a":1,"\u0061":2}`, jose.ErrDuplicateName},
+		{`{"a":1,}`, jose.ErrMalformed},
+		{`{,}`, jose.ErrMalformed},
+		{`{"a"}`, jose.ErrMalformed},
+		{`{"a":}`, jose.ErrMalformed},
+		{`{"a":1 "b":2}`, jose.ErrMalformed},
+		{`{a:1}`, jose.ErrMalformed},
+		{`{1:1}`, jose.ErrMalformed},
+		{`{"a":1]`, jose.ErrMalformed},
+		{`{"a":"1`, jose.ErrMalformed},
+		{`{"a":1`, jose.ErrMalformed},
+		{`{"a":1} {}`, jose.ErrMalformed},
+		{`["a"]`, jose.ErrMalformed},
+		{``, jose.ErrMalformed},
+	} {
+		if err := members([]byte(tt.data)); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.data, err, tt.want)
+		}
+	}
+}
+
+// members reads an object member by member.
+func members(data []byte) error {
+	return jose.Walk(data, func(c jose.Cursor) error {
+		return c.Object(func([]byte) error { return c.Skip() })
+	})
+}
+
+// FuzzCursor: the Cursor takes and refuses what jsontext does, and what it
+// yields is the text.
+func FuzzCursor(f *testing.F) {
+	for _, seed := range []string{
+		`{"a":1,"b":{"c":"d:"},"\"e\"":[]}`, `{"a":"\u00e4 \ud83d\ude00","b":"ä"}`, `{"12345678":"1234567\t"}`, "{\"a\":\"1234567\x80\"}",
+		`[{"a":1,"a":2}]`, ` "x" `, `-0.5e+3`, `{"a":truefalse}`, `[1]]`, "\"\x7f\"",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		want := jsontext.Value(data).IsValid()
+		if err := jose.Check(data); (err == nil) != want {
+			t.Fatalf("%q: %v, but valid is %v", data, err, want)
+		}
+		if err := members(data); (err == nil) != (want && jsontext.Value(data).Kind() == '{') {
+			t.Fatalf("%q, member by member: %v, but valid is %v", data, err, want)
+		}
+		_ = jose.Walk(data, func(c jose.Cursor) error {
+			text, err := c.Text()
+			if err != nil {
+				return err
+			}
+			var s string
+			if err := json.Unmarshal(data, &s); want && (err != nil || s != string(text)) {
+				t.Fatalf("%q: text %q, want %q, %v", data, text, s, err)
+			}
+			return nil
+		})
+	})
 }
 
 // FuzzNames: for an object, the names are those that a JSON parser finds.

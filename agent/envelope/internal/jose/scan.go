@@ -2,6 +2,7 @@ package jose
 
 import (
 	"bytes"
+	"encoding/binary"
 	"iter"
 )
 
@@ -68,4 +69,46 @@ func stringEnd(data []byte, i int) int {
 			return i
 		}
 	}
+}
+
+// compoundEnd returns the length of the array or object that data begins with,
+// that of data if it does not end. It looks at brackets alone.
+func compoundEnd(data []byte) int {
+	depth := 0
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case '"':
+			i = stringEnd(data, i)
+		}
+	}
+	return len(data)
+}
+
+// plain returns how many bytes data begins with that stand for themselves within
+// a JSON string: ASCII but for controls, quotes and backslashes. It looks at
+// eight at a time.
+func plain(data []byte) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(data); i += 8 {
+		x := binary.LittleEndian.Uint64(data[i:])
+		quote, backslash := x^ones*'"', x^ones*'\\'
+		// Each term has the high bit of a byte that is less than a space, no
+		// ASCII, zero; a borrow can add bits only above one of these.
+		if (x-ones*' '|x|(quote-ones)&^quote|(backslash-ones)&^backslash)&high != 0 {
+			break
+		}
+	}
+	for ; i < len(data); i++ {
+		if b := data[i]; b < ' ' || b >= 0x80 || b == '"' || b == '\\' {
+			break
+		}
+	}
+	return i
 }

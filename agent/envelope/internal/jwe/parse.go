@@ -215,7 +215,7 @@ func (p *parser) finish() error {
 	if err := p.header(&h); err != nil {
 		return err
 	}
-	p.Alg, p.Enc, p.Typ = string(h.alg), Enc(h.enc), string(h.typ)
+	p.Alg, p.Enc, p.Typ = known(h.alg), Enc(known(h.enc)), known(h.typ)
 	if err := p.algorithms(); err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func Attacks() []Case {
 	signs := func(d *Draft, data []byte) []byte {
 		return (&JWS{Signers: []Signer{{SignKey: d.Alice.Sign["EdDSA"], Protect: d.Mode == SignedKID}}}).sign(data)
 	}
-	return []Case{
+	all := []Case{
 		{Rule: "sender-mismatch", Name: "from is another DID", On: auth, Refused: envelope.ErrSenderMismatch, change: message("from", eve)},
 		{Rule: "sender-mismatch", Name: "no from", On: auth, Refused: envelope.ErrSenderMismatch, change: without("from")},
 		{Rule: "sender-mismatch", Name: "skid is no key agreement key", On: auth, Curve: keyring.P256, Refused: envelope.ErrSenderMismatch, change: func(d *Draft) {
@@ -37,7 +37,9 @@ func Attacks() []Case {
 		}},
 		{Rule: "signer-mismatch", Name: "from is another DID", On: signed, First: true, Refused: envelope.ErrSignerMismatch, change: message("from", eve)},
 		{Rule: "signer-mismatch", Name: "no from", On: signed, First: true, Refused: envelope.ErrSignerMismatch, change: without("from")},
-		{Rule: "signer-mismatch", Name: "kid is no authentication key", On: signed, First: true, Curve: keyring.P256, Refused: envelope.ErrSignerMismatch, change: func(d *Draft) {
+		{Rule: "signer-mismatch", Name: "kid is no authentication key", On: signed, First: true, Curve: keyring.P256, Refused: envelope.ErrSignerMismatch, setup: func(d *Draft) {
+			d.JWS.Signers[0].SignKey = d.Alice.Sign["ES256"]
+		}, change: func(d *Draft) {
 			kid := d.Alice.Agree[0].KID
 			d.JWS.Signers[0].SignKey = SignKey{kid, "ES256", must(d.Alice.Keys.Signer(context.Background(), kid))}
 		}},
@@ -62,7 +64,7 @@ func Attacks() []Case {
 		{Rule: "nesting", Name: "sign(sign)", On: signed, First: true, Refused: envelope.ErrNesting, change: inside(signs)},
 		{Rule: "nesting", Name: "sign(authcrypt)", On: signed, First: true, Refused: envelope.ErrNesting, change: inside(authed)},
 
-		{Rule: "epk-low-order", Name: "zero, and a secret that all know", On: encrypted, Refused: envelope.ErrLowOrderPoint, change: func(d *Draft) {
+		{Rule: "epk-low-order", Name: "zero, and a secret that all know", On: encrypted, Curve: keyring.X25519, Refused: envelope.ErrLowOrderPoint, change: func(d *Draft) {
 			d.JWE.ZeroSecret = true
 			d.JWE.WriteEPK = func(jwk Object) any { jwk["x"] = b64.EncodeToString(make([]byte, 32)); return jwk }
 		}},
@@ -82,15 +84,27 @@ func Attacks() []Case {
 		{Rule: "signatures-missing", Name: "an empty list", On: signed, First: true, Refused: envelope.ErrMalformed, change: func(d *Draft) {
 			d.JWS.Envelope = func(env Object) { env["signatures"] = []any{} }
 		}},
-		{Rule: "signature", Name: "the second of two is wrong", On: signed, First: true, Refused: envelope.ErrSignature, change: func(d *Draft) {
-			s := d.JWS.Signers[0]
-			s.SignKey = d.Alice.Sign["ES256"]
-			s.Signature = func([]byte) []byte { return slices.Repeat([]byte{1}, 64) }
-			d.JWS.Signers = append(d.JWS.Signers, s)
-		}},
+		{
+			Rule: "signature", Name: "the second of two is wrong", On: signed, First: true, Refused: envelope.ErrSignature,
+			setup: func(d *Draft) {
+				s := d.JWS.Signers[0]
+				s.SignKey = d.Alice.Sign["ES256"]
+				d.JWS.Signers = append(d.JWS.Signers, s)
+			},
+			change: func(d *Draft) {
+				d.JWS.Signers[1].Signature = func([]byte) []byte { return slices.Repeat([]byte{1}, 64) }
+			},
+		},
 		{Rule: "from-prior", Name: "signed by another DID", On: auth, Refused: envelope.ErrFromPrior, change: func(d *Draft) { d.Message["from_prior"] = d.fromPrior(d.Eve.DID, d.Alice.DID, d.Bob.Sign["EdDSA"]) }},
 		{Rule: "from-prior", Name: "sub is another DID", On: auth, Refused: envelope.ErrFromPrior, change: func(d *Draft) { d.Message["from_prior"] = d.fromPrior(d.Eve.DID, d.Bob.DID, d.Eve.Sign["EdDSA"]) }},
 	}
+	for i, c := range all {
+		switch c.Rule {
+		case "sender-mismatch", "signer-mismatch", "recipient-mismatch", "signed-encrypted-no-to", "nesting", "from-prior":
+			all[i].Message = true
+		}
+	}
+	return all
 }
 
 // fromPrior is a rotation (DIDComm v2.1, DID Rotation) from iss to sub.

@@ -102,6 +102,9 @@ type Case struct {
 	On    []Mode
 	First bool
 	Curve keyring.Curve // of the keys for key agreement; X25519 if ""
+	// Message: it is about the message, or about whether the layers and it
+	// agree, where a library for JOSE has no part.
+	Message bool
 	// Refused is what package envelope refuses it with, an error of its own; nil
 	// where it opens it.
 	Refused error
@@ -109,6 +112,7 @@ type Case struct {
 	// is another than its own.
 	Without Mode
 
+	setup  func(d *Draft) // what the sound envelope has too; nil for nothing more
 	change func(d *Draft)
 }
 
@@ -126,7 +130,7 @@ func (c Case) World() *World { return NewWorld(c.Curve) }
 // Make makes the envelope, as it would stand on the wire, and the message in it
 // as it is written there.
 func (c Case) Make(w *World, m Mode) (data, message []byte) {
-	d := draft(w, m)
+	d := c.draft(w, m)
 	c.change(d)
 	return d.bytes(), text(d.Message)
 }
@@ -136,8 +140,16 @@ func (c Case) Sound(w *World, m Mode) (data, message []byte) {
 	if c.Without != "" {
 		m = c.Without
 	}
-	d := draft(w, m)
+	d := c.draft(w, m)
 	return d.bytes(), text(d.Message)
+}
+
+func (c Case) draft(w *World, m Mode) *Draft {
+	d := draft(w, m)
+	if c.setup != nil {
+		c.setup(d)
+	}
+	return d
 }
 
 // Deviations are the faults that hold together: keys, tag and signature are

@@ -28,6 +28,7 @@ func jweCases() []Case {
 			d.JWE.To = append(d.JWE.To, d.Bob.Agree[i])
 		}
 	}
+	sorted := func(d *Draft) { twoKeys(d, 0, 1) }
 	return []Case{
 		{Rule: "serialization", Name: "flattened JWE", On: both, change: jwe(func(j *JWE) { j.Form = "flattened" })},
 		{Rule: "serialization", Name: "compact JWE", On: both, change: jwe(func(j *JWE) { j.Form = "compact" })},
@@ -54,7 +55,8 @@ func jweCases() []Case {
 		{Rule: "enc-optional", Name: "XC20P", On: anon, change: jwe(func(j *JWE) { j.Enc = "XC20P" })},
 		{Rule: "authcrypt-enc", Name: "A256GCM", On: auth, Refused: envelope.ErrUnsupportedAlg, change: jwe(func(j *JWE) { j.Enc = "A256GCM" })},
 		{Rule: "authcrypt-enc", Name: "XC20P", On: auth, Refused: envelope.ErrUnsupportedAlg, change: jwe(func(j *JWE) { j.Enc = "XC20P" })},
-		{Rule: "iv-tag-size", Name: "A256GCM with an iv of 16 bytes", On: anon, Refused: envelope.ErrMalformed, change: jwe(func(j *JWE) { j.Enc, j.IVSize = "A256GCM", 16 })},
+		{Rule: "iv-tag-size", Name: "A256GCM with an iv of 16 bytes", On: anon, Refused: envelope.ErrMalformed,
+			setup: jwe(func(j *JWE) { j.Enc = "A256GCM" }), change: jwe(func(j *JWE) { j.IVSize = 16 })},
 		{Rule: "zip", On: both, Refused: envelope.ErrCompressed, change: jwe(func(j *JWE) { j.Deflate = true })},
 		{Rule: "crit", Name: "in a JWE", On: both, Refused: envelope.ErrCritical, change: header(func(h Object) { h["crit"], h["exp"] = []string{"exp"}, 1 })},
 		{Rule: "duplicate-member", Name: "protected header of a JWE", On: both, Refused: envelope.ErrDuplicateName, change: func(d *Draft) {
@@ -66,12 +68,15 @@ func jweCases() []Case {
 
 		{Rule: "apv-missing", On: both, change: without("apv")},
 		{Rule: "apv-mismatch", Name: "another value", On: both, change: set("apv", b64.EncodeToString([]byte("another")))},
-		{Rule: "apv-mismatch", Name: "kids not sorted", On: both, change: func(d *Draft) {
+		{Rule: "apv-mismatch", Name: "kids not sorted", On: both, setup: sorted, change: func(d *Draft) {
 			twoKeys(d, 1, 0)
 			d.JWE.Header = func(h Object) { h["apv"] = apv(d.Bob.Agree[1].KID, d.Bob.Agree[0].KID) }
 		}},
-		{Rule: "recipients-unsorted", On: both, change: func(d *Draft) { twoKeys(d, 1, 0) }},
-		{Rule: "mixed-dids", On: both, change: func(d *Draft) { d.JWE.To = append(slices.Clone(d.JWE.To), d.Eve.Agree[0]) }},
+		{Rule: "recipients-unsorted", On: both, setup: sorted, change: func(d *Draft) { twoKeys(d, 1, 0) }},
+		{Rule: "mixed-dids", On: both, Message: true, change: func(d *Draft) {
+			d.JWE.To = append(slices.Clone(d.JWE.To), d.Eve.Agree[0])
+			slices.SortFunc(d.JWE.To, func(a, b AgreeKey) int { return strings.Compare(a.KID, b.KID) })
+		}},
 		{Rule: "too-many-recipients", Name: "101", On: anon, Refused: envelope.ErrTooManyRecipients, change: jwe(func(j *JWE) { j.To = slices.Repeat(j.To, 101) })},
 		{Rule: "apu-missing", On: auth, change: without("apu")},
 		{Rule: "skid-missing", On: auth, change: without("skid")},
@@ -165,12 +170,13 @@ func jwsCases() []Case {
 			d.Alice.addSign("ES384", keyring.P384)
 			d.JWS.Signers = []Signer{by("ES384", d)}
 		}},
-		{Rule: "es256k-high-s", On: signed, First: true, change: func(d *Draft) {
-			d.JWS.Signers = []Signer{by("ES256K", d)}
-			d.JWS.Signers[0].HighS = true
-		}},
-		{Rule: "signed-no-to", On: signed, First: true, change: func(d *Draft) { delete(d.Message, "to") }},
-		{Rule: "authcrypt-of-signed", On: []Mode{Authcrypt}, change: func(d *Draft) {
+		{
+			Rule: "es256k-high-s", On: signed, First: true,
+			setup:  func(d *Draft) { d.JWS.Signers = []Signer{by("ES256K", d)} },
+			change: first(func(s *Signer) { s.HighS = true }),
+		},
+		{Rule: "signed-no-to", On: signed, First: true, Message: true, change: func(d *Draft) { delete(d.Message, "to") }},
+		{Rule: "authcrypt-of-signed", On: []Mode{Authcrypt}, Message: true, change: func(d *Draft) {
 			d.Inside = func(data []byte) []byte {
 				return (&JWS{Signers: []Signer{{SignKey: d.Alice.Sign["EdDSA"]}}}).sign(data)
 			}

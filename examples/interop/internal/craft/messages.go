@@ -40,9 +40,9 @@ func plaintextCases() []Case {
 		{Rule: "attachment-no-hash", change: attachment(Object{"id": "1", "data": Object{"links": []string{"https://example.org"}}})},
 	}
 	for i := range all {
-		all[i].On, all[i].First = []Mode{Authcrypt, Anoncrypt}, true
+		all[i].On, all[i].First, all[i].Message = []Mode{Authcrypt, Anoncrypt}, true, true
 	}
-	return append(all, Case{Rule: "message-typ-missing", On: []Mode{Plain}, change: without("typ")})
+	return append(all, Case{Rule: "message-typ-missing", On: []Mode{Plain}, Message: true, change: without("typ")})
 }
 
 func forwardCases() []Case {
@@ -59,7 +59,7 @@ func forwardCases() []Case {
 		{Rule: "forward-please-ack", change: func(d *Draft) { d.Message["please_ack"] = []string{""} }},
 	}
 	for i := range all {
-		all[i].On = []Mode{Forward}
+		all[i].On, all[i].Message = []Mode{Forward}, true
 	}
 	return all
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
+	"maps"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
@@ -21,8 +23,14 @@ type Tamper struct {
 	change func(env Object, w *World)
 }
 
-// Apply changes an envelope in General or Flattened JSON serialization.
-func (t Tamper) Apply(data []byte, w *World) ([]byte, error) {
+// Apply changes an envelope in General or Flattened JSON serialization. The error
+// tells of one whose shape the change does not know.
+func (t Tamper) Apply(data []byte, w *World) (changed []byte, err error) {
+	defer func() {
+		if shape := recover(); shape != nil {
+			changed, err = nil, fmt.Errorf("%s: an envelope of another shape: %v", t.Name, shape)
+		}
+	}()
 	var env Object
 	if err := json.Unmarshal(data, &env); err != nil {
 		return nil, err
@@ -54,20 +62,22 @@ func Tampers() []Tamper {
 			}
 		}
 	}
-	another := func(curve ecdh.Curve) func(jwk Object) {
+	another := func(curves map[string]ecdh.Curve) func(jwk Object) {
 		return func(jwk Object) {
-			for name, v := range publicJWK(must(curve.GenerateKey(rand.Reader)).PublicKey()) {
-				jwk[name] = v
-			}
+			key := must(curves[jwk["crv"].(string)].GenerateKey(rand.Reader))
+			delete(jwk, "y")
+			maps.Copy(jwk, publicJWK(key.PublicKey()))
 		}
 	}
+	same := map[string]ecdh.Curve{"X25519": ecdh.X25519(), "P-256": ecdh.P256()}
+	other := map[string]ecdh.Curve{"X25519": ecdh.P256(), "P-256": ecdh.P384()}
 	flipped := func(name string) func(Object, *World) {
 		return func(env Object, _ *World) { flip(env, name) }
 	}
 	rekey := func(kid func(w *World) string) func(Object, *World) {
 		return func(env Object, w *World) {
 			for _, s := range each(env, "signatures") {
-				setKID(s, kid(w))
+				setKID(s, kid(w), kid(w))
 			}
 		}
 	}
@@ -85,18 +95,13 @@ func Tampers() []Tamper {
 		{Name: "aad added", On: both, Refused: envelope.ErrDecrypt, change: func(env Object, _ *World) { env["aad"] = "AA" }},
 		{Name: "kid is of the recipient's other key", On: both, Refused: envelope.ErrDecrypt, change: func(env Object, w *World) {
 			for _, r := range each(env, "recipients") {
-				h := r["header"].(Object)
-				if h["kid"] == w.Bob.Agree[0].KID {
-					h["kid"] = w.Bob.Agree[1].KID
-				} else {
-					h["kid"] = w.Bob.Agree[0].KID
-				}
+				setKID(r, w.Bob.Agree[0].KID, w.Bob.Agree[1].KID)
 			}
 		}},
 		{Name: "no recipients", On: both, Refused: envelope.ErrMalformed, change: func(env Object, _ *World) { env["recipients"] = []any{} }},
-		{Name: "epk replaced", On: both, Refused: envelope.ErrDecrypt, change: epk(another(ecdh.X25519()))},
-		{Name: "epk on another curve", On: both, Refused: envelope.ErrInvalidPoint, change: epk(another(ecdh.P256()))},
-		{Name: "epk zero", On: both, Refused: envelope.ErrLowOrderPoint, change: epk(func(jwk Object) { jwk["x"] = b64.EncodeToString(make([]byte, 32)) })},
+		{Name: "epk replaced", On: both, Refused: envelope.ErrDecrypt, change: epk(another(same))},
+		{Name: "epk on another curve", On: both, Refused: envelope.ErrInvalidPoint, change: epk(another(other))},
+		{Name: "epk zero", On: both, Curve: keyring.X25519, Refused: envelope.ErrLowOrderPoint, change: epk(func(jwk Object) { jwk["x"] = b64.EncodeToString(make([]byte, 32)) })},
 		{Name: "epk not on its curve", On: both, Curve: keyring.P256, Refused: envelope.ErrInvalidPoint, change: epk(func(jwk Object) {
 			jwk["x"], jwk["y"] = jwk["y"], jwk["x"]
 		})},
@@ -151,13 +156,23 @@ func flip(o Object, name string) {
 // space changes how the protected header is written, and not what it says.
 func space(o Object) { o["protected"] = b64.EncodeToString(append(bytesOf(o["protected"]), ' ')) }
 
-// setKID names another key, wherever a signature names its own.
-func setKID(s Object, kid string) {
-	if h, ok := s["header"].(Object); ok {
+// setKID names a key, or the other if it is that one already, wherever a
+// signature or recipient names its own.
+func setKID(o Object, kid, other string) {
+	change := func(h Object) {
+		if h["kid"] == kid {
+			kid = other
+		}
 		h["kid"] = kid
 	}
-	if h := decoded(s["protected"]); h["kid"] != nil {
-		h["kid"] = kid
-		s["protected"] = encoded(h)
+	if h, ok := o["header"].(Object); ok {
+		change(h)
+	}
+	if o["protected"] == nil {
+		return
+	}
+	if h := decoded(o["protected"]); h["kid"] != nil {
+		change(h)
+		o["protected"] = encoded(h)
 	}
 }

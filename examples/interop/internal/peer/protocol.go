@@ -48,7 +48,7 @@ type PackResult struct {
 // as a mediator does.
 type UnpackParams struct {
 	Known
-	Envelope stdjson.RawMessage `json:"envelope"`
+	Envelope stdjson.RawMessage `json:"envelope"` // a string in Compact serialization
 }
 
 // UnpackResult is the result of "unpack": the message without from_prior, whose

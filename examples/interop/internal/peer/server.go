@@ -19,8 +19,8 @@ type ServerConfig struct {
 	Ready *regexp.Regexp // the line that it prints, to either output, once it serves
 }
 
-// Server is a running program that serves. Close ends it, with the processes
-// that it has started.
+// Server is a running program that serves. Its standard input is empty and ends
+// with this process. Close ends it, with the processes that it has started.
 type Server struct {
 	cmd   *exec.Cmd
 	lines *io.PipeReader
@@ -40,6 +40,9 @@ func Serve(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	s.cmd.Stdout = io.MultiWriter(s.last, out)
 	s.cmd.Stderr = s.cmd.Stdout
 	group(s.cmd)
+	if _, err := s.cmd.StdinPipe(); err != nil { // Wait closes it
+		return nil, err
+	}
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFailed, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -57,7 +58,7 @@ func answer(line []byte) reply {
 	var err error
 	switch request.Op {
 	case "hello":
-		r.Result = peer.Hello{Name: "didcomm-go", Language: "Go " + runtime.Version(), Versions: map[string]string{}}
+		r.Result = peer.Hello{Name: "didcomm-go", Language: "Go " + strings.TrimPrefix(runtime.Version(), "go"), Versions: map[string]string{}}
 	case "bench":
 		r.Result, err = bench(context.Background(), request.Params)
 	default:

@@ -110,6 +110,13 @@ public final class Peer {
     Map<String, Object> object(String name) {
       return map(params.get(name));
     }
+
+    /** The envelope as it is sent; one in Compact serialization is a string. */
+    String envelope() {
+      return params.get("envelope") instanceof String compact
+          ? compact
+          : JSONObjectUtils.toJSONString(object("envelope"));
+    }
   }
 
   @SuppressWarnings("unchecked")
@@ -250,7 +257,7 @@ public final class Peer {
   /** Opens the request's envelope each time that it is called. */
   private static Callable<UnpackResult> opening(Request request) {
     DIDComm didcomm = new DIDComm(request.documents, request.secrets);
-    String envelope = JSONObjectUtils.toJSONString(request.object("envelope"));
+    String envelope = request.envelope();
     UnpackParams params = new UnpackParams.Builder(envelope).build();
     return () -> didcomm.unpack(params);
   }
@@ -304,7 +311,7 @@ public final class Peer {
 
   /** The mediator's part: opens one forward. */
   private static Map<String, Object> unwrap(Request request) throws Exception {
-    String envelope = JSONObjectUtils.toJSONString(request.object("envelope"));
+    String envelope = request.envelope();
     UnpackForwardResult opened =
         new Routing(request.documents, request.secrets).unpackForward(envelope, false, null, null);
     Map<String, Object> result = new HashMap<>();

@@ -122,10 +122,15 @@ async def envelope(params, resolver, secrets):
     )
 
 
+def wire(envelope):
+    """An envelope as it is sent; one in Compact serialization is a string."""
+    return envelope if isinstance(envelope, str) else json.dumps(envelope)
+
+
 async def open_message(params):
     """Opens an envelope; what is in it has to be a message."""
     plaintext, opened = await packaging.unpack(
-        crypto, resolver_of(params), secrets_of(params), json.dumps(params["envelope"])
+        crypto, resolver_of(params), secrets_of(params), wire(params["envelope"])
     )
     message = json.loads(plaintext)
     if "ciphertext" in message or "payload" in message:

@@ -3,7 +3,7 @@
 
 import { createRequire } from "node:module";
 
-import { Lacks, processorTime, serve } from "./lines.mjs";
+import { Lacks, processorTime, serve, wire } from "./lines.mjs";
 
 const require = createRequire(import.meta.url);
 const { FromPrior, Message } = require("didcomm-node");
@@ -107,7 +107,7 @@ async function envelope(params, dids, secrets, message) {
 
 async function unpack(params) {
   const [opened, m] = await Message.unpack(
-    JSON.stringify(params.envelope),
+    wire(params.envelope),
     didResolver(params),
     secretsResolver(params),
     { unwrap_re_wrapping_forward: true },
@@ -136,7 +136,7 @@ async function unpack(params) {
 /** The mediator's part: opens one forward. */
 async function unwrap(params) {
   const [opened, metadata] = await Message.unpack(
-    JSON.stringify(params.envelope),
+    wire(params.envelope),
     didResolver(params),
     secretsResolver(params),
     { unwrap_re_wrapping_forward: false },

@@ -9,6 +9,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"encoding/json"
@@ -227,16 +228,21 @@ func (p params) encrypter() (jose.Encrypter, error) {
 func unpack(p params) (any, error) {
 	var meta metadata
 	value := []byte(p.Envelope)
+	var compact string // an envelope in Compact serialization
+	if json.Unmarshal(value, &compact) == nil {
+		value = []byte(compact)
+	}
 	for layers := 0; ; layers++ {
 		var members map[string]json.RawMessage
 		err := json.Unmarshal(value, &members)
+		parts := bytes.Count(value, []byte(".")) + 1
 		switch {
+		case err != nil && parts == 5, members["ciphertext"] != nil:
+			value, err = p.decrypt(value, &meta)
+		case err != nil && parts == 3, members["payload"] != nil:
+			value, err = p.verify(value, &meta)
 		case err != nil:
 			return nil, err
-		case members["ciphertext"] != nil:
-			value, err = p.decrypt(value, &meta)
-		case members["payload"] != nil:
-			value, err = p.verify(value, &meta)
 		case layers == 0:
 			return nil, fmt.Errorf("%w: messages without an envelope", errLacks)
 		case string(members["type"]) == `"https://didcomm.org/routing/2.0/forward"`, members["from_prior"] != nil:
@@ -250,19 +256,29 @@ func unpack(p params) (any, error) {
 	}
 }
 
+func isJSON(envelope []byte) bool { return envelope[0] == '{' }
+
 func (p params) decrypt(envelope []byte, meta *metadata) ([]byte, error) {
-	encrypted, err := jose.ParseEncryptedJSON(string(envelope), wraps, encs)
+	parse := jose.ParseEncryptedCompact
+	if isJSON(envelope) {
+		parse = jose.ParseEncryptedJSON
+	}
+	encrypted, err := parse(string(envelope), wraps, encs)
 	if err != nil {
 		return nil, err
 	}
-	var header struct {
-		Recipients []struct{ Header struct{ Kid string } }
+	type recipient struct{ Header struct{ Kid string } }
+	var value struct {
+		recipient  // of Flattened serialization
+		Recipients []recipient
 	}
-	if err := json.Unmarshal(envelope, &header); err != nil {
-		return nil, err
+	_ = json.Unmarshal(envelope, &value) // fails in Compact serialization
+	kids := []string{encrypted.Header.KeyID, value.Header.Kid}
+	for _, r := range value.Recipients {
+		kids = append(kids, r.Header.Kid)
 	}
-	for _, recipient := range header.Recipients {
-		key, err := p.secret(recipient.Header.Kid)
+	for _, kid := range kids {
+		key, err := p.secret(kid)
 		if errors.Is(err, errMissing) {
 			continue
 		}
@@ -281,7 +297,11 @@ func (p params) decrypt(envelope []byte, meta *metadata) ([]byte, error) {
 }
 
 func (p params) verify(envelope []byte, meta *metadata) ([]byte, error) {
-	signed, err := jose.ParseSignedJSON(string(envelope), signatures)
+	parse := jose.ParseSignedCompact
+	if isJSON(envelope) {
+		parse = jose.ParseSignedJSON
+	}
+	signed, err := parse(string(envelope), signatures)
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import { KeyManager, MemoryKeyStore, MemoryPrivateKeyStore } from "@veramo/key-m
 import { KeyManagementSystem } from "@veramo/kms-local";
 import { Resolver } from "did-resolver";
 
-import { Lacks, processorTime, serve } from "./lines.mjs";
+import { Lacks, processorTime, serve, wire } from "./lines.mjs";
 
 /** The key manager's name for the type of a JWK. Others are not for it. */
 const KEY_TYPES = {
@@ -102,7 +102,7 @@ async function hello() {
     return JSON.parse(readFileSync(manifest)).version;
   };
   return {
-    name: "veramo",
+    name: "@veramo/did-comm",
     language: `Node.js ${process.versions.node}`,
     versions: Object.fromEntries(
       ["@veramo/did-comm", "@veramo/core", "did-jwt"].map((name) => [name, version(name)]),
@@ -154,7 +154,7 @@ async function pack(params) {
 /** Opens an envelope; what is in it has to be a message. */
 async function open(params) {
   const agent = await agentOf(params);
-  const opened = await agent.unpackDIDCommMessage({ message: JSON.stringify(params.envelope) });
+  const opened = await agent.unpackDIDCommMessage({ message: wire(params.envelope) });
   if (opened.message.ciphertext || opened.message.payload) {
     throw new Lacks("what is in the envelope, an envelope, is handed out as the message");
   }

@@ -290,6 +290,18 @@ fn wrap(params: &Value, mut packed: String) -> Result<String, Refusal> {
     Ok(packed)
 }
 
+/// An envelope as it is sent; one in Compact serialization is a string.
+fn wire(envelope: &Value) -> String {
+    envelope
+        .as_str()
+        .map_or_else(|| envelope.to_string(), str::to_owned)
+}
+
+fn compact(envelope: &Value, parts: usize) -> bool {
+    let text = envelope.as_str().unwrap_or_default();
+    text.split('.').count() == parts
+}
+
 /// Removes the layers of an envelope and reports of them what the library does.
 fn open(params: &Value) -> Result<(Message, Value), Refusal> {
     let mut metadata = json!({
@@ -299,17 +311,17 @@ fn open(params: &Value) -> Result<(Message, Value), Refusal> {
         "anonymous_sender": false,
     });
     let mut value = params["envelope"].clone();
-    while value.get("ciphertext").is_some() {
-        let envelope = value.to_string();
+    while value.get("ciphertext").is_some() || compact(&value, 5) {
+        let envelope = wire(&value);
         let skid = authcrypt_sender_kid(&envelope)?;
         let protected = metadata["anonymous_sender"] == true;
         if metadata["authenticated"] == true || protected && skid.is_none() {
-            return Err(Refusal("nesting".into(), "encrypted once too often".into()));
+            return Err(lacks("an unpack that takes more layers than one"));
         }
-        let mut kids = list(&value["recipients"])
+        let kid = list(&value["recipients"])
             .iter()
-            .filter_map(|recipient| recipient["header"]["kid"].as_str());
-        let kid = kids
+            .chain([&value]) // in Flattened serialization
+            .filter_map(|recipient| recipient["header"]["kid"].as_str())
             .find(|kid| secret(params, kid).is_ok())
             .ok_or_else(|| missing("no secret of a recipient"))?;
         let sender = match skid {
@@ -329,10 +341,10 @@ fn open(params: &Value) -> Result<(Message, Value), Refusal> {
         }
         value = serde_json::from_slice(&opened.plaintext)?;
     }
-    if value.get("signatures").is_none() {
+    if value.get("signatures").is_none() && !compact(&value, 3) {
         return Ok((Message::from_json(value.to_string().as_bytes())?, metadata));
     }
-    let envelope = value.to_string();
+    let envelope = wire(&value);
     let parsed = parse_jws(&envelope)?;
     let signature = parsed
         .signatures

@@ -162,7 +162,9 @@ async fn open(
     options: &UnpackOptions,
 ) -> Result<(Message, UnpackMetadata), Refusal> {
     let known = Known::of(params)?;
-    let envelope = params["envelope"].to_string();
+    let envelope = &params["envelope"];
+    // One in Compact serialization is a string.
+    let envelope = text(envelope).unwrap_or_else(|| envelope.to_string());
     Ok(Message::unpack(&envelope, &known.documents, &known.secrets, options).await?)
 }
 
