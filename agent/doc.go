@@ -20,23 +20,84 @@
 // A plaintext packet is refused unless Config.AcceptPlaintext is set. An
 // anonymous message (anoncrypt) is taken in and marked: its Inbound.From is
 // empty whatever it claims, it cannot be replied to, and it binds no return
-// route; nor does a signed message that does not name us. A peer that cannot be answered, because it did not authenticate,
-// learns nothing of what went wrong.
+// route; nor does a signed message that does not name us. A peer that cannot be
+// answered, because it did not authenticate, learns nothing of what went wrong.
+//
+// An error that a handler returns goes to the log; a *message.Problem goes to the
+// peer as a problem report as well, and so does a panic, as an internal error.
+// Reports are never made about reports, nor about empty messages, and at most
+// Config.MaxThreadProblems in a thread. What has expired, and what belongs to a
+// thread with too many problems, is dropped though the peer is told that it came.
+//
+// # What a peer may rely on
+//
+// A packet is answered with an HTTP 2xx when its message is in Config.Inbox, or
+// its handler has returned. What is in the inbox is handled, if not by this
+// process then by the next one that has the same inbox. When there is no room,
+// HTTP answers 503 with Retry-After, and a WebSocket brings a problem report of
+// code e.p.me.res.storage without an ack; whoever cannot be sent that sees the
+// connection end.
+//
+// WebSocket has no receipt of its own: that a frame was written says nothing. So
+// what is sent over it asks for an ack (please_ack), and is delivered when the ack
+// has come, or an answer on a thread that the message began. If the connection ends
+// before, the message is sent again. A party that never acked and says nothing for
+// Config.AckTimeout, while the connection lives, is taken for one that does not
+// ack, until it does; so is one that acked before and has let three acks in a row
+// go by. To such a party a message is delivered when it was written, and what was
+// written as the connection ended is lost. The same holds for Requests, whose
+// caller sees that no answer came, for acks, which a peer that needs one asks for
+// again, and for anonymous messages, which nobody can ack.
+//
+// # What a caller may rely on
+//
+// When Send has returned nil, the message is in Config.Outbox, as durably as that
+// keeps it, packed. It leaves while Run runs, is tried at each way to the
+// recipient, then at those it has moved to since, and then again after a delay
+// that doubles, or that the recipient asked for, until a way has taken it or its
+// time is up: expires_time, or Config.MaxAge. Then it is buried: kept with its last
+// error, and told to Config.OnBuried (but not if the process ends in between).
+// Parties that are slow to fail are tried by one worker at a time, so that others
+// are not delayed.
+//
+// A Reply that leaves by the connection which its message came by is kept with the
+// message instead, and sent again when the message comes again.
+//
+// # Duplicates
 //
 // A message is handled once: the same id from the same sender within
-// Config.ReplayWindow is dropped, and so is one that has expired; the peer is
-// told that it arrived all the same. An error that a handler returns goes to the
-// log; a *message.Problem goes to the peer as a problem report as well, and so
-// does a panic, as an internal error. Reports are never made about reports, nor
-// about empty messages, and at most Config.MaxThreadProblems in a thread.
+// Config.ReplayWindow is not handled again. What was replied to it on the
+// connection is sent again, on the one that it came by now; if that was nothing,
+// the ack that it asks for. It binds no return route, since whoever sends it again
+// need not be its sender. A handler is called again if it asks for that (Retry), if
+// the agent stopped before it had returned, and if the process ended before the
+// inbox knew that it had, or the inbox failed until its lease was lost: handlers
+// that must not do a thing twice check for themselves. After Config.MaxTries a
+// message is set aside, as is one whose handler panicked or returned an error that
+// is neither a Retry nor a Problem, for a person to look at (store.InboxAdmin).
+//
+// The other side of that: a message sent may arrive more than once, with the same
+// id, when its receipt was lost.
+//
+// # Acks
+//
+// A message that has please_ack is acked once it was handled: in its first reply,
+// else in an empty message. It is acked earlier if it is put off, or comes again
+// meanwhile, because the ack says that it is here and no more. Older ids in
+// please_ack are acked if they came from the same sender and are remembered. No
+// forward is acked, nor an ack.
 //
 // # Order
 //
 // Messages of one thread that come by one session (such as a WebSocket) are
 // handled one at a time, in the order in which they were opened; those of other
 // threads, and of separate HTTP requests, at the same time. Answers to a waiting
-// Request overtake those in line. On the way out, messages of one thread to one
-// party leave in order, one at a time, unless they leave by a return route.
+// Request overtake those in line, and what is handled again comes when it is due.
+//
+// On the way out, messages of one thread to one party leave in the order of Send,
+// one at a time: none leaves before the one ahead is delivered or buried. That is
+// the order in which they arrive, unless one arrives twice. Replies that go by the
+// connection which their message came by keep no order with those.
 //
 // # Clauses
 //

@@ -14,7 +14,8 @@ import (
 )
 
 // Handler handles messages. An error goes to the log; if it is, or wraps, a
-// *message.Problem, that goes to the sender as a problem report. The context
+// *message.Problem, that goes to the sender as a problem report, and if a Retry,
+// the message is handled again later. The package says when else it is. The context
 // ends after Config.HandlerTimeout or when the agent must stop, not when the
 // connection ends that the message came by.
 type Handler interface {

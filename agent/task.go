@@ -129,7 +129,7 @@ func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound
 	if !in.Authenticated() || !in.addressed() {
 		return
 	}
-	if known.State != store.Done || len(known.Replies) == 0 {
+	if len(known.Replies) == 0 {
 		a.acknowledge(ctx, &responder{a: a, w: w, in: in, here: true})
 		return
 	}

@@ -33,6 +33,7 @@ var packageRules = map[string][]string{
 	"agent/internal/x25519":     {},
 	"agent/envelope":            {"agent/internal/x25519", "agent/message", "did"},
 	"agent/keyring":             {"agent/internal/x25519", "agent/envelope", "agent/store", "did"}, // the Keys that envelope asks for
+	"agent/keyring/pkcs11":      {"agent/envelope", "agent/keyring", "did"},
 	"agent/keyring/keyringtest": {"agent/envelope", "agent/keyring", "agent/message", "did"},
 }
 
@@ -50,6 +51,7 @@ var moduleRules = map[string][]string{
 	"github.com/pressly/goose/v3":               {"agent/store/sqlstore"},
 	"github.com/labstack/echo/v4":               {"cmd/internal/server", "agent/admin"},
 	"github.com/lestrrat-go/jwx/v2":             {"did", "agent/envelope", "agent/keyring"},
+	"github.com/miekg/pkcs11":                   {"agent/keyring/pkcs11"}, // cgo
 	"github.com/mr-tron/base58":                 {"did", "agent/message"},
 	"github.com/multiformats/go-multibase":      {"did", "agent/message"},
 	"github.com/spf13/cobra":                    {"cmd/internal/cli"},
@@ -106,9 +108,12 @@ func withinAny(path string, folders []string) bool {
 	return slices.ContainsFunc(folders, func(f string) bool { return within(path, f) })
 }
 
+// tags are those of code that is no test: it keeps the rules as well.
+const tags = "pkcs11"
+
 func list(t *testing.T, args ...string) []pkg {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"list", "-e", "-json=ImportPath,Dir,Name,GoFiles,Imports,Deps,Standard,Module"}, args...)...)
+	cmd := exec.Command("go", append([]string{"list", "-e", "-tags=" + tags, "-json=ImportPath,Dir,Name,GoFiles,Imports,Deps,Standard,Module"}, args...)...)
 	cmd.Dir = root(t)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

@@ -1,0 +1,66 @@
+//go:build pkcs11
+
+// Package pkcs11test makes tokens for tests, by SoftHSM 2.
+package pkcs11test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/didcomm-go/didcomm/agent/keyring/pkcs11"
+)
+
+// PIN is that of the tokens.
+const PIN = "48151623"
+
+// modules are where systems have it.
+var modules = []string{
+	"/usr/lib/softhsm/libsofthsm2.so",
+	"/usr/lib/*/softhsm/libsofthsm2.so",
+	"/usr/lib64/softhsm/libsofthsm2.so",
+	"/usr/lib64/pkcs11/libsofthsm2.so",
+	"/usr/local/lib/softhsm/libsofthsm2.so",
+	"/opt/homebrew/lib/softhsm/libsofthsm2.so",
+}
+
+// SoftHSM makes an empty token in a folder, by softhsm2-util, and sets
+// SOFTHSM2_CONF for this process. The module reads that once, so a process can
+// call this once.
+func SoftHSM(dir string) (pkcs11.Config, error) {
+	module, err := find()
+	if err != nil {
+		return pkcs11.Config{}, err
+	}
+	tokens := filepath.Join(dir, "tokens")
+	if err := os.Mkdir(tokens, 0o700); err != nil {
+		return pkcs11.Config{}, err
+	}
+	conf := filepath.Join(dir, "softhsm2.conf")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, "directories.tokendir = %s\nlog.level = ERROR\n", tokens), 0o600); err != nil {
+		return pkcs11.Config{}, err
+	}
+	if err := os.Setenv("SOFTHSM2_CONF", conf); err != nil {
+		return pkcs11.Config{}, err
+	}
+	const label = "didcomm test"
+	out, err := exec.Command("softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", PIN, "--pin", PIN).CombinedOutput()
+	if err != nil {
+		return pkcs11.Config{}, fmt.Errorf("softhsm2-util: %w: %s", err, out)
+	}
+	return pkcs11.Config{Module: module, Token: label, PIN: func() (string, error) { return PIN, nil }}, nil
+}
+
+func find() (string, error) {
+	if path := os.Getenv("SOFTHSM2_MODULE"); path != "" {
+		return path, nil
+	}
+	for _, pattern := range modules {
+		if found, err := filepath.Glob(pattern); err == nil && len(found) > 0 {
+			return found[0], nil
+		}
+	}
+	return "", errors.New("SoftHSM is missing (libsofthsm2.so; Debian's package is softhsm2): install it, or set SOFTHSM2_MODULE")
+}
