@@ -26,15 +26,15 @@ type (
 
 // Wrapping implements store.Keys.
 func (k *Keys) Wrapping(ctx context.Context) ([]byte, error) {
-	wrapped, err := wrapping(ctx, k.read)
+	wrapped, err := wrapping(ctx, k.read, "")
 	if err == nil && wrapped == nil {
 		return nil, store.ErrNotFound
 	}
 	return wrapped, k.w.failed(err)
 }
 
-func wrapping(ctx context.Context, c *statements) (wrapped []byte, err error) {
-	err = c.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&wrapped) }, "SELECT wrapped FROM keyring WHERE id = 1 FOR UPDATE")
+func wrapping(ctx context.Context, c *statements, lock string) (wrapped []byte, err error) {
+	err = c.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&wrapped) }, "SELECT wrapped FROM keyring WHERE id = 1"+lock)
 	return wrapped, err
 }
 
@@ -92,7 +92,7 @@ func (d *keyDesk) run(t *tx, reqs []*request) error {
 }
 
 func (d *keyDesk) set(t *tx, s *setWrapping) (failed, fault error) {
-	now, err := wrapping(t, t.statements)
+	now, err := wrapping(t, t.statements, " FOR UPDATE")
 	switch {
 	case err != nil:
 		return nil, err

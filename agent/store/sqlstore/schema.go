@@ -18,8 +18,8 @@ import (
 //go:embed schema/*.sql
 var schema embed.FS
 
-// versionTable is where a database keeps which migrations it has seen.
-const versionTable = "didcomm_schema"
+// VersionTable is where a database keeps which migrations it has seen.
+const VersionTable = "didcomm_schema"
 
 // migrate brings a database to the program's schema. Several processes may try at
 // the same time.
@@ -29,7 +29,7 @@ func migrate(ctx context.Context, db *Backend) error {
 		return err
 	}
 	opts := []goose.ProviderOption{
-		goose.WithTableName(versionTable),
+		goose.WithTableName(VersionTable),
 		goose.WithDisableGlobalRegistry(true),
 		goose.WithSlog(slog.New(slog.DiscardHandler)),
 	}

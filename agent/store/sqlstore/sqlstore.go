@@ -242,14 +242,14 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) closePools() error {
-	if s.w.raw != nil {
-		_ = s.w.raw.Close()
-		s.w.raw = nil
-	}
-	err := s.db.Write.Close()
+	s.w.release()
+	s.read.close()
+	// The last connection tidies up, and must be one that may write.
+	var err error
 	if s.db.Read != s.db.Write {
-		err = errors.Join(s.db.Read.Close(), err)
+		err = s.db.Read.Close()
 	}
+	err = errors.Join(err, s.db.Write.Close())
 	if s.db.Close != nil {
 		err = errors.Join(err, s.db.Close())
 	}

@@ -90,6 +90,16 @@ func (c *statements) stmt(ctx context.Context, text string, rows int) (*sql.Stmt
 	return s, nil
 }
 
+// close lets go of the statements, without which SQLite keeps a connection.
+func (c *statements) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.prepared {
+		_ = s.Close()
+	}
+	c.prepared = nil
+}
+
 // exec runs a statement and returns how many rows it changed.
 func (c *statements) exec(ctx context.Context, text string, args ...any) (int64, error) {
 	s, err := c.stmt(ctx, text, 0)

@@ -54,11 +54,14 @@ type writer struct {
 // request is one operation. Until done is closed it belongs to the writer, once
 // that has begun it.
 type request struct {
-	desk  desk
-	body  any // the desk's
-	err   error
-	begun bool // guarded by the writer's mu
-	done  chan struct{}
+	desk desk
+	body any // the desk's
+	err  error
+	done chan struct{}
+
+	// Guarded by the writer's mu.
+	begun     bool
+	withdrawn error // why its caller would rather not have it
 }
 
 // desk runs the operations of one kind.
@@ -163,7 +166,7 @@ func (w *writer) withdraw(r *request, cause error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r.begun {
-		r.err = cause
+		r.withdrawn = cause
 		return false
 	}
 	other := func(o *request) bool { return o == r }
@@ -336,7 +339,8 @@ func (w *writer) putBack(d leaseDesk, reqs []*request, failed bool) {
 	var waiting []*request
 	for _, r := range reqs {
 		r.begun = false
-		if r.err != nil { // withdrawn meanwhile
+		if r.withdrawn != nil {
+			r.err = r.withdrawn
 			close(r.done)
 			continue
 		}
@@ -525,6 +529,7 @@ func (w *writer) disconnect() {
 	if w.raw == nil {
 		return
 	}
+	w.conn.close()
 	_ = w.raw.Raw(func(any) error { return driver.ErrBadConn })
 	_ = w.raw.Close()
 	w.raw, w.conn = nil, nil
@@ -554,10 +559,16 @@ func (w *writer) close() {
 	w.mu.Unlock()
 	w.signal()
 	<-w.done
-	if w.raw != nil {
-		_ = w.raw.Close()
-		w.raw, w.conn = nil, nil
+	w.release()
+}
+
+func (w *writer) release() {
+	if w.raw == nil {
+		return
 	}
+	w.conn.close()
+	_ = w.raw.Close()
+	w.raw, w.conn = nil, nil
 }
 
 // watch counts who waits for what other processes do, besides for leases.

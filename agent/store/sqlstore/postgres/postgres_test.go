@@ -11,6 +11,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/internal/sqlsuite"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres/pgtest"
 	"github.com/didcomm-go/didcomm/agent/store/storetest"
@@ -76,4 +77,13 @@ func TestMailbox(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	storetest.TestKeys(t, func(t *testing.T) store.Keys { return fresh(t).Keys() })
+}
+
+// dsn is a sqlsuite.Database.
+type dsn string
+
+func (d dsn) Open(t testing.TB, cfg sqlstore.Config) *sqlstore.Store { return open(t, string(d), cfg) }
+
+func TestSuite(t *testing.T) {
+	sqlsuite.Run(t, func(t *testing.T) sqlsuite.Database { return dsn(newDSN(t)) })
 }

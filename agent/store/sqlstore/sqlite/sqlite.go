@@ -13,10 +13,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	driver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
@@ -36,13 +38,8 @@ func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Stor
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
-	// SQLite would make the file, and the log beside it takes its mode.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("sqlite: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return nil, fmt.Errorf("sqlite: %w", err)
+	if err := examine(ctx, path); err != nil {
+		return nil, err
 	}
 	write, err := pool(path, 1, "query_only(false)")
 	if err != nil {
@@ -65,22 +62,57 @@ func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Stor
 	}, cfg)
 }
 
+// examine makes the file where there is none, and refuses one that holds
+// something else, before anything is written to it.
+func examine(ctx context.Context, path string) error {
+	// SQLite would make the file, and the log beside it takes its mode.
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("%w: sqlite: %w", store.ErrFull, err)
+	} else if err != nil {
+		return fmt.Errorf("sqlite: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("sqlite: %w", err)
+	}
+	db, err := sql.Open("sqlite", dsn(path, "busy_timeout("+busy+")", "query_only(true)"))
+	if err != nil {
+		return fmt.Errorf("sqlite: %w", err)
+	}
+	defer db.Close()
+	var all, ours int
+	err = db.QueryRowContext(ctx, "SELECT COUNT(*), COUNT(*) FILTER (WHERE name = ?) FROM sqlite_schema", sqlstore.VersionTable).Scan(&all, &ours)
+	switch {
+	case err != nil && fault(err) == sqlstore.Corrupt:
+		return fmt.Errorf("%w: sqlite %s: %w", sqlstore.ErrCorrupt, path, err)
+	case err != nil:
+		return fmt.Errorf("sqlite %s: %w", path, err)
+	case all > 0 && ours == 0:
+		return fmt.Errorf("%w: sqlite %s: it is the database of another program", sqlstore.ErrCorrupt, path)
+	}
+	return nil
+}
+
 func pool(path string, conns int, pragmas ...string) (*sql.DB, error) {
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{
+	db, err := sql.Open("sqlite", dsn(path, append([]string{
 		"busy_timeout(" + busy + ")", // first: the others may have to wait
 		"journal_mode(WAL)",
 		"synchronous(FULL)",
 		"foreign_keys(ON)",
 		"cache_size(-16384)", // KiB
-	}, pragmas...)}
-	// The path is one of a URI: what is special there is escaped.
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: q.Encode()}).String())
+	}, pragmas...)...))
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
 	db.SetMaxOpenConns(conns)
 	db.SetMaxIdleConns(conns)
 	return db, nil
+}
+
+func dsn(path string, pragmas ...string) string {
+	q := url.Values{"_txlock": {"immediate"}, "_pragma": pragmas}
+	// The path is one of a URI: what is special there is escaped.
+	return (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: q.Encode()}).String()
 }
 
 // fault classifies by the extended result code, and by the primary one.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/internal/sqlsuite"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
 	"github.com/didcomm-go/didcomm/agent/store/storetest"
 )
@@ -43,4 +44,13 @@ func TestMailbox(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	storetest.TestKeys(t, func(t *testing.T) store.Keys { return fresh(t).Keys() })
+}
+
+// file is a sqlsuite.Database.
+type file string
+
+func (f file) Open(t testing.TB, cfg sqlstore.Config) *sqlstore.Store { return open(t, string(f), cfg) }
+
+func TestSuite(t *testing.T) {
+	sqlsuite.Run(t, func(t *testing.T) sqlsuite.Database { return file(filepath.Join(t.TempDir(), "store.db")) })
 }

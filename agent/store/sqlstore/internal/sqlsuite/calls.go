@@ -1,0 +1,164 @@
+package sqlsuite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+)
+
+// testAnyNames: names come from peers, and may be anything.
+func testAnyNames(t *testing.T, d Database) {
+	s := d.Open(t, sqlstore.Config{})
+	names := []string{"", "a\x00b", "\xff\xfe", "\x01", "'\"\\%", strings.Repeat("ü", 20_000), strings.Repeat("ü", 20_000) + "x"}
+	for i, name := range names {
+		it := item(name, name, name)
+		it.MessageID, it.From = name, name
+		check(t, "Enqueue", s.Outbox().Enqueue(t.Context(), it), nil)
+		check(t, "Enqueue again", s.Outbox().Enqueue(t.Context(), it), store.ErrExists)
+		l, err := s.Outbox().Lease(t.Context(), time.Hour)
+		if err != nil || fmt.Sprint(l.Item) != fmt.Sprint(it) {
+			t.Fatalf("name %d: %.100v, %v", i, l, err)
+		}
+		check(t, "Nak", s.Outbox().Nak(t.Context(), l, 0, "x"+name), nil)
+		l, err = s.Outbox().Lease(t.Context(), time.Hour)
+		check(t, "Lease", err, nil)
+		check(t, "Ack", s.Outbox().Ack(t.Context(), l), nil)
+
+		m := received(name, name)
+		m.To, m.Type, m.Thread, m.Packet.MediaType = name, name, name, name
+		first, _, err := s.Inbox().Add(t.Context(), m, time.Hour)
+		check(t, "Add", err, nil)
+		check(t, "Nak", s.Inbox().Nak(t.Context(), first, 0, "x"+name), nil)
+		again, err := s.Inbox().Lease(t.Context(), time.Hour)
+		if err != nil || fmt.Sprint(again.Item) != fmt.Sprint(m) {
+			t.Fatalf("name %d: %.100v, %v", i, again, err)
+		}
+		check(t, "Term", s.Inbox().Term(t.Context(), again, name), nil)
+
+		p := mail(name)
+		p.For, p.Packet.MediaType = name, name
+		check(t, "Deposit", s.Mailbox().Deposit(t.Context(), name, p), nil)
+		all, err := s.Mailbox().Lease(t.Context(), name, 10, time.Hour)
+		if err != nil || len(all) != 1 || fmt.Sprint(all[0]) != fmt.Sprint(p) {
+			t.Fatalf("name %d: %.100v, %v", i, all, err)
+		}
+		check(t, "Put", s.Keys().Put(t.Context(), store.SealedKey{KID: name, Sealed: []byte(name)}), nil)
+	}
+	keys, err := s.Keys().All(t.Context())
+	if err != nil || len(keys) != len(names) {
+		t.Fatalf("%d keys, %v", len(keys), err)
+	}
+	for i, k := range keys {
+		if k.KID != names[i] || string(k.Sealed) != names[i] {
+			t.Errorf("key %d is another", i)
+		}
+	}
+}
+
+// testOneFailsAlone: operations that fail do not touch those that share their
+// transaction.
+func testOneFailsAlone(t *testing.T, d Database) {
+	const n = 200
+	s := d.Open(t, sqlstore.Config{Outbox: store.OutboxConfig{MaxPeerItems: n / 4}})
+	check(t, "Enqueue", s.Outbox().Enqueue(t.Context(), item("taken", "did:first", "t")), nil)
+	lost := &store.Lease[store.Item]{Item: item("taken", "did:first", "t"), Token: 1}
+	var wg sync.WaitGroup
+	full := make(chan bool, n)
+	for i := range n {
+		wg.Go(func() {
+			ctx := t.Context()
+			switch i % 4 {
+			case 0:
+				if err := s.Outbox().Enqueue(ctx, item(fmt.Sprint(i), "did:many", fmt.Sprint(i)), item("also "+fmt.Sprint(i), "did:many", "t")); err != nil {
+					if !errors.Is(err, store.ErrFull) {
+						t.Errorf("Enqueue: %v", err)
+					}
+					full <- true
+				}
+			case 1:
+				if err := s.Outbox().Enqueue(ctx, item("new "+fmt.Sprint(i), "did:one", "t"), item("taken", "did:one", "t")); !errors.Is(err, store.ErrExists) {
+					t.Errorf("Enqueue of a taken ID: %v", err)
+				}
+			case 2:
+				if err := s.Outbox().Ack(ctx, lost); !errors.Is(err, store.ErrLease) {
+					t.Errorf("Ack of a lost lease: %v", err)
+				}
+			case 3:
+				if _, _, err := s.Inbox().Add(ctx, received("did:a", fmt.Sprint(i)), time.Hour); err != nil {
+					t.Errorf("Add: %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	list, err := s.Outbox().List(t.Context(), 0, 2*n)
+	if err != nil || len(list) != 1+n/4 || len(full) != n/8 {
+		t.Errorf("%d items (%v), %d refused", len(list), err, len(full))
+	}
+}
+
+// testContextEnds: an operation is not done when its context had ended.
+func testContextEnds(t *testing.T, d Database) {
+	s := d.Open(t, sqlstore.Config{})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	check(t, "Enqueue", s.Outbox().Enqueue(ended, item("1", "did:a", "t")), context.Canceled)
+	_, _, err := s.Inbox().Add(ended, received("did:a", "1"), 0)
+	check(t, "Add", err, context.Canceled)
+	check(t, "Wait", s.Mailbox().Wait(ended, "box"), context.Canceled)
+	if list, err := s.Outbox().List(t.Context(), 0, 10); err != nil || len(list) != 0 {
+		t.Errorf("listed %v, %v", list, err)
+	}
+	// A lease that is not waited for any more is nobody's.
+	var wg sync.WaitGroup
+	for range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		wg.Go(func() {
+			if l, err := s.Outbox().Lease(ctx, time.Hour); err == nil {
+				if err := s.Outbox().Nak(t.Context(), l, 0, ""); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		wg.Go(cancel)
+	}
+	check(t, "Enqueue", s.Outbox().Enqueue(t.Context(), item("2", "did:a", "t")), nil)
+	wg.Wait()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if l, err := s.Outbox().Lease(ctx, time.Hour); err != nil || l.Attempts != 0 {
+		t.Errorf("leased %v, %v", l, err)
+	}
+}
+
+// testClose: Close ends all waiting, and nothing works after it.
+func testClose(t *testing.T, d Database) {
+	s := d.Open(t, sqlstore.Config{})
+	done := make(chan error, 3)
+	go func() {
+		_, err := s.Outbox().Lease(t.Context(), time.Hour)
+		done <- err
+	}()
+	go func() {
+		_, err := s.Inbox().Lease(t.Context(), time.Hour)
+		done <- err
+	}()
+	go func() { done <- s.Mailbox().Wait(t.Context(), "box") }()
+	check(t, "Enqueue", s.Outbox().Enqueue(t.Context(), item("1", "did:a", "t")), nil)
+	l := <-done // the item's
+	check(t, "Lease", l, nil)
+	check(t, "Close", s.Close(), nil)
+	for range 2 {
+		check(t, "waiting", <-done, sqlstore.ErrClosed)
+	}
+	check(t, "Close again", s.Close(), nil)
+	check(t, "Enqueue", s.Outbox().Enqueue(t.Context(), item("2", "did:a", "t")), sqlstore.ErrClosed)
+	check(t, "Wait", s.Mailbox().Wait(t.Context(), "box"), sqlstore.ErrClosed)
+}

@@ -1,0 +1,204 @@
+package sqlsuite
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+)
+
+// Fill puts something of every kind into an empty store.
+func Fill(t testing.TB, s *sqlstore.Store) {
+	t.Helper()
+	ctx, out, in, box, keys := t.Context(), s.Outbox(), s.Inbox(), s.Mailbox(), s.Keys()
+	lease := func(id string) *store.Lease[store.Item] {
+		t.Helper()
+		check(t, "Enqueue", out.Enqueue(ctx, item(id, "did:example:a", id)), nil)
+		l, err := out.Lease(ctx, ages)
+		if err != nil || l.Item.ID != id {
+			t.Fatalf("leased %v, %v, want %s", l, err, id)
+		}
+		return l
+	}
+	lease("leased")
+	check(t, "Term", out.Term(ctx, lease("buried"), "gone"), nil)
+	check(t, "Nak", out.Nak(ctx, lease("later"), ages, "busy"), nil)
+	check(t, "Enqueue", out.Enqueue(ctx, item("waiting", "did:example:b", "t"), item("behind", "did:example:b", "t")), nil)
+
+	add := func(id string, d time.Duration) *store.Lease[store.Received] {
+		t.Helper()
+		m := received("did:example:a", id)
+		if d == 0 {
+			m.Packet.Data = nil
+		}
+		l, known, err := in.Add(ctx, m, d)
+		if err != nil || known != nil {
+			t.Fatalf("Add(%s) = %v, %v", id, known, err)
+		}
+		return l
+	}
+	check(t, "Ack", in.Ack(ctx, add("done", ages), store.Packet{MediaType: "x/y", Data: []byte("reply")}), nil)
+	check(t, "Term", in.Term(ctx, add("aside", ages), "poison"), nil)
+	check(t, "Nak", in.Nak(ctx, add("later", ages), ages, "busy"), nil)
+	add("leased", ages)
+	add("bare", 0)
+
+	for _, id := range []string{"1", "2", "3"} {
+		m := mail(id)
+		if id == "3" {
+			m.Expires = time.UnixMicro(4e15)
+		}
+		check(t, "Deposit", box.Deposit(ctx, "did:example:box", m), nil)
+	}
+	if m, err := box.Lease(ctx, "did:example:box", 1, ages); err != nil || len(m) != 1 {
+		t.Fatal(m, err)
+	}
+	check(t, "SetWrapping", keys.SetWrapping(ctx, nil, []byte{0, 1, 255}), nil)
+	check(t, "Put", keys.Put(ctx, store.SealedKey{KID: "did:example:us#2", Sealed: []byte{0, 2}}, store.SealedKey{KID: "did:example:us#1", Sealed: []byte{0, 1}}), nil)
+}
+
+// Check asserts that a store has what Fill put there, and can go on with it.
+func Check(t testing.TB, s *sqlstore.Store) {
+	t.Helper()
+	checkOutbox(t, s.Outbox())
+	checkInbox(t, s.Inbox())
+	checkMailbox(t, s.Mailbox())
+	keys := s.Keys()
+	if w, err := keys.Wrapping(t.Context()); err != nil || !bytes.Equal(w, []byte{0, 1, 255}) {
+		t.Errorf("wrapping %x, %v", w, err)
+	}
+	all, err := keys.All(t.Context())
+	if got, want := fmt.Sprint(all), "[{did:example:us#2 [0 2]} {did:example:us#1 [0 1]}]"; got != want || err != nil {
+		t.Errorf("keys %s, %v, want %s", got, err, want)
+	}
+}
+
+func checkOutbox(t testing.TB, out *sqlstore.Outbox) {
+	t.Helper()
+	ctx := t.Context()
+	list, err := out.List(ctx, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range list {
+		got = append(got, fmt.Sprint(e.Item.ID, " ", e.State, " ", e.Attempts, " ", e.LastError))
+	}
+	if want := []string{"leased leased 1 ", "buried buried 1 gone", "later waiting 1 busy", "waiting waiting 0 ", "behind waiting 0 "}; !slices.Equal(got, want) {
+		t.Errorf("outbox %q, want %q", got, want)
+	}
+	for _, id := range []string{"waiting", "behind"} {
+		l, err := out.Lease(ctx, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := fmt.Sprint(l.Item), fmt.Sprint(item(id, "did:example:b", "t")); got != want {
+			t.Errorf("leased %s\n  want %s", got, want)
+		}
+		check(t, "Ack", out.Ack(ctx, l), nil)
+	}
+	check(t, "Retry", out.Retry(ctx, "buried", time.Time{}), nil)
+	check(t, "Wake", out.Wake(ctx, "did:example:a"), nil)
+	for range 2 {
+		l, err := out.Lease(ctx, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := fmt.Sprint(l.Item), fmt.Sprint(item(l.Item.ID, "did:example:a", l.Item.ID)); got != want {
+			t.Errorf("leased %s\n  want %s", got, want)
+		}
+		check(t, "Ack", out.Ack(ctx, l), nil)
+	}
+	check(t, "Drop", out.Drop(ctx, "leased"), nil)
+	if list, err := out.List(ctx, 0, 10); err != nil || len(list) != 0 {
+		t.Errorf("left: %v, %v", list, err)
+	}
+}
+
+func checkInbox(t testing.TB, in *sqlstore.Inbox) {
+	t.Helper()
+	ctx := t.Context()
+	got, err := in.Remembered(ctx, "did:example:a", []string{"bare", "leased", "later", "aside", "done", "none"})
+	if want := []string{"done", "aside", "later", "leased", "bare"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("remembered %q, %v, want %q", got, err, want)
+	}
+	list, err := in.List(ctx, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var states []string
+	for _, e := range list {
+		states = append(states, fmt.Sprint(e.Item.ID, " ", e.State, " ", e.Attempts, " ", e.LastError))
+		if got, want := fmt.Sprint(e.Item), fmt.Sprint(received("did:example:a", e.Item.ID)); got != want {
+			t.Errorf("listed %s\n  want %s", got, want)
+		}
+	}
+	if want := []string{"done done 1 ", "aside buried 1 poison", "later waiting 1 busy", "leased leased 1 "}; !slices.Equal(states, want) {
+		t.Errorf("inbox %q, want %q", states, want)
+	}
+	_, known, err := in.Add(ctx, received("did:example:a", "done"), time.Hour)
+	if err != nil || known == nil || known.State != store.Done || len(known.Replies) != 1 || string(known.Replies[0].Data) != "reply" {
+		t.Errorf("known %+v, %v", known, err)
+	}
+	check(t, "Retry", in.Retry(ctx, list[1].Seq), nil)
+	l, err := in.Lease(ctx, time.Hour)
+	if err != nil || l.Item.ID != "aside" || l.Attempts != 0 {
+		t.Fatalf("leased %v, %v", l, err)
+	}
+	check(t, "Ack", in.Ack(ctx, l), nil)
+}
+
+func checkMailbox(t testing.TB, box *sqlstore.Mailbox) {
+	t.Helper()
+	ctx := t.Context()
+	if s, err := box.Status(ctx, "did:example:box"); err != nil || s.Count != 3 || s.Bytes != 18 || !s.Oldest.Equal(time.UnixMicro(1e15)) {
+		t.Errorf("status %+v, %v", s, err)
+	}
+	m, err := box.Lease(ctx, "did:example:box", 10, time.Hour)
+	if err != nil || len(m) != 2 || m[0].ID != "2" || m[1].ID != "3" || !m[1].Expires.Equal(time.UnixMicro(4e15)) || string(m[1].Packet.Data) != "mail 3" {
+		t.Errorf("mail %+v, %v", m, err)
+	}
+	if n, err := box.Ack(ctx, "did:example:box", "1", "2", "3"); n != 3 || err != nil {
+		t.Errorf("acked %d, %v", n, err)
+	}
+}
+
+func testReopen(t *testing.T, d Database) {
+	s := d.Open(t, sqlstore.Config{})
+	Fill(t, s)
+	check(t, "Close", s.Close(), nil)
+	Check(t, d.Open(t, sqlstore.Config{}))
+}
+
+// testReclaim: what was leased when a process died is back at once for who says
+// that nobody else leases.
+func testReclaim(t *testing.T, d Database) {
+	s := d.Open(t, sqlstore.Config{})
+	Fill(t, s)
+	check(t, "Close", s.Close(), nil)
+	s = d.Open(t, sqlstore.Config{Reclaim: true})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	got := make(map[string]bool)
+	for range 2 {
+		l, err := s.Outbox().Lease(ctx, ages)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[l.Item.ID] = true
+	}
+	if !got["leased"] || !got["waiting"] {
+		t.Errorf("leased %v", got)
+	}
+	if l, err := s.Inbox().Lease(ctx, ages); err != nil || l.Item.ID != "leased" || l.Attempts != 1 {
+		t.Errorf("leased %v, %v", l, err)
+	}
+	if m, err := s.Mailbox().Lease(ctx, "did:example:box", 10, ages); err != nil || len(m) != 3 || m[0].ID != "1" {
+		t.Errorf("leased %v, %v", m, err)
+	}
+}

@@ -1,0 +1,152 @@
+package sqlsuite
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+)
+
+// testDeadProcess: the leases of one that is gone come back when they run out.
+func testDeadProcess(t *testing.T, d Database) {
+	a, b := d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})
+	check(t, "Enqueue", a.Outbox().Enqueue(t.Context(), item("1", "did:a", "t")), nil)
+	if _, err := a.Outbox().Lease(t.Context(), 50*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := a.Inbox().Add(t.Context(), received("did:a", "1"), 50*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	check(t, "Close", a.Close(), nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if l, err := b.Outbox().Lease(ctx, time.Hour); err != nil || l.Attempts != 1 {
+		t.Errorf("leased %v, %v", l, err)
+	}
+	if l, err := b.Inbox().Lease(ctx, time.Hour); err != nil || l.Attempts != 1 {
+		t.Errorf("leased %v, %v", l, err)
+	}
+}
+
+// testSharedOutbox: of two that share an outbox, one alone gets each item, and
+// the items of a lane come in order, whoever queued them.
+func testSharedOutbox(t *testing.T, d Database) {
+	const items, lanes, workers = 300, 12, 3
+	stores := []*sqlstore.Store{d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})}
+	type got struct{ lane, n int }
+	out := make(chan got)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for _, s := range stores {
+		for range workers {
+			wg.Go(func() {
+				for {
+					l, err := s.Outbox().Lease(ctx, time.Hour)
+					if err != nil {
+						return
+					}
+					var g got
+					if _, err := fmt.Sscan(l.Item.ID, &g.lane, &g.n); err != nil {
+						t.Error(err)
+					}
+					select {
+					case out <- g:
+					case <-ctx.Done():
+						return
+					}
+					if err := s.Outbox().Ack(ctx, l); err != nil && ctx.Err() == nil {
+						t.Errorf("Ack %s: %v", l.Item.ID, err)
+					}
+				}
+			})
+		}
+	}
+	for lane := range lanes {
+		wg.Go(func() {
+			for n := range items / lanes {
+				it := item(fmt.Sprint(lane, " ", n), fmt.Sprint("did:", lane%3), fmt.Sprint(lane))
+				if err := stores[n%2].Outbox().Enqueue(t.Context(), it); err != nil {
+					t.Errorf("Enqueue: %v", err)
+				}
+			}
+		})
+	}
+	next := make(map[int]int)
+	for range items {
+		select {
+		case g := <-out:
+			if g.n != next[g.lane] {
+				t.Fatalf("lane %d: item %d, want %d", g.lane, g.n, next[g.lane])
+			}
+			next[g.lane]++
+		case <-time.After(time.Minute):
+			t.Fatalf("so many of each lane came out: %v", next)
+		}
+	}
+}
+
+// testSharedInbox: a message that two take in at the same time is new to one.
+func testSharedInbox(t *testing.T, d Database) {
+	const messages = 100
+	stores := []*sqlstore.Store{d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})}
+	var mu sync.Mutex
+	won := make(map[string]int)
+	var wg sync.WaitGroup
+	for _, s := range stores {
+		for i := range messages {
+			wg.Go(func() {
+				id := fmt.Sprint(i)
+				l, known, err := s.Inbox().Add(t.Context(), received("did:a", id), time.Hour)
+				if err != nil || (l == nil) == (known == nil) {
+					t.Errorf("Add = %v, %v, %v", l, known, err)
+				}
+				if l != nil {
+					mu.Lock()
+					won[id]++
+					mu.Unlock()
+				}
+			})
+		}
+	}
+	wg.Wait()
+	for i := range messages {
+		if n := won[fmt.Sprint(i)]; n != 1 {
+			t.Errorf("message %d was new to %d", i, n)
+		}
+	}
+}
+
+// testWakesOthers: who waits hears of what another process did.
+func testWakesOthers(t *testing.T, d Database) {
+	a, b := d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})
+	done := make(chan error, 3)
+	go func() {
+		_, err := a.Outbox().Lease(t.Context(), time.Hour)
+		done <- err
+	}()
+	go func() {
+		_, err := a.Inbox().Lease(t.Context(), time.Hour)
+		done <- err
+	}()
+	go func() { done <- a.Mailbox().Wait(t.Context(), "did:box") }()
+	check(t, "Enqueue", b.Outbox().Enqueue(t.Context(), item("1", "did:a", "t")), nil)
+	l, _, err := b.Inbox().Add(t.Context(), received("did:a", "1"), time.Hour)
+	check(t, "Add", err, nil)
+	check(t, "Nak", b.Inbox().Nak(t.Context(), l, 0, "busy"), nil)
+	check(t, "Deposit", b.Mailbox().Deposit(t.Context(), "did:box", store.Mail{ID: "1"}), nil)
+	for range cap(done) {
+		select {
+		case err := <-done:
+			check(t, "waiting", err, nil)
+		case <-time.After(30 * time.Second):
+			t.Fatal("nobody woke it")
+		}
+	}
+}

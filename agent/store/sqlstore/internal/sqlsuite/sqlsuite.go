@@ -1,0 +1,74 @@
+// Package sqlsuite tests what the contracts of agent/store do not say of a
+// sqlstore: that it outlives its process, is shared by several, and keeps its
+// limits. Each back end passes it.
+package sqlsuite
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+)
+
+// Database is an empty database of a test's own. Open opens a store in it, once
+// more with each call, and closes it when the test ends.
+type Database interface {
+	Open(t testing.TB, cfg sqlstore.Config) *sqlstore.Store
+}
+
+// Run runs the suite on the databases that fresh makes.
+func Run(t *testing.T, fresh func(t *testing.T) Database) {
+	for name, test := range map[string]func(*testing.T, Database){
+		"Reopen":          testReopen,
+		"Reclaim":         testReclaim,
+		"DeadProcess":     testDeadProcess,
+		"SharedOutbox":    testSharedOutbox,
+		"SharedInbox":     testSharedInbox,
+		"WakesOthers":     testWakesOthers,
+		"OutboxLimits":    testOutboxLimits,
+		"BuriedLimit":     testBuriedLimit,
+		"InboxLimits":     testInboxLimits,
+		"RememberedLimit": testRememberedLimit,
+		"MailboxLimits":   testMailboxLimits,
+		"LoweredLimits":   testLoweredLimits,
+		"AnyNames":        testAnyNames,
+		"OneFailsAlone":   testOneFailsAlone,
+		"ContextEnds":     testContextEnds,
+		"Close":           testClose,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, fresh(t)) })
+	}
+}
+
+// ages is longer than any test, and than the life of a test's data.
+const ages = 60 * 365 * 24 * time.Hour
+
+func check(t testing.TB, what string, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Fatalf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func item(id, to, thread string) store.Item {
+	return store.Item{
+		ID: id, MessageID: "message of " + id, Thread: thread, From: "did:example:from", To: to,
+		Direct:  store.Packet{MediaType: "x/y", Data: []byte("packet of " + id)},
+		Routes:  []store.Route{{Endpoint: "https://example.org/" + id, Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}}},
+		Created: time.UnixMicro(1e15), Deadline: time.UnixMicro(4e15),
+	}
+}
+
+func received(sender, id string) store.Received {
+	return store.Received{
+		Sender: sender, ID: id, Peer: sender, To: "did:example:us", Type: "https://example.org/p/1.0/m", Thread: "thread of " + id,
+		Packet: store.Packet{MediaType: "x/y", Data: []byte("packet of " + id)},
+		Time:   time.UnixMicro(1e15), Until: time.UnixMicro(4e15),
+	}
+}
+
+func mail(id string) store.Mail {
+	return store.Mail{ID: id, For: "did:example:for", Packet: store.Packet{MediaType: "x/y", Data: []byte("mail " + id)}, Time: time.UnixMicro(1e15)}
+}

@@ -1,0 +1,44 @@
+package sqlstore
+
+import (
+	"bytes"
+	"reflect"
+	"testing"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// FuzzPackets reads columns: any bytes give a value that is written the same
+// again, or an error.
+func FuzzPackets(f *testing.F) {
+	for _, it := range []store.Item{
+		{},
+		{Direct: store.Packet{MediaType: "x/y", Data: []byte("data")}, Confirm: true},
+		{Routes: []store.Route{{}, {Endpoint: "https://example.org", Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}}}, Receipt: true},
+	} {
+		f.Add(encodeItem(&it))
+	}
+	f.Add(encodePackets([]store.Packet{{}, {MediaType: "x/y", Data: []byte("reply")}}))
+	f.Add(encodeNames("id", "", "to"))
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var it, again store.Item
+		if err := decodeItem(data, &it); err == nil {
+			if err := decodeItem(encodeItem(&it), &again); err != nil || !reflect.DeepEqual(it, again) {
+				t.Errorf("item %+v, then %+v, %v", it, again, err)
+			}
+		}
+		if packets, err := decodePackets(data); err == nil {
+			more, err := decodePackets(encodePackets(packets))
+			if err != nil || !reflect.DeepEqual(packets, more) {
+				t.Errorf("packets %+v, then %+v, %v", packets, more, err)
+			}
+		}
+		var a, b, c string
+		if err := decodeNames(data, &a, &b, &c); err == nil {
+			if written := encodeNames(a, b, c); len(written) > len(data) || len(data) == len(written) && !bytes.Equal(written, data) {
+				t.Errorf("names %q %q %q are %x, were %x", a, b, c, written, data)
+			}
+		}
+	})
+}
