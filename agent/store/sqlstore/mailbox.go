@@ -163,7 +163,10 @@ func (m *Mailbox) Wait(ctx context.Context, box string) error {
 	for {
 		due, err := m.due(ctx, box)
 		if err != nil {
-			return err
+			if m.w.db.Fault(err) != Lost || ctx.Err() != nil {
+				return err
+			}
+			due = time.Now().Add(time.Second).UnixMicro() // the server may come back
 		}
 		wait := time.Duration(min(due-time.Now().UnixMicro(), time.Hour.Microseconds())) * time.Microsecond
 		if wait <= 0 {
