@@ -46,6 +46,9 @@ func TestScripts(t *testing.T) {
 			"field":       field,
 			"tamper":      tamper,
 			"envfile":     envfile,
+			"until":       until,
+			"cutoff":      cutOff,
+			"newerschema": newerSchema,
 		},
 	})
 }

@@ -49,7 +49,7 @@ func damaged(path string, err error) error {
 }
 
 // HomeIdentity is who the agent of a home is by its own keys, as it was served
-// last; a did:peer without an endpoint if it was not yet.
+// last; a did:peer whose endpoint is did.QueueURI if it was not yet.
 func HomeIdentity(home string, keys Keys) (*Identity, error) {
 	docs, err := documents(home)
 	if err != nil {
@@ -60,7 +60,7 @@ func HomeIdentity(home string, keys Keys) (*Identity, error) {
 			return id, id.formerly(docs[:i], keys)
 		}
 	}
-	return keys.Peer()
+	return keys.Peer(did.QueueURI)
 }
 
 // become makes id the identity of a home, and adds to it those of before.

@@ -211,7 +211,9 @@ func (a *attempt) Ack(ctx context.Context, l *store.Lease[store.Item]) error {
 }
 
 func (a *attempt) Nak(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) error {
-	a.tell(errors.New(reason))
+	if reason != "" { // else it was not tried
+		a.tell(errors.New(reason))
+	}
 	return a.Outbox.Nak(ctx, l, delay, reason)
 }
 
