@@ -381,7 +381,7 @@ func (b *outboxBatch) rest() error {
 		return err
 	}
 	var (
-		empty             []string
+		empty, back       []string
 		fresh, same, rest peerCols
 	)
 	for _, name := range slices.Sorted(maps.Keys(b.peers)) {
@@ -394,13 +394,21 @@ func (b *outboxBatch) rest() error {
 			// What is new comes after what is due already.
 			same.add(name, p)
 		default:
+			if p.has.items == 0 { // something is back that was buried
+				back = append(back, name)
+			}
 			rest.add(name, p)
 		}
 	}
 	if _, err := b.t.execRows(b.t, "WITH r(peer TEXT) DELETE FROM outbox_peer WHERE peer IN (SELECT peer FROM r)", cols{empty}); err != nil {
 		return err
 	}
-	_, err := b.t.execRows(b.t, `WITH r(peer TEXT, due BIGINT, items BIGINT, bytes BIGINT) INSERT INTO outbox_peer (peer, due, items, bytes)
+	_, err := b.t.execRows(b.t, `WITH r(peer TEXT) INSERT INTO outbox_peer (peer, due, items, bytes)
+		SELECT peer, 0, 0, 0 FROM r WHERE true ON CONFLICT (peer) DO NOTHING`, cols{back})
+	if err != nil {
+		return err
+	}
+	_, err = b.t.execRows(b.t, `WITH r(peer TEXT, due BIGINT, items BIGINT, bytes BIGINT) INSERT INTO outbox_peer (peer, due, items, bytes)
 		SELECT peer, due, items, bytes FROM r WHERE true
 		ON CONFLICT (peer) DO UPDATE SET due = excluded.due, items = excluded.items, bytes = excluded.bytes`,
 		cols{fresh.names, fresh.dues, fresh.items, fresh.bytes})

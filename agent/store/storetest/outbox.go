@@ -394,7 +394,14 @@ func testBuriedIsRetried(t *testing.T, o store.Outbox) {
 		t.Errorf("retried again: %+v", l)
 	}
 	check(t, "Retry of a leased item", a.Retry(t.Context(), "1", time.Time{}), nil)
+	check(t, "Term of the last one", o.Term(t.Context(), l, "gone"), nil)
+	nothing(t, o)
+	check(t, "Retry of the only one", a.Retry(t.Context(), "1", time.Time{}), nil)
+	if l = lease(t, o, long); l.Item.ID != "1" || l.Attempts != 0 || !l.Item.Deadline.Equal(deadline) {
+		t.Errorf("retried alone: %+v", l)
+	}
 	check(t, "Ack", o.Ack(t.Context(), l), nil)
+	nothing(t, o)
 }
 
 func testListInOrder(t *testing.T, o store.Outbox) {
