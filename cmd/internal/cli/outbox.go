@@ -127,11 +127,14 @@ func (a *app) outboxRetry() *cobra.Command {
 	cmd := a.change("retry", "try to deliver a message now", `Retry makes a message due now: the agent that serves this home tries to deliver it
 at once, else the next one that does. What was given up is tried again until
 --deliver-within from now.`, func(ctx context.Context, o *server.Outbox, entries []outboxEntry) error {
+		return o.Retry(ctx, entries, within)
+	})
+	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if within <= 0 {
 			return usagef("--deliver-within %s: want more than 0", within)
 		}
-		return o.Retry(ctx, entries, within)
-	})
+		return nil
+	}
 	addDeliverWithin(cmd, &within)
 	return cmd
 }
