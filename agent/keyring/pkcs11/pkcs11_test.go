@@ -25,27 +25,19 @@ import (
 	"github.com/didcomm-go/didcomm/agent/keyring/pkcs11/pkcs11test"
 )
 
-// token is the one token of this process.
-var token pkcs11.Config
-
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "pkcs11")
-		if err == nil {
-			defer os.RemoveAll(dir)
-			token, err = pkcs11test.SoftHSM(dir)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return m.Run()
-	}())
+// newToken makes an empty token.
+func newToken(t *testing.T) pkcs11.Config {
+	t.Helper()
+	cfg, err := pkcs11test.SoftHSM(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
 }
 
-func open(t *testing.T) *pkcs11.Token {
+func open(t *testing.T, cfg pkcs11.Config) *pkcs11.Token {
 	t.Helper()
-	tok, err := pkcs11.Open(token)
+	tok, err := pkcs11.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +50,7 @@ func open(t *testing.T) *pkcs11.Token {
 }
 
 func TestKeys(t *testing.T) {
-	tok := open(t)
+	tok := open(t, newToken(t))
 	var held []keyringtest.Held
 	for _, key := range []struct {
 		curve keyring.Curve
@@ -88,11 +80,12 @@ func TestKeys(t *testing.T) {
 
 // TestStays reads what the token has of a key: not the key.
 func TestStays(t *testing.T) {
-	tok := open(t)
+	cfg := newToken(t)
+	tok := open(t, cfg)
 	if _, err := tok.Generate("stays", keyring.P256, pkcs11.Agreement); err != nil {
 		t.Fatal(err)
 	}
-	module := p11.New(token.Module)
+	module := p11.New(cfg.Module)
 	slots, err := module.GetSlotList(true)
 	if err != nil {
 		t.Fatal(err)
@@ -123,11 +116,12 @@ func TestStays(t *testing.T) {
 // A key whose label is a key id is lent out by whoever opens the token.
 func TestLabelIsKID(t *testing.T) {
 	const kid = "did:example:label#key-1"
-	public, err := open(t).Generate(kid, keyring.P256, pkcs11.Agreement)
+	cfg := newToken(t)
+	public, err := open(t, cfg).Generate(kid, keyring.P256, pkcs11.Agreement)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tok := open(t)
+	tok := open(t, cfg)
 	key, err := tok.KeyAgreement(t.Context(), kid)
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +143,7 @@ func TestLabelIsKID(t *testing.T) {
 }
 
 func TestRefuses(t *testing.T) {
-	tok := open(t)
+	tok := open(t, newToken(t))
 	if _, err := tok.Generate("signs", keyring.P256, pkcs11.Signatures); err != nil {
 		t.Fatal(err)
 	}
@@ -178,6 +172,7 @@ func TestRefuses(t *testing.T) {
 func second(_ any, err error) error { return err }
 
 func TestOpenFails(t *testing.T) {
+	token := newToken(t)
 	pinFile := filepath.Join(t.TempDir(), "pin")
 	if err := os.WriteFile(pinFile, []byte("77777777\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -235,7 +230,7 @@ func TestOpenFails(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	tok, err := pkcs11.Open(token)
+	tok, err := pkcs11.Open(newToken(t))
 	if err != nil {
 		t.Fatal(err)
 	}

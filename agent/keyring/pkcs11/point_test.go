@@ -15,7 +15,7 @@ import (
 // TestPoints exchanges keys with a point that reads as the DER of an OCTET STRING,
 // as every 256th of P-256 does, and with one whose secret begins with a zero.
 func TestPoints(t *testing.T) {
-	tok := open(t)
+	tok := open(t, newToken(t))
 	const kid = "did:example:points#key-1"
 	if _, err := tok.Generate(kid, keyring.P256, pkcs11.Agreement); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	p11 "github.com/miekg/pkcs11"
+
 	"github.com/didcomm-go/didcomm/agent/keyring/pkcs11"
 )
 
@@ -27,8 +29,8 @@ var modules = []string{
 }
 
 // SoftHSM makes an empty token in a folder, by softhsm2-util, and sets
-// SOFTHSM2_CONF for this process. The module reads that once, so a process can
-// call this once.
+// SOFTHSM2_CONF for this process. It ends what the process has of SoftHSM: tokens
+// that were opened before must be closed.
 func SoftHSM(dir string) (pkcs11.Config, error) {
 	module, err := find()
 	if err != nil {
@@ -43,6 +45,13 @@ func SoftHSM(dir string) (pkcs11.Config, error) {
 		return pkcs11.Config{}, err
 	}
 	if err := os.Setenv("SOFTHSM2_CONF", conf); err != nil {
+		return pkcs11.Config{}, err
+	}
+	p := p11.New(module) // it reads its configuration when it is initialized
+	if p == nil {
+		return pkcs11.Config{}, fmt.Errorf("%s cannot be loaded", module)
+	}
+	if err := p.Finalize(); err != nil && !errors.Is(err, p11.Error(p11.CKR_CRYPTOKI_NOT_INITIALIZED)) {
 		return pkcs11.Config{}, err
 	}
 	const label = "didcomm test"
