@@ -334,7 +334,7 @@ func TestBounded(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		r := doctor.Examine([]byte(data))
 		runtime.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; used > slack*16*uint64(len(data)) {
+		if used := after.TotalAlloc - before.TotalAlloc; used > 16*uint64(len(data)) {
 			t.Errorf("%s: %d bytes of input took %d of memory", name, len(data), used)
 		}
 		if len(r.AtLeast(doctor.Error)) == 0 {

@@ -10,14 +10,19 @@ import (
 
 // Cursor walks JSON text and yields slices of it, so that a large ciphertext
 // is never copied to be parsed. It refuses what jsontext does, duplicate names
-// and invalid UTF-8 among it: what envelopes are made of, objects and plain
-// strings, it reads itself, all else it has jsontext judge.
+// and invalid UTF-8 among it: objects, arrays and plain strings it reads itself,
+// all other strings and what is none it has jsontext judge.
 type Cursor struct{ s *scanner }
 
-// scanner is the text and how much of it has been read.
+// maxDepth bounds the recursion where nothing else has bounded the text.
+const maxDepth = 10000
+
+// scanner is the text, how much of it has been read, and how many arrays and
+// objects have begun and not ended.
 type scanner struct {
-	data []byte
-	at   int
+	data  []byte
+	at    int
+	depth int
 }
 
 // Walk calls f with a Cursor before the one value that data must hold; f
@@ -41,81 +46,77 @@ func Check(data []byte) error { return Walk(data, Cursor.Skip) }
 // Object calls f for each member of the object that comes next; f consumes the
 // value.
 func (c Cursor) Object(f func(name []byte) error) error {
+	s := c.s
 	var seen names
-	return c.compound('{', '}', func() error {
-		if c.s.next() != '"' {
-			return c.s.syntax()
+	more, err := s.begin('{', '}')
+	for more && err == nil {
+		var name []byte
+		if name, err = c.name(&seen); err != nil {
+			break
 		}
-		name, err := c.Text()
-		if err != nil {
-			return err
+		if err = f(name); err == nil {
+			more, err = s.more('}')
 		}
-		if !seen.add(name) {
-			return ErrDuplicateName
-		}
-		if c.s.next() != ':' {
-			return c.s.syntax()
-		}
-		c.s.at++
-		return f(name)
-	})
+	}
+	return err
+}
+
+// name reads the name of a member and the colon.
+func (c Cursor) name(seen *names) ([]byte, error) {
+	if c.s.next() != '"' {
+		return nil, c.s.syntax()
+	}
+	name, err := c.Text()
+	switch {
+	case err != nil:
+		return nil, err
+	case !seen.add(name):
+		return nil, ErrDuplicateName
+	case c.s.next() != ':':
+		return nil, c.s.syntax()
+	}
+	c.s.at++
+	return name, nil
 }
 
 // Array calls f for each element of the array that comes next; f consumes it.
-func (c Cursor) Array(f func() error) error { return c.compound('[', ']', f) }
-
-func (c Cursor) compound(begin, end byte, f func() error) error {
-	s := c.s
-	if got := s.next(); got != begin {
-		return fmt.Errorf("%w: %q where %q belongs", ErrMalformed, got, begin)
-	}
-	s.at++
-	if s.next() == end {
-		s.at++
-		return nil
-	}
-	for {
-		if err := f(); err != nil {
-			return err
-		}
-		switch s.next() {
-		case end:
-			s.at++
-			return nil
-		case ',':
-			s.at++
-		default:
-			return s.syntax()
+func (c Cursor) Array(f func() error) error {
+	more, err := c.s.begin('[', ']')
+	for more && err == nil {
+		if err = f(); err == nil {
+			more, err = c.s.more(']')
 		}
 	}
+	return err
 }
 
 // Value returns the text of the value that comes next.
 func (c Cursor) Value() ([]byte, error) {
 	s := c.s
 	first := s.next()
-	rest := s.data[s.at:]
-	var n int
+	begin := s.at
+	var err error
 	switch first {
+	case '{':
+		err = c.Object(func([]byte) error { return c.Skip() })
+	case '[':
+		err = c.Array(c.Skip)
 	case '"':
-		if n = 1 + plain(rest[1:]); n < len(rest) && rest[n] == '"' {
-			s.at += n + 1
-			return rest[:n+1], nil
+		if s.at += 1 + plain(s.data[s.at+1:]); s.at < len(s.data) && s.data[s.at] == '"' {
+			s.at++
+			break
 		}
-		n = stringEnd(rest, 0) + 1
-	case '{', '[':
-		n = compoundEnd(rest)
+		s.at = min(stringEnd(s.data, begin)+1, len(s.data))
+		err = judge(s.data[begin:s.at])
 	default:
-		if n = bytes.IndexAny(rest, ",]}:\" \t\r\n"); n < 0 {
-			n = len(rest)
+		n := bytes.IndexAny(s.data[begin:], ",]}:\" \t\r\n")
+		if n < 0 {
+			n = len(s.data) - begin
 		}
+		s.at += n
+		err = judge(s.data[begin:s.at])
 	}
-	v := rest[:min(n, len(rest))]
-	if err := judge(v); err != nil {
-		return nil, err
-	}
-	s.at += len(v)
-	return v, nil
+	return s.data[begin:s.at], err
 }
 
 // Skip passes over the value that comes next.
@@ -150,6 +151,38 @@ func (s *scanner) next() byte {
 		}
 	}
 	return 0
+}
+
+// begin passes over the bracket that an array or object begins with, and tells
+// whether it has elements.
+func (s *scanner) begin(bracket, end byte) (more bool, err error) {
+	if got := s.next(); got != bracket {
+		return false, fmt.Errorf("%w: %q where %q belongs", ErrMalformed, got, bracket)
+	}
+	if s.depth++; s.depth > maxDepth {
+		return false, ErrTooDeep
+	}
+	s.at++
+	if s.next() != end {
+		return true, nil
+	}
+	s.at++
+	s.depth--
+	return false, nil
+}
+
+// more passes over what follows an element, and tells whether there is another.
+func (s *scanner) more(end byte) (bool, error) {
+	switch s.next() {
+	case ',':
+		s.at++
+		return true, nil
+	case end:
+		s.at++
+		s.depth--
+		return false, nil
+	}
+	return false, s.syntax()
 }
 
 func (s *scanner) syntax() error { return fmt.Errorf("%w: not JSON at byte %d", ErrMalformed, s.at) }

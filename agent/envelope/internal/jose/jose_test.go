@@ -88,6 +88,7 @@ func TestCheck(t *testing.T) {
 		{`[01]`, jose.ErrMalformed},
 		{`[nul]`, jose.ErrMalformed},
 		{`[}`, jose.ErrMalformed},
+		{strings.Repeat("[", 20000), jose.ErrTooDeep},
 		{` [ "\u00e4", "ä", -1.5e3 , true,null ] `, nil},
 	} {
 		if err := jose.Check([]byte(tt.data)); !errors.Is(err, tt.want) {

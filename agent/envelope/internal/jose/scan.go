@@ -71,25 +71,6 @@ func stringEnd(data []byte, i int) int {
 	}
 }
 
-// compoundEnd returns the length of the array or object that data begins with,
-// that of data if it does not end. It looks at brackets alone.
-func compoundEnd(data []byte) int {
-	depth := 0
-	for i := 0; i < len(data); i++ {
-		switch data[i] {
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		case '"':
-			i = stringEnd(data, i)
-		}
-	}
-	return len(data)
-}
-
 // plain returns how many bytes data begins with that stand for themselves within
 // a JSON string: ASCII but for controls, quotes and backslashes. It looks at
 // eight at a time.

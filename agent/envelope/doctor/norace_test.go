@@ -1,5 +1,0 @@
-//go:build !race
-
-package doctor_test
-
-const slack = 1
