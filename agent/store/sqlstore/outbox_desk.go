@@ -36,7 +36,7 @@ type row struct {
 	seq, place, due, token, attempts, size int64
 	lastError                              string
 	deadline                               int64
-	wasHead, changed, renumbered, gone     bool
+	changed, gone                          bool
 	oldSeq                                 int64
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// ErrClosed: the store was closed.
+// ErrClosed is what operations return when the store was closed.
 var ErrClosed = errors.New("sqlstore: closed")
 
 const (
