@@ -184,7 +184,7 @@ func sign(key crypto.Signer, public crypto.PublicKey, text []byte) error {
 	opts, input := hashFor(public, text)
 	sig, err := key.Sign(rand.Reader, input, opts)
 	if err != nil {
-		return fmt.Errorf("Sign: %w", err)
+		return fmt.Errorf("sign: %w", err)
 	}
 	ok := false
 	switch k := public.(type) {
@@ -195,7 +195,7 @@ func sign(key crypto.Signer, public crypto.PublicKey, text []byte) error {
 	case did.Secp256k1PublicKey:
 		parsed, err := secpecdsa.ParseDERSignature(sig)
 		if err != nil {
-			return fmt.Errorf("Sign: %w", err)
+			return fmt.Errorf("sign: %w", err)
 		}
 		point, err := secp256k1.ParsePubKey(k[:])
 		if err != nil {
@@ -207,7 +207,7 @@ func sign(key crypto.Signer, public crypto.PublicKey, text []byte) error {
 		return fmt.Errorf("keyringtest: public key of type %T does not sign", public)
 	}
 	if !ok {
-		return fmt.Errorf("Sign: the signature does not verify: %x", sig)
+		return fmt.Errorf("sign: the signature does not verify: %x", sig)
 	}
 	return nil
 }
