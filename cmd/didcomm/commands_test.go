@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"time"
 
@@ -46,7 +47,7 @@ func scriptAgent(ts *testscript.TestScript, neg bool, args []string) {
 	program, err := exec.LookPath("didcomm")
 	ts.Check(err)
 	var env []string
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "DIDCOMM_HOME", "GORACE", "GOCOVERDIR"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "DIDCOMM_HOME", "DIDCOMM_PASSPHRASE", "GORACE", "GOCOVERDIR"} {
 		if v := ts.Getenv(name); v != "" {
 			env = append(env, name+"="+v)
 		}
@@ -70,6 +71,20 @@ func scriptSays(ts *testscript.TestScript, neg bool, args []string) {
 	line, err := running(ts)[args[0]].says(args[1])
 	ts.Check(err)
 	ts.Logf("%s", line)
+}
+
+// scriptLogged looks for a line that the agent wrote to standard error before it
+// served:
+//
+//	logged NAME PATTERN
+func scriptLogged(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: [!] logged NAME PATTERN")
+	}
+	log := running(ts)[args[0]].log()
+	if found, err := regexp.MatchString(args[1], log); err != nil || found == neg {
+		ts.Fatalf("found %v: %v\n%s", found, err, log)
+	}
 }
 
 func scriptInterrupt(ts *testscript.TestScript, neg bool, args []string) {
@@ -119,7 +134,7 @@ func scriptPost(ts *testscript.TestScript, neg bool, args []string) {
 
 // rekey writes an agent's private keys under the key ids of its did:web:
 //
-//	rekey home/identity.json $DID web.json
+//	rekey own.json $DID web.json
 func rekey(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: rekey FILE DID FILE")

@@ -36,6 +36,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"agent":       scriptAgent,
 			"says":        scriptSays,
+			"logged":      scriptLogged,
 			"interrupt":   scriptInterrupt,
 			"freeport":    scriptFreePort,
 			"fetch":       fetch,

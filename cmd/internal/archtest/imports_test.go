@@ -58,6 +58,7 @@ var moduleRules = map[string][]string{
 	"github.com/spf13/pflag":                    {"cmd/internal/cli", "cmd/internal/config"},
 	"go.yaml.in/yaml/v3":                        {"cmd/internal/config"},
 	"golang.org/x/crypto":                       {"did", "agent", "examples/interop"},
+	"golang.org/x/term":                         {"cmd/internal/cli"},
 	"modernc.org/sqlite":                        {"agent/store/sqlstore/sqlite"},
 	"golang.org/x/sync":                         {"did", "transport", "agent", "protocols", "cmd", "examples"},
 }

@@ -96,6 +96,7 @@ func NewRoot(io IO) *cobra.Command {
   didcomm send DID TEXT        send it a message
   didcomm inbox                see what your agent has received
   didcomm outbox               see what it has to deliver
+  didcomm key                  see to its private keys and their passphrase
 
   didcomm did create           make a DID and its keys
   didcomm pack, unpack         seal and open messages, on files or pipes
@@ -122,7 +123,7 @@ standard error and nothing on standard output (inspect prints what it found);
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.PersistentFlags().String("home", "", "directory of the agent's state (default \"didcomm\" in the user's configuration directory)")
 	group(root)
-	root.AddCommand(a.did(), a.pack(), a.unpack(), a.inspect(), a.serve(), a.ping(), a.send(), a.inbox(), a.outbox())
+	root.AddCommand(a.did(), a.pack(), a.unpack(), a.inspect(), a.serve(), a.ping(), a.send(), a.inbox(), a.outbox(), a.key())
 	root.SetHelpCommand(help())
 	root.InitDefaultCompletionCmd()
 	return root

@@ -20,6 +20,7 @@ import (
 
 func (a *app) inbox() *cobra.Command {
 	var k kept
+	var pass passphrase
 	var follow, asJSON bool
 	var network server.Network
 	cmd := &cobra.Command{
@@ -49,6 +50,7 @@ reason instead of "message".`,
 				return err
 			}
 			ctx := cmd.Context()
+			pass.open(a, &cfg)
 			network.Loopback = true
 			b, err := server.OpenInbox(ctx, cfg, network)
 			if err != nil {
@@ -69,6 +71,7 @@ reason instead of "message".`,
 		},
 	}
 	k.addFlags(cmd)
+	pass.addFlag(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&follow, "follow", false, "go on with messages that come in")
 	f.BoolVar(&asJSON, "json", false, "print a JSON object for each message")

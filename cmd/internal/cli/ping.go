@@ -15,12 +15,15 @@ import (
 // talk is what ping and send share.
 type talk struct {
 	cfg     server.ClientConfig
+	pass    passphrase
 	log     logging
 	timeout time.Duration
 }
 
 func (t *talk) addFlags(cmd *cobra.Command) {
 	addConfigFlag(cmd)
+	addStoreFlag(cmd, &t.cfg.Store)
+	t.pass.addFlag(cmd)
 	t.log.addFlags(cmd, "off")
 	f := cmd.Flags()
 	f.BoolVar(&t.cfg.WebSocket, "ws", false, "go by WebSocket, also where the DID lists an http URL")
@@ -32,6 +35,9 @@ func (t *talk) check(id string) error {
 	if _, err := did.Parse(id); err != nil {
 		return err
 	}
+	if err := t.cfg.Store.CheckURL(); err != nil {
+		return &usageError{err}
+	}
 	if t.timeout <= 0 {
 		return usagef("--timeout %s: want more than 0", t.timeout)
 	}
@@ -40,7 +46,9 @@ func (t *talk) check(id string) error {
 
 func (t *talk) config(a *app) server.ClientConfig {
 	cfg := t.cfg
-	cfg.Home, cfg.Logger = a.home, t.log.logger(a.Stderr)
+	cfg.Logger = t.log.logger(a.Stderr)
+	cfg.Store.Home, cfg.Store.Logger = a.home, cfg.Logger
+	t.pass.open(a, &cfg.Store)
 	return cfg
 }
 
@@ -49,7 +57,7 @@ func (t *talk) with(a *app, cmd *cobra.Command, id string, f func(ctx context.Co
 	if err := t.check(id); err != nil {
 		return err
 	}
-	c, err := server.Start(t.config(a))
+	c, err := server.Start(cmd.Context(), t.config(a))
 	if err != nil {
 		return err
 	}
@@ -80,8 +88,8 @@ answer took. All have to be answered, each within --timeout.
 
 The DID decides where it goes: to the first endpoint in its document that takes
 DIDComm v2 and can be reached. Answers come back on the same connection, so this
-works behind a firewall. Where the home directory has an agent's keys they are
-used; else new ones, which are forgotten afterwards.`,
+works behind a firewall. Where the home directory or --store has an agent's keys
+they are used; else new ones, which are forgotten afterwards.`,
 		Example: `  didcomm ping did:web:agent.example.org
   didcomm ping --count 5 --ws did:peer:2.Ez6LS...`,
 		Args: positional("DID"),

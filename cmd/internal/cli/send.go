@@ -43,11 +43,7 @@ does not tell whether the agent could open the message; --ack asks it.`,
 			if p.Ack {
 				m.PleaseAck = []string{""} // this message
 			}
-			if a.home != "" && server.HasKeys(a.home) {
-				err = a.post(cmd, &t, p, m)
-			} else {
-				err = a.once(cmd, &t, p.Ack, m)
-			}
+			err = a.deliver(cmd, &t, p, m)
 			if err == nil {
 				fmt.Fprintln(cmd.OutOrStdout(), m.ID)
 			}
@@ -55,23 +51,34 @@ does not tell whether the agent could open the message; --ack asks it.`,
 		},
 	}
 	t.addFlags(cmd)
-	addStoreFlag(cmd, &p.Store)
-	addQueueFlags(cmd, &p.Store)
+	addQueueFlags(cmd, &t.cfg.Store)
 	f := cmd.Flags()
 	f.BoolVar(&p.Ack, "ack", false, "ask the agent to acknowledge the message, and wait until it does; as --no-queue")
 	f.BoolVar(&p.NoQueue, "no-queue", false, "deliver the message now, or fail: do not leave it to the outbox")
 	return cmd
 }
 
-// post sends a message as the agent of the home.
-func (a *app) post(cmd *cobra.Command, t *talk, cfg server.PostConfig, m *message.Message) error {
+// deliver sends a message as the agent of the home, if that has keys.
+func (a *app) deliver(cmd *cobra.Command, t *talk, p server.PostConfig, m *message.Message) error {
 	if err := t.check(m.To[0]); err != nil {
 		return err
 	}
-	if err := cfg.Store.Check(); err != nil {
+	if err := t.cfg.Store.Check(); err != nil {
 		return &usageError{err}
 	}
-	cfg.ClientConfig, cfg.Timeout = t.config(a), t.timeout
+	p.ClientConfig, p.Timeout = t.config(a), t.timeout
+	has, err := server.HasKeys(cmd.Context(), p.Store)
+	switch {
+	case err != nil:
+		return err
+	case !has || a.home == "":
+		return a.once(cmd, t, p.Ack, m)
+	}
+	return a.post(cmd, t, p, m)
+}
+
+// post sends a message as the agent of the home.
+func (a *app) post(cmd *cobra.Command, t *talk, cfg server.PostConfig, m *message.Message) error {
 	posted, err := server.Post(cmd.Context(), cfg, m)
 	if err != nil {
 		return t.waited(err)

@@ -17,6 +17,7 @@ import (
 
 func (a *app) serve() *cobra.Command {
 	var cfg server.Config
+	var pass passphrase
 	var log logging
 	cmd := &cobra.Command{
 		Use:   "serve",
@@ -24,8 +25,13 @@ func (a *app) serve() *cobra.Command {
 		Long: `Serve runs an agent until it is interrupted. It prints its DID, then each basic
 message that it gets, on standard output; the log and hints go to standard error.
 
-The first time, it makes its keys in the home directory: identity.json, to be
-kept secret and to be copied where it must not be lost. Its DID is a did:peer:2,
+The first time, it makes its keys in its store, agent.db in the home directory, to
+be copied where they must not be lost. A passphrase protects them: of
+--passphrase-file, else of DIDCOMM_PASSPHRASE, else asked for at a terminal once
+there is one. Without one only the mode of the file does; see didcomm key passwd.
+An identity.json of before is taken over, and removed once there is a passphrase.
+
+The agent's DID is a did:peer:2,
 which holds the keys and the public URL itself. So the same keys under another
 --public-url, or another port without one, make another DID; the keys stay. With
 --did the agent goes by a did:web instead, with the same keys, and publishes its
@@ -59,6 +65,7 @@ connect to all these.`,
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			cfg.Logger = log.logger(a.Stderr)
+			pass.open(a, &cfg.Store)
 			cfg.OnMessage = func(from, text string) {
 				fmt.Fprintf(a.Stdout, "message from %s: %s\n", printable(from), printable(text))
 			}
@@ -82,6 +89,7 @@ connect to all these.`,
 	f.BoolVar(&cfg.AllowPrivate, "allow-private", false, "connect to this machine and private networks where a peer's DID says so")
 	f.Int64Var(&cfg.MaxBytes, "max-bytes", transport.DefaultMaxBytes, "largest message that is taken in, in bytes")
 	addStoreFlag(cmd, &cfg.Store)
+	pass.addFlag(cmd)
 	addQueueFlags(cmd, &cfg.Store)
 	addDeliverWithin(cmd, &cfg.DeliverWithin)
 	f.DurationVar(&cfg.KeepReceived, "keep-received", 7*24*time.Hour, "for how long a handled message is shown by inbox, and known if it comes again")

@@ -27,6 +27,7 @@ var settings = map[string][3]string{
 	"log-format":    {"json", "json", "json"},
 
 	"store":           {"postgres://flag.example", "postgres://env.example", "postgres://file.example"},
+	"passphrase-file": {"flag.txt", "env.txt", "file.txt"},
 	"max-queue":       {"1", "2", "3"},
 	"max-queue-bytes": {"1", "2", "3"},
 	"deliver-within":  {"1s", "2s", "3s"},

@@ -7,9 +7,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// addStoreFlag says where the agent's messages are kept.
+// addStoreFlag says where the agent's messages and keys are kept.
 func addStoreFlag(cmd *cobra.Command, cfg *server.StoreConfig) {
-	cmd.Flags().StringVar(&cfg.URL, "store", "", "keep messages in the PostgreSQL database of this URL, postgres://... (default agent.db in the home directory)")
+	cmd.Flags().StringVar(&cfg.URL, "store", "", "keep messages and keys in the PostgreSQL database of this URL, postgres://... (default agent.db in the home directory)")
 }
 
 // addQueueFlags are the limits of outbox and inbox.

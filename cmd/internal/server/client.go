@@ -14,8 +14,8 @@ import (
 
 // ClientConfig is what a Client is made of.
 type ClientConfig struct {
-	// Home is where the agent's keys are looked for; empty is nowhere.
-	Home string
+	// Store is where the agent's keys are looked for.
+	Store StoreConfig
 	// WebSocket reaches http and https endpoints by WebSocket.
 	WebSocket    bool
 	AllowPrivate bool // addresses of private networks, besides loopback
@@ -34,10 +34,10 @@ type Client struct {
 }
 
 // Start makes a Client and runs it. It goes by a did:peer whose endpoint is
-// did.QueueURI: of the agent's keys if Home has any, else of new keys that are
+// did.QueueURI: of the agent's keys if Store has any, else of new keys that are
 // forgotten with it. Every failure to send is final. Close it.
-func Start(cfg ClientConfig) (*Client, error) {
-	keys, err := cfg.keys()
+func Start(ctx context.Context, cfg ClientConfig) (*Client, error) {
+	keys, err := cfg.keys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -75,11 +75,19 @@ func start(cfg ClientConfig, id *Identity, configure func(*Client, map[string]tr
 	return c, nil
 }
 
-func (c ClientConfig) keys() (Keys, error) {
-	if c.Home != "" && HasKeys(c.Home) {
-		return OpenKeys(c.Home)
+func (c ClientConfig) keys(ctx context.Context) (Keys, error) {
+	has, err := HasKeys(ctx, c.Store)
+	if err != nil {
+		return Keys{}, err
 	}
-	return NewKeys(keyring.Ed25519)
+	if !has {
+		return NewKeys(keyring.Ed25519)
+	}
+	ring, err := OpenRing(ctx, c.Store)
+	if err != nil {
+		return Keys{}, err
+	}
+	return ring.Own, ring.Close()
 }
 
 // Agent is what the verbs of the protocols take.

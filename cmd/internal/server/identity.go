@@ -3,12 +3,7 @@ package server
 import (
 	"context"
 	"crypto"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
 
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/did"
@@ -49,98 +44,6 @@ func NewKeys(curve keyring.Curve) (Keys, error) {
 		return Keys{}, err
 	}
 	e, err := keyring.Generate(agreement)
-	return Keys{a, e}, err
-}
-
-// OpenKeys reads the agent's keys from its home, or makes both if there are
-// none. A file that does not hold exactly what OpenKeys wrote is an error and
-// stays as it is.
-func OpenKeys(home string) (Keys, error) {
-	path := filepath.Join(home, identityFile)
-	keys, err := readKeys(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return keys, err
-	}
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return Keys{}, fmt.Errorf("home directory: %w", err)
-	}
-	if keys, err = NewKeys(keyring.Ed25519); err != nil {
-		return Keys{}, err
-	}
-	id, err := keys.Peer()
-	if err != nil {
-		return Keys{}, err
-	}
-	// If another process was faster, its keys are the agent's.
-	err = newSecrets(path, id.Keys)
-	if errors.Is(err, fs.ErrExist) {
-		return readKeys(path)
-	}
-	return keys, err
-}
-
-// renameNew is os.Rename, but fails with fs.ErrExist where that would replace a
-// file.
-func renameNew(from, to string) error {
-	err := os.Link(from, to)
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	// A file system without hard links: look first, which leaves a moment.
-	if _, statErr := os.Lstat(to); !errors.Is(statErr, fs.ErrNotExist) {
-		return err
-	}
-	return os.Rename(from, to)
-}
-
-// HasKeys tells whether the home has an agent's keys.
-func HasKeys(home string) bool {
-	_, err := os.Lstat(filepath.Join(home, identityFile))
-	return err == nil
-}
-
-// exposedKeys tells whether the agent's keys are open to other users, by the mode
-// of their file.
-func exposedKeys(home string) (path string, exposed bool) {
-	path = filepath.Join(home, identityFile)
-	info, err := os.Stat(path)
-	return path, err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
-}
-
-func readKeys(path string) (Keys, error) {
-	ring, err := ReadSecrets(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Keys{}, err
-	}
-	var keys Keys
-	if err == nil {
-		keys, err = pair(ring)
-	}
-	if errors.Is(err, keyring.ErrInvalid) || errors.Is(err, keyring.ErrDuplicate) {
-		return Keys{}, fmt.Errorf("the agent's keys are damaged, and are left as they are: %w; restore %s from a copy, or move it away for a new identity", err, path)
-	}
-	return keys, err
-}
-
-// pair takes the keys of an identity file: one that signs, then one that agrees
-// on keys.
-func pair(ring *keyring.Keyring) (Keys, error) {
-	kids := ring.KIDs()
-	if len(kids) != 2 {
-		return Keys{}, fmt.Errorf("%w: %d keys instead of 2", keyring.ErrInvalid, len(kids))
-	}
-	ctx := context.Background()
-	if _, err := ring.Signer(ctx, kids[0]); err != nil {
-		return Keys{}, fmt.Errorf("%w: %w", keyring.ErrInvalid, err)
-	}
-	if _, err := ring.KeyAgreement(ctx, kids[1]); err != nil {
-		return Keys{}, fmt.Errorf("%w: %w", keyring.ErrInvalid, err)
-	}
-	a, err := ring.Key(kids[0])
-	if err != nil {
-		return Keys{}, err
-	}
-	e, err := ring.Key(kids[1])
 	return Keys{a, e}, err
 }
 

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -30,7 +29,7 @@ func OpenInbox(ctx context.Context, cfg StoreConfig, n Network) (*Inbox, error) 
 	if err != nil {
 		return nil, err
 	}
-	packer, err := homePacker(cfg.Home, n)
+	packer, err := cfg.packer(ctx, s, n)
 	if err != nil {
 		s.Close()
 		return nil, err
@@ -38,16 +37,13 @@ func OpenInbox(ctx context.Context, cfg StoreConfig, n Network) (*Inbox, error) 
 	return &Inbox{s, packer}, nil
 }
 
-// homePacker opens what is sealed for the agent of a home.
-func homePacker(home string, n Network) (*envelope.Packer, error) {
-	if !HasKeys(home) {
-		return nil, fmt.Errorf("the agent's keys are missing in %s", home)
-	}
-	keys, err := OpenKeys(home)
+// packer opens what is sealed for the agent of a store.
+func (c StoreConfig) packer(ctx context.Context, s *sqlstore.Store, n Network) (*envelope.Packer, error) {
+	ring, err := c.ring(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	id, err := HomeIdentity(home, keys)
+	id, err := HomeIdentity(c.Home, ring.Own)
 	if err != nil {
 		return nil, err
 	}

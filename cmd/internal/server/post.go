@@ -18,8 +18,7 @@ import (
 
 // PostConfig says how Post sends.
 type PostConfig struct {
-	ClientConfig // Home is the agent's
-	Store        StoreConfig
+	ClientConfig // Store is the agent's
 	// Timeout is how long delivery is tried before the message is left in the
 	// outbox.
 	Timeout time.Duration
@@ -44,25 +43,23 @@ type Posted struct {
 // delivers the message itself, and leaves it in the outbox where that fails for
 // now. After an error the message was not kept.
 func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Posted, err error) {
-	served, err := Served(cfg.Home)
+	served, err := Served(cfg.Store.Home)
 	if err != nil {
 		return Posted{}, err
 	}
-	keys, err := OpenKeys(cfg.Home)
-	if err != nil {
-		return Posted{}, err
-	}
-	id, err := HomeIdentity(cfg.Home, keys)
-	if err != nil {
-		return Posted{}, err
-	}
-	db := cfg.Store
-	db.Home, db.Logger = cfg.Home, cfg.Logger
-	kept, err := db.open(ctx, false)
+	kept, err := cfg.Store.openNew(ctx)
 	if err != nil {
 		return Posted{}, err
 	}
 	defer func() { err = errors.Join(err, kept.Close()) }()
+	ring, err := cfg.Store.ring(ctx, kept)
+	if err != nil {
+		return Posted{}, err
+	}
+	id, err := HomeIdentity(cfg.Store.Home, ring.Own)
+	if err != nil {
+		return Posted{}, err
+	}
 
 	try := &attempt{kept: kept.Outbox(), id: m.ID, outcome: make(chan error, 1)}
 	if !served || cfg.NoQueue || cfg.Ack || cfg.WebSocket {

@@ -11,12 +11,9 @@ import (
 	"github.com/didcomm-go/didcomm/agent/keyring"
 )
 
-// Files in an agent's home directory. Both hold private keys in the form of
-// keyring.ParseSecrets, under mode 0600.
-const (
-	identityFile = "identity.json" // the agent's own keys; never rewritten
-	secretsFile  = "secrets.json"  // keys of DIDs that the user has made
-)
+// secretsFile is a file in the home, in the form of keyring.ParseSecrets and under
+// mode 0600: the keys of DIDs that the user has made.
+const secretsFile = "secrets.json"
 
 // ReadSecrets reads a file of private keys.
 func ReadSecrets(path string) (*keyring.Keyring, error) {
@@ -138,23 +135,6 @@ func merge(all, ring *keyring.Keyring) error {
 		}
 	}
 	return nil
-}
-
-// newSecrets writes a file of private keys where there is none, else it is
-// fs.ErrExist. It is written beside path and then put in place, so that a crash
-// or a full disk leaves a whole file or none.
-func newSecrets(path string, ring *keyring.Keyring) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
-	if err != nil {
-		return tidy(err, path)
-	}
-	defer os.Remove(f.Name()) // fails where it was renamed
-	err = fill(f, ring)
-	_ = f.Close() // an error that matters came from fill
-	if err == nil {
-		err = renameNew(f.Name(), path)
-	}
-	return tidy(err, path)
 }
 
 // fill writes keys to a new file, to the disk, and closes it.

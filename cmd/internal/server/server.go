@@ -60,7 +60,7 @@ type Config struct {
 	AllowPrivate bool
 	MaxBytes     int64         // of one message
 	ReadTimeout  time.Duration // for the header, and for the body, of one request
-	// Store is where messages are kept, its Home and Logger apart.
+	// Store is where messages and keys are kept, its Home and Logger apart.
 	Store StoreConfig
 	// DeliverWithin is for how long delivery of a message is tried, unless that
 	// says itself.
@@ -123,7 +123,7 @@ func (s *Server) open(ctx context.Context, tlsConfig *tls.Config) (err error) {
 	if s.store, err = db.open(ctx, db.URL == ""); err != nil {
 		return err
 	}
-	return s.wire(tlsConfig)
+	return s.wire(ctx, db, tlsConfig)
 }
 
 // close closes what is open behind the agent.
@@ -141,18 +141,19 @@ func (s *Server) close() (err error) {
 }
 
 // wire makes everything behind the listener.
-func (s *Server) wire(tlsConfig *tls.Config) error {
+func (s *Server) wire(ctx context.Context, db StoreConfig, tlsConfig *tls.Config) error {
 	cfg := s.cfg
 	var err error
 	if s.endpoint, err = cfg.endpoint(s.listener.Addr()); err != nil {
 		return err
 	}
-	keys, err := OpenKeys(cfg.Home)
+	ring, err := db.ring(ctx, s.store)
 	if err != nil {
 		return err
 	}
-	if path, exposed := exposedKeys(cfg.Home); exposed {
-		cfg.Logger.Warn("others on this machine can get at the agent's private keys; mend it with chmod 600", "file", path)
+	keys := ring.Own
+	if ring.Clear && db.exposed() {
+		cfg.Logger.Warn("others on this machine can get at the agent's private keys; mend it with chmod 600", "file", db.path())
 	}
 	if cfg.DID != "" {
 		s.identity, err = keys.Web(cfg.DID, s.endpoint.String())

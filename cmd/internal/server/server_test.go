@@ -21,64 +21,6 @@ import (
 	"github.com/didcomm-go/didcomm/did/didpeer"
 )
 
-// Processes that start at once in one home are one agent.
-func TestOpenKeysAtOnce(t *testing.T) {
-	home := filepath.Join(t.TempDir(), "new", "home")
-	dids := make([]string, 8)
-	var all sync.WaitGroup
-	for i := range dids {
-		all.Go(func() {
-			keys, err := server.OpenKeys(home)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			id, err := keys.Peer("https://example.org/didcomm")
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			dids[i] = id.Document.ID
-		})
-	}
-	all.Wait()
-	if slices.Sort(dids); dids[0] != dids[len(dids)-1] {
-		t.Errorf("several identities: %v", dids)
-	}
-	entries, err := os.ReadDir(home)
-	if err != nil || len(entries) != 1 || entries[0].Name() != "identity.json" {
-		t.Errorf("home has %v, %v", entries, err)
-	}
-	info, err := os.Stat(filepath.Join(home, "identity.json"))
-	if err != nil || info.Mode().Perm()&0o077 != 0 {
-		t.Errorf("mode %v, %v", info.Mode(), err)
-	}
-}
-
-// A file of the agent's keys that was cut off anywhere is refused, and stays.
-func TestDamagedKeys(t *testing.T) {
-	home := t.TempDir()
-	path := filepath.Join(home, "identity.json")
-	if _, err := server.OpenKeys(home); err != nil {
-		t.Fatal(err)
-	}
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := range len(bytes.TrimSpace(whole)) {
-		if err := os.WriteFile(path, whole[:n], 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := server.OpenKeys(home); !errors.Is(err, keyring.ErrInvalid) {
-			t.Errorf("cut at %d: %v", n, err)
-		}
-		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, whole[:n]) {
-			t.Errorf("cut at %d: the file was changed (%v)", n, err)
-		}
-	}
-}
-
 // Keys that other users can read are told.
 func TestExposedKeys(t *testing.T) {
 	if runtime.GOOS == "windows" {
@@ -88,11 +30,9 @@ func TestExposedKeys(t *testing.T) {
 	for _, tt := range []struct {
 		mode os.FileMode
 		warn bool
-	}{{0o600, false}, {0o400, false}, {0o640, true}, {0o604, true}} {
-		if _, err := server.OpenKeys(home); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(filepath.Join(home, "identity.json"), tt.mode); err != nil {
+	}{{0o600, false}, {0o640, true}, {0o604, true}} {
+		openRing(t, server.StoreConfig{Home: home})
+		if err := os.Chmod(filepath.Join(home, "agent.db"), tt.mode); err != nil {
 			t.Fatal(err)
 		}
 		var log bytes.Buffer
@@ -391,7 +331,7 @@ func TestCheck(t *testing.T) {
 // A client has a service, though it does not listen: there are peers that answer
 // none without.
 func TestClientService(t *testing.T) {
-	c, err := server.Start(server.ClientConfig{Logger: slog.New(slog.DiscardHandler)})
+	c, err := server.Start(t.Context(), server.ClientConfig{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,10 +16,10 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
 )
 
-// storeFile is the SQLite database with an agent's outbox and inbox.
+// storeFile is the SQLite database with an agent's outbox, inbox and keys.
 const storeFile = "agent.db"
 
-// StoreConfig says where an agent's outbox and inbox are kept.
+// StoreConfig says where an agent's outbox, inbox and keys are kept.
 type StoreConfig struct {
 	Home string
 	// URL is of a PostgreSQL database, which several agents may share; empty is a
@@ -29,7 +29,11 @@ type StoreConfig struct {
 	// each; a quarter of that is for one peer. 0 is the default of package store.
 	MaxItems int
 	MaxBytes int64
-	Logger   *slog.Logger // default: none
+	// Passphrase opens the keys; default: there is none.
+	Passphrase Passphrase
+	// Notice tells a person, in a line, what becomes of the keys; default: nobody.
+	Notice func(line string)
+	Logger *slog.Logger // default: none
 }
 
 // CheckURL finds what is wrong with the URL.
@@ -75,6 +79,14 @@ func (c StoreConfig) open(ctx context.Context, reclaim bool) (*sqlstore.Store, e
 		return nil, fmt.Errorf("%s: %w; use that program, or a newer one", name, err)
 	}
 	return s, err
+}
+
+// openNew is open, and makes the home too.
+func (c StoreConfig) openNew(ctx context.Context) (*sqlstore.Store, error) {
+	if err := os.MkdirAll(c.Home, 0o700); err != nil {
+		return nil, fmt.Errorf("home directory: %w", err)
+	}
+	return c.open(ctx, false)
 }
 
 // openOld opens the store of an agent that was served before.

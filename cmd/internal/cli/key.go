@@ -1,0 +1,243 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) key() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "key",
+		Short: "look after the agent's private keys",
+		Long: `Key shows and changes the private keys that the agent of this home keeps, each
+sealed, in its store: agent.db in the home directory, or the database of --store.
+The first two are the agent's own.
+
+A passphrase opens them: that of --passphrase-file, else of DIDCOMM_PASSPHRASE,
+else it is asked for at a terminal. Without one, who can read the store has the
+keys. The keys of did create are elsewhere, and in clear: see there.`,
+		Example: `  didcomm key list
+  didcomm key passwd`,
+	}
+	group(cmd)
+	cmd.AddCommand(a.keyList(), a.keyNew(), a.keyExport(), a.keyImport(), a.keyPasswd())
+	return cmd
+}
+
+// keys is what the commands of the keyring share.
+type keys struct {
+	kept
+	pass passphrase
+}
+
+func (k *keys) addFlags(cmd *cobra.Command) {
+	k.kept.addFlags(cmd)
+	k.pass.addFlag(cmd)
+}
+
+func (k *keys) config(a *app) (server.StoreConfig, error) {
+	cfg, err := k.kept.config(a)
+	k.pass.open(a, &cfg)
+	return cfg, err
+}
+
+// with runs f with the keyring, which open opens.
+func (k *keys) with(a *app, cmd *cobra.Command, open func(context.Context, server.StoreConfig) (*server.Ring, error), f func(context.Context, *server.Ring) error) (err error) {
+	cfg, err := k.config(a)
+	if err != nil {
+		return err
+	}
+	ring, err := open(cmd.Context(), cfg)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := ring.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	return f(cmd.Context(), ring)
+}
+
+func (a *app) keyList() *cobra.Command {
+	var k keys
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "list the keys, without what is secret",
+		Long: `List prints a line for each key: its key id, its curve and its use, which is sig for
+signatures, enc for key agreement, or sig,enc.`,
+		Example: `  didcomm key list`,
+		Args:    positional(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return k.with(a, cmd, server.OpenOldRing, func(_ context.Context, ring *server.Ring) error {
+				for _, kid := range ring.KIDs() {
+					key, err := ring.Key(kid)
+					if err != nil {
+						return err
+					}
+					fmt.Fprintln(cmd.OutOrStdout(), kid, key.Curve(), use(key.Curve()))
+				}
+				return nil
+			})
+		},
+	}
+	k.addFlags(cmd)
+	return cmd
+}
+
+func use(c keyring.Curve) string {
+	switch {
+	case server.Signs(c) && server.Agrees(c):
+		return "sig,enc"
+	case server.Signs(c):
+		return "sig"
+	}
+	return "enc"
+}
+
+func (a *app) keyNew() *cobra.Command {
+	var k keys
+	curve := string(keyring.Ed25519)
+	cmd := &cobra.Command{
+		Use:   "new",
+		Short: "make a key",
+		Long: `New makes a key in the keyring and prints its key id, which is one of a did:key. An
+Ed25519 key comes with the X25519 key that its did:key lists beside it, on a
+second line.`,
+		Example: `  didcomm key new
+  didcomm key new --curve P-256`,
+		Args: positional(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return k.with(a, cmd, server.OpenRing, func(ctx context.Context, ring *server.Ring) error {
+				id, err := server.NewKeyDID(keyring.Curve(curve))
+				if err != nil {
+					return err
+				}
+				return addKeys(ctx, cmd, ring, id.Keys)
+			})
+		},
+	}
+	k.addFlags(cmd)
+	cmd.Flags().Var(&enum{&curve, curves}, "curve", "key type: Ed25519, X25519, P-256, P-384, P-521 or secp256k1")
+	return cmd
+}
+
+func addKeys(ctx context.Context, cmd *cobra.Command, ring *server.Ring, more *keyring.Keyring) error {
+	if err := ring.AddAll(ctx, more); err != nil {
+		return err
+	}
+	for _, kid := range more.KIDs() {
+		fmt.Fprintln(cmd.OutOrStdout(), kid)
+	}
+	return nil
+}
+
+func (a *app) keyExport() *cobra.Command {
+	var k keys
+	var out string
+	cmd := &cobra.Command{
+		Use:   "export [KID...]",
+		Short: "write private keys in clear",
+		Long: `Export writes the private keys of these key ids, or all, as the secrets file of
+DIDComm Messaging v2.1, Appendix A: on standard output, or to --out, which is made
+with mode 0600 and keeps the keys that it has. Who reads that has the keys.`,
+		Example: `  didcomm key export --out keys.json
+  didcomm key export did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH#z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, kids []string) error {
+			return k.with(a, cmd, server.OpenOldRing, func(_ context.Context, ring *server.Ring) error {
+				only, err := ring.Only(kids...)
+				if err != nil {
+					return err
+				}
+				if out != "" {
+					return server.AddSecrets(out, only)
+				}
+				data, err := only.MarshalSecrets()
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", data)
+				return err
+			})
+		},
+	}
+	k.addFlags(cmd)
+	cmd.Flags().StringVar(&out, "out", "", "file to add the private keys to")
+	return cmd
+}
+
+func (a *app) keyImport() *cobra.Command {
+	var k keys
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "take private keys from a file",
+		Long: `Import adds all private keys of a secrets file, as export and did create write them,
+or none, and prints their key ids. The file stays as it is: in clear.`,
+		Example: `  didcomm key import keys.json`,
+		Args:    positional("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			more, err := server.ReadSecrets(args[0])
+			if err != nil {
+				return err
+			}
+			return k.with(a, cmd, server.OpenRing, func(ctx context.Context, ring *server.Ring) error {
+				return addKeys(ctx, cmd, ring, more)
+			})
+		},
+	}
+	k.addFlags(cmd)
+	return cmd
+}
+
+func (a *app) keyPasswd() *cobra.Command {
+	var k keys
+	var file string
+	var remove bool
+	cmd := &cobra.Command{
+		Use:   "passwd",
+		Short: "set, change or remove the passphrase of the keys",
+		Long: `Passwd protects the keys by a new passphrase: that of --new-passphrase-file, else
+of DIDCOMM_NEW_PASSPHRASE, else it is asked for at a terminal, twice. Where the home
+has no keys yet, it makes them. An agent that runs goes on, and needs the new
+passphrase when it starts again. An identity.json in the home is removed.
+
+It is one write: after a crash the old passphrase opens the keys, or the new one.
+Copies and backups made before open as they did.`,
+		Example: `  didcomm key passwd
+  didcomm key passwd --passphrase-file old.txt --new-passphrase-file new.txt
+  didcomm key passwd --remove`,
+		Args: positional(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if remove && file != "" {
+				return usagef("--remove and --new-passphrase-file do not go together")
+			}
+			cfg, err := k.config(a)
+			if err != nil {
+				return err
+			}
+			return server.SetPassphrase(cmd.Context(), cfg, func(ctx context.Context) ([]byte, error) {
+				if remove {
+					return nil, nil
+				}
+				secret, err := a.given(file, "DIDCOMM_NEW_PASSPHRASE")
+				if secret == nil && err == nil {
+					secret, err = a.askNew(ctx)
+				}
+				if secret == nil && err == nil {
+					err = errors.New("no new passphrase: give --new-passphrase-file FILE or DIDCOMM_NEW_PASSPHRASE, or be at a terminal")
+				}
+				return secret, err
+			})
+		},
+	}
+	k.addFlags(cmd)
+	cmd.Flags().StringVar(&file, "new-passphrase-file", "", "file with the new passphrase (default DIDCOMM_NEW_PASSPHRASE, else asked for at a terminal)")
+	cmd.Flags().BoolVar(&remove, "remove", false, "protect the keys by no passphrase any more")
+	return cmd
+}

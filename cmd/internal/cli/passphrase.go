@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// maxPassphrase bounds a passphrase, in bytes.
+const maxPassphrase = 4 << 10
+
+// passphrase is where the passphrase of the agent's keys comes from: a file, the
+// environment, or who sits at the terminal. There is no flag and no key of the
+// configuration file for itself: others could read it there.
+type passphrase struct{ file string }
+
+func (p *passphrase) addFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.file, "passphrase-file", "", "file with the passphrase of the agent's keys (default DIDCOMM_PASSPHRASE, else asked for at a terminal)")
+}
+
+// open makes the store open its keys by the passphrase.
+func (p *passphrase) open(a *app, cfg *server.StoreConfig) {
+	cfg.Passphrase = func(ctx context.Context, need bool) ([]byte, error) {
+		secret, err := a.given(p.file, "DIDCOMM_PASSPHRASE")
+		if secret != nil || err != nil || !need {
+			return secret, err
+		}
+		return a.ask(ctx, "Passphrase of the agent's keys: ")
+	}
+	cfg.Notice = func(s string) { fmt.Fprintln(a.Stderr, printable(s)) }
+}
+
+// given returns the passphrase in a file, if one is named, else that in the
+// environment; nil if there is none.
+func (a *app) given(file, variable string) ([]byte, error) {
+	if file == "" {
+		if v, ok := a.LookupEnv(variable); ok && v != "" {
+			return []byte(v), nil
+		}
+		return nil, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("passphrase: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxPassphrase+3))
+	if err != nil {
+		return nil, fmt.Errorf("passphrase: %w", err)
+	}
+	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r")) // an editor's
+	switch {
+	case len(data) == 0:
+		return nil, fmt.Errorf("passphrase: %s is empty", file)
+	case len(data) > maxPassphrase:
+		return nil, fmt.Errorf("passphrase: %s has more than %d bytes", file, maxPassphrase)
+	}
+	return data, nil
+}
+
+// ask asks who sits at the terminal, without showing what is typed. It returns nil
+// where nobody does.
+func (a *app) ask(ctx context.Context, prompt string) ([]byte, error) {
+	f, ok := a.Stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil, nil
+	}
+	fd := int(f.Fd())
+	state, err := term.GetState(fd)
+	if err != nil {
+		return nil, fmt.Errorf("passphrase: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	fmt.Fprint(a.Stderr, prompt)
+	defer fmt.Fprintln(a.Stderr)
+	type answer struct {
+		secret []byte
+		err    error
+	}
+	typed := make(chan answer, 1)
+	go func() {
+		secret, err := term.ReadPassword(fd)
+		typed <- answer{secret, err}
+	}()
+	select {
+	case <-ctx.Done(): // the terminal must show again what is typed
+		return nil, errors.Join(errors.New("interrupted"), term.Restore(fd, state))
+	case t := <-typed:
+		if t.err != nil {
+			return nil, fmt.Errorf("passphrase: %w", t.err)
+		}
+		if len(t.secret) == 0 {
+			return nil, errors.New("the passphrase is empty")
+		}
+		return t.secret, nil
+	}
+}
+
+// askNew asks for a new passphrase, twice.
+func (a *app) askNew(ctx context.Context) ([]byte, error) {
+	secret, err := a.ask(ctx, "New passphrase: ")
+	if err != nil || secret == nil {
+		return nil, err
+	}
+	again, err := a.ask(ctx, "Once more: ")
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(secret, again) {
+		return nil, errors.New("these are two different passphrases; nothing was changed")
+	}
+	return secret, nil
+}

@@ -1,0 +1,368 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+)
+
+// identityFile held an agent's own keys before they were kept in its store: in
+// the form of keyring.ParseSecrets, in clear. It is taken over.
+const identityFile = "identity.json"
+
+// Passphrase gives the passphrase of an agent's keys, nil for none. With need,
+// there has to be one: it may ask a person.
+type Passphrase func(ctx context.Context, need bool) ([]byte, error)
+
+// wrongPassphrase is keyring.ErrPassphrase in the words of a person.
+type wrongPassphrase struct{}
+
+func (wrongPassphrase) Error() string { return "wrong passphrase" }
+func (wrongPassphrase) Unwrap() error { return keyring.ErrPassphrase }
+
+// Ring is the keyring of an agent, in its store. Own are the keys that it goes by:
+// the first two in the ring, which no other agent of the store can push aside.
+type Ring struct {
+	*keyring.Sealed
+	Own Keys
+	// Clear tells that no passphrase protects the keys.
+	Clear bool
+
+	close func() error
+}
+
+// OpenRing opens the keyring of an agent, and makes it and the agent's own keys
+// where there are none. The identity file of a home is taken over; it is removed
+// once a passphrase protects what it holds. Close the ring.
+func OpenRing(ctx context.Context, cfg StoreConfig) (*Ring, error) {
+	s, err := cfg.openNew(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r, err := cfg.ring(ctx, s)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	r.close = s.Close
+	return r, nil
+}
+
+// OpenOldRing is OpenRing, but makes none.
+func OpenOldRing(ctx context.Context, cfg StoreConfig) (*Ring, error) {
+	has, err := HasKeys(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if !has {
+		return nil, errors.New("there is no agent's keyring yet; didcomm serve and didcomm key new make it")
+	}
+	return OpenRing(ctx, cfg)
+}
+
+// Close closes the store that OpenRing has opened.
+func (r *Ring) Close() error { return r.close() }
+
+// HasKeys tells whether an agent has keys: its store has, or its home has them in
+// a file.
+func HasKeys(ctx context.Context, cfg StoreConfig) (has bool, err error) {
+	if cfg.Home != "" {
+		if _, err := os.Lstat(filepath.Join(cfg.Home, identityFile)); err == nil {
+			return true, nil
+		}
+	}
+	if cfg.URL == "" {
+		if cfg.Home == "" {
+			return false, nil
+		}
+		if _, err := os.Lstat(cfg.path()); errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+	}
+	s, err := cfg.open(ctx, false)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	switch _, err := s.Keys().Wrapping(ctx); {
+	case errors.Is(err, store.ErrNotFound):
+		return false, nil
+	default:
+		return err == nil, err
+	}
+}
+
+// ring opens or makes the keyring in a store.
+func (c StoreConfig) ring(ctx context.Context, s *sqlstore.Store) (*Ring, error) {
+	path := filepath.Join(c.Home, identityFile)
+	former, err := readIdentity(path)
+	if err != nil {
+		return nil, err
+	}
+	sealed, w, err := c.unlock(ctx, s.Keys())
+	if err != nil {
+		return nil, err
+	}
+	if len(sealed.KIDs()) == 0 {
+		if sealed, err = settle(ctx, s.Keys(), sealed, w, former); err != nil {
+			return nil, err
+		}
+	}
+	r := &Ring{Sealed: sealed, Clear: w.Name() == keyring.NoneName}
+	if r.Own, err = pair(sealed); err != nil {
+		return nil, fmt.Errorf("the agent's keys: %w", err)
+	}
+	if former == nil {
+		return r, nil
+	}
+	if was, err := pair(former); err != nil || !was.equal(r.Own) {
+		return nil, errors.Join(fmt.Errorf("%s holds other keys than the agent has in %s; move the file away to go on with these", path, c.where()), err)
+	}
+	if !r.Clear {
+		return r, c.dropIdentity()
+	}
+	return r, nil
+}
+
+// unlock opens the sealed keys, or makes an empty ring of them.
+func (c StoreConfig) unlock(ctx context.Context, keys store.Keys) (*keyring.Sealed, keyring.Wrapper, error) {
+	by, err := keyring.WrappedBy(ctx, keys)
+	missing := errors.Is(err, store.ErrNotFound)
+	if err != nil && !missing {
+		return nil, nil, err
+	}
+	var secret []byte
+	if c.Passphrase != nil {
+		if secret, err = c.Passphrase(ctx, by == keyring.PassphraseName); err != nil {
+			return nil, nil, err
+		}
+	}
+	w := wrapper(secret)
+	if missing {
+		ring, err := keyring.Create(ctx, keys, w)
+		if err == nil {
+			if secret == nil {
+				c.notice("The agent's private keys are in %s, protected by %s only; protect them by a passphrase with didcomm key passwd.", c.where(), c.guard())
+			}
+			return ring, w, nil
+		}
+		if !errors.Is(err, store.ErrExists) {
+			return nil, nil, err
+		}
+		// Another process was faster, or what wraps the keys was lost.
+		if by, err = keyring.WrappedBy(ctx, keys); err != nil {
+			return nil, nil, fmt.Errorf("the agent's sealed keys cannot be opened, and are left as they are: %w", err)
+		}
+	}
+	switch {
+	case by == keyring.PassphraseName && secret == nil:
+		return nil, nil, errors.New("the agent's keys need their passphrase: give --passphrase-file FILE or DIDCOMM_PASSPHRASE, or be at a terminal")
+	case by == keyring.NoneName && secret != nil:
+		return nil, nil, errors.New("a passphrase is given, but the agent's keys are not protected by one yet; do that with didcomm key passwd")
+	}
+	ring, err := keyring.Open(ctx, keys, w)
+	if errors.Is(err, keyring.ErrPassphrase) {
+		err = wrongPassphrase{}
+	}
+	return ring, w, err
+}
+
+func wrapper(secret []byte) keyring.Wrapper {
+	if secret == nil {
+		return keyring.None()
+	}
+	return keyring.Passphrase(secret, keyring.Argon2id{})
+}
+
+// settle gives an empty ring the agent's own keys: former, or new ones. Of several
+// processes that do, the keys of the first are the agent's.
+func settle(ctx context.Context, keys store.Keys, ring *keyring.Sealed, w keyring.Wrapper, former *keyring.Keyring) (*keyring.Sealed, error) {
+	if former == nil {
+		made, err := NewKeys(keyring.Ed25519)
+		if err != nil {
+			return nil, err
+		}
+		id, err := made.Peer()
+		if err != nil {
+			return nil, err
+		}
+		former = id.Keys
+	}
+	if err := ring.AddAll(ctx, former); err != nil {
+		return nil, err
+	}
+	all, err := keyring.Open(ctx, keys, w)
+	if err != nil {
+		return nil, err
+	}
+	first, mine := all.KIDs(), former.KIDs()
+	if first[0] == mine[0] {
+		return all, nil
+	}
+	for _, kid := range mine {
+		if err := all.Delete(ctx, kid); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// SetPassphrase protects an agent's keys by the passphrase that fresh gives, or by
+// none if that is nil. It makes the keys where there are none.
+func SetPassphrase(ctx context.Context, cfg StoreConfig, fresh func(context.Context) ([]byte, error)) (err error) {
+	s, err := cfg.openNew(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	by, err := keyring.WrappedBy(ctx, s.Keys())
+	switch {
+	case errors.Is(err, store.ErrNotFound): // never store them in clear
+		secret, err := fresh(ctx)
+		if err != nil {
+			return err
+		}
+		cfg.Passphrase = func(context.Context, bool) ([]byte, error) { return secret, nil }
+		_, err = cfg.ring(ctx, s)
+		return err
+	case err != nil:
+		return err
+	case by == keyring.NoneName:
+		cfg.Passphrase = nil
+	}
+	ring, err := cfg.ring(ctx, s)
+	if err != nil {
+		return err
+	}
+	secret, err := fresh(ctx)
+	if err != nil {
+		return err
+	}
+	if err := ring.Rewrap(ctx, wrapper(secret)); err != nil || secret == nil {
+		return err
+	}
+	return cfg.dropIdentity()
+}
+
+// dropIdentity removes the clear copy of keys that a passphrase protects now.
+func (c StoreConfig) dropIdentity() error {
+	path := filepath.Join(c.Home, identityFile)
+	err := os.Remove(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("the agent's keys are under a passphrase now, but still in clear in a file: %w", err)
+	}
+	c.notice("Removed %s: a passphrase protects its keys now, in %s.", path, c.where())
+	return nil
+}
+
+func (c StoreConfig) notice(format string, args ...any) {
+	if c.Notice != nil {
+		c.Notice(fmt.Sprintf(format, args...))
+	}
+}
+
+// where the keys are, and what guards them there.
+func (c StoreConfig) where() string {
+	if c.URL != "" {
+		return "the database of --store"
+	}
+	return c.path()
+}
+
+func (c StoreConfig) guard() string {
+	if c.URL != "" {
+		return "who may read that"
+	}
+	return "the mode of the file"
+}
+
+// exposed tells whether the file of the store is open to other users, by its mode.
+func (c StoreConfig) exposed() bool {
+	info, err := os.Stat(c.path())
+	return c.URL == "" && err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
+}
+
+// readIdentity reads an identity file: exactly a key that signs, then one that
+// agrees on keys. It is nil where there is no file.
+func readIdentity(path string) (*keyring.Keyring, error) {
+	ring, err := ReadSecrets(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil && len(ring.KIDs()) != 2 {
+		err = fmt.Errorf("%w: %d keys instead of 2", keyring.ErrInvalid, len(ring.KIDs()))
+	}
+	if err == nil {
+		_, err = pair(ring)
+	}
+	if errors.Is(err, keyring.ErrInvalid) || errors.Is(err, keyring.ErrDuplicate) {
+		return nil, fmt.Errorf("the agent's keys are damaged, and are left as they are: %w; restore %s from a copy, or move it away for a new identity", err, path)
+	}
+	return ring, err
+}
+
+// holder is a keyring, of whichever kind.
+type holder interface {
+	KIDs() []string
+	Key(kid string) (*keyring.Key, error)
+}
+
+// pair takes the first two keys of a ring: one that signs, one that agrees on keys.
+func pair(ring holder) (Keys, error) {
+	kids := ring.KIDs()
+	if len(kids) < 2 {
+		return Keys{}, fmt.Errorf("%w: %d keys instead of 2", keyring.ErrInvalid, len(kids))
+	}
+	a, err := ring.Key(kids[0])
+	if err != nil {
+		return Keys{}, err
+	}
+	e, err := ring.Key(kids[1])
+	if err != nil {
+		return Keys{}, err
+	}
+	if !Signs(a.Curve()) || !Agrees(e.Curve()) {
+		return Keys{}, fmt.Errorf("%w: want a key that signs and one that agrees on keys, not %s and %s", keyring.ErrInvalid, a.Curve(), e.Curve())
+	}
+	return Keys{a, e}, nil
+}
+
+// Signs tells whether keys of a curve make signatures.
+func Signs(c keyring.Curve) bool { return c != keyring.X25519 }
+
+// Agrees tells whether keys of a curve agree on keys.
+func Agrees(c keyring.Curve) bool { return c != keyring.Ed25519 && c != keyring.Secp256k1 }
+
+func (k Keys) equal(other Keys) bool {
+	a, errA := k.Peer()
+	b, errB := other.Peer()
+	return errA == nil && errB == nil && a.Document.ID == b.Document.ID
+}
+
+// Only returns those keys of a ring that kids name, all if there are none.
+func (r *Ring) Only(kids ...string) (*keyring.Keyring, error) {
+	if len(kids) == 0 {
+		kids = r.KIDs()
+	}
+	only := keyring.New()
+	for _, kid := range kids {
+		key, err := r.Key(kid)
+		if err == nil {
+			err = only.Add(kid, key)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return only, nil
+}
