@@ -300,7 +300,7 @@ func TestSealedDamage(t *testing.T) {
 	}
 	sealed := string(all[1].Sealed)
 	for i := range sealed {
-		bad(fmt.Sprintf("byte %d changed", i), sealed[:i]+string(rune(sealed[i]^1))+sealed[i+1:])
+		bad(fmt.Sprintf("byte %d changed", i), sealed[:i]+string([]byte{sealed[i] ^ 1})+sealed[i+1:])
 		bad(fmt.Sprintf("cut at %d", i), sealed[:i])
 	}
 	bad("longer", sealed+"x")
@@ -397,6 +397,16 @@ func TestWrappingDamage(t *testing.T) {
 		}
 		if s, err := keyring.Open(t.Context(), keys, cheap("secret")); !errors.Is(err, test.want) || s != nil {
 			t.Errorf("%s: %v, want %v", name, err, test.want)
+		}
+	}
+	for i := range good {
+		keys := store.NewKeys()
+		if err := keys.SetWrapping(t.Context(), nil, flip(i)); err != nil {
+			t.Fatal(err)
+		}
+		s, err := keyring.Open(t.Context(), keys, cheap("secret"))
+		if s != nil || !errors.Is(err, keyring.ErrInvalid) && !errors.Is(err, keyring.ErrWrapper) && !errors.Is(err, keyring.ErrPassphrase) {
+			t.Errorf("byte %d changed: %v", i, err)
 		}
 	}
 	none := store.NewKeys()
