@@ -68,7 +68,8 @@
 // A message is handled once: the same id from the same sender within
 // Config.ReplayWindow is not handled again. What was replied to it on the
 // connection is sent again, on the one that it came by now; if that was nothing,
-// the ack that it asks for. It binds no return route, since whoever sends it again
+// the ack that it asks for; while its handler runs, that is when it has returned (by
+// HTTP a 503 asks the peer to come again). It binds no return route, since whoever sends it again
 // need not be its sender. A handler is called again if it asks for that (Retry), if
 // the agent stopped before it had returned, and if the process ended before the
 // inbox knew that it had, or the inbox failed until its lease was lost: handlers
@@ -82,8 +83,8 @@
 // # Acks
 //
 // A message that has please_ack is acked once it was handled: in its first reply,
-// else in an empty message. It is acked earlier if it is put off, or comes again
-// meanwhile, because the ack says that it is here and no more. Older ids in
+// else in an empty message. It is acked before that if it is put off, since the ack
+// says that it is here and no more. Older ids in
 // please_ack are acked if they came from the same sender and are remembered. No
 // forward is acked, nor an ack.
 //

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,7 @@ import (
 type node struct {
 	party    *agenttest.Party
 	net      *agenttest.Net
+	wires    *wires
 	endpoint string
 	faults   *storetest.Faults
 	outbox   store.Outbox
@@ -31,12 +33,11 @@ type node struct {
 	lives   int
 }
 
-func newNode(t *testing.T, n *agenttest.Net, name string, cfg storetest.FaultConfig) *node {
+func newNode(t *testing.T, n *agenttest.Net, w *wires, endpoint string, cfg storetest.FaultConfig) *node {
 	t.Helper()
-	endpoint := "mem://" + name
 	f := storetest.NewFaults(cfg)
 	return &node{
-		party: agenttest.NewParty(t, endpoint), net: n, endpoint: endpoint, faults: f, handled: make(map[string]int),
+		party: agenttest.NewParty(t, endpoint), net: n, wires: w, endpoint: endpoint, faults: f, handled: make(map[string]int),
 		outbox: f.Outbox(store.NewOutbox(store.OutboxConfig{})), inbox: f.Inbox(store.NewInbox(store.InboxConfig{})),
 	}
 }
@@ -45,10 +46,10 @@ func newNode(t *testing.T, n *agenttest.Net, name string, cfg storetest.FaultCon
 func (n *node) live(ctx context.Context, t *testing.T) {
 	for ctx.Err() == nil {
 		n.faults.Restart()
-		mem := n.net.Mem.Sender()
+		mem, wire := n.net.Mem.Sender(), n.wires.sender(n.endpoint)
 		a, err := agent.New(agent.Config{
 			DID: n.party.DID, Packer: n.party.Packer, Handler: n, Outbox: n.outbox, Inbox: n.inbox,
-			Senders:  map[string]transport.Sender{"mem": mem},
+			Senders:  map[string]transport.Sender{"mem": mem, "wire": wire},
 			MaxTries: 1000, // how often it crashes is no fault of a message
 		})
 		if err != nil {
@@ -59,9 +60,7 @@ func (n *node) live(ctx context.Context, t *testing.T) {
 		n.agent = a
 		n.lives++
 		n.mu.Unlock()
-		if err := n.net.Mem.Handle(n.endpoint, a); err != nil {
-			t.Error(err)
-		}
+		n.listen(t, a)
 		life, end := context.WithCancel(ctx)
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(life) }()
@@ -69,9 +68,8 @@ func (n *node) live(ctx context.Context, t *testing.T) {
 		case <-n.faults.Crashed():
 		case <-ctx.Done():
 		}
-		if err := n.net.Mem.Handle(n.endpoint, nil); err != nil {
-			t.Error(err)
-		}
+		n.listen(t, nil)
+		wire.close()
 		end()
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -79,6 +77,17 @@ func (n *node) live(ctx context.Context, t *testing.T) {
 		if err := mem.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// listen names who receives what comes to the endpoint: nobody, or an agent.
+func (n *node) listen(t *testing.T, h transport.Handler) {
+	if strings.HasPrefix(n.endpoint, "wire:") {
+		n.wires.listen(n.endpoint, h)
+		return
+	}
+	if err := n.net.Mem.Handle(n.endpoint, h); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -124,6 +133,11 @@ func (n *node) times(id string) int {
 // Two agents whose stores fail, are slow and crash lose nothing that Send
 // accepted, nor its answers; without a fault nothing is handled twice.
 func TestFaults(t *testing.T) {
+	t.Run("mem", func(t *testing.T) { manyFaults(t, "mem") })
+	t.Run("wire", func(t *testing.T) { manyFaults(t, "wire") })
+}
+
+func manyFaults(t *testing.T, scheme string) {
 	seeds := 200
 	if testing.Short() {
 		seeds = 20
@@ -134,7 +148,7 @@ func TestFaults(t *testing.T) {
 		for seed := range seeds {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					l, f, a, d := runFaults(t, uint64(seed))
+					l, f, a, d := runFaults(t, scheme, uint64(seed))
 					mu.Lock()
 					defer mu.Unlock()
 					lives, faults, accepted, twice = lives+l, faults+f, accepted+a, twice+d
@@ -148,7 +162,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func runFaults(t *testing.T, seed uint64) (lives, faults, accepted, twice int) {
+func runFaults(t *testing.T, scheme string, seed uint64) (lives, faults, accepted, twice int) {
 	cfg := storetest.FaultConfig{Seed: seed, MaxDelay: 2 * time.Second}
 	if seed%10 != 0 { // every tenth run has delays only
 		rates := []float64{0, 0.02, 0.1}
@@ -156,10 +170,10 @@ func runFaults(t *testing.T, seed uint64) (lives, faults, accepted, twice int) {
 		cfg.Crash = []float64{0.005, 0.02}[seed%2]
 	}
 	cfg.Delay = []float64{0, 0.2}[seed/2%2]
-	n := agenttest.NewNet()
-	ends := []*node{newNode(t, n, "one", cfg), nil}
+	n, w := agenttest.NewNet(), newWires(seed, 10*cfg.Crash)
+	ends := []*node{newNode(t, n, w, scheme+"://one", cfg), nil}
 	cfg.Seed += 1 << 32
-	ends[1] = newNode(t, n, "two", cfg)
+	ends[1] = newNode(t, n, w, scheme+"://two", cfg)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	for _, e := range ends {
@@ -199,7 +213,7 @@ func runFaults(t *testing.T, seed uint64) (lives, faults, accepted, twice int) {
 		t.Errorf("lost: %q", ids)
 	}
 	for _, e := range ends {
-		lives, faults = lives+e.lives, faults+e.faults.Count()
+		lives, faults = lives+e.lives, faults+e.faults.Count()+w.cuts
 		for _, times := range e.handled {
 			if times > 1 {
 				twice++

@@ -412,3 +412,39 @@ func TestInboxForgets(t *testing.T) {
 		}
 	})
 }
+
+// A message that comes again while its handler runs is answered by all connections
+// that stay, and by HTTP asked for once more.
+func TestDuplicateMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := agenttest.NewNet()
+		h := &counter{Handler: agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+			time.Sleep(time.Second)
+			return replier(ctx, w, in)
+		})}
+		a, s := n.Agent(t, h), newStranger(t, n)
+		p := s.pack(t, s.message(t, a, chatType, func(m *message.Message) {
+			m.ReturnRoute, m.PleaseAck = "all", []string{""}
+		}))
+		first, second := newSession(), newSession()
+		for _, w := range []transport.Replier{first, second} {
+			if err := a.ServePacket(t.Context(), w, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var busy *transport.BusyError
+		if err := a.ServePacket(t.Context(), new(call), p); !errors.As(err, &busy) {
+			t.Errorf("by HTTP: %v", err)
+		}
+		if len(first.packets)+len(second.packets) != 0 {
+			t.Error("answered before the handler was done")
+		}
+		if one, two := first.next(t), second.next(t); !bytes.Equal(one.Data, two.Data) || s.open(t, one).Message.Type != chatType {
+			t.Error("two answers")
+		}
+		c := new(call)
+		if err := a.ServePacket(t.Context(), c, p); err != nil || len(c.packets) != 1 || h.n.Load() != 1 {
+			t.Errorf("at last: %d answers, handled %d times, %v", len(c.packets), h.n.Load(), err)
+		}
+	})
+}

@@ -42,10 +42,14 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	if !a.current(ctx, in) {
 		return nil
 	}
-	a.confirms.receive(in)
 	k, err := a.take(ctx, w, in, p)
-	if k == nil {
+	if err != nil {
 		return err
+	}
+	// Not before, or a message would be acked by an answer that is lost.
+	a.confirms.receive(in)
+	if k == nil {
+		return nil
 	}
 	a.bind(ctx, w, in)
 
@@ -195,6 +199,7 @@ func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
 	defer context.AfterFunc(a.life, cancel)()
 
 	r := &responder{a: a, w: w, in: k.in}
+	defer func() { a.replyLate(hctx, k, r.kept()) }()
 	err := a.call(hctx, r)
 	if err != nil && a.postpone(ctx, r, k, err) {
 		return

@@ -25,15 +25,19 @@ func (a *Agent) redeliverAll(ctx context.Context) {
 				return
 			}
 			a.storeFailed(ctx, "inbox failed", err)
-		case a.inHand.renew(l): // its handler takes longer than it should
-		case !a.slot(ctx.Done()):
-			a.nak(ctx, leftOver(l), 0, "")
+		case a.inHand.renew(l): // it waits, or is handled, for longer than it should
 		default:
+			k := leftOver(l)
+			a.inHand.add(k)
+			if !a.slot(ctx.Done()) {
+				a.nak(ctx, k, 0, "")
+				continue
+			}
 			a.work.Add(1)
 			go func() {
 				defer a.leave()
 				defer a.free()
-				a.redeliver(ctx, leftOver(l))
+				a.redeliver(ctx, k)
 			}()
 		}
 	}
@@ -103,13 +107,14 @@ func (a *Agent) reopen(ctx context.Context, data []byte) (u *envelope.Unpacked, 
 // setAside ends a message that is not handled.
 func (a *Agent) setAside(ctx context.Context, k *task, reason error) {
 	k.in.log(a.cfg.Logger).ErrorContext(ctx, "message set aside", "error", reason)
+	defer a.inHand.remove(k)
 	term := func(ctx context.Context) error { return a.cfg.Inbox.Term(ctx, k.lease, reason.Error()) }
 	if err := a.persist(ctx, k.lease.Until, term); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
 	}
 }
 
-// inHand are the messages whose handlers run in this process.
+// inHand are the messages that this process has leased, to handle them.
 type inHand struct {
 	mu    sync.Mutex
 	tasks map[threadKey]*task
@@ -117,15 +122,16 @@ type inHand struct {
 
 func newInHand() inHand { return inHand{tasks: make(map[threadKey]*task)} }
 
-// add reports whether the message was not in hand already.
-func (h *inHand) add(k *task) bool {
+func (h *inHand) add(k *task) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.tasks[k.key] != nil {
-		return false
-	}
 	h.tasks[k.key] = k
-	return true
+}
+
+func (h *inHand) get(key threadKey) *task {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.tasks[key]
 }
 
 // renew hands a lease to the task that has the message in hand, whose own has run

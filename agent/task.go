@@ -18,8 +18,9 @@ type task struct {
 	key     threadKey
 	request *request // that the message answers, or nil
 
-	mu    sync.Mutex
+	mu    sync.Mutex                   // guards all below
 	lease *store.Lease[store.Received] // nil for what need not be remembered, or handled
+	again transport.Session            // by which the message came again meanwhile, or nil
 }
 
 // held is the lease of the task now; inHand renews it.
@@ -32,7 +33,8 @@ func (k *task) held() *store.Lease[store.Received] {
 // Retry is what a Handler returns when the message may be handled well later: it
 // is handled again after a delay, at least after, and set aside when it has
 // failed Config.MaxTries times, of which the sender is told. Until then the
-// sender hears nothing. With after of 0 the delay is that of failed deliveries.
+// sender hears no more than the ack that it asked for. With after of 0 the delay
+// is that of failed deliveries.
 func Retry(after time.Duration, err error) error { return &retryError{after, err} }
 
 type retryError struct {
@@ -73,8 +75,7 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p tr
 	case known != nil:
 		a.requests.giveBack(k.request)
 		in.log(a.cfg.Logger).InfoContext(ctx, "dropped a message that was here before", "state", known.State)
-		a.replyAgain(ctx, w, in, known)
-		return nil, nil
+		return nil, a.replyAgain(ctx, w, in, known)
 	case err != nil && k.request != nil:
 		// Who waits for it gets it. Should it come again, it is taken for new.
 		in.log(a.cfg.Logger).ErrorContext(ctx, "an answer was not remembered", "error", err)
@@ -86,7 +87,9 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p tr
 		a.confirms.refuse(in)
 		return nil, nil
 	}
-	k.lease = lease
+	if k.lease = lease; lease != nil {
+		a.inHand.add(k)
+	}
 	return k, nil
 }
 
@@ -125,20 +128,49 @@ func (a *Agent) busy(ctx context.Context, w transport.Replier, in *Inbound, caus
 // replyAgain answers a message that came again, on the connection that it came
 // by: the peer has sent it again because it did not hear of us. What was replied
 // on a connection is sent again; else the peer is told that the message is here.
-func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound, known *store.Known) {
+// While its handler runs it is too early for that: if the ack came first, the peer
+// would not send it again for a reply that is lost.
+func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound, known *store.Known) error {
 	if !in.Authenticated() || !in.addressed() {
-		return
+		return nil
+	}
+	if k := a.inHand.get(keyOf(in.From, in.Message.ID)); k != nil && known.State == store.Leased {
+		if s, ok := w.(transport.Session); ok {
+			k.cameAgain(s)
+			return nil
+		}
+		if r := in.Message.ReturnRoute; r == "all" || r == "thread" {
+			return &transport.BusyError{RetryAfter: busyDelay, Err: errors.New("the message is being handled")}
+		}
+		return nil
 	}
 	if len(known.Replies) == 0 {
 		a.acknowledge(ctx, &responder{a: a, w: w, in: in, here: true})
-		return
+		return nil
 	}
 	for _, p := range known.Replies {
 		if err := w.Reply(ctx, packet(p)); err != nil {
 			in.log(a.cfg.Logger).InfoContext(ctx, "not replied again", "error", err)
-			return
+			return nil
 		}
 	}
+	return nil
+}
+
+// replyLate is replyAgain for a message that came again while its handler ran.
+func (a *Agent) replyLate(ctx context.Context, k *task, replies []store.Packet) {
+	k.mu.Lock()
+	s := k.again
+	k.mu.Unlock()
+	if s != nil {
+		_ = a.replyAgain(ctx, s, k.in, &store.Known{State: store.Done, Replies: replies}) // it is not busy any more
+	}
+}
+
+func (k *task) cameAgain(s transport.Session) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.again = s
 }
 
 // giveUp is for a message that the agent has no time left to handle: the inbox
@@ -151,14 +183,11 @@ func (a *Agent) giveUp(ctx context.Context, k *task) error {
 // begin tells whether the handler may run: not if the lease may end before it
 // does, since another would begin then. Such a message comes back from the inbox.
 func (a *Agent) begin(ctx context.Context, k *task) bool {
-	if k.lease == nil {
-		return true
-	}
-	if time.Until(k.lease.Until) < a.cfg.HandlerTimeout {
+	if l := k.held(); l != nil && time.Until(l.Until) < a.cfg.HandlerTimeout {
 		a.nak(ctx, k, 0, "")
 		return false
 	}
-	return a.inHand.add(k)
+	return true
 }
 
 // postpone puts a message off whose handler asks for that, or failed as the agent
