@@ -298,6 +298,7 @@ func TestReceipt(t *testing.T) {
 		synctest.Wait()
 		s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(w.packets) != 0 || arrived != 1 {
 			t.Errorf("%d by the connection, %d by the endpoint", len(w.packets), arrived)
 		}

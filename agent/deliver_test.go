@@ -55,6 +55,7 @@ func TestDeadPeers(t *testing.T) {
 			t.Errorf("arrived at the live one at %v", got)
 		}
 		time.Sleep(back)
+		synctest.Wait()
 		for i := range dead {
 			got := arrived[fmt.Sprint("test://dead", i)]
 			if len(got) != each || slices.Max(got) > back+11*time.Minute {

@@ -258,6 +258,7 @@ func TestRetry(t *testing.T) {
 					t.Errorf("at first %v", got)
 				}
 				time.Sleep(time.Hour)
+				synctest.Wait()
 				if len(calls) != len(test.least)+1 {
 					t.Fatalf("%d calls", len(calls))
 				}
