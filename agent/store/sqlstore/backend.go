@@ -21,14 +21,14 @@ type Backend struct {
 	// leases: as its effect is worth nothing to the next process, it need not
 	// outlive a crash of the machine.
 	Begin, BeginLease string
-	// Commit commits, and gives notices to all processes; nil is COMMIT, where
+	// Commit commits, and gives notices to other processes; nil is COMMIT, where
 	// there are no notices. A notice consists of letters and digits.
 	Commit func(notices []string) string
 	// Timeout ends a transaction that takes longer; 0 is never.
 	Timeout time.Duration
 	// Fault classifies an error of the database.
 	Fault func(error) Fault
-	// Listen calls heard for each notice that any process gave, and with "" when
+	// Listen calls heard for each notice that another process gave, and with "" when
 	// it may have missed some, until ctx ends. Nil where there are no notices:
 	// then Changed tells whether another process wrote since it was last called on
 	// the connection that writes.

@@ -62,6 +62,7 @@ type inboxBatch struct {
 	all    share               // what is to be handled
 	change share               // of that
 	aside  share               // change of the past
+	ready  bool                // something may have become due
 }
 
 func (d *inboxDesk) run(t *tx, reqs []*request) error {
@@ -117,7 +118,9 @@ func (d *inboxDesk) run(t *tx, reqs []*request) error {
 	if err := d.past.add(t, b.aside); err != nil {
 		return err
 	}
-	t.notify(leaseNotice)
+	if b.ready {
+		t.notify(leaseNotice)
+	}
 	return nil
 }
 
@@ -225,7 +228,7 @@ func (b *inboxBatch) settle(s *settleMessage) error {
 	m.changed, m.token = true, 0
 	switch s.how {
 	case store.Waiting:
-		m.state, m.due = waiting, b.t.now+s.delay.Microseconds()
+		m.state, m.due, b.ready = waiting, b.t.now+s.delay.Microseconds(), true
 		m.attempts, m.lastError = tried(m.attempts, m.lastError, s.reason)
 	case store.Buried:
 		b.pass(m, setAside)
@@ -257,6 +260,7 @@ func (b *inboxBatch) retry(m *message) error {
 		return nil
 	}
 	m.changed, m.state, m.token, m.due, m.attempts = true, waiting, 0, b.t.now, 0
+	b.ready = true
 	return nil
 }
 

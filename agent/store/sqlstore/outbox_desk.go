@@ -21,10 +21,10 @@ const (
 // leaseNotice tells other processes that something may have become due.
 const leaseNotice = "lease"
 
-// outboxDesk runs the operations of the outbox. Each locks the rows of the peers
-// that it touches first, which makes it alone with their items, and leaves in
-// outbox_peer.due when there is next something to lease for them: when that is
-// for many peers, only the first is looked at.
+// outboxDesk runs the operations of the outbox. They lock the rows of the peers
+// that they touch first, which makes them alone with their items, and leave in
+// outbox_peer.due when there is next something to lease for each. So a lease
+// looks only at the first peers of an index, however many are held back.
 type outboxDesk struct {
 	cfg           store.OutboxConfig
 	total, buried *total
@@ -32,12 +32,12 @@ type outboxDesk struct {
 
 // row is an item of the tables.
 type row struct {
-	id, peer, thread                       string
-	seq, place, due, token, attempts, size int64
-	lastError                              string
-	deadline                               int64
-	changed, gone                          bool
-	oldSeq                                 int64
+	id, peer, thread                                 string
+	seq, place, due, token, attempts, size, deadline int64
+	lastError                                        string
+
+	oldSeq        int64 // that it has in the tables
+	changed, gone bool
 }
 
 // outboxBatch is what operations of one transaction have to do with each other.
@@ -293,160 +293,6 @@ func (b *outboxBatch) drop(q *dropItem) error {
 	}
 	r.gone = true
 	return nil
-}
-
-// flush writes what became of the rows, and gives lanes without a head one.
-func (b *outboxBatch) flush() error {
-	var (
-		gone, seqs, olds, places, dues, tokens, attempts, deadlines []int64
-		from, to                                                    []int64
-		lastErrors                                                  []string
-	)
-	for _, r := range b.rows {
-		switch {
-		case r.gone:
-			gone = append(gone, r.oldSeq)
-		case r.changed:
-			seqs, olds, places, dues = append(seqs, r.seq), append(olds, r.oldSeq), append(places, r.place), append(dues, r.due)
-			tokens, attempts, deadlines = append(tokens, r.token), append(attempts, r.attempts), append(deadlines, r.deadline)
-			lastErrors = append(lastErrors, r.lastError)
-			if r.seq != r.oldSeq {
-				from, to = append(from, r.oldSeq), append(to, r.seq)
-			}
-		}
-	}
-	for _, table := range []string{"outbox", "outbox_packet"} {
-		if _, err := b.t.execRows(b.t, "WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{gone}); err != nil {
-			return err
-		}
-	}
-	_, err := b.t.execRows(b.t, `WITH r(old BIGINT, seq BIGINT, place BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, deadline BIGINT)
-		UPDATE outbox SET seq = r.seq, place = r.place, due = r.due, token = r.token, attempts = r.attempts,
-			last_error = r.last_error, deadline = r.deadline FROM r WHERE outbox.seq = r.old`,
-		cols{olds, seqs, places, dues, tokens, attempts, lastErrors, deadlines})
-	if err != nil {
-		return err
-	}
-	if _, err := b.t.execRows(b.t, "WITH r(old BIGINT, seq BIGINT) UPDATE outbox_packet SET seq = r.seq FROM r WHERE outbox_packet.seq = r.old", cols{from, to}); err != nil {
-		return err
-	}
-	if err := b.bury(); err != nil {
-		return err
-	}
-	peers, threads := laneCols(maps.Keys(b.lanes))
-	_, err = b.t.execRows(b.t, `WITH r(peer TEXT, thread TEXT)
-		UPDATE outbox SET place = 1, due = ? WHERE place = 0 AND seq IN (SELECT (SELECT MIN(o.seq) FROM outbox o
-			WHERE o.peer = r.peer AND o.thread = r.thread AND o.place < 2) FROM r)`, cols{peers, threads}, b.t.now)
-	return err
-}
-
-// bury drops the oldest of what is buried when there is too much of it.
-func (b *outboxBatch) bury() error {
-	if b.aside.items <= 0 {
-		return nil
-	}
-	all, err := b.buried.read(b.t)
-	if err != nil {
-		return err
-	}
-	excess := all.items + b.aside.items - int64(b.cfg.MaxBuried)
-	if excess <= 0 {
-		return nil
-	}
-	var seqs []int64
-	err = b.t.query(b.t, func(rows *sql.Rows) error {
-		var seq, size int64
-		err := rows.Scan(&seq, &size)
-		seqs = append(seqs, seq)
-		b.aside.add(-1, -size)
-		return err
-	}, "SELECT seq, size FROM outbox WHERE place = 2 ORDER BY seq LIMIT ? + 0", min(excess, 2*maxBatch))
-	if err != nil {
-		return err
-	}
-	for _, table := range []string{"outbox", "outbox_packet"} {
-		if _, err := b.t.execRows(b.t, "WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{seqs}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// rest writes the numbers of the peers and when each is due.
-func (b *outboxBatch) rest() error {
-	if err := b.total.add(b.t, b.all); err != nil {
-		return err
-	}
-	if err := b.buried.add(b.t, b.aside); err != nil {
-		return err
-	}
-	var (
-		empty, back       []string
-		fresh, same, rest peerCols
-	)
-	for _, name := range slices.Sorted(maps.Keys(b.peers)) {
-		switch p := b.peers[name]; {
-		case p.has.items+p.change.items == 0:
-			empty = append(empty, name)
-		case p.has.items == 0 && !p.moved:
-			fresh.add(name, p)
-		case p.due <= b.t.now && !p.moved:
-			// What is new comes after what is due already.
-			same.add(name, p)
-		default:
-			if p.has.items == 0 { // something is back that was buried
-				back = append(back, name)
-			}
-			rest.add(name, p)
-		}
-	}
-	if _, err := b.t.execRows(b.t, "WITH r(peer TEXT) DELETE FROM outbox_peer WHERE peer IN (SELECT peer FROM r)", cols{empty}); err != nil {
-		return err
-	}
-	_, err := b.t.execRows(b.t, `WITH r(peer TEXT) INSERT INTO outbox_peer (peer, due, items, bytes)
-		SELECT peer, 0, 0, 0 FROM r WHERE true ON CONFLICT (peer) DO NOTHING`, cols{back})
-	if err != nil {
-		return err
-	}
-	_, err = b.t.execRows(b.t, `WITH r(peer TEXT, due BIGINT, items BIGINT, bytes BIGINT) INSERT INTO outbox_peer (peer, due, items, bytes)
-		SELECT peer, due, items, bytes FROM r WHERE true
-		ON CONFLICT (peer) DO UPDATE SET due = excluded.due, items = excluded.items, bytes = excluded.bytes`,
-		cols{fresh.names, fresh.dues, fresh.items, fresh.bytes})
-	if err != nil {
-		return err
-	}
-	_, err = b.t.execRows(b.t, `WITH r(peer TEXT, items BIGINT, bytes BIGINT) UPDATE outbox_peer
-		SET items = outbox_peer.items + r.items, bytes = outbox_peer.bytes + r.bytes FROM r WHERE outbox_peer.peer = r.peer`,
-		cols{same.names, same.items, same.bytes})
-	if err != nil {
-		return err
-	}
-	return b.derive(b.t, rest.names, rest.items, rest.bytes)
-}
-
-// peerCols are changes of peers as columns.
-type peerCols struct {
-	names              []string
-	dues, items, bytes []int64
-}
-
-func (c *peerCols) add(name string, p *peer) {
-	c.names, c.dues = append(c.names, name), append(c.dues, p.first)
-	c.items, c.bytes = append(c.items, p.change.items), append(c.bytes, p.change.bytes)
-}
-
-// derive adds to the numbers of peers and sets when each has next something to
-// lease: when the first of its heads is due, or, while it has as many leases as
-// one may, when the first of those ends.
-func (d *outboxDesk) derive(t *tx, names []string, items, bytes []int64) error {
-	_, err := t.execRows(t, `WITH r(peer TEXT, items BIGINT, bytes BIGINT)
-		UPDATE outbox_peer SET items = outbox_peer.items + r.items, bytes = outbox_peer.bytes + r.bytes,
-			due = COALESCE(CASE WHEN (SELECT COUNT(*) FROM (SELECT 1 FROM outbox o WHERE o.peer = r.peer AND o.token <> 0 AND o.due > ? LIMIT ? + 0) l) >= ?
-				THEN (SELECT MIN(o.due) FROM outbox o WHERE o.peer = r.peer AND o.token <> 0 AND o.due > ?)
-				ELSE (SELECT MIN(o.due) FROM outbox o WHERE o.peer = r.peer AND o.place = 1) END, 9223372036854775807)
-		FROM r WHERE outbox_peer.peer = r.peer`,
-		cols{names, items, bytes}, t.now, d.cfg.PerPeer, d.cfg.PerPeer, t.now)
-	return err
 }
 
 // laneCols are lanes as columns.

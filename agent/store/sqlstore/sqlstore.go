@@ -45,8 +45,10 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Errors of Open; match them with errors.Is.
+// Errors that only these stores have; match them with errors.Is.
 var (
+	// ErrClosed: the store was closed.
+	ErrClosed = errors.New("sqlstore: closed")
 	// ErrCorrupt: what is there is no database, or a broken one. It is left as
 	// it is.
 	ErrCorrupt = errors.New("sqlstore: not a sound database")

@@ -4,19 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/store"
 )
-
-// ErrClosed is what operations return when the store was closed.
-var ErrClosed = errors.New("sqlstore: closed")
 
 const (
 	maxBatch = 256 // operations in one transaction
@@ -51,19 +45,6 @@ type writer struct {
 	closed  bool
 }
 
-// request is one operation. Until done is closed it belongs to the writer, once
-// that has begun it.
-type request struct {
-	desk desk
-	body any // the desk's
-	err  error
-	done chan struct{}
-
-	// Guarded by the writer's mu.
-	begun     bool
-	withdrawn error // why its caller would rather not have it
-}
-
 // desk runs the operations of one kind.
 type desk interface {
 	// run does the requests, and sets err of those that fail by their own
@@ -83,109 +64,6 @@ type leaseDesk interface {
 }
 
 const never = 1<<63 - 1
-
-// leaser is what waits at a desk.
-type leaser struct {
-	waiting []*request
-	next    int64 // when to try again
-	again   bool  // something may have become due since the last try began
-}
-
-// tx is a transaction of the writer.
-type tx struct {
-	context.Context
-	*statements
-	*clock
-	log      *slog.Logger
-	now      int64
-	again    bool // it is not the first try
-	notices  []string
-	onCommit []func()
-}
-
-// unreadable logs that what stands in a row cannot be read. The row is handed out
-// all the same, with what could be: it must not hold up the others.
-func (t *tx) unreadable(table string, seq int64, err error) {
-	t.log.Error("sqlstore: a row cannot be read", "table", table, "seq", seq, "error", err)
-}
-
-// notify gives a notice to other processes, if it commits.
-func (t *tx) notify(notice string) {
-	if !slices.Contains(t.notices, notice) {
-		t.notices = append(t.notices, notice)
-	}
-}
-
-func (w *writer) signal() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
-}
-
-// do has a request done. An error of ctx means that it was not.
-func (w *writer) do(ctx context.Context, d desk, body any) error {
-	return w.await(ctx, &request{desk: d, body: body, done: make(chan struct{})}, func(r *request) { w.queue = append(w.queue, r) })
-}
-
-// lease waits until d has something for a request.
-func (w *writer) lease(ctx context.Context, d leaseDesk, body any) error {
-	return w.await(ctx, &request{desk: d, body: body, done: make(chan struct{})}, func(r *request) {
-		l := w.leasers[d]
-		l.waiting = append(l.waiting, r)
-	})
-}
-
-func (w *writer) await(ctx context.Context, r *request, enter func(*request)) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	w.mu.Lock()
-	if w.closed {
-		w.mu.Unlock()
-		return ErrClosed
-	}
-	enter(r)
-	w.mu.Unlock()
-	w.signal()
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-	}
-	if w.withdraw(r, ctx.Err()) {
-		return ctx.Err()
-	}
-	<-r.done
-	return r.err
-}
-
-// withdraw takes back a request that has not begun. A lease that is being tried
-// is taken back if nothing comes of it.
-func (w *writer) withdraw(r *request, cause error) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if r.begun {
-		r.withdrawn = cause
-		return false
-	}
-	other := func(o *request) bool { return o == r }
-	w.queue = slices.DeleteFunc(w.queue, other)
-	for _, l := range w.leasers {
-		l.waiting = slices.DeleteFunc(l.waiting, other)
-	}
-	return true
-}
-
-// look makes leases of all desks be tried again.
-func (w *writer) look() {
-	w.mu.Lock()
-	for _, l := range w.leasers {
-		l.next, l.again = 0, true
-	}
-	w.mu.Unlock()
-	w.signal()
-}
 
 // run is the writer's goroutine. It ends when the writer is closed and all that
 // was asked for is done.
@@ -210,87 +88,6 @@ func (w *writer) run() {
 			w.poll()
 		}
 	}
-}
-
-// pollEvery is how often a back end without notices is asked for changes while
-// somebody waits, fallback how often one with notices is asked.
-const (
-	pollEvery = 250 * time.Millisecond
-	fallback  = 5 * time.Second
-)
-
-// take begins what is to be done: requests, and leases to try. When there is
-// nothing it returns how long to sleep; 0 is until woken, less is for good.
-func (w *writer) take() (batch []*request, leases map[leaseDesk][]*request, sleep time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	// Those whom the last commit answered come back in a moment: it is better to
-	// let them in than to commit the first alone. This only yields the processor,
-	// and only while it helps.
-	all := min(len(w.queue)+w.last, maxBatch)
-	for vain := 0; vain < 4 && len(w.queue) > 0 && len(w.queue) < all; vain++ {
-		n := len(w.queue)
-		w.mu.Unlock()
-		runtime.Gosched()
-		w.mu.Lock()
-		if len(w.queue) > n {
-			vain = 0
-		}
-	}
-	n := min(len(w.queue), maxBatch)
-	batch = slices.Clone(w.queue[:n])
-	w.queue = slices.Delete(w.queue, 0, n)
-	if n > 0 {
-		w.last = n
-	}
-	touched := make(map[desk]bool)
-	for _, r := range batch {
-		r.begun = true
-		touched[r.desk] = true
-	}
-	now := w.clock.now()
-	next := int64(never)
-	for d, l := range w.leasers {
-		if touched[d] {
-			l.next = 0
-		}
-		switch {
-		case len(l.waiting) == 0:
-		case w.closed:
-			w.answer(l.waiting, ErrClosed)
-			l.waiting = nil
-		case l.next <= now:
-			k := min(len(l.waiting), maxBatch)
-			if leases == nil {
-				leases = make(map[leaseDesk][]*request)
-			}
-			leases[d] = slices.Clone(l.waiting[:k])
-			l.waiting = slices.Delete(l.waiting, 0, k)
-			l.again = false
-			for _, r := range leases[d] {
-				r.begun = true
-			}
-		default:
-			next = min(next, l.next, now+w.pollTime().Microseconds())
-		}
-	}
-	if w.watched > 0 && w.db.Changed != nil {
-		next = min(next, now+pollEvery.Microseconds())
-	}
-	switch {
-	case w.closed && n == 0:
-		return nil, nil, -1
-	case next < never:
-		return batch, leases, time.Duration(max(next-now, 1)) * time.Microsecond
-	}
-	return batch, leases, 0
-}
-
-func (w *writer) pollTime() time.Duration {
-	if w.db.Changed != nil {
-		return pollEvery
-	}
-	return fallback
 }
 
 // answer ends requests.
@@ -569,15 +366,4 @@ func (w *writer) release() {
 	w.conn.close()
 	_ = w.raw.Close()
 	w.raw, w.conn = nil, nil
-}
-
-// watch counts who waits for what other processes do, besides for leases.
-func (w *writer) watch(n int) {
-	w.mu.Lock()
-	w.watched += n
-	first := w.watched == 1 && n > 0
-	w.mu.Unlock()
-	if first {
-		w.signal()
-	}
 }

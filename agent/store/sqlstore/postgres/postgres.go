@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"time"
@@ -70,16 +71,17 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 	if err := makeSchema(ctx, db, ownSchema); err != nil {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", err), db.Close())
 	}
+	self := fmt.Sprintf("%016x ", rand.Uint64())
 	return sqlstore.Open(ctx, &sqlstore.Backend{
 		Name:    fmt.Sprintf("postgres %s/%s", c.Host, c.Database),
 		Dialect: sqlstore.PostgreSQL,
 		Write:   db, Read: db,
 		// A lease is made to last: the server may crash alone.
 		Begin: "BEGIN", BeginLease: "BEGIN",
-		Commit:  commit,
+		Commit:  func(notices []string) string { return commit(self, notices) },
 		Timeout: txTimeout,
 		Fault:   fault,
-		Listen:  func(ctx context.Context, heard func(string)) error { return listen(ctx, c, heard) },
+		Listen:  func(ctx context.Context, heard func(string)) error { return listen(ctx, c, self, heard) },
 	}, cfg)
 }
 
@@ -104,17 +106,17 @@ func makeSchema(ctx context.Context, db *sql.DB, own bool) error {
 	return nil
 }
 
-// commit gives the notices in the same round trip.
-func commit(notices []string) string {
+// commit gives the notices in the same round trip. Each begins with who gives it.
+func commit(self string, notices []string) string {
 	var b strings.Builder
 	for _, notice := range notices {
-		b.WriteString("NOTIFY " + channel + ", '" + notice + "'; ")
+		b.WriteString("NOTIFY " + channel + ", '" + self + notice + "'; ")
 	}
 	return b.String() + "COMMIT"
 }
 
-// listen hears notices on a connection of its own.
-func listen(ctx context.Context, c *pgx.ConnConfig, heard func(string)) error {
+// listen hears the notices of others on a connection of its own.
+func listen(ctx context.Context, c *pgx.ConnConfig, self string, heard func(string)) error {
 	conn, err := pgx.ConnectConfig(ctx, c.Copy())
 	if err != nil {
 		return err
@@ -133,7 +135,9 @@ func listen(ctx context.Context, c *pgx.ConnConfig, heard func(string)) error {
 		if err != nil {
 			return err
 		}
-		heard(n.Payload)
+		if who, notice, ok := strings.Cut(n.Payload, " "); ok && who+" " != self && notice != "" {
+			heard(notice)
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package sqlite_test
 import (
 	"database/sql"
 	"flag"
-	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -11,14 +10,14 @@ import (
 )
 
 var (
-	queued = flag.Int("queued", 10_000, "items in the larger queue of BenchmarkQueue")
+	queued = flag.Int("queued", 10_000, "items in the larger queue of BenchmarkQueue and BenchmarkInbox")
 	boxes  = flag.Int("boxes", 1_000, "boxes, of ten packets each, in the larger BenchmarkMailbox")
 )
 
 func database(b *testing.B) storebench.Database {
 	path := filepath.Join(b.TempDir(), "store.db")
 	s := open(b, path, storebench.Config())
-	bare, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-16384)")
+	bare, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(4096)")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -37,22 +36,15 @@ func BenchmarkLoneWriter(b *testing.B) { storebench.LoneWriter(b, database(b)) }
 
 // BenchmarkQueue costs the same at both ends: run it with -queued=1000000.
 func BenchmarkQueue(b *testing.B) {
-	for _, n := range []int{1000, *queued} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			d := database(b)
-			storebench.FillOutbox(b, d, n)
-			storebench.Queue(b, d)
-		})
-	}
+	storebench.Ends(b, 1000, *queued, database, storebench.FillOutbox, storebench.Send)
+}
+
+// BenchmarkInbox costs the same at both ends: run it with -queued=1000000.
+func BenchmarkInbox(b *testing.B) {
+	storebench.Ends(b, 1000, *queued, database, storebench.FillInbox, storebench.Receive)
 }
 
 // BenchmarkMailbox costs the same at both ends: run it with -boxes=100000.
 func BenchmarkMailbox(b *testing.B) {
-	for _, n := range []int{100, *boxes} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			d := database(b)
-			storebench.FillMailboxes(b, d, n)
-			storebench.Mail(b, d, n)
-		})
-	}
+	storebench.Ends(b, 100, *boxes, database, storebench.FillMailboxes, storebench.PickUp)
 }

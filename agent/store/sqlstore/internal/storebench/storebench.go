@@ -182,32 +182,76 @@ func each(n int, f func(int)) {
 	wg.Wait()
 }
 
-// Queue enqueues, leases and acks, one message at a time.
-func Queue(b *testing.B, d Database) {
-	out, n := d.Store.Outbox(), 0
+// Ends measures one cost at two sizes of a store, by turns, so that both meet the
+// same machine, and reports both and their ratio: it is to be about 1.
+func Ends(b *testing.B, small, large int, open func(*testing.B) Database, fill func(*testing.B, Database, int), step func(*testing.B, Database, int)) {
+	sizes := []int{small, large}
+	var stores []Database
+	for _, n := range sizes {
+		d := open(b)
+		fill(b, d, n)
+		stores = append(stores, d)
+	}
+	var took [2]time.Duration
+	n := 0
 	for b.Loop() {
 		n++
-		check(b, out.Enqueue(b.Context(), item(fmt.Sprint("item-", n, "-0123456789abcdef"), n)))
-		l, err := out.Lease(b.Context(), time.Hour)
+		for i, d := range stores {
+			began := time.Now()
+			step(b, d, n)
+			took[i] += time.Since(began)
+		}
+	}
+	for i, size := range sizes {
+		b.ReportMetric(float64(took[i].Microseconds())/float64(n)/1000, fmt.Sprint("ms-at-", size))
+	}
+	b.ReportMetric(float64(took[1])/float64(took[0]), "ratio")
+	b.ReportMetric(0, "ns/op")
+}
+
+// Send enqueues an item, leases one and acks it.
+func Send(b *testing.B, d Database, n int) {
+	out := d.Store.Outbox()
+	check(b, out.Enqueue(b.Context(), item(fmt.Sprint("item-", n, "-0123456789abcdef"), n)))
+	l, err := out.Lease(b.Context(), time.Hour)
+	check(b, err)
+	check(b, out.Ack(b.Context(), l))
+}
+
+// FillInbox makes an inbox remember n messages.
+func FillInbox(b *testing.B, d Database, n int) {
+	each(n, func(i int) {
+		_, _, err := d.Store.Inbox().Add(b.Context(), message(fmt.Sprint("fill-", i), i), 0)
 		check(b, err)
-		check(b, out.Ack(b.Context(), l))
+	})
+}
+
+func message(id string, n int) store.Received {
+	peer := fmt.Sprint("did:example:peer", n%peers)
+	return store.Received{
+		Sender: peer, ID: id, Peer: peer, To: "did:example:us", Type: "https://example.org/p/1.0/m", Thread: id,
+		Packet: store.Packet{MediaType: "application/didcomm-encrypted+json", Data: make([]byte, packet)},
+		Time:   time.Now(), Until: time.Now().Add(time.Hour),
 	}
 }
 
-// Mail deposits into a box, leases from it and acks, one packet at a time, all
-// over the boxes that FillMailboxes made.
-func Mail(b *testing.B, d Database, boxes int) {
-	m, n := d.Store.Mailbox(), 0
-	for b.Loop() {
-		n++
-		box := fmt.Sprint("did:example:box", n*7919%boxes)
-		check(b, m.Deposit(b.Context(), box, mail(fmt.Sprint("mail-", n))))
-		leased, err := m.Lease(b.Context(), box, 1, time.Hour)
-		check(b, err)
-		if len(leased) != 1 {
-			b.Fatalf("leased %d of %s", len(leased), box)
-		}
-		if k, err := m.Ack(b.Context(), box, leased[0].ID); k != 1 {
+// Receive takes a message in and acks it.
+func Receive(b *testing.B, d Database, n int) {
+	in := d.Store.Inbox()
+	l, _, err := in.Add(b.Context(), message(fmt.Sprint("message-", n), n), time.Hour)
+	check(b, err)
+	check(b, in.Ack(b.Context(), l))
+}
+
+// PickUp deposits into one of the first boxes that FillMailboxes made, leases from
+// it and acks.
+func PickUp(b *testing.B, d Database, n int) {
+	m, box := d.Store.Mailbox(), fmt.Sprint("did:example:box", n%100)
+	check(b, m.Deposit(b.Context(), box, mail(fmt.Sprint("mail-", n))))
+	leased, err := m.Lease(b.Context(), box, 1, time.Hour)
+	check(b, err)
+	for _, p := range leased {
+		if k, err := m.Ack(b.Context(), box, p.ID); k != 1 {
 			b.Fatal(k, err)
 		}
 	}
