@@ -18,41 +18,68 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// planted is in every text that is sent in TestSecrets.
-const planted = "planted-9f1c-text"
+// planted is in every text that is sent in TestSecrets; the others are the
+// passphrase of the agent's keys, and what somebody takes for it.
+const (
+	planted    = "planted-9f1c-text"
+	passphrase = "planted-9f1c-passphrase"
+	mistaken   = "planted-9f1c-mistake"
+)
 
-// Whatever is sent to an agent and by it, and however it fails, no private key and
-// no text of a message is in what it logs, nor any text in what it keeps. Standard
-// output shows basic messages, and nothing else does.
+// Whatever is sent to an agent and by it, and however it fails, no private key, no
+// passphrase and no text of a message is in what it logs or in what it keeps.
+// Standard output shows basic messages, and nothing else does.
 func TestSecrets(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		t.Run(format, func(t *testing.T) {
+			program, err := exec.LookPath("didcomm")
+			if err != nil {
+				t.Fatal(err)
+			}
 			verbose := []string{"--log-level", "debug", "--log-format", format}
-			agent, peer := run(t, verbose...)
-			home := filepath.Join(peer.dir, "home")
-			keys := privateKeys(t, filepath.Join(home, "identity.json"))
+			dir := t.TempDir()
+			home, other := filepath.Join(dir, "home"), filepath.Join(dir, "other")
 			var said bytes.Buffer // by the commands, on standard error
-			command := func(home string, args ...string) {
+			command := func(home, passphrase string, args ...string) []byte {
 				t.Helper()
-				cmd := exec.Command(peer.program, append(args, verbose...)...)
-				cmd.Dir, cmd.Stderr = peer.dir, &said
-				cmd.Env = append(os.Environ(), "GORACE="+raceOptions, "DIDCOMM_HOME="+home)
+				cmd := exec.Command(program, args...)
+				if args[0] != "key" {
+					cmd.Args = append(cmd.Args, verbose...)
+				}
+				cmd.Dir, cmd.Stderr = dir, &said
+				cmd.Env = append(os.Environ(), "GORACE="+raceOptions, "DIDCOMM_HOME="+home, "DIDCOMM_PASSPHRASE="+passphrase)
 				out, err := cmd.Output()
 				if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 					t.Fatal(err)
 				}
-				if args[0] == "send" {
-					said.Write(out)
+				return out
+			}
+			for name, text := range map[string]string{"right": passphrase, "wrong": mistaken} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text+"\n"), 0o600); err != nil {
+					t.Fatal(err)
 				}
 			}
+			command(home, "", "key", "passwd", "--new-passphrase-file", "right")
+			keys := privateKeys(t, command(home, passphrase, "key", "export"))
+			env := append(os.Environ(), "GORACE="+raceOptions, "DIDCOMM_HOME="+home, "DIDCOMM_PASSPHRASE="+passphrase)
+			agent, err := startAgent(program, env, dir, append([]string{"--listen", "127.0.0.1:0"}, verbose...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(agent.kill)
+			peer := &peer{t: t, program: program, dir: dir, to: agent.did}
 
 			// In, by each way; what is no message, or not for us; what the handlers
 			// refuse.
 			for _, args := range [][]string{{}, {"--ws"}, {"--ack"}, {"--ws", "--ack"}} {
-				command("other", append(append([]string{"send"}, args...), agent.did, planted)...)
+				command(other, "", append(append([]string{"send"}, args...), agent.did, planted)...)
 			}
 			sender := strings.TrimSpace(peer.run("", "did", "create", "--method", "peer"))
-			keys = append(keys, privateKeys(t, filepath.Join(peer.dir, "peer", "secrets.json"))...)
+			made, err := os.ReadFile(filepath.Join(dir, "peer", "secrets.json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys = append(keys, privateKeys(t, made)...)
 			for i, m := range []string{
 				`"type":"https://didcomm.org/basicmessage/2.0/message","body":{"content":["%s"]}`,
 				`"type":"https://didcomm.org/basicmessage/2.0/message","body":{"%[1]s":"%[1]s"}`,
@@ -81,13 +108,17 @@ func TestSecrets(t *testing.T) {
 			}
 			for _, to := range []string{"http://127.0.0.1:" + dead, "ws://127.0.0.1:" + dead, agent.url + "/nowhere"} {
 				who := strings.TrimSpace(peer.run("", "did", "create", "--method", "peer", "--service", to))
-				command(home, "send", who, planted)
-				command(home, "send", "--no-queue", who, planted)
-				command(home, "send", "--ack", "--timeout", "2s", who, planted)
+				command(home, passphrase, "send", who, planted)
+				command(home, passphrase, "send", "--no-queue", who, planted)
+				command(home, passphrase, "send", "--ack", "--timeout", "2s", who, planted)
 			}
-			command(home, "outbox", "list")
-			command(home, "inbox")
-			command("other", "send", agent.did, "last")
+			command(home, passphrase, "outbox", "list")
+			command(home, passphrase, "inbox")
+			command(other, "", "send", agent.did, "last")
+			for _, args := range [][]string{{"inbox"}, {"send", agent.did, planted}, {"ping", agent.did}, {"serve"}, {"key", "list"}, {"key", "passwd"}} {
+				command(home, mistaken, args...)
+				command(home, "", append(args, "--passphrase-file", "wrong")...)
+			}
 			for line := range agent.lines {
 				if strings.HasSuffix(line, ": last") {
 					break
@@ -104,13 +135,13 @@ func TestSecrets(t *testing.T) {
 			if err := agent.stop(syscall.SIGTERM); err != nil {
 				t.Error(err)
 			}
-			command(home, "send", agent.did, planted) // queued, by an agent that is not served
+			command(home, passphrase, "send", agent.did, planted) // queued, by an agent that is not served
 
 			log := agent.log() + said.String()
 			if strings.Count(log, "\n") < 100 || !strings.Contains(log, "not delivered, will try again") {
 				t.Errorf("a log of too little:\n%s", log)
 			}
-			for _, secret := range append(keys, planted) {
+			for _, secret := range append(keys, planted, passphrase, mistaken) {
 				for line := range strings.Lines(log) {
 					if strings.Contains(line, secret) {
 						t.Errorf("the log has %q: %s", secret, line)
@@ -118,39 +149,37 @@ func TestSecrets(t *testing.T) {
 				}
 			}
 			for name, data := range contents(t, home) {
-				if bytes.Contains(data, []byte(planted)) {
-					t.Errorf("%s has a text as it was sent", name)
+				for _, secret := range append(keys, planted, passphrase) {
+					if bytes.Contains(data, []byte(secret)) {
+						t.Errorf("%s has %q", name, secret)
+					}
 				}
 			}
 		})
 	}
 }
 
-// privateKeys are the secrets of a file of private keys, in the forms in which
+// privateKeys are the secrets of a list of private keys, in the forms in which
 // they could be written.
-func privateKeys(t *testing.T, path string) (forms []string) {
+func privateKeys(t *testing.T, list []byte) (forms []string) {
 	t.Helper()
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var keys []struct {
 		JWK struct{ D string } `json:"privateKeyJwk"`
 		D   string
 	}
-	if err := json.Unmarshal(data, &keys); err != nil {
-		t.Fatal(err)
+	if err := json.Unmarshal(list, &keys); err != nil {
+		t.Fatalf("%s: %v", list, err)
 	}
 	for _, k := range keys {
 		d, err := base64.RawURLEncoding.DecodeString(k.D + k.JWK.D)
 		if err != nil || len(d) < 32 {
-			t.Fatalf("%s: no private key of %d bytes, %v", path, len(d), err)
+			t.Fatalf("a private key of %d bytes, %v", len(d), err)
 		}
 		forms = append(forms, k.D+k.JWK.D, base64.StdEncoding.EncodeToString(d), hex.EncodeToString(d),
 			strings.ToUpper(hex.EncodeToString(d)), fmt.Sprint(d), string(d))
 	}
 	if len(forms) == 0 {
-		t.Fatalf("%s has no keys", path)
+		t.Fatal("no keys")
 	}
 	return forms
 }

@@ -19,7 +19,11 @@ import (
 // visible, whatever its sender wrote.
 func TestInboxStates(t *testing.T) {
 	ctx, home := t.Context(), t.TempDir()
-	if _, err := server.OpenKeys(home); err != nil {
+	ring, err := server.OpenRing(ctx, server.StoreConfig{Home: home})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ring.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s, err := sqlite.Open(ctx, filepath.Join(home, "agent.db"), sqlstore.Config{})
