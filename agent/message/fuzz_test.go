@@ -17,6 +17,10 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"id":"1","type":"t","created_time":1.5e9,"expires_time":"1","attachments":[{"data":{"json":null,"links":"x"}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, deviations, err := message.Parse(data)
+		kept, keptDeviations, keptErr := message.Limits{}.ParseInPlace(bytes.Clone(data))
+		if !reflect.DeepEqual(kept, m) || !reflect.DeepEqual(keptDeviations, deviations) || (keptErr == nil) != (err == nil) {
+			t.Fatalf("parsed %+v, %v, %v; in place %+v, %v, %v", m, deviations, err, kept, keptDeviations, keptErr)
+		}
 		if err != nil {
 			if !errors.Is(err, message.ErrInvalid) || m != nil || deviations != nil {
 				t.Fatal(m, deviations, err)

@@ -59,7 +59,7 @@ func affinidiDefects() map[string]defect {
 	unwrap := defect{
 		reason: "unwrap_forward looks for the attachments among the headers that Message does not know (src/message/forward.rs), " +
 			"where wrap_in_forward puts them but Message::from_json does not: it opens no forward that has been sent " +
-			"(the SDK reads the attachments by itself)",
+			"(the SDK reads the attachments by itself: affinidi-tdk-rs pull request 209)",
 		want: "missing attachments in forward",
 	}
 	return map[string]defect{

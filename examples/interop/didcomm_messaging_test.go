@@ -20,20 +20,7 @@ func TestDIDCommMessaging(t *testing.T) {
 	s.quirks = []message.DeviationCode{envelope.DeviationTyp, envelope.DeviationEPKUnprotected}
 	s.lacks = didcommMessagingLacks()
 	s.defects = didcommMessagingDefects()
-	s.table(t)
-	s.forms(t)
-	s.mixed(t)
-	s.bareAttachment(t)
-	s.rotation(t)
-	s.forwards(t)
-	s.forwardByDID(t)
-	s.forwardToEndpoint(t)
-	s.services(t)
-	s.methods(t)
-	s.resolvers(t)
-	s.faults(t)
-	s.tampers(t)
-	s.report(t)
+	s.all(t)
 }
 
 // didcommMessagingLacks are the layers, curves and protocols that the library

@@ -18,18 +18,5 @@ func TestDIDCommNode(t *testing.T) {
 		lacking(`.*, own resolvers/.*`, "lacks: no resolver for did:"),
 		lacking(`.*did:peer:2, its DID/.*`, "lacks: operation create_peer_did"),
 	}
-	s.table(t)
-	s.forms(t)
-	s.mixed(t)
-	s.bareAttachment(t)
-	s.rotation(t)
-	s.forwards(t)
-	s.forwardByDID(t)
-	s.forwardToEndpoint(t)
-	s.services(t)
-	s.methods(t)
-	s.resolvers(t)
-	s.faults(t)
-	s.tampers(t)
-	s.report(t)
+	s.all(t)
 }

@@ -16,20 +16,7 @@ func TestDIDCommPython(t *testing.T) {
 	s.quirks = []message.DeviationCode{envelope.DeviationShortCoordinate, envelope.DeviationHighS}
 	s.service = didcommPythonService
 	s.lacks = []*lack{lacking(`.*did:key, own resolvers/.*`, "lacks: no resolver for did:key:")}
-	s.table(t)
-	s.forms(t)
-	s.mixed(t)
-	s.bareAttachment(t)
-	s.rotation(t)
-	s.forwards(t)
-	s.forwardByDID(t)
-	s.forwardToEndpoint(t)
-	s.services(t)
-	s.methods(t)
-	s.resolvers(t)
-	s.faults(t)
-	s.tampers(t)
-	s.report(t)
+	s.all(t)
 }
 
 // didcommPythonService is a document's service in the shape that the peer can

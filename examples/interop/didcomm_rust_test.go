@@ -17,18 +17,5 @@ func TestDIDCommRust(t *testing.T) {
 		lacking(`from peer: .*auth.*/P-(384|521)/.*`, "No common keys between sender and recipient found"),
 		lacking(`.*(own resolvers|its DID)/.*`, "lacks: no DID methods"),
 	}
-	s.table(t)
-	s.forms(t)
-	s.mixed(t)
-	s.bareAttachment(t)
-	s.rotation(t)
-	s.forwards(t)
-	s.forwardByDID(t)
-	s.forwardToEndpoint(t)
-	s.services(t)
-	s.methods(t)
-	s.resolvers(t)
-	s.faults(t)
-	s.tampers(t)
-	s.report(t)
+	s.all(t)
 }

@@ -28,10 +28,10 @@
 // handed to the peer with each request.
 //
 // A peer of one's own is a folder peers/NAME and a NAME_test.go like
-// didcomm_python_test.go: install, start, run the table and the extras, list what
-// the peer gets wrong, and ask for the faults and tampers. Peers run at once. What
-// is not a cell goes into MATRIX.md as a note of the peer's row or as a chapter of
-// its own (row_test.go and matrix_test.go).
+// didcomm_python_test.go: install, start, list what the peer lacks and gets wrong,
+// and ask it everything, or what fits it. Peers run at once. What is not a cell
+// goes into MATRIX.md as a note of the peer's row or as a chapter of its own
+// (row_test.go and matrix_test.go).
 //
 // Faults (package internal/craft) are envelopes that depart from DIDComm in one
 // thing, or that nobody must open. A peer is sent each whose sound twin it opens,

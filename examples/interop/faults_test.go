@@ -96,11 +96,11 @@ func (s *suite) sound(t *testing.T, c craft.Case, m craft.Mode) (craft.Case, boo
 	for _, c.Curve = range curves {
 		w := c.World()
 		data, message := c.Sound(w, m)
-		did, words := s.opens(t, w, m, data, message)
-		if did == opens {
+		got, words := s.opens(t, w, m, data, message)
+		if got == opens {
 			return c, true
 		}
-		t.Logf("%s (%s): not asked on %s: without it, it %s: %s", c, m, c.Curve, did, words)
+		t.Logf("%s (%s): not asked on %s: without it, it %s: %s", c, m, c.Curve, got, words)
 	}
 	return c, false
 }

@@ -69,7 +69,7 @@ func goJoseDefects() map[string]defect {
 		}
 		all["from peer: "+l.String()] = defect{
 			reason: "for several recipients go-jose writes alg into the header of each (crypter.go, EncryptWithAuthData), " +
-				"as JWE allows; DIDComm has alg in the protected header, and we take it from nowhere else",
+				"as JWE allows; DIDComm has alg in the protected header (didcomm-messaging pull request 393), and we take it from nowhere else",
 			want: envelope.ErrUnprotectedAlg.Error(),
 		}
 	}

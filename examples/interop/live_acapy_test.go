@@ -245,8 +245,11 @@ func (a *acapyAgent) failsWithoutService(ctx context.Context, t *testing.T) (str
 		return "", err
 	}
 	status, body, err := a.post(ctx, sealed)
-	if err != nil || status != http.StatusInternalServerError || !strings.Contains(body, "list index out of range") {
-		return "", fmt.Errorf("without a service: %d %q, %w", status, body, err)
+	if err != nil {
+		return "", err
+	}
+	if status != http.StatusInternalServerError || !strings.Contains(body, "list index out of range") {
+		return "", fmt.Errorf("without a service: %d %q", status, body)
 	}
 	return "status 500, \"list index out of range\": it answers none but DIDs with a service", nil
 }
@@ -267,8 +270,11 @@ func (a *acapyAgent) takesAnything(ctx context.Context, t *testing.T) (string, e
 		return "", err
 	}
 	status, body, err := a.post(ctx, broken)
-	if err != nil || status != http.StatusOK || body != "" {
-		return "", fmt.Errorf("a broken envelope: %d %q, %w", status, body, err)
+	if err != nil {
+		return "", err
+	}
+	if status != http.StatusOK || body != "" {
+		return "", fmt.Errorf("a broken envelope: %d %q", status, body)
 	}
 	return "status 200, no answer: a 2xx proves nothing", nil
 }

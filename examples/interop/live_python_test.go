@@ -195,7 +195,7 @@ func (p pythonAgent) pingedByProgram(didcomm, scheme, names string) func(context
 		}
 		cmd := exec.CommandContext(ctx, didcomm, "ping", "--home", t.TempDir(), them)
 		if out, err := cmd.CombinedOutput(); err != nil || !bytes.HasPrefix(out, []byte("answer 1 from ")) {
-			return fmt.Errorf("didcomm ping: %w: %s", err, out)
+			return fmt.Errorf("didcomm ping: %v: %s", err, out)
 		}
 		return p.tookPing(ctx, scheme, "", them, "all")
 	}

@@ -100,6 +100,24 @@ func (r *row) miss(err error, ci bool) bool {
 	return !ci && errors.Is(err, peer.ErrToolchain)
 }
 
+// all asks a library for messages that reads documents everything, and ends its row.
+func (s *suite) all(t *testing.T) {
+	s.table(t)
+	s.forms(t)
+	s.mixed(t)
+	s.bareAttachment(t)
+	s.rotation(t)
+	s.forwards(t)
+	s.forwardByDID(t)
+	s.forwardToEndpoint(t)
+	s.services(t)
+	s.methods(t)
+	s.resolvers(t)
+	s.faults(t)
+	s.tampers(t) // knows from the faults how the peer reads signatures
+	s.report(t)
+}
+
 // cell runs one cell as a test of its own.
 func (s *suite) cell(t *testing.T, name string, run func(t *testing.T) error) {
 	t.Run(name, func(t *testing.T) {

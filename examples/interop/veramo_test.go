@@ -22,21 +22,8 @@ func TestVeramo(t *testing.T) {
 	s.reports = veramoReports
 	s.lacks = veramoLacks()
 	s.defects = veramoDefects()
-	s.table(t)
 	s.protectedKID(t)
-	s.forms(t)
-	s.mixed(t)
-	s.bareAttachment(t)
-	s.rotation(t)
-	s.forwards(t)
-	s.forwardByDID(t)
-	s.forwardToEndpoint(t)
-	s.services(t)
-	s.methods(t)
-	s.resolvers(t)
-	s.faults(t)
-	s.tampers(t)
-	s.report(t)
+	s.all(t)
 }
 
 // veramoReports is what follows from the name of a packing, which is all that

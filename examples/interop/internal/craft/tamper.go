@@ -16,7 +16,7 @@ import (
 type Tamper struct {
 	Name string
 	On   []Mode // of the envelopes that it fits
-	// Curve is that of the keys for key agreement; X25519 if "".
+	// Curve is that of the keys for key agreement; any will do if "".
 	Curve   keyring.Curve
 	Refused error // what package envelope refuses it with
 
