@@ -40,34 +40,20 @@ func Maven(ctx context.Context, cfg MavenConfig) (java, classpath string, err er
 	fmt.Fprintf(hash, "%s\n%s/%s\n", release, runtime.GOOS, runtime.GOARCH)
 	hash.Write(pom)
 	name := fmt.Sprintf("%s-%x", filepath.Base(cfg.Folder), hash.Sum(nil)[:8])
-	dir := filepath.Join(cfg.Cache, name)
-	classpath = filepath.Join(dir, "*")
-	if isDir(dir) {
-		return java, classpath, nil
-	}
-	if err := os.MkdirAll(cfg.Cache, 0o755); err != nil {
-		return "", "", err
-	}
-	fresh, err := os.MkdirTemp(cfg.Cache, name+".new-")
-	if err != nil {
-		return "", "", err
-	}
-	defer os.RemoveAll(fresh)
-	// -U asks again for what was not found last time.
-	if out, err := command(ctx, mvn, "--batch-mode", "--quiet", "-U", "--file", manifest,
-		"dependency:copy-dependencies", "-DoutputDirectory="+fresh); err != nil {
+	dir, err := cached(cfg.Cache, name, isDir, func(fresh string) error {
+		// -U asks again for what was not found last time.
+		out, err := command(ctx, mvn, "--batch-mode", "--quiet", "-U", "--file", manifest,
+			"dependency:copy-dependencies", "-DoutputDirectory="+fresh)
+		if err == nil {
+			return nil
+		}
 		class := ErrToolchain
 		if strings.Contains(out, "Could not find artifact "+cfg.Artifact+":") {
 			class = ErrArtifact
 		}
-		return "", "", fmt.Errorf("%w: mvn dependency:copy-dependencies: %w: %s", class, err, out)
-	}
-	// The folder is complete before it gets its name. If another process was
-	// faster its folder is as good.
-	if err := os.Rename(fresh, dir); err != nil && !isDir(dir) {
-		return "", "", err
-	}
-	return java, classpath, nil
+		return fmt.Errorf("%w: mvn dependency:copy-dependencies: %w: %s", class, err, out)
+	})
+	return java, filepath.Join(dir, "*"), err
 }
 
 // findJava returns the path and version of a Java that can compile, and the path

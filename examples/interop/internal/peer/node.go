@@ -45,33 +45,19 @@ func Node(ctx context.Context, cfg NodeConfig) (node, dir string, err error) {
 		hash.Write(data)
 	}
 	name := fmt.Sprintf("%s-%x", cfg.Name, hash.Sum(nil)[:8])
-	dir = filepath.Join(cfg.Cache, name)
-	if installed(dir) {
-		return node, dir, nil
-	}
-	if err := os.MkdirAll(cfg.Cache, 0o755); err != nil {
-		return "", "", err
-	}
-	fresh, err := os.MkdirTemp(cfg.Cache, name+".new-")
-	if err != nil {
-		return "", "", err
-	}
-	defer os.RemoveAll(fresh)
-	for base, data := range files {
-		if err := os.WriteFile(filepath.Join(fresh, base), data, 0o644); err != nil {
-			return "", "", err
+	dir, err = cached(cfg.Cache, name, installed, func(fresh string) error {
+		for base, data := range files {
+			if err := os.WriteFile(filepath.Join(fresh, base), data, 0o644); err != nil {
+				return err
+			}
 		}
-	}
-	if out, err := command(ctx, npm, "--prefix", fresh, "install", "--no-package-lock", "--ignore-scripts",
-		"--no-audit", "--no-fund", "--no-update-notifier"); err != nil {
-		return "", "", fmt.Errorf("%w: npm install: %w: %s", ErrToolchain, err, out)
-	}
-	// The folder is complete before it gets its name. If another process was
-	// faster its folder is as good.
-	if err := os.Rename(fresh, dir); err != nil && !installed(dir) {
-		return "", "", err
-	}
-	return node, dir, nil
+		if out, err := command(ctx, npm, "--prefix", fresh, "install", "--no-package-lock", "--ignore-scripts",
+			"--no-audit", "--no-fund", "--no-update-notifier"); err != nil {
+			return fmt.Errorf("%w: npm install: %w: %s", ErrToolchain, err, out)
+		}
+		return nil
+	})
+	return node, dir, err
 }
 
 // findNode returns the path and version of Node.js and the path of its package

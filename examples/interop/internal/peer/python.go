@@ -47,38 +47,20 @@ func Python(ctx context.Context, cfg PythonConfig) (string, error) {
 	fmt.Fprintf(hash, "%s\n%s\n%s/%s\n", base, release, runtime.GOOS, runtime.GOARCH)
 	hash.Write(requirements)
 	name := fmt.Sprintf("%s-%x", filepath.Base(filepath.Dir(cfg.Requirements)), hash.Sum(nil)[:8])
-	dir := filepath.Join(cfg.Cache, name)
-	if python := interpreter(dir); usable(ctx, python) {
-		return python, nil
-	}
-	if err := os.MkdirAll(cfg.Cache, 0o755); err != nil {
-		return "", err
-	}
-	fresh, err := os.MkdirTemp(cfg.Cache, name+".new-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(fresh)
-	if out, err := command(ctx, base, "-m", "venv", fresh); err != nil {
-		return "", fmt.Errorf("%w: %s -m venv: %w: %s", ErrToolchain, base, err, out)
-	}
-	if out, err := command(ctx, interpreter(fresh), "-m", "pip", "install", "--quiet", "--no-input",
-		"--disable-pip-version-check", "--requirement", cfg.Requirements); err != nil {
-		return "", fmt.Errorf("%w: pip install: %w: %s", ErrToolchain, err, out)
-	}
-	if !usable(ctx, interpreter(dir)) {
-		// What stands there is of an interpreter that is gone.
-		if err := os.RemoveAll(dir); err != nil {
-			return "", err
+	there := func(dir string) bool { return usable(ctx, interpreter(dir)) }
+	// An environment's interpreter finds the packages by its own path, so that it
+	// can be moved.
+	dir, err := cached(cfg.Cache, name, there, func(fresh string) error {
+		if out, err := command(ctx, base, "-m", "venv", fresh); err != nil {
+			return fmt.Errorf("%w: %s -m venv: %w: %s", ErrToolchain, base, err, out)
 		}
-	}
-	// The environment is complete before it gets its name. Its interpreter finds
-	// the packages by its own path, so that it can be moved. If another process
-	// was faster its environment is as good.
-	if err := os.Rename(fresh, dir); err != nil && !usable(ctx, interpreter(dir)) {
-		return "", err
-	}
-	return interpreter(dir), nil
+		if out, err := command(ctx, interpreter(fresh), "-m", "pip", "install", "--quiet", "--no-input",
+			"--disable-pip-version-check", "--requirement", cfg.Requirements); err != nil {
+			return fmt.Errorf("%w: pip install: %w: %s", ErrToolchain, err, out)
+		}
+		return nil
+	})
+	return interpreter(dir), err
 }
 
 // findPython returns a Python 3 of a fitting version that can make virtual
