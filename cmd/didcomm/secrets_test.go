@@ -117,8 +117,8 @@ func TestSecrets(t *testing.T) {
 			command(other, "", "send", agent.did, "last")
 			for _, args := range [][]string{{"inbox"}, {"send", agent.did, planted}, {"ping", agent.did}, {"serve"}, {"key", "list"}, {"key", "passwd"}} {
 				command(home, mistaken, args...)
-				command(home, "", append(args, "--passphrase-file", "wrong")...)
 			}
+			command(home, "", "inbox", "--passphrase-file", "wrong")
 			for line := range agent.lines {
 				if strings.HasSuffix(line, ": last") {
 					break
