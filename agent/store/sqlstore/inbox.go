@@ -114,7 +114,7 @@ func (b *Inbox) Remembered(ctx context.Context, sender string, ids []string) ([]
 		return err
 	}, "WITH r(id TEXT) SELECT id, seq FROM inbox WHERE id IN (SELECT id FROM r) AND (state < 2 OR until > ?)", cols{keys}, time.Now().UnixMicro())
 	if err != nil {
-		return nil, b.w.failed(err)
+		return nil, b.w.failed(ctx, err)
 	}
 	slices.SortFunc(known, func(a, b found) int { return cmp.Compare(a.seq, b.seq) })
 	list := make([]string, len(known))
@@ -143,7 +143,7 @@ func (b *Inbox) List(ctx context.Context, after uint64, n int) ([]store.Entry[st
 		return errors.Join(err, m.broken)
 	}, "SELECT "+messageColumns+", i.seq, i.state, i.due, i.attempts, i.last_error FROM inbox_packet p JOIN inbox i ON i.seq = p.seq WHERE p.seq > ? AND LENGTH(p.data) > 0 ORDER BY p.seq LIMIT ? + 0",
 		int64(min(after, never)), max(n, 0))
-	return list, b.w.failed(err)
+	return list, b.w.failed(ctx, err)
 }
 
 // Retry implements store.InboxAdmin.

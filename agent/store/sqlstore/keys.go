@@ -30,7 +30,7 @@ func (k *Keys) Wrapping(ctx context.Context) ([]byte, error) {
 	if err == nil && wrapped == nil {
 		return nil, store.ErrNotFound
 	}
-	return wrapped, k.w.failed(err)
+	return wrapped, k.w.failed(ctx, err)
 }
 
 func wrapping(ctx context.Context, c *statements, lock string) (wrapped []byte, err error) {
@@ -64,7 +64,7 @@ func (k *Keys) All(ctx context.Context) ([]store.SealedKey, error) {
 		all = append(all, one)
 		return err
 	}, "SELECT kid, sealed FROM sealed_key ORDER BY seq")
-	return all, k.w.failed(err)
+	return all, k.w.failed(ctx, err)
 }
 
 // keyDesk runs the operations of the keyring, which are few, one by one.

@@ -116,7 +116,7 @@ func (m *Mailbox) Status(ctx context.Context, name string) (store.MailboxStatus,
 		err = m.ends(ctx, box, now, &s)
 	}
 	if err != nil {
-		return store.MailboxStatus{}, m.w.failed(err)
+		return store.MailboxStatus{}, m.w.failed(ctx, err)
 	}
 	return s, nil
 }
@@ -149,7 +149,7 @@ func (m *Mailbox) due(ctx context.Context, box string) (int64, error) {
 	err := m.read.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&due) }, `SELECT COALESCE(
 		(SELECT 0 FROM mail WHERE box = ? AND due = 0 AND (expires = 0 OR expires > ?) ORDER BY seq LIMIT 1),
 		(SELECT MIN(due) FROM mail WHERE box = ? AND due > 0 AND (expires = 0 OR expires > ?)), 9223372036854775807)`, box, now, box, now)
-	return due, m.w.failed(err)
+	return due, m.w.failed(ctx, err)
 }
 
 // Wait implements store.Mailbox.

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -127,7 +126,7 @@ func (o *Outbox) List(ctx context.Context, after uint64, n int) ([]store.Entry[s
 		return err
 	}, "SELECT "+entryColumns+" FROM outbox o JOIN outbox_packet p ON p.seq = o.seq WHERE o.seq > ? ORDER BY o.seq LIMIT ? + 0",
 		int64(min(after, never)), max(n, 0))
-	return list, o.w.failed(err)
+	return list, o.w.failed(ctx, err)
 }
 
 // Get implements store.OutboxAdmin.
@@ -148,7 +147,7 @@ func (o *Outbox) Get(ctx context.Context, id string) (store.Entry[store.Item], e
 	if err == nil && !found {
 		return e, store.ErrNotFound
 	}
-	return e, o.w.failed(err)
+	return e, o.w.failed(ctx, err)
 }
 
 func showItem(rows *sql.Rows, more ...any) (e store.Entry[store.Item], err error) {
@@ -174,10 +173,14 @@ func showItem(rows *sql.Rows, more ...any) (e store.Entry[store.Item], err error
 	return e, decodeNames(names, &e.Item.ID, &e.Item.MessageID, &e.Item.Thread, &e.Item.From, &e.Item.To)
 }
 
-// failed makes an error of a statement that only reads one of ours.
-func (w *writer) failed(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return err
+// failed makes an error of a statement that only reads one of ours. A driver may
+// say in its own words that ctx has ended.
+func (w *writer) failed(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
 	return w.explain(fmt.Errorf("read: %w", err), w.db.Fault(err))
 }
