@@ -49,6 +49,8 @@ type (
 	}
 )
 
+func (a *addMessage) bytes() int { return len(a.data) }
+
 // Add implements store.Inbox.
 func (b *Inbox) Add(ctx context.Context, m store.Received, d time.Duration) (*store.Lease[store.Received], *store.Known, error) {
 	r := &addMessage{

@@ -52,6 +52,8 @@ type (
 	}
 )
 
+func (d *deposit) bytes() int { return len(d.data) }
+
 // Deposit implements store.Mailbox.
 func (m *Mailbox) Deposit(ctx context.Context, box string, p store.Mail) error {
 	return m.w.do(ctx, m.desk, &deposit{

@@ -43,6 +43,13 @@ type (
 	}
 )
 
+func (e *enqueue) bytes() (n int) {
+	for i := range e.items {
+		n += len(e.items[i].data)
+	}
+	return n
+}
+
 // newItem is an item ready for the tables.
 type newItem struct {
 	id, peer, thread        string

@@ -123,7 +123,7 @@ func (w *writer) take() (batch []*request, leases map[leaseDesk][]*request, slee
 			vain = 0
 		}
 	}
-	n := min(len(w.queue), maxBatch)
+	n := w.fit()
 	batch = slices.Clone(w.queue[:n])
 	w.queue = slices.Delete(w.queue, 0, n)
 	if n > 0 {
@@ -170,6 +170,20 @@ func (w *writer) take() (batch []*request, leases map[leaseDesk][]*request, slee
 		return batch, leases, time.Duration(max(next-now, 1)) * time.Microsecond
 	}
 	return batch, leases, 0
+}
+
+// fit is how many requests of the queue share a transaction.
+func (w *writer) fit() int {
+	size := 0
+	for n, r := range w.queue {
+		if body, ok := r.body.(interface{ bytes() int }); ok {
+			size += body.bytes()
+		}
+		if n == maxBatch || n > 0 && size > maxBytes {
+			return n
+		}
+	}
+	return len(w.queue)
 }
 
 func (w *writer) pollTime() time.Duration {

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	maxBatch = 256 // operations in one transaction
-	maxTries = 5   // of a transaction that was contended or lost
+	maxBatch = 256     // operations in one transaction
+	maxBytes = 4 << 20 // of packets in one transaction, if it is more than one operation
+	maxTries = 5       // of a transaction that was contended or lost
 )
 
 // writer does all that writes, in one goroutine: it takes the operations that
