@@ -49,8 +49,29 @@ func damaged(path string, err error) error {
 }
 
 // HomeIdentity is who the agent of a home is by its own keys, as it was served
-// last; a did:peer whose endpoint is did.QueueURI if it was not yet.
+// last. If it was not yet, it is a did:peer whose endpoint is did.QueueURI.
 func HomeIdentity(home string, keys Keys) (*Identity, error) {
+	if id, err := lastIdentity(home, keys); id != nil || err != nil {
+		return id, err
+	}
+	return keys.Peer(did.QueueURI)
+}
+
+// senderIdentity is HomeIdentity for who sends: the agent that serves the home
+// next has to open what is answered to it.
+func senderIdentity(home string, keys Keys) (*Identity, error) {
+	if id, err := lastIdentity(home, keys); id != nil || err != nil {
+		return id, err
+	}
+	id, err := keys.Peer(did.QueueURI)
+	if err != nil {
+		return nil, err
+	}
+	return id, id.become(home, keys)
+}
+
+// lastIdentity is nil if there is none by these keys.
+func lastIdentity(home string, keys Keys) (*Identity, error) {
 	docs, err := documents(home)
 	if err != nil {
 		return nil, err
@@ -60,7 +81,7 @@ func HomeIdentity(home string, keys Keys) (*Identity, error) {
 			return id, id.formerly(docs[:i], keys)
 		}
 	}
-	return keys.Peer(did.QueueURI)
+	return nil, nil
 }
 
 // become makes id the identity of a home, and adds to it those of before.

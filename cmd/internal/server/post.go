@@ -56,7 +56,7 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 	if err != nil {
 		return Posted{}, err
 	}
-	id, err := HomeIdentity(cfg.Store.Home, ring.Own)
+	id, err := senderIdentity(cfg.Store.Home, ring.Own)
 	if err != nil {
 		return Posted{}, err
 	}

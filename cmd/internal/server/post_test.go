@@ -1,0 +1,137 @@
+package server_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/protocols/basicmessage"
+	"github.com/didcomm-go/didcomm/transport/httptransport"
+	"github.com/didcomm-go/didcomm/transport/wstransport"
+)
+
+// chatty is an agent that answers a text with another one, and returns its DID.
+func chatty(t *testing.T) string {
+	t.Helper()
+	keys, err := server.NewKeys(keyring.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := httptest.NewUnstartedServer(nil)
+	id, err := keys.Peer("http://" + mux.Listener.Addr().String() + "/didcomm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolver, err := server.Network{Loopback: true}.Resolver(server.Docs{id.Document.ID: id.Document})
+	if err != nil {
+		t.Fatal(err)
+	}
+	packer, err := envelope.New(envelope.Config{Keys: id.Keys, Resolver: resolver})
+	if err != nil {
+		t.Fatal(err)
+	}
+	echo := agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+		m, err := basicmessage.New("and you?", "")
+		if err != nil {
+			return err
+		}
+		return w.Reply(ctx, m)
+	})
+	a, err := agent.New(agent.Config{DID: id.Document.ID, Packer: packer, Resolver: resolver, Handler: echo})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws := wstransport.NewServer(a, wstransport.ServerConfig{})
+	mux.Config.Handler = httptransport.NewHandler(a, httptransport.HandlerConfig{WebSocket: ws})
+	mux.Start()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		if err := ws.Close(t.Context()); err != nil && t.Context().Err() == nil {
+			t.Error(err)
+		}
+		stop()
+		mux.Close()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return id.Document.ID
+}
+
+// What a peer says on the connection of a command that sends, and ends, is kept
+// for the agent that serves the home next.
+func TestPostKeepsWhatComesBack(t *testing.T) {
+	ctx := t.Context()
+	to := chatty(t)
+	db := server.StoreConfig{Home: t.TempDir(), MaxItems: 100, MaxBytes: 1 << 20}
+	logger := slog.New(slog.DiscardHandler)
+	m, err := basicmessage.New("hello", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.ID, m.To = message.NewID(), []string{to}
+	posted, err := server.Post(ctx, server.PostConfig{
+		ClientConfig: server.ClientConfig{Store: db, WebSocket: true, Logger: logger},
+		Timeout:      10 * time.Second,
+	}, m)
+	if err != nil || posted.Queued {
+		t.Fatalf("%+v, %v", posted, err)
+	}
+
+	box, err := server.OpenInbox(ctx, db, server.Network{Loopback: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var texts []string
+	err = box.Each(ctx, func(l server.Letter) error {
+		var body basicmessage.Body
+		if l.Err != nil || l.State != store.Waiting {
+			t.Errorf("%s, %s, %v", l.State, l.LastError, l.Err)
+			return nil
+		}
+		err := l.Message.DecodeBody(&body)
+		texts = append(texts, body.Content)
+		return err
+	})
+	if err != nil || len(texts) != 1 || texts[0] != "and you?" {
+		t.Errorf("texts %q, %v", texts, err)
+	}
+	if err := box.Close(); err != nil {
+		t.Error(err)
+	}
+
+	said := make(chan string, 1)
+	s, err := server.Listen(ctx, server.Config{
+		Home: db.Home, Listen: "127.0.0.1:0", MaxBytes: 1 << 20, ReadTimeout: time.Second, Store: db, Logger: logger,
+		OnMessage: func(from, text string) { said <- from + " " + text },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	select {
+	case got := <-said:
+		if got != to+" and you?" {
+			t.Errorf("said %q", got)
+		}
+	case err := <-ended:
+		ended <- err
+		t.Error("ended")
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
