@@ -21,9 +21,12 @@ type Backend struct {
 	// leases: as its effect is worth nothing to the next process, it need not
 	// outlive a crash of the machine.
 	Begin, BeginLease string
-	// Commit commits, and gives notices to other processes; nil is COMMIT, where
-	// there are no notices. A notice consists of letters and digits.
-	Commit func(notices []string) string
+	// Pipeline runs statements in one round trip, until one fails; nil where that
+	// is no use. Notify is the statement that gives a notice, of letters and
+	// digits, to other processes when the transaction commits; without a Pipeline
+	// there are no notices.
+	Pipeline func(ctx context.Context, c *sql.Conn, statements []Statement) error
+	Notify   func(notice string) Statement
 	// Timeout ends a transaction that takes longer; 0 is never.
 	Timeout time.Duration
 	// Fault classifies an error of the database.
@@ -36,6 +39,12 @@ type Backend struct {
 	Changed func(ctx context.Context, c *sql.Conn) (bool, error)
 	// Close is called when all connections are closed; nil for nothing to do.
 	Close func() error
+}
+
+// Statement is one, in the SQL of its database.
+type Statement struct {
+	Text string
+	Args []any
 }
 
 // Dialect is the SQL that a Backend speaks.

@@ -84,7 +84,7 @@ func (d *inboxDesk) run(t *tx, reqs []*request) error {
 		case *dropMessage:
 			seqs = append(seqs, body.seq)
 		case reclaim:
-			_, err := t.exec(t, "UPDATE inbox SET state = 0, token = 0, due = ? WHERE state = 1", t.now)
+			err := t.exec("UPDATE inbox SET state = 0, token = 0, due = ? WHERE state = 1", t.now)
 			return err
 		}
 	}
@@ -134,10 +134,10 @@ func (b *inboxBatch) load(ids []string, seqs []int64) error {
 		b.rows[m.id] = &m
 		return err
 	}
-	if err := b.t.queryRows(b.t, each, "WITH r(id TEXT) SELECT "+columns+"id IN (SELECT id FROM r) ORDER BY i.id FOR UPDATE OF i", cols{ids}); err != nil {
+	if err := b.t.queryRows(each, "WITH r(id TEXT) SELECT "+columns+"id IN (SELECT id FROM r) ORDER BY i.id FOR UPDATE OF i", cols{ids}); err != nil {
 		return err
 	}
-	return b.t.queryRows(b.t, each, "WITH r(seq BIGINT) SELECT "+columns+"seq IN (SELECT seq FROM r) ORDER BY i.id FOR UPDATE OF i", cols{seqs})
+	return b.t.queryRows(each, "WITH r(seq BIGINT) SELECT "+columns+"seq IN (SELECT seq FROM r) ORDER BY i.id FOR UPDATE OF i", cols{seqs})
 }
 
 // loadShares reads what the peers have already.
@@ -148,7 +148,7 @@ func (b *inboxBatch) loadShares(peers []string) (err error) {
 	if b.all, err = b.total.read(b.t); err != nil {
 		return err
 	}
-	return b.t.queryRows(b.t, func(rows *sql.Rows) error {
+	return b.t.queryRows(func(rows *sql.Rows) error {
 		var name string
 		var has share
 		err := rows.Scan(&name, &has.items, &has.bytes)
@@ -287,7 +287,7 @@ func (d *inboxDesk) lease(t *tx, reqs []*request) (int, error) {
 		seqs []int64
 		own  = make(map[int64]*store.Lease[store.Received])
 	)
-	err := t.query(t, func(rows *sql.Rows) error {
+	err := t.query(func(rows *sql.Rows) error {
 		var seq int64
 		err := rows.Scan(&seq)
 		seqs = append(seqs, seq)
@@ -304,7 +304,7 @@ func (d *inboxDesk) lease(t *tx, reqs []*request) (int, error) {
 		body.lease = &store.Lease[store.Received]{Token: uint64(token), Until: time.UnixMicro(until)}
 		own[seq] = body.lease
 	}
-	err = t.queryRows(t, func(rows *sql.Rows) error {
+	err = t.queryRows(func(rows *sql.Rows) error {
 		var (
 			seq int64
 			l   store.Lease[store.Received]
@@ -323,7 +323,7 @@ func (d *inboxDesk) lease(t *tx, reqs []*request) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, err = t.execRows(t, `WITH r(seq BIGINT, token BIGINT, due BIGINT)
+	err = t.execRows(`WITH r(seq BIGINT, token BIGINT, due BIGINT)
 		UPDATE inbox SET state = 1, token = r.token, due = r.due, attempts = attempts + 1 FROM r WHERE inbox.seq = r.seq`, cols{seqs, tokens, untils})
 	return len(seqs), err
 }

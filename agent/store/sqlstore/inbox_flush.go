@@ -54,14 +54,14 @@ func (b *inboxBatch) insert(added []*message) error {
 			whole, names, data = append(whole, m.seq), append(names, m.add.names), append(data, m.add.data)
 		}
 	}
-	_, err := b.t.execRows(b.t, `WITH r(id TEXT, seq BIGINT, peer TEXT, state BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, received BIGINT, until BIGINT, size BIGINT)
+	err := b.t.execRows(`WITH r(id TEXT, seq BIGINT, peer TEXT, state BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, received BIGINT, until BIGINT, size BIGINT)
 		INSERT INTO inbox (id, seq, peer, state, due, token, attempts, last_error, received, until, size)
 		SELECT id, seq, peer, state, due, token, attempts, last_error, received, until, size FROM r`,
 		cols{ids, seqs, peers, states, dues, tokens, attempts, errs, receives, untils, sizes})
 	if err != nil {
 		return err
 	}
-	_, err = b.t.execRows(b.t, "WITH r(seq BIGINT, names BYTEA, data BYTEA) INSERT INTO inbox_packet (seq, names, data) SELECT seq, names, data FROM r",
+	err = b.t.execRows("WITH r(seq BIGINT, names BYTEA, data BYTEA) INSERT INTO inbox_packet (seq, names, data) SELECT seq, names, data FROM r",
 		cols{whole, names, data})
 	return err
 }
@@ -79,13 +79,13 @@ func (b *inboxBatch) update(changed []*message) error {
 			replied, replies = append(replied, m.seq), append(replies, m.replies)
 		}
 	}
-	_, err := b.t.execRows(b.t, `WITH r(seq BIGINT, state BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, size BIGINT)
+	err := b.t.execRows(`WITH r(seq BIGINT, state BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, size BIGINT)
 		UPDATE inbox SET state = r.state, due = r.due, token = r.token, attempts = r.attempts, last_error = r.last_error, size = r.size
 		FROM r WHERE inbox.seq = r.seq`, cols{seqs, states, dues, tokens, attempts, errs, sizes})
 	if err != nil {
 		return err
 	}
-	_, err = b.t.execRows(b.t, `WITH r(seq BIGINT, data BYTEA) INSERT INTO inbox_reply (seq, data)
+	err = b.t.execRows(`WITH r(seq BIGINT, data BYTEA) INSERT INTO inbox_reply (seq, data)
 		SELECT seq, data FROM r WHERE true ON CONFLICT (seq) DO UPDATE SET data = excluded.data`, cols{replied, replies})
 	return err
 }
@@ -102,7 +102,7 @@ func (b *inboxBatch) remove(seqs []int64) error {
 
 func (b *inboxBatch) deleteFrom(seqs []int64, tables ...string) error {
 	for _, table := range tables {
-		if _, err := b.t.execRows(b.t, "WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{seqs}); err != nil {
+		if err := b.t.execRows("WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{seqs}); err != nil {
 			return err
 		}
 	}
@@ -121,13 +121,13 @@ func (b *inboxBatch) writeShares() error {
 			names, items, bytes = append(names, name), append(items, n.items), append(bytes, n.bytes)
 		}
 	}
-	_, err := b.t.execRows(b.t, `WITH r(peer TEXT, items BIGINT, bytes BIGINT) INSERT INTO inbox_peer (peer, items, bytes)
+	err := b.t.execRows(`WITH r(peer TEXT, items BIGINT, bytes BIGINT) INSERT INTO inbox_peer (peer, items, bytes)
 		SELECT peer, items, bytes FROM r WHERE true ON CONFLICT (peer) DO UPDATE
 		SET items = inbox_peer.items + excluded.items, bytes = inbox_peer.bytes + excluded.bytes`, cols{names, items, bytes})
 	if err != nil {
 		return err
 	}
-	_, err = b.t.execRows(b.t, "WITH r(peer TEXT) DELETE FROM inbox_peer WHERE items <= 0 AND peer IN (SELECT peer FROM r)", cols{names})
+	err = b.t.execRows("WITH r(peer TEXT) DELETE FROM inbox_peer WHERE items <= 0 AND peer IN (SELECT peer FROM r)", cols{names})
 	return err
 }
 
@@ -172,7 +172,7 @@ func (b *inboxBatch) purge() error {
 // packets only; n is the last of args.
 func (b *inboxBatch) oldest(condition string, whole bool, args ...any) (int, error) {
 	var seqs []int64
-	err := b.t.query(b.t, func(rows *sql.Rows) error {
+	err := b.t.query(func(rows *sql.Rows) error {
 		var seq, kept int64
 		err := rows.Scan(&seq, &kept)
 		seqs = append(seqs, seq)
@@ -189,7 +189,7 @@ func (b *inboxBatch) oldest(condition string, whole bool, args ...any) (int, err
 	if whole {
 		return len(seqs), b.remove(seqs)
 	}
-	if _, err := b.t.execRows(b.t, "WITH r(seq BIGINT) UPDATE inbox SET size = 0 WHERE seq IN (SELECT seq FROM r)", cols{seqs}); err != nil {
+	if err := b.t.execRows("WITH r(seq BIGINT) UPDATE inbox SET size = 0 WHERE seq IN (SELECT seq FROM r)", cols{seqs}); err != nil {
 		return 0, err
 	}
 	return len(seqs), b.strip(seqs)

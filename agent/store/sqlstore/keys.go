@@ -26,17 +26,15 @@ type (
 
 // Wrapping implements store.Keys.
 func (k *Keys) Wrapping(ctx context.Context) ([]byte, error) {
-	wrapped, err := wrapping(ctx, k.read, "")
+	var wrapped []byte
+	err := k.read.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&wrapped) }, selectWrapping)
 	if err == nil && wrapped == nil {
 		return nil, store.ErrNotFound
 	}
 	return wrapped, k.w.failed(ctx, err)
 }
 
-func wrapping(ctx context.Context, c *statements, lock string) (wrapped []byte, err error) {
-	err = c.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&wrapped) }, "SELECT wrapped FROM keyring WHERE id = 1"+lock)
-	return wrapped, err
-}
+const selectWrapping = "SELECT wrapped FROM keyring WHERE id = 1"
 
 // SetWrapping implements store.Keys.
 func (k *Keys) SetWrapping(ctx context.Context, old, wrapped []byte) error {
@@ -79,10 +77,8 @@ func (d *keyDesk) run(t *tx, reqs []*request) error {
 		case *putKeys:
 			r.err, err = d.put(t, body)
 		case *deleteKey:
-			var n int64
-			if n, err = t.exec(t, "DELETE FROM sealed_key WHERE id = ?", body.kid); n == 0 {
-				r.err = store.ErrNotFound
-			}
+			r.err = store.ErrNotFound
+			err = t.query(func(*sql.Rows) error { r.err = nil; return nil }, "DELETE FROM sealed_key WHERE id = ? RETURNING id", body.kid)
 		}
 		if err != nil {
 			return err
@@ -92,19 +88,20 @@ func (d *keyDesk) run(t *tx, reqs []*request) error {
 }
 
 func (d *keyDesk) set(t *tx, s *setWrapping) (failed, fault error) {
-	now, err := wrapping(t, t.statements, " FOR UPDATE")
+	var now []byte
+	err := t.query(func(rows *sql.Rows) error { return rows.Scan(&now) }, selectWrapping+" FOR UPDATE")
 	switch {
 	case err != nil:
 		return nil, err
 	case !bytes.Equal(now, s.old) || (now == nil) != (s.old == nil):
 		return store.ErrExists, nil
 	case s.wrapped == nil:
-		_, err = t.exec(t, "DELETE FROM keyring WHERE id = 1")
+		err = t.exec("DELETE FROM keyring WHERE id = 1")
 	case now == nil:
 		// Should another process be as quick, this fails and is done again.
-		_, err = t.exec(t, "INSERT INTO keyring (id, wrapped) VALUES (1, ?)", s.wrapped)
+		err = t.exec("INSERT INTO keyring (id, wrapped) VALUES (1, ?)", s.wrapped)
 	default:
-		_, err = t.exec(t, "UPDATE keyring SET wrapped = ? WHERE id = 1", s.wrapped)
+		err = t.exec("UPDATE keyring SET wrapped = ? WHERE id = 1", s.wrapped)
 	}
 	return nil, err
 }
@@ -126,12 +123,12 @@ func (d *keyDesk) put(t *tx, p *putKeys) (failed, fault error) {
 		kids, sealed = append(kids, []byte(k.KID)), append(sealed, orEmpty(k.Sealed))
 	}
 	known := false
-	err := t.queryRows(t, func(*sql.Rows) error { known = true; return nil },
+	err := t.queryRows(func(*sql.Rows) error { known = true; return nil },
 		"WITH r(id TEXT) SELECT id FROM sealed_key WHERE id IN (SELECT id FROM r)", cols{ids})
 	if known || err != nil {
 		return store.ErrExists, err
 	}
-	_, err = t.execRows(t, "WITH r(id TEXT, seq BIGINT, kid BYTEA, sealed BYTEA) INSERT INTO sealed_key (id, seq, kid, sealed) SELECT id, seq, kid, sealed FROM r",
+	err = t.execRows("WITH r(id TEXT, seq BIGINT, kid BYTEA, sealed BYTEA) INSERT INTO sealed_key (id, seq, kid, sealed) SELECT id, seq, kid, sealed FROM r",
 		cols{ids, seqs, kids, sealed})
 	return nil, err
 }

@@ -67,7 +67,7 @@ func (d *mailDesk) run(t *tx, reqs []*request) error {
 		case *nakMail:
 			name(body.box, body.ids...)
 		case reclaim:
-			_, err := t.exec(t, "UPDATE mail SET due = 0 WHERE due > 0")
+			err := t.exec("UPDATE mail SET due = 0 WHERE due > 0")
 			return err
 		}
 	}
@@ -119,7 +119,7 @@ func (d *mailDesk) run(t *tx, reqs []*request) error {
 func (b *mailBatch) lock() error {
 	if b.t.now >= b.purgeAfter {
 		var some []string
-		err := b.t.query(b.t, func(rows *sql.Rows) error {
+		err := b.t.query(func(rows *sql.Rows) error {
 			var name string
 			err := rows.Scan(&name)
 			some = append(some, name)
@@ -136,7 +136,7 @@ func (b *mailBatch) lock() error {
 			b.t.onCommit = append(b.t.onCommit, func() { b.purgeAfter = again })
 		}
 	}
-	return b.t.queryRows(b.t, func(rows *sql.Rows) error {
+	return b.t.queryRows(func(rows *sql.Rows) error {
 		var name string
 		var found box
 		err := rows.Scan(&name, &found.has.items, &found.has.bytes, &found.expires)
@@ -148,7 +148,7 @@ func (b *mailBatch) lock() error {
 
 // load reads the mail that is named.
 func (b *mailBatch) load(boxes, ids []string) error {
-	return b.t.queryRows(b.t, func(rows *sql.Rows) error {
+	return b.t.queryRows(func(rows *sql.Rows) error {
 		var k mailKey
 		var m mailRow
 		err := rows.Scan(&k.box, &k.id, &m.seq, &m.size)
@@ -173,7 +173,7 @@ func (b *mailBatch) expire() error {
 		if has.expires == 0 || has.expires > b.t.now {
 			continue
 		}
-		err := b.t.query(b.t, func(rows *sql.Rows) error {
+		err := b.t.query(func(rows *sql.Rows) error {
 			k := mailKey{box: name}
 			var m mailRow
 			if err := rows.Scan(&k.id, &m.seq, &m.size); err != nil {
@@ -202,11 +202,11 @@ func (b *mailBatch) flush() error {
 		}
 	}
 	for _, table := range []string{"mail", "mail_packet"} {
-		if _, err := b.t.execRows(b.t, "WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{gone}); err != nil {
+		if err := b.t.execRows("WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{gone}); err != nil {
 			return err
 		}
 	}
-	_, err := b.t.execRows(b.t, "WITH r(seq BIGINT) UPDATE mail SET due = 0 WHERE due > 0 AND seq IN (SELECT seq FROM r)", cols{free})
+	err := b.t.execRows("WITH r(seq BIGINT) UPDATE mail SET due = 0 WHERE due > 0 AND seq IN (SELECT seq FROM r)", cols{free})
 	return err
 }
 
@@ -244,13 +244,13 @@ func (b *mailBatch) deposit(reqs []*request) error {
 		receives, expires, sizes = append(receives, d.received), append(expires, d.expires), append(sizes, d.size)
 		names, data = append(names, d.names), append(data, d.data)
 	}
-	_, err = b.t.execRows(b.t, `WITH r(box TEXT, id TEXT, seq BIGINT, received BIGINT, expires BIGINT, size BIGINT)
+	err = b.t.execRows(`WITH r(box TEXT, id TEXT, seq BIGINT, received BIGINT, expires BIGINT, size BIGINT)
 		INSERT INTO mail (box, id, seq, due, received, expires, size) SELECT box, id, seq, 0, received, expires, size FROM r`,
 		cols{boxes, ids, seqs, receives, expires, sizes})
 	if err != nil {
 		return err
 	}
-	_, err = b.t.execRows(b.t, "WITH r(seq BIGINT, names BYTEA, data BYTEA) INSERT INTO mail_packet (seq, names, data) SELECT seq, names, data FROM r",
+	err = b.t.execRows("WITH r(seq BIGINT, names BYTEA, data BYTEA) INSERT INTO mail_packet (seq, names, data) SELECT seq, names, data FROM r",
 		cols{seqs, names, data})
 	return err
 }
@@ -262,14 +262,14 @@ func (b *mailBatch) lease(leases []*leaseMail) error {
 	for _, l := range leases {
 		boxes = append(boxes, l.box)
 	}
-	_, err := b.t.execRows(b.t, "WITH r(box TEXT) UPDATE mail SET due = 0 WHERE due > 0 AND due <= ? AND box IN (SELECT box FROM r)", cols{boxes}, b.t.now)
+	err := b.t.execRows("WITH r(box TEXT) UPDATE mail SET due = 0 WHERE due > 0 AND due <= ? AND box IN (SELECT box FROM r)", cols{boxes}, b.t.now)
 	if err != nil {
 		return err
 	}
 	for _, l := range leases {
 		l.mail = nil
 		var seqs, dues []int64
-		err := b.t.query(b.t, func(rows *sql.Rows) error {
+		err := b.t.query(func(rows *sql.Rows) error {
 			var (
 				m                      store.Mail
 				seq, received, expires int64
@@ -290,7 +290,7 @@ func (b *mailBatch) lease(leases []*leaseMail) error {
 		if err != nil {
 			return err
 		}
-		if _, err := b.t.execRows(b.t, "WITH r(seq BIGINT, due BIGINT) UPDATE mail SET due = r.due FROM r WHERE mail.seq = r.seq", cols{seqs, dues}); err != nil {
+		if err := b.t.execRows("WITH r(seq BIGINT, due BIGINT) UPDATE mail SET due = r.due FROM r WHERE mail.seq = r.seq", cols{seqs, dues}); err != nil {
 			return err
 		}
 	}
@@ -316,10 +316,10 @@ func (b *mailBatch) count() error {
 			names, items, bytes = append(names, name), append(items, in.change.items), append(bytes, in.change.bytes)
 		}
 	}
-	if _, err := b.t.execRows(b.t, "WITH r(box TEXT) DELETE FROM mailbox WHERE box IN (SELECT box FROM r)", cols{empty}); err != nil {
+	if err := b.t.execRows("WITH r(box TEXT) DELETE FROM mailbox WHERE box IN (SELECT box FROM r)", cols{empty}); err != nil {
 		return err
 	}
-	_, err := b.t.execRows(b.t, `WITH r(box TEXT, items BIGINT, bytes BIGINT) INSERT INTO mailbox (box, items, bytes, expires)
+	err := b.t.execRows(`WITH r(box TEXT, items BIGINT, bytes BIGINT) INSERT INTO mailbox (box, items, bytes, expires)
 		SELECT box, items, bytes, COALESCE((SELECT MIN(m.expires) FROM mail m WHERE m.box = r.box AND m.expires > 0), 9223372036854775807) FROM r WHERE true
 		ON CONFLICT (box) DO UPDATE SET items = mailbox.items + excluded.items, bytes = mailbox.bytes + excluded.bytes, expires = excluded.expires`,
 		cols{names, items, bytes})

@@ -112,7 +112,7 @@ func (d *outboxDesk) run(t *tx, reqs []*request) error {
 		return err
 	}
 	if len(woken) > 0 {
-		_, err := t.execRows(t, `WITH r(peer TEXT)
+		err := t.execRows(`WITH r(peer TEXT)
 			UPDATE outbox SET due = ? WHERE place = 1 AND token = 0 AND due > ? AND peer IN (SELECT peer FROM r)`, cols{woken}, t.now, t.now)
 		if err != nil {
 			return err
@@ -141,7 +141,7 @@ func (b *outboxBatch) lock(reqs []*request) error {
 			named = append(named, body.id)
 		}
 	}
-	err := b.t.queryRows(b.t, func(rows *sql.Rows) error {
+	err := b.t.queryRows(func(rows *sql.Rows) error {
 		var name string
 		err := rows.Scan(&name)
 		b.peers[name] = new(peer)
@@ -153,15 +153,15 @@ func (b *outboxBatch) lock(reqs []*request) error {
 	missing := slices.Sorted(maps.Keys(b.peers))
 	for {
 		found := make(map[string]bool, len(missing))
-		err := b.t.queryRows(b.t, func(rows *sql.Rows) error {
+		err := b.t.queryRows(func(rows *sql.Rows) error {
 			var name string
 			var p peer
 			err := rows.Scan(&name, &p.has.items, &p.has.bytes, &p.due)
 			found[name] = true
 			*b.peers[name] = p
 			return err
-		}, lockPeers(b.t.dialect), cols{missing})
-		if err != nil || b.t.dialect == SQLite {
+		}, lockPeers(b.t.db.Dialect), cols{missing})
+		if err != nil || b.t.db.Dialect == SQLite {
 			return err
 		}
 		// One may have been removed, or made, at this moment.
@@ -187,7 +187,7 @@ func lockPeers(d Dialect) string {
 
 // load reads the items that are named.
 func (b *outboxBatch) load(ids []string) error {
-	return b.t.queryRows(b.t, func(rows *sql.Rows) error {
+	return b.t.queryRows(func(rows *sql.Rows) error {
 		var r row
 		err := rows.Scan(&r.id, &r.peer, &r.thread, &r.seq, &r.place, &r.due, &r.token, &r.attempts, &r.lastError, &r.deadline, &r.size)
 		r.oldSeq = r.seq
@@ -310,7 +310,7 @@ func (d *outboxDesk) due(ctx context.Context, c *statements) (int64, error) {
 
 func (d *outboxDesk) reclaim(t *tx) error {
 	var names []string
-	err := t.query(t, func(rows *sql.Rows) error {
+	err := t.query(func(rows *sql.Rows) error {
 		var name string
 		err := rows.Scan(&name)
 		names = append(names, name)
@@ -319,7 +319,7 @@ func (d *outboxDesk) reclaim(t *tx) error {
 	if err != nil {
 		return err
 	}
-	if _, err := t.exec(t, "UPDATE outbox SET token = 0, due = ? WHERE token <> 0", t.now); err != nil {
+	if err := t.exec("UPDATE outbox SET token = 0, due = ? WHERE token <> 0", t.now); err != nil {
 		return err
 	}
 	none := make([]int64, len(names))

@@ -60,14 +60,14 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 			names, data = append(names, it.names), append(data, it.data)
 		}
 	}
-	_, err = b.t.execRows(b.t, `WITH r(id TEXT, seq BIGINT, peer TEXT, thread TEXT, place BIGINT, due BIGINT, created BIGINT, deadline BIGINT, size BIGINT)
+	err = b.t.execRows(`WITH r(id TEXT, seq BIGINT, peer TEXT, thread TEXT, place BIGINT, due BIGINT, created BIGINT, deadline BIGINT, size BIGINT)
 		INSERT INTO outbox (id, seq, peer, thread, place, due, token, attempts, last_error, created, deadline, size)
 		SELECT id, seq, peer, thread, place, due, 0, 0, '', created, deadline, size FROM r`,
 		cols{ids, seqs, peers, threads, places, dues, created, deadlines, sizes})
 	if err != nil {
 		return err
 	}
-	_, err = b.t.execRows(b.t, "WITH r(seq BIGINT, names BYTEA, data BYTEA) INSERT INTO outbox_packet (seq, names, data) SELECT seq, names, data FROM r",
+	err = b.t.execRows("WITH r(seq BIGINT, names BYTEA, data BYTEA) INSERT INTO outbox_packet (seq, names, data) SELECT seq, names, data FROM r",
 		cols{seqs, names, data})
 	return err
 }
@@ -85,7 +85,7 @@ func (b *outboxBatch) known(reqs []*request) (map[string]bool, error) {
 		}
 	}
 	known := make(map[string]bool)
-	err := b.t.queryRows(b.t, func(rows *sql.Rows) error {
+	err := b.t.queryRows(func(rows *sql.Rows) error {
 		var id string
 		err := rows.Scan(&id)
 		known[id] = true
@@ -99,7 +99,7 @@ func (b *outboxBatch) known(reqs []*request) (map[string]bool, error) {
 func (b *outboxBatch) live(lanes map[lane]bool) (map[lane]bool, error) {
 	peers, threads := laneCols(maps.Keys(lanes))
 	live := make(map[lane]bool)
-	err := b.t.queryRows(b.t, func(rows *sql.Rows) error {
+	err := b.t.queryRows(func(rows *sql.Rows) error {
 		var l lane
 		var last sql.NullInt64
 		err := rows.Scan(&l.peer, &l.thread, &last)

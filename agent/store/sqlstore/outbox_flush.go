@@ -27,25 +27,25 @@ func (b *outboxBatch) flush() error {
 		}
 	}
 	for _, table := range []string{"outbox", "outbox_packet"} {
-		if _, err := b.t.execRows(b.t, "WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{gone}); err != nil {
+		if err := b.t.execRows("WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{gone}); err != nil {
 			return err
 		}
 	}
-	_, err := b.t.execRows(b.t, `WITH r(old BIGINT, seq BIGINT, place BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, deadline BIGINT)
+	err := b.t.execRows(`WITH r(old BIGINT, seq BIGINT, place BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, deadline BIGINT)
 		UPDATE outbox SET seq = r.seq, place = r.place, due = r.due, token = r.token, attempts = r.attempts,
 			last_error = r.last_error, deadline = r.deadline FROM r WHERE outbox.seq = r.old`,
 		cols{olds, seqs, places, dues, tokens, attempts, lastErrors, deadlines})
 	if err != nil {
 		return err
 	}
-	if _, err := b.t.execRows(b.t, "WITH r(old BIGINT, seq BIGINT) UPDATE outbox_packet SET seq = r.seq FROM r WHERE outbox_packet.seq = r.old", cols{from, to}); err != nil {
+	if err := b.t.execRows("WITH r(old BIGINT, seq BIGINT) UPDATE outbox_packet SET seq = r.seq FROM r WHERE outbox_packet.seq = r.old", cols{from, to}); err != nil {
 		return err
 	}
 	if err := b.bury(); err != nil {
 		return err
 	}
 	peers, threads := laneCols(maps.Keys(b.lanes))
-	_, err = b.t.execRows(b.t, `WITH r(peer TEXT, thread TEXT)
+	err = b.t.execRows(`WITH r(peer TEXT, thread TEXT)
 		UPDATE outbox SET place = 1, due = ? WHERE place = 0 AND seq IN (SELECT (SELECT MIN(o.seq) FROM outbox o
 			WHERE o.peer = r.peer AND o.thread = r.thread AND o.place < 2) FROM r)`, cols{peers, threads}, b.t.now)
 	return err
@@ -65,7 +65,7 @@ func (b *outboxBatch) bury() error {
 		return nil
 	}
 	var seqs []int64
-	err = b.t.query(b.t, func(rows *sql.Rows) error {
+	err = b.t.query(func(rows *sql.Rows) error {
 		var seq, size int64
 		err := rows.Scan(&seq, &size)
 		seqs = append(seqs, seq)
@@ -76,7 +76,7 @@ func (b *outboxBatch) bury() error {
 		return err
 	}
 	for _, table := range []string{"outbox", "outbox_packet"} {
-		if _, err := b.t.execRows(b.t, "WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{seqs}); err != nil {
+		if err := b.t.execRows("WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{seqs}); err != nil {
 			return err
 		}
 	}
@@ -111,22 +111,22 @@ func (b *outboxBatch) rest() error {
 			rest.add(name, p)
 		}
 	}
-	if _, err := b.t.execRows(b.t, "WITH r(peer TEXT) DELETE FROM outbox_peer WHERE peer IN (SELECT peer FROM r)", cols{empty}); err != nil {
+	if err := b.t.execRows("WITH r(peer TEXT) DELETE FROM outbox_peer WHERE peer IN (SELECT peer FROM r)", cols{empty}); err != nil {
 		return err
 	}
-	_, err := b.t.execRows(b.t, `WITH r(peer TEXT) INSERT INTO outbox_peer (peer, due, items, bytes)
+	err := b.t.execRows(`WITH r(peer TEXT) INSERT INTO outbox_peer (peer, due, items, bytes)
 		SELECT peer, 0, 0, 0 FROM r WHERE true ON CONFLICT (peer) DO NOTHING`, cols{back})
 	if err != nil {
 		return err
 	}
-	_, err = b.t.execRows(b.t, `WITH r(peer TEXT, due BIGINT, items BIGINT, bytes BIGINT) INSERT INTO outbox_peer (peer, due, items, bytes)
+	err = b.t.execRows(`WITH r(peer TEXT, due BIGINT, items BIGINT, bytes BIGINT) INSERT INTO outbox_peer (peer, due, items, bytes)
 		SELECT peer, due, items, bytes FROM r WHERE true
 		ON CONFLICT (peer) DO UPDATE SET due = excluded.due, items = excluded.items, bytes = excluded.bytes`,
 		cols{fresh.names, fresh.dues, fresh.items, fresh.bytes})
 	if err != nil {
 		return err
 	}
-	_, err = b.t.execRows(b.t, `WITH r(peer TEXT, items BIGINT, bytes BIGINT) UPDATE outbox_peer
+	err = b.t.execRows(`WITH r(peer TEXT, items BIGINT, bytes BIGINT) UPDATE outbox_peer
 		SET items = outbox_peer.items + r.items, bytes = outbox_peer.bytes + r.bytes FROM r WHERE outbox_peer.peer = r.peer`,
 		cols{same.names, same.items, same.bytes})
 	if err != nil {
@@ -150,7 +150,7 @@ func (c *peerCols) add(name string, p *peer) {
 // lease: when the first of its heads is due, or, while it has as many leases as
 // one may, when the first of those ends.
 func (d *outboxDesk) derive(t *tx, names []string, items, bytes []int64) error {
-	_, err := t.execRows(t, `WITH r(peer TEXT, items BIGINT, bytes BIGINT)
+	err := t.execRows(`WITH r(peer TEXT, items BIGINT, bytes BIGINT)
 		UPDATE outbox_peer SET items = outbox_peer.items + r.items, bytes = outbox_peer.bytes + r.bytes,
 			due = COALESCE(CASE WHEN (SELECT COUNT(*) FROM (SELECT 1 FROM outbox o WHERE o.peer = r.peer AND o.token <> 0 AND o.due > ? LIMIT ? + 0) l) >= ?
 				THEN (SELECT MIN(o.due) FROM outbox o WHERE o.peer = r.peer AND o.token <> 0 AND o.due > ?)

@@ -36,7 +36,7 @@ func (d *outboxDesk) lease(t *tx, reqs []*request) (int, error) {
 
 func (d *outboxDesk) leaseSome(t *tx, reqs []*request) (int, error) {
 	var names []string
-	err := t.query(t, func(rows *sql.Rows) error {
+	err := t.query(func(rows *sql.Rows) error {
 		var name string
 		err := rows.Scan(&name)
 		names = append(names, name)
@@ -79,14 +79,14 @@ func firstHeads(d Dialect) string {
 func (d *outboxDesk) choose(t *tx, names []string, n int) ([]candidate, error) {
 	var all []candidate
 	running := make(map[string]int)
-	err := t.queryRows(t, func(rows *sql.Rows) error {
+	err := t.queryRows(func(rows *sql.Rows) error {
 		var c candidate
 		var leased int
 		err := rows.Scan(&c.peer, &c.seq, &c.due, &leased)
 		all = append(all, c)
 		running[c.peer] = leased
 		return err
-	}, firstHeads(t.dialect), cols{names}, t.now, d.cfg.PerPeer, t.now, min(n, d.cfg.PerPeer))
+	}, firstHeads(t.db.Dialect), cols{names}, t.now, d.cfg.PerPeer, t.now, min(n, d.cfg.PerPeer))
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (d *outboxDesk) take(t *tx, chosen []candidate, reqs []*request) (map[int64
 		seqs, tokens, untils = append(seqs, c.seq), append(tokens, token), append(untils, until)
 		leases[c.seq] = &store.Lease[store.Item]{Token: uint64(token), Until: time.UnixMicro(until)}
 	}
-	err := t.queryRows(t, func(rows *sql.Rows) error {
+	err := t.queryRows(func(rows *sql.Rows) error {
 		var (
 			seq, created, deadline int64
 			attempts               int
@@ -135,7 +135,7 @@ func (d *outboxDesk) take(t *tx, chosen []candidate, reqs []*request) (map[int64
 	if err != nil {
 		return nil, err
 	}
-	_, err = t.execRows(t, `WITH r(seq BIGINT, token BIGINT, due BIGINT)
+	err = t.execRows(`WITH r(seq BIGINT, token BIGINT, due BIGINT)
 		UPDATE outbox SET token = r.token, due = r.due, attempts = attempts + 1 FROM r WHERE outbox.seq = r.seq`, cols{seqs, tokens, untils})
 	return leases, err
 }

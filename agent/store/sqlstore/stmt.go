@@ -63,8 +63,9 @@ type statements struct {
 	}
 	dialect Dialect
 
-	mu       sync.Mutex // guards prepared
+	mu       sync.Mutex // guards all below
 	prepared map[prepared]*sql.Stmt
+	texts    map[string]string
 }
 
 type prepared struct {
@@ -90,6 +91,21 @@ func (c *statements) stmt(ctx context.Context, text string, rows int) (*sql.Stmt
 	return s, nil
 }
 
+// translated is a statement as its dialect has it, for any number of rows.
+func (c *statements) translated(text string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.texts == nil {
+		c.texts = make(map[string]string)
+	}
+	t, ok := c.texts[text]
+	if !ok {
+		t = translate(c.dialect, text, 0)
+		c.texts[text] = t
+	}
+	return t
+}
+
 // close lets go of the statements, without which SQLite keeps a connection.
 func (c *statements) close() {
 	c.mu.Lock()
@@ -100,17 +116,20 @@ func (c *statements) close() {
 	c.prepared = nil
 }
 
-// exec runs a statement and returns how many rows it changed.
-func (c *statements) exec(ctx context.Context, text string, args ...any) (int64, error) {
+// exec runs a statement.
+func (c *statements) exec(ctx context.Context, text string, args ...any) error {
 	s, err := c.stmt(ctx, text, 0)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	res, err := s.ExecContext(ctx, args...)
-	if err != nil {
-		return 0, fmt.Errorf("%.60q: %w", text, err)
+	return run(ctx, s, text, args)
+}
+
+func run(ctx context.Context, s *sql.Stmt, text string, args []any) error {
+	if _, err := s.ExecContext(ctx, args...); err != nil {
+		return fmt.Errorf("%.60q: %w", text, err)
 	}
-	return res.RowsAffected()
+	return nil
 }
 
 // query runs a statement and calls each for every row.
@@ -124,18 +143,8 @@ func (c *statements) query(ctx context.Context, each func(*sql.Rows) error, text
 
 // execRows and queryRows are exec and query for a statement over rows, of which
 // there may be none.
-func (c *statements) execRows(ctx context.Context, text string, rows cols, args ...any) (int64, error) {
-	var changed int64
-	err := c.chunked(ctx, text, rows, args, func(s *sql.Stmt, args []any) error {
-		res, err := s.ExecContext(ctx, args...)
-		if err != nil {
-			return fmt.Errorf("%.60q: %w", text, err)
-		}
-		n, err := res.RowsAffected()
-		changed += n
-		return err
-	})
-	return changed, err
+func (c *statements) execRows(ctx context.Context, text string, rows cols, args ...any) error {
+	return c.chunked(ctx, text, rows, args, func(s *sql.Stmt, args []any) error { return run(ctx, s, text, args) })
 }
 
 func (c *statements) queryRows(ctx context.Context, each func(*sql.Rows) error, text string, rows cols, args ...any) error {

@@ -35,7 +35,7 @@ func (n *total) read(t *tx) (share, error) {
 		return n.seen, nil
 	}
 	var all share
-	err := t.query(t, func(rows *sql.Rows) error { return rows.Scan(&all.items, &all.bytes) },
+	err := t.query(func(rows *sql.Rows) error { return rows.Scan(&all.items, &all.bytes) },
 		"SELECT CAST(COALESCE(SUM(items), 0) AS BIGINT), CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM total WHERE name = ?", n.name)
 	n.seen, n.until = all, t.now+time.Second.Microseconds()
 	return all, err
@@ -47,10 +47,9 @@ func (n *total) add(t *tx, d share) error {
 		return nil
 	}
 	t.onCommit = append(t.onCommit, func() { n.seen.add(d.items, d.bytes) })
-	_, err := t.exec(t, `INSERT INTO total (name, shard, items, bytes) VALUES (?, ?, ?, ?)
+	return t.exec(`INSERT INTO total (name, shard, items, bytes) VALUES (?, ?, ?, ?)
 		ON CONFLICT (name, shard) DO UPDATE SET items = total.items + excluded.items, bytes = total.bytes + excluded.bytes`,
 		n.name, n.shard, d.items, d.bytes)
-	return err
 }
 
 // number returns the one number that a statement selects.

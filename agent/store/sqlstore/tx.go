@@ -2,20 +2,87 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"log/slog"
 	"slices"
 )
 
-// tx is a transaction of the writer.
+// tx is a transaction of the writer. Where the database is across a network, what
+// only writes waits for the next query, or for the commit, and goes there with it.
 type tx struct {
 	context.Context
-	*statements
 	*clock
+	db       *Backend
+	raw      *sql.Conn
+	conn     *statements
 	log      *slog.Logger
 	now      int64
 	again    bool // it is not the first try
+	pending  []Statement
 	notices  []string
 	onCommit []func()
+}
+
+// exec has a statement run.
+func (t *tx) exec(text string, args ...any) error {
+	if t.db.Pipeline == nil {
+		return t.conn.exec(t, text, args...)
+	}
+	t.pending = append(t.pending, Statement{t.conn.translated(text), args})
+	return nil
+}
+
+// execRows has a statement over rows run.
+func (t *tx) execRows(text string, rows cols, args ...any) error {
+	if t.db.Pipeline == nil {
+		return t.conn.execRows(t, text, rows, args...)
+	}
+	if rows.len() > 0 {
+		t.pending = append(t.pending, Statement{t.conn.translated(text), append(slices.Clone([]any(rows)), args...)})
+	}
+	return nil
+}
+
+// query runs a statement and calls each for every row.
+func (t *tx) query(each func(*sql.Rows) error, text string, args ...any) error {
+	if err := t.flush(); err != nil {
+		return err
+	}
+	return t.conn.query(t, each, text, args...)
+}
+
+// queryRows runs a statement over rows and calls each for every row.
+func (t *tx) queryRows(each func(*sql.Rows) error, text string, rows cols, args ...any) error {
+	if rows.len() == 0 {
+		return nil
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	return t.conn.queryRows(t, each, text, rows, args...)
+}
+
+// flush runs what is pending.
+func (t *tx) flush() error {
+	if len(t.pending) == 0 {
+		return nil
+	}
+	pending := t.pending
+	t.pending = nil
+	return t.db.Pipeline(t, t.raw, pending)
+}
+
+// commit commits, and gives the notices.
+func (t *tx) commit() error {
+	if t.db.Pipeline == nil {
+		_, err := t.raw.ExecContext(t, "COMMIT")
+		return err
+	}
+	for _, notice := range t.notices {
+		t.pending = append(t.pending, t.db.Notify(notice))
+	}
+	t.pending = append(t.pending, Statement{Text: "COMMIT"})
+	return t.flush()
 }
 
 // unreadable logs that what stands in a row cannot be read. The row is handed out

@@ -204,7 +204,7 @@ func (w *writer) once(ctx context.Context, try int, batch []*request, leases map
 	for _, r := range batch {
 		r.err = nil
 	}
-	t := &tx{Context: ctx, statements: w.conn, clock: w.clock, log: w.log, again: try > 1}
+	t := &tx{Context: ctx, clock: w.clock, db: w.db, raw: w.raw, conn: w.conn, log: w.log, again: try > 1}
 	begin := w.db.Begin
 	if len(batch) == 0 {
 		begin = w.db.BeginLease
@@ -217,11 +217,7 @@ func (w *writer) once(ctx context.Context, try int, batch []*request, leases map
 		w.rollback()
 		return nil, false, err
 	}
-	commit := "COMMIT"
-	if w.db.Commit != nil {
-		commit = w.db.Commit(t.notices)
-	}
-	if _, err := w.raw.ExecContext(ctx, commit); err != nil {
+	if err := t.commit(); err != nil {
 		fault := w.db.Fault(err)
 		w.rollback()
 		return nil, fault != Contended && fault != Busy, fmt.Errorf("commit: %w", err)
@@ -259,7 +255,10 @@ func (w *writer) visit(t *tx, batch []*request, leases map[leaseDesk][]*request)
 		}
 		next := int64(0)
 		if n < len(leases[ld]) {
-			if next, err = ld.due(t, t.statements); err != nil {
+			if err := t.flush(); err != nil {
+				return nil, err
+			}
+			if next, err = ld.due(t, t.conn); err != nil {
 				return nil, err
 			}
 			// What is due and was not to be had is locked by another process.

@@ -71,14 +71,17 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 	if err := makeSchema(ctx, db, ownSchema); err != nil {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", err), db.Close())
 	}
-	self := fmt.Sprintf("%016x ", rand.Uint64())
+	self := fmt.Sprintf("%016x ", rand.Uint64()) // who gives a notice
 	return sqlstore.Open(ctx, &sqlstore.Backend{
 		Name:    fmt.Sprintf("postgres %s/%s", c.Host, c.Database),
 		Dialect: sqlstore.PostgreSQL,
 		Write:   db, Read: db,
 		// A lease is made to last: the server may crash alone.
 		Begin: "BEGIN", BeginLease: "BEGIN",
-		Commit:  func(notices []string) string { return commit(self, notices) },
+		Pipeline: pipeline,
+		Notify: func(notice string) sqlstore.Statement {
+			return sqlstore.Statement{Text: "SELECT pg_notify('" + channel + "', $1)", Args: []any{self + notice}}
+		},
 		Timeout: txTimeout,
 		Fault:   fault,
 		Listen:  func(ctx context.Context, heard func(string)) error { return listen(ctx, c, self, heard) },
@@ -106,13 +109,15 @@ func makeSchema(ctx context.Context, db *sql.DB, own bool) error {
 	return nil
 }
 
-// commit gives the notices in the same round trip. Each begins with who gives it.
-func commit(self string, notices []string) string {
-	var b strings.Builder
-	for _, notice := range notices {
-		b.WriteString("NOTIFY " + channel + ", '" + self + notice + "'; ")
-	}
-	return b.String() + "COMMIT"
+// pipeline sends all statements before it waits for an answer.
+func pipeline(ctx context.Context, c *sql.Conn, statements []sqlstore.Statement) error {
+	return c.Raw(func(conn any) error {
+		var batch pgx.Batch
+		for _, s := range statements {
+			batch.Queue(s.Text, s.Args...)
+		}
+		return conn.(*stdlib.Conn).Conn().SendBatch(ctx, &batch).Close()
+	})
 }
 
 // listen hears the notices of others on a connection of its own.
