@@ -17,7 +17,7 @@ var (
 func database(b *testing.B) storebench.Database {
 	path := filepath.Join(b.TempDir(), "store.db")
 	s := open(b, path, storebench.Config())
-	bare, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-65536)&_pragma=wal_autocheckpoint(4096)")
+	bare, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-65536)")
 	if err != nil {
 		b.Fatal(err)
 	}

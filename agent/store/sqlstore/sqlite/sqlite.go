@@ -99,8 +99,8 @@ func pool(path string, conns int, pragmas ...string) (*sql.DB, error) {
 		"journal_mode(WAL)",
 		"synchronous(FULL)",
 		"foreign_keys(ON)",
-		"cache_size(-65536)",       // KiB
-		"wal_autocheckpoint(4096)", // pages of 4 KiB: pages that change often are written back once
+		"cache_size(-65536)",          // KiB
+		"journal_size_limit(8388608)", // bytes that the log keeps of the disk when it is written back
 	}, pragmas...)...))
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
