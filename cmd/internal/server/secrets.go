@@ -67,7 +67,8 @@ func AddSecrets(path string, ring *keyring.Keyring) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	default:
-		if _, err := os.Lstat(path); err == nil {
+		// Another process may have made the file since Stat looked: only a link is one.
+		if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 			return fmt.Errorf("write %s: the link leads nowhere", path)
 		}
 	}
