@@ -75,11 +75,7 @@ func TestSecrets(t *testing.T) {
 				command(other, "", append(append([]string{"send"}, args...), agent.did, planted)...)
 			}
 			sender := strings.TrimSpace(peer.run("", "did", "create", "--method", "peer"))
-			made, err := os.ReadFile(filepath.Join(dir, "peer", "secrets.json"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			keys = append(keys, privateKeys(t, made)...)
+			keys = append(keys, privateKeys(t, []byte(peer.run("", "key", "export")))...)
 			for i, m := range []string{
 				`"type":"https://didcomm.org/basicmessage/2.0/message","body":{"content":["%s"]}`,
 				`"type":"https://didcomm.org/basicmessage/2.0/message","body":{"%[1]s":"%[1]s"}`,

@@ -34,6 +34,7 @@ web and jwk are known.`,
 
 func (a *app) didCreate() *cobra.Command {
 	c := creation{method: "peer", numalgo: "2"}
+	var k keys
 	var secretsOut string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -48,10 +49,10 @@ func (a *app) didCreate() *cobra.Command {
   --method web    did:web of --domain; prints the document too, which has to be
                   published at the URL that is named on standard error
 
-The private keys go to --secrets-out, or else to secrets.json in the home
-directory, where pack and unpack find them; either file keeps the keys that it
-has. With --json nothing is stored unless --secrets-out says so: the keys are
-part of what is printed, {"did", "document", "secrets"}.`,
+The private keys go to --secrets-out, a file in clear that keeps the keys that it
+has, or else, sealed, to the keyring of the home, where pack and unpack find them;
+see didcomm key. With --json nothing is stored unless --secrets-out says so: the
+keys are part of what is printed, {"did", "document", "secrets"}.`,
 		Example: `  didcomm did create --method key --secrets-out alice.json
   didcomm did create --method peer --service https://agent.example.org/didcomm
   didcomm did create --method web --domain example.org/agents/bob --json`,
@@ -71,10 +72,13 @@ part of what is printed, {"did", "document", "secrets"}.`,
 				if a.home == "" {
 					return usagef("there is no home directory for the private keys: name a file with --secrets-out FILE, or --home DIR")
 				}
-				var path string
-				if path, err = server.KeepSecrets(a.home, id.Keys); err == nil {
-					fmt.Fprintf(a.Stderr, "private keys: %s\n", path)
-				}
+				err = k.with(a, cmd, server.OpenRing, func(ctx context.Context, ring *server.Ring) error {
+					if err := ring.AddAll(ctx, id.Keys); err != nil {
+						return err
+					}
+					fmt.Fprintf(a.Stderr, "private keys: %s\n", printable(ring.Where))
+					return nil
+				})
 			}
 			if err != nil {
 				return fmt.Errorf("private keys: %w", err)
@@ -96,6 +100,7 @@ part of what is printed, {"did", "document", "secrets"}.`,
 			return writeJSON(cmd.OutOrStdout(), id.Document)
 		},
 	}
+	k.addFlags(cmd)
 	f := cmd.Flags()
 	f.Var(&enum{&c.method, []string{"key", "peer", "web", "jwk"}}, "method", "DID method: key, peer, web or jwk")
 	f.StringArrayVar(&c.services, "service", nil, "DIDComm endpoint to list: an URL, or a mediator's DID; may be repeated (peer and web)")

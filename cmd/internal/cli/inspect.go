@@ -70,7 +70,7 @@ func (s *sealing) examine(ctx context.Context, a *app, data []byte) (*doctor.Rep
 	if s.secrets == "" && s.docs == "" {
 		return doctor.Examine(data), nil
 	}
-	packer, err := s.packer(a, false, false)
+	packer, err := s.packer(ctx, a, false, false)
 	if err != nil {
 		return nil, err
 	}

@@ -16,11 +16,12 @@ func (a *app) key() *cobra.Command {
 		Short: "look after the agent's private keys",
 		Long: `Key shows and changes the private keys that the agent of this home keeps, each
 sealed, in its store: agent.db in the home directory, or the database of --store.
-The first two are the agent's own.
+The first two are the agent's own. The others are those of new, import and did
+create, for pack and unpack.
 
 A passphrase opens them: that of --passphrase-file, else of DIDCOMM_PASSPHRASE,
 else it is asked for at a terminal. Without one, who can read the store has the
-keys. The keys of did create are elsewhere, and in clear: see there.`,
+keys.`,
 		Example: `  didcomm key list
   didcomm key passwd`,
 	}
@@ -177,8 +178,9 @@ func (a *app) keyImport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE",
 		Short: "take private keys from a file",
-		Long: `Import adds all private keys of a secrets file, as export and did create write them,
-or none, and prints their key ids. The file stays as it is: in clear.`,
+		Long: `Import adds all private keys of a secrets file, as export and did create
+--secrets-out write it, or none, and prints their key ids. The file stays as it
+is: in clear.`,
 		Example: `  didcomm key import keys.json`,
 		Args:    positional("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -11,36 +11,49 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// sealing is what pack and unpack share: our keys, and how DIDs are resolved.
+// sealing is what pack, unpack and inspect share: our keys, and how DIDs are
+// resolved.
 type sealing struct {
 	secrets, docs string
 	network       server.Network
+	// home is where pack and unpack have keys from, unless secrets names a file.
+	home keys
 }
 
 func (s *sealing) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&s.secrets, "secrets", "", "file with private keys: a JSON array of JWKs, or a JWK Set, whose kid is the key's DID URL (default secrets.json in the home directory, if there)")
+	cmd.Flags().StringVar(&s.secrets, "secrets", "", "file with private keys: a JSON array of JWKs, or a JWK Set, whose kid is the key's DID URL")
 	cmd.Flags().StringVar(&s.docs, "did-docs", "", "file with DID documents, used before any resolver: a JSON object from DID to document, or an array")
 	cmd.Flags().BoolVar(&s.network.Private, "allow-private", false, "let a did:web stand on this machine or in a private network")
 }
 
-// packer reads the files and returns a Packer of them.
-func (s *sealing) packer(a *app, needKeys, strict bool) (*envelope.Packer, error) {
+// addHomeFlags is addFlags and what opens the keyring of the home.
+func (s *sealing) addHomeFlags(cmd *cobra.Command) {
+	s.addFlags(cmd)
+	cmd.Flags().Lookup("secrets").Usage += " (default the keyring of the home, if there)"
+	s.home.addFlags(cmd)
+}
+
+// packer reads the files, or the keyring for the keys that we need, and returns a
+// Packer of them.
+func (s *sealing) packer(ctx context.Context, a *app, needKeys, strict bool) (*envelope.Packer, error) {
 	resolver, err := resolver(s.network, s.docs)
 	if err != nil {
 		return nil, err
 	}
-	keys := keyring.New()
+	ours := keyring.New()
 	switch {
 	case s.secrets != "":
-		if keys, err = server.ReadSecrets(s.secrets); err != nil {
-			return nil, err
-		}
+		ours, err = server.ReadSecrets(s.secrets)
 	case needKeys && a.home != "":
-		if keys, err = server.HomeSecrets(a.home); err != nil {
-			return nil, err
+		var cfg server.StoreConfig
+		if cfg, err = s.home.config(a); err == nil {
+			ours, err = server.HomeKeys(ctx, cfg)
 		}
 	}
-	return envelope.New(envelope.Config{Keys: keys, Resolver: resolver, Strict: strict, MaxBytes: maxInput})
+	if err != nil {
+		return nil, err
+	}
+	return envelope.New(envelope.Config{Keys: ours, Resolver: resolver, Strict: strict, MaxBytes: maxInput})
 }
 
 func (a *app) pack() *cobra.Command {
@@ -95,7 +108,7 @@ FILE is the message as JSON; "-" or none is standard input.`,
 			if err != nil {
 				return err
 			}
-			packer, err := s.packer(a, from != "" || signBy != "", false)
+			packer, err := s.packer(cmd.Context(), a, from != "" || signBy != "", false)
 			if err != nil {
 				return err
 			}
@@ -134,7 +147,7 @@ FILE is the message as JSON; "-" or none is standard input.`,
 			return nil
 		},
 	}
-	s.addFlags(cmd)
+	s.addHomeFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&from, "from", "", "authcrypt from this DID, or from this key of it (DID URL)")
 	f.StringArrayVar(&to, "to", nil, "recipient: a DID, or one key of it (DID URL); may be repeated")

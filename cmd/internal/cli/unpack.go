@@ -13,7 +13,8 @@ func (a *app) unpack() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unpack [FILE]",
 		Short: "open an envelope and print the message in it",
-		Long: `Unpack opens an envelope with the private keys that are given, verifies what is
+		Long: `Unpack opens an envelope with the private keys of --secrets, or else of the
+keyring of the home, where key and did create keep them. It verifies what is
 signed or sent by authcrypt, checks that all layers agree about who sent it to
 whom, and prints the plaintext message as JSON.
 
@@ -30,7 +31,7 @@ FILE is the envelope; "-" or none is standard input.`,
 			if err != nil {
 				return err
 			}
-			packer, err := s.packer(a, true, strict)
+			packer, err := s.packer(cmd.Context(), a, true, strict)
 			if err != nil {
 				return err
 			}
@@ -46,7 +47,7 @@ FILE is the envelope; "-" or none is standard input.`,
 			return writeJSON(cmd.OutOrStdout(), u.Message)
 		},
 	}
-	s.addFlags(cmd)
+	s.addHomeFlags(cmd)
 	cmd.Flags().BoolVar(&strict, "strict", false, "refuse what departs from the specification")
 	cmd.Flags().BoolVar(&asJSON, "json", false, `print {"message", "metadata"}`)
 	return cmd

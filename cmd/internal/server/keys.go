@@ -33,6 +33,8 @@ func (wrongPassphrase) Unwrap() error { return keyring.ErrPassphrase }
 type Ring struct {
 	*keyring.Sealed
 	Own Keys
+	// Where names the store.
+	Where string
 	// Clear tells that no passphrase protects the keys.
 	Clear bool
 
@@ -62,13 +64,36 @@ func OpenOldRing(ctx context.Context, cfg StoreConfig) (*Ring, error) {
 		return nil, err
 	}
 	if !has {
-		return nil, errors.New("there is no agent's keyring yet; didcomm serve and didcomm key new make it")
+		return nil, errors.New("there is no agent's keyring yet; didcomm serve, key new and did create make it")
 	}
 	return OpenRing(ctx, cfg)
 }
 
 // Close closes the store that OpenRing has opened.
 func (r *Ring) Close() error { return r.close() }
+
+// HomeKeys are all private keys in the keyring of an agent, its own also as keys
+// of the DIDs that it has gone by. There are none where it has no keyring yet.
+func HomeKeys(ctx context.Context, cfg StoreConfig) (keys *keyring.Keyring, err error) {
+	has, err := HasKeys(ctx, cfg)
+	if err != nil || !has {
+		return keyring.New(), err
+	}
+	ring, err := OpenRing(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, ring.Close()) }()
+	keys, err = ring.Only()
+	if err != nil {
+		return nil, err
+	}
+	id, err := HomeIdentity(cfg.Home, ring.Own)
+	if err != nil {
+		return nil, err
+	}
+	return keys, merge(keys, id.Keys)
+}
 
 // HasKeys tells whether an agent has keys: its store has, or its home has them in
 // a file.
@@ -115,7 +140,7 @@ func (c StoreConfig) ring(ctx context.Context, s *sqlstore.Store) (*Ring, error)
 			return nil, err
 		}
 	}
-	r := &Ring{Sealed: sealed, Clear: w.Name() == keyring.NoneName}
+	r := &Ring{Sealed: sealed, Where: c.where(), Clear: w.Name() == keyring.NoneName}
 	if r.Own, err = pair(sealed); err != nil {
 		return nil, fmt.Errorf("the agent's keys: %w", err)
 	}

@@ -11,10 +11,6 @@ import (
 	"github.com/didcomm-go/didcomm/agent/keyring"
 )
 
-// secretsFile is a file in the home, in the form of keyring.ParseSecrets and under
-// mode 0600: the keys of DIDs that the user has made.
-const secretsFile = "secrets.json"
-
 // ReadSecrets reads a file of private keys.
 func ReadSecrets(path string) (*keyring.Keyring, error) {
 	data, err := os.ReadFile(path)
@@ -26,25 +22,6 @@ func ReadSecrets(path string) (*keyring.Keyring, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return ring, nil
-}
-
-// HomeSecrets reads the keys of the DIDs that were made in this home; there may
-// be none.
-func HomeSecrets(home string) (*keyring.Keyring, error) {
-	ring, err := ReadSecrets(filepath.Join(home, secretsFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return keyring.New(), nil
-	}
-	return ring, err
-}
-
-// KeepSecrets adds keys to those that the home has, and returns their file.
-func KeepSecrets(home string, ring *keyring.Keyring) (path string, err error) {
-	if err := os.MkdirAll(home, 0o700); err != nil {
-		return "", err
-	}
-	path = filepath.Join(home, secretsFile)
-	return path, AddSecrets(path, ring)
 }
 
 // AddSecrets adds keys to a file of private keys, which it makes if it is
