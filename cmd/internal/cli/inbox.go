@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -32,7 +33,8 @@ and of a basic message the text. Handled messages stay for as long as serve's
 --keep-received says.
 
 A message is "waiting" for its handler or another try of it, "handling", "done", or
-"set aside" because its handler failed for good; the reason follows. The inbox
+"set aside" because its handler failed for good; the reason follows, and the id by
+which retry hands it to its handler again and drop removes it. The inbox
 keeps messages sealed, as they came: one that cannot be opened now, say because
 its sender's DID does not resolve, is shown with the reason.
 
@@ -42,7 +44,8 @@ each message is an object on a line of its own: {"time", "state", "attempts",
 reason instead of "message".`,
 		Example: `  didcomm inbox
   didcomm inbox --follow
-  didcomm inbox --json`,
+  didcomm inbox --json
+  didcomm inbox retry 6b8f0c53-63c2-4b3c-9a43-0fd2a2a8a7c1`,
 		Args: positional(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := k.config(a)
@@ -51,15 +54,19 @@ reason instead of "message".`,
 			}
 			ctx := cmd.Context()
 			pass.open(a, &cfg)
-			network.Loopback = true
-			b, err := server.OpenInbox(ctx, cfg, network)
+			b, err := server.OpenInbox(ctx, cfg)
 			if err != nil {
 				return err
 			}
 			defer b.Close()
-			each, show := b.Each, showLetter
+			network.Loopback = true
+			letters, err := b.Letters(ctx, network)
+			if err != nil {
+				return err
+			}
+			each, show := letters.Each, showLetter
 			if follow {
-				each = b.Follow
+				each = letters.Follow
 				var stop func()
 				ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 				defer stop()
@@ -70,6 +77,12 @@ reason instead of "message".`,
 			return each(ctx, func(l server.Letter) error { return show(a.Stdout, l) })
 		},
 	}
+	cmd.AddCommand(
+		a.inboxChange("retry", "hand a message to its handler again", `Retry makes messages due now that wait, or were set aside: the agent that serves
+this home hands them to their handlers at once, else the next one that does.`, (*server.Inbox).Retry),
+		a.inboxChange("drop", "remove a message for good", `Drop removes a message from the inbox, whatever its state. That it came stays
+remembered: if it comes again, it is handled no more.`, (*server.Inbox).Drop),
+	)
 	k.addFlags(cmd)
 	pass.addFlag(cmd)
 	f := cmd.Flags()
@@ -79,15 +92,49 @@ reason instead of "message".`,
 	return cmd
 }
 
+// inboxChange is a command that does something to messages of the inbox.
+func (a *app) inboxChange(name, what, long string, f func(*server.Inbox, context.Context, string) error) *cobra.Command {
+	var k kept
+	cmd := &cobra.Command{
+		Use:     name + " ID...",
+		Short:   what,
+		Long:    long + "\n\nID is the id of the message, as inbox shows it.",
+		Example: "  didcomm inbox " + name + " 6b8f0c53-63c2-4b3c-9a43-0fd2a2a8a7c1",
+		Args:    ids,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := k.config(a)
+			if err != nil {
+				return err
+			}
+			b, err := server.OpenInbox(cmd.Context(), cfg)
+			if err != nil {
+				return err
+			}
+			defer b.Close()
+			for _, id := range args {
+				if err := f(b, cmd.Context(), id); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	k.addFlags(cmd)
+	return cmd
+}
+
 // inboxStates are the states of a received message, as people call them.
 var inboxStates = map[store.State]string{
 	store.Waiting: "waiting", store.Leased: "handling", store.Done: "done", store.Buried: "set aside",
 }
 
 func showLetter(w io.Writer, l server.Letter) error {
-	state := inboxStates[l.State]
-	if l.LastError != "" && l.State != store.Done {
-		state += " (" + oneLine(l.LastError) + ")"
+	state, id := inboxStates[l.State], ""
+	if l.State != store.Done {
+		id = ", id " + l.Item.ID
+		if l.LastError != "" {
+			state += " (" + oneLine(l.LastError) + ")"
+		}
 	}
 	from := l.Item.Sender
 	if from == "" {
@@ -99,8 +146,8 @@ func showLetter(w io.Writer, l server.Letter) error {
 	} else if t, ok := content(l.Message); ok {
 		text = ": " + t
 	}
-	_, err := fmt.Fprintf(w, "%s %s, from %s, %s%s\n", l.Item.Time.Local().Format(time.DateTime), printable(state),
-		printable(short(from)), printable(protocol(l.Item.Type)), printable(text))
+	_, err := fmt.Fprintf(w, "%s %s, from %s, %s%s%s\n", l.Item.Time.Local().Format(time.DateTime), printable(state),
+		printable(short(from)), printable(protocol(l.Item.Type)), printable(id), printable(text))
 	return err
 }
 

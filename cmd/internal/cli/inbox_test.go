@@ -1,8 +1,8 @@
 package cli_test
 
 import (
-	"bytes"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,7 +11,6 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
-	"github.com/didcomm-go/didcomm/cmd/internal/cli"
 	"github.com/didcomm-go/didcomm/cmd/internal/server"
 )
 
@@ -56,7 +55,11 @@ func TestInboxStates(t *testing.T) {
 	out := didcomm(t, "inbox", "--home", home)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	for i, want := range []string{"done", "waiting (no room)", "set aside (handler; failed)", "handling"} {
-		tail := " " + want + `, from did:example:\x1b[31malice, chess/1.0/move: cannot be opened: `
+		tail := " " + want + `, from did:example:\x1b[31malice, chess/1.0/move`
+		if want != "done" {
+			tail += fmt.Sprintf(", id %d", i+1)
+		}
+		tail += ": cannot be opened: "
 		if len(lines) != 4 || !strings.Contains(lines[i], tail) {
 			t.Fatalf("line %d has no %q:\n%s", i, tail, out)
 		}
@@ -72,15 +75,31 @@ func TestInboxStates(t *testing.T) {
 			t.Errorf("line %d: %+v, want %s", i, v, want)
 		}
 	}
+
+	// Tried again, or dropped, it is so for the agent that serves.
+	didcomm(t, "inbox", "retry", "--home", home, "3")
+	l, err := box.Lease(ctx, time.Hour)
+	if err != nil || l.Item.ID != "3" || l.Attempts != 0 {
+		t.Errorf("leased %+v, %v", l, err)
+	}
+	didcomm(t, "inbox", "drop", "--home", home, "2")
+	if out := didcomm(t, "inbox", "--home", home); strings.Count(out, "\n") != 3 || strings.Contains(out, "no room") {
+		t.Errorf("after drop:\n%s", out)
+	}
+	for _, args := range [][]string{{"retry", "1"}, {"retry", "2"}, {"drop", "2"}, {"retry", "none"}} {
+		status, _, stderr := run("", append([]string{"inbox", "--home", home}, args...)...)
+		if want := "no message " + args[1] + " in the inbox"; status != 1 || !strings.Contains(stderr, want) {
+			t.Errorf("%s: status %d, %s", args, status, stderr)
+		}
+	}
 }
 
 // didcomm runs a command that has to succeed, silently on standard error.
 func didcomm(t *testing.T, args ...string) string {
 	t.Helper()
-	var stdout, stderr bytes.Buffer
-	status := cli.Main(args, cli.IO{Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, LookupEnv: noEnv})
-	if status != 0 || stderr.Len() > 0 {
-		t.Fatalf("%v: status %d, %s", args, status, stderr.String())
+	status, stdout, stderr := run("", args...)
+	if status != 0 || stderr != "" {
+		t.Fatalf("%v: status %d, %s", args, status, stderr)
 	}
-	return stdout.String()
+	return stdout
 }

@@ -149,6 +149,14 @@ just then may arrive all the same.`,
 		func(ctx context.Context, o *server.Outbox, entries []outboxEntry) error { return o.Drop(ctx, entries) })
 }
 
+// ids are the arguments of a command that does something to messages.
+func ids(_ *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("ID is missing")
+	}
+	return nil
+}
+
 // change is a command that does something to messages.
 func (a *app) change(name, what, long string, f func(context.Context, *server.Outbox, []outboxEntry) error) *cobra.Command {
 	var k kept
@@ -157,12 +165,7 @@ func (a *app) change(name, what, long string, f func(context.Context, *server.Ou
 		Short:   what,
 		Long:    long,
 		Example: "  didcomm outbox " + name + " 6b8f0c53-63c2-4b3c-9a43-0fd2a2a8a7c1",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return usagef("ID is missing")
-			}
-			return nil
-		},
+		Args:    ids,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.withOutbox(cmd, &k, func(ctx context.Context, o *server.Outbox) error {
 				for _, id := range args {

@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -10,13 +12,20 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
-// Inbox shows what an agent has received, also while it is served. Close it.
+// Inbox is what an agent has received, to see and to change, also while it is
+// served. Close it.
 type Inbox struct {
-	store  *sqlstore.Store
+	store *sqlstore.Store
+	cfg   StoreConfig
+}
+
+// Letters are the entries of an Inbox, opened.
+type Letters struct {
+	inbox  *sqlstore.Inbox
 	packer *envelope.Packer
 }
 
-// Letter is an entry of an Inbox, opened; or Err is why it cannot be.
+// Letter is one of them; Err is why it cannot be opened.
 type Letter struct {
 	store.Entry[store.Received]
 	Message *message.Message
@@ -24,17 +33,52 @@ type Letter struct {
 }
 
 // OpenInbox opens the inbox of the agent of a home.
-func OpenInbox(ctx context.Context, cfg StoreConfig, n Network) (*Inbox, error) {
+func OpenInbox(ctx context.Context, cfg StoreConfig) (*Inbox, error) {
 	s, err := cfg.openOld(ctx)
 	if err != nil {
 		return nil, err
 	}
-	packer, err := cfg.packer(ctx, s, n)
+	return &Inbox{s, cfg}, nil
+}
+
+// Letters opens what is in the inbox with the agent's keys.
+func (b *Inbox) Letters(ctx context.Context, n Network) (*Letters, error) {
+	packer, err := b.cfg.packer(ctx, b.store, n)
 	if err != nil {
-		s.Close()
 		return nil, err
 	}
-	return &Inbox{s, packer}, nil
+	return &Letters{b.store.Inbox(), packer}, nil
+}
+
+// Retry makes the messages of an id that wait, or were set aside, due for their
+// handlers now.
+func (b *Inbox) Retry(ctx context.Context, id string) error {
+	return b.change(ctx, id, "no message %s in the inbox waits or was set aside", b.store.Inbox().Retry)
+}
+
+// Drop removes the messages of an id; that they came stays remembered.
+func (b *Inbox) Drop(ctx context.Context, id string) error {
+	return b.change(ctx, id, "no message %s in the inbox", b.store.Inbox().Drop)
+}
+
+// change does something to each message of an id: several senders may use the same.
+func (b *Inbox) change(ctx context.Context, id, none string, f func(context.Context, uint64) error) error {
+	found := false
+	err := each(ctx, inboxPage, b.store.Inbox().List, func(e store.Entry[store.Received]) error {
+		if e.Item.ID != id {
+			return nil
+		}
+		err := f(ctx, e.Seq)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		found = true
+		return err
+	})
+	if err == nil && !found {
+		err = fmt.Errorf(none, id)
+	}
+	return err
 }
 
 // packer opens what is sealed for the agent of a store.
@@ -68,19 +112,19 @@ const (
 )
 
 // Each calls f for what is in the inbox, in the order in which it came.
-func (b *Inbox) Each(ctx context.Context, f func(Letter) error) error {
-	return each(ctx, inboxPage, b.store.Inbox().List, func(e store.Entry[store.Received]) error { return f(b.open(ctx, e)) })
+func (l *Letters) Each(ctx context.Context, f func(Letter) error) error {
+	return each(ctx, inboxPage, l.inbox.List, func(e store.Entry[store.Received]) error { return f(l.open(ctx, e)) })
 }
 
 // Follow is Each, and goes on with what comes in until ctx ends.
-func (b *Inbox) Follow(ctx context.Context, f func(Letter) error) error {
+func (l *Letters) Follow(ctx context.Context, f func(Letter) error) error {
 	var after uint64
 	shown := map[uint64]bool{} // those above after
 	for {
 		now := time.Now()
 		still := map[uint64]bool{}
 		list := func(ctx context.Context, seq uint64, n int) ([]store.Entry[store.Received], error) {
-			return b.store.Inbox().List(ctx, max(seq, after), n)
+			return l.inbox.List(ctx, max(seq, after), n)
 		}
 		err := each(ctx, inboxPage, list, func(e store.Entry[store.Received]) error {
 			if len(still) == 0 && now.Sub(e.Item.Time) > settled {
@@ -91,7 +135,7 @@ func (b *Inbox) Follow(ctx context.Context, f func(Letter) error) error {
 			if shown[e.Seq] {
 				return nil
 			}
-			return f(b.open(ctx, e))
+			return f(l.open(ctx, e))
 		})
 		if ctx.Err() != nil {
 			return nil
@@ -124,10 +168,10 @@ func each[T any](ctx context.Context, page int, list func(context.Context, uint6
 	}
 }
 
-func (b *Inbox) open(ctx context.Context, e store.Entry[store.Received]) Letter {
+func (l *Letters) open(ctx context.Context, e store.Entry[store.Received]) Letter {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	u, err := b.packer.Unpack(ctx, e.Item.Packet.Data)
+	u, err := l.packer.Unpack(ctx, e.Item.Packet.Data)
 	if err != nil {
 		return Letter{Entry: e, Err: err}
 	}

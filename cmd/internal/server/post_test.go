@@ -88,12 +88,16 @@ func TestPostKeepsWhatComesBack(t *testing.T) {
 		t.Fatalf("%+v, %v", posted, err)
 	}
 
-	box, err := server.OpenInbox(ctx, db, server.Network{Loopback: true})
+	box, err := server.OpenInbox(ctx, db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	letters, err := box.Letters(ctx, server.Network{Loopback: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var texts []string
-	err = box.Each(ctx, func(l server.Letter) error {
+	err = letters.Each(ctx, func(l server.Letter) error {
 		var body basicmessage.Body
 		if l.Err != nil || l.State != store.Waiting {
 			t.Errorf("%s, %s, %v", l.State, l.LastError, l.Err)
