@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -23,18 +24,33 @@ func TestPostgres(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	dsn, err := server.DSN(t.Context(), "mine")
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := url.Values{}
-	for _, field := range strings.Fields(dsn) { // as a URL
-		name, value, _ := strings.Cut(field, "=")
-		if name != "dbname" {
-			q.Set(name, value)
+	storeOf := func(name string) string { // as a URL
+		dsn, err := server.DSN(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
 		}
+		q := url.Values{}
+		for _, field := range strings.Fields(dsn) {
+			name, value, _ := strings.Cut(field, "=")
+			if name != "dbname" {
+				q.Set(name, value)
+			}
+		}
+		return "postgres:///postgres?" + q.Encode()
 	}
-	store := "postgres:///postgres?" + q.Encode()
+	store := storeOf("mine")
+
+	// However many are the first in a database, they share the agent's keys: two.
+	shared := storeOf("shared")
+	first := &peer{t: t, program: "didcomm", dir: t.TempDir()}
+	var all sync.WaitGroup
+	for range 6 {
+		all.Go(func() { first.run("", "key", "new", "--curve", "P-256", "--store", shared) })
+	}
+	all.Wait()
+	if out := first.run("", "key", "list", "--store", shared); strings.Count(out, "\n") != 8 || strings.Count(out, "did:peer:") != 2 {
+		t.Errorf("keys:\n%s", out)
+	}
 
 	agent, peer := run(t, "--store", store)
 	peer.run("", "send", agent.did, "hello")

@@ -107,6 +107,20 @@ func (d *keyDesk) set(t *tx, s *setWrapping) (failed, fault error) {
 }
 
 func (d *keyDesk) put(t *tx, p *putKeys) (failed, fault error) {
+	// Who puts waits for who did, so that keys come to be seen in the order of their
+	// seqs: the first keys stay the first.
+	err := t.query(func(*sql.Rows) error { return nil }, selectWrapping+" FOR UPDATE")
+	if err == nil {
+		err = t.query(func(rows *sql.Rows) error {
+			var last int64
+			err := rows.Scan(&last)
+			t.saw(last)
+			return err
+		}, "SELECT COALESCE(MAX(seq), 0) FROM sealed_key")
+	}
+	if err != nil {
+		return nil, err
+	}
 	var (
 		ids          []string
 		seqs         []int64
@@ -123,7 +137,7 @@ func (d *keyDesk) put(t *tx, p *putKeys) (failed, fault error) {
 		kids, sealed = append(kids, []byte(k.KID)), append(sealed, orEmpty(k.Sealed))
 	}
 	known := false
-	err := t.queryRows(func(*sql.Rows) error { known = true; return nil },
+	err = t.queryRows(func(*sql.Rows) error { known = true; return nil },
 		"WITH r(id TEXT) SELECT id FROM sealed_key WHERE id IN (SELECT id FROM r)", cols{ids})
 	if known || err != nil {
 		return store.ErrExists, err

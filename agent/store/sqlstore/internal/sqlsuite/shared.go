@@ -3,6 +3,7 @@ package sqlsuite
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -119,6 +120,44 @@ func testSharedInbox(t *testing.T, d Database) {
 	for i := range messages {
 		if n := won[fmt.Sprint(i)]; n != 1 {
 			t.Errorf("message %d was new to %d", i, n)
+		}
+	}
+}
+
+// testSharedKeys: of several who put keys at once, all see them in one order.
+func testSharedKeys(t *testing.T, d Database) {
+	const rounds = 25
+	stores := []*sqlstore.Store{d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})}
+	check(t, "SetWrapping", stores[0].Keys().SetWrapping(t.Context(), nil, []byte("w")), nil)
+	list := func(k *sqlstore.Keys) []string {
+		all, err := k.All(t.Context())
+		if err != nil {
+			t.Error(err)
+		}
+		kids := make([]string, len(all))
+		for i, key := range all {
+			kids[i] = key.KID
+		}
+		return kids
+	}
+	seen := make([][][]string, len(stores))
+	var wg sync.WaitGroup
+	for i, s := range stores {
+		wg.Go(func() {
+			for n := range rounds {
+				k := s.Keys()
+				check(t, "Put", k.Put(t.Context(), store.SealedKey{KID: fmt.Sprint(i, "/", n)}), nil)
+				seen[i] = append(seen[i], list(k))
+			}
+		})
+	}
+	wg.Wait()
+	all := list(stores[0].Keys())
+	for i := range stores {
+		for n, before := range seen[i] {
+			if !slices.Equal(before, all[:len(before)]) {
+				t.Fatalf("process %d saw after key %d:\n%q\nin the end it is\n%q", i, n, before, all)
+			}
 		}
 	}
 }

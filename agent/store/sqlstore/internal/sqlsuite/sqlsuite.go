@@ -26,6 +26,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"DeadProcess":     testDeadProcess,
 		"SharedOutbox":    testSharedOutbox,
 		"SharedInbox":     testSharedInbox,
+		"SharedKeys":      testSharedKeys,
 		"WakesOthers":     testWakesOthers,
 		"OutboxLimits":    testOutboxLimits,
 		"BuriedLimit":     testBuriedLimit,
