@@ -64,7 +64,7 @@ type Config struct {
 	// Reclaim makes Open give back at once what was leased, because who leased it
 	// is gone. It is for the one process that leases, as a server on SQLite: in
 	// others it would take away what is being worked on. Without it, leases come
-	// back when they run out.
+	// back when they run out. SQLite checks the database first.
 	Reclaim bool
 	Logger  *slog.Logger // default: none
 }

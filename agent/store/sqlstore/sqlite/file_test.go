@@ -1,12 +1,10 @@
 package sqlite_test
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/url"
 	"os"
 	"os/exec"
@@ -54,56 +52,6 @@ func TestNewerSchema(t *testing.T) {
 	_, err := sqlite.Open(t.Context(), path, sqlstore.Config{})
 	if !errors.Is(err, sqlstore.ErrNewerSchema) || !strings.Contains(err.Error(), "version 1000") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("Open: %v", err)
-	}
-}
-
-// TestRefused: what is no sound store is refused, and left as it is.
-func TestRefused(t *testing.T) {
-	for name, spoil := range map[string]func(t *testing.T, path string){
-		"text": func(t *testing.T, path string) {
-			write(t, path, []byte(strings.Repeat("these are my notes\n", 1000)))
-		},
-		"noise": func(t *testing.T, path string) {
-			random, noise := rand.NewChaCha8([32]byte{}), make([]byte, 1<<16)
-			if _, err := random.Read(noise); err != nil {
-				t.Fatal(err)
-			}
-			write(t, path, noise)
-		},
-		"cut off": func(t *testing.T, path string) {
-			if err := os.Truncate(path, 5000); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"a page overwritten": func(t *testing.T, path string) {
-			data := read(t, path)
-			for i := 100; i < 4096; i++ {
-				data[i] = 0xa5
-			}
-			write(t, path, data)
-		},
-		"of another program": func(t *testing.T, path string) {
-			if err := os.Remove(path); err != nil {
-				t.Fatal(err)
-			}
-			exec1(t, path, "CREATE TABLE outbox (letter TEXT); INSERT INTO outbox VALUES ('dear')")
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			path := filled(t)
-			spoil(t, path)
-			before := read(t, path)
-			s, err := sqlite.Open(t.Context(), path, sqlstore.Config{})
-			if err == nil {
-				_ = s.Close()
-			}
-			if !errors.Is(err, sqlstore.ErrCorrupt) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
-				t.Errorf("Open: %v", err)
-			}
-			if !bytes.Equal(read(t, path), before) {
-				t.Error("the file was changed")
-			}
-		})
 	}
 }
 

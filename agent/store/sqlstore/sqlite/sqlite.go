@@ -11,14 +11,11 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
-	"syscall"
 
 	driver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
@@ -33,12 +30,20 @@ const readers = 4
 // none, for its owner alone (mode 0600). A file that holds anything else than
 // such a store is refused and left as it is. Errors: sqlstore.ErrCorrupt,
 // sqlstore.ErrNewerSchema, store.ErrFull.
+//
+// With Config.Reclaim, which is for who serves, the file is read and checked for
+// damage first (PRAGMA quick_check): whole up to 1 GiB, above that without the
+// tables of packets. Others find damage where they come across it: in the first
+// pages at once, elsewhere as the ErrCorrupt of an operation. What cannot be found
+// is damage within a value, as of a packet, which then does not open; a row that an
+// index misses; and a log (the file with -wal) that is gone, or damaged at its end:
+// what was in it was then never there.
 func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Store, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
-	if err := examine(ctx, path); err != nil {
+	if err := examine(ctx, path, cfg.Reclaim); err != nil {
 		return nil, err
 	}
 	write, err := pool(path, 1, "query_only(false)")
@@ -62,39 +67,8 @@ func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Stor
 	}, cfg)
 }
 
-// examine makes the file where there is none, and refuses one that holds
-// something else, before anything is written to it.
-func examine(ctx context.Context, path string) error {
-	// SQLite would make the file, and the log beside it takes its mode.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if errors.Is(err, syscall.ENOSPC) {
-		return fmt.Errorf("%w: sqlite: %w", store.ErrFull, err)
-	} else if err != nil {
-		return fmt.Errorf("sqlite: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("sqlite: %w", err)
-	}
-	db, err := sql.Open("sqlite", dsn(path, "busy_timeout("+busy+")", "query_only(true)"))
-	if err != nil {
-		return fmt.Errorf("sqlite: %w", err)
-	}
-	defer db.Close()
-	var all, ours int
-	err = db.QueryRowContext(ctx, "SELECT COUNT(*), COUNT(*) FILTER (WHERE name = ?) FROM sqlite_schema", sqlstore.VersionTable).Scan(&all, &ours)
-	switch {
-	case err != nil && fault(err) == sqlstore.Corrupt:
-		return fmt.Errorf("%w: sqlite %s: %w", sqlstore.ErrCorrupt, path, err)
-	case err != nil:
-		return fmt.Errorf("sqlite %s: %w", path, err)
-	case all > 0 && ours == 0:
-		return fmt.Errorf("%w: sqlite %s: it is the database of another program", sqlstore.ErrCorrupt, path)
-	}
-	return nil
-}
-
 func pool(path string, conns int, pragmas ...string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", dsn(path, append([]string{
+	db, err := sql.Open("sqlite", dsn(path, "rwc", append([]string{
 		"busy_timeout(" + busy + ")", // first: the others may have to wait
 		"journal_mode(WAL)",
 		"synchronous(FULL)",
@@ -110,8 +84,8 @@ func pool(path string, conns int, pragmas ...string) (*sql.DB, error) {
 	return db, nil
 }
 
-func dsn(path string, pragmas ...string) string {
-	q := url.Values{"_txlock": {"immediate"}, "_pragma": pragmas}
+func dsn(path, mode string, pragmas ...string) string {
+	q := url.Values{"mode": {mode}, "_txlock": {"immediate"}, "_pragma": pragmas}
 	// The path is one of a URI: what is special there is escaped.
 	return (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: q.Encode()}).String()
 }
