@@ -124,20 +124,35 @@ func (d *inboxDesk) run(t *tx, reqs []*request) error {
 	return nil
 }
 
-// load reads the messages that are named, and what is known of their replies.
+// load reads the messages that are named, and the replies of those that are done.
 func (b *inboxBatch) load(ids []string, seqs []int64) error {
-	const columns = `i.id, i.peer, i.seq, i.state, i.due, i.token, i.attempts, i.size, i.until, i.last_error, p.data
-		FROM inbox i LEFT JOIN inbox_reply p ON p.seq = i.seq WHERE i.`
+	const columns = "id, peer, seq, state, due, token, attempts, size, until, last_error FROM inbox WHERE "
+	replied := make(map[int64]*message)
 	each := func(rows *sql.Rows) error {
 		var m message
-		err := rows.Scan(&m.id, &m.peer, &m.seq, &m.state, &m.due, &m.token, &m.attempts, &m.size, &m.until, &m.lastError, &m.replies)
+		err := rows.Scan(&m.id, &m.peer, &m.seq, &m.state, &m.due, &m.token, &m.attempts, &m.size, &m.until, &m.lastError)
 		b.rows[m.id] = &m
+		if m.state == done && m.size > 0 {
+			replied[m.seq] = &m
+		}
 		return err
 	}
-	if err := b.t.queryRows(each, "WITH r(id TEXT) SELECT "+columns+"id IN (SELECT id FROM r) ORDER BY i.id FOR UPDATE OF i", cols{ids}); err != nil {
+	if err := b.t.queryRows(each, "WITH r(id TEXT) SELECT "+columns+"id IN (SELECT id FROM r) ORDER BY id FOR UPDATE", cols{ids}); err != nil {
 		return err
 	}
-	return b.t.queryRows(each, "WITH r(seq BIGINT) SELECT "+columns+"seq IN (SELECT seq FROM r) ORDER BY i.id FOR UPDATE OF i", cols{seqs})
+	if err := b.t.queryRows(each, "WITH r(seq BIGINT) SELECT "+columns+"seq IN (SELECT seq FROM r) ORDER BY id FOR UPDATE", cols{seqs}); err != nil {
+		return err
+	}
+	// PostgreSQL, which waited for a lock, reads the row that it locked anew, but
+	// what is joined to it as it was before: replies are read by a statement of their
+	// own.
+	return b.t.queryRows(func(rows *sql.Rows) error {
+		var seq int64
+		var data []byte
+		err := rows.Scan(&seq, &data)
+		replied[seq].replies = data
+		return err
+	}, "WITH r(seq BIGINT) SELECT seq, data FROM inbox_reply WHERE seq IN (SELECT seq FROM r)", cols{slices.Sorted(maps.Keys(replied))})
 }
 
 // loadShares reads what the peers have already.

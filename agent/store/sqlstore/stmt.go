@@ -12,7 +12,7 @@ import (
 // Statements are written once, in the SQL that both dialects share, with two
 // things that are translated:
 //
-//   - FOR UPDATE, OF i or SKIP LOCKED, is left out for SQLite, where a
+//   - FOR UPDATE, with SKIP LOCKED or not, is left out for SQLite, where a
 //     transaction that writes is alone.
 //   - A statement for many rows at once begins with "WITH r(name TYPE, ...)": r is
 //     a table of the rows that are given as columns. It is unnest($1::type[], ...)
@@ -233,7 +233,7 @@ func translate(d Dialect, text string, rows int) string {
 		text = after
 	}
 	if d == SQLite {
-		b.WriteString(strings.NewReplacer(" FOR UPDATE SKIP LOCKED", "", " FOR UPDATE OF i", "", " FOR UPDATE", "").Replace(text))
+		b.WriteString(strings.NewReplacer(" FOR UPDATE SKIP LOCKED", "", " FOR UPDATE", "").Replace(text))
 		return b.String()
 	}
 	for {

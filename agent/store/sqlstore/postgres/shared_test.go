@@ -1,0 +1,86 @@
+//go:build postgres
+
+package postgres_test
+
+import (
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+)
+
+// blocked waits until so many transactions wait for a lock.
+func blocked(t *testing.T, db *sql.DB, n int) {
+	t.Helper()
+	began := time.Now()
+	for got := 0; got < n; {
+		err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM pg_locks WHERE NOT granted").Scan(&got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(began) > time.Minute {
+			t.Fatalf("%d transactions wait for a lock, %d should", got, n)
+		}
+	}
+}
+
+// TestReplyWhileAcked: a message that comes again at one process while another
+// commits its Ack is known with its reply.
+func TestReplyWhileAcked(t *testing.T) {
+	dsn := newDSN(t)
+	a, b := open(t, dsn, sqlstore.Config{}), open(t, dsn, sqlstore.Config{})
+	ctx := t.Context()
+	m := store.Received{Sender: "did:a", Peer: "did:a", ID: "1", Packet: store.Packet{Data: []byte("x")}, Until: time.Now().Add(time.Hour)}
+	first := m
+	first.ID = "0"
+	l, _, err := a.Inbox().Add(ctx, first, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Inbox().Ack(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+	l, _, err = a.Inbox().Add(ctx, m, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	// What every transaction ends with is held up.
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	if _, err := tx.ExecContext(ctx, "SELECT * FROM total FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	acked := make(chan error, 1)
+	go func() { acked <- a.Inbox().Ack(ctx, l, store.Packet{MediaType: "x/y", Data: []byte("the reply")}) }()
+	blocked(t, db, 1)
+	type answer struct {
+		known *store.Known
+		err   error
+	}
+	added := make(chan answer, 1)
+	go func() {
+		_, known, err := b.Inbox().Add(ctx, m, time.Hour)
+		added <- answer{known, err}
+	}()
+	blocked(t, db, 2)
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-acked; err != nil {
+		t.Fatal(err)
+	}
+	got := <-added
+	if got.err != nil || got.known == nil || got.known.State != store.Done || len(got.known.Replies) != 1 || string(got.known.Replies[0].Data) != "the reply" {
+		t.Errorf("known as %+v, %v", got.known, got.err)
+	}
+}
