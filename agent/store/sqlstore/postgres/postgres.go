@@ -151,6 +151,11 @@ func listen(ctx context.Context, c *pgx.ConnConfig, self string, heard func(stri
 func fault(err error) sqlstore.Fault {
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) {
+		// The server ends the connection, whatever the reason: it shuts down, or the
+		// session was idle for longer than it may be, or should read or write no more.
+		if answer.SeverityUnlocalized == "FATAL" || answer.SeverityUnlocalized == "PANIC" {
+			return sqlstore.Lost
+		}
 		switch answer.Code {
 		case "55P03": // lock not available
 			return sqlstore.Busy
@@ -161,7 +166,8 @@ func fault(err error) sqlstore.Fault {
 			return sqlstore.Full
 		case "XX001", "XX002": // data corrupted, index corrupted
 			return sqlstore.Corrupt
-		case "57P01", "57P02", "57P03", "53300": // shut down, crashed, starting; too many connections
+		case "57P01", "57P02", "57P03", "53300", // shut down, crashed, starting; too many connections
+			"25006": // read-only: another server took over
 			return sqlstore.Lost
 		}
 		if answer.Code[:2] == "08" { // connection exception

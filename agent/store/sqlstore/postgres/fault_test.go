@@ -1,0 +1,116 @@
+//go:build postgres
+
+package postgres_test
+
+import (
+	"database/sql"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+)
+
+// TestFaults: what may pass is tried again, and nothing else.
+func TestFaults(t *testing.T) {
+	for code, again := range map[string]bool{
+		"25006": true, // read-only SQL transaction
+		"40001": true, // serialization failure
+		"40P01": true, // deadlock detected
+		"53300": true, // too many connections
+		"55P03": true, // lock not available
+		"57P01": true, // admin shutdown
+		"08006": true, // connection failure
+		"22000": false,
+		"53100": false, // disk full
+	} {
+		t.Run(code, func(t *testing.T) {
+			dsn := newDSN(t)
+			keys := open(t, dsn, sqlstore.Config{}).Keys()
+			if err := keys.Put(t.Context(), store.SealedKey{KID: "1"}); err != nil {
+				t.Fatal(err)
+			}
+			run(t, dsn, `CREATE SEQUENCE tries;
+				CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+					IF nextval('tries') = 1 THEN RAISE EXCEPTION 'once' USING ERRCODE = '`+code+`'; END IF;
+					RETURN OLD;
+				END $$;
+				CREATE TRIGGER fail BEFORE DELETE ON sealed_key FOR EACH ROW EXECUTE FUNCTION fail()`)
+			if err := keys.Delete(t.Context(), "1"); (err == nil) != again {
+				t.Errorf("Delete: %v", err)
+			}
+		})
+	}
+}
+
+// TestEndedSession: the server ends a session that was idle for too long. Who reads
+// of that, as by TCP, and not of a broken pipe, connects again too.
+func TestEndedSession(t *testing.T) {
+	dsn := newDSN(t)
+	s := open(t, viaTCP(t, dsn)+" options='-c idle_session_timeout=500'", sqlstore.Config{})
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for i := range 2 {
+		began := time.Now()
+		for sessions := 1; sessions > 0; {
+			err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM pg_stat_activity WHERE application_name = 'didcomm' AND query NOT LIKE 'LISTEN%'").Scan(&sessions)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if time.Since(began) > time.Minute {
+				t.Fatal("the server ended no session")
+			}
+		}
+		if err := s.Outbox().Enqueue(t.Context(), store.Item{ID: fmt.Sprint(i), To: "did:a"}); err != nil {
+			t.Errorf("Enqueue: %v", err)
+		}
+	}
+}
+
+// viaTCP is how to reach the server by TCP, until the test ends.
+func viaTCP(t *testing.T, dsn string) string {
+	t.Helper()
+	rest, _ := strings.CutPrefix(dsn, "host=")
+	dir, rest, _ := strings.Cut(rest, " ")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() {
+		_ = l.Close()
+		wg.Wait()
+	})
+	wg.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("unix", dir+"/.s.PGSQL.5432")
+			if err != nil {
+				t.Error(err)
+				_ = client.Close()
+				return
+			}
+			wg.Go(func() {
+				_, _ = io.Copy(server, client)
+				_ = server.Close()
+			})
+			wg.Go(func() {
+				_, _ = io.Copy(client, server)
+				_ = client.(*net.TCPConn).CloseWrite()
+			})
+		}
+	})
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return "host=127.0.0.1 sslmode=disable port=" + port + " " + rest
+}
