@@ -15,25 +15,43 @@ const nodeBits = 11
 // a unique index finds out, and the operation is done again.) A clock belongs to
 // the writer.
 type clock struct {
-	last int64 // time told
+	wall func() time.Time
+	last int64 // stamped
 	seq  int64 // allotted or seen, without low bits
 	node int64
 }
 
-func newClock() *clock { return &clock{node: rand.Int64N(1 << nodeBits)} }
+func newClock() *clock { return &clock{wall: time.Now, node: rand.Int64N(1 << nodeBits)} }
 
-// now is the time, and not before any stamp.
-func (c *clock) now() int64 { return max(c.last, time.Now().UnixMicro()) }
+// maxAhead is how far, in microseconds, stamps run ahead of the time when many are
+// made at once. Those that are further ahead are of a time that was wrong: the
+// clock was set back.
+const maxAhead = 1_000_000
 
-// stamp is a time after all stamps before.
+// now is the time, and not before the last stamp: what is due when it was made is
+// due at once. It is never far from what the machine's clock says, so that what
+// was wrong there for a moment does not stop it.
+func (c *clock) now() int64 {
+	wall := c.wall().UnixMicro()
+	if c.last > wall+maxAhead {
+		return wall
+	}
+	return max(c.last, wall)
+}
+
+// stamp is a time after all stamps before, as long as the clock is not set back.
 func (c *clock) stamp() int64 {
-	c.last = max(c.last+1, time.Now().UnixMicro())
-	return c.last
+	now := c.now()
+	if now == c.last {
+		now++
+	}
+	c.last = now
+	return now
 }
 
 // next allots a seq.
 func (c *clock) next() int64 {
-	c.seq = max(c.seq+1, time.Now().UnixMicro())
+	c.seq = max(c.seq+1, c.wall().UnixMicro())
 	return c.seq<<nodeBits | c.node
 }
 

@@ -25,12 +25,15 @@
 // PostgreSQL; SQLite serves those of one machine, such as a server and a command
 // line beside it. A lease is held by at most one of them at a time. What one does
 // wakes those who wait in the others at once (PostgreSQL) or within a quarter of
-// a second (SQLite). Time is the clock of each process: clocks that differ make
-// leases that much shorter or longer, so keep them much closer than a lease.
-// Limits hold exactly within a process; beside others, they may be passed by what
-// those have in flight. A seq follows the clock too: on PostgreSQL an entry may
-// appear in List behind one with a higher seq that another process wrote at the
-// same time.
+// a second (SQLite).
+//
+// Time is the clock of each process: clocks that differ make leases that much
+// shorter or longer, so keep them much closer than a lease. What was written while
+// a clock was wrong keeps that time: what was to be due at once is due when the
+// clock gets there. Limits hold exactly within a process; beside others, they may
+// be passed by what those have in flight. A seq follows the clock too: on
+// PostgreSQL an entry may appear in List behind one with a higher seq that another
+// process wrote at the same time.
 package sqlstore
 
 import (
