@@ -31,17 +31,12 @@ type Backend struct {
 	Timeout time.Duration
 	// Fault classifies an error of the database.
 	Fault func(error) Fault
-	// MakeRoom gives back what space it can, on the connection that writes, when
-	// none is left; nil where that is the server's affair.
-	MakeRoom func(ctx context.Context, c *sql.Conn) error
 	// Listen calls heard for each notice that another process gave, and with "" when
 	// it may have missed some, until ctx ends. Nil where there are no notices:
 	// then Changed tells whether another process wrote since it was last called on
 	// the connection that writes.
 	Listen  func(ctx context.Context, heard func(notice string)) error
 	Changed func(ctx context.Context, c *sql.Conn) (bool, error)
-	// Close is called when all connections are closed; nil for nothing to do.
-	Close func() error
 }
 
 // Statement is one, in the SQL of its database.

@@ -255,9 +255,6 @@ func (s *Store) closePools() error {
 		err = s.db.Read.Close()
 	}
 	err = errors.Join(err, s.db.Write.Close())
-	if s.db.Close != nil {
-		err = errors.Join(err, s.db.Close())
-	}
 	if err != nil {
 		return fmt.Errorf("%s: close: %w", s.db.Name, err)
 	}

@@ -159,7 +159,6 @@ func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (ser
 		ctx, cancel = context.WithTimeout(ctx, w.db.Timeout)
 		defer cancel()
 	}
-	made := false // room
 	for try := 1; ; try++ {
 		var final bool
 		served, final, err = w.once(ctx, try, batch, leases)
@@ -169,12 +168,6 @@ func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (ser
 		fault := w.db.Fault(err)
 		if fault == Lost {
 			w.disconnect()
-		}
-		if fault == Full && !made && w.db.MakeRoom != nil && w.connect(ctx) == nil {
-			made = true
-			if w.db.MakeRoom(ctx, w.raw) == nil {
-				continue
-			}
 		}
 		if final || try == maxTries || fault != Contended && fault != Busy && fault != Lost || ctx.Err() != nil {
 			return nil, w.explain(err, fault)
