@@ -175,7 +175,7 @@ func (m *Mailbox) Wait(ctx context.Context, box string) error {
 			return ctx.Err()
 		}
 		if m.poll {
-			wait = min(wait, fallback)
+			wait = min(wait, m.w.fallback)
 		}
 		timer := time.NewTimer(wait)
 		select {

@@ -99,11 +99,8 @@ func (w *writer) look() {
 }
 
 // pollEvery is how often a back end without notices is asked for changes while
-// somebody waits, fallback how often one with notices is asked.
-const (
-	pollEvery = 250 * time.Millisecond
-	fallback  = 5 * time.Second
-)
+// somebody waits.
+const pollEvery = 250 * time.Millisecond
 
 // take begins what is to be done: requests, and leases to try. When there is
 // nothing it returns how long to sleep; 0 is until woken, less is for good.
@@ -190,7 +187,7 @@ func (w *writer) pollTime() time.Duration {
 	if w.db.Changed != nil {
 		return pollEvery
 	}
-	return fallback
+	return w.fallback
 }
 
 // watch counts who waits for what other processes do, besides for leases.

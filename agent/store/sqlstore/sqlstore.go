@@ -69,7 +69,10 @@ type Config struct {
 	// others it would take away what is being worked on. Without it, leases come
 	// back when they run out. SQLite checks the database first.
 	Reclaim bool
-	Logger  *slog.Logger // default: none
+	// Fallback is how often who waits looks for what other processes did though no
+	// notice came, where there are notices: PostgreSQL. Default 5 s.
+	Fallback time.Duration
+	Logger   *slog.Logger // default: none
 }
 
 func (c *Config) setDefaults() {
@@ -89,12 +92,13 @@ func (c *Config) setDefaults() {
 	orDefault(&c.Mailbox.MaxBytes, 64<<30)
 	orDefault(&c.Mailbox.MaxBoxItems, 10_000)
 	orDefault(&c.Mailbox.MaxBoxBytes, 256<<20)
+	orDefault(&c.Fallback, 5*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 }
 
-func orDefault[T int | int64](n *T, def T) {
+func orDefault[T int | int64 | time.Duration](n *T, def T) {
 	if *n <= 0 {
 		*n = def
 	}
@@ -135,7 +139,7 @@ func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 	cfg.setDefaults()
 	s := &Store{db: db, read: &statements{on: db.Read, dialect: db.Dialect}}
 	s.w = &writer{
-		db: db, log: cfg.Logger, clock: newClock(),
+		db: db, log: cfg.Logger, clock: newClock(), fallback: cfg.Fallback,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	shard := rand.Int64N(shards)

@@ -33,7 +33,8 @@ type writer struct {
 	wake  chan struct{}
 	done  chan struct{}
 	// changed is called when another process may have written.
-	changed func()
+	changed  func()
+	fallback time.Duration
 
 	conn *statements // nil until there is a connection
 	raw  *sql.Conn
