@@ -29,9 +29,10 @@ var _ Mailbox = (*mailbox)(nil)
 type mailbox struct {
 	cfg MailboxConfig
 
-	mu    sync.Mutex // guards all below
-	all   share
-	boxes map[string]*box // those that have mail or somebody who waits
+	mu      sync.Mutex // guards all below
+	all     share
+	boxes   map[string]*box // those that have mail or somebody who waits
+	expires time.Time       // none of the mail does so before; zero: none does
 }
 
 type box struct {
@@ -52,19 +53,23 @@ func (m *mailbox) Deposit(ctx context.Context, name string, p Mail) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	n := int64(len(p.Packet.Data))
+	full := func() bool { return m.all.items+1 > m.cfg.MaxItems || m.all.bytes+n > m.cfg.MaxBytes }
+	if full() {
+		m.sweepAll()
+	}
 	b := m.open(name)
 	m.sweep(b)
-	n := int64(len(p.Packet.Data))
 	switch {
 	case slices.ContainsFunc(b.mail, func(old *mail) bool { return old.ID == p.ID }):
 		return ErrExists
-	case m.all.items+1 > m.cfg.MaxItems, m.all.bytes+n > m.cfg.MaxBytes,
-		b.items+1 > m.cfg.MaxBoxItems, b.bytes+n > m.cfg.MaxBoxBytes:
+	case full(), b.items+1 > m.cfg.MaxBoxItems, b.bytes+n > m.cfg.MaxBoxBytes:
 		m.close(name, b)
 		return ErrFull
 	}
 	b.mail = append(b.mail, &mail{Mail: p})
 	m.count(b, 1, n)
+	m.expect(p.Expires)
 	b.wake()
 	return nil
 }
@@ -88,6 +93,7 @@ func (m *mailbox) Lease(ctx context.Context, name string, n int, d time.Duration
 			leased = append(leased, p.Mail)
 		}
 	}
+	m.close(name, b)
 	return leased, nil
 }
 
@@ -133,6 +139,7 @@ func (m *mailbox) Status(ctx context.Context, name string) (MailboxStatus, error
 	if len(b.mail) > 0 {
 		s.Oldest, s.Newest = b.mail[0].Time, b.mail[len(b.mail)-1].Time
 	}
+	m.close(name, b)
 	return s, nil
 }
 
@@ -200,6 +207,28 @@ func (m *mailbox) count(b *box, items int, bytes int64) {
 func (m *mailbox) sweep(b *box) {
 	now := time.Now()
 	m.remove(b, func(p *mail) bool { return !p.Expires.IsZero() && now.After(p.Expires) })
+}
+
+// sweepAll drops what has expired, also in boxes that nobody opens.
+func (m *mailbox) sweepAll() {
+	if m.expires.IsZero() || time.Now().Before(m.expires) {
+		return
+	}
+	m.expires = time.Time{}
+	for name, b := range m.boxes {
+		m.sweep(b)
+		for _, p := range b.mail {
+			m.expect(p.Expires)
+		}
+		m.close(name, b)
+	}
+}
+
+// expect notes when mail expires.
+func (m *mailbox) expect(at time.Time) {
+	if !at.IsZero() && (m.expires.IsZero() || at.Before(m.expires)) {
+		m.expires = at
+	}
 }
 
 func (m *mailbox) remove(b *box, gone func(*mail) bool) {

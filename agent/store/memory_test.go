@@ -25,6 +25,10 @@ func TestMailbox(t *testing.T) {
 	storetest.TestMailbox(t, func(*testing.T) store.Mailbox { return store.NewMailbox(store.MailboxConfig{}) })
 }
 
+func TestMailboxWhenFull(t *testing.T) {
+	storetest.TestMailboxLimits(t, func(_ *testing.T, cfg store.MailboxConfig) store.Mailbox { return store.NewMailbox(cfg) })
+}
+
 func TestKeys(t *testing.T) {
 	storetest.TestKeys(t, func(*testing.T) store.Keys { return store.NewKeys() })
 }

@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -32,6 +33,38 @@ func TestMailbox(t *testing.T, open func(t *testing.T) store.Mailbox) {
 	for name, test := range mailboxTests {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
+}
+
+// TestMailboxLimits runs the suite on what is full: open returns an empty mailbox
+// that keeps the limits of cfg.
+func TestMailboxLimits(t *testing.T, open func(t *testing.T, cfg store.MailboxConfig) store.Mailbox) {
+	for name, cfg := range map[string]store.MailboxConfig{"Items": {MaxItems: 2}, "Bytes": {MaxBytes: 2}} {
+		t.Run(name, func(t *testing.T) { testExpiredMailMakesRoom(t, open(t, cfg)) })
+	}
+}
+
+// testExpiredMailMakesRoom: what has expired does not fill the mailbox for ever,
+// though nobody opens its box.
+func testExpiredMailMakesRoom(t *testing.T, m store.Mailbox) {
+	put := func(box string, expires time.Time) error {
+		return m.Deposit(t.Context(), box, store.Mail{ID: "1", Packet: store.Packet{Data: []byte("x")}, Time: time.Now(), Expires: expires})
+	}
+	soon := func(box string, expires time.Time) {
+		t.Helper()
+		err := put(box, expires)
+		for began := time.Now(); errors.Is(err, store.ErrFull) && time.Since(began) < 10*time.Second; err = put(box, expires) {
+			<-time.After(short)
+		}
+		check(t, "Deposit into "+box, err, nil)
+	}
+	for i := range 5 {
+		soon(fmt.Sprint("gone ", i), time.Now().Add(-time.Second))
+	}
+	soon("a", time.Time{})
+	soon("b", time.Now().Add(long))
+	check(t, "Deposit of too much", put("c", time.Time{}), store.ErrFull)
+	leaseMail(t, m, "a", 9, long, "1")
+	leaseMail(t, m, "b", 9, long, "1")
 }
 
 func deposit(t *testing.T, m store.Mailbox, box string, ids ...string) {

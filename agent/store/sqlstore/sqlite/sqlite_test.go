@@ -42,6 +42,12 @@ func TestMailbox(t *testing.T) {
 	storetest.TestMailbox(t, func(t *testing.T) store.Mailbox { return fresh(t).Mailbox() })
 }
 
+func TestMailboxLimits(t *testing.T) {
+	storetest.TestMailboxLimits(t, func(t *testing.T, cfg store.MailboxConfig) store.Mailbox {
+		return open(t, filepath.Join(t.TempDir(), "store.db"), sqlstore.Config{Mailbox: cfg}).Mailbox()
+	})
+}
+
 func TestKeys(t *testing.T) {
 	storetest.TestKeys(t, func(t *testing.T) store.Keys { return fresh(t).Keys() })
 }
