@@ -30,6 +30,7 @@ type FaultConfig struct {
 //
 //	f := storetest.NewFaults(storetest.FaultConfig{Seed: 1, Before: 0.05, After: 0.05, Crash: 0.01})
 //	cfg.Outbox, cfg.Inbox = f.Outbox(outbox), f.Inbox(inbox)
+//	ring, err := keyring.Open(ctx, f.Keys(keys), wrapper)
 //
 // A crash is what the end of the process is for its stores: a call under way has
 // taken effect or not, and no later one has. Whoever waits for Crashed then stops
@@ -57,6 +58,12 @@ func (f *Faults) Outbox(o store.Outbox) store.Outbox { return faultyOutbox{o, f}
 
 // Inbox wraps an inbox.
 func (f *Faults) Inbox(b store.Inbox) store.Inbox { return faultyInbox{b, f} }
+
+// Mailbox wraps a mailbox.
+func (f *Faults) Mailbox(m store.Mailbox) store.Mailbox { return faultyMailbox{m, f} }
+
+// Keys wraps a key store.
+func (f *Faults) Keys(k store.Keys) store.Keys { return faultyKeys{k, f} }
 
 // Crashed is closed by the next crash, or is so since the last one.
 func (f *Faults) Crashed() <-chan struct{} {
@@ -140,77 +147,21 @@ func (f *Faults) call(ctx context.Context, do func() error) error {
 	return err
 }
 
-type faultyOutbox struct {
-	store.Outbox
-	f *Faults
-}
-
-func (o faultyOutbox) Enqueue(ctx context.Context, items ...store.Item) error {
-	return o.f.call(ctx, func() error { return o.Outbox.Enqueue(ctx, items...) })
-}
-
-func (o faultyOutbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Item], error) {
-	return lend(o.f, ctx, d, o.Outbox.Lease)
-}
-
-func (o faultyOutbox) Ack(ctx context.Context, l *store.Lease[store.Item]) error {
-	return o.f.call(ctx, func() error { return o.Outbox.Ack(ctx, l) })
-}
-
-func (o faultyOutbox) Nak(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) error {
-	return o.f.call(ctx, func() error { return o.Outbox.Nak(ctx, l, delay, reason) })
-}
-
-func (o faultyOutbox) Term(ctx context.Context, l *store.Lease[store.Item], reason string) error {
-	return o.f.call(ctx, func() error { return o.Outbox.Term(ctx, l, reason) })
-}
-
-func (o faultyOutbox) Wake(ctx context.Context, to string) error {
-	return o.f.call(ctx, func() error { return o.Outbox.Wake(ctx, to) })
-}
-
-type faultyInbox struct {
-	store.Inbox
-	f *Faults
-}
-
-func (b faultyInbox) Add(ctx context.Context, m store.Received, d time.Duration) (l *store.Lease[store.Received], known *store.Known, err error) {
-	err = b.f.call(ctx, func() (err error) {
-		l, known, err = b.Inbox.Add(ctx, m, d)
+// ask makes a call that has an answer.
+func ask[T any](f *Faults, ctx context.Context, do func() (T, error)) (T, error) {
+	var answer, none T
+	err := f.call(ctx, func() (err error) {
+		answer, err = do()
 		return err
 	})
 	if err != nil {
-		return nil, nil, err
+		return none, err
 	}
-	return l, known, nil
+	return answer, nil
 }
 
-func (b faultyInbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Received], error) {
-	return lend(b.f, ctx, d, b.Inbox.Lease)
-}
-
-func (b faultyInbox) Ack(ctx context.Context, l *store.Lease[store.Received], replies ...store.Packet) error {
-	return b.f.call(ctx, func() error { return b.Inbox.Ack(ctx, l, replies...) })
-}
-
-func (b faultyInbox) Nak(ctx context.Context, l *store.Lease[store.Received], delay time.Duration, reason string) error {
-	return b.f.call(ctx, func() error { return b.Inbox.Nak(ctx, l, delay, reason) })
-}
-
-func (b faultyInbox) Term(ctx context.Context, l *store.Lease[store.Received], reason string) error {
-	return b.f.call(ctx, func() error { return b.Inbox.Term(ctx, l, reason) })
-}
-
-func (b faultyInbox) Remembered(ctx context.Context, sender string, ids []string) (known []string, err error) {
-	err = b.f.call(ctx, func() (err error) {
-		known, err = b.Inbox.Remembered(ctx, sender, ids)
-		return err
-	})
-	return known, err
-}
-
-// lend makes a call of Lease. One that waits ends with a crash.
-func lend[T any](f *Faults, ctx context.Context, d time.Duration, lease func(context.Context, time.Duration) (*store.Lease[T], error)) (*store.Lease[T], error) {
+// await makes a call that waits: it ends with a crash.
+func await[T any](f *Faults, ctx context.Context, do func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	crashed, ended := f.Crashed(), make(chan struct{})
@@ -224,13 +175,5 @@ func lend[T any](f *Faults, ctx context.Context, d time.Duration, lease func(con
 	}()
 	defer func() { <-ended }()
 	defer cancel()
-	var l *store.Lease[T]
-	err := f.call(ctx, func() (err error) {
-		l, err = lease(ctx, d)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return l, nil
+	return ask(f, ctx, func() (T, error) { return do(ctx) })
 }

@@ -53,13 +53,15 @@ func TestFaults(t *testing.T) {
 func TestFaultsCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner, inbox := store.NewOutbox(store.OutboxConfig{}), store.NewInbox(store.InboxConfig{})
+		mailbox, keys := store.NewMailbox(store.MailboxConfig{}), store.NewKeys()
 		f := storetest.NewFaults(storetest.FaultConfig{Seed: 1, Crash: 0.1})
-		o, b := f.Outbox(inner), f.Inbox(inbox)
-		ended := make(chan error, 1)
+		o, b, m, k := f.Outbox(inner), f.Inbox(inbox), f.Mailbox(mailbox), f.Keys(keys)
+		ended := make(chan error, 2)
 		go func() {
 			_, err := b.Lease(t.Context(), time.Minute)
 			ended <- err
 		}()
+		go func() { ended <- m.Wait(t.Context(), "box") }()
 		stored, n := 0, 0
 		for ; n < 1000; n++ {
 			if enqueue(o, fmt.Sprint(n)) != nil {
@@ -68,8 +70,10 @@ func TestFaultsCrash(t *testing.T) {
 			stored++
 		}
 		<-f.Crashed()
-		if err := <-ended; err == nil {
-			t.Error("a lease was handed out after the crash")
+		for range cap(ended) {
+			if err := <-ended; err == nil {
+				t.Error("something came after the crash")
+			}
 		}
 		for i := range 10 {
 			if err := enqueue(o, fmt.Sprint("later", i)); !errors.Is(err, storetest.ErrFault) {
@@ -78,6 +82,15 @@ func TestFaultsCrash(t *testing.T) {
 			if _, _, err := b.Add(t.Context(), store.Received{ID: fmt.Sprint(i)}, time.Minute); !errors.Is(err, storetest.ErrFault) {
 				t.Errorf("after the crash: %v", err)
 			}
+			if err := m.Deposit(t.Context(), "box", store.Mail{ID: fmt.Sprint(i)}); !errors.Is(err, storetest.ErrFault) {
+				t.Errorf("after the crash: %v", err)
+			}
+			if err := k.Put(t.Context(), store.SealedKey{KID: fmt.Sprint(i)}); !errors.Is(err, storetest.ErrFault) {
+				t.Errorf("after the crash: %v", err)
+			}
+		}
+		if all, err := keys.All(t.Context()); len(all) > 0 || err != nil {
+			t.Errorf("%d keys were stored after the crash, %v", len(all), err)
 		}
 		list, err := inner.(store.OutboxAdmin).List(t.Context(), 0, 2000)
 		if err != nil || len(list) != stored && len(list) != stored+1 || f.Count() != 1 {
