@@ -362,7 +362,9 @@ func (b *inbox) Drop(ctx context.Context, seq uint64) error {
 	if r.past == nil {
 		b.settle(r, Buried)
 	}
-	b.strip(r)
+	if r.past != nil { // else its time has passed: settle forgot it
+		b.strip(r)
+	}
 	return nil
 }
 

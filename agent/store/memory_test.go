@@ -192,6 +192,44 @@ func TestInboxLimits(t *testing.T) {
 	}
 }
 
+// What is dropped after its time is forgotten at once, and counts no more: not
+// twice.
+func TestInboxDropAfterItsTime(t *testing.T) {
+	b := store.NewInbox(store.InboxConfig{MaxKept: 100})
+	add := func(id string, until time.Time, d time.Duration) *store.Lease[store.Received] {
+		t.Helper()
+		l, known, err := b.Add(t.Context(), store.Received{ID: id, Packet: store.Packet{Data: make([]byte, 40)}, Until: until}, d)
+		if known != nil || err != nil {
+			t.Fatal(known, err)
+		}
+		return l
+	}
+	admin := b.(store.InboxAdmin)
+	list := func() []store.Entry[store.Received] {
+		t.Helper()
+		all, err := admin.List(t.Context(), 0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	for i := range 3 {
+		l := add(fmt.Sprint("old ", i), time.Now().Add(-time.Second), time.Hour)
+		if err := admin.Drop(t.Context(), list()[0].Seq); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Ack(t.Context(), l); !errors.Is(err, store.ErrLease) {
+			t.Errorf("Ack of what was dropped: %v", err)
+		}
+	}
+	for i := range 5 {
+		add(fmt.Sprint(i), time.Now().Add(time.Hour), 0)
+	}
+	if all := list(); len(all) != 2 || all[0].Item.ID != "3" {
+		t.Errorf("%d messages are kept whole", len(all))
+	}
+}
+
 func TestMailboxLimits(t *testing.T) {
 	m := store.NewMailbox(store.MailboxConfig{MaxItems: 3, MaxBytes: 30, MaxBoxItems: 2, MaxBoxBytes: 20})
 	for i, tt := range []struct {
