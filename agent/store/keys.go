@@ -11,6 +11,13 @@ type Keys interface {
 	Wrapping(ctx context.Context) ([]byte, error)
 	// SetWrapping replaces the wrapped key at once, if it still is old; nil
 	// stands for none. Errors: ErrExists if it is another by now.
+	//
+	// What a back end that is not in memory still holds of the old one: SQLite
+	// nothing in its files once SetWrapping returns, if old has no more than 4,000
+	// bytes and nobody reads for long just then, else when the store is closed;
+	// PostgreSQL what it keeps of the row until VACUUM has removed it and the page and
+	// the write-ahead log are used again. The disk beneath, and copies, are out of
+	// their reach.
 	SetWrapping(ctx context.Context, old, wrapped []byte) error
 	// Put stores keys, all or none. Errors: ErrExists for a kid that is taken.
 	Put(ctx context.Context, keys ...SealedKey) error

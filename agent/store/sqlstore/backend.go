@@ -31,6 +31,10 @@ type Backend struct {
 	Timeout time.Duration
 	// Fault classifies an error of the database.
 	Fault func(error) Fault
+	// Scrub takes away what is left of a row that was overwritten or deleted, as far
+	// as it can, on a connection without a transaction; nil where that is the
+	// server's affair.
+	Scrub func(ctx context.Context, c *sql.Conn) error
 	// Listen calls heard for each notice that another process gave, and with "" when
 	// it may have missed some, until ctx ends. Nil where there are no notices:
 	// then Changed tells whether another process wrote since it was last called on

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"log/slog"
 
 	"github.com/didcomm-go/didcomm/agent/store"
 )
@@ -66,7 +67,9 @@ func (k *Keys) All(ctx context.Context) ([]store.SealedKey, error) {
 }
 
 // keyDesk runs the operations of the keyring, which are few, one by one.
-type keyDesk struct{}
+type keyDesk struct {
+	left bool // a former wrapping could not be scrubbed
+}
 
 func (d *keyDesk) run(t *tx, reqs []*request) error {
 	for _, r := range reqs {
@@ -103,7 +106,21 @@ func (d *keyDesk) set(t *tx, s *setWrapping) (failed, fault error) {
 	default:
 		err = t.exec("UPDATE keyring SET wrapped = ? WHERE id = 1", s.wrapped)
 	}
+	if s.old != nil {
+		t.onCommit = append(t.onCommit, func() { d.scrub(t, t.db, t.raw, t.log) })
+	}
 	return nil, err
+}
+
+// scrub takes away what is left of former wrappings.
+func (d *keyDesk) scrub(ctx context.Context, db *Backend, c *sql.Conn, log *slog.Logger) {
+	if db.Scrub == nil {
+		return
+	}
+	err := db.Scrub(ctx, c)
+	if d.left = err != nil; d.left {
+		log.Warn("sqlstore: what is left of the former wrapping of the keyring could not be removed yet", "database", db.Name, "error", err)
+	}
 }
 
 func (d *keyDesk) put(t *tx, p *putKeys) (failed, fault error) {

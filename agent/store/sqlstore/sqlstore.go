@@ -245,9 +245,23 @@ func (s *Store) Close() error {
 		s.w.close()
 		s.stopListening()
 		s.listening.Wait()
+		if s.keys.desk.left {
+			s.scrub()
+		}
 		s.closeErr = s.closePools()
 	})
 	return s.closeErr
+}
+
+// scrub tries once more what was not possible when the keyring was changed.
+func (s *Store) scrub() {
+	ctx := context.Background()
+	c, err := s.db.Write.Conn(ctx)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	s.keys.desk.scrub(ctx, s.db, c, s.w.log)
 }
 
 func (s *Store) closePools() error {

@@ -23,6 +23,9 @@ import (
 // process.
 const busy = "10000"
 
+// patience is how long, in milliseconds, a checkpoint waits for those who read.
+const patience = "1000"
+
 // readers is how many connections read beside the one that writes.
 const readers = 4
 
@@ -46,7 +49,10 @@ func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Stor
 	if err := examine(ctx, path, cfg.Reclaim); err != nil {
 		return nil, err
 	}
-	write, err := pool(path, 1, "query_only(false)")
+	write, err := pool(path, 1, "query_only(false)",
+		// What is deleted within a page is written over, not what is on pages that
+		// become free: these would be written once more for each message.
+		"secure_delete(FAST)")
 	if err != nil {
 		return nil, err
 	}
@@ -63,6 +69,7 @@ func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Stor
 		// who held a lease, and that process is gone with it.
 		BeginLease: "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
 		Fault:      fault,
+		Scrub:      scrub,
 		Changed:    new(watch).changed,
 	}, cfg)
 }
@@ -111,6 +118,21 @@ func fault(err error) sqlstore.Fault {
 		return sqlstore.Corrupt
 	}
 	return sqlstore.Other
+}
+
+// scrub writes the log back and empties it: only there an overwritten row still
+// stands.
+func scrub(ctx context.Context, c *sql.Conn) error {
+	if _, err := c.ExecContext(ctx, "PRAGMA busy_timeout = "+patience); err != nil {
+		return err
+	}
+	var blocked, frames, written int
+	err := c.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&blocked, &frames, &written)
+	if err == nil && blocked != 0 {
+		err = errors.New("sqlite: the log is being read")
+	}
+	_, reset := c.ExecContext(ctx, "PRAGMA busy_timeout = "+busy)
+	return errors.Join(err, reset)
 }
 
 // watch looks at a number that is another one whenever another connection has
