@@ -68,14 +68,16 @@
 // A message is handled once: the same id from the same sender within
 // Config.ReplayWindow is not handled again. What was replied to it on the
 // connection is sent again, on the one that it came by now; if that was nothing,
-// the ack that it asks for; while its handler runs, that is when it has returned (by
-// HTTP a 503 asks the peer to come again). It binds no return route, since whoever sends it again
-// need not be its sender. A handler is called again if it asks for that (Retry), if
-// the agent stopped before it had returned, and if the process ended before the
-// inbox knew that it had, or the inbox failed until its lease was lost: handlers
-// that must not do a thing twice check for themselves. After Config.MaxTries a
-// message is set aside, as is one whose handler panicked or returned an error that
-// is neither a Retry nor a Problem, for a person to look at (store.InboxAdmin).
+// the ack that it asks for; while its handler runs, that is when it has returned
+// (by HTTP a 503 asks the peer to come again). It binds no return route, since
+// whoever sends it again need not be its sender. A handler is called again if it
+// asks for that (Retry), if the agent stopped before it had returned, and if the
+// process ended before the inbox knew that it had, or the inbox failed until its
+// lease was lost: handlers that must not do a thing twice check for themselves.
+// Messages that the process had in hand two times as it ended are handled one at a
+// time, since one of them may be what ends it. After Config.MaxTries a message is
+// set aside, as is one whose handler panicked or returned an error that is neither
+// a Retry nor a Problem, for a person to look at (store.InboxAdmin).
 //
 // The other side of that: a message sent may arrive more than once, with the same
 // id, when its receipt was lost.

@@ -334,6 +334,80 @@ func TestPoison(t *testing.T) {
 	})
 }
 
+// mortal is an inbox that hears no more of its process once that is dead.
+type mortal struct {
+	store.Inbox
+	dead <-chan struct{}
+}
+
+func (m mortal) alive(err func() error) error {
+	select {
+	case <-m.dead:
+		return store.ErrLease
+	default:
+		return err()
+	}
+}
+
+func (m mortal) Ack(ctx context.Context, l *store.Lease[store.Received], replies ...store.Packet) error {
+	return m.alive(func() error { return m.Inbox.Ack(ctx, l, replies...) })
+}
+
+func (m mortal) Nak(ctx context.Context, l *store.Lease[store.Received], delay time.Duration, reason string) error {
+	return m.alive(func() error { return m.Inbox.Nak(ctx, l, delay, reason) })
+}
+
+func (m mortal) Term(ctx context.Context, l *store.Lease[store.Received], reason string) error {
+	return m.alive(func() error { return m.Inbox.Term(ctx, l, reason) })
+}
+
+// The messages that a process has in hand as it ends at another are not taken for
+// that one, however often it ends.
+func TestBystanders(t *testing.T) {
+	for name, slots := range map[string]int{"in line": 1, "side by side": 100} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, box, s := agenttest.NewParty(t), store.NewInbox(store.InboxConfig{}), newStranger(t, agenttest.NewNet())
+				want := []store.State{store.Buried}
+				for i := range 21 { // the first is the bad one
+					m := newMessage(t, p.DID)
+					m.ID, m.From = fmt.Sprint(i), s.DID
+					leave(t, box, s, p.DID, m)
+					if i > 0 {
+						want = append(want, store.Done)
+					}
+				}
+				lives := 0
+				for ; lives < 10 && !slices.Equal(states(t, box), want); lives++ {
+					dead := make(chan struct{})
+					ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+					a, err := agent.New(agent.Config{
+						DID: p.DID, Packer: p.Packer, Inbox: mortal{box, dead}, MaxHandlers: slots,
+						Handler: agent.HandlerFunc(func(_ context.Context, _ agent.Responder, in *agent.Inbound) error {
+							time.Sleep(time.Second)
+							if in.Message.ID == "0" {
+								close(dead)
+								stop()
+							}
+							return nil
+						}),
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if err := a.Run(ctx); err != nil {
+						t.Fatal(err)
+					}
+					stop()
+				}
+				if got := states(t, box); !slices.Equal(got, want) {
+					t.Errorf("after %d lives: %v", lives, got)
+				}
+			})
+		})
+	}
+}
+
 // A sender whose DID does not resolve for a day costs nobody but itself anything,
 // and not its message either.
 func TestLeftOverOfUnknown(t *testing.T) {

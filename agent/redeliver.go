@@ -33,6 +33,11 @@ func (a *Agent) redeliverAll(ctx context.Context) {
 				a.nak(ctx, k, 0, "")
 				continue
 			}
+			if cutOff(l) > 1 {
+				a.redeliver(ctx, k)
+				a.free()
+				continue
+			}
 			a.work.Add(1)
 			go func() {
 				defer a.leave()
@@ -41,6 +46,16 @@ func (a *Agent) redeliverAll(ctx context.Context) {
 			}()
 		}
 	}
+}
+
+// cutOff is how often the process has ended while it had the message in hand. One
+// of those that it had each time may be what ends it: they are handled one at a
+// time, so that the others are not taken for it.
+func cutOff(l *store.Lease[store.Received]) int {
+	if l.LastError != "" { // the last time its handler failed, and the process lived
+		return 0
+	}
+	return l.Attempts
 }
 
 // leftOver is the task of a message of which no more is known than the inbox

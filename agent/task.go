@@ -228,8 +228,12 @@ func (a *Agent) settle(ctx context.Context, k *task, err error, replies []store.
 			return a.cfg.Inbox.Term(ctx, l, reason)
 		}
 	}
-	for l := k.held(); l != nil; l = a.renewed(k, l) {
-		err := a.persist(ctx, time.Time{}, func(ctx context.Context) error { return how(ctx, l) })
+	for l := k.held(); l != nil; l = a.renewed(ctx, k, l) {
+		var err error
+		_ = a.persist(ctx, time.Time{}, func(ctx context.Context) error {
+			err = how(ctx, l)
+			return err
+		})
 		if err == nil {
 			return
 		}
@@ -238,11 +242,16 @@ func (a *Agent) settle(ctx context.Context, k *task, err error, replies []store.
 }
 
 // renewed waits for a lease after l, which was lost, that redeliverAll comes by;
-// nil if it does not, since another process has the message.
-func (a *Agent) renewed(k *task, l *store.Lease[store.Received]) *store.Lease[store.Received] {
+// nil if there is no need: the message is settled, by a try whose success was not
+// told, or by another process, which has it else.
+func (a *Agent) renewed(ctx context.Context, k *task, l *store.Lease[store.Received]) *store.Lease[store.Received] {
 	for range int(a.leaseTime()/time.Second) + 1 {
 		if now := k.held(); now != l {
 			return now
+		}
+		if _, known, err := a.cfg.Inbox.Add(context.WithoutCancel(ctx), l.Item, 0); err == nil &&
+			(known == nil || known.State == store.Done || known.State == store.Buried) {
+			return nil
 		}
 		select {
 		case <-time.After(time.Second):

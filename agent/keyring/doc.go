@@ -45,7 +45,9 @@
 // passphrase withstands guessing at the cost of Argon2id. Who writes to it can
 // delete keys, or put back a state that it once had, but cannot make up a key, or
 // pass one off under another id, for another purpose or in another keyring; what
-// is changed is [ErrInvalid] at Open, with the key id.
+// is changed is [ErrInvalid] at Open, with the key id. They can put a keyring of
+// their own in its place: Open refuses that with [ErrWrapper] or [ErrPassphrase],
+// as long as the program, and not the store, decides on the Wrapper.
 //
 // What it does not: a process that has opened it has the keys in its memory, for
 // who can read that; use a token (agent/keyring/pkcs11) or a KMS against it. With

@@ -39,8 +39,9 @@ func (none) Wrap(_ context.Context, key []byte) ([]byte, error)       { return k
 func (none) Unwrap(_ context.Context, wrapped []byte) ([]byte, error) { return wrapped, nil }
 
 // WrappedBy returns the name of the wrapper that a Sealed in keys was created
-// with, or rewrapped last, so that a program knows what to ask for. Errors:
-// store.ErrNotFound where there is none, ErrInvalid.
+// with, or rewrapped last, so that a program knows what to ask for. It is what the
+// store says: who can write to that can make it None. Errors: store.ErrNotFound
+// where there is none, ErrInvalid.
 func WrappedBy(ctx context.Context, keys store.Keys) (name string, err error) {
 	stored, err := keys.Wrapping(ctx)
 	if err != nil {
