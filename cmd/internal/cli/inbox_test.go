@@ -2,7 +2,6 @@ package cli_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -37,7 +36,7 @@ func TestInboxStates(t *testing.T) {
 	}{
 		{"1", func(l *store.Lease[store.Received]) error { return box.Ack(ctx, l) }},
 		{"2", func(l *store.Lease[store.Received]) error { return box.Nak(ctx, l, time.Hour, "no room") }},
-		{"3", func(l *store.Lease[store.Received]) error { return box.Term(ctx, l, "handler\nfailed") }},
+		{"c", func(l *store.Lease[store.Received]) error { return box.Term(ctx, l, "handler\nfailed") }},
 		{"4", func(*store.Lease[store.Received]) error { return nil }},
 	} {
 		l, _, err := box.Add(ctx, store.Received{
@@ -57,7 +56,7 @@ func TestInboxStates(t *testing.T) {
 	for i, want := range []string{"done", "waiting (no room)", "set aside (handler; failed)", "handling"} {
 		tail := " " + want + `, from did:example:\x1b[31malice, chess/1.0/move`
 		if want != "done" {
-			tail += fmt.Sprintf(", id %d", i+1)
+			tail += ", id " + []string{"1", "2", "c", "4"}[i]
 		}
 		tail += ": cannot be opened: "
 		if len(lines) != 4 || !strings.Contains(lines[i], tail) {
@@ -77,9 +76,9 @@ func TestInboxStates(t *testing.T) {
 	}
 
 	// Tried again, or dropped, it is so for the agent that serves.
-	didcomm(t, "inbox", "retry", "--home", home, "3")
+	didcomm(t, "inbox", "retry", "--home", home, "C")
 	l, err := box.Lease(ctx, time.Hour)
-	if err != nil || l.Item.ID != "3" || l.Attempts != 0 {
+	if err != nil || l.Item.ID != "c" || l.Attempts != 0 {
 		t.Errorf("leased %+v, %v", l, err)
 	}
 	didcomm(t, "inbox", "drop", "--home", home, "2")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -65,7 +66,7 @@ func (b *Inbox) Drop(ctx context.Context, id string) error {
 func (b *Inbox) change(ctx context.Context, id, none string, f func(context.Context, uint64) error) error {
 	found := false
 	err := each(ctx, inboxPage, b.store.Inbox().List, func(e store.Entry[store.Received]) error {
-		if e.Item.ID != id {
+		if !strings.EqualFold(e.Item.ID, id) { // as ids are compared
 			return nil
 		}
 		err := f(ctx, e.Seq)
