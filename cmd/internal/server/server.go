@@ -175,7 +175,6 @@ func (s *Server) wire(ctx context.Context, db StoreConfig, tlsConfig *tls.Config
 		Senders:      s.senders.byScheme(false),
 		Outbox:       s.store.Outbox(),
 		Inbox:        s.store.Inbox(),
-		OnBuried:     s.buried,
 		MaxAge:       cfg.DeliverWithin,
 		ReplayWindow: cfg.KeepReceived,
 		Logger:       cfg.Logger,
@@ -193,11 +192,6 @@ func (s *Server) wire(ctx context.Context, db StoreConfig, tlsConfig *tls.Config
 	s.http.TLSConfig = tlsConfig
 	s.http.ErrorLog = slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug)
 	return nil
-}
-
-// buried tells of a message that is lost unless somebody acts.
-func (s *Server) buried(b agent.Buried) {
-	s.cfg.Logger.Error("message buried in the outbox: see didcomm outbox show", "id", b.Item.MessageID, "to", b.Item.To)
 }
 
 // DID is who the agent is.
