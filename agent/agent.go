@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/didcomm-go/didcomm/transport"
@@ -15,6 +16,7 @@ type Agent struct {
 	// static after New
 	cfg      Config
 	handlers chan struct{} // one slot per running handler
+	suspect  atomic.Bool   // one of them may end the process: see cutOff
 
 	// life ends when handlers must; stopping is closed before, when no new
 	// work is taken.

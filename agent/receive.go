@@ -187,6 +187,16 @@ func (a *Agent) slot(done <-chan struct{}) bool {
 	}
 }
 
+// freeSlot is slot where there is one without waiting.
+func (a *Agent) freeSlot() bool {
+	select {
+	case a.handlers <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
 func (a *Agent) free() { <-a.handlers }
 
 // run runs the handler in the caller's slot, and settles the message.

@@ -29,19 +29,27 @@ func (a *Agent) redeliverAll(ctx context.Context) {
 		default:
 			k := leftOver(l)
 			a.inHand.add(k)
-			if !a.slot(ctx.Done()) {
+			if !a.freeSlot() {
+				// It must not be held against it if the process ends meanwhile.
 				a.nak(ctx, k, 0, "")
+				if a.slot(ctx.Done()) {
+					a.free()
+				}
 				continue
 			}
+			done := a.free
 			if cutOff(l) > 1 {
-				a.redeliver(ctx, k)
-				a.free()
-				continue
+				if !a.suspect.CompareAndSwap(false, true) {
+					a.free()
+					a.nak(ctx, k, a.cfg.MinBackoff, "")
+					continue
+				}
+				done = func() { a.suspect.Store(false); a.free() }
 			}
 			a.work.Add(1)
 			go func() {
 				defer a.leave()
-				defer a.free()
+				defer done()
 				a.redeliver(ctx, k)
 			}()
 		}
