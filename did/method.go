@@ -257,6 +257,9 @@ func (m *VerificationMethod) UnmarshalJSON(data []byte) error {
 	if w.ID == "" {
 		return fmt.Errorf("%w: verification method without id", ErrInvalid)
 	}
+	if string(w.PublicKeyJWK) == "null" && (w.PublicKeyMultibase != "" || w.PublicKeyBase58 != "") { // said to be absent
+		w.PublicKeyJWK = nil
+	}
 	*m = VerificationMethod{
 		ID: w.ID, Type: w.Type, Controller: w.Controller,
 		PublicKeyJWK: w.PublicKeyJWK, PublicKeyMultibase: w.PublicKeyMultibase, PublicKeyBase58: w.PublicKeyBase58,

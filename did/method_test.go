@@ -157,6 +157,7 @@ func TestKeyForms(t *testing.T) {
 		"X25519 2020, multibase":       `"type":"X25519KeyAgreementKey2020","publicKeyMultibase":"` + x25519Multibase + `"`,
 		"X25519 2019, multibase":       `"type":"X25519KeyAgreementKey2019","publicKeyMultibase":"` + x25519Multibase + `"`,
 		"X25519 2020, bare multibase":  `"type":"X25519KeyAgreementKey2020","publicKeyMultibase":"z` + xBase58 + `"`,
+		"Ed25519, no jwk said":         `"type":"Multikey","publicKeyJwk":null,"publicKeyMultibase":"` + ed25519Multibase + `"`,
 		"X25519 Multikey":              `"type":"Multikey","publicKeyMultibase":"` + x25519Multibase + `"`,
 	} {
 		t.Run(name, func(t *testing.T) {

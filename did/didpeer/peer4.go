@@ -126,7 +126,7 @@ func SameParty(a, b string) bool {
 	if len(a) > len(b) {
 		a, b = b, a
 	}
-	if !strings.HasPrefix(a, prefix4) || !strings.HasPrefix(b, a) {
+	if !strings.HasPrefix(a, prefix4) || !strings.HasPrefix(b, a) || b[len(a)] != ':' {
 		return false
 	}
 	short, ok := Short(b)
