@@ -5,6 +5,7 @@ import (
 	"crypto/ecdh"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jwe"
@@ -104,10 +105,10 @@ func (p *Packer) resolve(ctx context.Context, id string) (*did.Document, error) 
 	return doc, nil
 }
 
-// pick returns the methods of a relationship that id means: all of them for a
-// DID, the one named for a DID URL with a fragment.
+// pick returns the methods of a relationship that id means: the one named for a
+// DID URL with a fragment, all of them for a DID or another DID URL.
 func pick(doc *did.Document, keys []*did.VerificationMethod, id string) []*did.VerificationMethod {
-	if id == did.Base(id) {
+	if !strings.Contains(id, "#") {
 		return keys
 	}
 	m, ok := doc.Method(id)
@@ -125,7 +126,7 @@ func pick(doc *did.Document, keys []*did.VerificationMethod, id string) []*did.V
 // named is what a method that pick has found is called in an envelope: by its id,
 // or as the caller named it, which may be an alias that the peer knows it by.
 func named(id string, m *did.VerificationMethod) string {
-	if id == did.Base(id) {
+	if !strings.Contains(id, "#") {
 		return m.ID
 	}
 	return id

@@ -217,6 +217,7 @@ func (p *Packer) heldKeys(ctx context.Context, kids []string) ([]heldKey, error)
 		return nil, fmt.Errorf("own DIDs: %w", err)
 	}
 	resolved := 0
+	var failed error
 	for _, id := range own {
 		var doc *did.Document
 		for i, kid := range kids {
@@ -230,7 +231,8 @@ func (p *Packer) heldKeys(ctx context.Context, kids []string) ([]heldKey, error)
 					return heldOrErr(held, kids)
 				}
 				if doc, err = p.resolve(ctx, id); err != nil {
-					return nil, err
+					failed = err // the key may be another DID's
+					break
 				}
 			}
 			for _, m := range pick(doc, doc.KeyAgreementKeys(), kid) {
@@ -242,6 +244,9 @@ func (p *Packer) heldKeys(ctx context.Context, kids []string) ([]heldKey, error)
 				}
 			}
 		}
+	}
+	if len(held) == 0 && failed != nil {
+		return nil, failed
 	}
 	return heldOrErr(held, kids)
 }

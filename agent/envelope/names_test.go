@@ -1,0 +1,98 @@
+package envelope_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didpeer"
+)
+
+// A DID URL without a fragment is a legal to or from (Message Headers), and means
+// the keys of its DID.
+func TestDIDURLs(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.packer(t, w.alice), w.packer(t, w.bob)
+	for name, test := range map[string]struct {
+		to, from string
+		opts     func(from string) []envelope.PackOption
+	}{
+		"to, query":    {bobDID + "?service=files", aliceDID, func(from string) []envelope.PackOption { return []envelope.PackOption{envelope.From(from)} }},
+		"to, path":     {bobDID + "/path", aliceDID, func(string) []envelope.PackOption { return nil }},
+		"from, query":  {bobDID, aliceDID + "?service=x", func(from string) []envelope.PackOption { return []envelope.PackOption{envelope.From(from)} }},
+		"sign, a path": {bobDID, aliceDID + "/x", func(from string) []envelope.PackOption { return []envelope.PackOption{envelope.SignBy(from)} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMessage(t, w.alice)
+			m.To, m.From = []string{test.to}, test.from
+			list, err := alice.Pack(t.Context(), m, test.opts(test.from)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u, err := bob.Unpack(t.Context(), list[0].Data)
+			if err != nil || u.Message.From != test.from || u.Message.To[0] != test.to {
+				t.Errorf("%+v, %v", u, err)
+			}
+		})
+	}
+}
+
+// owner names DIDs as our own.
+type owner struct {
+	envelope.Keys
+	dids []string
+}
+
+func (o owner) DIDs(context.Context) ([]string, error) { return o.dids, nil }
+
+// A relative kid may be a key of any DID of ours: one that does not resolve now
+// does not hide the others, and is the error where no other has it.
+func TestRelativeKIDOfSeveral(t *testing.T) {
+	w := newWorld(t)
+	down := errors.New("connection refused")
+	w.other = did.ResolverFunc(func(context.Context, string) (*did.Document, error) { return nil, down })
+	for kid, want := range map[string]error{"#x25519": nil, "#elsewhere": down} {
+		p := w.packer(t, w.bob, func(cfg *envelope.Config) {
+			cfg.Keys = owner{w.bob.keys, []string{"did:web:ours.example", bobDID}}
+		})
+		data := peerJWE{plaintext: text(t, w.alice, []*agent{w.bob}, nil), to: []peerRecipient{{kid, w.bob.ecdh["x25519"].PublicKey()}}}.seal(t)
+		if _, err := p.Unpack(t.Context(), data); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", kid, err, want)
+		}
+	}
+}
+
+// The issuer of a from_prior in long form resolves, whichever form its kid has.
+func TestFromPriorOfPeer4(t *testing.T) {
+	w := newWorld(t)
+	w.other = didpeer.NewResolver()
+	doc := did.Document{ID: w.alice.did}
+	for _, m := range w.alice.doc.VerificationMethod {
+		if strings.HasSuffix(m.ID, "#ed25519") {
+			doc.VerificationMethod = append(doc.VerificationMethod, m)
+		}
+	}
+	doc.Authentication = []did.Relationship{{ID: w.alice.did + "#ed25519"}}
+	long, err := didpeer.New4(&doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, ok := didpeer.Short(long)
+	if !ok {
+		t.Fatal("no short form")
+	}
+	s := w.alice.signer("ed25519")
+	s.kid, s.protected = short+"#ed25519", func(h map[string]any) { h["typ"] = "JWT" }
+	token := peerJWS{payload: toJSON(t, map[string]any{"iss": long, "sub": w.carol.did, "iat": now.Unix()}), form: "compact", signers: []peerSigner{s}}.seal(t)
+	data := peerJWE{
+		plaintext: text(t, w.carol, []*agent{w.bob}, map[string]any{"from_prior": string(token)}),
+		from:      w.carol.sender("x25519"), to: []peerRecipient{w.bob.recipient("x25519")},
+	}.seal(t)
+	u, err := w.packer(t, w.bob).Unpack(t.Context(), data)
+	if err != nil || u.Metadata.FromPrior == nil || u.Metadata.FromPrior.Iss != long {
+		t.Errorf("%+v, %v", u, err)
+	}
+}
