@@ -114,6 +114,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		MaxIdleConnsPerHost:    8,
 		MaxResponseHeaderBytes: 64 << 10,
 		ForceAttemptHTTP2:      true,
+		// A connection that died without a word must not take all that is sent to
+		// its host.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
 		// A compressed answer would have to be inflated before its size is
 		// known.
 		DisableCompression: true,
@@ -121,6 +124,10 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	c.http = &http.Client{Transport: c.pool, CheckRedirect: checkRedirect}
 	return c, nil
 }
+
+// pingAfter is how long an HTTP/2 connection may be silent before it is pinged,
+// and then before it is given up.
+const pingAfter = 10 * time.Second
 
 // Bind names the Handler for packets that come in response bodies. Its Replier
 // always returns transport.ErrNoReturnRoute. Call it before the first Send.
@@ -132,13 +139,14 @@ func (c *Client) Bind(h transport.Handler) {
 
 // Send POSTs p to endpoint and returns nil on any 2xx. A packet in the body of
 // the response goes to the bound Handler before Send returns, with ctx. If that
-// cannot take it now, Send fails, retryably: the peer has accepted p, but its
-// answer is had by sending p again. An answer that the Handler refuses, or panics
-// at, does not change the outcome and goes to the log.
+// cannot take it now, or the body breaks off, Send fails, retryably: the peer has
+// accepted p, but its answer is had by sending p again. An answer that the Handler
+// refuses, or panics at, or that is too large, does not change the outcome and goes
+// to the log.
 //
-// A failure is a *transport.SendError: retryable for network errors, timeouts,
-// an answer that was not taken and a closed Client, 408, 425, 429 and 5xx (RetryAfter from the header of
-// that name); not for other statuses, malformed endpoints, unsuitable
+// A failure is a *transport.SendError: retryable for network errors, timeouts, an
+// answer that was not taken and a closed Client, 408, 425, 429 and 5xx (RetryAfter
+// from the header of that name); not for other statuses, malformed endpoints, unsuitable
 // redirects, packets that are no DIDComm and addresses that Dial refuses.
 func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error {
 	u, err := endpoint.Parse(to, "http", "https")
@@ -213,6 +221,9 @@ func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data [
 	}
 	reply, err := c.read(resp)
 	if err != nil {
+		if !errors.Is(err, transport.ErrTooLarge) { // the peer gives it once more
+			return none, endpoint.Network(to, err)
+		}
 		c.cfg.Logger.WarnContext(ctx, "response body dropped", "endpoint", to, "error", err)
 		return none, nil
 	}
