@@ -101,6 +101,8 @@ func (a *Agent) tell(ctx context.Context, r *responder, p *message.Problem) erro
 	if err != nil {
 		return err
 	}
+	// An answer on the thread of the report is about the same problem.
+	a.problems.join(keyOf(r.in.From, report.Thread()), keyOf(r.in.From, m.Thread()))
 	if acks := r.takeAcks(ctx); len(acks) > 0 {
 		report.Ack = acks
 	}
@@ -141,8 +143,8 @@ func (a *Agent) countReceived(ctx context.Context, r *responder) {
 	}
 }
 
-// problemBudget counts the problem reports of each thread, of those threads that
-// had one last.
+// problemBudget counts the problem reports of each thread and of those that they
+// began, of the threads that had one last.
 type problemBudget struct {
 	max int
 
@@ -153,7 +155,7 @@ type problemBudget struct {
 
 type budget struct {
 	key threadKey
-	n   int
+	n   *int // shared by threads that were joined
 }
 
 type budgetState int
@@ -175,6 +177,26 @@ func newProblemBudget(max int) problemBudget {
 func (b *problemBudget) count(key threadKey) budgetState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	n := b.touch(key, new(int))
+	*n++
+	switch {
+	case *n <= b.max:
+		return budgetLeft
+	case *n == b.max+1:
+		return budgetSpent
+	}
+	return budgetOver
+}
+
+// join makes a thread share the count of the one that it came from.
+func (b *problemBudget) join(key, from threadKey) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.touch(key, b.touch(from, new(int)))
+}
+
+// touch returns the count of a thread, n if it has none yet.
+func (b *problemBudget) touch(key threadKey, n *int) *int {
 	e, ok := b.threads[key]
 	if !ok {
 		if len(b.threads) >= maxBudgets {
@@ -182,19 +204,11 @@ func (b *problemBudget) count(key threadKey) budgetState {
 			delete(b.threads, oldest.Value.(*budget).key)
 			b.order.Remove(oldest)
 		}
-		e = b.order.PushBack(&budget{key: key})
+		e = b.order.PushBack(&budget{key, n})
 		b.threads[key] = e
 	}
 	b.order.MoveToBack(e)
-	t := e.Value.(*budget)
-	t.n++
-	switch {
-	case t.n <= b.max:
-		return budgetLeft
-	case t.n == b.max+1:
-		return budgetSpent
-	}
-	return budgetOver
+	return e.Value.(*budget).n
 }
 
 // over reports whether a thread has gone over its budget.
@@ -202,5 +216,5 @@ func (b *problemBudget) over(key threadKey) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e, ok := b.threads[key]
-	return ok && e.Value.(*budget).n > b.max
+	return ok && *e.Value.(*budget).n > b.max
 }

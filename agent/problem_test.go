@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
@@ -201,4 +202,23 @@ func TestParseProblemReport(t *testing.T) {
 			wantError(t, "ParseProblemReport", err, message.ErrInvalid)
 		})
 	}
+}
+
+// A peer that answers each report on the thread of that report does not get
+// another for each.
+func TestReportsOfReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reports atomic.Int32
+		alice, bob := agenttest.Pair(t, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+			reports.Add(1)
+			return replier(ctx, w, in)
+		}), nil)
+		if err := alice.Send(t.Context(), newMessage(t, bob.DID())); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if n := reports.Load(); n < 2 || n > 12 {
+			t.Errorf("%d reports of one message", n)
+		}
+	})
 }

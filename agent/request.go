@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -152,7 +153,7 @@ func (r *requests) end(key threadKey, q *request, had bool) *Inbound {
 // claim takes the Request that waits for a message, nil if none does. Only the
 // party that was asked can answer. Whoever claims it answers it, or gives it back.
 func (r *requests) claim(in *Inbound) *request {
-	if !in.Authenticated() {
+	if !in.Authenticated() || len(in.Message.To) > 0 && !in.addressed() { // somebody passed it on
 		return nil
 	}
 	from := []string{in.From}
@@ -177,7 +178,7 @@ func (r *requests) claim(in *Inbound) *request {
 		for _, t := range threads {
 			key := keyOf(f, t)
 			q := r.waiting[key]
-			if q == nil || q.claimed || empty && !q.acks || q.id == in.Message.ID {
+			if q == nil || q.claimed || empty && !q.ackedBy(in.Message) || q.id == in.Message.ID {
 				continue
 			}
 			q.claimed = true
@@ -185,6 +186,11 @@ func (r *requests) claim(in *Inbound) *request {
 		}
 	}
 	return nil
+}
+
+// ackedBy tells whether an empty message is the ack that the Request asked for.
+func (q *request) ackedBy(m *message.Message) bool {
+	return q.acks && slices.ContainsFunc(m.Ack, func(id string) bool { return foldID(id) == foldID(q.id) })
 }
 
 // giveBack lets the Request wait on, for what answered it was no answer.

@@ -264,3 +264,39 @@ func TestRequestRefused(t *testing.T) {
 	s.give(t, a, new(call), s.message(t, a, chatType, func(m *message.Message) { m.ThreadID = asked.ID }))
 	<-done
 }
+
+// Neither a message for somebody else, passed on to us, nor the ack of another
+// message answers a Request.
+func TestRequestNotAnswered(t *testing.T) {
+	for name, test := range map[string]struct {
+		typ  string
+		edit func(*message.Message)
+		opts []envelope.PackOption
+	}{
+		"passed on":   {chatType, func(m *message.Message) { m.To = []string{"did:example:carol"} }, []envelope.PackOption{envelope.Signed()}},
+		"another ack": {emptyType, func(m *message.Message) { m.Ack = []string{"older"} }, nil},
+		"no ack":      {emptyType, func(m *message.Message) {}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := agenttest.NewNet()
+			a, bob := n.Agent(t, nil), newStranger(t, n, "mem://bob")
+			m := newMessage(t, bob.DID)
+			m.ThreadID, m.PleaseAck = "thread", []string{""}
+			ctx, cancel := context.WithCancel(t.Context())
+			failed := make(chan error, 1)
+			go func() {
+				_, err := a.Request(ctx, m)
+				failed <- err
+			}()
+			bob.next(t)
+			answer := bob.message(t, a, test.typ, func(m *message.Message) { m.ThreadID = "thread"; test.edit(m) })
+			opts := test.opts
+			if opts != nil {
+				opts = append(opts, envelope.SignBy(bob.DID))
+			}
+			bob.give(t, a, new(call), answer, opts...)
+			cancel()
+			wantError(t, "Request", <-failed, context.Canceled)
+		})
+	}
+}
