@@ -43,7 +43,8 @@ type ClientConfig struct {
 	MaxBytes int64
 	// Timeout bounds one exchange, from dialling to the response's last byte.
 	Timeout time.Duration
-	// DialTimeout bounds one Dial, and one TLS handshake.
+	// DialTimeout bounds one Dial, one TLS handshake, and twice over the silence of
+	// an HTTP/2 connection.
 	DialTimeout time.Duration
 	// HeaderTimeout is how long a response may take to begin.
 	HeaderTimeout time.Duration
@@ -115,8 +116,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		MaxResponseHeaderBytes: 64 << 10,
 		ForceAttemptHTTP2:      true,
 		// A connection that died without a word must not take all that is sent to
-		// its host.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingAfter},
+		// its host: one that is silent for as long as a dial may take is pinged, and
+		// given up after the same time.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: cfg.DialTimeout, PingTimeout: cfg.DialTimeout},
 		// A compressed answer would have to be inflated before its size is
 		// known.
 		DisableCompression: true,
@@ -124,10 +126,6 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	c.http = &http.Client{Transport: c.pool, CheckRedirect: checkRedirect}
 	return c, nil
 }
-
-// pingAfter is how long an HTTP/2 connection may be silent before it is pinged,
-// and then before it is given up.
-const pingAfter = 10 * time.Second
 
 // Bind names the Handler for packets that come in response bodies. Its Replier
 // always returns transport.ErrNoReturnRoute. Call it before the first Send.

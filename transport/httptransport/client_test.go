@@ -3,6 +3,7 @@ package httptransport_test
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log"
@@ -439,4 +440,56 @@ func TestAnswerNotTaken(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hole swallows what is written once dead, as a NAT that forgot the flow does.
+type hole struct {
+	net.Conn
+	dead atomic.Bool
+}
+
+func (h *hole) Write(b []byte) (int, error) {
+	if h.dead.Load() {
+		return len(b), nil
+	}
+	return h.Conn.Write(b)
+}
+
+// An HTTP/2 connection that died without a word is given up for another.
+func TestDeadHTTP2(t *testing.T) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(srv.Certificate())
+	conns := make(chan *hole, 10)
+	c := newClient(t, httptransport.ClientConfig{
+		RootCAs: roots, HeaderTimeout: 200 * time.Millisecond, DialTimeout: time.Second,
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			h := &hole{Conn: conn}
+			conns <- h
+			return h, nil
+		},
+	})
+	if err := c.Send(t.Context(), srv.URL, packet("{}")); err != nil {
+		t.Fatal(err)
+	}
+	first := <-conns
+	t.Cleanup(func() { first.Conn.Close() })
+	first.dead.Store(true)
+	var err error
+	for range 100 {
+		if err = c.Send(t.Context(), srv.URL, packet("{}")); err == nil {
+			return
+		}
+	}
+	t.Errorf("100 times over a dead connection: %v", err)
 }
