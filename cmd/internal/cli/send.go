@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -18,7 +19,9 @@ func (a *app) send() *cobra.Command {
 		Use:   "send DID TEXT",
 		Short: "send a text to an agent",
 		Long: `Send sends a basic message, and prints its id when the message cannot be lost any
-more: the other agent has taken it in, or the outbox of this home has it.
+more: the other agent has taken it in, or the outbox of this home has it. TEXT is
+the text, or "-" for standard input: who sees the processes of this machine sees
+their arguments.
 
 Where the home directory has an agent's keys, send goes by that agent's DID. While
 "didcomm serve" runs there, the message goes into its outbox. While it does not,
@@ -35,7 +38,15 @@ does not tell whether the agent could open the message; --ack asks it.`,
   didcomm send --ws did:peer:2.Ez6LS... hello`,
 		Args: positional("DID", "TEXT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			m, err := basicmessage.New(args[1], "")
+			text := args[1]
+			if text == "-" {
+				data, err := a.input(nil)
+				if err != nil {
+					return err
+				}
+				text = strings.TrimSuffix(string(data), "\n")
+			}
+			m, err := basicmessage.New(text, "")
 			if err != nil {
 				return err
 			}

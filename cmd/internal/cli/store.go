@@ -9,7 +9,7 @@ import (
 
 // addStoreFlag says where the agent's messages and keys are kept.
 func addStoreFlag(cmd *cobra.Command, cfg *server.StoreConfig) {
-	cmd.Flags().StringVar(&cfg.URL, "store", "", "keep messages and keys in the PostgreSQL database of this URL, postgres://... (default agent.db in the home directory)")
+	cmd.Flags().StringVar(&cfg.URL, "store", "", "keep messages and keys in the PostgreSQL database of this URL, postgres://... (default agent.db in the home directory); one with a password belongs in DIDCOMM_STORE")
 }
 
 // addQueueFlags are the limits of outbox and inbox.
