@@ -81,11 +81,7 @@ func (o *opening) checkFromPrior(ctx context.Context) error {
 	if err := jwt.Validate(token, jwt.WithClock(jwt.ClockFunc(p.cfg.Now)), jwt.WithAcceptableSkew(5*time.Minute)); err != nil {
 		return fail(err)
 	}
-	id := kid
-	if base := did.Base(kid); len(f.Iss) > len(base) { // forms of one did:peer:4: the long one resolves always
-		id = f.Iss
-	}
-	doc, err := p.resolve(ctx, id)
+	doc, err := p.resolve(ctx, longer(kid, f.Iss))
 	if err != nil {
 		return fail(err)
 	}

@@ -2,12 +2,15 @@ package envelope_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"strings"
 	"testing"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didkey"
 	"github.com/didcomm-go/didcomm/did/didpeer"
 )
 
@@ -37,6 +40,48 @@ func TestDIDURLs(t *testing.T) {
 				t.Errorf("%+v, %v", u, err)
 			}
 		})
+	}
+}
+
+// The kid of an envelope names a key: without a fragment it names none, though its
+// DID should have a single one.
+func TestKIDWithoutFragment(t *testing.T) {
+	w := newWorld(t)
+	w.other = didkey.Resolver{}
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := didkey.New(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, fragment, _ := strings.Cut(id, "did:key:")
+	p := w.packer(t, w.bob)
+	for suffix, want := range map[string]error{"#" + fragment: nil, "": envelope.ErrSignerMismatch, "?x=y": envelope.ErrSignerMismatch, "/x": envelope.ErrSignerMismatch} {
+		signed := peerJWS{payload: text(t, nil, []*agent{w.bob}, map[string]any{"from": id}), signers: []peerSigner{{kid: id + suffix, key: private}}}.seal(t)
+		if _, err := p.Unpack(t.Context(), signed); !errors.Is(err, want) {
+			t.Errorf("signed by ...%s: %v, want %v", suffix, err, want)
+		}
+		s := peerSigner{kid: id + suffix, key: private, protected: func(h map[string]any) { h["typ"] = "JWT" }}
+		token := peerJWS{payload: toJSON(t, map[string]any{"iss": id, "sub": w.carol.did, "iat": now.Unix()}), form: "compact", signers: []peerSigner{s}}.seal(t)
+		sealed := peerJWE{
+			plaintext: text(t, w.carol, []*agent{w.bob}, map[string]any{"from_prior": string(token)}),
+			from:      w.carol.sender("x25519"), to: []peerRecipient{w.bob.recipient("x25519")},
+		}.seal(t)
+		if want != nil {
+			want = envelope.ErrFromPrior
+		}
+		if _, err := p.Unpack(t.Context(), sealed); !errors.Is(err, want) {
+			t.Errorf("from_prior by ...%s: %v, want %v", suffix, err, want)
+		}
+	}
+	own := w.packer(t, w.bob, func(cfg *envelope.Config) { cfg.Keys = owner{w.bob.keys, []string{bobDID}} })
+	for _, suffix := range []string{"?x=y", "/x"} {
+		sealed := peerJWE{plaintext: text(t, w.alice, []*agent{w.bob}, nil), to: []peerRecipient{{bobDID + suffix, w.bob.ecdh["x25519"].PublicKey()}}}.seal(t)
+		if _, err := own.Unpack(t.Context(), sealed); !errors.Is(err, envelope.ErrNoKey) {
+			t.Errorf("for ...%s: %v", suffix, err)
+		}
 	}
 }
 

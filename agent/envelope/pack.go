@@ -202,6 +202,7 @@ func (p *Packer) targets(ctx context.Context, ids []string, senders []senderKey,
 	}
 	var found []target
 	for _, id := range ids {
+		id = keyOrDID(id)
 		for _, m := range pick(doc, doc.KeyAgreementKeys(), id) {
 			key, err := m.ECDH()
 			if err != nil {

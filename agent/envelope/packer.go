@@ -105,10 +105,30 @@ func (p *Packer) resolve(ctx context.Context, id string) (*did.Document, error) 
 	return doc, nil
 }
 
-// pick returns the methods of a relationship that id means: the one named for a
-// DID URL with a fragment, all of them for a DID or another DID URL.
+// keyOrDID is what a caller of Pack, or a header, means by id: a key for a DID URL
+// with a fragment, a DID for any other, since to and from may have a path or query
+// (Message Headers). The kid of an envelope never means that.
+func keyOrDID(id string) string {
+	if strings.Contains(id, "#") {
+		return id
+	}
+	return did.Base(id)
+}
+
+// longer is the longer of two DIDs, or DIDs of DID URLs, that name one party: where
+// they are forms of one did:peer:4, it is the one that always resolves.
+func longer(a, b string) string {
+	a, b = did.Base(a), did.Base(b)
+	if len(b) > len(a) {
+		return b
+	}
+	return a
+}
+
+// pick returns the methods of a relationship that id means: all of them for a
+// DID, the one named for a DID URL with a fragment.
 func pick(doc *did.Document, keys []*did.VerificationMethod, id string) []*did.VerificationMethod {
-	if !strings.Contains(id, "#") {
+	if id == did.Base(id) {
 		return keys
 	}
 	m, ok := doc.Method(id)
@@ -126,7 +146,7 @@ func pick(doc *did.Document, keys []*did.VerificationMethod, id string) []*did.V
 // named is what a method that pick has found is called in an envelope: by its id,
 // or as the caller named it, which may be an alias that the peer knows it by.
 func named(id string, m *did.VerificationMethod) string {
-	if !strings.Contains(id, "#") {
+	if id == did.Base(id) {
 		return m.ID
 	}
 	return id
@@ -141,6 +161,7 @@ type senderKey struct {
 // senderKeys returns the key agreement keys of id that we hold, in the order of
 // the document.
 func (p *Packer) senderKeys(ctx context.Context, id string) ([]senderKey, error) {
+	id = keyOrDID(id)
 	doc, err := p.resolve(ctx, id)
 	if err != nil {
 		return nil, err
@@ -163,6 +184,7 @@ func (p *Packer) senderKeys(ctx context.Context, id string) ([]senderKey, error)
 
 // signer returns the first authentication key of id that we hold.
 func (p *Packer) signer(ctx context.Context, id string) (jws.Signer, error) {
+	id = keyOrDID(id)
 	doc, err := p.resolve(ctx, id)
 	if err != nil {
 		return jws.Signer{}, err

@@ -298,12 +298,7 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 			return fmt.Errorf("%w: from is %.200q, signed by %.200s", ErrSignerMismatch, o.msg.From, s.KID)
 		}
 	}
-	// The two may be forms of one did:peer:4: the long one resolves always.
-	id := did.Base(env.Signatures[0].KID)
-	if from := did.Base(o.msg.From); len(from) > len(id) {
-		id = from
-	}
-	doc, err := o.p.resolve(ctx, id)
+	doc, err := o.p.resolve(ctx, longer(env.Signatures[0].KID, o.msg.From))
 	if err != nil {
 		return fmt.Errorf("signer: %w", err)
 	}
