@@ -228,7 +228,7 @@ func (a *Agent) settle(ctx context.Context, k *task, err error, replies []store.
 			return a.cfg.Inbox.Term(ctx, l, reason)
 		}
 	}
-	for l := k.held(); l != nil; l = a.renewed(ctx, k, l) {
+	for l := k.held(); l != nil; {
 		var err error
 		_ = a.persist(ctx, time.Time{}, func(ctx context.Context) error {
 			err = how(ctx, l)
@@ -237,29 +237,33 @@ func (a *Agent) settle(ctx context.Context, k *task, err error, replies []store.
 		if err == nil {
 			return
 		}
-		k.in.log(a.cfg.Logger).ErrorContext(ctx, "handled, but not marked so", "error", err)
+		settled := false
+		if l, settled = a.renewed(ctx, k, l); l == nil && !settled {
+			k.in.log(a.cfg.Logger).ErrorContext(ctx, "handled, but not marked so", "error", err)
+		}
 	}
 }
 
-// renewed waits for a lease after l, which was lost, that redeliverAll comes by;
-// nil if there is no need: the message is settled, by a try whose success was not
-// told, or by another process, which has it else.
-func (a *Agent) renewed(ctx context.Context, k *task, l *store.Lease[store.Received]) *store.Lease[store.Received] {
+// renewed waits for a lease after l, which was lost. There is none where the message
+// is settled: by a try whose success was not told, or by another process.
+func (a *Agent) renewed(ctx context.Context, k *task, l *store.Lease[store.Received]) (next *store.Lease[store.Received], settled bool) {
 	for range int(a.leaseTime()/time.Second) + 1 {
-		if now := k.held(); now != l {
-			return now
+		if now := k.held(); now != l { // redeliverAll came by it
+			return now, false
 		}
-		if _, known, err := a.cfg.Inbox.Add(context.WithoutCancel(ctx), l.Item, 0); err == nil &&
-			(known == nil || known.State == store.Done || known.State == store.Buried) {
-			return nil
+		_, known, err := a.cfg.Inbox.Add(context.WithoutCancel(ctx), l.Item, 0)
+		switch {
+		case err != nil:
+		case known == nil, known.State == store.Done, known.State == store.Buried:
+			return nil, true
 		}
 		select {
 		case <-time.After(time.Second):
 		case <-a.life.Done():
-			return nil
+			return nil, false
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // nak gives a message back to the inbox.
