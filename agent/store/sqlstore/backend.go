@@ -17,18 +17,34 @@ type Backend struct {
 	// Write has the connection that all writes go through. Read serves what only
 	// reads; it may be the same.
 	Write, Read *sql.DB
+	// Migrate is for changes of the schema, which may take longer than Timeout; nil
+	// is Write. Open closes it.
+	Migrate *sql.DB
 	// Begin begins a transaction which writes. BeginLease begins one that only
 	// leases: as its effect is worth nothing to the next process, it need not
 	// outlive a crash of the machine.
 	Begin, BeginLease string
+	// BeginMarked is used instead where a commit may go unanswered: it begins a
+	// transaction and returns a mark, by which Look finds out what became of the
+	// transaction.
+	BeginMarked func(ctx context.Context, c *sql.Conn) (mark string, err error)
+	Look        func(ctx context.Context, c *sql.Conn, mark string) (Outcome, error)
 	// Pipeline runs statements in one round trip, until one fails; nil where that
 	// is no use. Notify is the statement that gives a notice, of letters and
 	// digits, to other processes when the transaction commits; without a Pipeline
 	// there are no notices.
 	Pipeline func(ctx context.Context, c *sql.Conn, statements []Statement) error
 	Notify   func(notice string) Statement
-	// Timeout ends a transaction that takes longer; 0 is never.
-	Timeout time.Duration
+	// Timeout ends a try of a transaction, and of a query of a heartbeat; 0 is never.
+	// Patience is how long the caller of an operation waits for it, over all tries; 0
+	// is until it is done.
+	Timeout, Patience time.Duration
+	// Renew throws out c, which may be nil, and the connections of the pools that are
+	// idle now: one of them was found dead. Nil where connections do not die.
+	Renew func(c *sql.Conn)
+	// Shared tells that processes on several machines lease from the database. They
+	// know of each other by heartbeats: see lives.
+	Shared bool
 	// Fault classifies an error of the database.
 	Fault func(error) Fault
 	// Scrub takes away what is left of a row that was overwritten or deleted, as far
@@ -64,6 +80,16 @@ func (d Dialect) goose() goose.Dialect {
 	}
 	return goose.DialectSQLite3
 }
+
+// Outcome is what became of a transaction.
+type Outcome int
+
+// The outcomes.
+const (
+	Running Outcome = iota // not clear yet
+	Committed
+	Aborted
+)
 
 // Fault is a class of errors of a database.
 type Fault int

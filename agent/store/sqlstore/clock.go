@@ -19,9 +19,29 @@ type clock struct {
 	last int64 // stamped
 	seq  int64 // allotted or seen, without low bits
 	node int64
+
+	life   int64 // of this opening of the store, never 0
+	leases int64 // tokens allotted
 }
 
-func newClock() *clock { return &clock{wall: time.Now, node: rand.Int64N(1 << nodeBits)} }
+func newClock() *clock {
+	return &clock{wall: time.Now, node: rand.Int64N(1 << nodeBits), life: 1 + rand.Int64N(1<<31-2)}
+}
+
+// lifeShift is where the life stands in a token.
+const lifeShift = 32
+
+// token allots the token of a lease, which names the life that has it.
+func (c *clock) token() int64 {
+	c.leases++
+	return c.life<<lifeShift | c.leases&(1<<lifeShift-1)
+}
+
+// tokens are the bounds of all tokens of the life: from the first on, below the
+// second.
+func (c *clock) tokens() (from, to int64) {
+	return c.life << lifeShift, c.life<<lifeShift + 1<<lifeShift
+}
 
 // maxAhead is how far, in microseconds, stamps run ahead of the time when many are
 // made at once. Those that are further ahead are of a time that was wrong: the

@@ -51,11 +51,47 @@ type (
 
 func (a *addMessage) bytes() int { return len(a.data) }
 
+var (
+	_ leasing  = (*addMessage)(nil)
+	_ leasing  = (*leaseMessage)(nil)
+	_ settling = (*settleMessage)(nil)
+)
+
+func (a *addMessage) leased() int64 {
+	if a.lease == nil {
+		return 0
+	}
+	return int64(a.lease.Token)
+}
+
+func (l *leaseMessage) leased() int64 {
+	if l.lease == nil {
+		return 0
+	}
+	return int64(l.lease.Token)
+}
+
+func (s *settleMessage) settled() int64 { return s.token }
+
+func (a *addMessage) giveBack() any { return giveBackMessage(a.id, a.leased()) }
+
+func (l *leaseMessage) giveBack() any {
+	return giveBackMessage(messageKey(l.lease.Item.Sender, l.lease.Item.ID), l.leased())
+}
+
+// giveBackMessage is of a lease that was of no use.
+func giveBackMessage(id string, token int64) any {
+	return &settleMessage{id: id, token: token, how: store.Waiting}
+}
+
 // Add implements store.Inbox.
 func (b *Inbox) Add(ctx context.Context, m store.Received, d time.Duration) (*store.Lease[store.Received], *store.Known, error) {
 	r := &addMessage{
 		id: messageKey(m.Sender, m.ID), peer: key(m.Peer), m: &m, d: d,
 		names: encodeNames(m.Sender, m.ID, m.Peer, m.To, m.Type, m.Thread, m.Packet.MediaType), data: orEmpty(m.Packet.Data),
+	}
+	if d > 0 {
+		b.w.lives.start()
 	}
 	if err := b.w.do(ctx, b.desk, r); err != nil {
 		return nil, nil, err
@@ -65,6 +101,7 @@ func (b *Inbox) Add(ctx context.Context, m store.Received, d time.Duration) (*st
 
 // Lease implements store.Inbox.
 func (b *Inbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Received], error) {
+	b.w.lives.start()
 	r := &leaseMessage{d: d}
 	if err := b.w.lease(ctx, b.desk, r); err != nil {
 		return nil, err

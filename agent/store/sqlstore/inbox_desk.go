@@ -84,8 +84,9 @@ func (d *inboxDesk) run(t *tx, reqs []*request) error {
 		case *dropMessage:
 			seqs = append(seqs, body.seq)
 		case reclaim:
-			err := t.exec("UPDATE inbox SET state = 0, token = 0, due = ? WHERE state = 1", t.now)
-			return err
+			if err := b.reclaim(body); err != nil {
+				return err
+			}
 		}
 	}
 	if err := b.load(ids, seqs); err != nil {
@@ -112,12 +113,9 @@ func (d *inboxDesk) run(t *tx, reqs []*request) error {
 	if err := b.purge(); err != nil {
 		return err
 	}
-	if err := d.total.add(t, b.change); err != nil {
-		return err
-	}
-	if err := d.past.add(t, b.aside); err != nil {
-		return err
-	}
+	b.writeShares()
+	d.total.add(t, b.change)
+	d.past.add(t, b.aside)
 	if b.ready {
 		t.notify(leaseNotice)
 	}
@@ -186,6 +184,11 @@ func (b *inboxBatch) add(a *addMessage) error {
 	if old := b.rows[a.id]; old != nil {
 		if old.state < done || old.until > b.t.now {
 			a.known = &store.Known{State: messageState(old.state, old.due, b.t.now)}
+			if a.d > 0 && a.known.State == store.Leased && old.add == nil && !old.changed && b.t.orphaned(old.token) {
+				a.known = nil
+				b.again(old, a)
+				return nil
+			}
 			var err error
 			a.known.Replies, err = decodePackets(old.replies)
 			return err
@@ -211,11 +214,20 @@ func (b *inboxBatch) add(a *addMessage) error {
 		}
 		return store.ErrFull
 	}
-	m.seq, m.state, m.token, m.due, m.attempts = b.t.next(), leased, b.t.next(), b.t.now+a.d.Microseconds(), 1
+	m.seq, m.state, m.token, m.due, m.attempts = b.t.next(), leased, b.t.token(), b.t.now+a.d.Microseconds(), 1
 	b.rows[m.id] = m
 	b.count(m, 1)
 	a.lease = &store.Lease[store.Received]{Item: *a.m, Until: time.UnixMicro(m.due), Token: uint64(m.token)}
 	return nil
+}
+
+// again leases a message to its caller which this life has leased to nobody who
+// knows: it came before, and that it was taken in remained unsaid.
+func (b *inboxBatch) again(m *message, a *addMessage) {
+	m.changed, m.token, m.due = true, b.t.token(), b.t.now+a.d.Microseconds()
+	a.lease = &store.Lease[store.Received]{
+		Item: *a.m, Until: time.UnixMicro(m.due), Token: uint64(m.token), Attempts: int(m.attempts) - 1, LastError: m.lastError,
+	}
 }
 
 // forget removes a message of the past.
@@ -291,6 +303,12 @@ func (b *inboxBatch) drop(m *message) error {
 	return nil
 }
 
+// reclaim gives back what is leased: all of it, or that of lives that are over.
+func (b *inboxBatch) reclaim(which reclaim) error {
+	b.ready = true
+	return b.t.exec("UPDATE inbox SET state = 0, token = 0, due = ? WHERE state = 1 AND due > ?"+which.condition("inbox"), b.t.now, b.t.now)
+}
+
 // due is when a message is next due.
 func (d *inboxDesk) due(ctx context.Context, c *statements) (int64, error) {
 	return number(ctx, c, "SELECT COALESCE(MIN(due), 9223372036854775807) FROM inbox WHERE state < 2")
@@ -314,7 +332,7 @@ func (d *inboxDesk) lease(t *tx, reqs []*request) (int, error) {
 	var tokens, untils []int64
 	for i, seq := range seqs {
 		body := reqs[i].body.(*leaseMessage)
-		token, until := t.next(), t.now+body.d.Microseconds()
+		token, until := t.token(), t.now+body.d.Microseconds()
 		tokens, untils = append(tokens, token), append(untils, until)
 		body.lease = &store.Lease[store.Received]{Token: uint64(token), Until: time.UnixMicro(until)}
 		own[seq] = body.lease

@@ -32,10 +32,7 @@ func (b *inboxBatch) flush() error {
 	if err := b.update(changed); err != nil {
 		return err
 	}
-	if err := b.strip(bare); err != nil {
-		return err
-	}
-	return b.writeShares()
+	return b.strip(bare)
 }
 
 func (b *inboxBatch) insert(added []*message) error {
@@ -110,8 +107,8 @@ func (b *inboxBatch) deleteFrom(seqs []int64, tables ...string) error {
 }
 
 // writeShares adds to the numbers of the peers, in one order, and forgets those
-// who have nothing left.
-func (b *inboxBatch) writeShares() error {
+// that have nothing left, at the end of the transaction.
+func (b *inboxBatch) writeShares() {
 	var (
 		names        []string
 		items, bytes []int64
@@ -121,14 +118,13 @@ func (b *inboxBatch) writeShares() error {
 			names, items, bytes = append(names, name), append(items, n.items), append(bytes, n.bytes)
 		}
 	}
-	err := b.t.execRows(`WITH r(peer TEXT, items BIGINT, bytes BIGINT) INSERT INTO inbox_peer (peer, items, bytes)
+	if len(names) == 0 {
+		return
+	}
+	b.t.last(`WITH r(peer TEXT, items BIGINT, bytes BIGINT) INSERT INTO inbox_peer (peer, items, bytes)
 		SELECT peer, items, bytes FROM r WHERE true ON CONFLICT (peer) DO UPDATE
 		SET items = inbox_peer.items + excluded.items, bytes = inbox_peer.bytes + excluded.bytes`, cols{names, items, bytes})
-	if err != nil {
-		return err
-	}
-	err = b.t.execRows("WITH r(peer TEXT) DELETE FROM inbox_peer WHERE items <= 0 AND peer IN (SELECT peer FROM r)", cols{names})
-	return err
+	b.t.last("WITH r(peer TEXT) DELETE FROM inbox_peer WHERE items <= 0 AND peer IN (SELECT peer FROM r)", cols{names})
 }
 
 // purgeStep is how many messages are forgotten in one transaction at most.

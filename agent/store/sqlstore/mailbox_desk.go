@@ -67,8 +67,9 @@ func (d *mailDesk) run(t *tx, reqs []*request) error {
 		case *nakMail:
 			name(body.box, body.ids...)
 		case reclaim:
-			err := t.exec("UPDATE mail SET due = 0 WHERE due > 0")
-			return err
+			if err := t.exec("UPDATE mail SET due = 0 WHERE due > 0"); err != nil {
+				return err
+			}
 		}
 	}
 	if err := b.lock(); err != nil {
@@ -300,9 +301,7 @@ func (b *mailBatch) lease(leases []*leaseMail) error {
 // count writes the numbers of the boxes, in one order, and when the first mail of
 // each expires.
 func (b *mailBatch) count() error {
-	if err := b.total.add(b.t, b.change); err != nil {
-		return err
-	}
+	b.total.add(b.t, b.change)
 	var (
 		names, empty []string
 		items, bytes []int64

@@ -50,6 +50,29 @@ func (e *enqueue) bytes() (n int) {
 	return n
 }
 
+var (
+	_ leasing  = (*leaseItem)(nil)
+	_ settling = (*settle)(nil)
+)
+
+func (l *leaseItem) leased() int64 {
+	if l.lease == nil {
+		return 0
+	}
+	return int64(l.lease.Token)
+}
+
+func (s *settle) settled() int64 { return s.token }
+
+func (l *leaseItem) giveBack() any {
+	return giveBackItem(key(l.lease.Item.ID), key(l.lease.Item.To), l.leased())
+}
+
+// giveBackItem is of a lease that was of no use.
+func giveBackItem(id, peer string, token int64) any {
+	return &settle{id: id, peer: peer, token: token, how: store.Waiting}
+}
+
 // newItem is an item ready for the tables.
 type newItem struct {
 	id, peer, thread        string
@@ -76,6 +99,7 @@ func (o *Outbox) Enqueue(ctx context.Context, items ...store.Item) error {
 
 // Lease implements store.Outbox.
 func (o *Outbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Item], error) {
+	o.w.lives.start()
 	r := &leaseItem{d: d}
 	if err := o.w.lease(ctx, o.desk, r); err != nil {
 		return nil, err

@@ -82,7 +82,9 @@ func (d *outboxDesk) run(t *tx, reqs []*request) error {
 		case *dropItem:
 			ids = append(ids, body.id)
 		case reclaim:
-			return d.reclaim(t)
+			if err := d.reclaim(t, body); err != nil {
+				return err
+			}
 		}
 	}
 	if err := b.lock(reqs); err != nil {
@@ -308,18 +310,25 @@ func (d *outboxDesk) due(ctx context.Context, c *statements) (int64, error) {
 	return number(ctx, c, "SELECT COALESCE(MIN(due), 9223372036854775807) FROM outbox_peer")
 }
 
-func (d *outboxDesk) reclaim(t *tx) error {
+// reclaim gives back what is leased: all of it, or that of lives that are over.
+func (d *outboxDesk) reclaim(t *tx, which reclaim) error {
+	leased := "token <> 0 AND due > ?" + which.condition("outbox")
 	var names []string
-	err := t.query(func(rows *sql.Rows) error {
+	each := func(rows *sql.Rows) error {
 		var name string
 		err := rows.Scan(&name)
 		names = append(names, name)
 		return err
-	}, "SELECT DISTINCT peer FROM outbox WHERE token <> 0")
-	if err != nil {
+	}
+	if err := t.query(each, "SELECT DISTINCT peer FROM outbox WHERE "+leased, t.now); err != nil {
 		return err
 	}
-	if err := t.exec("UPDATE outbox SET token = 0, due = ? WHERE token <> 0", t.now); err != nil {
+	slices.Sort(names)
+	lock := "WITH r(peer TEXT) SELECT peer FROM outbox_peer WHERE peer IN (SELECT peer FROM r) ORDER BY peer FOR UPDATE"
+	if err := t.queryRows(func(*sql.Rows) error { return nil }, lock, cols{names}); err != nil {
+		return err
+	}
+	if err := t.execRows("WITH r(peer TEXT) UPDATE outbox SET token = 0, due = ? WHERE peer IN (SELECT peer FROM r) AND "+leased, cols{names}, t.now, t.now); err != nil {
 		return err
 	}
 	none := make([]int64, len(names))

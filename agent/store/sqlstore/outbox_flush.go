@@ -85,12 +85,8 @@ func (b *outboxBatch) bury() error {
 
 // rest writes the numbers of the peers and when each is due.
 func (b *outboxBatch) rest() error {
-	if err := b.total.add(b.t, b.all); err != nil {
-		return err
-	}
-	if err := b.buried.add(b.t, b.aside); err != nil {
-		return err
-	}
+	b.total.add(b.t, b.all)
+	b.buried.add(b.t, b.aside)
 	var (
 		empty, back       []string
 		fresh, same, rest peerCols

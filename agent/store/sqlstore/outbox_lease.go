@@ -108,7 +108,7 @@ func (d *outboxDesk) take(t *tx, chosen []candidate, reqs []*request) (map[int64
 	var seqs, tokens, untils []int64
 	leases := make(map[int64]*store.Lease[store.Item], len(chosen))
 	for i, c := range chosen {
-		token, until := t.next(), t.now+reqs[i].body.(*leaseItem).d.Microseconds()
+		token, until := t.token(), t.now+reqs[i].body.(*leaseItem).d.Microseconds()
 		seqs, tokens, untils = append(seqs, c.seq), append(tokens, token), append(untils, until)
 		leases[c.seq] = &store.Lease[store.Item]{Token: uint64(token), Until: time.UnixMicro(until)}
 	}

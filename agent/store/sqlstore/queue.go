@@ -18,6 +18,7 @@ type request struct {
 	// Guarded by the writer's mu.
 	begun     bool
 	withdrawn error // why its caller would rather not have it
+	abandoned bool  // its caller does not wait for it any more
 }
 
 // leaser is what waits at a desk.
@@ -36,18 +37,26 @@ func (w *writer) signal() {
 
 // do has a request done. An error of ctx means that it was not.
 func (w *writer) do(ctx context.Context, d desk, body any) error {
-	return w.await(ctx, &request{desk: d, body: body, done: make(chan struct{})}, func(r *request) { w.queue = append(w.queue, r) })
+	return w.await(ctx, w.patience(), &request{desk: d, body: body, done: make(chan struct{})}, func(r *request) { w.queue = append(w.queue, r) })
+}
+
+// patience is sent to when a caller has waited long enough; nil is never.
+func (w *writer) patience() <-chan time.Time {
+	if w.db.Patience <= 0 {
+		return nil
+	}
+	return time.After(w.db.Patience)
 }
 
 // lease waits until d has something for a request.
 func (w *writer) lease(ctx context.Context, d leaseDesk, body any) error {
-	return w.await(ctx, &request{desk: d, body: body, done: make(chan struct{})}, func(r *request) {
+	return w.await(ctx, nil, &request{desk: d, body: body, done: make(chan struct{})}, func(r *request) {
 		l := w.leasers[d]
 		l.waiting = append(l.waiting, r)
 	})
 }
 
-func (w *writer) await(ctx context.Context, r *request, enter func(*request)) error {
+func (w *writer) await(ctx context.Context, late <-chan time.Time, r *request, enter func(*request)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -59,16 +68,44 @@ func (w *writer) await(ctx context.Context, r *request, enter func(*request)) er
 	enter(r)
 	w.mu.Unlock()
 	w.signal()
+	cause := error(ErrUnavailable)
 	select {
 	case <-r.done:
 		return r.err
+	case <-late:
+		if !w.withdraw(r, cause) {
+			return w.abandon(r)
+		}
+		return cause
 	case <-ctx.Done():
+		cause = ctx.Err()
 	}
-	if w.withdraw(r, ctx.Err()) {
-		return ctx.Err()
+	if w.withdraw(r, cause) {
+		return cause
 	}
-	<-r.done
-	return r.err
+	// It is being done.
+	if late == nil {
+		late = w.patience()
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-late:
+		return w.abandon(r)
+	}
+}
+
+// abandon ends the wait for a request that has begun: it may be done or not.
+func (w *writer) abandon(r *request) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-r.done:
+		return r.err
+	default:
+		r.abandoned = true
+		return ErrUnavailable
+	}
 }
 
 // withdraw takes back a request that has not begun. A lease that is being tried
@@ -140,7 +177,10 @@ func (w *writer) take() (batch []*request, leases map[leaseDesk][]*request, slee
 		switch {
 		case len(l.waiting) == 0:
 		case w.closed:
-			w.answer(l.waiting, ErrClosed)
+			for _, r := range l.waiting {
+				r.err = ErrClosed
+				w.end(r)
+			}
 			l.waiting = nil
 		case l.next <= now:
 			k := min(len(l.waiting), maxBatch)

@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -10,13 +11,15 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 )
 
 // schema has the migrations. A file that was released is not changed any more.
 //
 //go:embed schema/*.sql
 var schema embed.FS
+
+// migrationLock is the number of the advisory lock that is held meanwhile.
+const migrationLock = 0x6469_6463_6f6d_6d00
 
 // VersionTable is where a database keeps which migrations it has seen.
 const VersionTable = "didcomm_schema"
@@ -33,26 +36,48 @@ func migrate(ctx context.Context, db *Backend) error {
 		goose.WithDisableGlobalRegistry(true),
 		goose.WithSlog(slog.New(slog.DiscardHandler)),
 	}
-	if db.Dialect == PostgreSQL {
-		locker, err := lock.NewPostgresSessionLocker()
-		if err != nil {
-			return err
-		}
-		opts = append(opts, goose.WithSessionLocker(locker))
+	pool := db.Write
+	if db.Migrate != nil {
+		pool = db.Migrate
 	}
-	provider, err := goose.NewProvider(db.Dialect.goose(), db.Write, files, opts...)
+	provider, err := goose.NewProvider(db.Dialect.goose(), pool, files, opts...)
 	if err != nil {
 		return fmt.Errorf("schema: %w", err)
 	}
-	// SQLite has no lock that spans the migrations: who comes second fails on
-	// what the first made, and finds it done when it tries again.
+	// SQLite has no lock that spans the migrations: the second of two processes fails
+	// on what the first made, and finds it done in another try.
 	for try := 1; ; try++ {
-		err = upgrade(ctx, provider)
-		if err == nil || db.Dialect != SQLite || try == maxTries || db.Fault(err) == Corrupt || db.Fault(err) == Full || ctx.Err() != nil || errors.Is(err, ErrNewerSchema) {
+		err = upgradeAlone(ctx, db.Dialect, pool, provider)
+		if err == nil || try == maxTries || ctx.Err() != nil || errors.Is(err, ErrNewerSchema) {
+			return err
+		}
+		switch fault := db.Fault(err); {
+		case fault == Lost:
+		case db.Dialect == SQLite && fault != Corrupt && fault != Full:
+		default:
 			return err
 		}
 		time.Sleep(time.Duration(try*10) * time.Millisecond)
 	}
+}
+
+// upgradeAlone is upgrade while no other process does the same, where there is a
+// lock. Others wait for it no longer than it is held, which goose's own lock, that
+// is asked for every five seconds, would make them do.
+func upgradeAlone(ctx context.Context, d Dialect, pool *sql.DB, provider *goose.Provider) error {
+	if d != PostgreSQL {
+		return upgrade(ctx, provider)
+	}
+	c, err := pool.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("schema: %w", err)
+	}
+	defer c.Close()
+	if _, err := c.ExecContext(ctx, "SELECT pg_advisory_lock($1)", migrationLock); err != nil {
+		return fmt.Errorf("schema: lock: %w", err)
+	}
+	defer c.ExecContext(context.WithoutCancel(ctx), "SELECT pg_advisory_unlock($1)", migrationLock)
+	return upgrade(ctx, provider)
 }
 
 func upgrade(ctx context.Context, provider *goose.Provider) error {

@@ -57,6 +57,9 @@ var (
 	ErrCorrupt = errors.New("sqlstore: not a sound database")
 	// ErrNewerSchema: the database was written by a newer program.
 	ErrNewerSchema = errors.New("sqlstore: database of a newer program")
+	// ErrUnavailable: the database does not answer. The operation was not done, or
+	// nobody knows yet whether it was: see the package's Durability.
+	ErrUnavailable = errors.New("sqlstore: the database does not answer")
 )
 
 // Config is what a store may hold. Zero fields take the defaults.
@@ -137,9 +140,9 @@ func (s *Store) Keys() *Keys { return s.keys }
 // Errors: ErrCorrupt, ErrNewerSchema, store.ErrFull.
 func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 	cfg.setDefaults()
-	s := &Store{db: db, read: &statements{on: db.Read, dialect: db.Dialect}}
+	s := &Store{db: db, read: &statements{on: db.Read, dialect: db.Dialect, tries: db}}
 	s.w = &writer{
-		db: db, log: cfg.Logger, clock: newClock(), fallback: cfg.Fallback,
+		db: db, log: cfg.Logger, clock: newClock(), inHand: newInHand(), fallback: cfg.Fallback,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	shard := rand.Int64N(shards)
@@ -150,6 +153,9 @@ func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 	s.w.desks = []desk{s.outbox.desk, s.inbox.desk, s.mail.desk, s.keys.desk}
 	s.w.leasers = map[leaseDesk]*leaser{s.outbox.desk: {}, s.inbox.desk: {}}
 	s.w.changed = s.mail.wakeAll
+	if db.Shared {
+		s.w.lives = newLives(s.w, s.inbox.desk, s.outbox.desk, &statements{on: db.Write, dialect: db.Dialect})
+	}
 	s.mail.desk.wake = s.mail.wake
 	err := s.prepare(ctx, cfg.Reclaim)
 	if err != nil {
@@ -164,7 +170,11 @@ func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 // prepare migrates, and does what is to be done before the writer starts. With
 // again it gives back what is leased.
 func (s *Store) prepare(ctx context.Context, again bool) error {
-	if err := migrate(ctx, s.db); err != nil {
+	err := migrate(ctx, s.db)
+	if s.db.Migrate != nil {
+		err = errors.Join(err, s.db.Migrate.Close())
+	}
+	if err != nil {
 		return s.explain(err)
 	}
 	if err := s.w.connect(ctx); err != nil {
@@ -182,14 +192,11 @@ func (s *Store) prepare(ctx context.Context, again bool) error {
 	}
 	var reqs []*request
 	for _, d := range s.w.desks[:3] {
-		reqs = append(reqs, &request{desk: d, body: reclaim{}})
+		reqs = append(reqs, &request{desk: d, body: reclaim{all: true}})
 	}
-	_, err := s.w.attempt(reqs, nil)
+	_, err = s.w.attempt(reqs, nil)
 	return err
 }
-
-// reclaim asks a desk to give back what is leased.
-type reclaim struct{}
 
 func (s *Store) explain(err error) error {
 	if errors.Is(err, ErrNewerSchema) {
@@ -198,10 +205,13 @@ func (s *Store) explain(err error) error {
 	return s.w.explain(err, s.db.Fault(err))
 }
 
-// listen hears what other processes do.
+// listen hears what other processes do, and tells them that this one lives.
 func (s *Store) listen() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopListening = cancel
+	if s.w.lives != nil {
+		s.listening.Go(func() { s.w.lives.run(ctx) })
+	}
 	if s.db.Listen == nil {
 		return
 	}
@@ -245,6 +255,7 @@ func (s *Store) Close() error {
 		s.w.close()
 		s.stopListening()
 		s.listening.Wait()
+		s.w.lives.end()
 		if s.keys.desk.left {
 			s.scrub()
 		}
@@ -267,6 +278,9 @@ func (s *Store) scrub() {
 func (s *Store) closePools() error {
 	s.w.release()
 	s.read.close()
+	if s.w.lives != nil {
+		s.w.lives.conn.close()
+	}
 	// The last connection tidies up, and must be one that may write.
 	var err error
 	if s.db.Read != s.db.Write {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Statements are written once, in the SQL that both dialects share, with two
@@ -62,6 +63,9 @@ type statements struct {
 		PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 	}
 	dialect Dialect
+	// tries is set where a query is bounded by the Timeout of the back end, and made
+	// again on another connection if one is dead.
+	tries *Backend
 
 	mu       sync.Mutex // guards all below
 	prepared map[prepared]*sql.Stmt
@@ -134,11 +138,50 @@ func run(ctx context.Context, s *sql.Stmt, text string, args []any) error {
 
 // query runs a statement and calls each for every row.
 func (c *statements) query(ctx context.Context, each func(*sql.Rows) error, text string, args ...any) error {
-	s, err := c.stmt(ctx, text, 0)
-	if err != nil {
-		return err
+	return c.retried(ctx, each, func(ctx context.Context, each func(*sql.Rows) error) error {
+		s, err := c.stmt(ctx, text, 0)
+		if err != nil {
+			return err
+		}
+		return scan(ctx, s, each, text, args)
+	})
+}
+
+// maxReads is how often a query is made.
+const maxReads = 3
+
+// retried makes a query, again where its connection gives no row in time.
+func (c *statements) retried(ctx context.Context, each func(*sql.Rows) error, query func(context.Context, func(*sql.Rows) error) error) error {
+	if c.tries == nil || c.tries.Timeout == 0 {
+		return query(ctx, each)
 	}
-	return scan(ctx, s, each, text, args)
+	for try := 1; ; try++ {
+		err, dead := c.inTime(ctx, each, query)
+		if !dead || try == maxReads || ctx.Err() != nil {
+			return err
+		}
+		if c.tries.Renew != nil {
+			c.tries.Renew(nil)
+		}
+	}
+}
+
+// inTime makes a query, and tells whether that failed for its connection, before it
+// gave a row.
+func (c *statements) inTime(ctx context.Context, each func(*sql.Rows) error, query func(context.Context, func(*sql.Rows) error) error) (err error, dead bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	late := time.AfterFunc(c.tries.Timeout, cancel)
+	some := false
+	err = query(ctx, func(rows *sql.Rows) error {
+		if !some {
+			some = true
+			late.Stop()
+		}
+		return each(rows)
+	})
+	inTime := late.Stop() || some
+	return err, err != nil && !some && (!inTime || c.tries.Fault(err) == Lost)
 }
 
 // execRows and queryRows are exec and query for a statement over rows, of which
@@ -148,8 +191,10 @@ func (c *statements) execRows(ctx context.Context, text string, rows cols, args 
 }
 
 func (c *statements) queryRows(ctx context.Context, each func(*sql.Rows) error, text string, rows cols, args ...any) error {
-	return c.chunked(ctx, text, rows, args, func(s *sql.Stmt, args []any) error {
-		return scan(ctx, s, each, text, args)
+	return c.retried(ctx, each, func(ctx context.Context, each func(*sql.Rows) error) error {
+		return c.chunked(ctx, text, rows, args, func(s *sql.Stmt, args []any) error {
+			return scan(ctx, s, each, text, args)
+		})
 	})
 }
 

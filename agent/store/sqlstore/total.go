@@ -41,15 +41,15 @@ func (n *total) read(t *tx) (share, error) {
 	return all, err
 }
 
-// add is the last that a transaction does with a total.
-func (n *total) add(t *tx, d share) error {
+// add counts at the end of the transaction.
+func (n *total) add(t *tx, d share) {
 	if d == (share{}) {
-		return nil
+		return
 	}
 	t.onCommit = append(t.onCommit, func() { n.seen.add(d.items, d.bytes) })
-	return t.exec(`INSERT INTO total (name, shard, items, bytes) VALUES (?, ?, ?, ?)
+	t.last(`INSERT INTO total (name, shard, items, bytes) VALUES (?, ?, ?, ?)
 		ON CONFLICT (name, shard) DO UPDATE SET items = total.items + excluded.items, bytes = total.bytes + excluded.bytes`,
-		n.name, n.shard, d.items, d.bytes)
+		nil, n.name, n.shard, d.items, d.bytes)
 }
 
 // number returns the one number that a statement selects.

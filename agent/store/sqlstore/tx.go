@@ -12,15 +12,38 @@ import (
 type tx struct {
 	context.Context
 	*clock
-	db       *Backend
-	raw      *sql.Conn
-	conn     *statements
-	log      *slog.Logger
-	now      int64
-	again    bool // it is not the first try
-	pending  []Statement
-	notices  []string
-	onCommit []func()
+	db         *Backend
+	raw        *sql.Conn
+	conn       *statements
+	log        *slog.Logger
+	inHand     *inHand
+	now        int64
+	again      bool              // it is not the first try
+	mark       string            // of the transaction, where the back end has marks
+	committing bool              // the commit is on its way
+	served     map[leaseDesk]int // how many leases of each desk it has made
+	pending    []Statement       // what has to run before the next query
+	ending     []func() error    // what has to run last
+	notices    []string
+	onCommit   []func()
+}
+
+func (t *tx) begin(text string) (err error) {
+	if t.db.BeginMarked == nil {
+		_, err = t.raw.ExecContext(t, text)
+		return err
+	}
+	t.mark, err = t.db.BeginMarked(t, t.raw)
+	return err
+}
+
+// finish does what is to be done once the transaction is committed, and returns how
+// many leases of each desk it has made.
+func (t *tx) finish() map[leaseDesk]int {
+	for _, f := range t.onCommit {
+		f()
+	}
+	return t.served
 }
 
 // exec has a statement run.
@@ -41,6 +64,18 @@ func (t *tx) execRows(text string, rows cols, args ...any) error {
 		t.pending = append(t.pending, Statement{t.conn.translated(text), append(slices.Clone([]any(rows)), args...)})
 	}
 	return nil
+}
+
+// last has a statement run when all else is done, right before the commit, and
+// with it where the database is across a network: it locks rows that all processes
+// share. A statement without rows has nil for them.
+func (t *tx) last(text string, rows cols, args ...any) {
+	t.ending = append(t.ending, func() error {
+		if rows == nil {
+			return t.exec(text, args...)
+		}
+		return t.execRows(text, rows, args...)
+	})
 }
 
 // query runs a statement and calls each for every row.
@@ -74,6 +109,12 @@ func (t *tx) flush() error {
 
 // commit commits, and gives the notices.
 func (t *tx) commit() error {
+	for _, run := range t.ending {
+		if err := run(); err != nil {
+			return err
+		}
+	}
+	t.committing = true
 	if t.db.Pipeline == nil {
 		_, err := t.raw.ExecContext(t, "COMMIT")
 		return err
@@ -90,6 +131,9 @@ func (t *tx) commit() error {
 func (t *tx) unreadable(table string, seq int64, err error) {
 	t.log.Error("sqlstore: a row cannot be read", "table", table, "seq", seq, "error", err)
 }
+
+// orphaned tells whether a lease is of this life and nobody has it in hand.
+func (t *tx) orphaned(token int64) bool { return token>>lifeShift == t.life && !t.inHand.has(token) }
 
 // notify gives a notice to other processes, if it commits.
 func (t *tx) notify(notice string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -16,6 +17,8 @@ const (
 	maxBatch = 256     // operations in one transaction
 	maxBytes = 4 << 20 // of packets in one transaction, if it is more than one operation
 	maxTries = 5       // of a transaction that was contended or lost
+	// lookEvery is how often an unclear commit is looked up.
+	lookEvery = 100 * time.Millisecond
 )
 
 // writer does all that writes, in one goroutine: it takes the operations that
@@ -32,6 +35,9 @@ type writer struct {
 	desks []desk // in the order in which a transaction visits them
 	wake  chan struct{}
 	done  chan struct{}
+	// lives is nil where the back end has none.
+	lives  *lives
+	inHand *inHand
 	// changed is called when another process may have written.
 	changed  func()
 	fallback time.Duration
@@ -94,13 +100,42 @@ func (w *writer) run() {
 
 // answer ends requests.
 func (w *writer) answer(reqs []*request, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, r := range reqs {
 		if err != nil {
 			r.err = err
 		}
-		close(r.done)
+		w.end(r)
 	}
 }
+
+// end ends a request. What it leased is in the hand of its caller then, or is given
+// back where that waits no more. The caller of end holds mu.
+func (w *writer) end(r *request) {
+	switch body := r.body.(type) {
+	case leasing:
+		if token := body.leased(); r.err == nil && token != 0 && !r.abandoned {
+			w.inHand.add(token)
+		} else if r.err == nil && token != 0 {
+			w.queue = append(w.queue, &request{desk: r.desk, body: body.giveBack(), done: make(chan struct{})})
+		}
+	case settling:
+		if r.err == nil || errors.Is(r.err, store.ErrLease) {
+			w.inHand.remove(body.settled())
+		}
+	}
+	close(r.done)
+}
+
+// leasing is a body that may lease something.
+type leasing interface {
+	leased() int64 // the token, 0 for none
+	giveBack() any // the body that gives it back, as untried
+}
+
+// settling is a body that ends a lease.
+type settling interface{ settled() int64 }
 
 // commit does requests and leases in one transaction, or, when that fails, each
 // request in one of its own.
@@ -140,7 +175,7 @@ func (w *writer) putBack(d leaseDesk, reqs []*request, failed bool) {
 		r.begun = false
 		if r.withdrawn != nil {
 			r.err = r.withdrawn
-			close(r.done)
+			w.end(r)
 			continue
 		}
 		waiting = append(waiting, r)
@@ -153,24 +188,27 @@ func (w *writer) putBack(d leaseDesk, reqs []*request, failed bool) {
 
 // attempt runs one transaction, again when the database asks for that. It returns
 // how many leases each desk served.
-func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (served map[leaseDesk]int, err error) {
-	ctx := context.Background()
-	if w.db.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, w.db.Timeout)
-		defer cancel()
-	}
+func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (map[leaseDesk]int, error) {
 	for try := 1; ; try++ {
-		var final bool
-		served, final, err = w.once(ctx, try, batch, leases)
+		t, err := w.once(try, batch, leases)
 		if err == nil {
-			return served, nil
+			return t.finish(), nil
 		}
 		fault := w.db.Fault(err)
 		if fault == Lost {
 			w.disconnect()
 		}
-		if final || try == maxTries || fault != Contended && fault != Busy && fault != Lost || ctx.Err() != nil {
+		retry := fault == Contended || fault == Busy || fault == Lost
+		if fault == Lost && t != nil && t.committing {
+			w.log.Warn("sqlstore: a commit was not answered, its outcome is looked up", "database", w.db.Name, "operations", len(batch), "error", err)
+			switch w.outcome(t.mark) {
+			case Committed:
+				return t.finish(), nil
+			case Running: // nobody can tell
+				retry = false
+			}
+		}
+		if !retry || try == maxTries {
 			return nil, w.explain(err, fault)
 		}
 		pause := time.Duration(try*try) * time.Millisecond
@@ -178,7 +216,67 @@ func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (ser
 			pause *= 50 // a server may be starting again
 		}
 		time.Sleep(pause)
+		batch = w.wanted(batch)
 	}
+}
+
+// wanted leaves out the requests whose callers wait no more: they were told that
+// nobody knows what becomes of them, and what was not done by now is not done.
+func (w *writer) wanted(batch []*request) (wanted []*request) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, r := range batch {
+		if r.abandoned {
+			r.err = ErrUnavailable
+		} else {
+			wanted = append(wanted, r)
+		}
+	}
+	return wanted
+}
+
+// outcome looks up what became of a transaction whose commit was not answered,
+// until that is clear. It is Running, which nobody can tell from the others, where
+// the back end has no marks or the writer is closed meanwhile.
+func (w *writer) outcome(mark string) Outcome {
+	if w.db.Look == nil {
+		return Running
+	}
+	for ; ; time.Sleep(lookEvery) {
+		got, err := w.lookUp(mark)
+		switch {
+		case err != nil:
+			w.disconnect()
+		case got != Running:
+			return got
+		}
+		if w.isClosed() {
+			return Running
+		}
+	}
+}
+
+func (w *writer) lookUp(mark string) (Outcome, error) {
+	ctx, cancel := w.tryTime()
+	defer cancel()
+	if err := w.connect(ctx); err != nil {
+		return Running, err
+	}
+	return w.db.Look(ctx, w.raw, mark)
+}
+
+// tryTime bounds one try of something.
+func (w *writer) tryTime() (context.Context, context.CancelFunc) {
+	if w.db.Timeout > 0 {
+		return context.WithTimeout(context.Background(), w.db.Timeout)
+	}
+	return context.Background(), func() {}
+}
+
+func (w *writer) isClosed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed
 }
 
 // explain makes an error of the database one of store's, where there is one.
@@ -192,41 +290,47 @@ func (w *writer) explain(err error, f Fault) error {
 	return fmt.Errorf("%s: %w", w.db.Name, err)
 }
 
-// once runs one transaction. After a final error it may have been committed.
-func (w *writer) once(ctx context.Context, try int, batch []*request, leases map[leaseDesk][]*request) (served map[leaseDesk]int, final bool, err error) {
+// once runs one transaction. The transaction that it returns with an error is
+// committing if the database may have committed it.
+func (w *writer) once(try int, batch []*request, leases map[leaseDesk][]*request) (t *tx, err error) {
+	ctx, cancel := w.tryTime()
+	defer cancel()
 	if err := w.connect(ctx); err != nil {
-		return nil, false, err
+		return nil, err
 	}
+	t = &tx{Context: ctx, clock: w.clock, db: w.db, raw: w.raw, conn: w.conn, log: w.log, inHand: w.inHand, again: try > 1}
 	if len(batch) == 0 {
 		if leases, err = w.promising(ctx, leases); err != nil || len(leases) == 0 {
-			return nil, false, err
+			return t, err
 		}
 	}
 	for _, r := range batch {
 		r.err = nil
 	}
-	t := &tx{Context: ctx, clock: w.clock, db: w.db, raw: w.raw, conn: w.conn, log: w.log, again: try > 1}
 	begin := w.db.Begin
 	if len(batch) == 0 {
 		begin = w.db.BeginLease
 	}
-	if _, err := w.raw.ExecContext(ctx, begin); err != nil {
-		return nil, false, fmt.Errorf("begin: %w", err)
+	if err := t.begin(begin); err != nil {
+		return t, fmt.Errorf("begin: %w", err)
 	}
-	served, err = w.visit(t, batch, leases)
-	if err != nil || len(batch) == 0 && len(served) == 0 {
-		w.rollback()
-		return nil, false, err
+	if w.lives != nil {
+		if err := w.lives.join(t); err != nil {
+			w.rollback(err)
+			return t, err
+		}
+	}
+	t.served, err = w.visit(t, batch, leases)
+	if err != nil || len(batch) == 0 && len(t.served) == 0 {
+		w.rollback(err)
+		t.onCommit = nil
+		return t, err
 	}
 	if err := t.commit(); err != nil {
-		fault := w.db.Fault(err)
-		w.rollback()
-		return nil, fault != Contended && fault != Busy, fmt.Errorf("commit: %w", err)
+		w.rollback(err)
+		return t, fmt.Errorf("commit: %w", err)
 	}
-	for _, f := range t.onCommit {
-		f()
-	}
-	return served, false, nil
+	return t, nil
 }
 
 // visit has each desk do its part of a transaction.
@@ -312,18 +416,24 @@ func (w *writer) connect(ctx context.Context) error {
 	return nil
 }
 
-// rollback ends a transaction that failed; where that fails too, the connection
-// is given up.
-func (w *writer) rollback() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+// rollback ends a transaction that failed with err, if any; where that fails too,
+// the connection is given up.
+func (w *writer) rollback(err error) {
+	if err != nil && w.db.Fault(err) == Lost {
+		return // disconnect follows
+	}
+	ctx, cancel := w.tryTime()
 	defer cancel()
 	if _, err := w.raw.ExecContext(ctx, "ROLLBACK"); err != nil {
 		w.disconnect()
 	}
 }
 
-// disconnect gives up the connection.
+// disconnect gives up the connection, and those like it that are idle.
 func (w *writer) disconnect() {
+	if w.db.Renew != nil {
+		w.db.Renew(w.raw)
+	}
 	if w.raw == nil {
 		return
 	}
@@ -339,7 +449,8 @@ func (w *writer) poll() {
 		w.look()
 		return
 	}
-	ctx := context.Background()
+	ctx, cancel := w.tryTime()
+	defer cancel()
 	if w.connect(ctx) != nil {
 		return
 	}

@@ -29,10 +29,13 @@ import (
 const Schema = "didcomm"
 
 const (
-	channel        = "didcomm"
-	maxConns       = 8
-	connectTimeout = 5 * time.Second
-	txTimeout      = time.Minute
+	channel  = "didcomm"
+	maxConns = 8
+	// connectTimeout bounds a connection's making, tryTimeout one try of a
+	// transaction, patience all tries of an operation.
+	connectTimeout = 3 * time.Second
+	tryTimeout     = 4 * time.Second
+	patience       = 8 * time.Second
 )
 
 // Open opens the store of a database, given as a URL or as keywords and values:
@@ -55,6 +58,11 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 		// statistics that lag behind a table that grows.
 		"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off",
 		"plan_cache_mode": "force_generic_plan",
+		// A process that stops in the middle of a transaction, or whose host is gone,
+		// holds up the others for no longer than this. A process that waits for a lock
+		// tries again.
+		"statement_timeout": "4s", "lock_timeout": "1500ms", "idle_in_transaction_session_timeout": "3s",
+		"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3", "tcp_user_timeout": "10s",
 	}
 	ownSchema := c.RuntimeParams["search_path"] == ""
 	if ownSchema {
@@ -65,26 +73,34 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 			c.RuntimeParams[name] = value
 		}
 	}
-	db := stdlib.OpenDB(*c)
+	c.DialFunc = newDialer(c.ConnectTimeout).DialContext
+	eras := &eras{ended: make(chan struct{})}
+	db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(eras.made), stdlib.OptionShouldPing(noPing), stdlib.OptionResetSession(eras.check))
 	db.SetMaxOpenConns(maxConns)
 	db.SetMaxIdleConns(maxConns)
 	if err := makeSchema(ctx, db, ownSchema); err != nil {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", err), db.Close())
 	}
+	patient := c.Copy()
+	patient.RuntimeParams["statement_timeout"], patient.RuntimeParams["lock_timeout"] = "0", "60s"
 	self := fmt.Sprintf("%016x ", rand.Uint64()) // who gives a notice
 	return sqlstore.Open(ctx, &sqlstore.Backend{
 		Name:    fmt.Sprintf("postgres %s/%s", c.Host, c.Database),
 		Dialect: sqlstore.PostgreSQL,
 		Write:   db, Read: db,
-		// A lease is made to last: the server may crash alone.
-		Begin: "BEGIN", BeginLease: "BEGIN",
-		Pipeline: pipeline,
+		Migrate:     stdlib.OpenDB(*patient),
+		BeginMarked: begin,
+		Look:        look,
+		Pipeline:    pipeline,
 		Notify: func(notice string) sqlstore.Statement {
 			return sqlstore.Statement{Text: "SELECT pg_notify('" + channel + "', $1)", Args: []any{self + notice}}
 		},
-		Timeout: txTimeout,
-		Fault:   fault,
-		Listen:  func(ctx context.Context, heard func(string)) error { return listen(ctx, c, self, heard) },
+		Timeout:  tryTimeout,
+		Patience: patience,
+		Renew:    eras.renew,
+		Shared:   true,
+		Fault:    fault,
+		Listen:   func(ctx context.Context, heard func(string)) error { return listen(ctx, c, eras, self, heard) },
 	}, cfg)
 }
 
@@ -109,6 +125,37 @@ func makeSchema(ctx context.Context, db *sql.DB, own bool) error {
 	return nil
 }
 
+// begin begins a transaction. Its mark is its number, which the server keeps the
+// outcome of.
+func begin(ctx context.Context, c *sql.Conn) (mark string, err error) {
+	err = c.Raw(func(conn any) error {
+		var batch pgx.Batch
+		batch.Queue("BEGIN")
+		batch.Queue("SELECT pg_current_xact_id()::text").QueryRow(func(row pgx.Row) error { return row.Scan(&mark) })
+		return conn.(*stdlib.Conn).Conn().SendBatch(ctx, &batch).Close()
+	})
+	return mark, err
+}
+
+// look asks what became of a transaction. A server that took over from another, and
+// has not seen it, says that its number is one of the future.
+func look(ctx context.Context, c *sql.Conn, mark string) (sqlstore.Outcome, error) {
+	var status sql.NullString
+	err := c.QueryRowContext(ctx, "SELECT pg_xact_status($1::xid8)", mark).Scan(&status)
+	var answer *pgconn.PgError
+	switch {
+	case errors.As(err, &answer) && answer.Code == "22023": // invalid parameter value
+		return sqlstore.Aborted, nil
+	case err != nil:
+		return sqlstore.Running, err
+	case status.String == "committed":
+		return sqlstore.Committed, nil
+	case status.String == "in progress":
+		return sqlstore.Running, nil
+	}
+	return sqlstore.Aborted, nil
+}
+
 // pipeline sends all statements before it waits for an answer.
 func pipeline(ctx context.Context, c *sql.Conn, statements []sqlstore.Statement) error {
 	return c.Raw(func(conn any) error {
@@ -121,7 +168,9 @@ func pipeline(ctx context.Context, c *sql.Conn, statements []sqlstore.Statement)
 }
 
 // listen hears the notices of others on a connection of its own.
-func listen(ctx context.Context, c *pgx.ConnConfig, self string, heard func(string)) error {
+func listen(ctx context.Context, c *pgx.ConnConfig, eras *eras, self string, heard func(string)) error {
+	ctx, cancel := eras.context(ctx)
+	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, c.Copy())
 	if err != nil {
 		return err

@@ -12,7 +12,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
-// testDeadProcess: the leases of one that is gone come back when they run out.
+// testDeadProcess: the leases of one that is gone come back when they run out, or
+// before that where processes know of each other.
 func testDeadProcess(t *testing.T, d Database) {
 	a, b := d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})
 	check(t, "Enqueue", a.Outbox().Enqueue(t.Context(), item("1", "did:a", "t")), nil)

@@ -1,0 +1,215 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// Processes that share a database know of each other by rows of life: each opening
+// of the store that leases has one, and changes it every second. A row that stands
+// still for too long is struck by those who see that, and what a life without a row
+// has leased is given back. That an opening pauses for less takes nothing from it.
+const (
+	beatEvery = time.Second
+	deadAfter = 5 * beatEvery
+)
+
+// reclaim asks a desk to give back what is leased: all of it, or what is leased by
+// lives that are over.
+type reclaim struct{ all bool }
+
+// condition is what the leases in a table are that it asks for.
+func (r reclaim) condition(table string) string {
+	if r.all {
+		return ""
+	}
+	return " AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = " + table + ".token >> 32)" // lifeShift
+}
+
+const beatStatement = "INSERT INTO life (id, beat) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat"
+
+// lives keeps the row of this opening, and watches those of the others.
+type lives struct {
+	w             *writer
+	inbox, outbox desk
+	conn          *statements // any connection: the writer's may be held up
+	id            int64
+
+	// Only run uses these.
+	seen    map[int64]sighting // of others
+	last    time.Time          // of the last look at the others
+	orphans map[int64]bool     // tokens that nobody had in hand in the last round
+
+	beats  atomic.Int64
+	beaten atomic.Pointer[time.Time] // when the row was last written, nil if never
+	begun  atomic.Bool
+	begin  chan struct{} // closed when begun
+}
+
+// sighting is how long a row stands as it does.
+type sighting struct {
+	beat  int64
+	since time.Time
+}
+
+func newLives(w *writer, inbox, outbox desk, conn *statements) *lives {
+	l := &lives{w: w, inbox: inbox, outbox: outbox, conn: conn, id: w.clock.life, begin: make(chan struct{})}
+	l.beats.Store(time.Now().UnixMicro()) // so that it differs from those before
+	return l
+}
+
+// start is called by whoever leases. A process that only looks has no life.
+func (l *lives) start() {
+	if l != nil && l.begun.CompareAndSwap(false, true) {
+		close(l.begin)
+	}
+}
+
+// join writes the row with a transaction if it was not written for a while: a lease
+// must not be committed by a life that others do not know of.
+func (l *lives) join(t *tx) error {
+	if at := l.beaten.Load(); !l.begun.Load() || at != nil && time.Since(*at) < 2*beatEvery {
+		return nil
+	}
+	now := time.Now()
+	t.onCommit = append(t.onCommit, func() { l.beaten.Store(&now) })
+	return t.exec(beatStatement, l.id, l.beats.Add(1))
+}
+
+// run keeps the row and watches the others until ctx ends.
+func (l *lives) run(ctx context.Context) {
+	select {
+	case <-l.begin:
+	case <-ctx.Done():
+		return
+	}
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		if err := l.round(ctx); err != nil && ctx.Err() == nil {
+			l.w.log.Warn("sqlstore: heartbeat", "database", l.w.db.Name, "error", err)
+			l.seen = nil // what stands still may be our sight
+			if l.w.db.Fault(err) == Lost && l.w.db.Renew != nil {
+				l.w.db.Renew(nil)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// round is one heartbeat, and a look at the others.
+func (l *lives) round(ctx context.Context) error {
+	limit, cancel := context.WithTimeout(ctx, min(2*beatEvery, l.w.db.Timeout))
+	defer cancel()
+	now := time.Now()
+	if err := l.conn.exec(limit, beatStatement, l.id, l.beats.Add(1)); err != nil {
+		return err
+	}
+	l.beaten.Store(&now)
+	dead, err := l.look(limit)
+	if err != nil {
+		return err
+	}
+	for id, beat := range dead {
+		if err := l.conn.exec(limit, "DELETE FROM life WHERE id = ? AND beat = ?", id, beat); err != nil {
+			return err
+		}
+		delete(l.seen, id)
+		l.w.log.Warn("sqlstore: another process shows no sign of life, what it leased is given back", "database", l.w.db.Name, "life", id)
+	}
+	if err := l.sweep(ctx, limit); err != nil {
+		return err
+	}
+	left, err := number(limit, l.conn, `SELECT CASE WHEN EXISTS (SELECT 1 FROM inbox WHERE state = 1 AND due > ?`+reclaim{}.condition("inbox")+`)
+		OR EXISTS (SELECT 1 FROM outbox WHERE token <> 0 AND due > ?`+reclaim{}.condition("outbox")+`) THEN 1 ELSE 0 END`,
+		now.UnixMicro(), now.UnixMicro())
+	if err != nil || left == 0 {
+		return err
+	}
+	return errors.Join(l.w.do(ctx, l.inbox, reclaim{}), l.w.do(ctx, l.outbox, reclaim{}))
+}
+
+// sweep gives back what this life has leased and nobody has in hand, now and in the
+// round before: a lease comes in hand a moment after its commit.
+func (l *lives) sweep(ctx, limit context.Context) error {
+	orphans := make(map[int64]bool)
+	var back []*request
+	from, to := l.w.clock.tokens()
+	now := time.Now().UnixMicro() // the clock is the writer's
+	each := func(rows *sql.Rows) error {
+		var id, peer string
+		var token int64
+		err := rows.Scan(&id, &peer, &token)
+		switch {
+		case err != nil || l.w.inHand.has(token):
+		case !l.orphans[token]:
+			orphans[token] = true
+		case peer == "":
+			back = append(back, &request{desk: l.inbox, body: giveBackMessage(id, token)})
+		default:
+			back = append(back, &request{desk: l.outbox, body: giveBackItem(id, peer, token)})
+		}
+		return err
+	}
+	err := l.conn.query(limit, each, `SELECT id, '', token FROM inbox WHERE state = 1 AND due > ? AND token >= ? AND token < ?
+		UNION ALL SELECT id, peer, token FROM outbox WHERE token <> 0 AND due > ? AND token >= ? AND token < ?`,
+		now, from, to, now, from, to)
+	l.orphans = orphans
+	if err != nil {
+		return err
+	}
+	for _, r := range back {
+		l.w.log.Warn("sqlstore: what nobody has in hand is given back", "database", l.w.db.Name)
+		if err := l.w.do(ctx, r.desk, r.body); err != nil && !errors.Is(err, store.ErrLease) {
+			return err
+		}
+	}
+	return nil
+}
+
+// look returns the rows that have stood still for too long, with their beats. What
+// is not looked at for a while, as by a process that was stopped, counts for
+// nothing.
+func (l *lives) look(ctx context.Context) (dead map[int64]int64, err error) {
+	now := time.Now()
+	if now.Sub(l.last) > 3*beatEvery {
+		l.seen = nil
+	}
+	l.last = now
+	dead, seen := make(map[int64]int64), make(map[int64]sighting)
+	err = l.conn.query(ctx, func(rows *sql.Rows) error {
+		var id, beat int64
+		err := rows.Scan(&id, &beat)
+		s, ok := l.seen[id]
+		if !ok || s.beat != beat {
+			s = sighting{beat, now}
+		}
+		if seen[id] = s; id != l.id && now.Sub(s.since) >= deadAfter {
+			dead[id] = beat
+		}
+		return err
+	}, "SELECT id, beat FROM life")
+	l.seen = seen
+	return dead, err
+}
+
+// end takes the row away: what is still leased may be had by others at once.
+func (l *lives) end() {
+	if l == nil || !l.begun.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), beatEvery)
+	defer cancel()
+	if err := l.conn.exec(ctx, "DELETE FROM life WHERE id = ?", l.id); err != nil {
+		l.w.log.Warn("sqlstore: the heartbeat stops", "database", l.w.db.Name, "error", err)
+	}
+}

@@ -1,0 +1,87 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// newDialer makes connections that find out within some ten seconds that their
+// other end is gone, also where nothing is asked of them.
+func newDialer(timeout time.Duration) *net.Dialer {
+	return &net.Dialer{
+		Timeout:         timeout,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3},
+		ControlContext:  userTimeout,
+	}
+}
+
+// eras make a whole pool throw out its connections once one of them was found dead:
+// most likely, the others are too, and each would take a time-out to find out. A
+// connection belongs to the era in which it was made.
+type eras struct {
+	mu    sync.Mutex // guards all below
+	now   int
+	ended chan struct{} // closed when now ends
+}
+
+// eraOf is where a connection keeps its era.
+const eraOf = "era"
+
+func (e *eras) made(_ context.Context, c *pgx.Conn) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c.PgConn().CustomData()[eraOf] = e.now
+	return nil
+}
+
+// check refuses a connection of an era that has ended.
+func (e *eras) check(_ context.Context, c *pgx.Conn) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c.PgConn().CustomData()[eraOf] == e.now {
+		return nil
+	}
+	cut(c)
+	return driver.ErrBadConn
+}
+
+// renew ends the era, and with it the connection given, which may be nil.
+func (e *eras) renew(c *sql.Conn) {
+	if c != nil {
+		_ = c.Raw(func(conn any) error { cut(conn.(*stdlib.Conn).Conn()); return nil })
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.now++
+	close(e.ended)
+	e.ended = make(chan struct{})
+}
+
+// context is ctx until the era ends.
+func (e *eras) context(ctx context.Context) (context.Context, context.CancelFunc) {
+	e.mu.Lock()
+	ended := e.ended
+	e.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// cut closes a connection without a farewell, for which a dead one would wait.
+func cut(c *pgx.Conn) { _ = c.PgConn().Conn().Close() }
+
+// noPing: a connection that is dead is found out by what is asked of it.
+func noPing(context.Context, stdlib.ShouldPingParams) bool { return false }

@@ -1,0 +1,198 @@
+//go:build postgres
+
+package postgres_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+)
+
+// hour is longer than any test runs.
+const hour = time.Hour
+
+func pool(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func exec(t *testing.T, db *sql.DB, query string, args ...any) {
+	t.Helper()
+	if r, err := db.ExecContext(t.Context(), query, args...); err != nil {
+		t.Fatal(err)
+	} else if n, err := r.RowsAffected(); err != nil || n != 1 {
+		t.Fatalf("%s: %d rows, %v", query, n, err)
+	}
+}
+
+func message(id string) store.Received {
+	return store.Received{Sender: "did:a", Peer: "did:a", ID: id, Packet: store.Packet{Data: []byte(id)}, Until: time.Now().Add(hour)}
+}
+
+func add(t *testing.T, s *sqlstore.Store, id string) *store.Lease[store.Received] {
+	t.Helper()
+	l, known, err := s.Inbox().Add(t.Context(), message(id), hour)
+	if err != nil || l == nil {
+		t.Fatalf("Add(%s) = %v, %v, %v", id, l, known, err)
+	}
+	return l
+}
+
+// soon fails the test where what it waits for takes longer than may be.
+func soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// TestDeadLife: what a process that died has leased, in and out, is given back soon,
+// and what one that lives has leased is not.
+func TestDeadLife(t *testing.T) {
+	dsn := newDSN(t)
+	s, db := open(t, dsn, sqlstore.Config{}), pool(t, dsn)
+	kept, lost := add(t, s, "kept"), add(t, s, "lost")
+	if err := s.Outbox().Enqueue(t.Context(), store.Item{ID: "kept", To: "did:a", Thread: "1"}, store.Item{ID: "lost", To: "did:a", Thread: "2"}); err != nil {
+		t.Fatal(err)
+	}
+	var items []*store.Lease[store.Item]
+	for range 2 {
+		l, err := s.Outbox().Lease(t.Context(), hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		items = append(items, l)
+	}
+	// The other process, whose heart does not beat.
+	exec(t, db, "INSERT INTO life (id, beat) VALUES (7, 1)")
+	exec(t, db, "UPDATE inbox SET token = (7::bigint << 32) + 1 WHERE token = $1", int64(lost.Token))
+	exec(t, db, "UPDATE outbox SET token = (7::bigint << 32) + 1 WHERE id = 'lost'")
+
+	ctx := soon(t)
+	l, err := s.Inbox().Lease(ctx, hour)
+	if err != nil || l.Item.ID != "lost" || l.Attempts != 1 {
+		t.Fatalf("Lease of the inbox: %+v, %v", l, err)
+	}
+	it, err := s.Outbox().Lease(ctx, hour)
+	if err != nil || it.Item.ID != "lost" || it.Attempts != 1 {
+		t.Fatalf("Lease of the outbox: %+v, %v", it, err)
+	}
+	if err := s.Inbox().Ack(t.Context(), kept); err != nil {
+		t.Errorf("Ack of what a living process has: %v", err)
+	}
+	for _, l := range items {
+		if err := s.Outbox().Ack(t.Context(), l); (err == nil) != (l.Item.ID == "kept") {
+			t.Errorf("Ack of %s: %v", l.Item.ID, err)
+		}
+	}
+	var rows int
+	if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM life").Scan(&rows); err != nil || rows != 1 {
+		t.Errorf("%d lives, %v, want one", rows, err)
+	}
+}
+
+// TestPause: a life that is struck though it goes on is there again, and the others
+// leave it what it leases then.
+func TestPause(t *testing.T) {
+	dsn := newDSN(t)
+	a, b, db := open(t, dsn, sqlstore.Config{}), open(t, dsn, sqlstore.Config{}), pool(t, dsn)
+	add(t, b, "of b")
+	first := add(t, a, "1")
+	exec(t, db, "DELETE FROM life WHERE id = $1", int64(first.Token>>32))
+	if l, err := b.Inbox().Lease(soon(t), hour); err != nil || l.Item.ID != "1" {
+		t.Fatalf("Lease: %v, %v", l, err)
+	}
+	second := add(t, a, "2")
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // three heartbeats
+	defer cancel()
+	if l, err := b.Inbox().Lease(ctx, hour); err == nil {
+		t.Errorf("%s was taken from a process that lives", l.Item.ID)
+	}
+	if err := a.Inbox().Ack(t.Context(), second); err != nil {
+		t.Errorf("Ack: %v", err)
+	}
+}
+
+// TestOrphans: what a process has leased without knowing is taken in hand when it
+// comes again, or after a look at all that the process has.
+func TestOrphans(t *testing.T) {
+	dsn := newDSN(t)
+	s, db := open(t, dsn, sqlstore.Config{}), pool(t, dsn)
+	for _, id := range []string{"again", "swept"} {
+		l := add(t, s, id)
+		exec(t, db, "UPDATE inbox SET token = token + 1000 WHERE token = $1", int64(l.Token))
+	}
+	if err := s.Outbox().Enqueue(t.Context(), store.Item{ID: "1", To: "did:a"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Outbox().Lease(t.Context(), hour); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, db, "UPDATE outbox SET token = token + 1000")
+
+	l := add(t, s, "again")
+	if _, known, err := s.Inbox().Add(t.Context(), message("again"), hour); err != nil || known == nil || known.State != store.Leased {
+		t.Errorf("what is in hand is known as %+v, %v", known, err)
+	}
+	ctx := soon(t)
+	if l, err := s.Inbox().Lease(ctx, hour); err != nil || l.Item.ID != "swept" || l.Attempts != 0 {
+		t.Errorf("Lease of the inbox: %+v, %v", l, err)
+	}
+	if l, err := s.Outbox().Lease(ctx, hour); err != nil || l.Item.ID != "1" || l.Attempts != 0 {
+		t.Errorf("Lease of the outbox: %+v, %v", l, err)
+	}
+	if err := s.Inbox().Ack(t.Context(), l); err != nil {
+		t.Errorf("Ack: %v", err)
+	}
+}
+
+// TestFrozenTransaction: a process that stops in the middle of a transaction, here
+// one that holds all the rows that processes share, holds up the others for a few
+// seconds.
+func TestFrozenTransaction(t *testing.T) {
+	dsn := newDSN(t)
+	s, db := open(t, dsn, sqlstore.Config{}), pool(t, dsn+" idle_in_transaction_session_timeout=3s")
+	add(t, s, "0")
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tx.Rollback()
+	for _, table := range []string{"inbox_peer", "total", "outbox_peer"} {
+		if _, err := tx.ExecContext(t.Context(), "SELECT * FROM "+table+" FOR UPDATE"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := s.Inbox().Add(soon(t), message("1"), hour); err != nil {
+		t.Errorf("Add: %v", err)
+	}
+	if err := tx.Commit(); err == nil {
+		t.Error("the frozen transaction committed: it held nobody up")
+	}
+}
+
+// TestManyFirstStarts: agents that start at once in an empty database do not wait for
+// each other.
+func TestManyFirstStarts(t *testing.T) {
+	dsn := newDSN(t)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			s := open(t, dsn, sqlstore.Config{})
+			if err := s.Outbox().Enqueue(soon(t), store.Item{ID: fmt.Sprint(i), To: "did:a"}); err != nil {
+				t.Errorf("Enqueue: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+}
