@@ -177,11 +177,8 @@ func (s *Store) prepare(ctx context.Context, again bool) error {
 	if err != nil {
 		return s.explain(err)
 	}
-	if err := s.w.connect(ctx); err != nil {
-		return s.explain(err)
-	}
 	for _, table := range []string{"outbox", "inbox", "mail", "sealed_key"} {
-		last, err := number(ctx, s.w.conn, "SELECT COALESCE(MAX(seq), 0) FROM "+table)
+		last, err := number(ctx, s.read, "SELECT COALESCE(MAX(seq), 0) FROM "+table)
 		if err != nil {
 			return s.explain(err)
 		}

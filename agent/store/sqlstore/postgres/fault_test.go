@@ -5,10 +5,6 @@ package postgres_test
 import (
 	"database/sql"
 	"fmt"
-	"io"
-	"net"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -52,7 +48,7 @@ func TestFaults(t *testing.T) {
 // of that, as by TCP, and not of a broken pipe, connects again too.
 func TestEndedSession(t *testing.T) {
 	dsn := newDSN(t)
-	s := open(t, viaTCP(t, dsn)+" options='-c idle_session_timeout=500'", sqlstore.Config{})
+	s := open(t, newProxy(t, dsn).dsn+" options='-c idle_session_timeout=500'", sqlstore.Config{})
 	db, err := sql.Open("pgx", dsn)
 	if err != nil {
 		t.Fatal(err)
@@ -73,44 +69,4 @@ func TestEndedSession(t *testing.T) {
 			t.Errorf("Enqueue: %v", err)
 		}
 	}
-}
-
-// viaTCP is how to reach the server by TCP, until the test ends.
-func viaTCP(t *testing.T, dsn string) string {
-	t.Helper()
-	rest, _ := strings.CutPrefix(dsn, "host=")
-	dir, rest, _ := strings.Cut(rest, " ")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	t.Cleanup(func() {
-		_ = l.Close()
-		wg.Wait()
-	})
-	wg.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("unix", dir+"/.s.PGSQL.5432")
-			if err != nil {
-				t.Error(err)
-				_ = client.Close()
-				return
-			}
-			wg.Go(func() {
-				_, _ = io.Copy(server, client)
-				_ = server.Close()
-			})
-			wg.Go(func() {
-				_, _ = io.Copy(client, server)
-				_ = client.(*net.TCPConn).CloseWrite()
-			})
-		}
-	})
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return "host=127.0.0.1 sslmode=disable port=" + port + " " + rest
 }
