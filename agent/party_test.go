@@ -291,8 +291,18 @@ func TestInboxFails(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 1)
 	a, s := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.Inbox = brokenInbox{store.NewInbox(store.InboxConfig{})} })), newStranger(t, n)
 	err := a.ServePacket(t.Context(), new(call), s.pack(t, s.message(t, a, chatType, nil)))
-	var reject *transport.RejectError
-	if err == nil || errors.As(err, &reject) || len(got) != 0 {
+	var busy *transport.BusyError
+	if !errors.As(err, &busy) || busy.RetryAfter <= 0 || len(got) != 0 {
 		t.Errorf("error %v, %d handled", err, len(got))
+	}
+	// On a connection that stays open the peer is told by a report.
+	w := newSession()
+	m := s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" })
+	if err := a.ServePacket(t.Context(), w, s.pack(t, m)); !errors.As(err, &busy) {
+		t.Errorf("error %v", err)
+	}
+	report := s.open(t, w.next(t)).Message
+	if p, err := agent.ParseProblemReport(report); err != nil || p.Code != busyCode || report.ParentThreadID != m.ID {
+		t.Errorf("told %+v in %+v, %v", p, report, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -17,7 +18,10 @@ import (
 
 // ServePacket implements transport.Handler. What cannot be opened, or is not let
 // in, is a *transport.RejectError, whose Reason does not tell why decryption
-// failed; what there is no room for is a *transport.BusyError. Without an error
+// failed. What there is no room for, or what cannot be opened or stored now but
+// perhaps later, as when a DID or the database cannot be reached, is a
+// *transport.BusyError, or another error where w is a transport.Session that could
+// not be told: its connection has to end. Without an error
 // the message is in Config.Inbox, or was handled. It returns when the message is
 // handled; where w is a transport.Session or transport.NoReply already when it is
 // sure to be, having waited for room.
@@ -33,7 +37,7 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	defer context.AfterFunc(a.life, cancel)()
 	u, err := a.cfg.Packer.Unpack(ctx, p.Data)
 	if err != nil {
-		return refusal(err)
+		return untold(w, refusal(err))
 	}
 	in := a.inbound(u)
 	if md := &in.Metadata; !md.Encrypted && !in.Authenticated() && !a.cfg.AcceptPlaintext {
@@ -74,8 +78,8 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 }
 
 // refusal is what the peer learns of an Unpack that failed: everything that the
-// cryptography says reads the same. A failure of our own is not a refusal, so
-// that the peer tries again.
+// cryptography says reads the same. A failure of our own, or of the moment, is not
+// a refusal but a *transport.BusyError, so that the peer tries again.
 func refusal(err error) error {
 	reason := ""
 	for _, class := range []struct {
@@ -94,7 +98,7 @@ func refusal(err error) error {
 		if errors.Is(err, class.err) {
 			reason = class.reason
 			if reason == "" {
-				return fmt.Errorf("unpack: %w", err)
+				return later(fmt.Errorf("unpack: %w", err))
 			}
 			return &transport.RejectError{Reason: reason, Err: err}
 		}
@@ -102,7 +106,25 @@ func refusal(err error) error {
 	if isEnvelopeFault(err) {
 		return &transport.RejectError{Reason: "message cannot be opened", Err: err}
 	}
-	return fmt.Errorf("unpack: %w", err)
+	return later(fmt.Errorf("unpack: %w", err))
+}
+
+// busyDelay is when a peer may come again whose message could not be taken.
+const busyDelay = 10 * time.Second
+
+// later asks the peer to come again.
+func later(cause error) error {
+	return &transport.BusyError{RetryAfter: busyDelay, Err: cause}
+}
+
+// untold is err for a connection that has no words for "later": a session whose
+// peer was not told so by a message has to end, which an error of no class does.
+func untold(w transport.Replier, err error) error {
+	var busy *transport.BusyError
+	if _, ok := w.(transport.Session); ok && errors.As(err, &busy) {
+		return busy.Err
+	}
+	return err
 }
 
 func isEnvelopeFault(err error) bool {

@@ -79,10 +79,8 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p tr
 	case err != nil && k.request != nil:
 		// Who waits for it gets it. Should it come again, it is taken for new.
 		in.log(a.cfg.Logger).ErrorContext(ctx, "an answer was not remembered", "error", err)
-	case errors.Is(err, store.ErrFull):
-		return nil, a.busy(ctx, w, in, err)
 	case err != nil:
-		return nil, fmt.Errorf("inbox: %w", err)
+		return nil, a.busy(ctx, w, in, fmt.Errorf("inbox: %w", err))
 	case refusal:
 		a.confirms.refuse(in)
 		return nil, nil
@@ -100,15 +98,12 @@ func (a *Agent) lasting(ctx context.Context) (context.Context, context.CancelFun
 	return ctx, func() { stop(); cancel() }
 }
 
-// busyDelay is when a peer may come again that there was no room for.
-const busyDelay = 10 * time.Second
-
-// busy tells the peer to try again: by HTTP with the error that it returns, on
-// other connections with a problem report, which does not count towards the
-// thread's problems. Whoever cannot be told so is told by the end of the
-// connection.
+// busy tells the peer to try again, for there is no room or the inbox fails: by
+// HTTP with the error that it returns, on other connections with a problem report,
+// which does not count towards the thread's problems. Whoever cannot be told so is
+// told by the end of the connection.
 func (a *Agent) busy(ctx context.Context, w transport.Replier, in *Inbound, cause error) error {
-	busy := &transport.BusyError{RetryAfter: busyDelay, Err: cause}
+	busy := later(cause)
 	if _, ok := w.(transport.Session); !ok {
 		return busy
 	}
@@ -122,7 +117,7 @@ func (a *Agent) busy(ctx context.Context, w transport.Replier, in *Inbound, caus
 			return busy
 		}
 	}
-	return fmt.Errorf("inbox: %w", cause)
+	return untold(w, busy)
 }
 
 // replyAgain answers a message that came again, on the connection that it came
@@ -140,7 +135,7 @@ func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound
 			return nil
 		}
 		if r := in.Message.ReturnRoute; r == "all" || r == "thread" {
-			return &transport.BusyError{RetryAfter: busyDelay, Err: errors.New("the message is being handled")}
+			return later(errors.New("the message is being handled"))
 		}
 		return nil
 	}

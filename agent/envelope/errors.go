@@ -63,7 +63,9 @@ var (
 	// ErrCompressed is a zip header: decompression before authentication is a
 	// way to exhaust memory.
 	ErrCompressed = jwe.ErrCompressed
-	// ErrFromPrior is a from_prior that proves no rotation to the sender.
+	// ErrFromPrior is a from_prior that proves no rotation to the sender. An issuer
+	// that cannot be resolved for now is the Resolver's error instead, without this
+	// class.
 	ErrFromPrior = errors.New("invalid from_prior")
 )
 

@@ -82,8 +82,12 @@ func (o *opening) checkFromPrior(ctx context.Context) error {
 		return fail(err)
 	}
 	doc, err := p.resolve(ctx, longer(kid, f.Iss))
-	if err != nil {
+	switch {
+	case err == nil:
+	case isFinal(err):
 		return fail(err)
+	default:
+		return fmt.Errorf("issuer of from_prior: %w", err)
 	}
 	methods := pick(doc, doc.AuthenticationKeys(), kid)
 	if len(methods) != 1 || did.Base(kid) == kid {

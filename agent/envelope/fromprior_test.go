@@ -1,6 +1,7 @@
 package envelope_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -196,4 +197,36 @@ func TestFromPriorRefused(t *testing.T) {
 		{"signed, not encrypted", peerJWS{payload: text(t, w.carol, nil, map[string]any{"from_prior": jwt(good)}), signers: []peerSigner{w.carol.signer("ed25519")}}.seal(t),
 			envelope.ErrFromPrior, sender},
 	})
+}
+
+// TestFromPriorIssuerUnresolved tells an issuer that cannot be resolved now from
+// one that never will be.
+func TestFromPriorIssuerUnresolved(t *testing.T) {
+	w := newWorld(t)
+	jwt, err := w.packer(t, w.alice).FromPrior(t.Context(), aliceDID, w.carol.did, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMessage(t, w.carol, w.bob)
+	m.FromPrior = jwt
+	data := pack1(t, w.packer(t, w.carol), m, envelope.From(w.carol.did)).Data
+	delete(w.docs, aliceDID)
+	down := errors.New("connection refused")
+	for _, tt := range []struct {
+		err   error
+		final bool
+	}{
+		{did.ErrNotFound, true},
+		{did.ErrInvalid, true},
+		{did.ErrMethod, true},
+		{did.ErrUnsupported, true},
+		{down, false},
+		{context.DeadlineExceeded, false},
+	} {
+		w.other = did.ResolverFunc(func(context.Context, string) (*did.Document, error) { return nil, tt.err })
+		u, err := w.packer(t, w.bob).Unpack(t.Context(), data)
+		if u != nil || !errors.Is(err, tt.err) || errors.Is(err, envelope.ErrFromPrior) != tt.final {
+			t.Errorf("%v: got %v", tt.err, err)
+		}
+	}
 }

@@ -105,6 +105,12 @@ func (p *Packer) resolve(ctx context.Context, id string) (*did.Document, error) 
 	return doc, nil
 }
 
+// isFinal tells whether a DID that did not resolve will not do so later either.
+func isFinal(err error) bool {
+	return errors.Is(err, did.ErrNotFound) || errors.Is(err, did.ErrInvalid) ||
+		errors.Is(err, did.ErrMethod) || errors.Is(err, did.ErrUnsupported)
+}
+
 // keyOrDID is what a caller of Pack, or a header, means by id: a key for a DID URL
 // with a fragment, a DID for any other, since to and from may have a path or query
 // (Message Headers). The kid of an envelope never means that.

@@ -1,0 +1,99 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/httptransport"
+	"github.com/didcomm-go/didcomm/transport/netguard"
+)
+
+// A message that cannot be opened because a DID does not resolve is asked for
+// again, unless the DID never will, whoever's DID that is.
+func TestUnreachableDID(t *testing.T) {
+	for name, err := range map[string]error{
+		"down":        errors.New("connection refused"),
+		"late":        context.DeadlineExceeded,
+		"not found":   did.ErrNotFound,
+		"invalid":     did.ErrInvalid,
+		"method":      did.ErrMethod,
+		"unsupported": did.ErrUnsupported,
+		"refused":     netguard.ErrRefused,
+	} {
+		again := name == "down" || name == "late"
+		for who, write := range map[string]func(t *testing.T, s, prior *stranger, a *agent.Agent) (lost string, p transport.Packet){
+			"sender": func(t *testing.T, s, _ *stranger, a *agent.Agent) (string, transport.Packet) {
+				return s.DID, s.pack(t, s.message(t, a, chatType, nil))
+			},
+			"signer": func(t *testing.T, s, _ *stranger, a *agent.Agent) (string, transport.Packet) {
+				return s.DID, s.pack(t, s.message(t, a, chatType, nil), envelope.SignBy(s.DID))
+			},
+			"issuer of from_prior": func(t *testing.T, s, prior *stranger, a *agent.Agent) (string, transport.Packet) {
+				jwt, err := prior.Packer.FromPrior(t.Context(), prior.DID, s.DID, time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return prior.DID, s.pack(t, s.message(t, a, chatType, func(m *message.Message) { m.FromPrior = jwt }))
+			},
+		} {
+			t.Run(who+" "+name, func(t *testing.T) {
+				n, p, got := agenttest.NewNet(), agenttest.NewParty(t), make(inbox, 1)
+				var lost atomic.Value // of string, the DID that does not resolve
+				lost.Store("")
+				packer, packerErr := envelope.New(envelope.Config{Keys: p.Keys, Resolver: did.ResolverFunc(func(ctx context.Context, id string) (*did.Document, error) {
+					if id == lost.Load() {
+						return nil, err
+					}
+					return p.Resolver.Resolve(ctx, id)
+				})})
+				if packerErr != nil {
+					t.Fatal(packerErr)
+				}
+				a := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.DID, cfg.Packer = p.DID, packer }))
+				srv := httptest.NewServer(httptransport.NewHandler(a, httptransport.HandlerConfig{}))
+				defer srv.Close()
+				id, packet := write(t, newStranger(t, n), newStranger(t, n), a)
+				post := func() *http.Response {
+					resp, err := http.Post(srv.URL, transport.MediaTypeEncrypted, bytes.NewReader(packet.Data))
+					if err != nil {
+						t.Fatal(err)
+					}
+					resp.Body.Close()
+					return resp
+				}
+				lost.Store(id)
+				status, after := http.StatusBadRequest, ""
+				if again {
+					status, after = http.StatusServiceUnavailable, "10"
+				}
+				if resp := post(); resp.StatusCode != status || resp.Header.Get("Retry-After") != after {
+					t.Errorf("%s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
+				}
+				// A session that nobody could tell has to end.
+				served := a.ServePacket(t.Context(), newSession(), packet)
+				var reject *transport.RejectError
+				var busy *transport.BusyError
+				if served == nil || errors.As(served, &reject) == again || errors.As(served, &busy) {
+					t.Errorf("on a session: %v", served)
+				}
+				lost.Store("")
+				if resp := post(); resp.StatusCode != http.StatusAccepted {
+					t.Errorf("when it resolves: %s", resp.Status)
+				}
+				got.next(t)
+			})
+		}
+	}
+}
