@@ -13,7 +13,7 @@ const maxText = 16 << 10
 // Problem Reports), and beside it the cause, which stays here. Its JSON form is
 // that body.
 type Problem struct {
-	Code       string   `json:"code"`                  // see ParseCode
+	Code       string   `json:"code"`                  // see ParseCode; empty in a report that names none
 	Comment    string   `json:"comment,omitempty"`     // fixed text for the code, with {1}, {2} for Args
 	Args       []string `json:"args,omitempty"`        // an empty one stands for null
 	EscalateTo string   `json:"escalate_to,omitempty"` // URI where help is found
@@ -31,6 +31,9 @@ func NewProblem(code string, cause error) *Problem {
 // Error has the code and the cause, for logs; without a cause, the text.
 func (p *Problem) Error() string {
 	s := "problem " + p.Code
+	if p.Code == "" {
+		s = "problem without a code"
+	}
 	if p.Err != nil {
 		return s + ": " + p.Err.Error()
 	}
