@@ -52,6 +52,15 @@ type Config struct {
 	MaxThreadProblems int // problem reports in a thread, both ways. Default 10
 	Workers           int // packets being sent at a time. Default 64
 
+	// How many problem reports one peer is sent at once, and then in an hour, besides
+	// those in the response to the POST that they are about. Default 20, and 10.
+	ReportBurst, ReportsPerHour int
+	// How many acks and ping-responses one peer is sent that asks for them, at once
+	// and then in an hour, other than on the connection that it asked on; so are
+	// reports that we are busy, and what is sent again on a connection. Default 1000,
+	// and 36,000.
+	AnswerBurst, AnswersPerHour int
+
 	HandlerTimeout time.Duration // for one message. Default 1 min
 	RequestTimeout time.Duration // for a Request whose context has no deadline. Default 30 s
 	SendTimeout    time.Duration // for one try of one endpoint. Default 30 s
@@ -122,6 +131,10 @@ func (c *Config) setDefaults() error {
 	orInt(&c.MaxThreadProblems, 10)
 	orInt(&c.MaxTries, 5)
 	orInt(&c.Workers, 64)
+	orInt(&c.ReportBurst, 20)
+	orInt(&c.ReportsPerHour, 10)
+	orInt(&c.AnswerBurst, 1000)
+	orInt(&c.AnswersPerHour, 36_000)
 	orTime := func(d *time.Duration, def time.Duration) {
 		if *d <= 0 {
 			*d = def

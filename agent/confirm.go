@@ -13,8 +13,8 @@ import (
 )
 
 // confirms are the messages that were written to a connection which gives no
-// receipt, and wait for an ack of the recipient, or for an answer on a thread
-// that the message began.
+// receipt, and wait for an ack of the recipient, for an answer on a thread that the
+// message began, or for a report of a problem in the message's thread.
 type confirms struct {
 	mu      sync.Mutex                    // guards all below
 	waiting map[threadKey][]*confirmation // by the message
@@ -101,7 +101,7 @@ func (t *confirms) drop(c *confirmation) {
 // receive takes what a message tells of those that wait: only what its sender was
 // sent, and only if it is meant for us.
 func (t *confirms) receive(in *Inbound) {
-	if !in.Authenticated() || !in.addressed() {
+	if !in.Authenticated() || !in.addressed() || isBusy(in.Message) {
 		return
 	}
 	m, peer := in.Message, keyOf(in.From, "")
@@ -114,6 +114,15 @@ func (t *confirms) receive(in *Inbound) {
 	}
 	if m.ThreadID != "" {
 		t.settle(t.waiting[keyOf(in.From, m.ThreadID)], nil)
+	}
+	if !isProblemReport(m) {
+		return
+	}
+	for _, id := range [...]string{m.ThreadID, m.ParentThreadID} {
+		if id != "" {
+			t.settle(t.waiting[keyOf(in.From, id)], nil)
+			t.settle(t.threads[keyOf(in.From, id)], nil)
+		}
 	}
 }
 
@@ -157,10 +166,7 @@ func (t *confirms) silence(peer threadKey) (acks bool) {
 // that waits for its ack.
 func (t *confirms) refused(in *Inbound) bool {
 	m := in.Message
-	if !in.Authenticated() || !in.addressed() || !isProblemReport(m) || len(m.Ack) > 0 {
-		return false
-	}
-	if p, err := ParseProblemReport(m); err != nil || p.Code != codeBusy {
+	if !in.Authenticated() || !in.addressed() || !isBusy(m) {
 		return false
 	}
 	t.mu.Lock()
@@ -173,6 +179,12 @@ func (t *confirms) refuse(in *Inbound) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.settle(t.threads[keyOf(in.From, subject(in.Message))], errBusyPeer)
+}
+
+// isBusy tells whether a message reports that its sender was too busy to take what
+// the report is about.
+func isBusy(m *message.Message) bool {
+	return isProblemReport(m) && len(m.Ack) == 0 && message.ReadProblem(m.Body).Code == codeBusy
 }
 
 // codeBusy is the problem of an agent that has no room for a message now.

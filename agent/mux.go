@@ -15,6 +15,9 @@ import (
 // same, and any minor version will do (Message Type URI, Semver Rules). A type
 // that nothing is registered for is a *message.Problem.
 //
+// A problem report of a protocol that is not registered, or that comes without
+// such a message, is for the handler of Report Problem 2.0.
+//
 // A Mux does not change once NewMux has returned.
 type Mux struct {
 	exact    map[string]Handler // by the spelling registered
@@ -101,11 +104,14 @@ func (m *Mux) HandleMessage(ctx context.Context, w Responder, in *Inbound) error
 		return h.HandleMessage(ctx, w, in)
 	}
 	t, err := message.ParseType(typ)
+	if h := m.find(t); err == nil && h != nil {
+		return h.HandleMessage(ctx, w, in)
+	}
+	if h := m.reports(); isProblemReport(in.Message) && h != nil {
+		return h.HandleMessage(ctx, w, in)
+	}
 	if err != nil {
 		return unsupported(typ, err)
-	}
-	if h := m.find(t); h != nil {
-		return h.HandleMessage(ctx, w, in)
 	}
 	if others := m.otherMajors(t); len(others) > 0 {
 		return &message.Problem{
@@ -133,6 +139,15 @@ func (m *Mux) find(t message.TypeURI) Handler {
 		}
 	}
 	return nil
+}
+
+// reports is the handler of Report Problem 2.0, nil if there is none.
+func (m *Mux) reports() Handler {
+	t, err := message.ParseType(problemReportType)
+	if err != nil {
+		return nil
+	}
+	return m.find(t)
 }
 
 // otherMajors are the protocols that differ from t's in the major version alone,

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -31,9 +30,21 @@ func isType(m *message.Message, typ string) bool {
 	return err == nil && want.Matches(got)
 }
 
-func isProblemReport(m *message.Message) bool { return isType(m, problemReportType) }
+// isProblemReport holds for those of all protocols: nothing answers a report, lest
+// two agents report each other's reports.
+func isProblemReport(m *message.Message) bool { return message.IsProblemReport(m.Type) }
 func isEmpty(m *message.Message) bool         { return isType(m, emptyType) }
 func isForward(m *message.Message) bool       { return isType(m, forwardType) }
+
+// isPong holds for the answers to trust pings, of all versions.
+func isPong(m *message.Message) bool {
+	t, err := message.ParseType(m.Type)
+	if err != nil {
+		return false
+	}
+	pong := message.TypeURI{DocURI: t.DocURI, Protocol: "trust-ping", Major: t.Major, Name: "ping-response"}
+	return pong.Matches(t)
+}
 
 // subject is the thread that a message is about: a problem report names it as
 // its parent, all others are part of it.
@@ -56,33 +67,28 @@ func ProblemReport(p *message.Problem, about *message.Message) (*message.Message
 	return m, nil
 }
 
-// ParseProblemReport reads the problem that a report tells. The error matches
-// message.ErrInvalid: m is no problem report, or has no code.
+// ParseProblemReport reads the problem that a report tells, in each form that
+// message.ReadProblem knows. What the report does not tell is empty in it, be that
+// its code. The error matches message.ErrInvalid: m is no problem report.
 func ParseProblemReport(m *message.Message) (*message.Problem, error) {
 	if !isProblemReport(m) {
 		return nil, fmt.Errorf("%w: not a problem report", message.ErrInvalid)
 	}
-	p := new(message.Problem)
-	if err := m.DecodeBody(p); err != nil {
-		return nil, err
-	}
-	if p.Code == "" {
-		return nil, fmt.Errorf("%w: problem report without a code", message.ErrInvalid)
-	}
-	return p, nil
+	return message.ReadProblem(m.Body), nil
 }
 
 // Report tells the sender of a message that was handled before of a problem with
 // it; a Handler that finds one returns it instead. It goes the way of Send.
 //
 // Errors: ErrUnauthenticated; ErrNotReported if the message is itself a report,
-// or empty, or its thread has had too many; those of Send.
+// or empty, or its thread or its sender has had too many; those of Send.
 func (a *Agent) Report(ctx context.Context, in *Inbound, p *message.Problem) error {
 	return a.tell(ctx, &responder{a: a, w: transport.NoReply{}, in: in, acked: true}, p)
 }
 
 // tell sends a problem report, within the limits that keep reports from
-// multiplying (Cascading Problems).
+// multiplying (Cascading Problems). A problem without a code is one that a third
+// party has told us.
 func (a *Agent) tell(ctx context.Context, r *responder, p *message.Problem) error {
 	m := r.in.Message
 	switch {
@@ -90,8 +96,10 @@ func (a *Agent) tell(ctx context.Context, r *responder, p *message.Problem) erro
 		return ErrUnauthenticated
 	case isProblemReport(m) || isEmpty(m):
 		return fmt.Errorf("%w: about %s", ErrNotReported, m.Type)
+	case p.Code == "":
+		p = message.NewProblem(message.CodeInternal, p)
 	}
-	switch a.problems.count(keyOf(r.in.From, m.Thread())) {
+	switch a.problems.count(r.in) {
 	case budgetSpent:
 		p = message.NewProblem(message.CodeMaxErrorsExceeded, p)
 	case budgetOver:
@@ -101,8 +109,7 @@ func (a *Agent) tell(ctx context.Context, r *responder, p *message.Problem) erro
 	if err != nil {
 		return err
 	}
-	// An answer on the thread of the report is about the same problem.
-	a.problems.join(keyOf(r.in.From, report.Thread()), keyOf(r.in.From, m.Thread()))
+	a.problems.reported(r.in, report)
 	if acks := r.takeAcks(ctx); len(acks) > 0 {
 		report.Ack = acks
 	}
@@ -112,8 +119,12 @@ func (a *Agent) tell(ctx context.Context, r *responder, p *message.Problem) erro
 // report logs what a handler returned, and tells the peer if it is a problem.
 func (a *Agent) report(ctx context.Context, r *responder, err error) {
 	log := r.in.log(a.cfg.Logger)
-	if isEmpty(r.in.Message) {
+	switch m := r.in.Message; {
+	case isEmpty(m):
 		log.DebugContext(ctx, "empty message not handled", "error", err)
+		return
+	case isProblemReport(m):
+		log.WarnContext(ctx, "problem report not handled", "thread", subject(m), "code", message.ReadProblem(m.Body).Code, "error", err)
 		return
 	}
 	log.WarnContext(ctx, "message not handled", "error", err)
@@ -126,36 +137,13 @@ func (a *Agent) report(ctx context.Context, r *responder, err error) {
 	}
 }
 
-// countReceived counts a report that came in, and answers the one that goes over
-// the limit by saying so (Cascading Problems). It is the only answer that a
-// report ever gets.
-func (a *Agent) countReceived(ctx context.Context, r *responder) {
-	if !r.in.Authenticated() || a.problems.count(keyOf(r.in.From, subject(r.in.Message))) != budgetSpent {
-		return
-	}
-	m, err := message.New(problemReportType, message.NewProblem(message.CodeMaxErrorsExceeded, nil))
-	if err == nil {
-		m.ParentThreadID = subject(r.in.Message)
-		err = r.Reply(ctx, m)
-	}
-	if err != nil {
-		r.in.log(a.cfg.Logger).WarnContext(ctx, "could not report a problem", "error", err)
-	}
-}
-
 // problemBudget counts the problem reports of each thread and of those that they
 // began, of the threads that had one last.
 type problemBudget struct {
 	max int
 
-	mu      sync.Mutex // guards all below
-	threads map[threadKey]*list.Element
-	order   list.List // of *budget, the last touched last
-}
-
-type budget struct {
-	key threadKey
-	n   *int // shared by threads that were joined
+	mu     sync.Mutex   // guards counts
+	counts recent[*int] // shared by threads that belong together
 }
 
 type budgetState int
@@ -170,14 +158,18 @@ const (
 const maxBudgets = 10_000
 
 func newProblemBudget(max int) problemBudget {
-	return problemBudget{max: max, threads: make(map[threadKey]*list.Element)}
+	return problemBudget{max: max, counts: newRecent[*int](maxBudgets)}
 }
 
-// count adds a report to a thread's.
-func (b *problemBudget) count(key threadKey) budgetState {
+// count adds a report about, or in, a message to those of its thread.
+func (b *problemBudget) count(in *Inbound) budgetState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := b.touch(key, new(int))
+	n := b.of(in)
+	if n == nil {
+		n = new(int)
+		b.counts.put(keyOf(in.From, subject(in.Message)), n)
+	}
 	*n++
 	switch {
 	case *n <= b.max:
@@ -188,33 +180,35 @@ func (b *problemBudget) count(key threadKey) budgetState {
 	return budgetOver
 }
 
-// join makes a thread share the count of the one that it came from.
-func (b *problemBudget) join(key, from threadKey) {
+// reported makes what names a message, or our report about the message, as its
+// thread or parent share the count of the message. It was counted before.
+func (b *problemBudget) reported(in *Inbound, report *message.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.touch(key, b.touch(from, new(int)))
-}
-
-// touch returns the count of a thread, n if it has none yet.
-func (b *problemBudget) touch(key threadKey, n *int) *int {
-	e, ok := b.threads[key]
-	if !ok {
-		if len(b.threads) >= maxBudgets {
-			oldest := b.order.Front()
-			delete(b.threads, oldest.Value.(*budget).key)
-			b.order.Remove(oldest)
+	if n := b.of(in); n != nil {
+		for _, id := range [...]string{in.Message.ID, report.Thread()} {
+			b.counts.put(keyOf(in.From, id), n)
 		}
-		e = b.order.PushBack(&budget{key, n})
-		b.threads[key] = e
 	}
-	b.order.MoveToBack(e)
-	return e.Value.(*budget).n
 }
 
-// over reports whether a thread has gone over its budget.
-func (b *problemBudget) over(key threadKey) bool {
+// over reports whether the thread of a message has gone over its budget.
+func (b *problemBudget) over(in *Inbound) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e, ok := b.threads[key]
-	return ok && *e.Value.(*budget).n > b.max
+	n := b.of(in)
+	return n != nil && *n > b.max
+}
+
+// of is the count of what a message is about, or else of its thread or the parent
+// of that, which are one from then on; nil if none has a count. The caller holds mu.
+func (b *problemBudget) of(in *Inbound) *int {
+	m := in.Message
+	for _, thread := range [...]string{subject(m), m.Thread(), m.ParentThreadID} {
+		if n, ok := b.counts.get(keyOf(in.From, thread)); ok && thread != "" {
+			b.counts.put(keyOf(in.From, subject(m)), n)
+			return n
+		}
+	}
+	return nil
 }

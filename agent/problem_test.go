@@ -96,8 +96,8 @@ func TestAgentSurvivesPanic(t *testing.T) {
 	}
 }
 
-// At most MaxThreadProblems reports, then one that says so, then nothing; other
-// threads go on.
+// At most MaxThreadProblems reports of ours, then one that says so, then nothing;
+// other threads go on. Reports of the peer count, and are not answered.
 func TestProblemsPerThread(t *testing.T) {
 	const limit = 3
 	limited := agenttest.Configure(func(cfg *agent.Config) { cfg.MaxThreadProblems = limit })
@@ -146,7 +146,7 @@ func TestProblemsPerThread(t *testing.T) {
 		}
 	})
 	t.Run("received", func(t *testing.T) {
-		want := "[   e.p.req.max-errors-exceeded  ]"
+		want := "[     ]"
 		if got := fmt.Sprint(codes(t, reportType, `{"code":"e.m.msg"}`)); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
@@ -193,14 +193,26 @@ func TestReport(t *testing.T) {
 
 func TestParseProblemReport(t *testing.T) {
 	for name, m := range map[string]*message.Message{
-		"another type": {ID: "1", Type: chatType, Body: []byte(`{"code":"e.p.me"}`)},
-		"no code":      {ID: "1", Type: reportType, Body: []byte(`{"comment":"hm"}`)},
-		"odd code":     {ID: "1", Type: reportType, Body: []byte(`{"code":3}`)},
+		"another type":     {ID: "1", Type: chatType, Body: []byte(`{"code":"e.p.me"}`)},
+		"another's report": {ID: "1", Type: "https://didcomm.org/report-problem/2.0/problem-report/more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := agent.ParseProblemReport(m)
 			wantError(t, "ParseProblemReport", err, message.ErrInvalid)
 		})
+	}
+	for body, want := range map[string]message.Problem{
+		`{"code":"e.p.me","comment":"hm"}`:                           {Code: "e.p.me", Comment: "hm"},
+		`{"description":{"code":"message-parse-failure","en":"hm"}}`: {Code: "message-parse-failure", Comment: "hm"},
+		`{"comment":"hm"}`: {Comment: "hm"},
+		`{"code":3}`:       {},
+	} {
+		for _, typ := range reportTypes {
+			p, err := agent.ParseProblemReport(&message.Message{ID: "1", Type: typ, Body: []byte(body)})
+			if err != nil || p.Code != want.Code || p.Comment != want.Comment {
+				t.Errorf("%s %s: %+v, %v", typ, body, p, err)
+			}
+		}
 	}
 }
 

@@ -60,8 +60,8 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	// From here on the message is ours: it is handled even if the connection
 	// that it came by ends.
 	ctx = context.WithoutCancel(ctx)
-	if isProblemReport(in.Message) {
-		a.countReceived(ctx, &responder{a: a, w: w, in: in})
+	if isProblemReport(in.Message) && in.Authenticated() {
+		a.problems.count(in)
 	}
 	if k.request != nil {
 		k.request.answer <- in
@@ -148,7 +148,7 @@ func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 		log.WarnContext(ctx, "dropped an expired message", "expires_time", m.ExpiresTime)
 		return false
 	}
-	if in.Authenticated() && a.problems.over(keyOf(in.From, subject(m))) {
+	if in.Authenticated() && a.problems.over(in) {
 		log.WarnContext(ctx, "dropped a message of a thread with too many problems", "thid", m.Thread())
 		return false
 	}
@@ -243,6 +243,9 @@ func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
 		a.report(hctx, r, err)
 	}
 	a.acknowledge(hctx, r)
+	if errors.Is(err, ErrNotReported) {
+		err = nil // the handler has done its part
+	}
 	a.settle(ctx, k, err, r.kept())
 }
 
@@ -261,8 +264,8 @@ func (a *Agent) call(ctx context.Context, r *responder) (err error) {
 }
 
 // acknowledge sends the ack that the message asked for, unless a reply carried
-// it. A mediator never acks a forward, and an ack is never answered by another
-// (ACKs).
+// it. A mediator never acks a forward, an ack is never answered by another (ACKs), and
+// a problem report by nothing.
 func (a *Agent) acknowledge(ctx context.Context, r *responder) {
 	if acks := r.takeAcks(ctx); len(acks) > 0 {
 		m, err := message.New(emptyType, nil)
@@ -284,7 +287,7 @@ const maxAcks = 100
 // youngest. Each is written as the sender wrote it.
 func (a *Agent) wantedAcks(ctx context.Context, in *Inbound) []string {
 	m := in.Message
-	if !in.Authenticated() || len(m.PleaseAck) == 0 || isForward(m) || isEmpty(m) && len(m.Ack) > 0 {
+	if !in.Authenticated() || len(m.PleaseAck) == 0 || isForward(m) || isProblemReport(m) || isEmpty(m) && len(m.Ack) > 0 {
 		return nil
 	}
 	asked := make(map[string]string) // by the folded id

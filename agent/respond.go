@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -18,6 +19,8 @@ type responder struct {
 	// here means that nothing leaves but by the connection that the message came
 	// by.
 	here bool
+	// busy means that the reply says that we are.
+	busy bool
 
 	mu      sync.Mutex // guards all below
 	acked   bool       // the acks asked for are on their way
@@ -37,6 +40,37 @@ func (r *responder) takeAcks(ctx context.Context) []string {
 	return r.a.wantedAcks(ctx, r.in)
 }
 
+// admit asks the limits of the peer whether m may leave: by the connection that its
+// message came by, if here, else by the outbox. The response to a POST is free,
+// since the peer pays as much for each. On connections that stay open only what the
+// peer asked for is.
+func (r *responder) admit(m *message.Message, here bool) bool {
+	_, open := r.w.(transport.Session)
+	switch {
+	case here && !open:
+		return true
+	case isProblemReport(m) && !r.busy:
+		return r.a.unasked.take(r.in.From)
+	case isProblemReport(m), !here && (isEmpty(m) || isPong(m)):
+		return r.a.answers.take(r.in.From)
+	}
+	return true
+}
+
+// refused is the outcome of a reply that was not admitted. Only reports tell their
+// maker: nobody could do more about the others than the log does. The acks that
+// such a report would have carried are still owed.
+func (r *responder) refused(ctx context.Context, m *message.Message) error {
+	r.in.log(r.a.cfg.Logger).InfoContext(ctx, "not answered, the sender has had too many answers", "answer", m.Type)
+	if !isProblemReport(m) {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acked = false
+	return fmt.Errorf("%w: too many to %s", ErrNotReported, r.in.From)
+}
+
 // Reply implements Responder.
 func (r *responder) Reply(ctx context.Context, reply *message.Message) error {
 	err := r.reply(ctx, reply)
@@ -49,7 +83,7 @@ func (r *responder) Reply(ctx context.Context, reply *message.Message) error {
 // isLasting tells whether an error of Reply would be the same the next time. That
 // of a store, or of a resolver that reached nobody, need not be.
 func isLasting(err error) bool {
-	return errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrNoRoute) ||
+	return errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrNotReported) || errors.Is(err, ErrNoRoute) ||
 		errors.Is(err, transport.ErrNoReturnRoute) || errors.Is(err, message.ErrInvalid) || isEnvelopeFault(err)
 }
 
@@ -94,7 +128,11 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) error {
 	if how != returnYes && r.here {
 		return transport.ErrNoReturnRoute
 	}
+	var unsent *store.Packet
 	if how == returnYes {
+		if !r.admit(&m, true) {
+			return r.refused(ctx, &m)
+		}
 		e, err := r.a.pack(ctx, &m, in.From, o)
 		if err != nil {
 			return err
@@ -108,16 +146,18 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) error {
 		if r.here {
 			return err
 		}
-		_, err = r.a.send(ctx, &m, o)
-		if errors.Is(err, ErrNoRoute) && len(r.kept()) == 0 {
-			// The connection is gone. When the message comes again, by another,
-			// it is answered there.
-			r.keep(p)
-			return nil
-		}
-		return err
+		unsent = &p
+	}
+	if !r.admit(&m, false) {
+		return r.refused(ctx, &m)
 	}
 	_, err := r.a.send(ctx, &m, o)
+	if unsent != nil && errors.Is(err, ErrNoRoute) && len(r.kept()) == 0 {
+		// The connection is gone. When the message comes again, by another, it is
+		// answered there.
+		r.keep(*unsent)
+		return nil
+	}
 	return err
 }
 

@@ -201,7 +201,7 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 		return store.Item{}, err
 	}
 	routes = routes[:min(len(routes), maxRoutes)]
-	must := !o.answered && !o.anonymous && !isEmpty(m)
+	must := !o.answered && !o.anonymous && !isEmpty(m) && !isProblemReport(m) // else no ack will come
 	confirm := must && (session || a.unconfirmed(routes))
 	if confirm {
 		m = confirmed(m)

@@ -111,7 +111,7 @@ func (a *Agent) busy(ctx context.Context, w transport.Replier, in *Inbound, caus
 		report, err := ProblemReport(message.NewProblem(codeBusy, cause), in.Message)
 		if err == nil {
 			report.Ack = nil // since we do not have it
-			err = (&responder{a: a, w: w, in: in, here: true, acked: true}).Reply(ctx, report)
+			err = (&responder{a: a, w: w, in: in, here: true, acked: true, busy: true}).Reply(ctx, report)
 		}
 		if err == nil {
 			return busy
@@ -141,6 +141,10 @@ func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound
 	}
 	if len(known.Replies) == 0 {
 		a.acknowledge(ctx, &responder{a: a, w: w, in: in, here: true})
+		return nil
+	}
+	if _, ok := w.(transport.Session); ok && !a.answers.take(in.From) {
+		in.log(a.cfg.Logger).InfoContext(ctx, "not replied again, the sender has had too many answers")
 		return nil
 	}
 	for _, p := range known.Replies {

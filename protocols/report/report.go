@@ -2,9 +2,11 @@
 // Cascading Problems).
 //
 // Register Handle to hear of problems that peers report about what was sent to
-// them. To report one, return a *message.Problem from the handler that finds it;
-// for one that shows later call Send. The agent sees to it that no report is
-// made about a report and that no thread gets too many.
+// them, in this protocol or by the message named problem-report of another, such as
+// notification/1.0 or issue-credential/2.0. To report one, return a
+// *message.Problem from the handler that finds it; for one that shows later call
+// Send. The agent sees to it that nothing answers a report, and that neither a
+// thread nor a peer gets too many (agent.Config).
 package report
 
 import (
@@ -21,8 +23,10 @@ const (
 )
 
 // Handler is called with each problem that a peer reports, unless a Request
-// waited for an answer on its thread. The parent thread of in.Message is the one
-// that the problem is in. p.Text is for people; it is a stranger's.
+// waited for an answer on its thread, or a Mux has a handler for that very type. The
+// problem is in the parent thread of in.Message, or else in its thread. What the
+// report does not tell, or not in a form that message.ReadProblem knows, is empty in
+// p, be that p.Code. p.Text is for people; it is a stranger's.
 type Handler func(ctx context.Context, in *agent.Inbound, p *message.Problem) error
 
 var _ agent.Handler = Handler(nil)

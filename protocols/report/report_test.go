@@ -75,7 +75,8 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// A report that breaks the protocol is dropped, and never answered.
+// A report that breaks the protocol comes without what cannot be read of it, and is
+// never answered.
 func TestBadReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got, mux := inbox()
@@ -95,8 +96,13 @@ func TestBadReport(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if len(got) != 0 || len(back) != 0 {
-			t.Errorf("%d handled, %d answered", len(got), len(back))
+		if len(got) != 3 || len(back) != 0 {
+			t.Fatalf("%d handled, %d answered", len(got), len(back))
+		}
+		for range 3 {
+			if r := <-got; r.p.Code != "" || r.in.Message.ParentThreadID != "thread" {
+				t.Errorf("code %q of thread %q", r.p.Code, r.in.Message.ParentThreadID)
+			}
 		}
 	})
 }
