@@ -222,6 +222,46 @@ func TestConfirm(t *testing.T) {
 			w.outboxHas(t, "after the report", 0)
 			w.handled.next(t)
 		},
+		"a report of a peer that gives no acks": func(t *testing.T, w *confirmWorld) {
+			for _, typ := range reportTypes {
+				for _, place := range []func(r *message.Message, id string){
+					func(r *message.Message, id string) { r.ParentThreadID = id },
+					func(r *message.Message, id string) { r.ThreadID = id },
+				} {
+					for _, thread := range []string{"", message.NewID()} {
+						m := newMessage(t, w.stranger.DID)
+						m.ThreadID = thread
+						if err := w.agent.Send(t.Context(), m); err != nil {
+							t.Fatal(err)
+						}
+						w.arrived(t)
+						w.answer(t, w.stranger, reportType, func(r *message.Message) {
+							r.Type, r.Body = typ, []byte(`{"description":{"code":"message-parse-failure"}}`)
+							place(r, m.Thread())
+						})
+						w.outboxHas(t, "after a report by "+typ, 0)
+						w.handled.next(t)
+					}
+				}
+			}
+		},
+		"a report of something else": func(t *testing.T, w *confirmWorld) {
+			w.send(t)
+			w.answer(t, w.stranger, reportType, func(r *message.Message) { r.ParentThreadID = "something else" })
+			w.outboxHas(t, "after the report", 1)
+			w.handled.next(t)
+		},
+		"a busy peer that says so twice": func(t *testing.T, w *confirmWorld) {
+			m := w.send(t)
+			report := w.stranger.message(t, w.agent, reportType, func(r *message.Message) {
+				r.ParentThreadID, r.ThreadID, r.Body = m.ID, m.ID, []byte(`{"code":"`+busyCode+`"}`)
+			})
+			w.stranger.give(t, w.agent, w.session(), report)
+			time.Sleep(2 * time.Second)
+			w.arrived(t)
+			w.stranger.give(t, w.agent, w.session(), report) // it was on its way when the message came again
+			w.outboxHas(t, "of a busy peer", 1)
+		},
 		"nothing, of an anonymous message": func(t *testing.T, w *confirmWorld) {
 			if err := w.agent.Send(t.Context(), newMessage(t, w.stranger.DID), agent.Anonymous()); err != nil {
 				t.Fatal(err)

@@ -140,7 +140,11 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) error {
 		p := store.Packet{MediaType: e.MediaType, Data: e.Data}
 		err = r.w.Reply(ctx, packet(p))
 		if err == nil {
-			r.keep(p)
+			// Whoever sends the message again and again must not get a report for
+			// each, past its limit.
+			if _, open := r.w.(transport.Session); !open || !isProblemReport(&m) {
+				r.keep(p)
+			}
 			return nil
 		}
 		if r.here {

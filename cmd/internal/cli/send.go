@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"strings"
 
-	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/cmd/internal/server"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
@@ -32,8 +30,10 @@ message was queued. See also didcomm outbox.
 Where the home has no keys, new ones are used and forgotten: the message is
 delivered within --timeout, or send fails.
 
-A problem that the agent reports on the same connection is a failure. A WebSocket
-does not tell whether the agent could open the message; --ack asks it.`,
+A problem with the message that the agent reports on the same connection is a
+failure. A WebSocket does not tell whether the agent could open the message, so
+there send waits for half of --timeout until the agent says anything of it; with
+--ack it has to.`,
 		Example: `  didcomm send did:web:agent.example.org 'hello, agent'
   didcomm send --ws did:peer:2.Ez6LS... hello`,
 		Args: positional("DID", "TEXT"),
@@ -83,7 +83,7 @@ func (a *app) deliver(cmd *cobra.Command, t *talk, p server.PostConfig, m *messa
 	case err != nil:
 		return err
 	case !has || a.home == "":
-		return a.once(cmd, t, p.Ack, m)
+		return t.waited(server.Once(cmd.Context(), p, m))
 	}
 	return a.post(cmd, t, p, m)
 }
@@ -104,24 +104,4 @@ func (a *app) post(cmd *cobra.Command, t *talk, cfg server.PostConfig, m *messag
 		fmt.Fprintf(a.Stderr, "Queued: not delivered yet: %s. The next didcomm serve on this home tries again.\n", line(t.waited(posted.Err)))
 	}
 	return nil
-}
-
-// once sends a message by keys that are forgotten.
-func (a *app) once(cmd *cobra.Command, t *talk, ack bool, m *message.Message) error {
-	return t.with(a, cmd, m.To[0], func(ctx context.Context, c *server.Client) (err error) {
-		ctx, cancel := context.WithTimeout(ctx, t.timeout)
-		defer cancel()
-		if ack {
-			_, err = c.Agent().Request(ctx, m)
-		} else {
-			err = c.Agent().Send(ctx, m, agent.ReturnRoute("all"), agent.AwaitDelivery())
-		}
-		if err != nil {
-			return t.waited(err)
-		}
-		if p := c.Problem(); p != nil {
-			return fmt.Errorf("the agent reports a problem: %s: %s", p.Code, p.Text())
-		}
-		return nil
-	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"sync"
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/keyring"
@@ -27,10 +28,11 @@ type ClientConfig struct {
 type Client struct {
 	agent   *agent.Agent
 	senders *senders
-	stop    context.CancelFunc
-	ended   chan error
+	close   func() error // once
 
-	problems chan *message.Problem // the first that a peer reports
+	// sent is the message whose problems are heard of, or nil.
+	sent     *message.Message
+	problems chan *message.Problem // the first of them
 }
 
 // Start makes a Client and runs it. It goes by a did:peer whose endpoint is
@@ -62,7 +64,7 @@ func start(cfg ClientConfig, id *Identity, configure func(*Client, map[string]tr
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{senders: s, ended: make(chan error, 1), problems: make(chan *message.Problem, 1)}
+	c := &Client{senders: s, problems: make(chan *message.Problem, 1)}
 	config := configure(c, s.byScheme(cfg.WebSocket))
 	config.Logger = cfg.Logger
 	if c.agent, err = newAgent(id, network, transport.DefaultMaxBytes, config); err != nil {
@@ -70,8 +72,13 @@ func start(cfg ClientConfig, id *Identity, configure func(*Client, map[string]tr
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	c.stop = stop
-	go func() { c.ended <- c.agent.Run(ctx) }()
+	ended := make(chan error, 1)
+	go func() { ended <- c.agent.Run(ctx) }()
+	c.close = sync.OnceValue(func() error {
+		stop()
+		c.senders.close()
+		return <-ended
+	})
 	return c, nil
 }
 
@@ -93,20 +100,6 @@ func (c ClientConfig) keys(ctx context.Context) (Keys, error) {
 // Agent is what the verbs of the protocols take.
 func (c *Client) Agent() *agent.Agent { return c.agent }
 
-// Problem is a problem that the peer has reported about what it was sent, nil if
-// none has come in.
-func (c *Client) Problem() *message.Problem {
-	select {
-	case p := <-c.problems:
-		return p
-	default:
-		return nil
-	}
-}
-
-// Close stops the agent and closes its connections.
-func (c *Client) Close() error {
-	c.stop()
-	c.senders.close()
-	return <-c.ended
-}
+// Close handles what has come in, stops the agent and closes its connections. It is
+// idempotent.
+func (c *Client) Close() error { return c.close() }

@@ -1,7 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"strings"
 	"sync"
 
 	"github.com/didcomm-go/didcomm/agent"
@@ -25,7 +28,8 @@ func (s *Server) mux() *agent.Mux {
 			return nil
 		}),
 		report.Handle(func(_ context.Context, in *agent.Inbound, p *message.Problem) error {
-			s.cfg.Logger.Warn("a peer reports a problem", "from", in.From, "thread", in.Message.ParentThreadID, "code", p.Code)
+			thread := cmp.Or(in.Message.ParentThreadID, in.Message.ThreadID)
+			s.cfg.Logger.Warn("a peer reports a problem", "from", in.From, "thread", thread, "code", p.Code)
 			return nil
 		}),
 		discover.Handle(),
@@ -36,13 +40,45 @@ func (s *Server) mux() *agent.Mux {
 // mux takes in what peers answer to a Client, besides the answers that it waits
 // for.
 func (c *Client) mux() *agent.Mux {
-	return agent.NewMux(report.Handle(c.report), empty.Handle())
+	return agent.NewMux(empty.Handle(), report.Handle(func(_ context.Context, in *agent.Inbound, p *message.Problem) error {
+		c.report(in, p)
+		return nil
+	}))
 }
 
-func (c *Client) report(_ context.Context, _ *agent.Inbound, p *message.Problem) error {
+// report takes a report if it is about the message that was sent.
+func (c *Client) report(in *agent.Inbound, p *message.Problem) bool {
+	if c.sent == nil || !in.Authenticated() {
+		return false
+	}
+	about := func(id string) bool {
+		return id != "" && (strings.EqualFold(id, c.sent.ID) || strings.EqualFold(id, c.sent.Thread()))
+	}
+	if !about(in.Message.ThreadID) && !about(in.Message.ParentThreadID) {
+		return false
+	}
 	select {
 	case c.problems <- p:
 	default: // one is enough
 	}
-	return nil
+	return true
+}
+
+// problem is the error of a problem that was reported about the message, nil if none
+// was. After Close all that has come in was looked at.
+func (c *Client) problem() error {
+	select {
+	case p := <-c.problems:
+		return reported(p)
+	default:
+		return nil
+	}
+}
+
+func reported(p *message.Problem) error {
+	code := cmp.Or(p.Code, "no code")
+	if text := p.Text(); text != "" {
+		return fmt.Errorf("the agent reports a problem: %s: %s", code, text)
+	}
+	return fmt.Errorf("the agent reports a problem: %s", code)
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/protocols/empty"
 	"github.com/didcomm-go/didcomm/protocols/report"
 	"github.com/didcomm-go/didcomm/transport"
@@ -61,11 +61,12 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 		return Posted{}, err
 	}
 
-	try := &attempt{kept: kept.Outbox(), id: m.ID, outcome: make(chan error, 1)}
+	try := newAttempt(m, kept.Outbox())
 	if !served || cfg.NoQueue || cfg.Ack || cfg.WebSocket {
 		try.Outbox = store.NewOutbox(store.OutboxConfig{})
 	}
 	c, err := start(cfg.ClientConfig, id, func(c *Client, senders map[string]transport.Sender) agent.Config {
+		c.sent = m
 		return agent.Config{
 			Handler: c.unserved(), Senders: senders,
 			Outbox: try, Inbox: unserved{kept.Inbox()},
@@ -75,8 +76,7 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 	if err != nil {
 		return Posted{}, err
 	}
-	stop := sync.OnceValue(c.Close)
-	defer func() { err = errors.Join(err, stop()) }()
+	defer func() { err = errors.Join(err, c.Close()) }()
 
 	failed := c.post(ctx, cfg, m, try)
 	var refused *refusedError
@@ -86,14 +86,12 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 	case failed == nil && try.Outbox == nil:
 		return Posted{Queued: true, Served: true}, nil
 	case failed == nil:
-		if p := c.Problem(); p != nil {
-			return Posted{}, fmt.Errorf("the agent reports a problem: %s: %s", p.Code, p.Text())
-		}
-		return Posted{Served: served}, nil
+		_ = c.Close() // its error is joined above
+		return Posted{Served: served}, c.problem()
 	case cfg.NoQueue || cfg.Ack:
 		return Posted{}, failed
 	}
-	if err := stop(); err != nil { // before another sends it
+	if err := c.Close(); err != nil { // before another sends it
 		return Posted{}, err
 	}
 	switch items, delivered := try.held(); {
@@ -110,6 +108,35 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 	return Posted{Queued: true, Served: served, Err: failed}, nil
 }
 
+// Once delivers a message, or fails, as an agent that only the message needs: of
+// the keys in the Store if it has any, else of new ones that are forgotten. It does
+// not touch the outbox of a home.
+func Once(ctx context.Context, cfg PostConfig, m *message.Message) error {
+	keys, err := cfg.keys(ctx)
+	if err != nil {
+		return err
+	}
+	id, err := keys.Peer(did.QueueURI)
+	if err != nil {
+		return err
+	}
+	outbox := store.NewOutbox(store.OutboxConfig{})
+	try := newAttempt(m, outbox)
+	try.Outbox = outbox
+	c, err := start(cfg.ClientConfig, id, func(c *Client, senders map[string]transport.Sender) agent.Config {
+		c.sent = m
+		return agent.Config{Handler: c.mux(), Senders: senders, Outbox: try, AckTimeout: cfg.Timeout / 2}
+	})
+	if err != nil {
+		return err
+	}
+	failed := c.post(ctx, cfg, m, try)
+	if err := errors.Join(failed, c.Close()); err != nil {
+		return err
+	}
+	return c.problem()
+}
+
 // post hands a message to the outbox and, if that is one in memory, waits for the
 // outcome. A failure that is a refusedError is final.
 func (c *Client) post(ctx context.Context, cfg PostConfig, m *message.Message, try *attempt) error {
@@ -119,6 +146,9 @@ func (c *Client) post(ctx context.Context, cfg PostConfig, m *message.Message, t
 	go func() {
 		if cfg.Ack {
 			_, err := c.agent.Request(ctx, m)
+			if p := (*message.Problem)(nil); errors.As(err, &p) {
+				err = reported(p)
+			}
 			done <- refused(err)
 			return
 		}
@@ -172,6 +202,11 @@ type attempt struct {
 }
 
 var _ store.Outbox = (*attempt)(nil)
+
+// newAttempt leaves all to an outbox, until it is given one of its own.
+func newAttempt(m *message.Message, kept store.Outbox) *attempt {
+	return &attempt{kept: kept, id: m.ID, outcome: make(chan error, 1)}
+}
 
 func (a *attempt) Enqueue(ctx context.Context, items ...store.Item) error {
 	other := func(it store.Item) bool { return it.MessageID != a.id }
@@ -240,11 +275,17 @@ func (u unserved) Lease(ctx context.Context, _ time.Duration) (*store.Lease[stor
 // unserved handles what belongs to a message that was sent, and leaves all else
 // to the agent that serves the home.
 func (c *Client) unserved() agent.Handler {
-	own := agent.NewMux(report.Handle(c.report), empty.Handle())
+	left := agent.Retry(0, errors.New("left to the agent that serves"))
+	own := agent.NewMux(empty.Handle(), report.Handle(func(_ context.Context, in *agent.Inbound, p *message.Problem) error {
+		if !c.report(in, p) {
+			return left
+		}
+		return nil
+	}))
 	return agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 		err := own.HandleMessage(ctx, w, in)
 		if p := (*message.Problem)(nil); errors.As(err, &p) && p.Code == message.CodeUnsupported {
-			return agent.Retry(0, errors.New("left to the agent that serves"))
+			return left
 		}
 		return err
 	})
