@@ -89,7 +89,8 @@ var (
 	// ErrUndelivered: the message was given up; the last error is wrapped with it.
 	ErrUndelivered = errors.New("agent: message not delivered")
 	// ErrNotReported: a problem that the sender of the message is not told of, so
-	// that reports cannot go round.
+	// that reports cannot go round: the message is a report itself, or empty, or its
+	// thread or sender has had too many.
 	ErrNotReported = errors.New("agent: problem not reported")
 	// ErrBusy: a limit of Config is reached.
 	ErrBusy = errors.New("agent: too much at a time")

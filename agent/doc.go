@@ -24,30 +24,53 @@
 // answered, because it did not authenticate, learns nothing of what went wrong.
 //
 // An error that a handler returns goes to the log; a *message.Problem goes to the
-// peer as a problem report as well, and so does a panic, as an internal error.
-// Reports are never made about reports, nor about empty messages, and at most
-// Config.MaxThreadProblems in a thread. What has expired, and what belongs to a
-// thread with too many problems, is dropped though the peer is told that it came.
+// peer as a problem report as well, and so does a panic, as an internal error. What
+// has expired, and what belongs to a thread with too many problems, is dropped
+// though the peer is told that it came.
+//
+// # Problem reports
+//
+// A message named problem-report is a report, whatever its protocol and version,
+// and whether its body can be read or not (message.ReadProblem). It goes to the
+// Request that waits on the thread which its thid or pthid names, else to the
+// handler; a Mux gives it to the handler of Report Problem 2.0 unless it has one for
+// that very type, and without either it is logged.
+//
+// So that reports cannot go round, nothing that the agent does by itself answers a
+// report: no report, and no ack. Nor does a report answer an empty message. At most
+// Config.MaxThreadProblems reports are made in a thread, with which counts what
+// names one of its messages, or our report, as its parent (pthid). And whatever
+// threads a peer begins, it is sent at most Config.ReportBurst reports at once, then
+// Config.ReportsPerHour, but for those in the response to its own POST. Acks and
+// ping-responses, which a peer asks for, have a wider limit where they leave by
+// another connection than the asking came by (Config.AnswerBurst). What is over a
+// limit is not sent, and logged. A report that a Handler gives to its Responder
+// counts as well; what a program sends by Send does not.
 //
 // # What a peer may rely on
 //
 // A packet is answered with an HTTP 2xx when its message is in Config.Inbox, or
 // its handler has returned. What is in the inbox is handled, if not by this
-// process then by the next one that has the same inbox. When there is no room,
-// HTTP answers 503 with Retry-After, and a WebSocket brings a problem report of
-// code e.p.me.res.storage without an ack; whoever cannot be sent that sees the
-// connection end.
+// process then by the next one that has the same inbox. When there is no room, or
+// the inbox fails, HTTP answers 503 with Retry-After, and a WebSocket brings a
+// problem report of code e.p.me.res.storage without an ack; whoever cannot be sent
+// that sees the connection end. So does a message that cannot be opened for now, as
+// when the DID of its sender, of its signer or of the issuer of its from_prior
+// cannot be reached: 503, or the end of the connection. It is refused for good, by a
+// 4xx, only for what will not change, such as a DID that does not exist.
 //
 // WebSocket has no receipt of its own: that a frame was written says nothing. So
 // what is sent over it asks for an ack (please_ack), and is delivered when the ack
-// has come, or an answer on a thread that the message began. If the connection ends
+// has come, an answer on a thread that the message began, or a report of a problem
+// in its thread, but for one that the peer is busy. If the connection ends
 // before, the message is sent again. A party that never acked and says nothing for
 // Config.AckTimeout, while the connection lives, is taken for one that does not
 // ack, until it does; so is one that acked before and has let three acks in a row
 // go by. To such a party a message is delivered when it was written, and what was
 // written as the connection ended is lost. The same holds for Requests, whose
 // caller sees that no answer came, for acks, which a peer that needs one asks for
-// again, and for anonymous messages, which nobody can ack.
+// again, for problem reports, which nothing answers, and for anonymous messages,
+// which nobody can ack.
 //
 // # What a caller may rely on
 //
@@ -61,7 +84,8 @@
 // are not delayed.
 //
 // A Reply that leaves by the connection which its message came by is kept with the
-// message instead, and sent again when the message comes again.
+// message instead, and sent again when the message comes again; but a problem report
+// by a WebSocket is sent once.
 //
 // # Duplicates
 //
@@ -88,7 +112,7 @@
 // else in an empty message. It is acked before that if it is put off, since the ack
 // says that it is here and no more. Older ids in
 // please_ack are acked if they came from the same sender and are remembered. No
-// forward is acked, nor an ack.
+// forward is acked, nor an ack, nor a problem report.
 //
 // # Order
 //

@@ -18,10 +18,10 @@ import (
 // Unless the option ReturnRoute says otherwise, or the recipient is behind a
 // mediator, m asks for its answer on the connection that it goes by.
 //
-// Errors: a problem report on the thread is returned as a *message.Problem;
-// ErrUndelivered if the message was given up; ctx.Err() with the last delivery
-// error, if any; ErrBusy, ErrStopped; ErrUnauthenticated with Anonymous; those
-// of Send.
+// Errors: a problem report, of whatever protocol, whose thid or pthid is the thread
+// is returned as a *message.Problem, at once; ErrUndelivered if the message was given
+// up; ctx.Err() with the last delivery error, if any; ErrBusy, ErrStopped;
+// ErrUnauthenticated with Anonymous; those of Send.
 func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOption) (*Inbound, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc

@@ -142,8 +142,8 @@ func (e *RejectError) Error() string {
 // Unwrap returns the cause.
 func (e *RejectError) Unwrap() error { return e.Err }
 
-// BusyError is a Handler's way to say that it has no room for a packet now, and
-// kept nothing of it.
+// BusyError is a Handler's way to say that it cannot take a packet now, as when it
+// has no room or cannot reach what it needs, and kept nothing of it.
 type BusyError struct {
 	// RetryAfter is when the peer may try again; 0 leaves that to the peer.
 	RetryAfter time.Duration
