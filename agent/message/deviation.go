@@ -13,6 +13,7 @@ const (
 	DeviationListString       DeviationCode = "list-string"        // a string where a list of strings belongs
 	DeviationPleaseAckBool    DeviationCode = "please-ack-boolean" // please_ack true (this message) or false (none)
 	DeviationNull             DeviationCode = "null-member"        // null for an absent member
+	DeviationReportBody       DeviationCode = "report-body"        // a problem report whose body is no object, but a code alone
 	DeviationNoData           DeviationCode = "attachment-no-data" // an attachment without json, base64 and links
 	DeviationLinksNoHash      DeviationCode = "attachment-no-hash" // links without the hash they require
 )

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -167,6 +168,7 @@ type parser struct {
 	m          *Message
 	dec        *jsontext.Decoder
 	deviations []Deviation
+	bodyKind   jsontext.Kind
 	extra      int
 	err        error // the first error that is not the decoder's
 }
@@ -222,7 +224,7 @@ func (p *parser) message() error {
 		case "attachments":
 			err = p.attachments(&m.Attachments)
 		case "body":
-			err = p.object(&m.Body, "body")
+			err = p.body(&m.Body)
 		default:
 			err = p.other(&m.Headers, string(name))
 		}
@@ -230,8 +232,8 @@ func (p *parser) message() error {
 			return err
 		}
 	}
-	if m.Body == nil {
-		m.Body = json.RawMessage("{}")
+	if err := p.checkBody(); err != nil {
+		return err
 	}
 	_, err := p.dec.ReadToken()
 	return err
@@ -245,6 +247,28 @@ func isHeader(name string) bool {
 		return true
 	}
 	return false
+}
+
+// body reads a body that need not be an object, as checkBody will see.
+func (p *parser) body(dst *json.RawMessage) error {
+	p.bodyKind = p.dec.PeekKind()
+	return p.raw(dst, "body")
+}
+
+// checkBody makes an object of the body, once the type is known: a problem report
+// that is a bare code is read all the same, since it must not be answered.
+func (p *parser) checkBody() error {
+	switch m := p.m; {
+	case m.Body == nil:
+		m.Body = json.RawMessage("{}")
+	case p.bodyKind == '{':
+	case IsProblemReport(m.Type):
+		p.deviate(DeviationReportBody, "body")
+		m.Body = slices.Concat([]byte(`{"code":`), m.Body, []byte("}"))
+	default:
+		return p.fail("body is %s, not %s", kindName(p.bodyKind), kindName('{'))
+	}
+	return nil
 }
 
 func (p *parser) pleaseAck(dst *[]string) error {

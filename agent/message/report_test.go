@@ -1,6 +1,7 @@
 package message_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -78,6 +79,29 @@ func TestReadProblem(t *testing.T) {
 	}
 	if got := (&message.Problem{Comment: "hm"}).Error(); got != "problem without a code: hm" {
 		t.Error(got)
+	}
+}
+
+// A report that is no more than a code is taken, before or after its type; no other
+// message is without a body that is an object.
+func TestReportBody(t *testing.T) {
+	for _, test := range []struct{ body, typ, want string }{
+		{`"e.p.msg"`, "https://didcomm.org/notification/1.0/problem-report", `{"code":"e.p.msg"}`},
+		{`[1]`, "problem-report", `{"code":[1]}`},
+		{`7`, "problem-report", `{"code":7}`},
+		{`"e.p.msg"`, "https://didcomm.org/notification/1.0/ack", ""},
+	} {
+		for _, src := range []string{
+			`{"id":"1","type":"` + test.typ + `","body":` + test.body + `}`,
+			`{"id":"1","body":` + test.body + `,"type":"` + test.typ + `"}`,
+		} {
+			m, deviations, err := message.Parse([]byte(src))
+			switch {
+			case test.want == "" && errors.Is(err, message.ErrInvalid):
+			case err != nil || string(m.Body) != test.want || len(deviations) != 1 || deviations[0].Code != message.DeviationReportBody:
+				t.Errorf("%s: %+v, %v, %v", src, m, deviations, err)
+			}
+		}
 	}
 }
 

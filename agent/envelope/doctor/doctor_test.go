@@ -181,10 +181,13 @@ var deviating = sync.OnceValue(func() map[string]struct{ data, want string } {
 		"milliseconds":        {plain(func(m object) { m["expires_time"] = 1516269022000 }), "time-milliseconds"},
 		"no body":             {plain(func(m object) { delete(m, "body") }), "body-missing"},
 		"null":                {plain(func(m object) { m["thid"] = nil }), "null-member"},
-		"please_ack true":     {plain(func(m object) { m["please_ack"] = true }), "please-ack-boolean"},
-		"return_route true":   {plain(func(m object) { m["return_route"] = "always" }), "return-route"},
-		"attachment no id":    {plain(func(m object) { m["attachments"] = []any{object{"data": object{"json": 1}}} }), "attachment-no-id"},
-		"attachment no data":  {plain(func(m object) { m["attachments"] = []any{object{"id": "1", "data": object{}}} }), "attachment-no-data"},
+		"a code as body": {plain(func(m object) {
+			m["type"], m["body"] = "https://didcomm.org/notification/1.0/problem-report", "e.p.msg"
+		}), "report-body"},
+		"please_ack true":    {plain(func(m object) { m["please_ack"] = true }), "please-ack-boolean"},
+		"return_route true":  {plain(func(m object) { m["return_route"] = "always" }), "return-route"},
+		"attachment no id":   {plain(func(m object) { m["attachments"] = []any{object{"data": object{"json": 1}}} }), "attachment-no-id"},
+		"attachment no data": {plain(func(m object) { m["attachments"] = []any{object{"id": "1", "data": object{}}} }), "attachment-no-data"},
 		"attachment no hash": {plain(func(m object) {
 			m["attachments"] = []any{object{"id": "1", "data": object{"links": []string{"https://example.org"}}}}
 		}), "attachment-no-hash"},

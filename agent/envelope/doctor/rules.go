@@ -160,6 +160,7 @@ func plaintextRules() []Rule {
 		{Code: "time-string", Severity: Error, Clause: headers, Fix: "write the time as a number, without quotes"},
 		{Code: "time-float", Severity: Error, Clause: headers, Fix: "write the time as an integer"},
 		{Code: "body-missing", Severity: Warning, Clause: headers, Fix: "DIDComm v2.0 demands it: send at least an empty body"},
+		{Code: "report-body", Severity: Error, Clause: spec + "Problem Reports", Fix: "make the body an object with the code in it"},
 		{Code: "null-member", Severity: Warning, Clause: headers, Fix: "leave a member out that has no value"},
 		{Code: "please-ack-boolean", Severity: Error, Clause: spec + "ACKs", Fix: `make please_ack a list of ids; "" is the message itself`},
 		{Code: "return-route", Severity: Warning, Clause: "DIDComm extension Return-Route", Fix: "make return_route none, all or thread"},

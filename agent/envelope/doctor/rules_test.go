@@ -65,7 +65,7 @@ func TestDeviationsAreRules(t *testing.T) {
 		envelope.DeviationEPKString, envelope.DeviationShortCoordinate, envelope.DeviationHighS, envelope.DeviationMixedDIDs,
 		envelope.DeviationKID, envelope.DeviationSignedNoTo, envelope.DeviationRecipient,
 		envelope.DeviationMessageTyp, envelope.DeviationTypeURI, envelope.DeviationFrom, envelope.DeviationTo, message.DeviationTimeISO8601, message.DeviationTimeMilliseconds, message.DeviationTimeString,
-		message.DeviationTimeFloat, message.DeviationListString, message.DeviationPleaseAckBool, message.DeviationNull,
+		message.DeviationTimeFloat, message.DeviationListString, message.DeviationPleaseAckBool, message.DeviationNull, message.DeviationReportBody,
 		message.DeviationNoData, message.DeviationLinksNoHash,
 	} {
 		if !rules[string(code)] {
