@@ -32,8 +32,8 @@ type Agent struct {
 	sessions sessions
 	requests requests
 	problems problemBudget
-	unasked  rates // what peers are sent though they did not ask for it
-	answers  rates // what they did ask for, where it costs more than their asking
+	reports  rates // what peers did not ask for
+	answers  rates // what they did ask for, where that could cost us more than them
 	watches  watches
 	confirms confirms
 	inHand   inHand
@@ -55,7 +55,7 @@ func New(cfg Config) (*Agent, error) {
 		sessions: newSessions(cfg.MaxSessions),
 		requests: newRequests(cfg.MaxRequests),
 		problems: newProblemBudget(cfg.MaxThreadProblems),
-		unasked:  newRates(cfg.ReportBurst, cfg.ReportsPerHour),
+		reports:  newRates(cfg.ReportBurst, cfg.ReportsPerHour),
 		answers:  newRates(cfg.AnswerBurst, cfg.AnswersPerHour),
 		watches:  newWatches(),
 		confirms: newConfirms(),

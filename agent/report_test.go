@@ -102,21 +102,24 @@ func TestRequestReported(t *testing.T) {
 		for name, test := range map[string]struct {
 			body       string
 			code, text string
-			place      func(m *message.Message, thread string)
+			place      func(m, asked *message.Message)
 		}{
 			"by pthid": {`{"description":{"code":"message-parse-failure","en":"Not supported."}}`, "message-parse-failure", "Not supported.",
-				func(m *message.Message, thread string) { m.ParentThreadID = thread }},
+				func(m, asked *message.Message) { m.ParentThreadID = asked.Thread() }},
 			"by thid": {`{"code":"e.p.msg","comment":"{1}?","args":[7]}`, "e.p.msg", "7?",
-				func(m *message.Message, thread string) { m.ThreadID = thread }},
-			"unreadable": {`{"code":{}}`, "", "", func(m *message.Message, thread string) { m.ParentThreadID = thread }},
+				func(m, asked *message.Message) { m.ThreadID = asked.Thread() }},
+			"by the id of the message": {`{"code":"e.p.msg"}`, "e.p.msg", "", func(m, asked *message.Message) { m.ParentThreadID = asked.ID }},
+			"unreadable":               {`{"code":{}}`, "", "", func(m, asked *message.Message) { m.ParentThreadID = asked.Thread() }},
 		} {
 			t.Run(name, func(t *testing.T) {
 				n, got := agenttest.NewNet(), make(inbox, 1)
 				a, s := n.Agent(t, got), newStranger(t, n, "mem://stranger")
-				asked, done := request(t, a, s, newMessage(t, s.DID))
+				q := newMessage(t, s.DID)
+				q.ThreadID = "a running thread"
+				asked, done := request(t, a, s, q)
 				s.give(t, a, new(call), s.message(t, a, reportType, func(m *message.Message) {
 					m.Type, m.Body = typ, []byte(test.body)
-					test.place(m, asked.ID)
+					test.place(m, asked)
 				}))
 				r := <-done
 				var p *message.Problem

@@ -47,7 +47,7 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 	a.complete(&out, o)
 
 	key := keyOf(to, out.Thread())
-	waiting := &request{id: out.ID, acks: len(out.PleaseAck) > 0, answer: make(chan *Inbound, 1)}
+	waiting := &request{id: out.ID, key: keyOf(to, out.ID), acks: len(out.PleaseAck) > 0, answer: make(chan *Inbound, 1)}
 	if err := a.requests.add(key, waiting); err != nil {
 		return nil, err
 	}
@@ -107,10 +107,12 @@ type requests struct {
 
 	mu      sync.Mutex // guards all below
 	waiting map[threadKey]*request
+	byID    map[threadKey]*request // the same by the message, which some name where its thread belongs
 }
 
 type request struct {
 	id     string
+	key    threadKey     // of the message
 	acks   bool          // an ack alone is an answer
 	answer chan *Inbound // takes one; closed if it turned out to be none and nobody waits
 
@@ -120,7 +122,7 @@ type request struct {
 }
 
 func newRequests(max int) requests {
-	return requests{max: max, waiting: make(map[threadKey]*request)}
+	return requests{max: max, waiting: make(map[threadKey]*request), byID: make(map[threadKey]*request)}
 }
 
 func (r *requests) add(key threadKey, q *request) error {
@@ -132,7 +134,7 @@ func (r *requests) add(key threadKey, q *request) error {
 	if r.waiting[key] != nil {
 		return errors.New("agent: a request waits on this thread already")
 	}
-	r.waiting[key] = q
+	r.waiting[key], r.byID[q.key] = q, q
 	return nil
 }
 
@@ -141,6 +143,9 @@ func (r *requests) add(key threadKey, q *request) error {
 func (r *requests) end(key threadKey, q *request, had bool) *Inbound {
 	r.mu.Lock()
 	delete(r.waiting, key)
+	if r.byID[q.key] == q {
+		delete(r.byID, q.key)
+	}
 	q.ended = true
 	wait := q.claimed && !had
 	r.mu.Unlock()
@@ -160,17 +165,17 @@ func (r *requests) claim(in *Inbound) *request {
 	if p := in.Metadata.FromPrior; p != nil && party(p.Sub) == party(in.From) {
 		from = append(from, p.Iss)
 	}
+	empty, report := isEmpty(in.Message), isProblemReport(in.Message)
 	threads := make([]string, 0, 2)
 	if in.Message.ThreadID != "" {
 		threads = append(threads, in.Message.ThreadID)
 	}
-	if in.Message.ParentThreadID != "" && isProblemReport(in.Message) {
+	if in.Message.ParentThreadID != "" && report {
 		threads = append(threads, in.Message.ParentThreadID)
 	}
 	if len(threads) == 0 {
 		return nil
 	}
-	empty := isEmpty(in.Message)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,6 +183,9 @@ func (r *requests) claim(in *Inbound) *request {
 		for _, t := range threads {
 			key := keyOf(f, t)
 			q := r.waiting[key]
+			if q == nil && report {
+				q = r.byID[key]
+			}
 			if q == nil || q.claimed || empty && !q.ackedBy(in.Message) || q.id == in.Message.ID {
 				continue
 			}

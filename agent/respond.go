@@ -50,7 +50,7 @@ func (r *responder) admit(m *message.Message, here bool) bool {
 	case here && !open:
 		return true
 	case isProblemReport(m) && !r.busy:
-		return r.a.unasked.take(r.in.From)
+		return r.a.reports.take(r.in.From)
 	case isProblemReport(m), !here && (isEmpty(m) || isPong(m)):
 		return r.a.answers.take(r.in.From)
 	}
@@ -140,8 +140,8 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) error {
 		p := store.Packet{MediaType: e.MediaType, Data: e.Data}
 		err = r.w.Reply(ctx, packet(p))
 		if err == nil {
-			// Whoever sends the message again and again must not get a report for
-			// each, past its limit.
+			// A report would leave past its limit each time that the message comes
+			// again.
 			if _, open := r.w.(transport.Session); !open || !isProblemReport(&m) {
 				r.keep(p)
 			}

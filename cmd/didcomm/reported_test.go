@@ -43,7 +43,7 @@ func newComplainer(t *testing.T, report func(got *message.Message) *message.Mess
 	t.Helper()
 	c := &complainer{report: report}
 	ws := wstransport.NewServer(c, wstransport.ServerConfig{})
-	srv := httptest.NewServer(httptransport.NewHandler(c, httptransport.HandlerConfig{WebSocket: ws}))
+	srv := httptest.NewUnstartedServer(httptransport.NewHandler(c, httptransport.HandlerConfig{WebSocket: ws}))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -52,7 +52,8 @@ func newComplainer(t *testing.T, report func(got *message.Message) *message.Mess
 		}
 		srv.Close()
 	})
-	c.Party = agenttest.NewParty(t, srv.URL)
+	c.Party = agenttest.NewParty(t, "http://"+srv.Listener.Addr().String())
+	srv.Start()
 	return c
 }
 

@@ -171,9 +171,10 @@ func newStormPeer(t *testing.T, s storm, a *agentProcess, socket bool) *stormPee
 		}
 		return p
 	}
-	srv := httptest.NewServer(httptransport.NewHandler(p, httptransport.HandlerConfig{}))
+	srv := httptest.NewUnstartedServer(httptransport.NewHandler(p, httptransport.HandlerConfig{}))
 	t.Cleanup(srv.Close)
-	p.Party = agenttest.NewParty(t, srv.URL)
+	p.Party = agenttest.NewParty(t, "http://"+srv.Listener.Addr().String())
+	srv.Start()
 	c, err := httptransport.NewClient(httptransport.ClientConfig{Dial: dial})
 	if err != nil {
 		t.Fatal(err)
