@@ -16,6 +16,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
 )
@@ -363,4 +364,45 @@ func TestRecordedReports(t *testing.T) {
 			}
 		})
 	}
+}
+
+// That we are busy is told on a session as often as answers are, then by the end of
+// the session; and so often is sent again there what was replied.
+func TestAnswerRateOnSession(t *testing.T) {
+	rate := agenttest.Configure(func(cfg *agent.Config) { cfg.ReportBurst, cfg.AnswerBurst = 1, 3 })
+	t.Run("busy", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			n := agenttest.NewNet()
+			a := n.Agent(t, nil, rate, agenttest.Configure(func(cfg *agent.Config) { cfg.Inbox = brokenInbox{store.NewInbox(store.InboxConfig{})} }))
+			s, w, told := newStranger(t, n), newSession(), 0
+			for range 6 {
+				m := s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" })
+				err := a.ServePacket(t.Context(), w, s.pack(t, m))
+				if errors.As(err, new(*transport.BusyError)) {
+					told++
+				} else if err == nil {
+					t.Error("a message was taken for stored")
+				}
+			}
+			if told != 3 || len(w.packets) != 3 {
+				t.Errorf("told %d times by %d packets", told, len(w.packets))
+			}
+		})
+	})
+	t.Run("again", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			n := agenttest.NewNet()
+			a, s, w := n.Agent(t, replier, rate), newStranger(t, n), newSession()
+			p := s.pack(t, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
+			for range 6 {
+				if err := a.ServePacket(t.Context(), w, p); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+			if len(w.packets) != 4 {
+				t.Errorf("replied %d times", len(w.packets))
+			}
+		})
+	})
 }
