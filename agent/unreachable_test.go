@@ -3,6 +3,8 @@ package agent_test
 import (
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/ecdh"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -95,5 +97,41 @@ func TestUnreachableDID(t *testing.T) {
 				got.next(t)
 			})
 		}
+	}
+}
+
+// away are keys whose store cannot be reached.
+type away struct{ listed bool }
+
+var errAway = errors.New("the key store is away")
+
+func (a away) KeyAgreement(context.Context, string) (ecdh.KeyExchanger, error) {
+	if a.listed {
+		return nil, envelope.ErrNoKey
+	}
+	return nil, errAway
+}
+
+func (away) Signer(context.Context, string) (crypto.Signer, error) { return nil, errAway }
+
+func (away) DIDs(context.Context) ([]string, error) { return nil, errAway }
+
+// While our keys cannot be reached, no message is refused for good.
+func TestUnreachableKeys(t *testing.T) {
+	for name, keys := range map[string]away{"of the key": {}, "of the list": {listed: true}} {
+		t.Run(name, func(t *testing.T) {
+			n, p := agenttest.NewNet(), agenttest.NewParty(t)
+			packer, err := envelope.New(envelope.Config{Keys: keys, Resolver: p.Resolver})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := n.Agent(t, nil, agenttest.Configure(func(cfg *agent.Config) { cfg.DID, cfg.Packer = p.DID, packer }))
+			s := newStranger(t, n)
+			err = a.ServePacket(t.Context(), new(call), s.pack(t, s.message(t, a, chatType, nil)))
+			var busy *transport.BusyError
+			if !errors.As(err, &busy) || busy.RetryAfter <= 0 || !errors.Is(err, errAway) {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }
