@@ -53,9 +53,11 @@ func TestMain(m *testing.M) {
 // settings are what a node is started with.
 type settings struct {
 	Listen  string
-	Home    string // directory of the database
-	Handled string // file that gets a line for each call of the handler
-	Store   string // "sqlite", or the URL of a PostgreSQL database
+	Home    string        // directory of the database
+	Handled string        // file that gets a line "ID TIME" for each message handled
+	Store   string        // "sqlite", or how to reach a PostgreSQL database
+	Shared  bool          // the database is that of other nodes too
+	Takes   time.Duration // what the handler takes for a message
 	Secrets json.RawMessage
 	DID     string            // who it is; it has the keys of its other DID, too
 	Peer    map[string]string // the peer's DID by the way that leads to it: http, ws
@@ -78,7 +80,7 @@ func runNode(path string) error {
 	defer stop()
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 
-	s, err := openStore(ctx, cfg, sqlstore.Config{Reclaim: true, Logger: logger})
+	s, err := openStore(ctx, cfg, sqlstore.Config{Reclaim: !cfg.Shared, Logger: logger})
 	if err != nil {
 		return err
 	}
@@ -115,8 +117,14 @@ func runNode(path string) error {
 		DID: cfg.DID, Packer: packer, Resolver: resolver, Logger: logger,
 		Outbox: s.Outbox(), Inbox: s.Inbox(),
 		Handler: agent.NewMux(empty.Handle(), basicmessage.Handle(
-			func(_ context.Context, in *agent.Inbound, _ basicmessage.Body) error {
-				_, err := handled.WriteString(in.Message.ID + "\n") // one write, which survives the process
+			func(ctx context.Context, in *agent.Inbound, _ basicmessage.Body) error {
+				select {
+				case <-time.After(cfg.Takes):
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+				// One write, which survives the process.
+				_, err := fmt.Fprintln(handled, in.Message.ID, time.Now().UnixNano())
 				return err
 			})),
 		Senders:    map[string]transport.Sender{"http": web, "ws": socket},

@@ -3,16 +3,7 @@
 package crash_test
 
 import (
-	"bufio"
-	"encoding/json"
-	"fmt"
-	"io"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
-	"sync"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -20,41 +11,15 @@ import (
 // world is two nodes that know each other.
 type world struct{ nodes []*node }
 
-// node is one agent, over all lives of its process.
-type node struct {
-	settings
-	name string
-	file string // of the settings
-
-	cmd    *exec.Cmd
-	stdin  io.WriteCloser
-	output sync.WaitGroup // the reader of this life's standard output
-
-	mu       sync.Mutex // guards all below
-	ready    chan struct{}
-	open     map[string]bool // asked for and not answered
-	accepted map[string]bool
-	refused  []string
-	log      *os.File
-}
-
-// window is how many answers of one node are outstanding at most.
-const window = 64
-
 // newWorld makes two nodes with the stores given.
 func newWorld(t *testing.T, stores ...string) *world {
 	t.Helper()
 	w := new(world)
 	dids := make([]map[string]string, len(stores))
 	for i, s := range stores {
-		n := &node{name: string(rune('a' + i)), accepted: map[string]bool{}, open: map[string]bool{}}
-		notes := t.TempDir()
-		n.Home, n.Store, n.Listen = t.TempDir(), s, freeAddress(t)
-		n.Handled, n.file = filepath.Join(notes, "handled"), filepath.Join(notes, "settings.json")
+		n := newNode(t, string(rune('a'+i)))
+		n.Store = s
 		var err error
-		if n.log, err = os.Create(filepath.Join(notes, "log")); err != nil {
-			t.Fatal(err)
-		}
 		if dids[i], n.Secrets, err = identities(n.Listen); err != nil {
 			t.Fatal(err)
 		}
@@ -63,131 +28,47 @@ func newWorld(t *testing.T, stores ...string) *world {
 	}
 	for i, n := range w.nodes {
 		n.Peer = dids[(i+1)%len(dids)]
-		data, err := json.Marshal(n.settings)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(n.file, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			n.end()
-			if t.Failed() {
-				text, _ := os.ReadFile(n.log.Name())
-				t.Logf("end of the log of %s:\n%s", n.name, text[max(0, len(text)-4000):])
-			}
-			n.log.Close()
-		})
+		n.save(t)
 	}
 	return w
 }
 
-// freeAddress is an address of this machine that nobody listens on.
-func freeAddress(t *testing.T) string {
+// run sends n messages, half of them from each node and by each way, and calls
+// strike that many times while they are on their way. At the end all must have
+// been handled in time. Each strike is over in a moment, so that the time of the
+// strikes counts.
+func (w *world) run(t *testing.T, n, strikes int, strike func()) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	began := time.Now()
+	for _, node := range w.nodes {
+		node.start(t)
 	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// start begins a life of the node, and waits until it is ready.
-func (n *node) start(t *testing.T) {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.cmd = exec.Command(self)
-	n.cmd.Env = append(os.Environ(), nodeVariable+"="+n.file)
-	n.cmd.Stderr = n.log
-	if n.stdin, err = n.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := n.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ready := make(chan struct{})
-	n.mu.Lock()
-	n.ready = ready
-	n.mu.Unlock()
-	ended := make(chan struct{})
-	n.output.Go(func() {
-		defer close(ended)
-		n.read(stdout)
-	})
-	select {
-	case <-ready:
-	case <-ended:
-		t.Fatalf("node %s ended: %v", n.name, n.cmd.Wait())
-	case <-time.After(time.Minute):
-		t.Fatalf("node %s is not ready within a minute", n.name)
-	}
-}
-
-// read notes what the node says.
-func (n *node) read(stdout io.Reader) {
-	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		what, rest, _ := strings.Cut(lines.Text(), " ")
-		id, why, _ := strings.Cut(rest, " ")
-		n.mu.Lock()
-		switch what {
-		case "ready":
-			close(n.ready)
-		case "accepted":
-			n.accepted[id] = true
-			delete(n.open, id)
-		case "refused":
-			n.refused = append(n.refused, why)
-			delete(n.open, id)
+	struck := 0
+	for sent := 0; sent < n; {
+		for _, node := range w.nodes {
+			for _, way := range []string{"http", "ws"} {
+				if sent < n && node.ask(t, way) {
+					sent++
+				}
+			}
 		}
-		n.mu.Unlock()
+		// The strikes are spread over the messages, each at a moment of its own.
+		if struck < strikes && sent >= (struck+1)*n/(strikes+1) {
+			w.wait(t, time.Duration(rand.N(300))*time.Millisecond)
+			strike()
+			struck++
+		}
+		w.wait(t, 0)
 	}
-}
-
-// ask tells the node to send a message; false if it has enough to do.
-func (n *node) ask(t *testing.T, way string) bool {
-	t.Helper()
-	id := newID(n.name + way)
-	n.mu.Lock()
-	full := len(n.open) >= window
-	if !full {
-		n.open[id] = true
+	for ; struck < strikes; struck++ {
+		strike()
 	}
-	n.mu.Unlock()
-	if full {
-		return false
+	f := figuresOf(n, w.settle(t), w.handled(t), time.Time{})
+	t.Logf("%s, %d strikes, %s", f, struck, time.Since(began).Round(time.Second))
+	f.check(t, "messages", limit)
+	if f.accepted < n/2 {
+		t.Errorf("only %d of %d messages were accepted", f.accepted, n)
 	}
-	if _, err := fmt.Fprintln(n.stdin, way, id); err != nil {
-		t.Fatalf("node %s: %v", n.name, err)
-	}
-	return true
-}
-
-// kill ends a life with SIGKILL and begins the next.
-func (n *node) kill(t *testing.T) {
-	t.Helper()
-	n.end()
-	n.start(t)
-}
-
-func (n *node) end() {
-	if n.cmd == nil {
-		return
-	}
-	_ = n.cmd.Process.Kill()
-	n.output.Wait()
-	_ = n.cmd.Wait()
-	n.cmd = nil
-	n.mu.Lock()
-	clear(n.open) // what was not answered counts as not accepted
-	n.mu.Unlock()
 }
 
 // wait lets the nodes work for a while.
@@ -198,30 +79,22 @@ func (w *world) wait(t *testing.T, d time.Duration) {
 
 // settle waits until all that was asked for is answered and handled, or nothing
 // has moved for a minute, and returns what was accepted.
-func (w *world) settle(t *testing.T) map[string]bool {
+func (w *world) settle(t *testing.T) *times {
 	t.Helper()
 	last, moved := -1, time.Now()
 	for {
-		accepted, open := map[string]bool{}, 0
+		accepted, open := newTimes(), 0
 		for _, n := range w.nodes {
-			n.mu.Lock()
-			open += len(n.open)
-			for id := range n.accepted {
-				accepted[id] = true
-			}
-			n.mu.Unlock()
-		}
-		handled, _ := w.handled(t)
-		missing := 0
-		for id := range accepted {
-			if !handled[id] {
-				missing++
+			open += n.asked()
+			for id, at := range n.accepted.all() {
+				accepted.add(id, at)
 			}
 		}
-		if open == 0 && missing == 0 {
+		handled := w.handled(t)
+		if open == 0 && len(figuresOf(0, accepted, handled, time.Time{}).lost) == 0 {
 			return accepted
 		}
-		if now := len(handled) + len(accepted); now != last {
+		if now := handled.len() + accepted.len(); now != last {
 			last, moved = now, time.Now()
 		}
 		if time.Since(moved) > time.Minute {
@@ -231,23 +104,12 @@ func (w *world) settle(t *testing.T) map[string]bool {
 	}
 }
 
-// handled are the messages that handlers were given, and how many of them more
-// than once.
-func (w *world) handled(t *testing.T) (ids map[string]bool, twice int) {
+// handled is when handlers were given messages.
+func (w *world) handled(t *testing.T) *times {
 	t.Helper()
-	ids = map[string]bool{}
+	all := newTimes()
 	for _, n := range w.nodes {
-		data, err := os.ReadFile(n.Handled)
-		if err != nil && !os.IsNotExist(err) {
-			t.Fatal(err)
-		}
-		for id := range strings.Lines(string(data)) {
-			id = strings.TrimSuffix(id, "\n")
-			if ids[id] {
-				twice++
-			}
-			ids[id] = true
-		}
+		n.handled(t, all)
 	}
-	return ids, twice
+	return all
 }
