@@ -37,6 +37,13 @@ func (s *times) add(id string, at time.Time) {
 	s.count[id]++
 }
 
+// copy is a copy of s.
+func (s *times) copy() *times {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &times{first: maps.Clone(s.first), count: maps.Clone(s.count)}
+}
+
 // all is a copy of the first moments.
 func (s *times) all() map[string]time.Time {
 	s.mu.Lock()

@@ -1,0 +1,178 @@
+//go:build crash && unix
+
+package crash_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var (
+	rate   = flag.Int("rate", 60, "messages a second to the nodes that share a database")
+	frozen = flag.Duration("frozen", 20*time.Second, "how long a process is frozen")
+)
+
+const (
+	vanishedLimit = 15 * time.Second // instead of limit, where a host vanishes
+	lead          = 2 * time.Second  // of sending, before the first strike
+	tail          = 3 * time.Second  // of sending, after the last
+)
+
+// TestShared strikes agents of which several processes share a PostgreSQL
+// database. The rows run at the same time, each on a server of its own, since they
+// wait for the most part.
+func TestShared(t *testing.T) {
+	var rows sync.WaitGroup
+	for _, row := range []struct {
+		name    string
+		nodes   int
+		proxied bool
+		limit   time.Duration
+		strike  func(t *testing.T, c *cluster) (doubles int)
+	}{
+		{"calm", 3, true, time.Second, calm},
+		{"kill alone", 1, false, limit, killAndRestart},
+		{"kill one of three", 3, false, limit, killAndRestart},
+		{"kill one of three for good", 3, false, limit, killForGood},
+		{"server", 3, false, limit, killServer},
+		{"frozen", 3, false, limit, freeze},
+		{"vanished host", 3, true, vanishedLimit, vanish},
+		{"silent connections", 3, true, limit, silence},
+	} {
+		rows.Go(func() {
+			t.Run(row.name, func(t *testing.T) {
+				c := newCluster(t, row.nodes, row.proxied)
+				c.send(t)
+				pause(t, lead)
+				doubles := row.strike(t, c)
+				pause(t, tail)
+				c.settle(t)
+				c.check(t, row.limit, doubles)
+			})
+		})
+	}
+	rows.Wait()
+}
+
+// pause lets all work for a while.
+func pause(t *testing.T, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-t.Context().Done():
+	}
+}
+
+// calm strikes nothing: it shows what the harness itself takes.
+func calm(t *testing.T, _ *cluster) int {
+	pause(t, tail)
+	return 0
+}
+
+// inHand picks a node that has messages in hand, and tells how many at most.
+func (c *cluster) inHand() (node, n int) {
+	node = rand.N(len(c.nodes))
+	for c.client.held(node) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	return node, c.client.held(node)
+}
+
+// killAndRestart kills one process after another, each with messages in hand.
+func killAndRestart(t *testing.T, c *cluster) (doubles int) {
+	for range 3 {
+		i, n := c.inHand()
+		c.nodes[i].kill(t)
+		doubles += n
+		pause(t, time.Second)
+	}
+	return doubles
+}
+
+// killForGood kills one process, which stays away.
+func killForGood(_ *testing.T, c *cluster) (doubles int) {
+	i, n := c.inHand()
+	c.nodes[i].end()
+	return n
+}
+
+// killServer kills the database server again and again; each time it is away for a
+// moment.
+func killServer(t *testing.T, c *cluster) (doubles int) {
+	for range 5 {
+		if err := c.server.Kill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		pause(t, time.Duration(rand.N(1000))*time.Millisecond)
+		if err := c.server.Restart(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		pause(t, time.Second)
+	}
+	t.Cleanup(func() { c.marked(t) })
+	return 0
+}
+
+// freeze stops one process inside a transaction, for a while. What it has in hand
+// may be handled once more.
+func freeze(t *testing.T, c *cluster) (doubles int) {
+	i := rand.N(len(c.nodes))
+	node := c.nodes[i]
+	signal := func(s syscall.Signal) func() error { return func() error { return node.cmd.Process.Signal(s) } }
+	found, err := c.sessions.catch(t.Context(), node.name, signal(syscall.SIGSTOP), signal(syscall.SIGCONT))
+	if err != nil {
+		t.Fatal(err)
+	}
+	node.leave(true)
+	doubles = c.client.held(i)
+	c.notes = append(c.notes, fmt.Sprintf("frozen for %s, %s", *frozen, found))
+	pause(t, *frozen)
+	if err := signal(syscall.SIGCONT)(); err != nil {
+		t.Fatal(err)
+	}
+	node.leave(false)
+	return doubles
+}
+
+// vanish takes one host away, inside a transaction: its connections to the server
+// go silent, and it answers nobody.
+func vanish(t *testing.T, c *cluster) (doubles int) {
+	i := rand.N(len(c.nodes))
+	node, p := c.nodes[i], c.proxies[i]
+	found, err := c.sessions.catch(t.Context(), node.name,
+		func() error { p.hold(); return nil }, func() error { p.resume(); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.silence(true)
+	if err := node.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	node.leave(true)
+	c.notes = append(c.notes, "vanished "+found.String())
+	return c.client.held(i)
+}
+
+// silence makes the connections of all processes silent; new ones work. One of
+// them is inside a transaction.
+func silence(t *testing.T, c *cluster) (doubles int) {
+	all := func(f func(*proxy)) func() error {
+		return func() error {
+			for _, p := range c.proxies {
+				f(p)
+			}
+			return nil
+		}
+	}
+	found, err := c.sessions.catch(t.Context(), c.nodes[0].name, all((*proxy).hold), all((*proxy).resume))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = all(func(p *proxy) { p.silence(false) })()
+	c.notes = append(c.notes, "silent "+found.String())
+	return 0
+}
