@@ -201,6 +201,14 @@ func (n *node) kill(t *testing.T) {
 	n.start(t)
 }
 
+// signal sends the process a signal.
+func (n *node) signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	if err := n.cmd.Process.Signal(s); err != nil {
+		t.Fatalf("node %s: %v", n.name, err)
+	}
+}
+
 func (n *node) end() {
 	n.leave(true)
 	if n.cmd == nil {

@@ -47,7 +47,7 @@ func newProxy(t *testing.T, dsn string) (*proxy, string) {
 	var wg sync.WaitGroup
 	t.Cleanup(func() {
 		_ = l.Close()
-		p.close()
+		p.cut()
 		wg.Wait()
 	})
 	wg.Go(func() {
@@ -83,7 +83,7 @@ func (p *proxy) serve(client net.Conn) {
 	k.mu.Lock()
 	dead := k.dead
 	k.mu.Unlock()
-	if !dead { // a dead one stays as it is until close
+	if !dead { // a dead one stays as it is until cut
 		p.mu.Lock()
 		delete(p.links, k)
 		p.mu.Unlock()
@@ -98,7 +98,7 @@ func (k *link) carry(to, from net.Conn) {
 		n, err := from.Read(buf)
 		if !k.pass() {
 			if err == nil {
-				_, _ = io.Copy(io.Discard, from) // until close
+				_, _ = io.Copy(io.Discard, from) // until cut
 			}
 			return
 		}
@@ -138,6 +138,18 @@ func (p *proxy) hold() { p.set(true, true, false) }
 // resume lets all go on after hold, as if nothing had been.
 func (p *proxy) resume() { p.set(false, false, false) }
 
+// cut ends all connections: what was kept back is lost.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.quiet = false
+	for k := range p.links {
+		k.set(false, true)
+		_, _ = k.client.Close(), k.server.Close()
+		delete(p.links, k)
+	}
+}
+
 // silence makes all connections silent for good. Those to come are so too, if
 // vanished.
 func (p *proxy) silence(vanished bool) { p.set(vanished, true, true) }
@@ -153,17 +165,6 @@ func (p *proxy) set(quiet, held, dead bool) {
 		if !gone {
 			k.set(held, dead)
 		}
-	}
-}
-
-// close ends all connections.
-func (p *proxy) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for k := range p.links {
-		k.set(false, true)
-		_ = k.client.Close()
-		_ = k.server.Close()
 	}
 }
 

@@ -30,6 +30,32 @@ func (s sessions) inside(ctx context.Context, name string) (yes bool, blocked in
 	return err == nil, blocked, err
 }
 
+// committed tells how many sessions have committed since a moment, by the server's
+// clock, and are idle.
+func (s sessions) committed(ctx context.Context, since time.Time) (n int, err error) {
+	err = s.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM pg_stat_activity
+		WHERE state = 'idle' AND lower(query) = 'commit' AND state_change > $1`, since).Scan(&n)
+	return n, err
+}
+
+// doubt stops answers at a moment when the server has yet to answer a COMMIT, and
+// does.
+func (s sessions) doubt(ctx context.Context, stop, resume func()) error {
+	for try := 1; try <= 1000; try++ {
+		stop()
+		held := time.Now() // the server is on this machine
+		for range 5 {
+			time.Sleep(4 * time.Millisecond)
+			if n, err := s.committed(ctx, held); err != nil || n > 0 {
+				return err
+			}
+		}
+		resume()
+		time.Sleep(time.Duration(10+rand.N(20)) * time.Millisecond)
+	}
+	return errors.New("no COMMIT was under way")
+}
+
 // caught is what catch found.
 type caught struct{ tries, blocked int }
 
@@ -40,11 +66,9 @@ func (c caught) String() string {
 // catch stops a process inside a transaction that is in the way of another: it
 // stops it, looks, and lets it go on when that was not so. One that nobody waits
 // for will do after many tries.
-func (s sessions) catch(ctx context.Context, name string, stop, resume func() error) (caught, error) {
+func (s sessions) catch(ctx context.Context, name string, stop, resume func()) (caught, error) {
 	for try := 1; ; try++ {
-		if err := stop(); err != nil {
-			return caught{}, err
-		}
+		stop()
 		// The server may have statements to run yet.
 		for looks := 1; ; looks++ {
 			inside, blocked, err := s.inside(ctx, name)
@@ -59,9 +83,7 @@ func (s sessions) catch(ctx context.Context, name string, stop, resume func() er
 			}
 			time.Sleep(4 * time.Millisecond)
 		}
-		if err := resume(); err != nil {
-			return caught{}, err
-		}
+		resume()
 		if try == 1000 {
 			return caught{}, errors.New("never inside a transaction")
 		}

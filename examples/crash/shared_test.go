@@ -39,7 +39,7 @@ func TestShared(t *testing.T) {
 		{"kill alone", 1, false, limit, killAndRestart},
 		{"kill one of three", 3, false, limit, killAndRestart},
 		{"kill one of three for good", 3, false, limit, killForGood},
-		{"server", 3, false, limit, killServer},
+		{"server", 3, true, limit, killServer},
 		{"frozen", 3, false, limit, freeze},
 		{"vanished host", 3, true, vanishedLimit, vanish},
 		{"silent connections", 3, true, limit, silence},
@@ -101,13 +101,19 @@ func killForGood(_ *testing.T, c *cluster) (doubles int) {
 }
 
 // killServer kills the database server again and again; each time it is away for a
-// moment.
+// moment. Every other time its last answers are lost, one to a COMMIT among them.
 func killServer(t *testing.T, c *cluster) (doubles int) {
-	for range 5 {
+	for n := range 6 {
+		if n%2 == 0 {
+			if err := c.sessions.doubt(t.Context(), c.all((*proxy).hold), c.all((*proxy).resume)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if err := c.server.Kill(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		pause(t, time.Duration(rand.N(1000))*time.Millisecond)
+		c.all((*proxy).cut)()
+		pause(t, time.Duration(rand.N(500))*time.Millisecond)
 		if err := c.server.Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -117,13 +123,22 @@ func killServer(t *testing.T, c *cluster) (doubles int) {
 	return 0
 }
 
+// all does something to the proxies of all nodes.
+func (c *cluster) all(do func(*proxy)) func() {
+	return func() {
+		for _, p := range c.proxies {
+			do(p)
+		}
+	}
+}
+
 // freeze stops one process inside a transaction, for a while. What it has in hand
 // may be handled once more.
 func freeze(t *testing.T, c *cluster) (doubles int) {
 	i := rand.N(len(c.nodes))
 	node := c.nodes[i]
-	signal := func(s syscall.Signal) func() error { return func() error { return node.cmd.Process.Signal(s) } }
-	found, err := c.sessions.catch(t.Context(), node.name, signal(syscall.SIGSTOP), signal(syscall.SIGCONT))
+	found, err := c.sessions.catch(t.Context(), node.name,
+		func() { node.signal(t, syscall.SIGSTOP) }, func() { node.signal(t, syscall.SIGCONT) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,9 +146,7 @@ func freeze(t *testing.T, c *cluster) (doubles int) {
 	doubles = c.client.held(i)
 	c.notes = append(c.notes, fmt.Sprintf("frozen for %s, %s", *frozen, found))
 	pause(t, *frozen)
-	if err := signal(syscall.SIGCONT)(); err != nil {
-		t.Fatal(err)
-	}
+	node.signal(t, syscall.SIGCONT)
 	node.leave(false)
 	return doubles
 }
@@ -144,14 +157,12 @@ func vanish(t *testing.T, c *cluster) (doubles int) {
 	i := rand.N(len(c.nodes))
 	node, p := c.nodes[i], c.proxies[i]
 	found, err := c.sessions.catch(t.Context(), node.name,
-		func() error { p.hold(); return nil }, func() error { p.resume(); return nil })
+		p.hold, p.resume)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.silence(true)
-	if err := node.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	node.signal(t, syscall.SIGSTOP)
 	node.leave(true)
 	c.notes = append(c.notes, "vanished "+found.String())
 	return c.client.held(i)
@@ -160,19 +171,11 @@ func vanish(t *testing.T, c *cluster) (doubles int) {
 // silence makes the connections of all processes silent; new ones work. One of
 // them is inside a transaction.
 func silence(t *testing.T, c *cluster) (doubles int) {
-	all := func(f func(*proxy)) func() error {
-		return func() error {
-			for _, p := range c.proxies {
-				f(p)
-			}
-			return nil
-		}
-	}
-	found, err := c.sessions.catch(t.Context(), c.nodes[0].name, all((*proxy).hold), all((*proxy).resume))
+	found, err := c.sessions.catch(t.Context(), c.nodes[0].name, c.all((*proxy).hold), c.all((*proxy).resume))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = all(func(p *proxy) { p.silence(false) })()
+	c.all(func(p *proxy) { p.silence(false) })()
 	c.notes = append(c.notes, "silent "+found.String())
 	return 0
 }
