@@ -14,10 +14,9 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres/pgtest"
 )
 
-const (
-	handling = 200 * time.Millisecond // what a handler takes: something is in hand at each moment
-	patience = 6 * time.Minute        // for what is late: longer than the leases of a node
-)
+// handling is what a handler takes: long enough that something is in hand at each
+// moment.
+const handling = 200 * time.Millisecond
 
 // cluster are nodes that are one agent: one identity, one database.
 type cluster struct {
@@ -86,6 +85,7 @@ func newCluster(t *testing.T, n int, proxied bool) *cluster {
 // a node.
 func (c *cluster) send(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(c.done.Wait)
 	c.sending, c.began = cancel, time.Now()
 	all := make([]int, len(c.nodes))
 	for i := range all {
@@ -101,6 +101,7 @@ func (c *cluster) send(t *testing.T) {
 				return
 			}
 			c.client.send(t.Context(), t, all...)
+			// Those that are away are left out: their turn is nobody's.
 			if n%4 == 0 && c.nodes[n/4%len(c.nodes)].ask(t, "http") {
 				c.asked++
 			}
@@ -158,16 +159,28 @@ func (c *cluster) figures(t *testing.T) (in, out figures) {
 	return figuresOf(sent, taken, handled, time.Time{}), figuresOf(c.asked, accepted, c.client.received, time.Time{})
 }
 
-// check logs the figures, and fails the test for those that are beyond the limit.
-func (c *cluster) check(t *testing.T, limit time.Duration, doubles int) {
+// check logs the figures, and fails the test for those that are beyond the limit,
+// and for each message that is handled and not marked so, if marked is demanded.
+func (c *cluster) check(t *testing.T, limit time.Duration, doubles int, marked bool) {
 	t.Helper()
 	in, out := c.figures(t)
+	if in.accepted < in.sent { // the sender has not given up
+		in.gap, in.since = max(in.gap, time.Since(in.last)), in.last
+	}
 	_, fails := c.client.count()
 	unmarked := 0
 	for _, n := range c.nodes {
-		unmarked += strings.Count(n.said(t), unmarkedLine)
+		for line := range strings.Lines(n.said(t)) {
+			if !strings.Contains(line, unmarkedLine) {
+				continue
+			}
+			unmarked++
+			if marked {
+				t.Errorf("no process was struck, and %s said %s", n.name, line)
+			}
+		}
 	}
-	notes := append(c.notes, fmt.Sprintf("posts failed %s", fails), fmt.Sprintf("%q %d times", unmarkedLine, unmarked),
+	notes := append(c.notes, "posts failed "+fails, fmt.Sprintf("%q %d times", unmarkedLine, unmarked),
 		time.Since(c.began).Round(time.Second).String())
 	t.Logf("in: %s; out: sent %d, accepted %d, lost %d, received twice %d, longest wait %s; %s",
 		in, out.sent, out.accepted, len(out.lost), len(out.twice), out.wait.Round(time.Millisecond), strings.Join(notes, "; "))
@@ -185,18 +198,20 @@ func (c *cluster) check(t *testing.T, limit time.Duration, doubles int) {
 	}
 }
 
-// unmarkedLine is what a node says of a message that is handled, and that it could
-// not mark so.
-const unmarkedLine = "handled, but not marked so"
-
-// marked fails the test for each such message.
-func (c *cluster) marked(t *testing.T) {
+// once fails the test for each message that was handled more than once more.
+func (c *cluster) once(t *testing.T) {
 	t.Helper()
+	handled := newTimes()
 	for _, n := range c.nodes {
-		for line := range strings.Lines(n.said(t)) {
-			if strings.Contains(line, unmarkedLine) {
-				t.Errorf("node %s: though no process was struck: %s", n.name, line)
-			}
+		n.handled(t, handled)
+	}
+	for id, n := range handled.count {
+		if n > 2 {
+			t.Errorf("%s was handled %d times", id, n)
 		}
 	}
 }
+
+// unmarkedLine is what a node says of a message that is handled, and that it could
+// not mark so.
+const unmarkedLine = "handled, but not marked so"

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -76,15 +77,24 @@ func (n *node) save(t *testing.T) {
 	}
 }
 
-// freeAddress is an address of this machine that nobody listens on.
+// ports counts the ports that were given out.
+var ports atomic.Int64
+
+// freeAddress is an address of this machine that nobody listens on, and that no
+// connection gets for its own end either, which would keep a node from being
+// started again.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		// Below the ports that systems give to connections.
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+(int64(os.Getpid())*61+ports.Add(1))%20_000)
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // start begins a life of the node, and waits until it is ready.

@@ -18,6 +18,7 @@ var (
 )
 
 const (
+	calmLimit     = 2 * time.Second  // instead of limit, where nothing is struck
 	vanishedLimit = 15 * time.Second // instead of limit, where a host vanishes
 	lead          = 2 * time.Second  // of sending, before the first strike
 	tail          = 3 * time.Second  // of sending, after the last
@@ -33,16 +34,18 @@ func TestShared(t *testing.T) {
 		nodes   int
 		proxied bool
 		limit   time.Duration
+		once    bool // no message is handled more than twice
+		marked  bool // what is handled is marked so
 		strike  func(t *testing.T, c *cluster) (doubles int)
 	}{
-		{"calm", 3, true, time.Second, calm},
-		{"kill alone", 1, false, limit, killAndRestart},
-		{"kill one of three", 3, false, limit, killAndRestart},
-		{"kill one of three for good", 3, false, limit, killForGood},
-		{"server", 3, true, limit, killServer},
-		{"frozen", 3, false, limit, freeze},
-		{"vanished host", 3, true, vanishedLimit, vanish},
-		{"silent connections", 3, true, limit, silence},
+		{"calm", 3, true, calmLimit, true, true, calm},
+		{"kill alone", 1, false, limit, false, false, killAndRestart},
+		{"kill one of three", 3, false, limit, false, false, killAndRestart},
+		{"kill one of three for good", 3, false, limit, true, false, killForGood},
+		{"server", 3, true, limit, true, true, killServer},
+		{"frozen", 3, false, limit, true, false, freeze},
+		{"vanished host", 3, true, vanishedLimit, true, false, vanish},
+		{"silent connections", 3, true, limit, true, false, silence},
 	} {
 		rows.Go(func() {
 			t.Run(row.name, func(t *testing.T) {
@@ -52,7 +55,10 @@ func TestShared(t *testing.T) {
 				doubles := row.strike(t, c)
 				pause(t, tail)
 				c.settle(t)
-				c.check(t, row.limit, doubles)
+				c.check(t, row.limit, doubles, row.marked)
+				if row.once {
+					c.once(t)
+				}
 			})
 		})
 	}
@@ -119,7 +125,6 @@ func killServer(t *testing.T, c *cluster) (doubles int) {
 		}
 		pause(t, time.Second)
 	}
-	t.Cleanup(func() { c.marked(t) })
 	return 0
 }
 

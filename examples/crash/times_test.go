@@ -11,6 +11,10 @@ import (
 	"time"
 )
 
+// patience is how long nothing may move before what is late counts as lost: longer
+// than the leases of a node.
+const patience = 6 * time.Minute
+
 // limit is how long a message that was accepted may wait, and how long nothing may
 // be accepted, whatever was struck.
 const limit = 10 * time.Second
@@ -80,6 +84,7 @@ type figures struct {
 	late           string        // the message that waited so
 	gap            time.Duration // the longest without an acceptance
 	since          time.Time     // its begin
+	last           time.Time     // acceptance
 }
 
 // figuresOf compares what was accepted with what came to its end. A wait counts
@@ -112,6 +117,7 @@ func figuresOf(sent int, accepted, ended *times, since time.Time) figures {
 		}
 		last = at
 	}
+	f.last = last
 	return f
 }
 

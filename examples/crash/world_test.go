@@ -78,7 +78,7 @@ func (w *world) wait(t *testing.T, d time.Duration) {
 }
 
 // settle waits until all that was asked for is answered and handled, or nothing
-// has moved for a minute, and returns what was accepted.
+// has moved for too long, and returns what was accepted.
 func (w *world) settle(t *testing.T) *times {
 	t.Helper()
 	last, moved := -1, time.Now()
@@ -97,7 +97,7 @@ func (w *world) settle(t *testing.T) *times {
 		if now := handled.len() + accepted.len(); now != last {
 			last, moved = now, time.Now()
 		}
-		if time.Since(moved) > time.Minute {
+		if time.Since(moved) > patience {
 			return accepted
 		}
 		w.wait(t, 100*time.Millisecond)
