@@ -22,10 +22,10 @@ import (
 )
 
 const (
-	postTimeout  = 2 * time.Second       // for one POST
-	postPause    = 50 * time.Millisecond // after one that failed
-	outstanding  = 128                   // messages that are not accepted yet
-	answering    = 200 * time.Millisecond // what the client takes for a message
+	postTimeout = 2 * time.Second        // for one POST
+	postPause   = 50 * time.Millisecond  // after one that failed
+	outstanding = 128                    // messages that are not accepted yet
+	answering   = 200 * time.Millisecond // what the client takes for a message
 )
 
 // client is a peer without a store, in the test itself. It sends messages by HTTP

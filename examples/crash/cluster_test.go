@@ -81,7 +81,7 @@ func newCluster(t *testing.T, n int, proxied bool) *cluster {
 	return c
 }
 
-// send begins to send steadily, to all nodes and, of each four messages, one from
+// send begins to send steadily, to all nodes and, for each three messages, one from
 // a node.
 func (c *cluster) send(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
@@ -102,7 +102,7 @@ func (c *cluster) send(t *testing.T) {
 			}
 			c.client.send(t.Context(), t, all...)
 			// Those that are away are left out: their turn is nobody's.
-			if n%4 == 0 && c.nodes[n/4%len(c.nodes)].ask(t, "http") {
+			if n%3 == 0 && c.nodes[n/3%len(c.nodes)].ask(t, "http") {
 				c.asked++
 			}
 		}

@@ -60,6 +60,6 @@
 //
 //	-messages N   sent by each of TestSQLite and TestPostgres (1000)
 //	-kills N      strikes meanwhile (20)
-//	-rate N       messages a second to the agent of each row of TestShared (60)
+//	-rate N       messages a second to the agent of each row of TestShared (30)
 //	-frozen D     how long a process is frozen (20s)
 package crash

@@ -37,6 +37,7 @@ type node struct {
 	ready   chan struct{}
 	open    map[string]bool // asked for and not answered
 	sent    int             // asked for
+	busy    int             // handlers that run
 	refused []string
 }
 
@@ -164,6 +165,10 @@ func (n *node) read(stdout io.Reader) {
 		switch what {
 		case "ready":
 			close(n.ready)
+		case "begun":
+			n.busy++
+		case "ended":
+			n.busy--
 		case "accepted":
 			delete(n.open, id)
 		case "refused":
@@ -204,6 +209,13 @@ func (n *node) asked() int {
 	return len(n.open)
 }
 
+// handles tells whether a handler runs: the message is in the store, and leased.
+func (n *node) handles() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.busy > 0
+}
+
 // kill ends a life with SIGKILL and begins the next.
 func (n *node) kill(t *testing.T) {
 	t.Helper()
@@ -230,6 +242,7 @@ func (n *node) end() {
 	n.cmd = nil
 	n.mu.Lock()
 	clear(n.open) // what was not answered counts as not accepted
+	n.busy = 0
 	n.mu.Unlock()
 }
 

@@ -66,7 +66,8 @@ type settings struct {
 // runNode is an agent in a process of its own. It says "ready" on standard
 // output, and for each line "WAY ID" on standard input sends a message; "accepted
 // ID" follows when Send has returned without an error, "refused ID ERROR" else. It
-// ends with its standard input.
+// says "begun" and "ended" of each call of the handler. It ends with its standard
+// input.
 func runNode(path string) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -118,6 +119,8 @@ func runNode(path string) error {
 		Outbox: s.Outbox(), Inbox: s.Inbox(),
 		Handler: agent.NewMux(empty.Handle(), basicmessage.Handle(
 			func(ctx context.Context, in *agent.Inbound, _ basicmessage.Body) error {
+				fmt.Println("begun")
+				defer fmt.Println("ended")
 				select {
 				case <-time.After(cfg.Takes):
 				case <-ctx.Done():

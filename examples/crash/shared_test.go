@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	rate   = flag.Int("rate", 60, "messages a second to the nodes that share a database")
+	rate   = flag.Int("rate", 30, "messages a second to the nodes that share a database")
 	frozen = flag.Duration("frozen", 20*time.Second, "how long a process is frozen")
 )
 
@@ -79,10 +79,11 @@ func calm(t *testing.T, _ *cluster) int {
 	return 0
 }
 
-// inHand picks a node that has messages in hand, and tells how many at most.
+// inHand picks a node, waits until it has messages in hand, and tells how many it
+// has at most.
 func (c *cluster) inHand() (node, n int) {
 	node = rand.N(len(c.nodes))
-	for c.client.held(node) == 0 {
+	for !c.nodes[node].handles() {
 		time.Sleep(time.Millisecond)
 	}
 	return node, c.client.held(node)
