@@ -87,9 +87,29 @@ type figures struct {
 	last           time.Time     // acceptance
 }
 
+// span is a time in which a process was told to be away.
+type span struct{ begin, end time.Time }
+
+// without is how long it is from begin to end, without the spans.
+func without(begin, end time.Time, spans []span) time.Duration {
+	d := end.Sub(begin)
+	for _, s := range spans {
+		from, to := s.begin, s.end
+		if from.Before(begin) {
+			from = begin
+		}
+		if to.After(end) {
+			to = end
+		}
+		d -= max(to.Sub(from), 0)
+	}
+	return d
+}
+
 // figuresOf compares what was accepted with what came to its end. A wait counts
-// from the moment since at the earliest, and so does the gap.
-func figuresOf(sent int, accepted, ended *times, since time.Time) figures {
+// from the moment since at the earliest, and so does the gap. A wait does not count
+// the spans, which do not overlap.
+func figuresOf(sent int, accepted, ended *times, since time.Time, away ...span) figures {
 	f := figures{sent: sent, twice: ended.twice()}
 	begins, ends := accepted.all(), ended.all()
 	f.accepted = len(begins)
@@ -102,7 +122,7 @@ func figuresOf(sent int, accepted, ended *times, since time.Time) figures {
 		if begin.Before(since) {
 			begin = since
 		}
-		if wait := end.Sub(begin); wait > f.wait {
+		if wait := without(begin, end, away); wait > f.wait {
 			f.wait, f.late = wait, id
 		}
 	}
@@ -143,5 +163,18 @@ func (f figures) check(t *testing.T, what string, limit time.Duration) {
 	}
 	if f.gap > limit {
 		t.Errorf("%s: nothing was accepted for %s, more than %s, from %s on", what, f.gap.Round(time.Millisecond), limit, f.since.Format(time.StampMilli))
+	}
+}
+
+// TestWithout: what is away counts for as much of it as lies within.
+func TestWithout(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	spans := []span{{at(0), at(2)}, {at(3), at(4)}, {at(8), at(20)}}
+	for _, c := range []struct{ begin, end, want int }{
+		{1, 10, 5}, {0, 2, 0}, {4, 8, 4}, {5, 6, 1}, {9, 19, 0},
+	} {
+		if got := without(at(c.begin), at(c.end), spans); got != time.Duration(c.want)*time.Second {
+			t.Errorf("from %d to %d: %s, want %d s", c.begin, c.end, got, c.want)
+		}
 	}
 }
