@@ -11,12 +11,18 @@ import (
 )
 
 // Processes that share a database know of each other by rows of life: each opening
-// of the store that leases has one, and changes it every second. A row that stands
-// still for too long is struck by those who see that, and what a life without a row
-// has leased is given back. That an opening pauses for less takes nothing from it.
+// of the store that leases has one, and writes the server's time to the row every
+// second. A row that stands still for deadAfter is struck by those who see that, and
+// what a life without a row has leased is given back. That an opening pauses for less
+// takes nothing from it.
+//
+// The age of a row alone does not prove a death: all rows age while the server is
+// away, or may when its clock is set. So a process, too, has to see the row stand
+// still, for watchFor.
 const (
 	beatEvery = time.Second
-	deadAfter = 5 * beatEvery
+	deadAfter = 4 * beatEvery
+	watchFor  = 5 * beatEvery / 2
 )
 
 // reclaim asks a desk to give back what is leased: all of it, or what is leased by
@@ -31,7 +37,10 @@ func (r reclaim) condition(table string) string {
 	return " AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = " + table + ".token >> 32)" // lifeShift
 }
 
-const beatStatement = "INSERT INTO life (id, beat) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat"
+const (
+	serverTime    = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
+	beatStatement = "INSERT INTO life (id, beat) VALUES (?, " + serverTime + ") ON CONFLICT (id) DO UPDATE SET beat = excluded.beat"
+)
 
 // lives keeps the row of this opening, and watches those of the others.
 type lives struct {
@@ -45,7 +54,6 @@ type lives struct {
 	last    time.Time          // of the last look at the others
 	orphans map[int64]bool     // tokens that nobody had in hand in the last round
 
-	beats  atomic.Int64
 	beaten atomic.Pointer[time.Time] // when the row was last written, nil if never
 	begun  atomic.Bool
 	begin  chan struct{} // closed when begun
@@ -58,9 +66,7 @@ type sighting struct {
 }
 
 func newLives(w *writer, inbox, outbox desk, conn *statements) *lives {
-	l := &lives{w: w, inbox: inbox, outbox: outbox, conn: conn, id: w.clock.life, begin: make(chan struct{})}
-	l.beats.Store(time.Now().UnixMicro()) // so that it differs from those before
-	return l
+	return &lives{w: w, inbox: inbox, outbox: outbox, conn: conn, id: w.clock.life, begin: make(chan struct{})}
 }
 
 // start is called by whoever leases. A process that only looks has no life.
@@ -78,7 +84,7 @@ func (l *lives) join(t *tx) error {
 	}
 	now := time.Now()
 	t.onCommit = append(t.onCommit, func() { l.beaten.Store(&now) })
-	return t.exec(beatStatement, l.id, l.beats.Add(1))
+	return t.exec(beatStatement, l.id)
 }
 
 // run keeps the row and watches the others until ctx ends.
@@ -108,10 +114,10 @@ func (l *lives) run(ctx context.Context) {
 
 // round is one heartbeat, and a look at the others.
 func (l *lives) round(ctx context.Context) error {
-	limit, cancel := context.WithTimeout(ctx, min(2*beatEvery, l.w.db.Timeout))
+	limit, cancel := context.WithTimeout(ctx, min(3*beatEvery/2, l.w.db.Timeout))
 	defer cancel()
 	now := time.Now()
-	if err := l.conn.exec(limit, beatStatement, l.id, l.beats.Add(1)); err != nil {
+	if err := l.conn.exec(limit, beatStatement, l.id); err != nil {
 		return err
 	}
 	l.beaten.Store(&now)
@@ -187,17 +193,19 @@ func (l *lives) look(ctx context.Context) (dead map[int64]int64, err error) {
 	l.last = now
 	dead, seen := make(map[int64]int64), make(map[int64]sighting)
 	err = l.conn.query(ctx, func(rows *sql.Rows) error {
-		var id, beat int64
-		err := rows.Scan(&id, &beat)
+		var id, beat, age int64
+		err := rows.Scan(&id, &beat, &age)
 		s, ok := l.seen[id]
 		if !ok || s.beat != beat {
 			s = sighting{beat, now}
 		}
-		if seen[id] = s; id != l.id && now.Sub(s.since) >= deadAfter {
+		seen[id] = s
+		watched := now.Sub(s.since)
+		if id != l.id && (watched >= deadAfter || watched >= watchFor && age >= deadAfter.Microseconds()) {
 			dead[id] = beat
 		}
 		return err
-	}, "SELECT id, beat FROM life")
+	}, "SELECT id, beat, "+serverTime+" - beat FROM life")
 	l.seen = seen
 	return dead, err
 }
