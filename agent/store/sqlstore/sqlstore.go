@@ -14,10 +14,14 @@
 // SQLite (synchronous=FULL), as the server is set for PostgreSQL (as it comes, on
 // the disk). Operations that wait at the same time share a transaction; one that
 // fails by its own checks does not touch the others. When ctx ends before an
-// operation was begun, it is not done and the error is that of ctx; once begun, it
-// is waited for. If the connection is lost while a transaction commits, the error
-// says so, and the operation may or may not have been done: Enqueue, Add and
-// Deposit done again then find their item there.
+// operation was begun, the operation is not done and the error is that of ctx; once
+// begun, it is waited for.
+//
+// If the connection to PostgreSQL is lost while a transaction commits, the outcome is
+// looked up until it is clear. After eight seconds without an answer of the database
+// an operation ends with ErrUnavailable; it may still be done then. Enqueue and
+// Deposit called again find their item there, and what Add or Lease has leased to a
+// caller that waits no more is given back at once.
 //
 // # Several processes
 //
@@ -26,6 +30,15 @@
 // line beside it. A lease is held by at most one of them at a time. What one does
 // wakes those who wait in the others at once (PostgreSQL) or within a quarter of
 // a second (SQLite).
+//
+// On PostgreSQL a process that leases shows the others every second that it lives.
+// What it has leased is given back some five seconds after it has died, was frozen or
+// has lost its network; a process that pauses for less than four seconds keeps what
+// it has. One that goes on after a longer pause finds its leases lost: what it had in
+// hand may be handled twice. The sessions of a process that stops in the middle of a
+// transaction are ended by the server after three seconds, so that they hold up no
+// other process for longer. A parameter of the DSN, such as statement_timeout,
+// overrides what package postgres sets for that.
 //
 // Time is the clock of each process: clocks that differ make leases that much
 // shorter or longer, so keep them much closer than a lease. What was written while
@@ -67,10 +80,11 @@ type Config struct {
 	Outbox  store.OutboxConfig
 	Inbox   store.InboxConfig
 	Mailbox store.MailboxConfig
-	// Reclaim makes Open give back at once what was leased, because who leased it
-	// is gone. It is for the one process that leases, as a server on SQLite: in
-	// others it would take away what is being worked on. Without it, leases come
-	// back when they run out. SQLite checks the database first.
+	// Reclaim makes Open give back at once all that is leased, because the process
+	// that leased it is gone. It is for the one process that leases, as a server on
+	// SQLite: in others it would take away what is being worked on. Without it, leases
+	// come back when they run out, and on PostgreSQL when their process is seen to be
+	// dead. SQLite checks the database first.
 	Reclaim bool
 	// Fallback is how often who waits looks for what other processes did though no
 	// notice came, where there are notices: PostgreSQL. Default 5 s.

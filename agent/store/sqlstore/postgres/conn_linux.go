@@ -4,8 +4,11 @@ import (
 	"context"
 	"strings"
 	"syscall"
+)
 
-	"golang.org/x/sys/unix"
+const (
+	tcpUserTimeout = 18     // TCP_USER_TIMEOUT, tcp(7), which package syscall lacks
+	unacknowledged = 10_000 // milliseconds
 )
 
 // userTimeout bounds how long what is sent may go without an acknowledgement.
@@ -15,7 +18,7 @@ func userTimeout(_ context.Context, network, _ string, c syscall.RawConn) error 
 	}
 	var err error
 	failed := c.Control(func(fd uintptr) {
-		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 10_000) // ms
+		err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpUserTimeout, unacknowledged)
 	})
 	if failed != nil {
 		return failed
