@@ -13,6 +13,24 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres/pgtest"
 )
 
+// storeURL is a database of a server, as --store takes it, with the tables in a schema
+// of that name.
+func storeURL(t *testing.T, server *pgtest.Server, schema string) string {
+	t.Helper()
+	dsn, err := server.DSN(t.Context(), schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := url.Values{}
+	for _, field := range strings.Fields(dsn) {
+		name, value, _ := strings.Cut(field, "=")
+		if name != "dbname" {
+			q.Set(name, value)
+		}
+	}
+	return "postgres:///postgres?" + q.Encode()
+}
+
 // With --store an agent's messages are in PostgreSQL, and no database in its home.
 func TestPostgres(t *testing.T) {
 	server, err := pgtest.Start(t.Context())
@@ -24,24 +42,10 @@ func TestPostgres(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	storeOf := func(name string) string { // as a URL
-		dsn, err := server.DSN(t.Context(), name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		q := url.Values{}
-		for _, field := range strings.Fields(dsn) {
-			name, value, _ := strings.Cut(field, "=")
-			if name != "dbname" {
-				q.Set(name, value)
-			}
-		}
-		return "postgres:///postgres?" + q.Encode()
-	}
-	store := storeOf("mine")
+	store := storeURL(t, server, "mine")
 
 	// However many are the first in a database, they share the agent's keys: two.
-	shared := storeOf("shared")
+	shared := storeURL(t, server, "shared")
 	first := &peer{t: t, program: "didcomm", dir: t.TempDir()}
 	var all sync.WaitGroup
 	for range 6 {
