@@ -22,7 +22,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	w := newWorld(t, "sqlite", "sqlite")
 	small, other := w.nodes[0], w.nodes[1]
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", small.Home).CombinedOutput(); err != nil {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", small.Home).CombinedOutput(); err != nil {
 		t.Fatalf("mount: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
@@ -32,7 +32,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	})
 	filler := filepath.Join(small.Home, "filler")
-	if err := os.WriteFile(filler, make([]byte, 3<<20), 0o600); err != nil {
+	if err := os.WriteFile(filler, make([]byte, 13<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
 
@@ -62,7 +62,8 @@ func TestFullDisk(t *testing.T) {
 	}) {
 		t.Error("nothing is accepted though there is room again")
 	}
-	f := figuresOf(small.sent+other.sent, w.settle(t), w.handled(t), room)
+	// Who was refused last was told to come again in 10 s.
+	f := figuresOf(small.sent+other.sent, w.settle(t), w.handled(t), room, span{room, room.Add(10 * time.Second)})
 	t.Logf("%s, since there is room; %d accepted before the disk was full, %d refused", f, before, len(small.refused))
 	f.check(t, "messages", limit)
 }

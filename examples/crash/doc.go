@@ -47,13 +47,15 @@
 // Each scenario logs one line: messages sent, accepted, lost and handled twice, the
 // longest wait from accepted to handled, and the longest gap without any message
 // accepted, while some are being sent. Neither may be more than 10 s: 15 s where a
-// host vanishes, 2 s where nothing is struck. On the full disk the time counts from
-// when there is room again. In TestSQLite and TestPostgres the time in which a
-// process or the server is being started again does not count as a wait. Of what the agents of TestShared send, the line has the
-// same under "out", without a gap. A message may be handled twice only in rows
-// where a process is killed, frozen or gone, and no more of them than that process
-// had in hand. In the row "server" no process may log that it could not mark a
-// message as handled.
+// host vanishes, 2 s where nothing is struck. In TestSQLite and TestPostgres a wait
+// does not count the time in which a process or the server is being started again.
+// On the full disk the time counts from when there is room again, and a wait from
+// when those come again that were told to do so in 10 s.
+//
+// Of what the agents of TestShared send, the line has the same under "out", without
+// a gap. A message may be handled twice only in rows where a process is killed,
+// frozen or gone, and no more of them than that process had in hand. In the row
+// "server" no process may log that it could not mark a message as handled.
 //
 // A failed test waits for what is late, 6 minutes at most, to tell how late.
 //
