@@ -24,11 +24,6 @@ type Backend struct {
 	// leases: as its effect is worth nothing to the next process, it need not
 	// outlive a crash of the machine.
 	Begin, BeginLease string
-	// BeginMarked is used instead where a commit may go unanswered: it begins a
-	// transaction and returns a mark, by which Look finds out what became of the
-	// transaction.
-	BeginMarked func(ctx context.Context, c *sql.Conn) (mark string, err error)
-	Look        func(ctx context.Context, c *sql.Conn, mark string) (Outcome, error)
 	// Pipeline runs statements in one round trip, until one fails; nil where that
 	// is no use. Notify is the statement that gives a notice, of letters and
 	// digits, to other processes when the transaction commits; without a Pipeline
@@ -42,8 +37,9 @@ type Backend struct {
 	// Renew throws out c, which may be nil, and the connections of the pools that are
 	// idle now: one of them was found dead. Nil where connections do not die.
 	Renew func(c *sql.Conn)
-	// Shared tells that processes on several machines lease from the database. They
-	// know of each other by heartbeats: see lives.
+	// Shared tells that the database is across a network, and processes on several
+	// machines write to it. They know of each other by heartbeats, and find out what
+	// became of a commit that was not answered: see lives. It is for PostgreSQL.
 	Shared bool
 	// Fault classifies an error of the database.
 	Fault func(error) Fault
@@ -80,16 +76,6 @@ func (d Dialect) goose() goose.Dialect {
 	}
 	return goose.DialectSQLite3
 }
-
-// Outcome is what became of a transaction.
-type Outcome int
-
-// The outcomes.
-const (
-	Running Outcome = iota // not clear yet
-	Committed
-	Aborted
-)
 
 // Fault is a class of errors of a database.
 type Fault int

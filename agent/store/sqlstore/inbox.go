@@ -90,9 +90,6 @@ func (b *Inbox) Add(ctx context.Context, m store.Received, d time.Duration) (*st
 		id: messageKey(m.Sender, m.ID), peer: key(m.Peer), m: &m, d: d,
 		names: encodeNames(m.Sender, m.ID, m.Peer, m.To, m.Type, m.Thread, m.Packet.MediaType), data: orEmpty(m.Packet.Data),
 	}
-	if d > 0 {
-		b.w.lives.start()
-	}
 	if err := b.w.do(ctx, b.desk, r); err != nil {
 		return nil, nil, err
 	}
@@ -101,7 +98,6 @@ func (b *Inbox) Add(ctx context.Context, m store.Received, d time.Duration) (*st
 
 // Lease implements store.Inbox.
 func (b *Inbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Received], error) {
-	b.w.lives.start()
 	r := &leaseMessage{d: d}
 	if err := b.w.lease(ctx, b.desk, r); err != nil {
 		return nil, err

@@ -38,8 +38,14 @@ func (r reclaim) condition(table string) string {
 }
 
 const (
-	serverTime    = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
-	beatStatement = "INSERT INTO life (id, beat) VALUES (?, " + serverTime + ") ON CONFLICT (id) DO UPDATE SET beat = excluded.beat"
+	serverTime = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
+	// signStatement is the last of each transaction.
+	signStatement = "INSERT INTO life (id, beat, mark) VALUES (?, " + serverTime + ", ?) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat, mark = excluded.mark"
+	// beatStatement does not wait for a transaction that signs.
+	beatStatement = "UPDATE life SET beat = " + serverTime + " WHERE id IN (SELECT id FROM life WHERE id = ? FOR UPDATE SKIP LOCKED)"
+	// lastStatement waits for a transaction that has signed and is not over, also for
+	// the first of a life.
+	lastStatement = "INSERT INTO life (id, beat, mark) VALUES (?, " + serverTime + ", 0) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat RETURNING mark"
 )
 
 // lives keeps the row of this opening, and watches those of the others.
@@ -54,9 +60,9 @@ type lives struct {
 	last    time.Time          // of the last look at the others
 	orphans map[int64]bool     // tokens that nobody had in hand in the last round
 
-	beaten atomic.Pointer[time.Time] // when the row was last written, nil if never
-	begun  atomic.Bool
-	begin  chan struct{} // closed when begun
+	marks int64 // allotted; only the writer uses it
+	begun atomic.Bool
+	begin chan struct{} // closed when begun
 }
 
 // sighting is how long a row stands as it does.
@@ -69,22 +75,20 @@ func newLives(w *writer, inbox, outbox desk, conn *statements) *lives {
 	return &lives{w: w, inbox: inbox, outbox: outbox, conn: conn, id: w.clock.life, begin: make(chan struct{})}
 }
 
-// start is called by whoever leases. A process that only looks has no life.
-func (l *lives) start() {
-	if l != nil && l.begun.CompareAndSwap(false, true) {
+// sign has a transaction write the row of this life: others know of the life then,
+// and the mark tells whether the transaction was committed.
+func (l *lives) sign(t *tx) {
+	l.marks++
+	t.mark = l.marks
+	t.last(signStatement, nil, l.id, t.mark)
+	if l.begun.CompareAndSwap(false, true) {
 		close(l.begin)
 	}
 }
 
-// join writes the row with a transaction if it was not written for a while: a lease
-// must not be committed by a life that others do not know of.
-func (l *lives) join(t *tx) error {
-	if at := l.beaten.Load(); !l.begun.Load() || at != nil && time.Since(*at) < 2*beatEvery {
-		return nil
-	}
-	now := time.Now()
-	t.onCommit = append(t.onCommit, func() { l.beaten.Store(&now) })
-	return t.exec(beatStatement, l.id)
+// lastCommit is the mark of the last transaction of this life that was committed.
+func (l *lives) lastCommit(ctx context.Context, c *statements) (int64, error) {
+	return number(ctx, c, lastStatement, l.id)
 }
 
 // run keeps the row and watches the others until ctx ends.
@@ -116,17 +120,15 @@ func (l *lives) run(ctx context.Context) {
 func (l *lives) round(ctx context.Context) error {
 	limit, cancel := context.WithTimeout(ctx, min(3*beatEvery/2, l.w.db.Timeout))
 	defer cancel()
-	now := time.Now()
 	if err := l.conn.exec(limit, beatStatement, l.id); err != nil {
 		return err
 	}
-	l.beaten.Store(&now)
 	dead, err := l.look(limit)
 	if err != nil {
 		return err
 	}
 	for id, beat := range dead {
-		if err := l.conn.exec(limit, "DELETE FROM life WHERE id = ? AND beat = ?", id, beat); err != nil {
+		if err := l.conn.exec(limit, "DELETE FROM life WHERE id IN (SELECT id FROM life WHERE id = ? AND beat = ? FOR UPDATE SKIP LOCKED)", id, beat); err != nil {
 			return err
 		}
 		delete(l.seen, id)
@@ -135,9 +137,10 @@ func (l *lives) round(ctx context.Context) error {
 	if err := l.sweep(ctx, limit); err != nil {
 		return err
 	}
+	now := time.Now().UnixMicro()
 	left, err := number(limit, l.conn, `SELECT CASE WHEN EXISTS (SELECT 1 FROM inbox WHERE state = 1 AND due > ?`+reclaim{}.condition("inbox")+`)
 		OR EXISTS (SELECT 1 FROM outbox WHERE token <> 0 AND due > ?`+reclaim{}.condition("outbox")+`) THEN 1 ELSE 0 END`,
-		now.UnixMicro(), now.UnixMicro())
+		now, now)
 	if err != nil || left == 0 {
 		return err
 	}

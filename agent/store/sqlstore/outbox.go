@@ -99,7 +99,6 @@ func (o *Outbox) Enqueue(ctx context.Context, items ...store.Item) error {
 
 // Lease implements store.Outbox.
 func (o *Outbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Item], error) {
-	o.w.lives.start()
 	r := &leaseItem{d: d}
 	if err := o.w.lease(ctx, o.desk, r); err != nil {
 		return nil, err

@@ -19,22 +19,13 @@ type tx struct {
 	inHand     *inHand
 	now        int64
 	again      bool              // it is not the first try
-	mark       string            // of the transaction, where the back end has marks
+	mark       int64             // of the transaction, 0 where the back end has none
 	committing bool              // the commit is on its way
 	served     map[leaseDesk]int // how many leases of each desk it has made
 	pending    []Statement       // what has to run before the next query
 	ending     []func() error    // what has to run last
 	notices    []string
 	onCommit   []func()
-}
-
-func (t *tx) begin(text string) (err error) {
-	if t.db.BeginMarked == nil {
-		_, err = t.raw.ExecContext(t, text)
-		return err
-	}
-	t.mark, err = t.db.BeginMarked(t, t.raw)
-	return err
 }
 
 // finish does what is to be done once the transaction is committed, and returns how

@@ -201,10 +201,10 @@ func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (map
 		retry := fault == Contended || fault == Busy || fault == Lost
 		if fault == Lost && t != nil && t.committing {
 			w.log.Warn("sqlstore: a commit was not answered, its outcome is looked up", "database", w.db.Name, "operations", len(batch), "error", err)
-			switch w.outcome(t.mark) {
-			case Committed:
+			switch committed, clear := w.outcome(t.mark); {
+			case committed:
 				return t.finish(), nil
-			case Running: // nobody can tell
+			case !clear:
 				retry = false
 			}
 		}
@@ -235,34 +235,32 @@ func (w *writer) wanted(batch []*request) (wanted []*request) {
 	return wanted
 }
 
-// outcome looks up what became of a transaction whose commit was not answered,
-// until that is clear. It is Running, which nobody can tell from the others, where
-// the back end has no marks or the writer is closed meanwhile.
-func (w *writer) outcome(mark string) Outcome {
-	if w.db.Look == nil {
-		return Running
-	}
-	for ; ; time.Sleep(lookEvery) {
-		got, err := w.lookUp(mark)
+// outcome looks up whether a transaction was committed whose commit was not
+// answered, until that is clear. It stays unclear where the back end has no marks, or
+// if the writer is closed meanwhile.
+func (w *writer) outcome(mark int64) (committed, clear bool) {
+	for ; w.lives != nil; time.Sleep(lookEvery) {
+		last, err := w.lastCommit()
 		switch {
-		case err != nil:
+		case err == nil:
+			return last == mark, true
+		case w.db.Fault(err) == Lost:
 			w.disconnect()
-		case got != Running:
-			return got
 		}
 		if w.isClosed() {
-			return Running
+			break
 		}
 	}
+	return false, false
 }
 
-func (w *writer) lookUp(mark string) (Outcome, error) {
+func (w *writer) lastCommit() (mark int64, err error) {
 	ctx, cancel := w.tryTime()
 	defer cancel()
 	if err := w.connect(ctx); err != nil {
-		return Running, err
+		return 0, err
 	}
-	return w.db.Look(ctx, w.raw, mark)
+	return w.lives.lastCommit(ctx, w.conn)
 }
 
 // tryTime bounds one try of something.
@@ -311,14 +309,11 @@ func (w *writer) once(try int, batch []*request, leases map[leaseDesk][]*request
 	if len(batch) == 0 {
 		begin = w.db.BeginLease
 	}
-	if err := t.begin(begin); err != nil {
+	if _, err := w.raw.ExecContext(ctx, begin); err != nil {
 		return t, fmt.Errorf("begin: %w", err)
 	}
 	if w.lives != nil {
-		if err := w.lives.join(t); err != nil {
-			w.rollback(err)
-			return t, err
-		}
+		w.lives.sign(t)
 	}
 	t.served, err = w.visit(t, batch, leases)
 	if err != nil || len(batch) == 0 && len(t.served) == 0 {

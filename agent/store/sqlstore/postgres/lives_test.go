@@ -74,7 +74,7 @@ func TestDeadLife(t *testing.T) {
 		items = append(items, l)
 	}
 	// The other process, whose heart does not beat.
-	exec(t, db, "INSERT INTO life (id, beat) VALUES (7, 1)")
+	exec(t, db, "INSERT INTO life (id, beat, mark) VALUES (7, 1, 1)")
 	exec(t, db, "UPDATE inbox SET token = (7::bigint << 32) + 1 WHERE token = $1", int64(lost.Token))
 	exec(t, db, "UPDATE outbox SET token = (7::bigint << 32) + 1 WHERE id = 'lost'")
 

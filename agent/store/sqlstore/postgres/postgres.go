@@ -88,10 +88,10 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 		Name:    fmt.Sprintf("postgres %s/%s", c.Host, c.Database),
 		Dialect: sqlstore.PostgreSQL,
 		Write:   db, Read: db,
-		Migrate:     stdlib.OpenDB(*patient),
-		BeginMarked: begin,
-		Look:        look,
-		Pipeline:    pipeline,
+		Migrate: stdlib.OpenDB(*patient),
+		// A lease is made to last: the server may crash alone.
+		Begin: "BEGIN", BeginLease: "BEGIN",
+		Pipeline: pipeline,
 		Notify: func(notice string) sqlstore.Statement {
 			return sqlstore.Statement{Text: "SELECT pg_notify('" + channel + "', $1)", Args: []any{self + notice}}
 		},
@@ -123,37 +123,6 @@ func makeSchema(ctx context.Context, db *sql.DB, own bool) error {
 		}
 	}
 	return nil
-}
-
-// begin begins a transaction. Its mark is its number, which the server keeps the
-// outcome of.
-func begin(ctx context.Context, c *sql.Conn) (mark string, err error) {
-	err = c.Raw(func(conn any) error {
-		var batch pgx.Batch
-		batch.Queue("BEGIN")
-		batch.Queue("SELECT pg_current_xact_id()::text").QueryRow(func(row pgx.Row) error { return row.Scan(&mark) })
-		return conn.(*stdlib.Conn).Conn().SendBatch(ctx, &batch).Close()
-	})
-	return mark, err
-}
-
-// look asks what became of a transaction. A server that took over from another, and
-// has not seen it, says that its number is one of the future.
-func look(ctx context.Context, c *sql.Conn, mark string) (sqlstore.Outcome, error) {
-	var status sql.NullString
-	err := c.QueryRowContext(ctx, "SELECT pg_xact_status($1::xid8)", mark).Scan(&status)
-	var answer *pgconn.PgError
-	switch {
-	case errors.As(err, &answer) && answer.Code == "22023": // invalid parameter value
-		return sqlstore.Aborted, nil
-	case err != nil:
-		return sqlstore.Running, err
-	case status.String == "committed":
-		return sqlstore.Committed, nil
-	case status.String == "in progress":
-		return sqlstore.Running, nil
-	}
-	return sqlstore.Aborted, nil
 }
 
 // pipeline sends all statements before it waits for an answer.

@@ -1,9 +1,11 @@
--- One row for each life: an opening of the store that leases. id is what the
--- tokens of its leases begin with, and beat changes while it lives: see lives.go.
+-- One row for each life: an opening of the store that writes. id is what the tokens
+-- of its leases begin with, beat changes while it lives, and mark is of its last
+-- transaction that was committed: see lives.go.
 
 -- +goose Up
 
 CREATE TABLE life (
     id   BIGINT NOT NULL PRIMARY KEY,
-    beat BIGINT NOT NULL
+    beat BIGINT NOT NULL,
+    mark BIGINT NOT NULL
 );
