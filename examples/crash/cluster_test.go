@@ -31,6 +31,7 @@ type cluster struct {
 	done    sync.WaitGroup
 	asked   int      // messages that nodes were asked to send; belongs to the sending until done
 	notes   []string // for the line of figures
+	away    []span   // of the database server
 }
 
 // newCluster starts a server and n nodes on it, whose sessions have the names of
@@ -156,7 +157,7 @@ func (c *cluster) figures(t *testing.T) (in, out figures) {
 	for _, n := range c.nodes {
 		n.handled(t, handled)
 	}
-	return figuresOf(sent, taken, handled, time.Time{}), figuresOf(c.asked, accepted, c.client.received, time.Time{})
+	return figuresOf(sent, taken, handled, time.Time{}, c.away...), figuresOf(c.asked, accepted, c.client.received, time.Time{}, c.away...)
 }
 
 // check logs the figures, and fails the test for those that are beyond the limit,

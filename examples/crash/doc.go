@@ -47,8 +47,9 @@
 // Each scenario logs one line: messages sent, accepted, lost and handled twice, the
 // longest wait from accepted to handled, and the longest gap without any message
 // accepted, while some are being sent. Neither may be more than 10 s: 15 s where a
-// host vanishes, 2 s where nothing is struck. In TestSQLite and TestPostgres a wait
-// does not count the time in which a process or the server is being started again.
+// host vanishes, 5 s where nothing is struck. Neither counts the time in which the
+// database server is killed and started again, and in TestSQLite and TestPostgres a
+// process.
 // On the full disk the time counts from when there is room again, and a wait from
 // when those come again that were told to do so in 10 s.
 //

@@ -18,7 +18,7 @@ var (
 )
 
 const (
-	calmLimit     = 2 * time.Second  // instead of limit, where nothing is struck
+	calmLimit     = 5 * time.Second  // instead of limit, where nothing is struck
 	vanishedLimit = 15 * time.Second // instead of limit, where a host vanishes
 	lead          = 2 * time.Second  // of sending, before the first strike
 	tail          = 3 * time.Second  // of sending, after the last
@@ -116,6 +116,7 @@ func killServer(t *testing.T, c *cluster) (doubles int) {
 				t.Fatal(err)
 			}
 		}
+		begin := time.Now()
 		if err := c.server.Kill(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -124,6 +125,7 @@ func killServer(t *testing.T, c *cluster) (doubles int) {
 		if err := c.server.Restart(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+		c.away = append(c.away, span{begin, time.Now()})
 		pause(t, time.Second)
 	}
 	return 0

@@ -87,7 +87,7 @@ type figures struct {
 	last           time.Time     // acceptance
 }
 
-// span is a time in which a process was told to be away.
+// span is a time in which a process, or the database server, was told to be away.
 type span struct{ begin, end time.Time }
 
 // without is how long it is from begin to end, without the spans.
@@ -107,8 +107,8 @@ func without(begin, end time.Time, spans []span) time.Duration {
 }
 
 // figuresOf compares what was accepted with what came to its end. A wait counts
-// from the moment since at the earliest, and so does the gap. A wait does not count
-// the spans, which do not overlap.
+// from the moment since at the earliest, and so does the gap. Neither counts the
+// spans, which do not overlap.
 func figuresOf(sent int, accepted, ended *times, since time.Time, away ...span) figures {
 	f := figures{sent: sent, twice: ended.twice()}
 	begins, ends := accepted.all(), ended.all()
@@ -132,7 +132,7 @@ func figuresOf(sent int, accepted, ended *times, since time.Time, away ...span) 
 		if at.Before(since) {
 			continue
 		}
-		if gap := at.Sub(last); !last.IsZero() && gap > f.gap {
+		if gap := without(last, at, away); !last.IsZero() && gap > f.gap {
 			f.gap, f.since = gap, last
 		}
 		last = at

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,7 +56,7 @@ type lives struct {
 	conn          *statements // any connection: the writer's may be held up
 	id            int64
 
-	// Only run uses these.
+	// Only watch uses these.
 	seen    map[int64]sighting // of others
 	last    time.Time          // of the last look at the others
 	orphans map[int64]bool     // tokens that nobody had in hand in the last round
@@ -98,12 +99,34 @@ func (l *lives) run(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
+	// The others are watched apart: what they left behind may take the writer long.
+	var both sync.WaitGroup
+	both.Go(func() {
+		l.everySecond(ctx, "heartbeat", func(ctx context.Context) error {
+			ctx, cancel := l.limit(ctx)
+			defer cancel()
+			return l.conn.exec(ctx, beatStatement, l.id)
+		})
+	})
+	both.Go(func() {
+		l.everySecond(ctx, "watch over other processes", func(ctx context.Context) error {
+			err := l.watch(ctx)
+			if err != nil {
+				l.seen = nil // what stands still may be our sight
+			}
+			return err
+		})
+	})
+	both.Wait()
+}
+
+// everySecond does something again and again until ctx ends.
+func (l *lives) everySecond(ctx context.Context, what string, do func(context.Context) error) {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	for {
-		if err := l.round(ctx); err != nil && ctx.Err() == nil {
-			l.w.log.Warn("sqlstore: heartbeat", "database", l.w.db.Name, "error", err)
-			l.seen = nil // what stands still may be our sight
+		if err := do(ctx); err != nil && ctx.Err() == nil {
+			l.w.log.Warn("sqlstore: "+what, "database", l.w.db.Name, "error", err)
 			if l.w.db.Fault(err) == Lost && l.w.db.Renew != nil {
 				l.w.db.Renew(nil)
 			}
@@ -116,13 +139,16 @@ func (l *lives) run(ctx context.Context) {
 	}
 }
 
-// round is one heartbeat, and a look at the others.
-func (l *lives) round(ctx context.Context) error {
-	limit, cancel := context.WithTimeout(ctx, min(3*beatEvery/2, l.w.db.Timeout))
+// limit bounds the queries of a second.
+func (l *lives) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, min(3*beatEvery/2, l.w.db.Timeout))
+}
+
+// watch strikes the rows of those that are dead, and gives back what nobody alive
+// has in hand.
+func (l *lives) watch(ctx context.Context) error {
+	limit, cancel := l.limit(ctx)
 	defer cancel()
-	if err := l.conn.exec(limit, beatStatement, l.id); err != nil {
-		return err
-	}
 	dead, err := l.look(limit)
 	if err != nil {
 		return err
