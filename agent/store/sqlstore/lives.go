@@ -160,55 +160,56 @@ func (l *lives) watch(ctx context.Context) error {
 		delete(l.seen, id)
 		l.w.log.Warn("sqlstore: another process shows no sign of life, what it leased is given back", "database", l.w.db.Name, "life", id)
 	}
-	if err := l.sweep(ctx, limit); err != nil {
+	todo, err := l.orphaned(limit)
+	if err != nil {
 		return err
 	}
 	now := time.Now().UnixMicro()
 	left, err := number(limit, l.conn, `SELECT CASE WHEN EXISTS (SELECT 1 FROM inbox WHERE state = 1 AND due > ?`+reclaim{}.condition("inbox")+`)
 		OR EXISTS (SELECT 1 FROM outbox WHERE token <> 0 AND due > ?`+reclaim{}.condition("outbox")+`) THEN 1 ELSE 0 END`,
 		now, now)
-	if err != nil || left == 0 {
-		return err
-	}
-	return errors.Join(l.w.do(ctx, l.inbox, reclaim{}), l.w.do(ctx, l.outbox, reclaim{}))
-}
-
-// sweep gives back what this life has leased and nobody has in hand, now and in the
-// round before: a lease comes in hand a moment after its commit.
-func (l *lives) sweep(ctx, limit context.Context) error {
-	orphans := make(map[int64]bool)
-	var back []*request
-	from, to := l.w.clock.tokens()
-	now := time.Now().UnixMicro() // the clock is the writer's
-	each := func(rows *sql.Rows) error {
-		var id, peer string
-		var token int64
-		err := rows.Scan(&id, &peer, &token)
-		switch {
-		case err != nil || l.w.inHand.has(token):
-		case !l.orphans[token]:
-			orphans[token] = true
-		case peer == "":
-			back = append(back, &request{desk: l.inbox, body: giveBackMessage(id, token)})
-		default:
-			back = append(back, &request{desk: l.outbox, body: giveBackItem(id, peer, token)})
-		}
-		return err
-	}
-	err := l.conn.query(limit, each, `SELECT id, '', token FROM inbox WHERE state = 1 AND due > ? AND token >= ? AND token < ?
-		UNION ALL SELECT id, peer, token FROM outbox WHERE token <> 0 AND due > ? AND token >= ? AND token < ?`,
-		now, from, to, now, from, to)
-	l.orphans = orphans
 	if err != nil {
 		return err
 	}
-	for _, r := range back {
-		l.w.log.Warn("sqlstore: what nobody has in hand is given back", "database", l.w.db.Name)
+	if left != 0 {
+		todo = append(todo, &request{desk: l.inbox, body: reclaim{}}, &request{desk: l.outbox, body: reclaim{}})
+	}
+	for _, r := range todo {
 		if err := l.w.do(ctx, r.desk, r.body); err != nil && !errors.Is(err, store.ErrLease) {
 			return err
 		}
 	}
 	return nil
+}
+
+// orphaned returns what gives back the leases of this life that nobody has in hand,
+// now and in the round before: a lease comes in hand a moment after its commit.
+func (l *lives) orphaned(ctx context.Context) (back []*request, err error) {
+	orphans := make(map[int64]bool)
+	from, to := l.w.clock.tokens()
+	now := time.Now().UnixMicro() // the clock is the writer's
+	err = l.conn.query(ctx, func(rows *sql.Rows) error {
+		var id, peer string
+		var token int64
+		err := rows.Scan(&id, &peer, &token)
+		switch {
+		case err != nil || l.w.inHand.has(token):
+			return err
+		case !l.orphans[token]:
+			orphans[token] = true
+			return nil
+		case peer == "":
+			back = append(back, &request{desk: l.inbox, body: giveBackMessage(id, token)})
+		default:
+			back = append(back, &request{desk: l.outbox, body: giveBackItem(id, peer, token)})
+		}
+		l.w.log.Warn("sqlstore: what nobody has in hand is given back", "database", l.w.db.Name, "key", id)
+		return nil
+	}, `SELECT id, '', token FROM inbox WHERE state = 1 AND due > ? AND token >= ? AND token < ?
+		UNION ALL SELECT id, peer, token FROM outbox WHERE token <> 0 AND due > ? AND token >= ? AND token < ?`,
+		now, from, to, now, from, to)
+	l.orphans = orphans
+	return back, err
 }
 
 // look returns the rows that have stood still for too long, with their beats. What
