@@ -15,8 +15,8 @@ type Backend struct {
 	Name    string
 	Dialect Dialect
 	// Write has the connection that all writes go through. Read serves what only
-	// reads; it may be the same.
-	Write, Read *sql.DB
+	// reads; it may be the same. Beat is for heartbeats, where Shared is set.
+	Write, Read, Beat *sql.DB
 	// Migrate is for changes of the schema, which may take longer than Timeout; nil
 	// is Write. Open closes it.
 	Migrate *sql.DB
@@ -30,12 +30,13 @@ type Backend struct {
 	// there are no notices.
 	Pipeline func(ctx context.Context, c *sql.Conn, statements []Statement) error
 	Notify   func(notice string) Statement
-	// Timeout ends a try of a transaction, and of a query of a heartbeat; 0 is never.
+	// Timeout ends a try of a transaction, and of a query; 0 is never.
 	// Patience is how long the caller of an operation waits for it, over all tries; 0
 	// is until it is done.
 	Timeout, Patience time.Duration
 	// Renew throws out c, which may be nil, and the connections of the pools that are
-	// idle now: one of them was found dead. Nil where connections do not die.
+	// idle now: one of them was found dead. It may do nothing more than that to c if
+	// the pools were renewed a moment ago. Nil where connections do not die.
 	Renew func(c *sql.Conn)
 	// Shared tells that the database is across a network, and processes on several
 	// machines write to it. They know of each other by heartbeats, and find out what

@@ -37,12 +37,6 @@ func (c *clock) token() int64 {
 	return c.life<<lifeShift | c.leases&(1<<lifeShift-1)
 }
 
-// tokens are the bounds of all tokens of the life: from the first on, below the
-// second.
-func (c *clock) tokens() (from, to int64) {
-	return c.life << lifeShift, c.life<<lifeShift + 1<<lifeShift
-}
-
 // maxAhead is how far, in microseconds, stamps run ahead of the time when many are
 // made at once. Those that are further ahead are of a time that was wrong: the
 // clock was set back.

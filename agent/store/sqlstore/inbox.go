@@ -57,32 +57,19 @@ var (
 	_ settling = (*settleMessage)(nil)
 )
 
-func (a *addMessage) leased() int64 {
-	if a.lease == nil {
-		return 0
-	}
-	return int64(a.lease.Token)
-}
+func (a *addMessage) leased() (int64, time.Time) { return tokenOf(a.lease) }
 
-func (l *leaseMessage) leased() int64 {
-	if l.lease == nil {
-		return 0
+func (l *leaseMessage) leased() (int64, time.Time) { return tokenOf(l.lease) }
+
+// tokenOf is of a lease, which may be nil.
+func tokenOf[T any](l *store.Lease[T]) (token int64, until time.Time) {
+	if l == nil {
+		return 0, time.Time{}
 	}
-	return int64(l.lease.Token)
+	return int64(l.Token), l.Until
 }
 
 func (s *settleMessage) settled() int64 { return s.token }
-
-func (a *addMessage) giveBack() any { return giveBackMessage(a.id, a.leased()) }
-
-func (l *leaseMessage) giveBack() any {
-	return giveBackMessage(messageKey(l.lease.Item.Sender, l.lease.Item.ID), l.leased())
-}
-
-// giveBackMessage is of a lease that was of no use.
-func giveBackMessage(id string, token int64) any {
-	return &settleMessage{id: id, token: token, how: store.Waiting}
-}
 
 // Add implements store.Inbox.
 func (b *Inbox) Add(ctx context.Context, m store.Received, d time.Duration) (*store.Lease[store.Received], *store.Known, error) {

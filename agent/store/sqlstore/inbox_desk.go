@@ -83,7 +83,7 @@ func (d *inboxDesk) run(t *tx, reqs []*request) error {
 			seqs = append(seqs, body.seq)
 		case *dropMessage:
 			seqs = append(seqs, body.seq)
-		case reclaim:
+		case *reclaim:
 			if err := b.reclaim(body); err != nil {
 				return err
 			}
@@ -221,8 +221,8 @@ func (b *inboxBatch) add(a *addMessage) error {
 	return nil
 }
 
-// again leases a message to its caller which this life has leased to nobody who
-// knows: it came before, and that it was taken in remained unsaid.
+// again leases a message that came before to the caller: this life has leased it then,
+// and the caller was told of an error.
 func (b *inboxBatch) again(m *message, a *addMessage) {
 	m.changed, m.token, m.due = true, b.t.token(), b.t.now+a.d.Microseconds()
 	a.lease = &store.Lease[store.Received]{
@@ -301,12 +301,6 @@ func (b *inboxBatch) drop(m *message) error {
 	b.aside.add(0, -m.size)
 	m.changed, m.bare, m.size, m.replies = true, true, 0, nil
 	return nil
-}
-
-// reclaim gives back what is leased: all of it, or that of lives that are over.
-func (b *inboxBatch) reclaim(which reclaim) error {
-	b.ready = true
-	return b.t.exec("UPDATE inbox SET state = 0, token = 0, due = ? WHERE state = 1 AND due > ?"+which.condition("inbox"), b.t.now, b.t.now)
 }
 
 // due is when a message is next due.

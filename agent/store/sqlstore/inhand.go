@@ -1,21 +1,24 @@
 package sqlstore
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
-// inHand are the tokens of the leases whose takers know of them. What this life has
-// leased besides is nobody's: a commit took effect, and what became of it could not
-// be found out.
+// inHand are the tokens of the leases that their takers know of, with the ends of the
+// leases. Any other lease of this life is nobody's: its commit took effect, and its
+// taker was told of an error.
 type inHand struct {
 	mu     sync.Mutex
-	tokens map[int64]struct{}
+	tokens map[int64]time.Time
 }
 
-func newInHand() *inHand { return &inHand{tokens: make(map[int64]struct{})} }
+func newInHand() *inHand { return &inHand{tokens: make(map[int64]time.Time)} }
 
-func (h *inHand) add(token int64) {
+func (h *inHand) add(token int64, until time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.tokens[token] = struct{}{}
+	h.tokens[token] = until
 }
 
 func (h *inHand) remove(token int64) {
@@ -29,4 +32,16 @@ func (h *inHand) has(token int64) bool {
 	defer h.mu.Unlock()
 	_, ok := h.tokens[token]
 	return ok
+}
+
+// forget lets go of leases that ran out.
+func (h *inHand) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	for token, until := range h.tokens {
+		if until.Before(now) {
+			delete(h.tokens, token)
+		}
+	}
 }

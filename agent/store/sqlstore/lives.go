@@ -3,70 +3,65 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Processes that share a database know of each other by rows of life: each opening
-// of the store that leases has one, and writes the server's time to the row every
-// second. A row that stands still for deadAfter is struck by those who see that, and
-// what a life without a row has leased is given back. That an opening pauses for less
-// takes nothing from it.
+// Processes that share a database know of each other by the rows of table life. Each
+// opening of the store that writes has one, signs it with each transaction, and
+// writes the server's time to it twice a second. A row that has not changed for
+// deadAfter is deleted by the others, and what a life without a row has leased is
+// given back. A process that pauses for less keeps what it has.
 //
 // The age of a row alone does not prove a death: all rows age while the server is
-// away, or may when its clock is set. So a process, too, has to see the row stand
-// still, for watchFor.
+// away, or when its clock is set. So the others must have seen the row unchanged
+// for watchFor, too.
 const (
-	beatEvery = time.Second
-	deadAfter = 4 * beatEvery
-	watchFor  = 5 * beatEvery / 2
+	beatEvery = 500 * time.Millisecond
+	deadAfter = 4 * time.Second
+	watchFor  = 2 * time.Second
+	// lookThrough is how often a process looks for leases of lives without a row
+	// though it saw no row go.
+	lookThrough = 5 * time.Second
 )
-
-// reclaim asks a desk to give back what is leased: all of it, or what is leased by
-// lives that are over.
-type reclaim struct{ all bool }
-
-// condition is what the leases in a table are that it asks for.
-func (r reclaim) condition(table string) string {
-	if r.all {
-		return ""
-	}
-	return " AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = " + table + ".token >> 32)" // lifeShift
-}
 
 const (
 	serverTime = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
-	// signStatement is the last of each transaction.
+	// signStatement is at the end of each transaction.
 	signStatement = "INSERT INTO life (id, beat, mark) VALUES (?, " + serverTime + ", ?) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat, mark = excluded.mark"
-	// beatStatement does not wait for a transaction that signs.
+	// beatStatement does not wait for a transaction that has signed.
 	beatStatement = "UPDATE life SET beat = " + serverTime + " WHERE id IN (SELECT id FROM life WHERE id = ? FOR UPDATE SKIP LOCKED)"
+	// endStatement neither.
+	endStatement = "DELETE FROM life WHERE id IN (SELECT id FROM life WHERE id = ? AND beat = ? FOR UPDATE SKIP LOCKED)"
 	// lastStatement waits for a transaction that has signed and is not over, also for
 	// the first of a life.
 	lastStatement = "INSERT INTO life (id, beat, mark) VALUES (?, " + serverTime + ", 0) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat RETURNING mark"
+	// orphansStatement tells whether something is leased by a life without a row.
+	orphansStatement = `SELECT CASE WHEN EXISTS (SELECT 1 FROM inbox WHERE state = 1 AND due > ? AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = inbox.token >> 32))
+		OR EXISTS (SELECT 1 FROM outbox WHERE token <> 0 AND due > ? AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = outbox.token >> 32)) THEN 1 ELSE 0 END`
 )
 
 // lives keeps the row of this opening, and watches those of the others.
 type lives struct {
 	w             *writer
 	inbox, outbox desk
-	conn          *statements // any connection: the writer's may be held up
+	conn          *statements // on connections of its own
 	id            int64
-
-	// Only watch uses these.
-	seen    map[int64]sighting // of others
-	last    time.Time          // of the last look at the others
-	orphans map[int64]bool     // tokens that nobody had in hand in the last round
 
 	marks int64 // allotted; only the writer uses it
 	begun atomic.Bool
 	begin chan struct{} // closed when begun
+	// doubt tells that this life may have leases that nobody has in hand.
+	doubt atomic.Bool
+
+	// Only watch uses these.
+	seen    map[int64]sighting // of others
+	last    time.Time          // of the last look at them
+	through time.Time          // of the last look for leases without a life
 }
 
-// sighting is how long a row stands as it does.
+// sighting is since when a row is unchanged.
 type sighting struct {
 	beat  int64
 	since time.Time
@@ -92,7 +87,8 @@ func (l *lives) lastCommit(ctx context.Context, c *statements) (int64, error) {
 	return number(ctx, c, lastStatement, l.id)
 }
 
-// run keeps the row and watches the others until ctx ends.
+// run keeps the row and watches the others until ctx ends. It begins with the first
+// transaction.
 func (l *lives) run(ctx context.Context) {
 	select {
 	case <-l.begin:
@@ -102,17 +98,13 @@ func (l *lives) run(ctx context.Context) {
 	// The others are watched apart: what they left behind may take the writer long.
 	var both sync.WaitGroup
 	both.Go(func() {
-		l.everySecond(ctx, "heartbeat", func(ctx context.Context) error {
-			ctx, cancel := l.limit(ctx)
-			defer cancel()
-			return l.conn.exec(ctx, beatStatement, l.id)
-		})
+		l.repeat(ctx, "heartbeat", func(limit context.Context) error { return l.conn.exec(limit, beatStatement, l.id) })
 	})
 	both.Go(func() {
-		l.everySecond(ctx, "watch over other processes", func(ctx context.Context) error {
-			err := l.watch(ctx)
+		l.repeat(ctx, "watch over other processes", func(limit context.Context) error {
+			err := l.watch(ctx, limit)
 			if err != nil {
-				l.seen = nil // what stands still may be our sight
+				l.seen = nil // it is not the others that are away
 			}
 			return err
 		})
@@ -120,14 +112,17 @@ func (l *lives) run(ctx context.Context) {
 	both.Wait()
 }
 
-// everySecond does something again and again until ctx ends.
-func (l *lives) everySecond(ctx context.Context, what string, do func(context.Context) error) {
+// repeat does something again and again until ctx ends, within a limit each time.
+func (l *lives) repeat(ctx context.Context, what string, do func(limit context.Context) error) {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	for {
-		if err := do(ctx); err != nil && ctx.Err() == nil {
+		limit, cancel := context.WithTimeout(ctx, 3*beatEvery)
+		err := do(limit)
+		cancel()
+		if err != nil && ctx.Err() == nil {
 			l.w.log.Warn("sqlstore: "+what, "database", l.w.db.Name, "error", err)
-			if l.w.db.Fault(err) == Lost && l.w.db.Renew != nil {
+			if l.w.db.Fault(err) == Lost {
 				l.w.db.Renew(nil)
 			}
 		}
@@ -139,85 +134,49 @@ func (l *lives) everySecond(ctx context.Context, what string, do func(context.Co
 	}
 }
 
-// limit bounds the queries of a second.
-func (l *lives) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, min(3*beatEvery/2, l.w.db.Timeout))
-}
-
-// watch strikes the rows of those that are dead, and gives back what nobody alive
-// has in hand.
-func (l *lives) watch(ctx context.Context) error {
-	limit, cancel := l.limit(ctx)
-	defer cancel()
-	dead, err := l.look(limit)
+// watch deletes the rows of those that are dead, and has the desks give back what
+// nobody who lives has in hand. The queries are within limit.
+func (l *lives) watch(ctx, limit context.Context) error {
+	dead, gone, err := l.look(limit)
 	if err != nil {
 		return err
 	}
 	for id, beat := range dead {
-		if err := l.conn.exec(limit, "DELETE FROM life WHERE id IN (SELECT id FROM life WHERE id = ? AND beat = ? FOR UPDATE SKIP LOCKED)", id, beat); err != nil {
+		if err := l.conn.exec(limit, endStatement, id, beat); err != nil {
 			return err
 		}
-		delete(l.seen, id)
-		l.w.log.Warn("sqlstore: another process shows no sign of life, what it leased is given back", "database", l.w.db.Name, "life", id)
+		l.w.log.Warn("sqlstore: another process is dead or cannot reach the database, what it leased is given back", "database", l.w.db.Name, "life", id)
 	}
-	todo, err := l.orphaned(limit)
-	if err != nil {
-		return err
-	}
-	now := time.Now().UnixMicro()
-	left, err := number(limit, l.conn, `SELECT CASE WHEN EXISTS (SELECT 1 FROM inbox WHERE state = 1 AND due > ?`+reclaim{}.condition("inbox")+`)
-		OR EXISTS (SELECT 1 FROM outbox WHERE token <> 0 AND due > ?`+reclaim{}.condition("outbox")+`) THEN 1 ELSE 0 END`,
-		now, now)
-	if err != nil {
-		return err
-	}
-	if left != 0 {
-		todo = append(todo, &request{desk: l.inbox, body: reclaim{}}, &request{desk: l.outbox, body: reclaim{}})
-	}
-	for _, r := range todo {
-		if err := l.w.do(ctx, r.desk, r.body); err != nil && !errors.Is(err, store.ErrLease) {
+	l.w.inHand.forget()
+	back := l.doubt.Swap(false)
+	if now := time.Now(); gone || len(dead) > 0 || now.Sub(l.through) >= lookThrough {
+		due := now.UnixMicro()
+		orphans, err := number(limit, l.conn, orphansStatement, due, due)
+		if err != nil {
 			return err
+		}
+		l.through = now
+		back = back || orphans != 0
+	}
+	for _, d := range []desk{l.inbox, l.outbox} {
+		for more := back; more; {
+			r := new(reclaim)
+			if err := l.w.do(ctx, d, r); err != nil {
+				l.doubt.Store(true)
+				return err
+			}
+			more = r.more
 		}
 	}
 	return nil
 }
 
-// orphaned returns what gives back the leases of this life that nobody has in hand,
-// now and in the round before: a lease comes in hand a moment after its commit.
-func (l *lives) orphaned(ctx context.Context) (back []*request, err error) {
-	orphans := make(map[int64]bool)
-	from, to := l.w.clock.tokens()
-	now := time.Now().UnixMicro() // the clock is the writer's
-	err = l.conn.query(ctx, func(rows *sql.Rows) error {
-		var id, peer string
-		var token int64
-		err := rows.Scan(&id, &peer, &token)
-		switch {
-		case err != nil || l.w.inHand.has(token):
-			return err
-		case !l.orphans[token]:
-			orphans[token] = true
-			return nil
-		case peer == "":
-			back = append(back, &request{desk: l.inbox, body: giveBackMessage(id, token)})
-		default:
-			back = append(back, &request{desk: l.outbox, body: giveBackItem(id, peer, token)})
-		}
-		l.w.log.Warn("sqlstore: what nobody has in hand is given back", "database", l.w.db.Name, "key", id)
-		return nil
-	}, `SELECT id, '', token FROM inbox WHERE state = 1 AND due > ? AND token >= ? AND token < ?
-		UNION ALL SELECT id, peer, token FROM outbox WHERE token <> 0 AND due > ? AND token >= ? AND token < ?`,
-		now, from, to, now, from, to)
-	l.orphans = orphans
-	return back, err
-}
-
-// look returns the rows that have stood still for too long, with their beats. What
-// is not looked at for a while, as by a process that was stopped, counts for
-// nothing.
-func (l *lives) look(ctx context.Context) (dead map[int64]int64, err error) {
+// look returns the rows that have not changed for too long, with their beats, and
+// tells whether others are gone. What was seen before a pause of this process counts
+// for nothing.
+func (l *lives) look(ctx context.Context) (dead map[int64]int64, gone bool, err error) {
 	now := time.Now()
-	if now.Sub(l.last) > 3*beatEvery {
+	if now.Sub(l.last) > watchFor {
 		l.seen = nil
 	}
 	l.last = now
@@ -236,8 +195,19 @@ func (l *lives) look(ctx context.Context) (dead map[int64]int64, err error) {
 		}
 		return err
 	}, "SELECT id, beat, "+serverTime+" - beat FROM life")
+	if err != nil {
+		return nil, false, err
+	}
+	for id := range l.seen {
+		if _, ok := seen[id]; !ok {
+			gone = true
+		}
+	}
+	if l.seen == nil {
+		gone = true // perhaps
+	}
 	l.seen = seen
-	return dead, err
+	return dead, gone, nil
 }
 
 // end takes the row away: what is still leased may be had by others at once.
@@ -245,9 +215,9 @@ func (l *lives) end() {
 	if l == nil || !l.begun.Load() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), beatEvery)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*beatEvery)
 	defer cancel()
 	if err := l.conn.exec(ctx, "DELETE FROM life WHERE id = ?", l.id); err != nil {
-		l.w.log.Warn("sqlstore: the heartbeat stops", "database", l.w.db.Name, "error", err)
+		l.w.log.Warn("sqlstore: the row of this life is left", "database", l.w.db.Name, "error", err)
 	}
 }

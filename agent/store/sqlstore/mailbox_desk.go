@@ -66,7 +66,7 @@ func (d *mailDesk) run(t *tx, reqs []*request) error {
 			name(body.box, body.ids...)
 		case *nakMail:
 			name(body.box, body.ids...)
-		case reclaim:
+		case *reclaim:
 			if err := t.exec("UPDATE mail SET due = 0 WHERE due > 0"); err != nil {
 				return err
 			}

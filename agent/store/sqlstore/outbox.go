@@ -55,23 +55,9 @@ var (
 	_ settling = (*settle)(nil)
 )
 
-func (l *leaseItem) leased() int64 {
-	if l.lease == nil {
-		return 0
-	}
-	return int64(l.lease.Token)
-}
+func (l *leaseItem) leased() (int64, time.Time) { return tokenOf(l.lease) }
 
 func (s *settle) settled() int64 { return s.token }
-
-func (l *leaseItem) giveBack() any {
-	return giveBackItem(key(l.lease.Item.ID), key(l.lease.Item.To), l.leased())
-}
-
-// giveBackItem is of a lease that was of no use.
-func giveBackItem(id, peer string, token int64) any {
-	return &settle{id: id, peer: peer, token: token, how: store.Waiting}
-}
 
 // newItem is an item ready for the tables.
 type newItem struct {

@@ -81,7 +81,7 @@ func (d *outboxDesk) run(t *tx, reqs []*request) error {
 			ids = append(ids, body.id)
 		case *dropItem:
 			ids = append(ids, body.id)
-		case reclaim:
+		case *reclaim:
 			if err := d.reclaim(t, body); err != nil {
 				return err
 			}
@@ -308,29 +308,4 @@ func laneCols(lanes iter.Seq[lane]) (peers, threads []string) {
 // due is when some peer is next due.
 func (d *outboxDesk) due(ctx context.Context, c *statements) (int64, error) {
 	return number(ctx, c, "SELECT COALESCE(MIN(due), 9223372036854775807) FROM outbox_peer")
-}
-
-// reclaim gives back what is leased: all of it, or that of lives that are over.
-func (d *outboxDesk) reclaim(t *tx, which reclaim) error {
-	leased := "token <> 0 AND due > ?" + which.condition("outbox")
-	var names []string
-	each := func(rows *sql.Rows) error {
-		var name string
-		err := rows.Scan(&name)
-		names = append(names, name)
-		return err
-	}
-	if err := t.query(each, "SELECT DISTINCT peer FROM outbox WHERE "+leased, t.now); err != nil {
-		return err
-	}
-	slices.Sort(names)
-	lock := "WITH r(peer TEXT) SELECT peer FROM outbox_peer WHERE peer IN (SELECT peer FROM r) ORDER BY peer FOR UPDATE"
-	if err := t.queryRows(func(*sql.Rows) error { return nil }, lock, cols{names}); err != nil {
-		return err
-	}
-	if err := t.execRows("WITH r(peer TEXT) UPDATE outbox SET token = 0, due = ? WHERE peer IN (SELECT peer FROM r) AND "+leased, cols{names}, t.now, t.now); err != nil {
-		return err
-	}
-	none := make([]int64, len(names))
-	return d.derive(t, names, none, none)
 }

@@ -55,6 +55,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -156,7 +157,7 @@ func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 	cfg.setDefaults()
 	s := &Store{db: db, read: &statements{on: db.Read, dialect: db.Dialect, tries: db}}
 	s.w = &writer{
-		db: db, log: cfg.Logger, clock: newClock(), inHand: newInHand(), fallback: cfg.Fallback,
+		db: db, log: cfg.Logger, clock: newClock(), fallback: cfg.Fallback,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	shard := rand.Int64N(shards)
@@ -168,7 +169,8 @@ func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 	s.w.leasers = map[leaseDesk]*leaser{s.outbox.desk: {}, s.inbox.desk: {}}
 	s.w.changed = s.mail.wakeAll
 	if db.Shared {
-		s.w.lives = newLives(s.w, s.inbox.desk, s.outbox.desk, &statements{on: db.Write, dialect: db.Dialect})
+		s.w.inHand = newInHand()
+		s.w.lives = newLives(s.w, s.inbox.desk, s.outbox.desk, &statements{on: db.Beat, dialect: db.Dialect})
 	}
 	s.mail.desk.wake = s.mail.wake
 	err := s.prepare(ctx, cfg.Reclaim)
@@ -203,10 +205,16 @@ func (s *Store) prepare(ctx context.Context, again bool) error {
 	}
 	var reqs []*request
 	for _, d := range s.w.desks[:3] {
-		reqs = append(reqs, &request{desk: d, body: reclaim{all: true}})
+		reqs = append(reqs, &request{desk: d, body: &reclaim{all: true}})
 	}
-	_, err = s.w.attempt(reqs, nil)
-	return err
+	defer context.AfterFunc(ctx, s.w.giveUp)()
+	for more := true; more; {
+		if _, err := s.w.attempt(reqs, nil); err != nil {
+			return err
+		}
+		more = slices.ContainsFunc(reqs, func(r *request) bool { return r.body.(*reclaim).more })
+	}
+	return ctx.Err()
 }
 
 func (s *Store) explain(err error) error {
@@ -289,8 +297,8 @@ func (s *Store) scrub() {
 func (s *Store) closePools() error {
 	s.w.release()
 	s.read.close()
-	if s.w.lives != nil {
-		s.w.lives.conn.close()
+	if s.db.Beat != nil {
+		_ = s.db.Beat.Close()
 	}
 	// The last connection tidies up, and must be one that may write.
 	var err error

@@ -78,15 +78,22 @@ type prepared struct {
 }
 
 func (c *statements) stmt(ctx context.Context, text string, rows int) (*sql.Stmt, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	p := prepared{text, rows}
-	if s := c.prepared[p]; s != nil {
+	c.mu.Lock()
+	s := c.prepared[p]
+	c.mu.Unlock()
+	if s != nil {
 		return s, nil
 	}
-	s, err := c.on.PrepareContext(ctx, translate(c.dialect, text, rows))
+	s, err := c.on.PrepareContext(ctx, translate(c.dialect, text, rows)) // it may take long
 	if err != nil {
 		return nil, fmt.Errorf("prepare %.60q: %w", text, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other := c.prepared[p]; other != nil { // somebody was as quick
+		_ = s.Close()
+		return other, nil
 	}
 	if c.prepared == nil {
 		c.prepared = make(map[prepared]*sql.Stmt)
@@ -148,7 +155,7 @@ func (c *statements) query(ctx context.Context, each func(*sql.Rows) error, text
 }
 
 // maxReads is how often a query is made.
-const maxReads = 3
+const maxReads = 2
 
 // retried makes a query, again where its connection gives no row in time.
 func (c *statements) retried(ctx context.Context, each func(*sql.Rows) error, query func(context.Context, func(*sql.Rows) error) error) error {
@@ -157,8 +164,11 @@ func (c *statements) retried(ctx context.Context, each func(*sql.Rows) error, qu
 	}
 	for try := 1; ; try++ {
 		err, dead := c.inTime(ctx, each, query)
-		if !dead || try == maxReads || ctx.Err() != nil {
+		switch {
+		case !dead || ctx.Err() != nil:
 			return err
+		case try == maxReads:
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 		if c.tries.Renew != nil {
 			c.tries.Renew(nil)

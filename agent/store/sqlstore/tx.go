@@ -124,7 +124,9 @@ func (t *tx) unreadable(table string, seq int64, err error) {
 }
 
 // orphaned tells whether a lease is of this life and nobody has it in hand.
-func (t *tx) orphaned(token int64) bool { return token>>lifeShift == t.life && !t.inHand.has(token) }
+func (t *tx) orphaned(token int64) bool {
+	return t.inHand != nil && token>>lifeShift == t.life && !t.inHand.has(token)
+}
 
 // notify gives a notice to other processes, if it commits.
 func (t *tx) notify(notice string) {

@@ -35,7 +35,7 @@ type writer struct {
 	desks []desk // in the order in which a transaction visits them
 	wake  chan struct{}
 	done  chan struct{}
-	// lives is nil where the back end has none.
+	// lives and inHand are nil where the database is not shared.
 	lives  *lives
 	inHand *inHand
 	// changed is called when another process may have written.
@@ -110,28 +110,32 @@ func (w *writer) answer(reqs []*request, err error) {
 	}
 }
 
-// end ends a request. What it leased is in the hand of its caller then, or is given
-// back where that waits no more. The caller of end holds mu.
+// end ends a request. What it leased is in the hand of its caller then, unless that
+// waits no more. The caller of end holds mu.
 func (w *writer) end(r *request) {
+	defer close(r.done)
+	if w.lives == nil {
+		return
+	}
 	switch body := r.body.(type) {
 	case leasing:
-		if token := body.leased(); r.err == nil && token != 0 && !r.abandoned {
-			w.inHand.add(token)
-		} else if r.err == nil && token != 0 {
-			w.queue = append(w.queue, &request{desk: r.desk, body: body.giveBack(), done: make(chan struct{})})
+		if token, until := body.leased(); r.err == nil && token != 0 {
+			if r.abandoned {
+				w.lives.doubt.Store(true)
+			} else {
+				w.inHand.add(token, until)
+			}
 		}
 	case settling:
 		if r.err == nil || errors.Is(r.err, store.ErrLease) {
 			w.inHand.remove(body.settled())
 		}
 	}
-	close(r.done)
 }
 
-// leasing is a body that may lease something.
+// leasing is a body that may lease something; the token is 0 if it did not.
 type leasing interface {
-	leased() int64 // the token, 0 for none
-	giveBack() any // the body that gives it back, as untried
+	leased() (token int64, until time.Time)
 }
 
 // settling is a body that ends a lease.
@@ -208,7 +212,7 @@ func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (map
 				retry = false
 			}
 		}
-		if !retry || try == maxTries {
+		if !retry || try == maxTries || w.isClosed() {
 			return nil, w.explain(err, fault)
 		}
 		pause := time.Duration(try*try) * time.Millisecond
@@ -239,7 +243,11 @@ func (w *writer) wanted(batch []*request) (wanted []*request) {
 // answered, until that is clear. It stays unclear where the back end has no marks, or
 // if the writer is closed meanwhile.
 func (w *writer) outcome(mark int64) (committed, clear bool) {
-	for ; w.lives != nil; time.Sleep(lookEvery) {
+	if w.lives == nil {
+		return false, false
+	}
+	defer w.lives.doubt.Store(true) // should the answer be wrong
+	for ; ; time.Sleep(lookEvery) {
 		last, err := w.lastCommit()
 		switch {
 		case err == nil:
@@ -248,10 +256,9 @@ func (w *writer) outcome(mark int64) (committed, clear bool) {
 			w.disconnect()
 		}
 		if w.isClosed() {
-			break
+			return false, false
 		}
 	}
-	return false, false
 }
 
 func (w *writer) lastCommit() (mark int64, err error) {
@@ -269,6 +276,13 @@ func (w *writer) tryTime() (context.Context, context.CancelFunc) {
 		return context.WithTimeout(context.Background(), w.db.Timeout)
 	}
 	return context.Background(), func() {}
+}
+
+// giveUp makes the writer try nothing again.
+func (w *writer) giveUp() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = true
 }
 
 func (w *writer) isClosed() bool {

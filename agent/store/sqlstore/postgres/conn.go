@@ -28,8 +28,13 @@ func newDialer(timeout time.Duration) *net.Dialer {
 type eras struct {
 	mu    sync.Mutex // guards all below
 	now   int
+	since time.Time
 	ended chan struct{} // closed when now ends
 }
+
+// minEra is how long an era lasts at least: several who find dead connections of the
+// last one do not end the next.
+const minEra = time.Second
 
 // eraOf is where a connection keeps its era.
 const eraOf = "era"
@@ -59,6 +64,10 @@ func (e *eras) renew(c *sql.Conn) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if time.Since(e.since) < minEra {
+		return
+	}
+	e.since = time.Now()
 	e.now++
 	close(e.ended)
 	e.ended = make(chan struct{})

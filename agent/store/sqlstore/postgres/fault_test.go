@@ -20,6 +20,7 @@ func TestFaults(t *testing.T) {
 		"40P01": true, // deadlock detected
 		"53300": true, // too many connections
 		"55P03": true, // lock not available
+		"57014": true, // statement timed out
 		"57P01": true, // admin shutdown
 		"08006": true, // connection failure
 		"22000": false,

@@ -5,6 +5,7 @@ package postgres_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres"
 )
 
 // hour is longer than any test runs.
@@ -73,7 +75,7 @@ func TestDeadLife(t *testing.T) {
 		}
 		items = append(items, l)
 	}
-	// The other process, whose heart does not beat.
+	// The other process, which is dead.
 	exec(t, db, "INSERT INTO life (id, beat, mark) VALUES (7, 1, 1)")
 	exec(t, db, "UPDATE inbox SET token = (7::bigint << 32) + 1 WHERE token = $1", int64(lost.Token))
 	exec(t, db, "UPDATE outbox SET token = (7::bigint << 32) + 1 WHERE id = 'lost'")
@@ -101,8 +103,8 @@ func TestDeadLife(t *testing.T) {
 	}
 }
 
-// TestPause: a life that is struck though it goes on is there again, and the others
-// leave it what it leases then.
+// TestPause: a process that was taken for dead and goes on is known again, and the
+// others leave it what it leases then.
 func TestPause(t *testing.T) {
 	dsn := newDSN(t)
 	a, b, db := open(t, dsn, sqlstore.Config{}), open(t, dsn, sqlstore.Config{}), pool(t, dsn)
@@ -123,36 +125,50 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// TestOrphans: what a process has leased without knowing is taken in hand when it
-// comes again, or after a look at all that the process has.
-func TestOrphans(t *testing.T) {
+// TestOrphan: what a process has leased without knowing is taken in hand when it
+// comes again.
+func TestOrphan(t *testing.T) {
 	dsn := newDSN(t)
 	s, db := open(t, dsn, sqlstore.Config{}), pool(t, dsn)
-	for _, id := range []string{"again", "swept"} {
-		l := add(t, s, id)
-		exec(t, db, "UPDATE inbox SET token = token + 1000 WHERE token = $1", int64(l.Token))
+	first := add(t, s, "1")
+	exec(t, db, "UPDATE inbox SET token = token + 1000 WHERE token = $1", int64(first.Token))
+	l := add(t, s, "1")
+	if l.Attempts != 0 {
+		t.Errorf("%d attempts before", l.Attempts)
 	}
-	if err := s.Outbox().Enqueue(t.Context(), store.Item{ID: "1", To: "did:a"}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Outbox().Lease(t.Context(), hour); err != nil {
-		t.Fatal(err)
-	}
-	exec(t, db, "UPDATE outbox SET token = token + 1000")
-
-	l := add(t, s, "again")
-	if _, known, err := s.Inbox().Add(t.Context(), message("again"), hour); err != nil || known == nil || known.State != store.Leased {
+	if _, known, err := s.Inbox().Add(t.Context(), message("1"), hour); err != nil || known == nil || known.State != store.Leased {
 		t.Errorf("what is in hand is known as %+v, %v", known, err)
 	}
-	ctx := soon(t)
-	if l, err := s.Inbox().Lease(ctx, hour); err != nil || l.Item.ID != "swept" || l.Attempts != 0 {
-		t.Errorf("Lease of the inbox: %+v, %v", l, err)
-	}
-	if l, err := s.Outbox().Lease(ctx, hour); err != nil || l.Item.ID != "1" || l.Attempts != 0 {
-		t.Errorf("Lease of the outbox: %+v, %v", l, err)
+	if err := s.Inbox().Ack(t.Context(), first); !errors.Is(err, store.ErrLease) {
+		t.Errorf("Ack of the lease that was lost: %v", err)
 	}
 	if err := s.Inbox().Ack(t.Context(), l); err != nil {
 		t.Errorf("Ack: %v", err)
+	}
+}
+
+// TestManyOrphans: however much a dead process has leased, all of it is given back.
+func TestManyOrphans(t *testing.T) {
+	const n = 2000
+	dsn := newDSN(t)
+	s, db := open(t, dsn, sqlstore.Config{}), pool(t, dsn)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			if _, _, err := s.Inbox().Add(t.Context(), message(fmt.Sprint(i)), hour); err != nil {
+				t.Errorf("Add: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	run(t, dsn, "UPDATE inbox SET token = (7::bigint << 32) + seq % 1000000 + 1")
+	exec(t, db, "INSERT INTO life (id, beat, mark) VALUES (7, 1, 1)")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for i := range n {
+		if _, err := s.Inbox().Lease(ctx, hour); err != nil {
+			t.Fatalf("%d are leased again: %v", i, err)
+		}
 	}
 }
 
@@ -188,9 +204,16 @@ func TestManyFirstStarts(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			s := open(t, dsn, sqlstore.Config{})
-			if err := s.Outbox().Enqueue(soon(t), store.Item{ID: fmt.Sprint(i), To: "did:a"}); err != nil {
-				t.Errorf("Enqueue: %v", err)
+			// goose, left alone, asks for its lock every five seconds.
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+			defer cancel()
+			s, err := postgres.Open(ctx, dsn, sqlstore.Config{})
+			if err != nil {
+				t.Errorf("Open %d: %v", i, err)
+				return
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
 			}
 		})
 	}

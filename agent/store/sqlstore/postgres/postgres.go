@@ -61,7 +61,8 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 		// A process that stops in the middle of a transaction, or whose host is gone,
 		// holds up the others for no longer than this. A process that waits for a lock
 		// tries again.
-		"statement_timeout": "4s", "lock_timeout": "1500ms", "idle_in_transaction_session_timeout": "3s",
+		"max_parallel_workers_per_gather": "0",
+		"statement_timeout":               "4s", "lock_timeout": "1500ms", "idle_in_transaction_session_timeout": "3s",
 		"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3", "tcp_user_timeout": "10s",
 	}
 	ownSchema := c.RuntimeParams["search_path"] == ""
@@ -75,9 +76,13 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 	}
 	c.DialFunc = newDialer(c.ConnectTimeout).DialContext
 	eras := &eras{ended: make(chan struct{})}
-	db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(eras.made), stdlib.OptionShouldPing(noPing), stdlib.OptionResetSession(eras.check))
-	db.SetMaxOpenConns(maxConns)
-	db.SetMaxIdleConns(maxConns)
+	pool := func(conns int) *sql.DB {
+		db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(eras.made), stdlib.OptionShouldPing(noPing), stdlib.OptionResetSession(eras.check))
+		db.SetMaxOpenConns(conns)
+		db.SetMaxIdleConns(conns)
+		return db
+	}
+	db := pool(maxConns)
 	if err := makeSchema(ctx, db, ownSchema); err != nil {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", err), db.Close())
 	}
@@ -87,7 +92,7 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 	return sqlstore.Open(ctx, &sqlstore.Backend{
 		Name:    fmt.Sprintf("postgres %s/%s", c.Host, c.Database),
 		Dialect: sqlstore.PostgreSQL,
-		Write:   db, Read: db,
+		Write:   db, Read: db, Beat: pool(2),
 		Migrate: stdlib.OpenDB(*patient),
 		// A lease is made to last: the server may crash alone.
 		Begin: "BEGIN", BeginLease: "BEGIN",
@@ -175,7 +180,7 @@ func fault(err error) sqlstore.Fault {
 			return sqlstore.Lost
 		}
 		switch answer.Code {
-		case "55P03": // lock not available
+		case "55P03", "57014": // lock not available, statement timed out
 			return sqlstore.Busy
 		case "40001", "40P01", // serialization failure, deadlock
 			"23505": // unique violation: another process was as quick, and now it shows

@@ -1,0 +1,80 @@
+package sqlstore
+
+import (
+	"database/sql"
+	"slices"
+)
+
+// reclaim asks a desk to give back what is leased: all of it, or else what a life
+// without a row has leased, and what this life has leased and nobody has in hand.
+type reclaim struct {
+	all  bool
+	more bool // the answer: there may be more of it
+}
+
+// reclaimStep is how many leases are given back in one transaction.
+const reclaimStep = 2 * maxBatch
+
+// orphans are leases to give back.
+type orphans struct {
+	seqs, tokens []int64
+	peers        []string
+}
+
+func (o *orphans) len() int { return len(o.seqs) }
+
+// find finds some of the leases to give back, among those of a table that a
+// condition holds for.
+func (r *reclaim) find(t *tx, table, leased string) (o orphans, err error) {
+	each := func(rows *sql.Rows) error {
+		var seq, token int64
+		var peer string
+		err := rows.Scan(&seq, &token, &peer)
+		if r.all || token>>lifeShift != t.life || t.orphaned(token) {
+			o.seqs, o.tokens, o.peers = append(o.seqs, seq), append(o.tokens, token), append(o.peers, peer)
+		}
+		return err
+	}
+	text := "SELECT seq, token, peer FROM " + table + " WHERE " + leased + " AND due > ?"
+	if r.all {
+		err = t.query(each, text+" LIMIT ? + 0", t.now, reclaimStep)
+	} else {
+		err = t.query(each, text+" AND token >> 32 <> ? AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = "+table+".token >> 32) LIMIT ? + 0",
+			t.now, t.life, reclaimStep)
+		if err == nil {
+			err = t.query(each, text+" AND token >> 32 = ?", t.now, t.life)
+		}
+	}
+	r.more = o.len() >= reclaimStep
+	return o, err
+}
+
+func (b *inboxBatch) reclaim(r *reclaim) error {
+	o, err := r.find(b.t, "inbox", "state = 1")
+	if err != nil {
+		return err
+	}
+	b.ready = b.ready || o.len() > 0
+	return b.t.execRows("WITH r(seq BIGINT, token BIGINT) UPDATE inbox SET state = 0, token = 0, due = ? FROM r WHERE inbox.seq = r.seq AND inbox.token = r.token",
+		cols{o.seqs, o.tokens}, b.t.now)
+}
+
+func (d *outboxDesk) reclaim(t *tx, r *reclaim) error {
+	o, err := r.find(t, "outbox", "token <> 0")
+	if err != nil {
+		return err
+	}
+	slices.Sort(o.peers)
+	peers := slices.Compact(o.peers)
+	lock := "WITH r(peer TEXT) SELECT peer FROM outbox_peer WHERE peer IN (SELECT peer FROM r) ORDER BY peer FOR UPDATE"
+	if err := t.queryRows(func(*sql.Rows) error { return nil }, lock, cols{peers}); err != nil {
+		return err
+	}
+	err = t.execRows("WITH r(seq BIGINT, token BIGINT) UPDATE outbox SET token = 0, due = ? FROM r WHERE outbox.seq = r.seq AND outbox.token = r.token",
+		cols{o.seqs, o.tokens}, t.now)
+	if err != nil {
+		return err
+	}
+	none := make([]int64, len(peers))
+	return d.derive(t, peers, none, none)
+}
