@@ -53,9 +53,12 @@ func (a *Agent) deliver(ctx context.Context, l *store.Lease[store.Item]) {
 		a.bury(ctx, l, expired(l, nil))
 		return
 	}
-	if !a.hung.try(item.To) {
-		// Whoever tries wakes it if it gets on.
+	hang, ok := a.hung.try(item.To)
+	if !ok { // the worker that tries wakes the item if that try gets on
 		a.giveBack(ctx, l, min(left, a.cfg.MaxBackoff), "")
+		if !a.hung.known(item.To) { // or it just did
+			a.wake(ctx, item.To)
+		}
 		return
 	}
 	c, t, start := a.confirms.add(item), tries{}, time.Now()
@@ -67,7 +70,7 @@ func (a *Agent) deliver(ctx context.Context, l *store.Lease[store.Item]) {
 		a.confirms.remove(c)
 		a.failed(ctx, l, &t)
 	}
-	if a.hung.end(item.To, !sent && took >= a.cfg.SendTimeout/10) {
+	if a.hung.end(item.To, hang, !sent && took >= a.cfg.SendTimeout/10) {
 		a.wake(ctx, item.To)
 	}
 }

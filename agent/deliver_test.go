@@ -24,12 +24,21 @@ import (
 func TestDeadPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const dead, each = 12, 20
-		start, back := time.Now(), 6*time.Hour
+		start, known, back := time.Now(), 10*time.Minute, 6*time.Hour
 		var mu sync.Mutex
-		arrived := make(map[string][]time.Duration)
+		arrived, trying := make(map[string][]time.Duration), make(map[string]int)
 		a := agenttest.NewNet().Agent(t, nil, withSender(func(ctx context.Context, endpoint string, _ transport.Packet) error {
 			if strings.HasPrefix(endpoint, "test://dead") && time.Since(start) < back {
+				mu.Lock()
+				trying[endpoint]++
+				if trying[endpoint] > 1 && time.Since(start) > known {
+					t.Errorf("%d workers try %s after %v", trying[endpoint], endpoint, time.Since(start))
+				}
+				mu.Unlock()
 				<-ctx.Done()
+				mu.Lock()
+				defer mu.Unlock()
+				trying[endpoint]--
 				return ctx.Err()
 			}
 			mu.Lock()
@@ -48,19 +57,71 @@ func TestDeadPeers(t *testing.T) {
 		for i := range dead {
 			send(fmt.Sprint("test://dead", i), each)
 		}
-		time.Sleep(10 * time.Minute) // by now it is known who hangs
+		time.Sleep(known) // by now it is known who hangs
 		send("test://live", each)
 		synctest.Wait()
-		if got := arrived["test://live"]; len(got) != each || slices.Max(got) > 10*time.Minute {
+		if got := arrived["test://live"]; len(got) != each || slices.Max(got) > known {
 			t.Errorf("arrived at the live one at %v", got)
 		}
-		time.Sleep(back)
+		time.Sleep(time.Until(start.Add(back + 11*time.Minute))) // the longest backoff, and a try that began before
 		synctest.Wait()
 		for i := range dead {
 			got := arrived[fmt.Sprint("test://dead", i)]
 			if len(got) != each || slices.Max(got) > back+11*time.Minute {
 				t.Errorf("%d arrived at %d, the last at %v", len(got), i, slices.Max(append(got, 0)))
 			}
+		}
+	})
+}
+
+// wokenOutbox gives back untried only after a Wake.
+type wokenOutbox struct {
+	store.Outbox
+	woken func() // once
+	wake  chan struct{}
+}
+
+func (o wokenOutbox) Nak(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) error {
+	if reason == "" {
+		<-o.wake
+	}
+	return o.Outbox.Nak(ctx, l, delay, reason)
+}
+
+func (o wokenOutbox) Wake(ctx context.Context, to string) error {
+	defer o.woken()
+	return o.Outbox.Wake(ctx, to)
+}
+
+// What is given back just as its party turns out to be back is sent at once, too.
+func TestBackMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wake := make(chan struct{})
+		box := wokenOutbox{store.NewOutbox(store.OutboxConfig{}), sync.OnceFunc(func() { close(wake) }), wake}
+		var mu sync.Mutex
+		var arrived []time.Duration
+		start, back := time.Now(), 40*time.Second
+		a := agenttest.NewNet().Agent(t, nil, withSender(func(ctx context.Context, _ string, _ transport.Packet) error {
+			if time.Since(start) < 20*time.Second { // it hangs
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			time.Sleep(time.Until(start.Add(back)))
+			mu.Lock()
+			defer mu.Unlock()
+			arrived = append(arrived, time.Since(start))
+			return nil
+		}), agenttest.Configure(func(cfg *agent.Config) { cfg.Outbox, cfg.Workers = box, 2 }))
+		p := agenttest.NewParty(t, "test://one")
+		for range 2 {
+			if err := a.Send(t.Context(), newMessage(t, p.DID)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if want := []time.Duration{back, back}; !slices.Equal(arrived, want) {
+			t.Errorf("arrived at %v, want %v", arrived, want)
 		}
 	})
 }
