@@ -56,6 +56,7 @@ func TestUnclearBurial(t *testing.T) {
 			}))
 		err := a.Send(t.Context(), newMessage(t, agenttest.NewParty(t, "test://one").DID), agent.AwaitDelivery())
 		wantError(t, "Send", err, agent.ErrUndelivered)
+		synctest.Wait() // Send does not wait for the hook
 		if !box.lost.Load() || len(buried) != 1 {
 			t.Errorf("lost %v, told %d times", box.lost.Load(), len(buried))
 		}
