@@ -8,23 +8,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres/pgtest"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
 // While the database is away peers are told to come again. What they sent is handled
 // soon after they have done so.
 func TestDatabaseAway(t *testing.T) {
-	server, err := pgtest.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	agent, peer := run(t, "--store", storeURL(t, server, "away"))
+	server := startPostgres(t)
+	agent, peer := run(t, "--store", storeOf(t, server, "away"))
 	packed := peer.run(`{"id": "1", "type": "https://didcomm.org/basicmessage/2.0/message", "body": {"content": "hello"}, "to": ["`+agent.did+`"]}`, "pack")
 	post := func() *http.Response {
 		t.Helper()

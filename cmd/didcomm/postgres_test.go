@@ -3,49 +3,31 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres/pgtest"
+	"github.com/didcomm-go/didcomm/cmd/internal/server"
 )
-
-// storeURL is a database of a server, as --store takes it, with the tables in a schema
-// of that name.
-func storeURL(t *testing.T, server *pgtest.Server, schema string) string {
-	t.Helper()
-	dsn, err := server.DSN(t.Context(), schema)
-	if err != nil {
-		t.Fatal(err)
-	}
-	q := url.Values{}
-	for _, field := range strings.Fields(dsn) {
-		name, value, _ := strings.Cut(field, "=")
-		if name != "dbname" {
-			q.Set(name, value)
-		}
-	}
-	return "postgres:///postgres?" + q.Encode()
-}
 
 // With --store an agent's messages are in PostgreSQL, and no database in its home.
 func TestPostgres(t *testing.T) {
-	server, err := pgtest.Start(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	store := storeURL(t, server, "mine")
+	pg := startPostgres(t)
+	store := storeOf(t, pg, "mine")
 
 	// However many are the first in a database, they share the agent's keys: two.
-	shared := storeURL(t, server, "shared")
+	shared := storeOf(t, pg, "shared")
 	first := &peer{t: t, program: "didcomm", dir: t.TempDir()}
 	var all sync.WaitGroup
 	for range 6 {
@@ -77,5 +59,83 @@ func TestPostgres(t *testing.T) {
 		if strings.Contains(name, "agent.db") {
 			t.Errorf("there is %s", name)
 		}
+	}
+}
+
+// startPostgres starts a PostgreSQL server for a test.
+func startPostgres(t *testing.T) *pgtest.Server {
+	t.Helper()
+	pg, err := pgtest.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := pg.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return pg
+}
+
+// storeOf is the URL of a schema.
+func storeOf(t *testing.T, pg *pgtest.Server, name string) string {
+	t.Helper()
+	dsn, err := pg.DSN(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := url.Values{}
+	for _, field := range strings.Fields(dsn) {
+		name, value, _ := strings.Cut(field, "=")
+		if name != "dbname" {
+			q.Set(name, value)
+		}
+	}
+	return "postgres:///postgres?" + q.Encode()
+}
+
+// A list whose database goes away midway says that the list is not complete.
+func TestCutOffPostgres(t *testing.T) {
+	const many = 1200 // more than a pipe holds, and than two pages
+	pg, home := startPostgres(t), t.TempDir()
+	at := storeOf(t, pg, "mine")
+	fill(t, server.StoreConfig{Home: home, URL: at}, many, many, func(ctx context.Context) (*sqlstore.Store, error) {
+		return postgres.Open(ctx, at, sqlstore.Config{})
+	})
+	for _, args := range lists {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			cmd := listing(t, home, append(slices.Clone(args), "--store", at))
+			stderr := new(bytes.Buffer)
+			cmd.Stderr = stderr
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			lines := bufio.NewReader(stdout)
+			out, err := lines.ReadString('\n')
+			if err != nil {
+				_ = cmd.Wait()
+				t.Fatalf("%v, %s", err, stderr)
+			}
+			// The command cannot come to its end before the pipe is read.
+			if err := pg.Kill(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			rest, err := io.ReadAll(lines)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out += string(rest)
+			wantCutOff(t, args, cmd.Wait(), out, stderr.String())
+			if n := strings.Count(out, "\n"); n >= many {
+				t.Errorf("all %d were listed", n)
+			}
+			if err := pg.Restart(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }

@@ -5,8 +5,9 @@
 // wrong usage. A failure writes one line, "didcomm: <what>: <why>", to standard
 // error and nothing to standard output: a command's output is held back until
 // the command has succeeded. Some differ: serve, which runs until it is told to
-// stop, and inbox and outbox list, which may have much to show, write as they go,
-// and inspect prints what it found also when it is bad.
+// stop, and inbox and outbox list, which may have much to show, write as they go
+// (a failure midway says after how many messages), and inspect prints what it found
+// also when it is bad.
 package cli
 
 import (
@@ -106,8 +107,8 @@ Settings: --public-url on the command line is DIDCOMM_PUBLIC_URL in the
 environment and "public-url" in the configuration file; each overrides the next.
 
 Exit status: 0 on success; 1 on failure, with one line "didcomm: what: why" on
-standard error and nothing on standard output (inspect prints what it found);
-2 on wrong usage.`,
+standard error and nothing on standard output (inspect prints what it found, and
+a list of messages may be cut off midway); 2 on wrong usage.`,
 		Example: `  didcomm serve
   didcomm did create --method key --secrets-out alice.json
   didcomm ping did:web:agent.example.org`,

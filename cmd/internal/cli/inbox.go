@@ -41,7 +41,8 @@ its sender's DID does not resolve, is shown with the reason.
 With --follow it goes on with what comes in, until it is interrupted. With --json
 each message is an object on a line of its own: {"time", "state", "attempts",
 "error", "from", "to", "id", "type", "thread", "message"}, or "unopened" with the
-reason instead of "message".`,
+reason instead of "message". Where an error ends the list midway, the error says
+after how many messages.`,
 		Example: `  didcomm inbox
   didcomm inbox --follow
   didcomm inbox --json
@@ -74,7 +75,15 @@ reason instead of "message".`,
 			if asJSON {
 				show = letterJSON
 			}
-			return each(ctx, func(l server.Letter) error { return show(a.Stdout, l) })
+			n := 0
+			err = each(ctx, func(l server.Letter) error {
+				if err := show(a.Stdout, l); err != nil {
+					return err
+				}
+				n++
+				return nil
+			})
+			return cutOff(n, err)
 		},
 	}
 	cmd.AddCommand(

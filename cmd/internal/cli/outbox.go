@@ -61,7 +61,8 @@ func (a *app) outboxList() *cobra.Command {
 		Short: "list what is to be delivered, and what was given up",
 		Long: `List prints a line for each message in the outbox, oldest first: its id, its state,
 how often delivery was tried and when it is tried next, the recipient, and why the
-last try failed. With --json each is an object on a line of its own.`,
+last try failed. With --json each is an object on a line of its own. Where an error
+ends the list midway, the error says after how many messages.`,
 		Example: `  didcomm outbox list
   didcomm outbox list --json`,
 		Args: positional(),
@@ -69,16 +70,20 @@ last try failed. With --json each is an object on a line of its own.`,
 			return a.withOutbox(cmd, &k, func(ctx context.Context, o *server.Outbox) error {
 				n := 0
 				err := o.Each(ctx, func(e outboxEntry) error {
-					n++
+					show := listEntry
 					if asJSON {
-						return writeLine(a.Stdout, entryJSON(&e))
+						show = listJSON
 					}
-					return listEntry(a.Stdout, &e)
+					if err := show(a.Stdout, &e); err != nil {
+						return err
+					}
+					n++
+					return nil
 				})
 				if err == nil && n == 0 {
 					fmt.Fprintln(a.Stderr, "The outbox is empty.")
 				}
-				return err
+				return cutOff(n, err)
 			})
 		},
 	}
@@ -194,6 +199,8 @@ func listEntry(w io.Writer, e *outboxEntry) error {
 		printable(short(e.Item.To)), printable(why))
 	return err
 }
+
+func listJSON(w io.Writer, e *outboxEntry) error { return writeLine(w, entryJSON(e)) }
 
 // progress is the state of an entry, and when it is tried next.
 func progress(e *outboxEntry) string {

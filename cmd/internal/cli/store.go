@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/didcomm-go/didcomm/cmd/internal/server"
@@ -41,6 +42,19 @@ func (k *kept) config(a *app) (server.StoreConfig, error) {
 	cfg.Home, err = a.needHome()
 	cfg.Logger = k.log.logger(a.Stderr)
 	return cfg, err
+}
+
+// cutOff is the error that ended a list of messages, n of which were written: a
+// list that is not complete looks as if it were.
+func cutOff(n int, err error) error {
+	switch {
+	case err == nil || n == 0:
+		return err
+	case n == 1:
+		return fmt.Errorf("cut off after 1 message: %w", err)
+	default:
+		return fmt.Errorf("cut off after %d messages: %w", n, err)
+	}
 }
 
 // line makes one printable line of an error, which may have several.
