@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/transport"
@@ -137,14 +138,25 @@ func (a *Agent) report(ctx context.Context, r *responder, err error) {
 	}
 }
 
-// problemBudget counts the problem reports of each thread and of those that they
-// began, of the threads that had one last.
+// problemBudget counts the problem reports of the threads that had one last, until
+// an hour after the last. The reports of threads that belong together have one
+// limit, so that no chain of threads gets around it. Only those of one thread alone
+// make its messages unwelcome: an invitation may be the parent of many exchanges.
 type problemBudget struct {
 	max int
 
-	mu     sync.Mutex   // guards counts
-	counts recent[*int] // shared by threads that belong together
+	mu     sync.Mutex     // guards all below
+	shared recent[*tally] // by each of the threads that belong together
+	own    recent[*tally]
 }
+
+// tally counts reports.
+type tally struct {
+	n    int
+	last time.Time
+}
+
+func (t *tally) add() { t.n, t.last = t.n+1, time.Now() }
 
 type budgetState int
 
@@ -154,30 +166,60 @@ const (
 	budgetOver
 )
 
-// maxBudgets bounds the threads whose reports are counted.
-const maxBudgets = 10_000
+const (
+	// maxBudgets bounds the threads whose reports are counted.
+	maxBudgets = 10_000
+	// budgetLife is how long after its last report a thread is as if it had none.
+	budgetLife = time.Hour
+)
 
 func newProblemBudget(max int) problemBudget {
-	return problemBudget{max: max, counts: newRecent[*int](maxBudgets)}
+	return problemBudget{max: max, shared: newRecent[*tally](maxBudgets), own: newRecent[*tally](maxBudgets)}
 }
 
-// count adds a report about, or in, a message to those of its thread.
+// live is the tally of a thread, nil if that had no report lately.
+func live(tallies *recent[*tally], key threadKey) *tally {
+	if t, ok := tallies.get(key); ok && time.Since(t.last) < budgetLife {
+		return t
+	}
+	return nil
+}
+
+// count adds a report that came to those of its thread, or one that is to be made
+// about a message, unless that is over the budget.
 func (b *problemBudget) count(in *Inbound) budgetState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := b.of(in)
-	if n == nil {
-		n = new(int)
-		b.counts.put(keyOf(in.From, subject(in.Message)), n)
+	key, shared := keyOf(in.From, subject(in.Message)), b.of(in)
+	if shared == nil {
+		shared = new(tally)
+		b.shared.put(key, shared)
 	}
-	*n++
-	switch {
-	case *n <= b.max:
-		return budgetLeft
-	case *n == b.max+1:
+	if shared.n > b.max && !isProblemReport(in.Message) {
+		return budgetOver
+	}
+	own := live(&b.own, key)
+	if own == nil {
+		own = new(tally)
+		b.own.put(key, own)
+	}
+	shared.add()
+	own.add()
+	if shared.n > b.max {
 		return budgetSpent
 	}
-	return budgetOver
+	return budgetLeft
+}
+
+// uncount takes a report back that was counted, and not sent.
+func (b *problemBudget) uncount(in *Inbound) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, t := range [...]*tally{b.of(in), live(&b.own, keyOf(in.From, subject(in.Message)))} {
+		if t != nil {
+			t.n--
+		}
+	}
 }
 
 // reported makes what names a message, or our report about the message, as its
@@ -185,29 +227,33 @@ func (b *problemBudget) count(in *Inbound) budgetState {
 func (b *problemBudget) reported(in *Inbound, report *message.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n := b.of(in); n != nil {
+	if t := b.of(in); t != nil {
 		for _, id := range [...]string{in.Message.ID, report.Thread()} {
-			b.counts.put(keyOf(in.From, id), n)
+			b.shared.put(keyOf(in.From, id), t)
 		}
 	}
 }
 
-// over reports whether the thread of a message has gone over its budget.
+// over reports whether the thread of a message has gone over its budget by itself.
 func (b *problemBudget) over(in *Inbound) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := b.of(in)
-	return n != nil && *n > b.max
+	t := live(&b.own, keyOf(in.From, subject(in.Message)))
+	return t != nil && t.n > b.max
 }
 
-// of is the count of what a message is about, or else of its thread or the parent
-// of that, which are one from then on; nil if none has a count. The caller holds mu.
-func (b *problemBudget) of(in *Inbound) *int {
+// of is the shared tally of what a message is about, or else of its thread or the
+// parent of that, which are one from then on; nil if none has one. The caller holds
+// mu.
+func (b *problemBudget) of(in *Inbound) *tally {
 	m := in.Message
 	for _, thread := range [...]string{subject(m), m.Thread(), m.ParentThreadID} {
-		if n, ok := b.counts.get(keyOf(in.From, thread)); ok && thread != "" {
-			b.counts.put(keyOf(in.From, subject(m)), n)
-			return n
+		if thread == "" {
+			continue
+		}
+		if t := live(&b.shared, keyOf(in.From, thread)); t != nil {
+			b.shared.put(keyOf(in.From, subject(m)), t)
+			return t
 		}
 	}
 	return nil

@@ -140,15 +140,15 @@ func isEnvelopeFault(err error) bool {
 	}, func(class error) bool { return errors.Is(err, class) })
 }
 
-// current drops, silently towards the peer, what has expired or belongs to a
-// thread that failed too often.
+// current drops, silently towards the peer, what has expired, or belongs to a thread
+// that failed too often and is no answer to a Request.
 func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 	m, log := in.Message, in.log(a.cfg.Logger)
 	if !m.ExpiresTime.IsZero() && a.cfg.Now().After(m.ExpiresTime) {
 		log.WarnContext(ctx, "dropped an expired message", "expires_time", m.ExpiresTime)
 		return false
 	}
-	if in.Authenticated() && a.problems.over(in) {
+	if in.Authenticated() && a.problems.over(in) && !a.requests.waitFor(in) {
 		log.WarnContext(ctx, "dropped a message of a thread with too many problems", "thid", m.Thread())
 		return false
 	}

@@ -155,9 +155,28 @@ func (r *requests) end(key threadKey, q *request, had bool) *Inbound {
 	return <-q.answer
 }
 
-// claim takes the Request that waits for a message, nil if none does. Only the
-// party that was asked can answer. Whoever claims it answers it, or gives it back.
+// waitFor tells whether a Request waits for a message.
+func (r *requests) waitFor(in *Inbound) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.find(in) != nil
+}
+
+// claim takes the Request that waits for a message, nil if none does. The caller
+// answers it, or gives it back.
 func (r *requests) claim(in *Inbound) *request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q := r.find(in)
+	if q != nil {
+		q.claimed = true
+	}
+	return q
+}
+
+// find is the Request that waits for a message, nil if none does. Only the party
+// that was asked can answer. The caller holds mu.
+func (r *requests) find(in *Inbound) *request {
 	if !in.Authenticated() || len(in.Message.To) > 0 && !in.addressed() { // somebody passed it on
 		return nil
 	}
@@ -173,12 +192,6 @@ func (r *requests) claim(in *Inbound) *request {
 	if in.Message.ParentThreadID != "" && report {
 		threads = append(threads, in.Message.ParentThreadID)
 	}
-	if len(threads) == 0 {
-		return nil
-	}
-
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for _, f := range from {
 		for _, t := range threads {
 			key := keyOf(f, t)
@@ -186,11 +199,9 @@ func (r *requests) claim(in *Inbound) *request {
 			if q == nil && report {
 				q = r.byID[key]
 			}
-			if q == nil || q.claimed || empty && !q.ackedBy(in.Message) || q.id == in.Message.ID {
-				continue
+			if q != nil && !q.claimed && (!empty || q.ackedBy(in.Message)) && q.id != in.Message.ID {
+				return q
 			}
-			q.claimed = true
-			return q
 		}
 	}
 	return nil
