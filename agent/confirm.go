@@ -14,7 +14,7 @@ import (
 
 // confirms are the messages that were written to a connection which gives no
 // receipt, and wait for an ack of the recipient, for an answer on a thread that the
-// message began, or for a report of a problem in the message's thread.
+// message began, or for a report of a problem with the message.
 type confirms struct {
 	mu      sync.Mutex                    // guards all below
 	waiting map[threadKey][]*confirmation // by the message
@@ -115,14 +115,9 @@ func (t *confirms) receive(in *Inbound) {
 	if m.ThreadID != "" {
 		t.settle(t.waiting[keyOf(in.From, m.ThreadID)], nil)
 	}
-	if !isProblemReport(m) {
-		return
-	}
-	for _, id := range [...]string{m.ThreadID, m.ParentThreadID} {
-		if id != "" {
-			t.settle(t.waiting[keyOf(in.From, id)], nil)
-			t.settle(t.threads[keyOf(in.From, id)], nil)
-		}
+	// A report about another message of the thread says nothing of this one.
+	if isProblemReport(m) && len(m.Ack) == 0 && m.ParentThreadID != "" {
+		t.settle(t.waiting[keyOf(in.From, m.ParentThreadID)], nil)
 	}
 }
 

@@ -228,21 +228,48 @@ func TestConfirm(t *testing.T) {
 					func(r *message.Message, id string) { r.ParentThreadID = id },
 					func(r *message.Message, id string) { r.ThreadID = id },
 				} {
-					for _, thread := range []string{"", message.NewID()} {
-						m := newMessage(t, w.stranger.DID)
-						m.ThreadID = thread
-						if err := w.agent.Send(t.Context(), m); err != nil {
-							t.Fatal(err)
-						}
-						w.arrived(t)
-						w.answer(t, w.stranger, reportType, func(r *message.Message) {
-							r.Type, r.Body = typ, []byte(`{"description":{"code":"message-parse-failure"}}`)
-							place(r, m.Thread())
-						})
-						w.outboxHas(t, "after a report by "+typ, 0)
-						w.handled.next(t)
-					}
+					m := w.send(t)
+					w.answer(t, w.stranger, reportType, func(r *message.Message) {
+						r.Type, r.Body = typ, []byte(`{"description":{"code":"message-parse-failure"}}`)
+						place(r, m.ID)
+					})
+					w.outboxHas(t, "after a report by "+typ, 0)
+					w.handled.next(t)
 				}
+			}
+		},
+		"not a report of another message of the thread": func(t *testing.T, w *confirmWorld) {
+			for _, edit := range []func(r *message.Message, other string){
+				func(r *message.Message, other string) { r.ParentThreadID, r.Ack = "T", []string{other} },
+				func(r *message.Message, other string) { r.ThreadID, r.Ack = "T", []string{other} },
+				func(r *message.Message, other string) { r.ParentThreadID = other },
+				func(r *message.Message, _ string) { r.ParentThreadID = "T" },
+			} {
+				send := func() *message.Message {
+					m := newMessage(t, w.stranger.DID)
+					m.ThreadID = "T"
+					if err := w.agent.Send(t.Context(), m); err != nil {
+						t.Fatal(err)
+					}
+					return w.arrived(t)
+				}
+				first := send()
+				w.ack(t, w.stranger, first.ID)
+				w.outboxHas(t, "after the ack of the first", 0)
+				second := send()
+				w.answer(t, w.stranger, reportType, func(r *message.Message) {
+					r.Body = []byte(`{"code":"e.p.msg"}`)
+					edit(r, first.ID)
+				})
+				w.outboxHas(t, "after a late report of the first", 1)
+				w.cut()
+				time.Sleep(time.Second)
+				if again := w.arrived(t); again.ID != second.ID {
+					t.Errorf("sent %s again, not %s", again.ID, second.ID)
+				}
+				w.ack(t, w.stranger, second.ID)
+				w.outboxHas(t, "after the ack of the second", 0)
+				w.handled.next(t)
 			}
 		},
 		"a report of something else": func(t *testing.T, w *confirmWorld) {

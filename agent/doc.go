@@ -61,8 +61,9 @@
 //
 // WebSocket has no receipt of its own: that a frame was written says nothing. So
 // what is sent over it asks for an ack (please_ack), and is delivered when the ack
-// has come, an answer on a thread that the message began, or a report of a problem
-// in its thread, but for one that the peer is busy. If the connection ends
+// has come, an answer on a thread that the message began, or a problem report whose
+// parent the message is, and which acks no other. That the peer is busy is
+// neither. If the connection ends
 // before, the message is sent again. A party that never acked and says nothing for
 // Config.AckTimeout, while the connection lives, is taken for one that does not
 // ack, until it does; so is one that acked before and has let three acks in a row
