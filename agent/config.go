@@ -49,7 +49,7 @@ type Config struct {
 	MaxSessions       int // return routes bound at a time, a hundredth to one connection. Default 100,000
 	SessionQueue      int // packets of a session waiting for their handler. Default 64
 	MaxTries          int // of a message whose handler fails with Retry, or does not end. Default 5
-	MaxThreadProblems int // problem reports in a thread, both ways. Default 10
+	MaxThreadProblems int // problem reports in a thread, both ways, until one hour without. Default 10
 	Workers           int // packets being sent at a time. Default 64
 
 	// How many problem reports one peer is sent at once, and then in an hour, besides

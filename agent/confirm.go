@@ -157,9 +157,9 @@ func (t *confirms) silence(peer threadKey) (acks bool) {
 	return p.acks
 }
 
-// refused tells whether a message says that its sender was too busy to take one
-// that waits for its ack.
-func (t *confirms) refused(in *Inbound) bool {
+// isBusy tells whether a message says that its sender was too busy to take one that
+// waits for its ack.
+func (t *confirms) isBusy(in *Inbound) bool {
 	m := in.Message
 	if !in.Authenticated() || !in.addressed() || !isBusy(m) {
 		return false
@@ -169,8 +169,8 @@ func (t *confirms) refused(in *Inbound) bool {
 	return len(t.threads[keyOf(in.From, subject(m))]) > 0
 }
 
-// refuse ends the wait of all messages of the thread that a refusal is about.
-func (t *confirms) refuse(in *Inbound) {
+// busy ends the wait of all messages of the thread that such a message is about.
+func (t *confirms) busy(in *Inbound) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.settle(t.threads[keyOf(in.From, subject(in.Message))], errBusyPeer)

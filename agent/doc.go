@@ -24,28 +24,30 @@
 // answered, because it did not authenticate, learns nothing of what went wrong.
 //
 // An error that a handler returns goes to the log; a *message.Problem goes to the
-// peer as a problem report as well, and so does a panic, as an internal error. What
-// has expired, and what belongs to a thread with too many problems, is dropped
-// though the peer is told that it came.
+// peer as a problem report as well, and so does a panic, as an internal error. A
+// message that has expired is dropped though the peer is told that it came, and so is
+// one of a thread with too many problems, until an hour after the last of these.
 //
 // # Problem reports
 //
 // A message named problem-report is a report, whatever its protocol and version,
 // and whether its body can be read or not (message.ReadProblem). It goes to the
-// Request that waits on the thread which its thid or pthid names, else to the
+// waiting Request whose thread or message id its thid or pthid names, else to the
 // handler; a Mux gives it to the handler of Report Problem 2.0 unless it has one for
 // that very type, and without either it is logged.
 //
 // So that reports cannot go round, nothing that the agent does by itself answers a
 // report: no report, and no ack. Nor does a report answer an empty message. At most
 // Config.MaxThreadProblems reports are made in a thread, with which counts what
-// names one of its messages, or our report, as its parent (pthid). And whatever
-// threads a peer begins, it is sent at most Config.ReportBurst reports at once, then
+// names one of its messages, or our report, as its parent (pthid); and a thread that
+// had more by itself, ours and the peer's, is one with too many problems. An answer
+// that a Request waits for is taken all the same. And whatever threads a peer begins, it is sent at most Config.ReportBurst reports at once, then
 // Config.ReportsPerHour, but for those in the response to its own POST. Acks and
 // ping-responses, which a peer asks for, have a wider limit where they leave by
-// another connection than the asking came by (Config.AnswerBurst). What is over a
-// limit is not sent, and logged. A report that a Handler gives to its Responder
-// counts as well; what a program sends by Send does not.
+// another connection than the asking came by (Config.AnswerBurst). A message over a
+// limit is not sent, and logged; an ack is sent when the message comes again, if there
+// is room then. A report that a Handler gives to its Responder counts for the peer as
+// well; what a program sends by Send does not.
 //
 // # What a peer may rely on
 //
@@ -53,18 +55,19 @@
 // its handler has returned. What is in the inbox is handled, if not by this
 // process then by the next one that has the same inbox. When there is no room, or
 // the inbox fails, HTTP answers 503 with Retry-After, and a WebSocket brings a
-// problem report of code e.p.me.res.storage without an ack; whoever cannot be sent
-// that sees the connection end. So does a message that cannot be opened for now, as
-// when the DID of its sender, of its signer or of the issuer of its from_prior
-// cannot be reached: 503, or the end of the connection. It is refused for good, by a
-// 4xx, only for what will not change, such as a DID that does not exist.
+// problem report of code e.p.me.res.storage without an ack; a peer that cannot be sent
+// that sees the connection end. A message that cannot be opened for now, as when the
+// DID of its sender, of its signer or of the issuer of its from_prior cannot be
+// reached, is answered by a 503, or ends the connection, since nobody is known to whom
+// a report could go. So one DID out of reach ends a WebSocket that many senders share,
+// as a mediator's, for all of them, and again when the message comes again. A message is refused for good, by a 4xx, only for what will not change,
+// such as a DID that does not exist.
 //
 // WebSocket has no receipt of its own: that a frame was written says nothing. So
 // what is sent over it asks for an ack (please_ack), and is delivered when the ack
 // has come, an answer on a thread that the message began, or a problem report whose
-// parent the message is, and which acks no other. That the peer is busy is
-// neither. If the connection ends
-// before, the message is sent again. A party that never acked and says nothing for
+// parent the message is, and which acks no other. A report that the peer is busy does
+// not count. If the connection ends before, the message is sent again. A party that never acked and says nothing for
 // Config.AckTimeout, while the connection lives, is taken for one that does not
 // ack, until it does; so is one that acked before and has let three acks in a row
 // go by. To such a party a message is delivered when it was written, and what was
@@ -85,17 +88,16 @@
 // are not delayed.
 //
 // A Reply that leaves by the connection which its message came by is kept with the
-// message instead, and sent again when the message comes again; but a problem report
-// by a WebSocket is sent once.
+// message instead, and sent again when the message comes again.
 //
 // # Duplicates
 //
 // A message is handled once: the same id from the same sender within
 // Config.ReplayWindow is not handled again. What was replied to it on the
 // connection is sent again, on the one that it came by now; if that was nothing,
-// the ack that it asks for; while its handler runs, that is when it has returned
+// the ack that it asks for, as any ack is; while its handler runs, that is when it has returned
 // (by HTTP a 503 asks the peer to come again). It binds no return route, since
-// whoever sends it again need not be its sender. A handler is called again if it
+// the party that sends it again need not be its sender. A handler is called again if it
 // asks for that (Retry), if the agent stopped before it had returned, and if the
 // process ended before the inbox knew that it had, or the inbox failed until its
 // lease was lost: handlers that must not do a thing twice check for themselves.

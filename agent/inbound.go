@@ -38,11 +38,11 @@ type Responder interface {
 	// to a message that has please_ack, ack. m itself is not changed. The reply
 	// is authcrypted, with the sender protected if the message's was.
 	//
-	// Errors: ErrUnauthenticated, ErrNoRoute, ErrNotReported for a problem report
-	// that is one too many for the sender, those of the Packer and the Outbox. One
+	// Errors: ErrUnauthenticated, ErrNoRoute, those of the Packer and the Outbox. One
 	// that may not last, as of an Outbox that is full, is a Retry: a Handler that
-	// returns it is called again later. There is no error for an ack or ping-response
-	// that is left out because the sender has had too many (Config.AnswerBurst).
+	// returns it is called again later. There is no error for a problem report, an ack
+	// or a ping-response that is left out, and logged, because the sender has had too
+	// many (Config.ReportBurst, Config.AnswerBurst).
 	Reply(ctx context.Context, m *message.Message) error
 }
 

@@ -69,8 +69,8 @@ func ProblemReport(p *message.Problem, about *message.Message) (*message.Message
 }
 
 // ParseProblemReport reads the problem that a report tells, in each form that
-// message.ReadProblem knows. What the report does not tell is empty in it, be that
-// its code. The error matches message.ErrInvalid: m is no problem report.
+// message.ReadProblem knows. A part that the report does not tell is empty, the code
+// too. The error matches message.ErrInvalid: m is no problem report.
 func ParseProblemReport(m *message.Message) (*message.Problem, error) {
 	if !isProblemReport(m) {
 		return nil, fmt.Errorf("%w: not a problem report", message.ErrInvalid)
@@ -111,10 +111,11 @@ func (a *Agent) tell(ctx context.Context, r *responder, p *message.Problem) erro
 		return err
 	}
 	a.problems.reported(r.in, report)
-	if acks := r.takeAcks(ctx); len(acks) > 0 {
-		report.Ack = acks
+	if err := r.reply(ctx, report); err != nil {
+		a.problems.uncount(r.in)
+		return err
 	}
-	return r.Reply(ctx, report)
+	return nil
 }
 
 // report logs what a handler returned, and tells the peer if it is a problem.

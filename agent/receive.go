@@ -16,15 +16,17 @@ import (
 	"github.com/didcomm-go/didcomm/transport/netguard"
 )
 
-// ServePacket implements transport.Handler. What cannot be opened, or is not let
-// in, is a *transport.RejectError, whose Reason does not tell why decryption
-// failed. What there is no room for, or what cannot be opened or stored now but
-// perhaps later, as when a DID or the database cannot be reached, is a
-// *transport.BusyError, or another error where w is a transport.Session that could
-// not be told: its connection has to end. Without an error
-// the message is in Config.Inbox, or was handled. It returns when the message is
-// handled; where w is a transport.Session or transport.NoReply already when it is
-// sure to be, having waited for room.
+// ServePacket implements transport.Handler. It returns when the message is handled;
+// where w is a transport.Session or transport.NoReply already when it is sure to be,
+// having waited for room. Without an error the message is in Config.Inbox, was
+// handled, or was dropped. Errors:
+//   - *transport.RejectError: the packet cannot be opened, or is not let in. Its
+//     Reason does not tell why decryption failed.
+//   - *transport.BusyError: there is no room, or the packet cannot be opened or stored
+//     now but perhaps later, as when a DID or the database cannot be reached.
+//   - ErrStopped: Run has ended.
+//   - any other: as BusyError, where w is a transport.Session whose peer could not be
+//     told. The connection has to end.
 func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) error {
 	if !a.enter() {
 		return ErrStopped
@@ -243,9 +245,6 @@ func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
 		a.report(hctx, r, err)
 	}
 	a.acknowledge(hctx, r)
-	if errors.Is(err, ErrNotReported) {
-		err = nil // the handler has done its part
-	}
 	a.settle(ctx, k, err, r.kept())
 }
 

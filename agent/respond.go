@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -40,41 +41,45 @@ func (r *responder) takeAcks(ctx context.Context) []string {
 	return r.a.wantedAcks(ctx, r.in)
 }
 
-// admit asks the limits of the peer whether m may leave: by the connection that its
-// message came by, if here, else by the outbox. The response to a POST is free,
-// since the peer pays as much for each. On connections that stay open only what the
-// peer asked for is.
-func (r *responder) admit(m *message.Message, here bool) bool {
-	_, open := r.w.(transport.Session)
-	switch {
-	case here && !open:
-		return true
-	case isProblemReport(m) && !r.busy:
-		return r.a.reports.take(r.in.From)
-	case isProblemReport(m), !here && (isEmpty(m) || isPong(m)):
-		return r.a.answers.take(r.in.From)
-	}
-	return true
-}
-
-// refused is the outcome of a reply that was not admitted. Only reports tell their
-// maker: nobody could do more about the others than the log does. The acks that
-// such a report would have carried are still owed.
-func (r *responder) refused(ctx context.Context, m *message.Message) error {
-	r.in.log(r.a.cfg.Logger).InfoContext(ctx, "not answered, the sender has had too many answers", "answer", m.Type)
-	if !isProblemReport(m) {
-		return nil
-	}
+// oweAcks is for acks that were taken and did not leave.
+func (r *responder) oweAcks() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.acked = false
-	return fmt.Errorf("%w: too many to %s", ErrNotReported, r.in.From)
+}
+
+// limit bounds how many messages like m the peer is sent, by the connection that its
+// message came by, if back, else by the outbox; nil for no limit. The response to a
+// POST is free, since the peer pays as much for each. On connections that stay open
+// only what the peer asked for is.
+func (r *responder) limit(m *message.Message, back bool) *rates {
+	_, open := r.w.(transport.Session)
+	switch {
+	case back && !open:
+		return nil
+	case isProblemReport(m) && !r.busy:
+		return &r.a.reports
+	case isProblemReport(m), !back && (isEmpty(m) || isPong(m)):
+		return &r.a.answers
+	}
+	return nil
+}
+
+// errOverLimit is in the outcome of a reply that is over the limit.
+var errOverLimit = fmt.Errorf("%w: too many", ErrNotReported)
+
+func (r *responder) overLimit(ctx context.Context, m *message.Message) error {
+	r.in.log(r.a.cfg.Logger).InfoContext(ctx, "not answered, the sender has had too many answers", "answer", m.Type)
+	return fmt.Errorf("%w to %s", errOverLimit, r.in.From)
 }
 
 // Reply implements Responder.
 func (r *responder) Reply(ctx context.Context, reply *message.Message) error {
 	err := r.reply(ctx, reply)
-	if err != nil && !isLasting(err) {
+	switch {
+	case errors.Is(err, errOverLimit):
+		return nil // the Handler can do no more about that than the log
+	case err != nil && !isLasting(err):
 		return Retry(0, err)
 	}
 	return err
@@ -83,11 +88,12 @@ func (r *responder) Reply(ctx context.Context, reply *message.Message) error {
 // isLasting tells whether an error of Reply would be the same the next time. That
 // of a store, or of a resolver that reached nobody, need not be.
 func isLasting(err error) bool {
-	return errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrNotReported) || errors.Is(err, ErrNoRoute) ||
+	return errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrNoRoute) ||
 		errors.Is(err, transport.ErrNoReturnRoute) || errors.Is(err, message.ErrInvalid) || isEnvelopeFault(err)
 }
 
-func (r *responder) reply(ctx context.Context, reply *message.Message) error {
+// reply is Reply with errOverLimit.
+func (r *responder) reply(ctx context.Context, reply *message.Message) (err error) {
 	in := r.in
 	if !in.Authenticated() {
 		return ErrUnauthenticated
@@ -105,15 +111,23 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) error {
 			m.ParentThreadID = in.Message.ParentThreadID
 		}
 	}
-	if len(m.Ack) == 0 {
-		m.Ack = r.takeAcks(ctx)
+	if len(m.Ack) == 0 || slices.Equal(m.Ack, []string{in.Message.ID}) {
+		if acks := r.takeAcks(ctx); len(acks) > 0 {
+			m.Ack = acks
+			defer func() {
+				if err != nil {
+					r.oweAcks()
+				}
+			}()
+		}
 	}
 	o := r.a.sendOptions()
 	o.from = m.From
 	o.protect = in.Metadata.AnonymousSender && in.Metadata.EncryptedFromKID != ""
 	r.a.complete(&m, o)
 	if n := in.aliases; n != nil && m.From == in.To {
-		// Who names keys otherwise than by their ids would not find them by those.
+		// A sender that names keys otherwise than by their ids would not find them by
+		// those.
 		o.from, o.toKeys = n.ours, []string{n.theirs}
 	}
 
@@ -129,9 +143,10 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) error {
 		return transport.ErrNoReturnRoute
 	}
 	var unsent *store.Packet
+	var paid *rates
 	if how == returnYes {
-		if !r.admit(&m, true) {
-			return r.refused(ctx, &m)
+		if paid = r.limit(&m, true); paid != nil && !paid.take(in.From) {
+			return r.overLimit(ctx, &m)
 		}
 		e, err := r.a.pack(ctx, &m, in.From, o)
 		if err != nil {
@@ -140,11 +155,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) error {
 		p := store.Packet{MediaType: e.MediaType, Data: e.Data}
 		err = r.w.Reply(ctx, packet(p))
 		if err == nil {
-			// A report would leave past its limit each time that the message comes
-			// again.
-			if _, open := r.w.(transport.Session); !open || !isProblemReport(&m) {
-				r.keep(p)
-			}
+			r.keep(p)
 			return nil
 		}
 		if r.here {
@@ -152,10 +163,10 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) error {
 		}
 		unsent = &p
 	}
-	if !r.admit(&m, false) {
-		return r.refused(ctx, &m)
+	if l := r.limit(&m, false); l != nil && l != paid && !l.take(in.From) {
+		return r.overLimit(ctx, &m)
 	}
-	_, err := r.a.send(ctx, &m, o)
+	_, err = r.a.send(ctx, &m, o)
 	if unsent != nil && errors.Is(err, ErrNoRoute) && len(r.kept()) == 0 {
 		// The connection is gone. When the message comes again, by another, it is
 		// answered there.
@@ -178,7 +189,7 @@ func (r *responder) kept() []store.Packet {
 	return r.replies
 }
 
-// What a message says of the connection that it came by.
+// returnRoute is what a message says of the connection that it came by.
 type returnRoute int
 
 const (

@@ -62,8 +62,8 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p tr
 		To: in.To, Type: in.Message.Type, Thread: in.Message.Thread(),
 		Time: now, Until: now.Add(a.cfg.ReplayWindow),
 	}
-	hold, refusal := time.Duration(0), k.request == nil && a.confirms.refused(in)
-	if k.request == nil && !refusal {
+	hold, busy := time.Duration(0), k.request == nil && a.confirms.isBusy(in)
+	if k.request == nil && !busy {
 		m.Packet, hold = store.Packet(p), a.leaseTime()
 	}
 	// If the connection ends meanwhile, the message must not stay behind in the
@@ -77,12 +77,12 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p tr
 		in.log(a.cfg.Logger).InfoContext(ctx, "dropped a message that was here before", "state", known.State)
 		return nil, a.replyAgain(ctx, w, in, known)
 	case err != nil && k.request != nil:
-		// Who waits for it gets it. Should it come again, it is taken for new.
+		// The Request gets it. Should it come again, it is taken for new.
 		in.log(a.cfg.Logger).ErrorContext(ctx, "an answer was not remembered", "error", err)
 	case err != nil:
 		return nil, a.busy(ctx, w, in, fmt.Errorf("inbox: %w", err))
-	case refusal:
-		a.confirms.refuse(in)
+	case busy:
+		a.confirms.busy(in)
 		return nil, nil
 	}
 	if k.lease = lease; lease != nil {
@@ -100,7 +100,7 @@ func (a *Agent) lasting(ctx context.Context) (context.Context, context.CancelFun
 
 // busy tells the peer to try again, for there is no room or the inbox fails: by
 // HTTP with the error that it returns, on other connections with a problem report,
-// which does not count towards the thread's problems. Whoever cannot be told so is
+// which does not count towards the thread's problems. A peer that cannot be told so is
 // told by the end of the connection.
 func (a *Agent) busy(ctx context.Context, w transport.Replier, in *Inbound, cause error) error {
 	busy := later(cause)
@@ -111,7 +111,7 @@ func (a *Agent) busy(ctx context.Context, w transport.Replier, in *Inbound, caus
 		report, err := ProblemReport(message.NewProblem(codeBusy, cause), in.Message)
 		if err == nil {
 			report.Ack = nil // since we do not have it
-			err = (&responder{a: a, w: w, in: in, here: true, acked: true, busy: true}).Reply(ctx, report)
+			err = (&responder{a: a, w: w, in: in, here: true, acked: true, busy: true}).reply(ctx, report)
 		}
 		if err == nil {
 			return busy
@@ -140,7 +140,7 @@ func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound
 		return nil
 	}
 	if len(known.Replies) == 0 {
-		a.acknowledge(ctx, &responder{a: a, w: w, in: in, here: true})
+		a.acknowledge(ctx, &responder{a: a, w: w, in: in})
 		return nil
 	}
 	if _, ok := w.(transport.Session); ok && !a.answers.take(in.From) {

@@ -24,9 +24,9 @@ const (
 
 // Handler is called with each problem that a peer reports, unless a Request
 // waited for an answer on its thread, or a Mux has a handler for that very type. The
-// problem is in the parent thread of in.Message, or else in its thread. What the
-// report does not tell, or not in a form that message.ReadProblem knows, is empty in
-// p, be that p.Code. p.Text is for people; it is a stranger's.
+// problem is in the parent thread of in.Message, or else in its thread. A
+// part that the report does not tell, or not in a form that message.ReadProblem knows,
+// is empty in p, p.Code too. p.Text is for people; it is a stranger's.
 type Handler func(ctx context.Context, in *agent.Inbound, p *message.Problem) error
 
 var _ agent.Handler = Handler(nil)
