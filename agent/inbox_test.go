@@ -63,8 +63,8 @@ func (c *counter) HandleMessage(ctx context.Context, w agent.Responder, in *agen
 	return c.Handler.HandleMessage(ctx, w, in)
 }
 
-// A message that comes again is not handled again, but answered again, on the
-// connection that it comes by, and nowhere else.
+// A message that comes again is not handled again, but answered again: a reply on the
+// connection that it comes by, and nowhere else; an ack as any ack.
 func TestDuplicates(t *testing.T) {
 	all := func(m *message.Message) { m.ReturnRoute = "all" }
 	asking := func(m *message.Message) { m.ReturnRoute, m.PleaseAck = "all", []string{""} }
@@ -74,6 +74,7 @@ func TestDuplicates(t *testing.T) {
 		pack    func(s *stranger) []envelope.PackOption
 		again   string // type of what it is answered with
 		same    bool   // as the first time, to the byte
+		acks    int    // to its endpoint
 	}{
 		"the reply":         {handler: replier, edit: all, again: chatType, same: true},
 		"the problem":       {handler: fails(message.NewProblem("e.m.msg", nil)), edit: all, again: reportType, same: true},
@@ -83,7 +84,7 @@ func TestDuplicates(t *testing.T) {
 		"set aside":         {handler: fails(errors.New("never")), edit: asking, again: emptyType},
 		"a panic":           {handler: agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { panic("x") }), edit: asking, again: emptyType},
 		"replied elsewhere": {handler: replier, edit: func(m *message.Message) { m.ReturnRoute = "none" }},
-		"ack elsewhere":     {handler: fails(nil), edit: func(m *message.Message) { m.PleaseAck = []string{""} }},
+		"ack elsewhere":     {handler: fails(nil), edit: func(m *message.Message) { m.PleaseAck = []string{""} }, acks: 2},
 		"anonymous": {handler: fails(nil), edit: asking, pack: func(*stranger) []envelope.PackOption {
 			return []envelope.PackOption{envelope.ContentEncryption(envelope.A256GCM)}
 		}},
@@ -112,6 +113,11 @@ func TestDuplicates(t *testing.T) {
 					}
 				}
 				synctest.Wait()
+				for range test.acks {
+					if m := s.next(t).Message; m.Type != emptyType || len(m.Ack) != 1 {
+						t.Errorf("came to the endpoint: %v", m)
+					}
+				}
 				s.none(t)
 				if h.n.Load() != 1 {
 					t.Errorf("handled %d times", h.n.Load())

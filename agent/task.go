@@ -120,10 +120,10 @@ func (a *Agent) busy(ctx context.Context, w transport.Replier, in *Inbound, caus
 	return untold(w, busy)
 }
 
-// replyAgain answers a message that came again, on the connection that it came
-// by: the peer has sent it again because it did not hear of us. What was replied
-// on a connection is sent again; else the peer is told that the message is here.
-// While its handler runs it is too early for that: if the ack came first, the peer
+// replyAgain answers a message that came again, since the peer did not hear of us.
+// The replies that were made on a connection are sent again, on the one that it came
+// by now; if there were none, the peer gets the ack that it asks for, as any ack: the
+// first may have been over the limit. While its handler runs it is too early for that: if the ack came first, the peer
 // would not send it again for a reply that is lost.
 func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound, known *store.Known) error {
 	if !in.Authenticated() || !in.addressed() {
