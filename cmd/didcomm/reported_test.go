@@ -23,6 +23,7 @@ import (
 type complainer struct {
 	*agenttest.Party
 	report func(got *message.Message) *message.Message
+	as     *agenttest.Party // that the report is of
 }
 
 func (c *complainer) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) error {
@@ -31,8 +32,8 @@ func (c *complainer) ServePacket(ctx context.Context, w transport.Replier, p tra
 		return err
 	}
 	m := c.report(u.Message)
-	m.ID, m.From, m.To = message.NewID(), c.DID, []string{u.Message.From}
-	e, err := c.Packer.Pack(ctx, m, envelope.From(c.DID))
+	m.ID, m.From, m.To = message.NewID(), c.as.DID, []string{u.Message.From}
+	e, err := c.as.Packer.Pack(ctx, m, envelope.From(c.as.DID))
 	if err != nil {
 		return err
 	}
@@ -53,12 +54,13 @@ func newComplainer(t *testing.T, report func(got *message.Message) *message.Mess
 		srv.Close()
 	})
 	c.Party = agenttest.NewParty(t, "http://"+srv.Listener.Addr().String())
+	c.as = c.Party
 	srv.Start()
 	return c
 }
 
-// What the other agent reports is shown at once by the command that it is about,
-// and by no other, whether the command goes by keys of its own or by a home's.
+// A report of the recipient is shown at once by the command that it is about, and by no
+// other, whether the command goes by keys of its own or by a home's.
 func TestReported(t *testing.T) {
 	a, who := run(t)
 	if err := a.stop(os.Interrupt); err != nil { // its home has keys now
@@ -82,6 +84,8 @@ func TestReported(t *testing.T) {
 		}
 	})
 	elsewhere := newComplainer(t, credo(func(m, _ *message.Message) { m.ParentThreadID = message.NewID() }))
+	another := newComplainer(t, credo(func(m, got *message.Message) { m.ThreadID = got.ID }))
+	another.as = agenttest.NewParty(t)
 	didcomm := func(home string, args ...string) (stdout, stderr string, err error) {
 		cmd := exec.Command(who.program, args...)
 		cmd.Env = append(os.Environ(), "GORACE="+raceOptions, "DIDCOMM_HOME="+filepath.Join(who.dir, home))
@@ -106,11 +110,13 @@ func TestReported(t *testing.T) {
 					})
 				}
 			}
-			t.Run(home+" "+way+" of something else", func(t *testing.T) {
-				if stdout, stderr, err := didcomm(home, "send", way, "--timeout", "2s", elsewhere.DID, "hello"); err != nil || stdout == "" {
-					t.Errorf("%v: %q, %q", err, stdout, stderr)
-				}
-			})
+			for name, peer := range map[string]*complainer{"of something else": elsewhere, "of another party": another} {
+				t.Run(home+" "+way+" "+name, func(t *testing.T) {
+					if stdout, stderr, err := didcomm(home, "send", way, "--timeout", "2s", peer.DID, "hello"); err != nil || stdout == "" {
+						t.Errorf("%v: %q, %q", err, stdout, stderr)
+					}
+				})
+			}
 		}
 	}
 }

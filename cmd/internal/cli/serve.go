@@ -93,6 +93,10 @@ connect to all these.`,
 	addQueueFlags(cmd, &cfg.Store)
 	addDeliverWithin(cmd, &cfg.DeliverWithin)
 	f.DurationVar(&cfg.KeepReceived, "keep-received", 7*24*time.Hour, "for how long a handled message is shown by inbox, and known if it comes again")
+	f.IntVar(&cfg.ReportBurst, "report-burst", 20, "problem reports that one peer is sent at once, besides those in the responses to its POSTs")
+	f.IntVar(&cfg.ReportsPerHour, "reports-per-hour", 10, "problem reports that one peer is sent in an hour after that")
+	f.IntVar(&cfg.AnswerBurst, "answer-burst", 1000, "acks and ping-responses that one peer is sent at once, by another connection than it asked on")
+	f.IntVar(&cfg.AnswersPerHour, "answers-per-hour", 36_000, "acks and ping-responses that one peer is sent in an hour after that")
 	f.DurationVar(&cfg.ReadTimeout, "read-timeout", 10*time.Second, "how long a peer may take to send a request's header, and its body")
 	return cmd
 }

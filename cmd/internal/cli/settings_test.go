@@ -32,6 +32,11 @@ var settings = map[string][3]string{
 	"max-queue-bytes": {"1", "2", "3"},
 	"deliver-within":  {"1s", "2s", "3s"},
 	"keep-received":   {"1s", "2s", "3s"},
+
+	"report-burst":     {"1", "2", "3"},
+	"reports-per-hour": {"1", "2", "3"},
+	"answer-burst":     {"1", "2", "3"},
+	"answers-per-hour": {"1", "2", "3"},
 }
 
 // serveFlags returns the flags of serve as it would run with the given command

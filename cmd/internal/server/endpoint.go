@@ -51,6 +51,19 @@ func (c Config) Check() error {
 	if c.KeepReceived <= 0 {
 		return fmt.Errorf("--keep-received %s: want more than 0", c.KeepReceived)
 	}
+	for _, limit := range []struct {
+		flag  string
+		value int
+	}{
+		{"--report-burst", c.ReportBurst},
+		{"--reports-per-hour", c.ReportsPerHour},
+		{"--answer-burst", c.AnswerBurst},
+		{"--answers-per-hour", c.AnswersPerHour},
+	} {
+		if limit.value <= 0 {
+			return fmt.Errorf("%s %d: want more than 0", limit.flag, limit.value)
+		}
+	}
 	return c.Store.Check()
 }
 

@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/did/didpeer"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
 	"github.com/didcomm-go/didcomm/protocols/discover"
 	"github.com/didcomm-go/didcomm/protocols/empty"
@@ -46,9 +48,13 @@ func (c *Client) mux() *agent.Mux {
 	}))
 }
 
-// report takes a report if it is about the message that was sent.
+// report takes a report if it is about the message that was sent, and of a recipient.
 func (c *Client) report(in *agent.Inbound, p *message.Problem) bool {
-	if c.sent == nil || !in.Authenticated() {
+	by := in.From
+	if p := in.Metadata.FromPrior; p != nil && p.Sub == by {
+		by = p.Iss // it goes by another DID since
+	}
+	if c.sent == nil || !slices.ContainsFunc(c.sent.To, func(to string) bool { return didpeer.SameParty(to, by) }) {
 		return false
 	}
 	about := func(id string) bool {

@@ -96,7 +96,7 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 	}
 	switch items, delivered := try.held(); {
 	case delivered: // at the last moment
-		return Posted{Served: served}, nil
+		return Posted{Served: served}, c.problem()
 	case len(items) == 0:
 		return Posted{}, failed
 	default:

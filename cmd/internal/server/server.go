@@ -68,6 +68,9 @@ type Config struct {
 	// KeepReceived is for how long a message that was handled is remembered, and
 	// kept to be shown.
 	KeepReceived time.Duration
+	// Limits of what one peer is sent, at once and then in an hour: see agent.Config.
+	ReportBurst, ReportsPerHour int
+	AnswerBurst, AnswersPerHour int
 	// OnMessage is called for each basic message, one at a time.
 	OnMessage func(from, text string)
 	Logger    *slog.Logger
@@ -178,6 +181,9 @@ func (s *Server) wire(ctx context.Context, db StoreConfig, tlsConfig *tls.Config
 		MaxAge:       cfg.DeliverWithin,
 		ReplayWindow: cfg.KeepReceived,
 		Logger:       cfg.Logger,
+
+		ReportBurst: cfg.ReportBurst, ReportsPerHour: cfg.ReportsPerHour,
+		AnswerBurst: cfg.AnswerBurst, AnswersPerHour: cfg.AnswersPerHour,
 	})
 	if err != nil {
 		s.senders.close()

@@ -292,6 +292,7 @@ func TestResolver(t *testing.T) {
 func TestCheck(t *testing.T) {
 	good := server.Config{
 		Listen: "127.0.0.1:0", MaxBytes: 1, ReadTimeout: time.Second, DeliverWithin: time.Hour, KeepReceived: time.Hour,
+		ReportBurst: 1, ReportsPerHour: 1, AnswerBurst: 1, AnswersPerHour: 1,
 		Store: server.StoreConfig{MaxItems: 1, MaxBytes: 1},
 	}
 	for name, tt := range map[string]struct {
@@ -317,6 +318,10 @@ func TestCheck(t *testing.T) {
 		"nobody may take their time": {func(c *server.Config) { c.ReadTimeout = 0 }, false},
 		"no time to deliver":         {func(c *server.Config) { c.DeliverWithin = 0 }, false},
 		"nothing is remembered":      {func(c *server.Config) { c.KeepReceived = 0 }, false},
+		"no report at once":          {func(c *server.Config) { c.ReportBurst = 0 }, false},
+		"no report later":            {func(c *server.Config) { c.ReportsPerHour = -1 }, false},
+		"no answer at once":          {func(c *server.Config) { c.AnswerBurst = 0 }, false},
+		"no answer later":            {func(c *server.Config) { c.AnswersPerHour = 0 }, false},
 		"no message may wait":        {func(c *server.Config) { c.Store.MaxItems = 0 }, false},
 		"no byte may wait":           {func(c *server.Config) { c.Store.MaxBytes = 0 }, false},
 	} {
