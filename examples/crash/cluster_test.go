@@ -59,6 +59,9 @@ func newCluster(t *testing.T, n int, proxied bool) *cluster {
 	for i := range n {
 		node := newNode(t, string(rune('a'+i)))
 		node.Store, node.Shared, node.Takes, node.Peer = dsn, true, handling, c.client.dids
+		// What they are asked while the server is away must not make a queue for the
+		// client, which is slow.
+		node.window = 4
 		if proxied {
 			var p *proxy
 			p, node.Store = newProxy(t, dsn)

@@ -36,19 +36,17 @@ type node struct {
 	stdin   io.WriteCloser
 	ready   chan struct{}
 	open    map[string]bool // asked for and not answered
+	window  int             // how many are open at most
 	sent    int             // asked for
 	busy    int             // handlers that run
 	refused []string
 }
 
-// window is how many answers of one node are outstanding at most.
-const window = 64
-
 // newNode makes a node that is ready to be started once its settings are saved.
 func newNode(t *testing.T, name string) *node {
 	t.Helper()
 	notes := t.TempDir()
-	n := &node{name: name, away: true, accepted: newTimes(), open: map[string]bool{}}
+	n := &node{name: name, away: true, accepted: newTimes(), open: map[string]bool{}, window: 64}
 	n.Home, n.Listen = t.TempDir(), freeAddress(t)
 	n.Handled, n.file = filepath.Join(notes, "handled"), filepath.Join(notes, "settings.json")
 	var err error
@@ -184,7 +182,7 @@ func (n *node) ask(t *testing.T, way string) bool {
 	t.Helper()
 	id := newID(n.name + way)
 	n.mu.Lock()
-	stdin, ok := n.stdin, !n.away && len(n.open) < window
+	stdin, ok := n.stdin, !n.away && len(n.open) < n.window
 	if ok {
 		n.open[id] = true
 		n.sent++
