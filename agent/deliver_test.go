@@ -93,7 +93,7 @@ func (o wokenOutbox) Wake(ctx context.Context, to string) error {
 	return o.Outbox.Wake(ctx, to)
 }
 
-// What is given back just as its party turns out to be back is sent at once, too.
+// An item that is given back just as its party turns out to be back is sent at once, too.
 func TestBackMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wake := make(chan struct{})

@@ -11,7 +11,7 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// While the database is away peers are told to come again. What they sent is handled
+// While the database is away peers are told to come again. Their messages are handled
 // soon after they have done so.
 func TestDatabaseAway(t *testing.T) {
 	server := startPostgres(t)

@@ -59,7 +59,7 @@ func newCluster(t *testing.T, n int, proxied bool) *cluster {
 	for i := range n {
 		node := newNode(t, string(rune('a'+i)))
 		node.Store, node.Shared, node.Takes, node.Peer = dsn, true, handling, c.client.dids
-		// What they are asked while the server is away must not make a queue for the
+		// Requests made while the server is away must not become a queue for the
 		// client, which is slow.
 		node.window = 4
 		if proxied {
@@ -149,7 +149,7 @@ func (c *cluster) settle(t *testing.T) {
 func (c *cluster) figures(t *testing.T) (in, out figures) {
 	t.Helper()
 	handled, accepted := newTimes(), newTimes()
-	// What is accepted is counted first, since it may come to its end meanwhile.
+	// Accepted messages are counted first, since they may come to their end meanwhile.
 	sent, _ := c.client.count()
 	for _, n := range c.nodes {
 		for id, at := range n.accepted.all() {

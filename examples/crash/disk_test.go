@@ -62,7 +62,7 @@ func TestFullDisk(t *testing.T) {
 	}) {
 		t.Error("nothing is accepted though there is room again")
 	}
-	// Who was refused last was told to come again in 10 s.
+	// A peer that was refused last was told to come again in 10 s.
 	f := figuresOf(small.sent+other.sent, w.settle(t), w.handled(t), room, span{room, room.Add(10 * time.Second)})
 	t.Logf("%s, since there is room; %d accepted before the disk was full, %d refused", f, before, len(small.refused))
 	f.check(t, "messages", limit)

@@ -140,8 +140,8 @@ func (c *cluster) all(do func(*proxy)) func() {
 	}
 }
 
-// freeze stops one process inside a transaction, for a while. What it has in hand
-// may be handled once more.
+// freeze stops one process inside a transaction, for a while. Messages that it has in
+// hand may be handled once more.
 func freeze(t *testing.T, c *cluster) (doubles int) {
 	i := rand.N(len(c.nodes))
 	node := c.nodes[i]

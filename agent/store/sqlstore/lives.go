@@ -172,7 +172,7 @@ func (l *lives) watch(ctx, limit context.Context) error {
 }
 
 // look returns the rows that have not changed for too long, with their beats, and
-// tells whether others are gone. What was seen before a pause of this process counts
+// tells whether others are gone. Sightings from before a pause of this process count
 // for nothing.
 func (l *lives) look(ctx context.Context) (dead map[int64]int64, gone bool, err error) {
 	now := time.Now()

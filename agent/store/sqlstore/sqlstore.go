@@ -32,8 +32,8 @@
 // a second (SQLite).
 //
 // On PostgreSQL a process that leases shows the others every second that it lives.
-// What it has leased is given back some five seconds after it has died, was frozen or
-// has lost its network; a process that pauses for less than four seconds keeps what
+// Its leases are given back some five seconds after it has died, was frozen or
+// has lost its network; a process that pauses for less than three seconds keeps what
 // it has. One that goes on after a longer pause finds its leases lost: what it had in
 // hand may be handled twice. The sessions of a process that stops in the middle of a
 // transaction are ended by the server after three seconds, so that they hold up no

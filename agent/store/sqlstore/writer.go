@@ -110,8 +110,8 @@ func (w *writer) answer(reqs []*request, err error) {
 	}
 }
 
-// end ends a request. What it leased is in the hand of its caller then, unless that
-// waits no more. The caller of end holds mu.
+// end ends a request. A lease that was made for it is in the hand of its caller then,
+// unless that waits no more. The caller of end holds mu.
 func (w *writer) end(r *request) {
 	defer close(r.done)
 	if w.lives == nil {
