@@ -25,6 +25,8 @@ func TestBudgetOfInvitation(t *testing.T) {
 						m.ThreadID, m.ParentThreadID, m.Body = thread, invitation, []byte(`{"code":"w.m.msg"}`)
 					}))
 				}
+				say(reportType, message.NewID()) // from now on the invitation has a count
+				got.next(t)
 				var last string
 				for range 20 {
 					last = message.NewID()
