@@ -41,13 +41,14 @@
 // Config.MaxThreadProblems reports are made in a thread, with which counts what
 // names one of its messages, or our report, as its parent (pthid); and a thread that
 // had more by itself, ours and the peer's, is one with too many problems. An answer
-// that a Request waits for is taken all the same. And whatever threads a peer begins, it is sent at most Config.ReportBurst reports at once, then
-// Config.ReportsPerHour, but for those in the response to its own POST. Acks and
-// ping-responses, which a peer asks for, have a wider limit where they leave by
-// another connection than the asking came by (Config.AnswerBurst). A message over a
-// limit is not sent, and logged; an ack is sent when the message comes again, if there
-// is room then. A report that a Handler gives to its Responder counts for the peer as
-// well; what a program sends by Send does not.
+// that a Request waits for is taken all the same. And whatever threads a peer begins,
+// it is sent at most Config.ReportBurst reports at once, then Config.ReportsPerHour,
+// but for those in the response to its own POST. Acks and ping-responses, which a peer
+// asks for, have a wider limit where they leave by another connection than the asking
+// came by (Config.AnswerBurst). A message over a limit is not sent, and logged; an ack
+// is sent when the message comes again, if there is room then. A report that a Handler
+// gives to its Responder counts for the peer as well; what a program sends by Send
+// does not.
 //
 // # What a peer may rely on
 //
@@ -60,21 +61,22 @@
 // DID of its sender, of its signer or of the issuer of its from_prior cannot be
 // reached, is answered by a 503, or ends the connection, since nobody is known to whom
 // a report could go. So one DID out of reach ends a WebSocket that many senders share,
-// as a mediator's, for all of them, and again when the message comes again. A message is refused for good, by a 4xx, only for what will not change,
-// such as a DID that does not exist.
+// as a mediator's, for all of them, and again when the message comes again. A message
+// is refused for good, by a 4xx, only for what will not change, such as a DID that
+// does not exist.
 //
 // WebSocket has no receipt of its own: that a frame was written says nothing. So
 // what is sent over it asks for an ack (please_ack), and is delivered when the ack
 // has come, an answer on a thread that the message began, or a problem report whose
 // parent the message is, and which acks no other. A report that the peer is busy does
-// not count. If the connection ends before, the message is sent again. A party that never acked and says nothing for
-// Config.AckTimeout, while the connection lives, is taken for one that does not
-// ack, until it does; so is one that acked before and has let three acks in a row
-// go by. To such a party a message is delivered when it was written, and what was
-// written as the connection ended is lost. The same holds for Requests, whose
-// caller sees that no answer came, for acks, which a peer that needs one asks for
-// again, for problem reports, which nothing answers, and for anonymous messages,
-// which nobody can ack.
+// not count. If the connection ends before, the message is sent again. A party that
+// never acked and says nothing for Config.AckTimeout, while the connection lives, is
+// taken for one that does not ack, until it does; so is one that acked before and has
+// let three acks in a row go by. To such a party a message is delivered when it was
+// written, and what was written as the connection ended is lost. The same holds for
+// Requests, whose caller sees that no answer came, for acks, which a peer that needs
+// one asks for again, for problem reports, which nothing answers, and for anonymous
+// messages, which nobody can ack.
 //
 // # What a caller may rely on
 //
@@ -95,16 +97,16 @@
 // A message is handled once: the same id from the same sender within
 // Config.ReplayWindow is not handled again. What was replied to it on the
 // connection is sent again, on the one that it came by now; if that was nothing,
-// the ack that it asks for, as any ack is; while its handler runs, that is when it has returned
-// (by HTTP a 503 asks the peer to come again). It binds no return route, since
-// the party that sends it again need not be its sender. A handler is called again if it
-// asks for that (Retry), if the agent stopped before it had returned, and if the
-// process ended before the inbox knew that it had, or the inbox failed until its
-// lease was lost: handlers that must not do a thing twice check for themselves.
+// the ack that it asks for, by any way; while its handler runs, that is when it has
+// returned (by HTTP a 503 asks the peer to come again). It binds no return route,
+// since the party that sends it again need not be its sender. A handler is called
+// again if it asks for that (Retry), if the agent stopped before it had returned, and
+// if the process ended before the inbox knew that it had, or the inbox failed until
+// its lease was lost: handlers that must not do a thing twice check for themselves.
 // Messages that the process had in hand two times as it ended are handled one at a
-// time, since one of them may be what ends it. After Config.MaxTries a message is
-// set aside, as is one whose handler panicked or returned an error that is neither
-// a Retry nor a Problem, for a person to look at (store.InboxAdmin).
+// time, since one of them may be what ends it. After Config.MaxTries a message is set
+// aside, as is one whose handler panicked or returned an error that is neither a Retry
+// nor a Problem, for a person to look at (store.InboxAdmin).
 //
 // The other side of that: a message sent may arrive more than once, with the same
 // id, when its receipt was lost.
