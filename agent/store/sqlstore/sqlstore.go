@@ -31,7 +31,7 @@
 // wakes those who wait in the others at once (PostgreSQL) or within a quarter of
 // a second (SQLite).
 //
-// On PostgreSQL a process that leases shows the others every second that it lives.
+// On PostgreSQL a process that leases shows the others twice a second that it lives.
 // Its leases are given back some five seconds after it has died, was frozen or
 // has lost its network; a process that pauses for less than three seconds keeps what
 // it has. One that goes on after a longer pause finds its leases lost: what it had in
