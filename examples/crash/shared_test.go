@@ -21,6 +21,7 @@ const (
 	calmLimit     = 5 * time.Second  // instead of limit, where nothing is struck
 	vanishedLimit = 15 * time.Second // instead of limit, where a host vanishes
 	lead          = 2 * time.Second  // of sending, before the first strike
+	recovery      = 6 * time.Second  // from the start of a process to the next strike
 	tail          = 3 * time.Second  // of sending, after the last
 )
 
@@ -89,13 +90,14 @@ func (c *cluster) inHand() (node, n int) {
 	return node, c.client.held(node)
 }
 
-// killAndRestart kills one process after another, each with messages in hand.
+// killAndRestart kills one process after another, each with messages in hand and
+// when what the one before had is in hand again.
 func killAndRestart(t *testing.T, c *cluster) (doubles int) {
 	for range 3 {
 		i, n := c.inHand()
 		c.nodes[i].kill(t)
 		doubles += n
-		pause(t, time.Second)
+		pause(t, recovery)
 	}
 	return doubles
 }
