@@ -154,16 +154,6 @@ func (p *parser) kept(v []byte) []byte {
 	return p.data[end-len(v) : end : end]
 }
 
-func (p *parser) object(dst *json.RawMessage, name string) error {
-	if p.null(name) {
-		return p.dec.SkipValue()
-	}
-	if err := p.want('{', name); err != nil {
-		return err
-	}
-	return p.raw(dst, name)
-}
-
 // other keeps a member that the specification does not name, null included.
 func (p *parser) other(dst *map[string]json.RawMessage, name string) error {
 	if p.extra++; p.extra > p.limits.Extra {

@@ -25,7 +25,7 @@ const (
 	postTimeout = 2 * time.Second        // for one POST
 	postPause   = 50 * time.Millisecond  // after one that failed
 	outstanding = 128                    // messages that are not accepted yet
-	answering   = 400 * time.Millisecond // what the client takes for a message
+	answering   = 200 * time.Millisecond // what the client takes for a message
 )
 
 // client is a peer without a store, in the test itself. It sends messages by HTTP
