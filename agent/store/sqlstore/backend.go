@@ -30,13 +30,14 @@ type Backend struct {
 	// there are no notices.
 	Pipeline func(ctx context.Context, c *sql.Conn, statements []Statement) error
 	Notify   func(notice string) Statement
-	// Timeout ends a try of a transaction, and of a query; 0 is never.
+	// Timeout ends a try of a transaction, and of a query that has given no row; 0 is
+	// never.
 	// Patience is how long the caller of an operation waits for it, over all tries; 0
 	// is until it is done.
 	Timeout, Patience time.Duration
-	// Renew throws out c, which may be nil, and the connections of the pools that are
-	// idle now: one of them was found dead. It may do nothing more than that to c if
-	// the pools were renewed a moment ago. Nil where connections do not die.
+	// Renew ends c, which may be nil, at once, and keeps the connections that there are
+	// now from being used again once they are idle: one of them was found dead. The
+	// latter it does not do twice within a moment. Nil where connections do not die.
 	Renew func(c *sql.Conn)
 	// Shared tells that the database is across a network, and processes on several
 	// machines write to it. They know of each other by heartbeats, and find out what
@@ -87,6 +88,7 @@ const (
 	Contended       // deadlock, serialization failure, or a unique index met what another process wrote: again, as it is
 	Busy            // another process holds it for long: again, later
 	Lost            // the connection is gone: again, on another one
+	Refused         // there is no connection to be had now: again, later
 	Full            // no space is left
 	Corrupt         // not a database, or a broken one
 )

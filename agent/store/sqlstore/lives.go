@@ -11,8 +11,9 @@ import (
 // Processes that share a database know of each other by the rows of table life. Each
 // opening of the store that writes has one, signs it with each transaction, and
 // writes the server's time to it twice a second. A row that has not changed for
-// deadAfter is deleted by the others, and what a life without a row has leased is
-// given back. A process that pauses for less keeps what it has.
+// deadAfter is marked as dead by the others, and the leases of dead lives, and of
+// lives without a row, are given back. A process that pauses for less keeps what it
+// has. One that goes on after a longer pause writes to its row, and lives.
 //
 // The age of a row alone does not prove a death: all rows age while the server is
 // away, or when its clock is set. So the others must have seen the row unchanged
@@ -21,25 +22,31 @@ const (
 	beatEvery = 500 * time.Millisecond
 	deadAfter = 4 * time.Second
 	watchFor  = 2 * time.Second
-	// lookThrough is how often a process looks for leases of lives without a row
-	// though it saw no row go.
+	// lookThrough is how often a process looks for leases of dead lives though it saw
+	// none die.
 	lookThrough = 5 * time.Second
+	// keptFor is how long the row of a dead life is kept: should its process go on, it
+	// finds out there what became of its last commit.
+	keptFor = time.Hour
 )
 
 const (
 	serverTime = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
 	// signStatement is at the end of each transaction.
 	signStatement = "INSERT INTO life (id, beat, mark) VALUES (?, " + serverTime + ", ?) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat, mark = excluded.mark"
-	// beatStatement does not wait for a transaction that has signed.
+	// beatStatement and deadStatement skip a row that a transaction has signed and not
+	// committed yet.
 	beatStatement = "UPDATE life SET beat = " + serverTime + " WHERE id IN (SELECT id FROM life WHERE id = ? FOR UPDATE SKIP LOCKED)"
-	// endStatement neither.
-	endStatement = "DELETE FROM life WHERE id IN (SELECT id FROM life WHERE id = ? AND beat = ? FOR UPDATE SKIP LOCKED)"
+	deadStatement = "UPDATE life SET beat = -" + serverTime + " WHERE id IN (SELECT id FROM life WHERE id = ? AND beat = ? FOR UPDATE SKIP LOCKED) RETURNING id"
+	pastStatement = "DELETE FROM life WHERE id IN (SELECT id FROM life WHERE beat < 0 AND beat > ? - " + serverTime + " FOR UPDATE SKIP LOCKED)"
+	// living is the condition that the life of a lease in the table before it lives.
+	living = ".token >> 32 AND life.beat > 0)"
 	// lastStatement waits for a transaction that has signed and is not over, also for
 	// the first of a life.
 	lastStatement = "INSERT INTO life (id, beat, mark) VALUES (?, " + serverTime + ", 0) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat RETURNING mark"
-	// orphansStatement tells whether something is leased by a life without a row.
-	orphansStatement = `SELECT CASE WHEN EXISTS (SELECT 1 FROM inbox WHERE state = 1 AND due > ? AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = inbox.token >> 32))
-		OR EXISTS (SELECT 1 FROM outbox WHERE token <> 0 AND due > ? AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = outbox.token >> 32)) THEN 1 ELSE 0 END`
+	// orphansStatement tells whether something is leased by a life that is over.
+	orphansStatement = "SELECT CASE WHEN EXISTS (SELECT 1 FROM inbox WHERE state = 1 AND due > ? AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = inbox" + living +
+		") OR EXISTS (SELECT 1 FROM outbox WHERE token <> 0 AND due > ? AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = outbox" + living + ") THEN 1 ELSE 0 END"
 )
 
 // lives keeps the row of this opening, and watches those of the others.
@@ -101,13 +108,7 @@ func (l *lives) run(ctx context.Context) {
 		l.repeat(ctx, "heartbeat", func(limit context.Context) error { return l.conn.exec(limit, beatStatement, l.id) })
 	})
 	both.Go(func() {
-		l.repeat(ctx, "watch over other processes", func(limit context.Context) error {
-			err := l.watch(ctx, limit)
-			if err != nil {
-				l.seen = nil // it is not the others that are away
-			}
-			return err
-		})
+		l.repeat(ctx, "watch over other processes", func(limit context.Context) error { return l.watch(ctx, limit) })
 	})
 	both.Wait()
 }
@@ -116,16 +117,19 @@ func (l *lives) run(ctx context.Context) {
 func (l *lives) repeat(ctx context.Context, what string, do func(limit context.Context) error) {
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
-	for {
+	for failed := false; ; {
 		limit, cancel := context.WithTimeout(ctx, 3*beatEvery)
 		err := do(limit)
 		cancel()
 		if err != nil && ctx.Err() == nil {
-			l.w.log.Warn("sqlstore: "+what, "database", l.w.db.Name, "error", err)
+			if !failed { // once for an outage
+				l.w.log.Warn("sqlstore: "+what, "database", l.w.db.Name, "error", err)
+			}
 			if l.w.db.Fault(err) == Lost {
 				l.w.db.Renew(nil)
 			}
 		}
+		failed = err != nil
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -134,30 +138,37 @@ func (l *lives) repeat(ctx context.Context, what string, do func(limit context.C
 	}
 }
 
-// watch deletes the rows of those that are dead, and has the desks give back what
-// nobody who lives has in hand. The queries are within limit.
+// watch marks those that are dead, and has the desks give back the leases that no
+// living process knows of. The queries are within limit.
 func (l *lives) watch(ctx, limit context.Context) error {
 	dead, gone, err := l.look(limit)
 	if err != nil {
+		l.seen = nil // nobody was seen, dead or not
 		return err
 	}
 	for id, beat := range dead {
-		if err := l.conn.exec(limit, endStatement, id, beat); err != nil {
+		err := l.conn.query(limit, func(*sql.Rows) error {
+			l.w.log.Warn("sqlstore: another process is dead or cannot reach the database, what it leased is given back", "database", l.w.db.Name, "life", id)
+			return nil
+		}, deadStatement, id, beat)
+		if err != nil {
 			return err
 		}
-		l.w.log.Warn("sqlstore: another process is dead or cannot reach the database, what it leased is given back", "database", l.w.db.Name, "life", id)
 	}
 	l.w.inHand.forget()
-	back := l.doubt.Swap(false)
+	back := false
 	if now := time.Now(); gone || len(dead) > 0 || now.Sub(l.through) >= lookThrough {
 		due := now.UnixMicro()
 		orphans, err := number(limit, l.conn, orphansStatement, due, due)
 		if err != nil {
 			return err
 		}
-		l.through = now
-		back = back || orphans != 0
+		if err := l.conn.exec(limit, pastStatement, keptFor.Microseconds()); err != nil {
+			return err
+		}
+		l.through, back = now, orphans != 0
 	}
+	back = l.doubt.Swap(false) || back
 	for _, d := range []desk{l.inbox, l.outbox} {
 		for more := back; more; {
 			r := new(reclaim)
@@ -171,8 +182,8 @@ func (l *lives) watch(ctx, limit context.Context) error {
 	return nil
 }
 
-// look returns the rows that have not changed for too long, with their beats, and
-// tells whether others are gone. Sightings from before a pause of this process count
+// look returns the lives whose rows have not changed for too long, with their beats,
+// and tells whether others are gone. Sightings from before a pause of this process count
 // for nothing.
 func (l *lives) look(ctx context.Context) (dead map[int64]int64, gone bool, err error) {
 	now := time.Now()
@@ -194,7 +205,7 @@ func (l *lives) look(ctx context.Context) (dead map[int64]int64, gone bool, err 
 			dead[id] = beat
 		}
 		return err
-	}, "SELECT id, beat, "+serverTime+" - beat FROM life")
+	}, "SELECT id, beat, "+serverTime+" - beat FROM life WHERE beat > 0")
 	if err != nil {
 		return nil, false, err
 	}

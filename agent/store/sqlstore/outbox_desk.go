@@ -65,6 +65,7 @@ func (d *outboxDesk) run(t *tx, reqs []*request) error {
 	b := &outboxBatch{outboxDesk: d, t: t, peers: make(map[string]*peer), rows: make(map[string]*row), lanes: make(map[lane]bool)}
 	var ids []string
 	var enqueues []*request
+	var found []orphans
 	for _, r := range reqs {
 		switch body := r.body.(type) {
 		case *enqueue:
@@ -82,13 +83,23 @@ func (d *outboxDesk) run(t *tx, reqs []*request) error {
 		case *dropItem:
 			ids = append(ids, body.id)
 		case *reclaim:
-			if err := d.reclaim(t, body); err != nil {
+			some, err := body.find(t, "outbox", "token <> 0")
+			if err != nil {
 				return err
 			}
+			for _, name := range some.peers {
+				b.peers[name] = new(peer)
+			}
+			found = append(found, some)
 		}
 	}
 	if err := b.lock(reqs); err != nil {
 		return err
+	}
+	for _, o := range found {
+		if err := b.reclaim(o); err != nil {
+			return err
+		}
 	}
 	if err := b.load(ids); err != nil {
 		return err

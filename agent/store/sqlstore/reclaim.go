@@ -1,12 +1,9 @@
 package sqlstore
 
-import (
-	"database/sql"
-	"slices"
-)
+import "database/sql"
 
-// reclaim asks a desk to give back what is leased: all of it, or else what a life
-// without a row has leased, and what this life has leased and nobody has in hand.
+// reclaim asks a desk to give back what is leased: all of it, or else what lives have
+// leased that are over, and what this life has leased and nobody has in hand.
 type reclaim struct {
 	all  bool
 	more bool // the answer: there may be more of it
@@ -39,7 +36,7 @@ func (r *reclaim) find(t *tx, table, leased string) (o orphans, err error) {
 	if r.all {
 		err = t.query(each, text+" LIMIT ? + 0", t.now, reclaimStep)
 	} else {
-		err = t.query(each, text+" AND token >> 32 <> ? AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = "+table+".token >> 32) LIMIT ? + 0",
+		err = t.query(each, text+" AND token >> 32 <> ? AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = "+table+living+" LIMIT ? + 0",
 			t.now, t.life, reclaimStep)
 		if err == nil {
 			err = t.query(each, text+" AND token >> 32 = ?", t.now, t.life)
@@ -59,22 +56,11 @@ func (b *inboxBatch) reclaim(r *reclaim) error {
 		cols{o.seqs, o.tokens}, b.t.now)
 }
 
-func (d *outboxDesk) reclaim(t *tx, r *reclaim) error {
-	o, err := r.find(t, "outbox", "token <> 0")
-	if err != nil {
-		return err
+// reclaim gives back what was found. The peers of the batch are locked.
+func (b *outboxBatch) reclaim(o orphans) error {
+	for _, name := range o.peers {
+		b.moved(name)
 	}
-	slices.Sort(o.peers)
-	peers := slices.Compact(o.peers)
-	lock := "WITH r(peer TEXT) SELECT peer FROM outbox_peer WHERE peer IN (SELECT peer FROM r) ORDER BY peer FOR UPDATE"
-	if err := t.queryRows(func(*sql.Rows) error { return nil }, lock, cols{peers}); err != nil {
-		return err
-	}
-	err = t.execRows("WITH r(seq BIGINT, token BIGINT) UPDATE outbox SET token = 0, due = ? FROM r WHERE outbox.seq = r.seq AND outbox.token = r.token",
-		cols{o.seqs, o.tokens}, t.now)
-	if err != nil {
-		return err
-	}
-	none := make([]int64, len(peers))
-	return d.derive(t, peers, none, none)
+	return b.t.execRows("WITH r(seq BIGINT, token BIGINT) UPDATE outbox SET token = 0, due = ? FROM r WHERE outbox.seq = r.seq AND outbox.token = r.token",
+		cols{o.seqs, o.tokens}, b.t.now)
 }

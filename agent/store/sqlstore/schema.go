@@ -52,7 +52,7 @@ func migrate(ctx context.Context, db *Backend) error {
 			return err
 		}
 		switch fault := db.Fault(err); {
-		case fault == Lost:
+		case fault == Lost, fault == Refused:
 		case db.Dialect == SQLite && fault != Corrupt && fault != Full:
 		default:
 			return err
@@ -62,8 +62,8 @@ func migrate(ctx context.Context, db *Backend) error {
 }
 
 // upgradeAlone is upgrade while no other process does the same, where there is a
-// lock. Others wait for it no longer than it is held, which goose's own lock, that
-// is asked for every five seconds, would make them do.
+// lock. Others wait for the lock no longer than it is held. Of goose's own lock that is
+// not true: goose asks for it every five seconds.
 func upgradeAlone(ctx context.Context, d Dialect, pool *sql.DB, provider *goose.Provider) error {
 	if d != PostgreSQL {
 		return upgrade(ctx, provider)

@@ -19,9 +19,10 @@
 //
 // If the connection to PostgreSQL is lost while a transaction commits, the outcome is
 // looked up until it is clear. After eight seconds without an answer of the database
-// an operation ends with ErrUnavailable; it may still be done then. Enqueue and
-// Deposit called again find their item there, and what Add or Lease has leased to a
-// caller that waits no more is given back at once.
+// an operation ends with ErrUnavailable. It may still be done then, so the data that it
+// was given must not be changed. Enqueue and Deposit called again find their item
+// there, and what Add or Lease has leased to a caller that waits no more is given back
+// within a second. While a commit is unclear, the process writes nothing else.
 //
 // # Several processes
 //
@@ -175,6 +176,7 @@ func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 	s.mail.desk.wake = s.mail.wake
 	err := s.prepare(ctx, cfg.Reclaim)
 	if err != nil {
+		s.w.lives.end()
 		s.closePools()
 		return nil, err
 	}
@@ -207,14 +209,18 @@ func (s *Store) prepare(ctx context.Context, again bool) error {
 	for _, d := range s.w.desks[:3] {
 		reqs = append(reqs, &request{desk: d, body: &reclaim{all: true}})
 	}
-	defer context.AfterFunc(ctx, s.w.giveUp)()
+	stop := context.AfterFunc(ctx, s.w.giveUp)
 	for more := true; more; {
 		if _, err := s.w.attempt(reqs, nil); err != nil {
+			stop()
 			return err
 		}
 		more = slices.ContainsFunc(reqs, func(r *request) bool { return r.body.(*reclaim).more })
 	}
-	return ctx.Err()
+	if !stop() {
+		return ctx.Err()
+	}
+	return nil
 }
 
 func (s *Store) explain(err error) error {

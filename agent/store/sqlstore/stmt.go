@@ -63,8 +63,8 @@ type statements struct {
 		PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 	}
 	dialect Dialect
-	// tries is set where a query is bounded by the Timeout of the back end, and made
-	// again on another connection if one is dead.
+	// tries is set where the Timeout of the back end bounds how long a query may give no
+	// row, and a query is made again on another connection if one is dead.
 	tries *Backend
 
 	mu       sync.Mutex // guards all below
@@ -163,9 +163,9 @@ func (c *statements) retried(ctx context.Context, each func(*sql.Rows) error, qu
 		return query(ctx, each)
 	}
 	for try := 1; ; try++ {
-		err, dead := c.inTime(ctx, each, query)
-		switch {
-		case !dead || ctx.Err() != nil:
+		some, late, err := c.oneRead(ctx, each, query)
+		switch lost := err != nil && c.tries.Fault(err) == Lost; {
+		case some || !lost && !late || ctx.Err() != nil:
 			return err
 		case try == maxReads:
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -176,22 +176,20 @@ func (c *statements) retried(ctx context.Context, each func(*sql.Rows) error, qu
 	}
 }
 
-// inTime makes a query, and tells whether that failed for its connection, before it
-// gave a row.
-func (c *statements) inTime(ctx context.Context, each func(*sql.Rows) error, query func(context.Context, func(*sql.Rows) error) error) (err error, dead bool) {
+// oneRead makes a query, and tells whether it gave some row, and whether it was ended
+// since none came in time.
+func (c *statements) oneRead(ctx context.Context, each func(*sql.Rows) error, query func(context.Context, func(*sql.Rows) error) error) (some, late bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	late := time.AfterFunc(c.tries.Timeout, cancel)
-	some := false
+	limit := time.AfterFunc(c.tries.Timeout, cancel)
 	err = query(ctx, func(rows *sql.Rows) error {
 		if !some {
 			some = true
-			late.Stop()
+			limit.Stop()
 		}
 		return each(rows)
 	})
-	inTime := late.Stop() || some
-	return err, err != nil && !some && (!inTime || c.tries.Fault(err) == Lost)
+	return some, !limit.Stop() && err != nil, err
 }
 
 // execRows and queryRows are exec and query for a statement over rows, of which

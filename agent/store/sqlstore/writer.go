@@ -110,8 +110,8 @@ func (w *writer) answer(reqs []*request, err error) {
 	}
 }
 
-// end ends a request. A lease that was made for it is in the hand of its caller then,
-// unless that waits no more. The caller of end holds mu.
+// end ends a request. Its caller knows of a lease that was made for it then, unless
+// that waits no more. The caller of end holds mu.
 func (w *writer) end(r *request) {
 	defer close(r.done)
 	if w.lives == nil {
@@ -158,7 +158,7 @@ func (w *writer) commit(batch []*request, leases map[leaseDesk][]*request) {
 	if err != nil {
 		fault = w.db.Fault(err)
 	}
-	if err == nil || len(batch) == 1 || fault == Lost || fault == Busy {
+	if err == nil || len(batch) == 1 || fault == Lost || fault == Refused || fault == Busy {
 		w.answer(batch, err)
 		return
 	}
@@ -202,7 +202,7 @@ func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (map
 		if fault == Lost {
 			w.disconnect()
 		}
-		retry := fault == Contended || fault == Busy || fault == Lost
+		retry := fault == Contended || fault == Busy || fault == Lost || fault == Refused
 		if fault == Lost && t != nil && t.committing {
 			w.log.Warn("sqlstore: a commit was not answered, its outcome is looked up", "database", w.db.Name, "operations", len(batch), "error", err)
 			switch committed, clear := w.outcome(t.mark); {
@@ -216,7 +216,7 @@ func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (map
 			return nil, w.explain(err, fault)
 		}
 		pause := time.Duration(try*try) * time.Millisecond
-		if fault == Lost {
+		if fault == Lost || fault == Refused {
 			pause *= 50 // a server may be starting again
 		}
 		time.Sleep(pause)
@@ -224,8 +224,7 @@ func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (map
 	}
 }
 
-// wanted leaves out the requests whose callers wait no more: they were told that
-// nobody knows what becomes of them, and what was not done by now is not done.
+// wanted leaves out, for another try, the requests whose callers wait no more.
 func (w *writer) wanted(batch []*request) (wanted []*request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -254,6 +253,9 @@ func (w *writer) outcome(mark int64) (committed, clear bool) {
 			return last == mark, true
 		case w.db.Fault(err) == Lost:
 			w.disconnect()
+		case w.db.Fault(err) == Other:
+			w.log.Error("sqlstore: the outcome of a commit cannot be looked up", "database", w.db.Name, "error", err)
+			return false, false
 		}
 		if w.isClosed() {
 			return false, false
@@ -440,11 +442,11 @@ func (w *writer) rollback(err error) {
 
 // disconnect gives up the connection, and those like it that are idle.
 func (w *writer) disconnect() {
-	if w.db.Renew != nil {
-		w.db.Renew(w.raw)
-	}
 	if w.raw == nil {
 		return
+	}
+	if w.db.Renew != nil {
+		w.db.Renew(w.raw)
 	}
 	w.conn.close()
 	_ = w.raw.Raw(func(any) error { return driver.ErrBadConn })

@@ -89,8 +89,19 @@ func (e *eras) context(ctx context.Context) (context.Context, context.CancelFunc
 	return ctx, cancel
 }
 
-// cut closes a connection without a farewell, for which a dead one would wait.
-func cut(c *pgx.Conn) { _ = c.PgConn().Conn().Close() }
+// cut ends a connection without telling the server, for which a dead one would wait.
+// Bytes that were not sent yet must not arrive later, or a transaction that is done again
+// would be done twice.
+func cut(c *pgx.Conn) {
+	conn := c.PgConn().Conn()
+	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
+		conn = over.NetConn()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}
 
 // noPing: a connection that is dead is found out by what is asked of it.
 func noPing(context.Context, stdlib.ShouldPingParams) bool { return false }

@@ -97,9 +97,9 @@ func TestDeadLife(t *testing.T) {
 			t.Errorf("Ack of %s: %v", l.Item.ID, err)
 		}
 	}
-	var rows int
-	if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM life").Scan(&rows); err != nil || rows != 1 {
-		t.Errorf("%d lives, %v, want one", rows, err)
+	var living, dead int
+	if err := db.QueryRowContext(t.Context(), "SELECT COUNT(*) FILTER (WHERE beat > 0), COUNT(*) FILTER (WHERE beat < 0) FROM life").Scan(&living, &dead); err != nil || living != 1 || dead != 1 {
+		t.Errorf("%d living, %d dead, %v, want one each", living, dead, err)
 	}
 }
 

@@ -62,7 +62,7 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 		// holds up the others for no longer than this. A process that waits for a lock
 		// tries again.
 		"max_parallel_workers_per_gather": "0",
-		"statement_timeout":               "4s", "lock_timeout": "1500ms", "idle_in_transaction_session_timeout": "3s",
+		"statement_timeout":               "3s", "lock_timeout": "1500ms", "idle_in_transaction_session_timeout": "3s",
 		"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3", "tcp_user_timeout": "10s",
 	}
 	ownSchema := c.RuntimeParams["search_path"] == ""
@@ -173,6 +173,9 @@ func listen(ctx context.Context, c *pgx.ConnConfig, eras *eras, self string, hea
 // answer of the server for a lost connection.
 func fault(err error) sqlstore.Fault {
 	var answer *pgconn.PgError
+	if errors.As(err, new(*pgconn.ConnectError)) {
+		return sqlstore.Refused
+	}
 	if errors.As(err, &answer) {
 		// The server ends the connection, whatever the reason: it shuts down, or the
 		// session was idle for longer than it may be, or should read or write no more.
@@ -189,7 +192,9 @@ func fault(err error) sqlstore.Fault {
 			return sqlstore.Full
 		case "XX001", "XX002": // data corrupted, index corrupted
 			return sqlstore.Corrupt
-		case "57P01", "57P02", "57P03", "53300", // shut down, crashed, starting; too many connections
+		case "57P03", "53300": // starting; too many connections
+			return sqlstore.Refused
+		case "57P01", "57P02", // shut down, crashed
 			"25006": // read-only: another server took over
 			return sqlstore.Lost
 		}
@@ -199,13 +204,12 @@ func fault(err error) sqlstore.Fault {
 		return sqlstore.Other
 	}
 	var network net.Error
-	var connect *pgconn.ConnectError
 	for _, lost := range []error{driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, context.DeadlineExceeded} {
 		if errors.Is(err, lost) {
 			return sqlstore.Lost
 		}
 	}
-	if errors.As(err, &network) || errors.As(err, &connect) || pgconn.SafeToRetry(err) {
+	if errors.As(err, &network) || pgconn.SafeToRetry(err) {
 		return sqlstore.Lost
 	}
 	return sqlstore.Other
