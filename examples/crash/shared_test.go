@@ -21,7 +21,7 @@ const (
 	calmLimit     = 5 * time.Second  // instead of limit, where nothing is struck
 	vanishedLimit = 15 * time.Second // instead of limit, where a host vanishes
 	lead          = 2 * time.Second  // of sending, before the first strike
-	recovery      = 6 * time.Second  // from the start of a process to the next strike
+	recovery      = 8 * time.Second  // from the start of a process to the next strike
 	tail          = 3 * time.Second  // of sending, after the last
 )
 
