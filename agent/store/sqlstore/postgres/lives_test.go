@@ -110,18 +110,28 @@ func TestPause(t *testing.T) {
 	a, b, db := open(t, dsn, sqlstore.Config{}), open(t, dsn, sqlstore.Config{}), pool(t, dsn)
 	add(t, b, "of b")
 	first := add(t, a, "1")
-	exec(t, db, "DELETE FROM life WHERE id = $1", int64(first.Token>>32))
+	life := int64(first.Token >> 32)
+	// Another process has found it dead.
+	exec(t, db, "UPDATE life SET beat = -beat WHERE id = $1", life)
+	exec(t, db, "UPDATE inbox SET state = 0, token = 0, due = 0 WHERE token = $1", int64(first.Token))
 	if l, err := b.Inbox().Lease(soon(t), hour); err != nil || l.Item.ID != "1" {
 		t.Fatalf("Lease: %v, %v", l, err)
 	}
+	if err := a.Inbox().Ack(t.Context(), first); !errors.Is(err, store.ErrLease) {
+		t.Errorf("Ack of a lease that was given back: %v", err)
+	}
 	second := add(t, a, "2")
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second) // three heartbeats
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second) // all look through it meanwhile
 	defer cancel()
 	if l, err := b.Inbox().Lease(ctx, hour); err == nil {
 		t.Errorf("%s was taken from a process that lives", l.Item.ID)
 	}
 	if err := a.Inbox().Ack(t.Context(), second); err != nil {
 		t.Errorf("Ack: %v", err)
+	}
+	var lives bool
+	if err := db.QueryRowContext(t.Context(), "SELECT beat > 0 FROM life WHERE id = $1", life).Scan(&lives); err != nil || !lives {
+		t.Errorf("it lives: %v, %v", lives, err)
 	}
 }
 
