@@ -20,6 +20,7 @@ import (
 // for watchFor, too.
 const (
 	beatEvery = 500 * time.Millisecond
+	beatLimit = 2 * time.Second // for one of them
 	deadAfter = 4 * time.Second
 	watchFor  = 2 * time.Second
 	// lookThrough is how often a process looks for leases of dead lives though it saw
@@ -118,7 +119,7 @@ func (l *lives) repeat(ctx context.Context, what string, do func(limit context.C
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	for failed := false; ; {
-		limit, cancel := context.WithTimeout(ctx, 3*beatEvery)
+		limit, cancel := context.WithTimeout(ctx, beatLimit)
 		err := do(limit)
 		cancel()
 		if err != nil && ctx.Err() == nil {
@@ -143,7 +144,6 @@ func (l *lives) repeat(ctx context.Context, what string, do func(limit context.C
 func (l *lives) watch(ctx, limit context.Context) error {
 	dead, gone, err := l.look(limit)
 	if err != nil {
-		l.seen = nil // nobody was seen, dead or not
 		return err
 	}
 	for id, beat := range dead {
@@ -183,14 +183,13 @@ func (l *lives) watch(ctx, limit context.Context) error {
 }
 
 // look returns the lives whose rows have not changed for too long, with their beats,
-// and tells whether others are gone. Sightings from before a pause of this process count
-// for nothing.
+// and tells whether others are gone. Sightings from before a time in which this process
+// could not look count for nothing.
 func (l *lives) look(ctx context.Context) (dead map[int64]int64, gone bool, err error) {
 	now := time.Now()
 	if now.Sub(l.last) > watchFor {
 		l.seen = nil
 	}
-	l.last = now
 	dead, seen := make(map[int64]int64), make(map[int64]sighting)
 	err = l.conn.query(ctx, func(rows *sql.Rows) error {
 		var id, beat, age int64
@@ -217,7 +216,7 @@ func (l *lives) look(ctx context.Context) (dead map[int64]int64, gone bool, err 
 	if l.seen == nil {
 		gone = true // perhaps
 	}
-	l.seen = seen
+	l.seen, l.last = seen, now
 	return dead, gone, nil
 }
 
@@ -226,7 +225,7 @@ func (l *lives) end() {
 	if l == nil || !l.begun.Load() {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 3*beatEvery)
+	ctx, cancel := context.WithTimeout(context.Background(), beatLimit)
 	defer cancel()
 	if err := l.conn.exec(ctx, "DELETE FROM life WHERE id = ?", l.id); err != nil {
 		l.w.log.Warn("sqlstore: the row of this life is left", "database", l.w.db.Name, "error", err)

@@ -76,23 +76,26 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 	}
 	c.DialFunc = newDialer(c.ConnectTimeout).DialContext
 	eras := &eras{ended: make(chan struct{})}
-	pool := func(conns int) *sql.DB {
+	pool := func(conns int, c *pgx.ConnConfig) *sql.DB {
 		db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(eras.made), stdlib.OptionShouldPing(noPing), stdlib.OptionResetSession(eras.check))
 		db.SetMaxOpenConns(conns)
 		db.SetMaxIdleConns(conns)
 		return db
 	}
-	db := pool(maxConns)
+	db := pool(maxConns, c)
 	if err := makeSchema(ctx, db, ownSchema); err != nil {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", err), db.Close())
 	}
 	patient := c.Copy()
+	// A heartbeat need not outlive a crash of the server, and costs its disk nothing.
+	light := c.Copy()
+	light.RuntimeParams["synchronous_commit"] = "off"
 	patient.RuntimeParams["statement_timeout"], patient.RuntimeParams["lock_timeout"] = "0", "60s"
 	self := fmt.Sprintf("%016x ", rand.Uint64()) // who gives a notice
 	return sqlstore.Open(ctx, &sqlstore.Backend{
 		Name:    fmt.Sprintf("postgres %s/%s", c.Host, c.Database),
 		Dialect: sqlstore.PostgreSQL,
-		Write:   db, Read: db, Beat: pool(2),
+		Write:   db, Read: db, Beat: pool(2, light),
 		Migrate: stdlib.OpenDB(*patient),
 		// A lease is made to last: the server may crash alone.
 		Begin: "BEGIN", BeginLease: "BEGIN",
