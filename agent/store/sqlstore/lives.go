@@ -40,15 +40,15 @@ const (
 	beatStatement = "UPDATE life SET beat = " + serverTime + " WHERE id IN (SELECT id FROM life WHERE id = ? FOR UPDATE SKIP LOCKED)"
 	deadStatement = "UPDATE life SET beat = -" + serverTime + " WHERE id IN (SELECT id FROM life WHERE id = ? AND beat = ? FOR UPDATE SKIP LOCKED) RETURNING id"
 	pastStatement = "DELETE FROM life WHERE id IN (SELECT id FROM life WHERE beat < 0 AND beat > ? - " + serverTime + " FOR UPDATE SKIP LOCKED)"
-	// living is the condition that the life of a lease in the table before it lives.
-	living = ".token >> 32 AND life.beat > 0)"
 	// lastStatement waits for a transaction that has signed and is not over, also for
 	// the first of a life.
 	lastStatement = "INSERT INTO life (id, beat, mark) VALUES (?, " + serverTime + ", 0) ON CONFLICT (id) DO UPDATE SET beat = excluded.beat RETURNING mark"
-	// orphansStatement tells whether something is leased by a life that is over.
-	orphansStatement = "SELECT CASE WHEN EXISTS (SELECT 1 FROM inbox WHERE state = 1 AND due > ? AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = inbox" + living +
-		") OR EXISTS (SELECT 1 FROM outbox WHERE token <> 0 AND due > ? AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = outbox" + living + ") THEN 1 ELSE 0 END"
 )
+
+// leftBehind is the condition that a lease in a table is of a life that is over.
+func leftBehind(table string) string {
+	return "NOT EXISTS (SELECT 1 FROM life WHERE life.id = " + table + ".token >> 32 AND life.beat > 0)" // lifeShift
+}
 
 // lives keeps the row of this opening, and watches those of the others.
 type lives struct {
@@ -159,7 +159,8 @@ func (l *lives) watch(ctx, limit context.Context) error {
 	back := false
 	if now := time.Now(); gone || len(dead) > 0 || now.Sub(l.through) >= lookThrough {
 		due := now.UnixMicro()
-		orphans, err := number(limit, l.conn, orphansStatement, due, due)
+		orphans, err := number(limit, l.conn, "SELECT CASE WHEN EXISTS (SELECT 1 FROM inbox WHERE state = 1 AND due > ? AND "+leftBehind("inbox")+
+			") OR EXISTS (SELECT 1 FROM outbox WHERE token <> 0 AND due > ? AND "+leftBehind("outbox")+") THEN 1 ELSE 0 END", due, due)
 		if err != nil {
 			return err
 		}

@@ -36,7 +36,7 @@ func (r *reclaim) find(t *tx, table, leased string) (o orphans, err error) {
 	if r.all {
 		err = t.query(each, text+" LIMIT ? + 0", t.now, reclaimStep)
 	} else {
-		err = t.query(each, text+" AND token >> 32 <> ? AND NOT EXISTS (SELECT 1 FROM life WHERE life.id = "+table+living+" LIMIT ? + 0",
+		err = t.query(each, text+" AND token >> 32 <> ? AND "+leftBehind(table)+" LIMIT ? + 0",
 			t.now, t.life, reclaimStep)
 		if err == nil {
 			err = t.query(each, text+" AND token >> 32 = ?", t.now, t.life)
