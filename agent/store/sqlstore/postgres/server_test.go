@@ -7,8 +7,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +14,6 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
-	"github.com/didcomm-go/didcomm/agent/store/sqlstore/internal/sqlsuite"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres/pgtest"
 )
@@ -43,25 +40,6 @@ func TestNewerSchema(t *testing.T) {
 	_, err := postgres.Open(t.Context(), dsn, sqlstore.Config{})
 	if !errors.Is(err, sqlstore.ErrNewerSchema) || !strings.Contains(err.Error(), "version 1000") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("Open: %v", err)
-	}
-}
-
-// TestUpgrade opens a store of each released schema.
-func TestUpgrade(t *testing.T) {
-	for _, name := range []string{"schema1"} {
-		t.Run(name, func(t *testing.T) {
-			dump, err := os.ReadFile(filepath.Join("testdata", name+".sql"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			all := newDSN(t)
-			run(t, all, string(dump))
-			dsn, err := server.DSN(t.Context(), name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sqlsuite.Check(t, open(t, dsn, sqlstore.Config{}))
-		})
 	}
 }
 

@@ -85,17 +85,6 @@ func TestMode(t *testing.T) {
 	}
 }
 
-// TestUpgrade opens a store of each released schema.
-func TestUpgrade(t *testing.T) {
-	for _, dump := range []string{"schema1.sql"} {
-		t.Run(dump, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "store.db")
-			exec1(t, path, string(read(t, filepath.Join("testdata", dump))))
-			sqlsuite.Check(t, open(t, path, sqlstore.Config{}))
-		})
-	}
-}
-
 // TestOpenAtOnce: several may make one store at the same time.
 func TestOpenAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")

@@ -62,10 +62,10 @@ func Fill(t testing.TB, s *sqlstore.Store) {
 	check(t, "Put", keys.Put(ctx, store.SealedKey{KID: "did:example:us#2", Sealed: []byte{0, 2}}, store.SealedKey{KID: "did:example:us#1", Sealed: []byte{0, 1}}), nil)
 }
 
-// Check asserts that a store has what Fill put there, and can go on with it. Where
+// checkFilled asserts that a store has what Fill put there, and can go on with it. Where
 // processes know of each other, what Fill has leased may be given back meanwhile,
 // since its process is gone.
-func Check(t testing.TB, s *sqlstore.Store) {
+func checkFilled(t testing.TB, s *sqlstore.Store) {
 	t.Helper()
 	checkOutbox(t, s.Outbox())
 	checkInbox(t, s.Inbox())
@@ -190,7 +190,7 @@ func testReopen(t *testing.T, d Database) {
 	s := d.Open(t, sqlstore.Config{})
 	Fill(t, s)
 	check(t, "Close", s.Close(), nil)
-	Check(t, d.Open(t, sqlstore.Config{}))
+	checkFilled(t, d.Open(t, sqlstore.Config{}))
 }
 
 // testReclaim: what was leased when a process died is back at once for who says

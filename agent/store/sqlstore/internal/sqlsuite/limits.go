@@ -137,5 +137,5 @@ func testLoweredLimits(t *testing.T, d Database) {
 	check(t, "Add", err, store.ErrFull)
 	check(t, "Deposit", s.Mailbox().Deposit(t.Context(), "did:a", mail("new")), store.ErrFull)
 	check(t, "Close", s.Close(), nil)
-	Check(t, d.Open(t, sqlstore.Config{}))
+	checkFilled(t, d.Open(t, sqlstore.Config{}))
 }
