@@ -207,7 +207,7 @@ func (a *app) keyPasswd() *cobra.Command {
 		Long: `Passwd protects the keys by a new passphrase: that of --new-passphrase-file, else
 of DIDCOMM_NEW_PASSPHRASE, else it is asked for at a terminal, twice. Where the home
 has no keys yet, it makes them. An agent that runs goes on, and needs the new
-passphrase when it starts again. An identity.json in the home is removed.
+passphrase when it starts again.
 
 It is one write: after a crash the old passphrase opens the keys, or the new one.
 Copies and backups made before open as they did.`,

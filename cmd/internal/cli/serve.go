@@ -29,7 +29,6 @@ The first time, it makes its keys in its store, agent.db in the home directory, 
 be copied where they must not be lost. A passphrase protects them: of
 --passphrase-file, else of DIDCOMM_PASSPHRASE, else asked for at a terminal once
 there is one. Without one only the mode of the file does; see didcomm key passwd.
-An identity.json of before is taken over, and removed once there is a passphrase.
 
 The agent's DID is a did:peer:2,
 which holds the keys and the public URL itself. So the same keys under another

@@ -6,17 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
 
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
-
-// identityFile held an agent's own keys before they were kept in its store: in
-// the form of keyring.ParseSecrets, in clear. It is taken over.
-const identityFile = "identity.json"
 
 // Passphrase gives the passphrase of an agent's keys, nil for none. With need,
 // there has to be one: it may ask a person.
@@ -42,8 +37,7 @@ type Ring struct {
 }
 
 // OpenRing opens the keyring of an agent, and makes it and the agent's own keys
-// where there are none. The identity file of a home is taken over; it is removed
-// once a passphrase protects what it holds. Close the ring.
+// where there are none. Close the ring.
 func OpenRing(ctx context.Context, cfg StoreConfig) (*Ring, error) {
 	s, err := cfg.openNew(ctx)
 	if err != nil {
@@ -95,14 +89,8 @@ func HomeKeys(ctx context.Context, cfg StoreConfig) (keys *keyring.Keyring, err 
 	return keys, merge(keys, id.Keys)
 }
 
-// HasKeys tells whether an agent has keys: its store has, or its home has them in
-// a file.
+// HasKeys tells whether an agent has keys in its store.
 func HasKeys(ctx context.Context, cfg StoreConfig) (has bool, err error) {
-	if cfg.Home != "" {
-		if _, err := os.Lstat(filepath.Join(cfg.Home, identityFile)); err == nil {
-			return true, nil
-		}
-	}
 	if cfg.URL == "" {
 		if cfg.Home == "" {
 			return false, nil
@@ -126,32 +114,18 @@ func HasKeys(ctx context.Context, cfg StoreConfig) (has bool, err error) {
 
 // ring opens or makes the keyring in a store.
 func (c StoreConfig) ring(ctx context.Context, s *sqlstore.Store) (*Ring, error) {
-	path := filepath.Join(c.Home, identityFile)
-	former, err := readIdentity(path)
-	if err != nil {
-		return nil, err
-	}
 	sealed, w, err := c.unlock(ctx, s.Keys())
 	if err != nil {
 		return nil, err
 	}
 	if len(sealed.KIDs()) == 0 {
-		if sealed, err = settle(ctx, s.Keys(), sealed, w, former); err != nil {
+		if sealed, err = settle(ctx, s.Keys(), sealed, w); err != nil {
 			return nil, err
 		}
 	}
 	r := &Ring{Sealed: sealed, Where: c.where(), Clear: w.Name() == keyring.NoneName}
 	if r.Own, err = pair(sealed); err != nil {
 		return nil, fmt.Errorf("the agent's keys: %w", err)
-	}
-	if former == nil {
-		return r, nil
-	}
-	if was, err := pair(former); err != nil || !was.equal(r.Own) {
-		return nil, errors.Join(fmt.Errorf("%s holds other keys than the agent has in %s; move the file away to go on with these", path, c.where()), err)
-	}
-	if !r.Clear {
-		return r, c.dropIdentity()
 	}
 	return r, nil
 }
@@ -206,28 +180,25 @@ func wrapper(secret []byte) keyring.Wrapper {
 	return keyring.Passphrase(secret, keyring.Argon2id{})
 }
 
-// settle gives an empty ring the agent's own keys: former, or new ones. Of several
-// processes that do, the keys of the first are the agent's.
-func settle(ctx context.Context, keys store.Keys, ring *keyring.Sealed, w keyring.Wrapper, former *keyring.Keyring) (*keyring.Sealed, error) {
-	if former == nil {
-		made, err := NewKeys(keyring.Ed25519)
-		if err != nil {
-			return nil, err
-		}
-		id, err := made.Peer()
-		if err != nil {
-			return nil, err
-		}
-		former = id.Keys
+// settle gives an empty ring the agent's own keys, new ones. Of several processes
+// that do, the keys of the first are the agent's.
+func settle(ctx context.Context, keys store.Keys, ring *keyring.Sealed, w keyring.Wrapper) (*keyring.Sealed, error) {
+	made, err := NewKeys(keyring.Ed25519)
+	if err != nil {
+		return nil, err
 	}
-	if err := ring.AddAll(ctx, former); err != nil {
+	id, err := made.Peer()
+	if err != nil {
+		return nil, err
+	}
+	if err := ring.AddAll(ctx, id.Keys); err != nil {
 		return nil, err
 	}
 	all, err := keyring.Open(ctx, keys, w)
 	if err != nil {
 		return nil, err
 	}
-	first, mine := all.KIDs(), former.KIDs()
+	first, mine := all.KIDs(), id.Keys.KIDs()
 	if first[0] == mine[0] {
 		return all, nil
 	}
@@ -270,24 +241,7 @@ func SetPassphrase(ctx context.Context, cfg StoreConfig, fresh func(context.Cont
 	if err != nil {
 		return err
 	}
-	if err := ring.Rewrap(ctx, wrapper(secret)); err != nil || secret == nil {
-		return err
-	}
-	return cfg.dropIdentity()
-}
-
-// dropIdentity removes the clear copy of keys that a passphrase protects now.
-func (c StoreConfig) dropIdentity() error {
-	path := filepath.Join(c.Home, identityFile)
-	err := os.Remove(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return fmt.Errorf("the agent's keys are under a passphrase now, but still in clear in a file: %w", err)
-	}
-	c.notice("Removed %s: a passphrase protects its keys now, in %s.", path, c.where())
-	return nil
+	return ring.Rewrap(ctx, wrapper(secret))
 }
 
 func (c StoreConfig) notice(format string, args ...any) {
@@ -317,33 +271,8 @@ func (c StoreConfig) exposed() bool {
 	return c.URL == "" && err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
 }
 
-// readIdentity reads an identity file: exactly a key that signs, then one that
-// agrees on keys. It is nil where there is no file.
-func readIdentity(path string) (*keyring.Keyring, error) {
-	ring, err := ReadSecrets(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err == nil && len(ring.KIDs()) != 2 {
-		err = fmt.Errorf("%w: %d keys instead of 2", keyring.ErrInvalid, len(ring.KIDs()))
-	}
-	if err == nil {
-		_, err = pair(ring)
-	}
-	if errors.Is(err, keyring.ErrInvalid) || errors.Is(err, keyring.ErrDuplicate) {
-		return nil, fmt.Errorf("the agent's keys are damaged, and are left as they are: %w; restore %s from a copy, or move it away for a new identity", err, path)
-	}
-	return ring, err
-}
-
-// holder is a keyring, of whichever kind.
-type holder interface {
-	KIDs() []string
-	Key(kid string) (*keyring.Key, error)
-}
-
 // pair takes the first two keys of a ring: one that signs, one that agrees on keys.
-func pair(ring holder) (Keys, error) {
+func pair(ring *keyring.Sealed) (Keys, error) {
 	kids := ring.KIDs()
 	if len(kids) < 2 {
 		return Keys{}, fmt.Errorf("%w: %d keys instead of 2", keyring.ErrInvalid, len(kids))
@@ -367,12 +296,6 @@ func Signs(c keyring.Curve) bool { return c != keyring.X25519 }
 
 // Agrees tells whether keys of a curve agree on keys.
 func Agrees(c keyring.Curve) bool { return c != keyring.Ed25519 && c != keyring.Secp256k1 }
-
-func (k Keys) equal(other Keys) bool {
-	a, errA := k.Peer()
-	b, errB := other.Peer()
-	return errA == nil && errB == nil && a.Document.ID == b.Document.ID
-}
 
 // Only returns those keys of a ring that kids name, all if there are none.
 func (r *Ring) Only(kids ...string) (*keyring.Keyring, error) {

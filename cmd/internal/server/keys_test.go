@@ -1,10 +1,8 @@
 package server_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,26 +46,6 @@ func secret(s string) server.Passphrase {
 	}
 }
 
-// writeIdentity makes an identity file, as homes had them, and returns its DID.
-func writeIdentity(t testing.TB, home string) (did string, data []byte) {
-	t.Helper()
-	keys, err := server.NewKeys(keyring.Ed25519)
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := keys.Peer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if data, err = id.Keys.MarshalSecrets(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(home, "identity.json"), data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return id.Document.ID, data
-}
-
 // Processes that start at once in one home are one agent.
 func TestOpenRingAtOnce(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "new", "home")
@@ -93,69 +71,6 @@ func TestOpenRingAtOnce(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(home, "agent.db")); err != nil || info.Mode().Perm()&0o077 != 0 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
-	}
-}
-
-// A file of the agent's keys that was cut off anywhere is refused, and stays.
-func TestDamagedIdentity(t *testing.T) {
-	home := t.TempDir()
-	path := filepath.Join(home, "identity.json")
-	_, whole := writeIdentity(t, home)
-	for n := 0; n < len(whole); n += 7 {
-		if err := os.WriteFile(path, whole[:n], 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := server.OpenRing(t.Context(), server.StoreConfig{Home: home}); !errors.Is(err, keyring.ErrInvalid) {
-			t.Errorf("cut at %d: %v", n, err)
-		}
-		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, whole[:n]) {
-			t.Errorf("cut at %d: the file was changed (%v)", n, err)
-		}
-	}
-}
-
-// The identity file of a home from before is taken over: the agent stays who it
-// is. The file goes when, and only when, a passphrase protects the keys.
-func TestIdentityTakenOver(t *testing.T) {
-	ctx := t.Context()
-	gone := func(home string) bool {
-		_, err := os.Stat(filepath.Join(home, "identity.json"))
-		return errors.Is(err, fs.ErrNotExist)
-	}
-	var told strings.Builder
-	config := func(home, pass string) server.StoreConfig {
-		return server.StoreConfig{Home: home, Passphrase: secret(pass), Notice: func(s string) { told.WriteString(s + "\n") }}
-	}
-
-	home := t.TempDir()
-	was, _ := writeIdentity(t, home)
-	for range 2 {
-		if ring := openRing(t, config(home, "")); didOf(t, ring.Own) != was || !ring.Clear || gone(home) {
-			t.Errorf("without a passphrase: %s, clear %v, file gone %v", didOf(t, ring.Own), ring.Clear, gone(home))
-		}
-	}
-	if err := server.SetPassphrase(ctx, config(home, ""), func(ctx context.Context) ([]byte, error) { return secret("a")(ctx, true) }); err != nil {
-		t.Fatal(err)
-	}
-	if !gone(home) || !strings.Contains(told.String(), "Removed ") {
-		t.Errorf("after passwd: gone %v, told %q", gone(home), told.String())
-	}
-	if ring := openRing(t, config(home, "a")); didOf(t, ring.Own) != was || ring.Clear {
-		t.Error("another identity after passwd")
-	}
-
-	home = t.TempDir()
-	was, _ = writeIdentity(t, home)
-	if ring := openRing(t, config(home, "a")); didOf(t, ring.Own) != was || ring.Clear || !gone(home) {
-		t.Errorf("with a passphrase: %s, clear %v, file gone %v", didOf(t, ring.Own), ring.Clear, gone(home))
-	}
-	// Another file in its place is no key of the agent, and is left alone.
-	_, other := writeIdentity(t, home)
-	if _, err := server.OpenRing(ctx, config(home, "a")); err == nil || !strings.Contains(err.Error(), "other keys") {
-		t.Errorf("another identity file: %v", err)
-	}
-	if now, err := os.ReadFile(filepath.Join(home, "identity.json")); err != nil || !bytes.Equal(now, other) {
-		t.Errorf("the other identity file was changed (%v)", err)
 	}
 }
 
