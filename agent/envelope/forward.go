@@ -153,20 +153,11 @@ func (p *Packer) Forward(ctx context.Context, e Envelope, routingKeys []string, 
 	return e, nil
 }
 
-func isForward(m *message.Message) bool {
-	if m.Type == forwardType {
-		return true
-	}
-	t, err := message.ParseType(m.Type)
-	forward := message.TypeURI{DocURI: "https://didcomm.org/", Protocol: "routing", Major: 2, Name: "forward"}
-	return err == nil && forward.Matches(t)
-}
-
 // unwrapForward opens what a forward carries if it is for one of our keys: the
 // re-wrapping of Routing 2.0. It returns nil for any other message, and for a
 // forward that goes on to somebody else.
 func (p *Packer) unwrapForward(ctx context.Context, m *message.Message) (*Unpacked, error) {
-	if !isForward(m) {
+	if !message.Is(m, forwardType) {
 		return nil, nil
 	}
 	for _, a := range m.Attachments {

@@ -361,7 +361,7 @@ func (o *opening) finish(ctx context.Context) error {
 // another DID of ours (after a rotation of ours the two may differ).
 func (o *opening) checkTo(ctx context.Context) error {
 	switch {
-	case isForward(o.msg):
+	case message.Is(o.msg, forwardType):
 		return nil
 	case len(o.msg.To) == 0:
 		// Signed Messages: a signature inside encryption must say for whom it is.

@@ -73,6 +73,21 @@ func (t TypeURI) Matches(o TypeURI) bool {
 	return t.SameProtocol(o) && equalName(t.Name, o.Name)
 }
 
+// Is reports whether m is a message of the type typ: the two types are the same
+// text, or one Matches the other. A type that is no message type URI matches
+// itself alone.
+func Is(m *Message, typ string) bool {
+	if m.Type == typ {
+		return true
+	}
+	got, err := ParseType(m.Type)
+	if err != nil {
+		return false
+	}
+	want, err := ParseType(typ)
+	return err == nil && want.Matches(got)
+}
+
 // SameProtocol is Matches without the message name.
 func (t TypeURI) SameProtocol(o TypeURI) bool {
 	return t.Major == o.Major && t.DocURI == o.DocURI && equalName(t.Protocol, o.Protocol)

@@ -82,3 +82,28 @@ func TestTypeMatches(t *testing.T) {
 		t.Errorf("Matches allocates %v times", n)
 	}
 }
+
+func TestIs(t *testing.T) {
+	const pong = "https://didcomm.org/trust-ping/2.0/ping-response"
+	for _, test := range []struct {
+		typ, of string
+		want    bool
+	}{
+		{pong, pong, true},
+		{"https://didcomm.org/trust-ping/2.7/ping-response", pong, true},
+		{"https://didcomm.org/trust-ping/2/ping-response", pong, true},
+		{"https://didcomm.org/TrustPing/2.0/ping_response", pong, true},
+		{"https://didcomm.org/trust-ping/1.0/ping-response", pong, false},
+		{"https://didcomm.org/trust-ping/2.0/ping", pong, false},
+		{"https://example.com/trust-ping/2.0/ping-response", pong, false},
+		{"ping-response", pong, false},
+		{pong, "ping-response", false},
+		{"ping-response", "ping-response", true},
+		{"ping-response", "ping_response", false},
+		{"", pong, false},
+	} {
+		if got := message.Is(&message.Message{Type: test.typ}, test.of); got != test.want {
+			t.Errorf("%q is %q: %v", test.typ, test.of, got)
+		}
+	}
+}

@@ -160,7 +160,7 @@ func Ask(ctx context.Context, a *agent.Agent, to string, queries ...Query) ([]Di
 	if err != nil {
 		return nil, fmt.Errorf("discover features of %s: %w", to, err)
 	}
-	if t, err := message.ParseType(in.Message.Type); err != nil || !isDisclose(t) {
+	if !message.Is(in.Message, TypeDisclose) {
 		return nil, fmt.Errorf("discover features of %s: %w: answered by a message of type %s", to, message.ErrInvalid, in.Message.Type)
 	}
 	var body DiscloseBody
@@ -168,9 +168,4 @@ func Ask(ctx context.Context, a *agent.Agent, to string, queries ...Query) ([]Di
 		return nil, fmt.Errorf("discover features of %s: %w", to, err)
 	}
 	return body.Disclosures, nil
-}
-
-func isDisclose(t message.TypeURI) bool {
-	want, err := message.ParseType(TypeDisclose)
-	return err == nil && want.Matches(t)
 }

@@ -86,21 +86,8 @@ func Ping(ctx context.Context, a *agent.Agent, to string, opts ...agent.SendOpti
 	if err != nil {
 		return 0, fmt.Errorf("ping %s: %w", to, err)
 	}
-	if !isResponse(in.Message.Type) {
+	if !message.Is(in.Message, TypePingResponse) && !message.Is(in.Message, TypePing) {
 		return 0, fmt.Errorf("ping %s: answered by a message of type %s", to, in.Message.Type)
 	}
 	return rtt, nil
-}
-
-func isResponse(typ string) bool {
-	got, err := message.ParseType(typ)
-	if err != nil {
-		return false
-	}
-	for _, want := range []string{TypePingResponse, TypePing} {
-		if t, err := message.ParseType(want); err == nil && t.Matches(got) {
-			return true
-		}
-	}
-	return false
 }

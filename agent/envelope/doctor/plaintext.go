@@ -32,7 +32,7 @@ func (x *exam) plaintext(data []byte) {
 	showPlaintext(&x.report.Layers[len(x.report.Layers)-1], m, members)
 	x.headers(m, members, len(chain) == 0)
 	x.attachments(m)
-	if isForward(m) {
+	if message.Is(m, "https://didcomm.org/routing/2.0/forward") {
 		x.forward(m)
 	}
 	if len(signers) > 0 {
@@ -175,13 +175,6 @@ func (x *exam) attachments(m *message.Message) {
 			return
 		}
 	}
-}
-
-// isForward tells whether m is the message of Routing 2.0.
-func isForward(m *message.Message) bool {
-	t, err := message.ParseType(m.Type)
-	forward := message.TypeURI{DocURI: "https://didcomm.org/", Protocol: "routing", Major: 2, Name: "forward"}
-	return err == nil && forward.Matches(t)
 }
 
 func (x *exam) forward(m *message.Message) {

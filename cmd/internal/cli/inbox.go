@@ -170,14 +170,10 @@ func protocol(typ string) string {
 // content is the text of a basic message.
 func content(m *message.Message) (string, bool) {
 	var body basicmessage.Body
-	typ, err := message.ParseType(m.Type)
-	if err != nil {
+	if !message.Is(m, basicmessage.TypeMessage) || m.DecodeBody(&body) != nil {
 		return "", false
 	}
-	if basic, err := message.ParseType(basicmessage.TypeMessage); err != nil || !basic.Matches(typ) {
-		return "", false
-	}
-	return body.Content, m.DecodeBody(&body) == nil
+	return body.Content, true
 }
 
 func letterJSON(w io.Writer, l server.Letter) error {

@@ -106,25 +106,14 @@ func Ask(ctx context.Context, a *agent.Agent, to, offset string, opts ...agent.S
 	if err != nil {
 		return time.Time{}, fmt.Errorf("ask %s for the time: %w", to, err)
 	}
-	if err := expect(in.Message, TypeResponse); err != nil {
-		return time.Time{}, fmt.Errorf("ask %s for the time: %w", to, err)
+	// Types are compared as a Mux does: other minor versions, and other ways to
+	// write the names, are welcome.
+	if !message.Is(in.Message, TypeResponse) {
+		return time.Time{}, fmt.Errorf("ask %s for the time: answered by a message of type %s", to, in.Message.Type)
 	}
 	var body ResponseBody
 	if err := in.Message.DecodeBody(&body); err != nil {
 		return time.Time{}, fmt.Errorf("ask %s for the time: %w", to, err)
 	}
 	return body.Time, nil
-}
-
-// expect checks the type of an answer as a Mux would: other minor versions, and
-// other ways to write the names, are welcome.
-func expect(m *message.Message, typ string) error {
-	want, err := message.ParseType(typ)
-	if err != nil {
-		return err
-	}
-	if got, err := message.ParseType(m.Type); err != nil || !want.Matches(got) {
-		return fmt.Errorf("answered by a message of type %s", m.Type)
-	}
-	return nil
 }
