@@ -152,12 +152,13 @@ func TestReadmeCommands(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/didcomm").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	// A switch is followed by the values that it takes in brackets.
 	help := func(command ...string) string {
 		out, err := exec.Command(binary, append(command, "--help")...).Output()
 		if err != nil {
 			t.Fatalf("didcomm %s --help: %v", strings.Join(command, " "), err)
 		}
-		return string(out)
+		return strings.ReplaceAll(string(out), "[=", " [=")
 	}
 	all := help()
 	for _, command := range []string{"serve", "ping", "send", "pack", "unpack", "inspect", "did create", "did resolve", "inbox", "outbox list", "key list", "key passwd"} {
