@@ -10,7 +10,6 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
-	"github.com/didcomm-go/didcomm/did/didpeer"
 )
 
 // Handler handles messages. An error goes to the log; if it is, or wraps, a
@@ -129,12 +128,4 @@ func foldID(id string) string { return strings.ToLower(id) }
 
 // party is the name under which the agent files what it knows of a DID: the long
 // and the short form of a did:peer:4 are one party.
-func party(id string) string {
-	id = did.Base(id)
-	if strings.HasPrefix(id, "did:peer:4") {
-		if short, ok := didpeer.Short(id); ok {
-			return short
-		}
-	}
-	return id
-}
+func party(id string) string { return did.Canonical(id) }

@@ -17,6 +17,8 @@ package did
 import (
 	"fmt"
 	"strings"
+
+	"github.com/didcomm-go/didcomm/did/internal/peer4"
 )
 
 // DID is a decentralized identifier, "did:" Method ":" ID (DID Core 1.0, section
@@ -152,6 +154,17 @@ func Base(didURL string) string {
 		}
 	}
 	return didURL
+}
+
+// Canonical is the one DID that all DIDs and DID URLs of a party share as far as
+// their text shows: the Base, or, for the long form of a did:peer:4 whose hash
+// matches, its short form.
+func Canonical(didURL string) string {
+	base := Base(didURL)
+	if short, ok := peer4.Short(base); ok {
+		return short
+	}
+	return base
 }
 
 // split cuts a reference behind its path.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didkey"
+	"github.com/didcomm-go/didcomm/did/internal/peer4"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 	// MaxLength is the longest peer DID that is made or resolved, in bytes.
 	// The document repeats the DID for each key, so it has to be modest; a
 	// usual did:peer:2 has 300 to 1300 bytes.
-	MaxLength = 8 << 10
+	MaxLength = peer4.MaxLength
 	// MaxElements is the largest number of keys, and of services, that a
 	// did:peer:2 may hold.
 	MaxElements = 32

@@ -12,14 +12,13 @@ import (
 	"github.com/mr-tron/base58"
 
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/internal/peer4"
 )
 
 const (
-	prefix4 = prefix + "4"
-	// The multicodec prefix for JSON, varint 0x0200, and the multihash prefix
-	// for SHA2-256 of 32 bytes.
-	multicodecJSON  = "\x80\x04"
-	multihashSHA256 = "\x12\x20"
+	prefix4 = peer4.Prefix
+	// The multicodec prefix for JSON, varint 0x0200.
+	multicodecJSON = "\x80\x04"
 )
 
 // relationships are the members of a document that hold verification methods
@@ -59,7 +58,7 @@ func Encode4(input []byte) (string, error) {
 		return "", fmt.Errorf("did:peer:4: %w: input document of %d bytes", did.ErrInvalid, len(text))
 	}
 	encoded := "z" + base58.Encode(append([]byte(multicodecJSON), text...))
-	long := prefix4 + hash4(encoded) + ":" + encoded
+	long := prefix4 + peer4.Hash(encoded) + ":" + encoded
 	if len(long) > MaxLength {
 		return "", fmt.Errorf("did:peer:4: %w: %d bytes, more than %d", did.ErrInvalid, len(long), MaxLength)
 	}
@@ -70,12 +69,6 @@ func Encode4(input []byte) (string, error) {
 	return long, nil
 }
 
-// hash4 is the hash of an encoded document as it stands in the DID.
-func hash4(encoded string) string {
-	sum := sha256.Sum256([]byte(encoded))
-	return "z" + base58.Encode(append([]byte(multihashSHA256), sum[:]...))
-}
-
 // cut4 takes a did:peer:4 apart; encoded is "" for a short form. It checks the
 // form, and for a long form the hash.
 func cut4(id string) (short, encoded string, err error) {
@@ -84,20 +77,20 @@ func cut4(id string) (short, encoded string, err error) {
 		return "", "", fmt.Errorf("%w: no did:peer:4 %q", did.ErrInvalid, clip(id))
 	}
 	hash, encoded, long := strings.Cut(rest, ":")
-	if len(hash) > 64 || !strings.HasPrefix(hash, "z") {
+	if len(hash) > peer4.MaxHash || !strings.HasPrefix(hash, "z") {
 		return "", "", fmt.Errorf("%w: did:peer:4 hash %q", did.ErrInvalid, clip(hash))
 	}
 	if long {
 		if !strings.HasPrefix(encoded, "z") {
 			return "", "", fmt.Errorf("%w: did:peer:4 document is not base58btc multibase", did.ErrInvalid)
 		}
-		if hash4(encoded) != hash {
+		if peer4.Hash(encoded) != hash {
 			return "", "", fmt.Errorf("%w: did:peer:4 hash does not match its document", did.ErrInvalid)
 		}
 		return prefix4 + hash, encoded, nil
 	}
 	sum, err := base58.Decode(hash[1:])
-	if err != nil || len(sum) != len(multihashSHA256)+sha256.Size || string(sum[:2]) != multihashSHA256 {
+	if err != nil || len(sum) != len(peer4.MultihashSHA256)+sha256.Size || string(sum[:2]) != peer4.MultihashSHA256 {
 		return "", "", fmt.Errorf("%w: did:peer:4 hash %q", did.ErrInvalid, clip(hash))
 	}
 	return id, "", nil
@@ -106,13 +99,7 @@ func cut4(id string) (short, encoded string, err error) {
 // Short returns the short form of a did:peer:4 in long form, and whether id was
 // one: false for short forms, other DIDs, DID URLs, and a long form whose hash
 // does not match.
-func Short(id string) (string, bool) {
-	short, encoded, err := cut4(id)
-	if err != nil || encoded == "" {
-		return "", false
-	}
-	return short, true
-}
+func Short(id string) (string, bool) { return peer4.Short(id) }
 
 // SameParty tells whether two DIDs or DID URLs name the same party as far as
 // their text shows: equal DIDs, or the long and short form of one did:peer:4. It

@@ -239,6 +239,9 @@ func TestSameParty(t *testing.T) {
 		if got := didpeer.SameParty(tt.b, tt.a); got != tt.want {
 			t.Errorf("SameParty(%.30s, %.30s) = %v", tt.b, tt.a, got)
 		}
+		if a, b := did.Canonical(tt.a), did.Canonical(tt.b); a != "" && (a == b) != tt.want {
+			t.Errorf("Canonical: %s of %.30s, %s of %.30s", a, tt.a, b, tt.b)
+		}
 	}
 	url := long4(encoded4(`{"service":[]}`) + "#key-1") // whose hash is right
 	for _, id := range []string{short, forged, long + "#key-1", url, "did:example:a", ""} {
