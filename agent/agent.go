@@ -30,6 +30,7 @@ type Agent struct {
 	work    sync.WaitGroup // packets being served; no Add once stopped
 
 	sessions sessions
+	lines    lines
 	requests requests
 	problems problemBudget
 	reports  rates // what peers did not ask for
@@ -53,6 +54,7 @@ func New(cfg Config) (*Agent, error) {
 		handlers: make(chan struct{}, cfg.MaxHandlers),
 		stopping: make(chan struct{}),
 		sessions: newSessions(cfg.MaxSessions),
+		lines:    newLines(cfg.SessionQueue),
 		requests: newRequests(cfg.MaxRequests),
 		problems: newProblemBudget(cfg.MaxThreadProblems),
 		reports:  newRates(cfg.ReportBurst, cfg.ReportsPerHour),

@@ -115,7 +115,7 @@ func TestReportAgain(t *testing.T) {
 		var ids []string
 		for range 2 {
 			w := newSession()
-			if err := a.ServePacket(t.Context(), w, p); err != nil {
+			if err := serve(t.Context(), a, w, p); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()

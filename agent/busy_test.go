@@ -107,7 +107,7 @@ func TestBusySession(t *testing.T) {
 			}
 			w := newSession()
 			m := s.message(t, a, typ, test.edit)
-			err := a.ServePacket(t.Context(), w, s.pack(t, m, test.opts...))
+			err := serve(t.Context(), a, w, s.pack(t, m, test.opts...))
 			var busy *transport.BusyError
 			if err == nil || errors.As(err, &busy) != test.told || len(w.packets) == 1 != test.told {
 				t.Fatalf("error %v, %d packets", err, len(w.packets))

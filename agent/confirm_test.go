@@ -434,7 +434,7 @@ func TestAnswerIsNotLost(t *testing.T) {
 				asked, done := request(t, a, s, newMessage(t, s.DID))
 				served := make(chan error, 1)
 				packet := s.pack(t, s.message(t, a, chatType, func(m *message.Message) { m.ThreadID = asked.ID }))
-				go func() { served <- a.ServePacket(t.Context(), new(call), packet) }()
+				go func() { served <- serve(t.Context(), a, new(call), packet) }()
 				time.Sleep(time.Minute) // the Request has timed out
 				close(stall)
 				if err := <-served; err != nil {

@@ -75,10 +75,24 @@ func (s *stranger) pack(t testing.TB, m *message.Message, opts ...envelope.PackO
 	return transport.Packet{MediaType: list[0].MediaType, Data: list[0].Data}
 }
 
+// serve gives a packet to the agent as the transports do: it waits until the packet
+// is handled where w ends with the exchange, else until it is accepted.
+func serve(ctx context.Context, a *agent.Agent, w transport.Replier, p transport.Packet) error {
+	handled, err := a.ServePacket(ctx, w, p)
+	switch w.(type) {
+	case transport.Session, transport.NoReply:
+	default:
+		if handled != nil {
+			<-handled
+		}
+	}
+	return err
+}
+
 // give hands a message to the agent on a connection of its own.
 func (s *stranger) give(t testing.TB, a *agent.Agent, w transport.Replier, m *message.Message, opts ...envelope.PackOption) {
 	t.Helper()
-	if err := a.ServePacket(t.Context(), w, s.pack(t, m, opts...)); err != nil {
+	if err := serve(t.Context(), a, w, s.pack(t, m, opts...)); err != nil {
 		t.Fatalf("ServePacket: %v", err)
 	}
 }

@@ -99,7 +99,7 @@ func TestDuplicates(t *testing.T) {
 				}
 				p := s.pack(t, s.message(t, a, chatType, test.edit), opts...)
 				first := new(call)
-				if err := a.ServePacket(t.Context(), first, p); err != nil {
+				if err := serve(t.Context(), a, first, p); err != nil {
 					t.Fatal(err)
 				}
 				synctest.Wait()
@@ -108,7 +108,7 @@ func TestDuplicates(t *testing.T) {
 				}
 				again, session := new(call), newSession()
 				for _, w := range []transport.Replier{again, session} {
-					if err := a.ServePacket(t.Context(), w, p); err != nil {
+					if err := serve(t.Context(), a, w, p); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -156,11 +156,11 @@ func TestReplyWaitsForDuplicate(t *testing.T) {
 	a, s := n.Agent(t, h), newStranger(t, n)
 	p := s.pack(t, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
 	gone := &call{packets: make([]transport.Packet, 1)} // it takes none
-	if err := a.ServePacket(t.Context(), gone, p); err != nil {
+	if err := serve(t.Context(), a, gone, p); err != nil {
 		t.Fatal(err)
 	}
 	c := new(call)
-	if err := a.ServePacket(t.Context(), c, p); err != nil {
+	if err := serve(t.Context(), a, c, p); err != nil {
 		t.Fatal(err)
 	}
 	if len(c.packets) != 1 || s.open(t, c.packets[0]).Message.Type != chatType || h.n.Load() != 1 {
@@ -215,7 +215,7 @@ func TestCutOff(t *testing.T) {
 			go func() { done <- a.Run(ctx) }()
 			if lives == 0 {
 				packet := s.pack(t, s.message(t, a, chatType, nil))
-				go func() { _ = a.ServePacket(t.Context(), new(call), packet) }()
+				go func() { _ = serve(t.Context(), a, new(call), packet) }()
 			}
 			time.Sleep(time.Second)
 			stop()
@@ -509,12 +509,12 @@ func TestDuplicateMeanwhile(t *testing.T) {
 		}))
 		first, second := newSession(), newSession()
 		for _, w := range []transport.Replier{first, second} {
-			if err := a.ServePacket(t.Context(), w, p); err != nil {
+			if err := serve(t.Context(), a, w, p); err != nil {
 				t.Fatal(err)
 			}
 		}
 		var busy *transport.BusyError
-		if err := a.ServePacket(t.Context(), new(call), p); !errors.As(err, &busy) {
+		if err := serve(t.Context(), a, new(call), p); !errors.As(err, &busy) {
 			t.Errorf("by HTTP: %v", err)
 		}
 		if len(first.packets)+len(second.packets) != 0 {
@@ -524,7 +524,7 @@ func TestDuplicateMeanwhile(t *testing.T) {
 			t.Error("two answers")
 		}
 		c := new(call)
-		if err := a.ServePacket(t.Context(), c, p); err != nil || len(c.packets) != 1 || h.n.Load() != 1 {
+		if err := serve(t.Context(), a, c, p); err != nil || len(c.packets) != 1 || h.n.Load() != 1 {
 			t.Errorf("at last: %d answers, handled %d times, %v", len(c.packets), h.n.Load(), err)
 		}
 	})

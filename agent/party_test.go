@@ -129,7 +129,7 @@ func TestRelativeKID(t *testing.T) {
 	a, s, w := n.Agent(t, got), newStranger(t, n), newSession()
 	p := s.pack(t, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
 	p.Data = bytes.Replace(p.Data, []byte(`"kid":"`+a.DID()), []byte(`"kid":"`), 1)
-	if err := a.ServePacket(t.Context(), w, p); err != nil {
+	if err := serve(t.Context(), a, w, p); err != nil {
 		t.Fatal(err)
 	}
 	if in := got.next(t); in.To != a.DID() {
@@ -290,7 +290,7 @@ func (brokenInbox) Add(context.Context, store.Received, time.Duration) (*store.L
 func TestInboxFails(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 1)
 	a, s := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.Inbox = brokenInbox{store.NewInbox(store.InboxConfig{})} })), newStranger(t, n)
-	err := a.ServePacket(t.Context(), new(call), s.pack(t, s.message(t, a, chatType, nil)))
+	err := serve(t.Context(), a, new(call), s.pack(t, s.message(t, a, chatType, nil)))
 	var busy *transport.BusyError
 	if !errors.As(err, &busy) || busy.RetryAfter <= 0 || len(got) != 0 {
 		t.Errorf("error %v, %d handled", err, len(got))
@@ -298,7 +298,7 @@ func TestInboxFails(t *testing.T) {
 	// On a connection that stays open the peer is told by a report.
 	w := newSession()
 	m := s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" })
-	if err := a.ServePacket(t.Context(), w, s.pack(t, m)); !errors.As(err, &busy) {
+	if err := serve(t.Context(), a, w, s.pack(t, m)); !errors.As(err, &busy) {
 		t.Errorf("error %v", err)
 	}
 	report := s.open(t, w.next(t)).Message

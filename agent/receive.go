@@ -16,9 +16,10 @@ import (
 	"github.com/didcomm-go/didcomm/transport/netguard"
 )
 
-// ServePacket implements transport.Handler. It returns when the message is handled;
-// where w is a transport.Session or transport.NoReply already when it is sure to be,
-// having waited for room. Without an error the message is in Config.Inbox, was
+// ServePacket implements transport.Handler. It returns when the message is accepted
+// and has its place: a free handler, or one in the line of its transport.Session.
+// handled is closed when the handler has returned and the message is settled. It is
+// nil for what no handler gets. Without an error the message is in Config.Inbox, was
 // handled, or was dropped. Errors:
 //   - *transport.RejectError: the packet cannot be opened, or is not let in. Its
 //     Reason does not tell why decryption failed.
@@ -27,9 +28,9 @@ import (
 //   - ErrStopped: Run has ended.
 //   - any other: as BusyError, where w is a transport.Session whose peer could not be
 //     told. The connection has to end.
-func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) error {
+func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) (handled <-chan struct{}, err error) {
 	if !a.enter() {
-		return ErrStopped
+		return nil, ErrStopped
 	}
 	defer a.leave()
 	// A stranger's DID may take long to resolve: the agent does not wait for that
@@ -39,23 +40,23 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	defer context.AfterFunc(a.life, cancel)()
 	u, err := a.cfg.Packer.Unpack(ctx, p.Data)
 	if err != nil {
-		return untold(w, refusal(err))
+		return nil, untold(w, refusal(err))
 	}
 	in := a.inbound(u)
 	if md := &in.Metadata; !md.Encrypted && !in.Authenticated() && !a.cfg.AcceptPlaintext {
-		return &transport.RejectError{Reason: "plaintext messages are not accepted"}
+		return nil, &transport.RejectError{Reason: "plaintext messages are not accepted"}
 	}
 	if !a.current(ctx, in) {
-		return nil
+		return nil, nil
 	}
 	k, err := a.take(ctx, w, in, p)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// Not before, or a message would be acked by an answer that is lost.
 	a.confirms.receive(in)
 	if k == nil {
-		return nil
+		return nil, nil
 	}
 	a.bind(ctx, w, in)
 
@@ -68,15 +69,9 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	if k.request != nil {
 		k.request.answer <- in
 		a.acknowledge(ctx, &responder{a: a, w: w, in: in})
-		return nil
+		return nil, nil
 	}
-	switch w := w.(type) {
-	case transport.Session:
-		return a.line(ctx, w, k)
-	case transport.NoReply:
-		return a.detach(ctx, w, k)
-	}
-	return a.handle(ctx, w, k)
+	return a.place(ctx, w, k)
 }
 
 // refusal is what the peer learns of an Unpack that failed: everything that the
@@ -165,32 +160,6 @@ func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 // isAck tells whether a message is nothing but acks.
 func isAck(m *message.Message) bool {
 	return isEmpty(m) && len(m.Ack) > 0 && len(m.PleaseAck) == 0 && m.ReturnRoute == ""
-}
-
-// handle runs the handler for one message, once there is a free slot.
-func (a *Agent) handle(ctx context.Context, w transport.Replier, k *task) error {
-	if !a.slot(a.life.Done()) {
-		return a.giveUp(ctx, k)
-	}
-	defer a.free()
-	a.run(ctx, w, k)
-	return nil
-}
-
-// detach is handle without the caller, which is one of our own workers: the
-// packet is the answer in the exchange that it began. If the handler sends in
-// its turn, that must not take one worker more each time.
-func (a *Agent) detach(ctx context.Context, w transport.Replier, k *task) error {
-	if !a.slot(a.life.Done()) {
-		return a.giveUp(ctx, k)
-	}
-	a.work.Add(1) // in time, since the caller's own entry still counts
-	go func() {
-		defer a.leave()
-		defer a.free()
-		a.run(ctx, w, k)
-	}()
-	return nil
 }
 
 // slot waits for leave to run a handler until done is closed; free ends it. What

@@ -50,7 +50,7 @@ func TestWhoIsBelieved(t *testing.T) {
 			n, got := agenttest.NewNet(), make(inbox, 1)
 			a, s := n.Agent(t, got, test.opts...), newStranger(t, n)
 			// The message claims to be from the stranger in every case.
-			err := a.ServePacket(t.Context(), new(call), s.pack(t, s.message(t, a, chatType, nil), test.pack(s)...))
+			err := serve(t.Context(), a, new(call), s.pack(t, s.message(t, a, chatType, nil), test.pack(s)...))
 			if test.err != "" {
 				var reject *transport.RejectError
 				if !errors.As(err, &reject) || reject.Reason != test.err {
@@ -105,7 +105,7 @@ func TestRefusals(t *testing.T) {
 		"for another":      {s.pack(t, elsewhere).Data, "message cannot be opened"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := a.ServePacket(t.Context(), new(call), transport.Packet{Data: test.data})
+			err := serve(t.Context(), a, new(call), transport.Packet{Data: test.data})
 			var reject *transport.RejectError
 			if !errors.As(err, &reject) {
 				t.Fatalf("error %v, want a refusal", err)
@@ -123,7 +123,7 @@ func TestOwnFailureIsNoRefusal(t *testing.T) {
 	a, s := n.Agent(t, nil), newStranger(t, n)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := a.ServePacket(ctx, new(call), s.pack(t, s.message(t, a, chatType, nil)))
+	err := serve(ctx, a, new(call), s.pack(t, s.message(t, a, chatType, nil)))
 	var reject *transport.RejectError
 	if errors.As(err, &reject) {
 		t.Errorf("refused: %v", err)
@@ -167,7 +167,7 @@ func TestReplayedPacket(t *testing.T) {
 	a, s := n.Agent(t, got), newStranger(t, n)
 	p := s.pack(t, s.message(t, a, chatType, nil))
 	for range 3 {
-		if err := a.ServePacket(t.Context(), new(call), p); err != nil {
+		if err := serve(t.Context(), a, new(call), p); err != nil {
 			t.Fatalf("a replay must look accepted: %v", err)
 		}
 	}
@@ -188,7 +188,7 @@ func TestHandlerOutlivesConnection(t *testing.T) {
 		return nil
 	}))
 	s := newStranger(t, n)
-	if err := a.ServePacket(ctx, new(call), s.pack(t, s.message(t, a, chatType, nil))); err != nil {
+	if err := serve(ctx, a, new(call), s.pack(t, s.message(t, a, chatType, nil))); err != nil {
 		t.Fatal(err)
 	}
 	if handled != nil {

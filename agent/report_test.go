@@ -356,7 +356,7 @@ func TestRecordedReports(t *testing.T) {
 			})
 			mux := agent.NewMux(agent.Handle(agent.Protocol{PIURI: "https://didcomm.org/report-problem/2.0", Messages: map[string]agent.Handler{reportType: handler}}))
 			a := agenttest.NewNet().Agent(t, mux, agenttest.Configure(func(cfg *agent.Config) { cfg.DID, cfg.Packer = rec.Want.DID, packer }))
-			if err := a.ServePacket(t.Context(), new(call), transport.Packet{Data: rec.Packed}); err != nil {
+			if err := serve(t.Context(), a, new(call), transport.Packet{Data: rec.Packed}); err != nil {
 				t.Fatal(err)
 			}
 			if p := <-got; p.Code != rec.Want.Code || p.Text() != rec.Want.Text {
@@ -377,7 +377,7 @@ func TestAnswerRateOnSession(t *testing.T) {
 			s, w, told := newStranger(t, n), newSession(), 0
 			for range 6 {
 				m := s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" })
-				err := a.ServePacket(t.Context(), w, s.pack(t, m))
+				err := serve(t.Context(), a, w, s.pack(t, m))
 				if errors.As(err, new(*transport.BusyError)) {
 					told++
 				} else if err == nil {
@@ -395,7 +395,7 @@ func TestAnswerRateOnSession(t *testing.T) {
 			a, s, w := n.Agent(t, replier, rate), newStranger(t, n), newSession()
 			p := s.pack(t, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
 			for range 6 {
-				if err := a.ServePacket(t.Context(), w, p); err != nil {
+				if err := serve(t.Context(), a, w, p); err != nil {
 					t.Fatal(err)
 				}
 				synctest.Wait()

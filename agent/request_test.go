@@ -101,7 +101,7 @@ func TestRequestAnsweredAfterRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	stolen := thief.message(t, a, chatType, func(m *message.Message) { m.ThreadID, m.FromPrior = asked.ID, jwt })
-	if err := a.ServePacket(t.Context(), new(call), thief.pack(t, stolen)); err == nil {
+	if err := serve(t.Context(), a, new(call), thief.pack(t, stolen)); err == nil {
 		t.Error("another's rotation was accepted")
 	}
 	new1.give(t, a, new(call), new1.message(t, a, chatType, func(m *message.Message) { m.ThreadID, m.FromPrior = asked.ID, jwt }))

@@ -76,7 +76,7 @@ func TestStop(t *testing.T) {
 				for _, w := range []transport.Replier{new(call), newSession()} {
 					p := s.pack(t, s.message(t, a, chatType, nil))
 					go func() {
-						if err := a.ServePacket(t.Context(), w, p); err != nil {
+						if err := serve(t.Context(), a, w, p); err != nil {
 							t.Errorf("ServePacket: %v", err)
 						}
 					}()
@@ -90,7 +90,7 @@ func TestStop(t *testing.T) {
 				if d := time.Since(start); d != test.want || ended.Load() != 2 {
 					t.Errorf("stopped after %v, want %v; %d handlers ended", d, test.want, ended.Load())
 				}
-				err := a.ServePacket(t.Context(), new(call), s.pack(t, s.message(t, a, chatType, nil)))
+				err := serve(t.Context(), a, new(call), s.pack(t, s.message(t, a, chatType, nil)))
 				wantError(t, "ServePacket", err, agent.ErrStopped)
 				if err := a.Run(t.Context()); err == nil {
 					t.Error("ran twice")
@@ -143,7 +143,7 @@ func TestStopWithMessagesWaiting(t *testing.T) {
 				var packets []transport.Packet
 				for _, w := range []transport.Replier{new(call), newSession(), transport.NoReply{}} {
 					packets = append(packets, s.pack(t, s.message(t, a, chatType, nil)))
-					go a.ServePacket(t.Context(), w, packets[len(packets)-1])
+					go serve(t.Context(), a, w, packets[len(packets)-1])
 					synctest.Wait()
 				}
 				stop()
@@ -160,7 +160,7 @@ func TestStopWithMessagesWaiting(t *testing.T) {
 				ctx, stop = context.WithCancel(t.Context())
 				go func() { done <- b.Run(ctx) }()
 				for _, p := range packets {
-					if err := b.ServePacket(t.Context(), new(call), p); err != nil {
+					if err := serve(t.Context(), b, new(call), p); err != nil {
 						t.Error(err)
 					}
 				}
@@ -221,7 +221,7 @@ func TestStopEndsUnpack(t *testing.T) {
 		done, served := make(chan error, 1), make(chan error, 1)
 		go func() { done <- a.Run(ctx) }()
 		packet := s.pack(t, s.message(t, a, chatType, nil))
-		go func() { served <- a.ServePacket(t.Context(), newSession(), packet) }()
+		go func() { served <- serve(t.Context(), a, newSession(), packet) }()
 		synctest.Wait()
 		start := time.Now()
 		stop()
@@ -294,7 +294,7 @@ func TestMaxHandlers(t *testing.T) {
 		for range 5 {
 			p := s.pack(t, s.message(t, a, chatType, nil))
 			go func() {
-				if err := a.ServePacket(t.Context(), new(call), p); err != nil {
+				if err := serve(t.Context(), a, new(call), p); err != nil {
 					t.Errorf("ServePacket: %v", err)
 				}
 			}()

@@ -9,8 +9,7 @@ import (
 )
 
 // sessions are the connections that outlive a packet: which of them is the
-// return route to whom, and the messages that each has waiting for their
-// handler.
+// return route to whom.
 type sessions struct {
 	max int
 
@@ -18,7 +17,6 @@ type sessions struct {
 	bound   map[threadKey]binding
 	held    map[transport.Session]int // how many of bound each session has
 	sweepAt int                       // size of bound at which dead sessions are removed
-	waiting map[transport.Session]*waiting
 }
 
 // binding is a return route: the session, and our DID that the peer bound it
@@ -27,15 +25,6 @@ type sessions struct {
 type binding struct {
 	session transport.Session
 	own     string // party
-}
-
-// waiting are the messages of one session that were not handled yet, in a line
-// for each thread, so that a handler which waits for another message of the same
-// session does not wait in vain. sessions.mu guards all but slots.
-type waiting struct {
-	slots chan struct{} // one per message in a line
-	users int           // messages in a line or about to be
-	lines map[threadKey][]func()
 }
 
 const minSweep = 64
@@ -47,9 +36,8 @@ func (t *sessions) share() int { return max(1, t.max/100) }
 func newSessions(max int) sessions {
 	return sessions{
 		max: max, sweepAt: minSweep,
-		bound:   make(map[threadKey]binding),
-		held:    make(map[transport.Session]int),
-		waiting: make(map[transport.Session]*waiting),
+		bound: make(map[threadKey]binding),
+		held:  make(map[transport.Session]int),
 	}
 }
 
@@ -167,66 +155,5 @@ func ended(s transport.Session) bool {
 		return true
 	default:
 		return false
-	}
-}
-
-// line puts a message in its line, and waits while its session has too many.
-func (a *Agent) line(ctx context.Context, s transport.Session, k *task) error {
-	t := &a.sessions
-	t.mu.Lock()
-	w := t.waiting[s]
-	if w == nil {
-		w = &waiting{slots: make(chan struct{}, a.cfg.SessionQueue), lines: make(map[threadKey][]func())}
-		t.waiting[s] = w
-	}
-	w.users++
-	t.mu.Unlock()
-	select {
-	case w.slots <- struct{}{}:
-	case <-a.life.Done():
-		t.mu.Lock()
-		t.quit(s, w)
-		t.mu.Unlock()
-		return a.giveUp(ctx, k)
-	}
-	key := keyOf(k.in.From, k.in.Message.Thread())
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	line, running := w.lines[key]
-	w.lines[key] = append(line, func() {
-		if err := a.handle(ctx, s, k); err != nil {
-			k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled", "error", err)
-		}
-	})
-	if !running {
-		a.work.Add(1) // in time, since the caller's own entry still counts
-		go a.drain(s, w, key)
-	}
-	return nil
-}
-
-// drain handles what stands in one line until nothing does.
-func (a *Agent) drain(s transport.Session, w *waiting, key threadKey) {
-	defer a.leave()
-	t := &a.sessions
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for len(w.lines[key]) > 0 {
-		next := w.lines[key][0]
-		w.lines[key] = w.lines[key][1:]
-		t.mu.Unlock()
-		next()
-		<-w.slots
-		t.mu.Lock()
-		t.quit(s, w)
-	}
-	delete(w.lines, key)
-}
-
-// quit counts one message of a session less, and forgets what has none. The
-// caller holds mu.
-func (t *sessions) quit(s transport.Session, w *waiting) {
-	if w.users--; w.users == 0 {
-		delete(t.waiting, s)
 	}
 }

@@ -84,7 +84,7 @@ func TestUnreachableDID(t *testing.T) {
 					t.Errorf("%s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
 				}
 				// A session that nobody could tell has to end.
-				served := a.ServePacket(t.Context(), newSession(), packet)
+				served := serve(t.Context(), a, newSession(), packet)
 				var reject *transport.RejectError
 				var busy *transport.BusyError
 				if served == nil || errors.As(served, &reject) == again || errors.As(served, &busy) {
@@ -127,7 +127,7 @@ func TestUnreachableKeys(t *testing.T) {
 			}
 			a := n.Agent(t, nil, agenttest.Configure(func(cfg *agent.Config) { cfg.DID, cfg.Packer = p.DID, packer }))
 			s := newStranger(t, n)
-			err = a.ServePacket(t.Context(), new(call), s.pack(t, s.message(t, a, chatType, nil)))
+			err = serve(t.Context(), a, new(call), s.pack(t, s.message(t, a, chatType, nil)))
 			var busy *transport.BusyError
 			if !errors.As(err, &busy) || busy.RetryAfter <= 0 || !errors.Is(err, errAway) {
 				t.Errorf("error %v", err)

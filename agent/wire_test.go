@@ -200,7 +200,7 @@ func (e *wireEnd) read(h transport.Handler) {
 		select {
 		case p := <-e.in:
 			go func() {
-				err := h.ServePacket(context.Background(), e, p)
+				_, err := h.ServePacket(context.Background(), e, p)
 				var busy *transport.BusyError
 				var reject *transport.RejectError
 				if err != nil && !errors.As(err, &busy) && !errors.As(err, &reject) {

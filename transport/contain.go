@@ -15,18 +15,23 @@ type PanicError struct {
 // Error says what the Handler panicked with, without the stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.Value) }
 
-// Contain returns a Handler that calls h and returns a panic of it as a
-// *PanicError. Every transport here hands its packets to a contained Handler,
-// so that one packet cannot end the process.
-func Contain(h Handler) Handler {
-	return HandlerFunc(func(ctx context.Context, w Replier, p Packet) (err error) {
-		defer func() {
-			if v := recover(); v != nil {
-				err = &PanicError{Value: v, Stack: debug.Stack()}
-			}
-		}()
-		return h.ServePacket(ctx, w, p)
-	})
+// Contain returns a Handler that calls h and returns a panic of its ServePacket as
+// a *PanicError. Every transport here hands its packets to a contained Handler,
+// so that one packet cannot end the process. What h does after ServePacket has
+// returned is for h to contain.
+func Contain(h Handler) Handler { return contained{h} }
+
+type contained struct{ h Handler }
+
+var _ Handler = contained{}
+
+func (c contained) ServePacket(ctx context.Context, w Replier, p Packet) (handled <-chan struct{}, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			handled, err = nil, &PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return c.h.ServePacket(ctx, w, p)
 }
 
 // NoReply is the Replier of a packet that came by a connection which takes no

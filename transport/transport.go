@@ -52,21 +52,28 @@ type Packet struct {
 }
 
 // Handler takes packets in.
-//
-// A nil error means that the packet was accepted. A *RejectError names what
-// the peer may be told, a *BusyError asks it to try again later; any other error
-// is an internal failure of which the peer learns nothing but that it happened. Replies go through w before
-// ServePacket returns, or later where w is a Session.
 type Handler interface {
-	ServePacket(ctx context.Context, w Replier, p Packet) error
+	// ServePacket returns when p is accepted, with a nil error, or is not.
+	// A *RejectError names what the peer may be told, a *BusyError asks it to
+	// try again later; any other error is an internal failure of which the peer
+	// learns nothing but that it happened.
+	//
+	// An accepted packet need not be handled yet. handled is closed when p has
+	// been handled, or when the Handler is not going to do that any more; after
+	// that nothing is replied by w unless w is a Session. A nil handled means
+	// that there is nothing to wait for; with an error it is always nil.
+	//
+	// ctx may end once ServePacket has returned: it ends when the transport
+	// waits no longer.
+	ServePacket(ctx context.Context, w Replier, p Packet) (handled <-chan struct{}, err error)
 }
 
-// HandlerFunc makes a Handler of a function.
+// HandlerFunc makes a Handler of a function that accepts a packet by handling it.
 type HandlerFunc func(ctx context.Context, w Replier, p Packet) error
 
-// ServePacket calls f.
-func (f HandlerFunc) ServePacket(ctx context.Context, w Replier, p Packet) error {
-	return f(ctx, w, p)
+// ServePacket calls f. The packet is handled when f has returned.
+func (f HandlerFunc) ServePacket(ctx context.Context, w Replier, p Packet) (handled <-chan struct{}, err error) {
+	return nil, f(ctx, w, p)
 }
 
 // Replier sends a packet back on the connection that a packet came by. It

@@ -101,7 +101,7 @@ func TestContain(t *testing.T) {
 			return errors.As(err, &p)
 		}},
 	} {
-		err := transport.Contain(c.h).ServePacket(t.Context(), transport.NoReply{}, transport.Packet{})
+		_, err := transport.Contain(c.h).ServePacket(t.Context(), transport.NoReply{}, transport.Packet{})
 		if !c.want(err) {
 			t.Errorf("%s: got %v", c.name, err)
 		}

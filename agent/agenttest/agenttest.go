@@ -186,12 +186,12 @@ type lateHandler struct {
 }
 
 // ServePacket waits until the handler is there.
-func (l *lateHandler) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) error {
+func (l *lateHandler) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) (handled <-chan struct{}, err error) {
 	select {
 	case <-l.ready:
 		return l.h.ServePacket(ctx, w, p)
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 

@@ -26,7 +26,7 @@ type complainer struct {
 	as     *agenttest.Party // that the report is of
 }
 
-func (c *complainer) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) error {
+func (c *complainer) serve(ctx context.Context, w transport.Replier, p transport.Packet) error {
 	u, err := c.Packer.Unpack(ctx, p.Data)
 	if err != nil {
 		return err
@@ -43,8 +43,8 @@ func (c *complainer) ServePacket(ctx context.Context, w transport.Replier, p tra
 func newComplainer(t *testing.T, report func(got *message.Message) *message.Message) *complainer {
 	t.Helper()
 	c := &complainer{report: report}
-	ws := wstransport.NewServer(c, wstransport.ServerConfig{})
-	srv := httptest.NewUnstartedServer(httptransport.NewHandler(c, httptransport.HandlerConfig{WebSocket: ws}))
+	ws := wstransport.NewServer(transport.HandlerFunc(c.serve), wstransport.ServerConfig{})
+	srv := httptest.NewUnstartedServer(httptransport.NewHandler(transport.HandlerFunc(c.serve), httptransport.HandlerConfig{WebSocket: ws}))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

@@ -165,8 +165,8 @@ type stormPeer struct {
 	done bool       // enough is closed
 }
 
-// ServePacket takes what the agent sends.
-func (p *stormPeer) ServePacket(ctx context.Context, _ transport.Replier, packet transport.Packet) error {
+// serve takes what the agent sends.
+func (p *stormPeer) serve(ctx context.Context, _ transport.Replier, packet transport.Packet) error {
 	u, err := p.Packer.Unpack(ctx, packet.Data)
 	if err != nil {
 		return err
@@ -244,7 +244,7 @@ func newStormPeer(t *testing.T, s storm, a *agentProcess, by way, served <-chan 
 	}
 	dial := (&netguard.Guard{AllowLoopback: true}).DialContext
 	if by == byEndpoint {
-		srv := httptest.NewUnstartedServer(httptransport.NewHandler(p, httptransport.HandlerConfig{}))
+		srv := httptest.NewUnstartedServer(httptransport.NewHandler(transport.HandlerFunc(p.serve), httptransport.HandlerConfig{}))
 		t.Cleanup(srv.Close)
 		p.Party = agenttest.NewParty(t, "http://"+srv.Listener.Addr().String())
 		srv.Start()
@@ -256,7 +256,7 @@ func newStormPeer(t *testing.T, s storm, a *agentProcess, by way, served <-chan 
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.Bind(p)
+		c.Bind(transport.HandlerFunc(p.serve))
 		t.Cleanup(func() { c.Close() })
 		p.send = func(ctx context.Context, packet transport.Packet) error {
 			return c.Send(ctx, "ws"+strings.TrimPrefix(a.url, "http"), packet)
@@ -267,7 +267,7 @@ func newStormPeer(t *testing.T, s storm, a *agentProcess, by way, served <-chan 
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Bind(p)
+	c.Bind(transport.HandlerFunc(p.serve))
 	t.Cleanup(func() { c.Close() })
 	p.send = func(ctx context.Context, packet transport.Packet) error { return c.Send(ctx, a.url, packet) }
 	return p

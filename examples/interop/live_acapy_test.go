@@ -143,10 +143,10 @@ type tapped struct {
 }
 
 // ServePacket implements transport.Handler.
-func (h tap) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) error {
-	err := h.to.ServePacket(ctx, w, p)
+func (h tap) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) (handled <-chan struct{}, err error) {
+	handled, err = h.to.ServePacket(ctx, w, p)
 	h.kept <- tapped{p, err}
-	return err
+	return handled, err
 }
 
 // pinging is an agent of ours that sends one ping, and what came back on the

@@ -136,7 +136,7 @@ func (c *Client) Bind(h transport.Handler) {
 }
 
 // Send POSTs p to endpoint and returns nil on any 2xx. A packet in the body of
-// the response goes to the bound Handler before Send returns, with ctx. If that
+// the response goes to the bound Handler, which accepts it before Send returns. If that
 // cannot take it now, or the body breaks off, Send fails, retryably: the peer has
 // accepted p, but its answer is had by sending p again. An answer that the Handler
 // refuses, or panics at, or that is too large, does not change the outcome and goes
@@ -175,7 +175,7 @@ func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error 
 		c.cfg.Logger.WarnContext(ctx, "response body dropped: no handler bound", "endpoint", to)
 		return nil
 	}
-	if err := bound.ServePacket(ctx, transport.NoReply{}, reply); err != nil {
+	if _, err := bound.ServePacket(ctx, transport.NoReply{}, reply); err != nil {
 		c.cfg.Logger.WarnContext(ctx, "response body not handled", "endpoint", to, "error", err)
 		return endpoint.Untaken(to, err)
 	}
@@ -248,8 +248,9 @@ func (c *Client) read(resp *http.Response) (transport.Packet, error) {
 	return transport.Packet{MediaType: mediaType, Data: data}, nil
 }
 
-// Close ends the Sends under way, waits for them and their Handlers, and closes
-// the pooled connections. It is idempotent; a Handler must not call it.
+// Close ends the Sends under way, waits for them and for their Handlers to have
+// accepted what came back, and closes the pooled connections. It is idempotent; a
+// Handler must not call it.
 func (c *Client) Close() error {
 	c.mu.Lock()
 	c.closed = true

@@ -7,7 +7,7 @@
 // It implements DIDComm v2.1, Transports, HTTPS: messages travel by POST under
 // their IANA media type and any 2xx means received. Beyond that section it
 // serves return routes (Return-Route extension): a reply that the Handler makes
-// while it has the packet is the body of the response, and such a body reaches
+// before the packet is handled is the body of the response, and such a body reaches
 // the Handler that the client is bound to. Of redirects the client follows 307,
 // and 308 as the same thing.
 package httptransport
@@ -28,6 +28,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/internal/endpoint"
+	"github.com/didcomm-go/didcomm/transport/internal/exchange"
 )
 
 // DefaultTransferTimeout bounds the reading of a request's body and the writing
@@ -54,7 +55,7 @@ type HandlerConfig struct {
 // it to h, and answers:
 //
 //	200  with the packet that h gave to its Replier as the body
-//	202  accepted, no reply
+//	202  accepted and handled, no reply
 //	400  one plain line: the Reason of h's *transport.RejectError, or that the body broke off
 //	405  a method other than POST
 //	408  the body took longer than ReadTimeout
@@ -63,12 +64,12 @@ type HandlerConfig struct {
 //	500  one plain line, the same for every other error and panic of h
 //	503  h's *transport.BusyError, with its RetryAfter
 //
-// The Replier takes one packet, while ServePacket runs, from any goroutine; it
+// The Replier takes one packet, until h has handled its own, from any goroutine; it
 // writes the response at once, so that an error of Reply means that the packet
 // did not leave. After that, or when the client has gone, it returns
 // transport.ErrNoReturnRoute. When h both replies and returns an error, the
-// reply stands and the error goes to the log alone. The context of ServePacket
-// ends when the client goes away.
+// reply stands and the error goes to the log alone. The context of ServePacket,
+// and the wait until h has handled the packet, end when the client goes away.
 func NewHandler(h transport.Handler, cfg HandlerConfig) http.Handler {
 	if cfg.MaxBytes <= 0 {
 		cfg.MaxBytes = transport.DefaultMaxBytes
@@ -142,7 +143,8 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	rep := &replier{w: w, rc: rc, timeout: s.cfg.WriteTimeout, gone: r.Context()}
-	err = s.next.ServePacket(r.Context(), rep, transport.Packet{MediaType: mediaType, Data: data})
+	handled, err := s.next.ServePacket(r.Context(), rep, transport.Packet{MediaType: mediaType, Data: data})
+	exchange.Await(r.Context(), handled)
 	replied := rep.close()
 	if err != nil {
 		s.log(r, err)
@@ -250,7 +252,7 @@ type replier struct {
 	gone    context.Context // done when the client has gone
 
 	mu     sync.Mutex
-	w      http.ResponseWriter // nil once ServePacket has returned
+	w      http.ResponseWriter // nil once the packet is handled
 	called bool                // a reply was begun
 }
 

@@ -2,7 +2,7 @@
 // with no network: for tests, and for a program that runs two agents.
 //
 // Make a Network, give it the receivers with Handle and send with a Sender.
-// Like HTTP it takes one reply for each packet, while the receiver has it, and
+// Like HTTP it takes one reply for each packet, until the receiver has handled it, and
 // lets the sender know what became of the packet (see Sender.Send). It
 // implements the transport-neutral part of DIDComm v2.1, Transports.
 package memtransport
@@ -18,6 +18,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/internal/endpoint"
+	"github.com/didcomm-go/didcomm/transport/internal/exchange"
 )
 
 // Scheme is the URI scheme of the endpoints, as in mem://alice.
@@ -86,9 +87,9 @@ func (s *Sender) Bind(h transport.Handler) {
 }
 
 // Send gives a copy of p to the Handler of the endpoint, in the caller's
-// goroutine. A reply goes to the bound Handler after that one has returned and
-// before Send does; if that cannot take it now, Send fails, retryably, so that the
-// reply is had by sending p again.
+// goroutine, and waits until it is handled. A reply goes to the bound Handler after
+// that, which accepts it before Send returns; if that cannot take it now, Send fails,
+// retryably, so that the reply is had by sending p again.
 //
 // A failure is a *transport.SendError. A *transport.RejectError of the receiver
 // is not retryable and shows its Reason, a *transport.BusyError is retryable with
@@ -126,13 +127,15 @@ func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error 
 	defer context.AfterFunc(s.closing, cancel)()
 
 	r := &replier{open: bound != nil}
-	err = h.ServePacket(ctx, r, transport.Packet{MediaType: mediaType, Data: bytes.Clone(p.Data)})
+	handled, err := h.ServePacket(ctx, r, transport.Packet{MediaType: mediaType, Data: bytes.Clone(p.Data)})
+	done := exchange.Await(ctx, handled)
 	reply := r.close()
 	var reject *transport.RejectError
 	var busy *transport.BusyError
 	switch {
 	case reply != nil:
-		return endpoint.Untaken(to, bound.ServePacket(ctx, transport.NoReply{}, *reply))
+		_, err := bound.ServePacket(ctx, transport.NoReply{}, *reply)
+		return endpoint.Untaken(to, err)
 	case errors.As(err, &reject):
 		return endpoint.Malformed(to, errors.New(reject.Reason))
 	case errors.As(err, &busy):
@@ -141,6 +144,8 @@ func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error 
 		return e
 	case err != nil:
 		return endpoint.Network(to, errors.New("internal error of the receiver"))
+	case !done:
+		return endpoint.Network(to, ctx.Err())
 	}
 	return nil
 }

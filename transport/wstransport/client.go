@@ -333,7 +333,7 @@ func (c *Client) backoff(n int) time.Duration {
 	return d - rand.N(d/4+1)
 }
 
-// Close ends handshakes, lets running handlers finish for up to
+// Close ends handshakes, lets what was received be handled for up to
 // DefaultCloseTimeout, closes every connection and waits for all of it. It is
 // idempotent; a handler must not call it.
 func (c *Client) Close() error {

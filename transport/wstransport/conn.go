@@ -13,6 +13,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/internal/exchange"
 )
 
 // closeWait is how long a connection that we close waits for the peer's close
@@ -32,13 +33,15 @@ type conn struct {
 	group *group
 	ws    *websocket.Conn
 	turn  chan struct{} // held by the one who writes
-	slots chan struct{} // one held by each running handler
+	slots chan struct{} // one held by each running ServePacket
 	shut  chan struct{} // closed when the close frame is about to be sent
 	done  chan struct{} // closed by the reader when it ends
 
-	waiting atomic.Int32 // writers in write
-	kind    atomic.Int32 // frame type to write: the one last read
-	used    atomic.Int64 // when a message last went either way, Unix nanoseconds
+	waiting   atomic.Int32   // writers in write
+	unhandled atomic.Int32   // messages that were read and are not handled yet
+	handling  sync.WaitGroup // as many
+	kind      atomic.Int32   // frame type to write: the one last read
+	used      atomic.Int64   // when a message last went either way, Unix nanoseconds
 
 	inMessage bool // owned by the reader
 	failed    bool // owned by the one who writes: a write has failed
@@ -185,25 +188,36 @@ func (c *conn) messages() error {
 		select {
 		case c.slots <- struct{}{}:
 			c.group.wg.Add(1)
+			c.unhandled.Add(1)
+			c.handling.Add(1)
 			go c.handle(data)
 		case <-c.shut: // dropped; read on to the peer's close frame
 		}
 	}
 }
 
-// handle gives one message to the Handler. The end of the connection does not
-// end its context: the peer takes the message for delivered.
+// handle gives one message to the Handler, frees the slot for the next when the
+// Handler has accepted it, and waits until it is handled. The end of the connection
+// does not end its context: the peer takes the message for delivered.
 func (c *conn) handle(data []byte) {
 	defer c.group.wg.Done()
-	defer func() { <-c.slots }()
+	defer c.handling.Done()
+	defer c.unhandled.Add(-1)
+	ctx, cancel := context.WithTimeout(c.group.ctx, c.group.limits.HandlerTimeout)
+	defer cancel()
+	handled := c.accept(ctx, data)
+	<-c.slots
+	exchange.Await(ctx, handled)
+}
+
+// accept gives one message to the Handler, and tells when it is handled.
+func (c *conn) accept(ctx context.Context, data []byte) <-chan struct{} {
 	h := c.group.handler()
 	if h == nil {
 		c.group.logger.Warn("websocket message dropped: no handler bound")
-		return
+		return nil
 	}
-	ctx, cancel := context.WithTimeout(c.group.ctx, c.group.limits.HandlerTimeout)
-	defer cancel()
-	err := h.ServePacket(ctx, c, transport.Packet{Data: data})
+	handled, err := h.ServePacket(ctx, c, transport.Packet{Data: data})
 	var reject *transport.RejectError
 	var busy *transport.BusyError
 	var p *transport.PanicError
@@ -222,6 +236,7 @@ func (c *conn) handle(data []byte) {
 		c.group.logger.Error("packet failed", "remote", c.ws.RemoteAddr().String(), "error", err)
 		c.close(websocket.CloseInternalServerErr, "internal error")
 	}
+	return handled
 }
 
 // alive gives the peer until after the next ping, unless a message or the end
@@ -268,7 +283,9 @@ func (c *conn) tick() {
 }
 
 // resting tells whether no message is being written or handled.
-func (c *conn) resting() bool { return len(c.slots) == 0 && c.waiting.Load() == 0 }
+func (c *conn) resting() bool {
+	return len(c.slots) == 0 && c.unhandled.Load() == 0 && c.waiting.Load() == 0
+}
 
 func (c *conn) idleFor() time.Duration {
 	return time.Duration(time.Now().UnixNano() - c.used.Load())
@@ -288,8 +305,8 @@ func (c *conn) nextTick() time.Duration {
 	return next
 }
 
-// drain waits until no handler runs, and keeps new ones from starting; then it
-// closes the connection.
+// drain keeps new messages from the Handler and waits until those that the Handler
+// has are handled; then it closes the connection.
 func (c *conn) drain(ctx context.Context) {
 	for range cap(c.slots) {
 		select {
@@ -300,6 +317,7 @@ func (c *conn) drain(ctx context.Context) {
 			return
 		}
 	}
+	c.handling.Wait()
 	c.close(websocket.CloseGoingAway, "")
 }
 

@@ -112,7 +112,7 @@ func (g *group) remove(c *conn) {
 	onEnd()
 }
 
-// close lets running handlers finish, sends each peer a close frame and waits
+// close lets what was received be handled, sends each peer a close frame and waits
 // until every goroutine has ended. When ctx ends first it cancels the handlers'
 // contexts, cuts the connections and returns the error of ctx.
 func (g *group) close(ctx context.Context) error {

@@ -26,12 +26,14 @@ type Limits struct {
 	// for so long: 5 minutes at a Client; at a Server zero means never, since
 	// clients wait on their connections for live delivery.
 	IdleTimeout time.Duration
-	// HandlerTimeout bounds the context of one ServePacket (60 s).
+	// HandlerTimeout bounds the context of one ServePacket, and the wait until its
+	// packet is handled (60 s).
 	HandlerTimeout time.Duration
-	// MaxHandlers is how many messages of one connection are handled at the
-	// same time (4). Messages are begun in the order of arrival; with 1 each is
-	// also finished before the next. While all are busy the connection is not
-	// read: the peer's writes wait, and its pings too.
+	// MaxHandlers is how many ServePackets of one connection run at the same
+	// time (4). Messages are begun in the order of arrival; with 1 each is
+	// also accepted before the next. While all are busy the connection is not
+	// read: the peer's writes wait, and its pings too. How many accepted messages
+	// may wait to be handled is for the Handler to bound.
 	MaxHandlers int
 	// MaxWriters is how many writes to one connection may be under way or wait
 	// for their turn (64). One more is refused at once.

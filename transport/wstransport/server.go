@@ -73,7 +73,8 @@ var _ http.Handler = (*Server)(nil)
 // Shutdown and Close leave upgraded connections alone.
 //
 // The context of ServePacket ends after Limits.HandlerTimeout or with the
-// Server, not with the connection. An error of h is logged, the peer learns
+// Server, not with the connection. A connection is read on when its packet is
+// accepted, but is not idle before that is handled. An error of h is logged, the peer learns
 // nothing of it; a panic ends its connection.
 func NewServer(h transport.Handler, cfg ServerConfig) *Server {
 	if cfg.MaxConns <= 0 {
@@ -113,7 +114,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.group.start(ws, nil)
 }
 
-// Close refuses new connections, lets running handlers finish and answer, says
+// Close refuses new connections, lets what was received be handled and answered, says
 // goodbye to every peer (close code 1001) and waits for all of it. When ctx
 // ends first, or after DefaultCloseTimeout if it has no deadline, the handlers'
 // contexts are cancelled, the connections cut, and the error of ctx returned.

@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"context"
+	"sync"
+
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// lines are the messages of each session that wait for their handler.
+type lines struct {
+	max int // messages of one session
+
+	mu       sync.Mutex // guards all below
+	sessions map[transport.Session]*waiting
+}
+
+// waiting are the messages of one session that were not handled yet, in a line
+// for each thread, so that a handler which waits for another message of the same
+// session does not wait in vain. lines.mu guards all but slots.
+type waiting struct {
+	slots chan struct{} // one per message in a line
+	users int           // messages in a line or about to be
+	lines map[threadKey][]func()
+}
+
+func newLines(max int) lines {
+	return lines{max: max, sessions: make(map[transport.Session]*waiting)}
+}
+
+// place waits until there is a place for a message, and returns before it is
+// handled: a place in the line of its thread where it came by a session, else a
+// slot to run its handler. handled is closed when the message was handled, or given
+// back to the inbox.
+//
+// The handler never runs in the caller's goroutine. That may be one of our own
+// workers, whose packet began the exchange: if the handler sends in its turn, it
+// must not take one worker more each time.
+func (a *Agent) place(ctx context.Context, w transport.Replier, k *task) (handled <-chan struct{}, err error) {
+	done := make(chan struct{})
+	if s, ok := w.(transport.Session); ok {
+		err = a.line(ctx, s, k, done)
+	} else {
+		err = a.detach(ctx, w, k, done)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return done, nil
+}
+
+// detach runs the handler for one message once there is a free slot, and closes
+// handled after that.
+func (a *Agent) detach(ctx context.Context, w transport.Replier, k *task, handled chan<- struct{}) error {
+	if !a.slot(a.life.Done()) {
+		return a.giveUp(ctx, k)
+	}
+	a.work.Add(1) // in time, since the caller's own entry still counts
+	go func() {
+		defer a.leave()
+		defer close(handled)
+		defer a.free()
+		a.run(ctx, w, k)
+	}()
+	return nil
+}
+
+// line puts a message in its line, and waits while its session has too many.
+func (a *Agent) line(ctx context.Context, s transport.Session, k *task, handled chan<- struct{}) error {
+	t := &a.lines
+	t.mu.Lock()
+	w := t.sessions[s]
+	if w == nil {
+		w = &waiting{slots: make(chan struct{}, t.max), lines: make(map[threadKey][]func())}
+		t.sessions[s] = w
+	}
+	w.users++
+	t.mu.Unlock()
+	select {
+	case w.slots <- struct{}{}:
+	case <-a.life.Done():
+		t.mu.Lock()
+		t.quit(s, w)
+		t.mu.Unlock()
+		return a.giveUp(ctx, k)
+	}
+	key := keyOf(k.in.From, k.in.Message.Thread())
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	line, running := w.lines[key]
+	w.lines[key] = append(line, func() {
+		defer close(handled)
+		if !a.slot(a.life.Done()) {
+			k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled", "error", a.giveUp(ctx, k))
+			return
+		}
+		defer a.free()
+		a.run(ctx, s, k)
+	})
+	if !running {
+		a.work.Add(1) // in time, since the caller's own entry still counts
+		go a.drain(s, w, key)
+	}
+	return nil
+}
+
+// drain handles what stands in one line until nothing does.
+func (a *Agent) drain(s transport.Session, w *waiting, key threadKey) {
+	defer a.leave()
+	t := &a.lines
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(w.lines[key]) > 0 {
+		next := w.lines[key][0]
+		w.lines[key] = w.lines[key][1:]
+		t.mu.Unlock()
+		next()
+		<-w.slots
+		t.mu.Lock()
+		t.quit(s, w)
+	}
+	delete(w.lines, key)
+}
+
+// quit counts one message of a session less, and forgets what has none. The
+// caller holds mu.
+func (t *lines) quit(s transport.Session, w *waiting) {
+	if w.users--; w.users == 0 {
+		delete(t.sessions, s)
+	}
+}
