@@ -26,6 +26,9 @@ type Inbox interface {
 	// delay has passed, and hands it out for d. It returns ctx.Err() when ctx
 	// ends first.
 	Lease(ctx context.Context, d time.Duration) (*Lease[Received], error)
+	// Extend makes a lease end d from now. The lease that it returns takes the place
+	// of l and has its token, so l can still end it. Errors: ErrLease.
+	Extend(ctx context.Context, l *Lease[Received], d time.Duration) (*Lease[Received], error)
 	// Ack marks a message as handled, and keeps the packets that were sent in
 	// reply on the connection that it came by. Errors: ErrLease.
 	Ack(ctx context.Context, l *Lease[Received], replies ...Packet) error

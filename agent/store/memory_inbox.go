@@ -2,7 +2,6 @@ package store
 
 import (
 	"cmp"
-	"container/heap"
 	"container/list"
 	"context"
 	"crypto/sha256"
@@ -30,12 +29,12 @@ type InboxConfig struct {
 // NewInbox makes an Inbox in memory, which is an InboxAdmin too. Each operation
 // costs O(log n) in the number of messages that wait, but those of InboxAdmin.
 func NewInbox(cfg InboxConfig) Inbox {
-	orDefault(&cfg.MaxItems, 10_000)
-	orDefault(&cfg.MaxBytes, 256<<20)
-	orDefault(&cfg.MaxPeerItems, max(1, cfg.MaxItems/peerShare))
-	orDefault(&cfg.MaxPeerBytes, max(1, cfg.MaxBytes/peerShare))
-	orDefault(&cfg.MaxRemembered, 1<<16)
-	orDefault(&cfg.MaxKept, 64<<20)
+	cfg.MaxItems = cmp.Or(cfg.MaxItems, 10_000)
+	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, 256<<20)
+	cfg.MaxPeerItems = cmp.Or(cfg.MaxPeerItems, max(1, cfg.MaxItems/peerShare))
+	cfg.MaxPeerBytes = cmp.Or(cfg.MaxPeerBytes, max(1, cfg.MaxBytes/peerShare))
+	cfg.MaxRemembered = cmp.Or(cfg.MaxRemembered, 1<<16)
+	cfg.MaxKept = cmp.Or(cfg.MaxKept, 64<<20)
 	return &inbox{
 		cfg:   cfg,
 		wake:  newSignal(),
@@ -59,8 +58,8 @@ type inbox struct {
 	token uint64
 	byKey map[inboxKey]*received
 	bySeq map[uint64]*received
-	queue receivedHeap // what is to be handled
-	all   share        // what is to be handled
+	queue indexedHeap[*received] // what is to be handled
+	all   share                  // of that
 	peers map[string]share
 	past  list.List // of *received that are done or buried, oldest first
 	kept  int64     // bytes of packets of past
@@ -88,6 +87,15 @@ type received struct {
 	replies   []Packet
 	index     int           // in queue, -1 when past
 	past      *list.Element // nil when in queue
+}
+
+func (r *received) place() *int { return &r.index }
+
+func (r *received) before(other *received) bool {
+	if r.at.Equal(other.at) {
+		return r.seq < other.seq
+	}
+	return r.at.Before(other.at)
 }
 
 // keyOf hashes both parts with the length of the first before them, so that no
@@ -139,7 +147,7 @@ func (b *inbox) enter(r *received) {
 func (b *inbox) push(r *received, at time.Time) {
 	b.count(r, 1)
 	r.state, r.at = Waiting, at
-	heap.Push(&b.queue, r)
+	b.queue.add(r)
 }
 
 func (b *inbox) count(r *received, sign int) {
@@ -157,7 +165,7 @@ func (b *inbox) count(r *received, sign int) {
 func (b *inbox) lease(r *received, now time.Time, d time.Duration) *Lease[Received] {
 	b.token++
 	r.state, r.token, r.at = Leased, b.token, now.Add(d)
-	heap.Fix(&b.queue, r.index)
+	b.queue.fix(r)
 	l := &Lease[Received]{Item: r.Received, Until: r.at, Attempts: r.attempts, LastError: r.lastError, Token: r.token}
 	r.attempts++
 	b.wake.send() // for what else is due, and to watch over this lease
@@ -177,6 +185,21 @@ func (b *inbox) Lease(ctx context.Context, d time.Duration) (*Lease[Received], e
 		}
 		return b.lease(r, now, d), 0
 	})
+}
+
+func (b *inbox) Extend(ctx context.Context, l *Lease[Received], d time.Duration) (*Lease[Received], error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r, err := b.held(l)
+	if err != nil {
+		return nil, err
+	}
+	r.at = time.Now().Add(d)
+	b.queue.fix(r)
+	b.wake.send()
+	extended := *l
+	extended.Until = r.at
+	return &extended, nil
 }
 
 func (b *inbox) Ack(ctx context.Context, l *Lease[Received], replies ...Packet) error {
@@ -216,7 +239,7 @@ func (b *inbox) Nak(ctx context.Context, l *Lease[Received], delay time.Duration
 		r.attempts--
 	}
 	r.state, r.token, r.at = Waiting, 0, time.Now().Add(delay)
-	heap.Fix(&b.queue, r.index)
+	b.queue.fix(r)
 	b.wake.send()
 	return nil
 }
@@ -256,7 +279,7 @@ func (b *inbox) held(l *Lease[Received]) (*received, error) {
 // settle moves an entry to the past, and forgets what has no place there.
 func (b *inbox) settle(r *received, s State) {
 	if r.index >= 0 {
-		heap.Remove(&b.queue, r.index)
+		b.queue.remove(r)
 		b.count(r, -1)
 	}
 	r.state, r.token = s, 0
@@ -343,7 +366,7 @@ func (b *inbox) Retry(ctx context.Context, seq uint64) error {
 		b.push(r, time.Now())
 	case r.state == Waiting:
 		r.at = time.Now()
-		heap.Fix(&b.queue, r.index)
+		b.queue.fix(r)
 	default:
 		return nil
 	}
@@ -366,31 +389,4 @@ func (b *inbox) Drop(ctx context.Context, seq uint64) error {
 		b.strip(r)
 	}
 	return nil
-}
-
-type receivedHeap []*received
-
-func (h receivedHeap) Len() int { return len(h) }
-func (h receivedHeap) Less(i, j int) bool {
-	if h[i].at.Equal(h[j].at) {
-		return h[i].seq < h[j].seq
-	}
-	return h[i].at.Before(h[j].at)
-}
-func (h receivedHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-func (h *receivedHeap) Push(x any) {
-	r := x.(*received)
-	r.index = len(*h)
-	*h = append(*h, r)
-}
-func (h *receivedHeap) Pop() any {
-	old := *h
-	r := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	r.index = -1
-	return r
 }

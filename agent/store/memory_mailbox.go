@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -17,10 +18,10 @@ type MailboxConfig struct {
 
 // NewMailbox makes a Mailbox in memory.
 func NewMailbox(cfg MailboxConfig) Mailbox {
-	orDefault(&cfg.MaxItems, 100_000)
-	orDefault(&cfg.MaxBytes, 256<<20)
-	orDefault(&cfg.MaxBoxItems, 10_000)
-	orDefault(&cfg.MaxBoxBytes, 64<<20)
+	cfg.MaxItems = cmp.Or(cfg.MaxItems, 100_000)
+	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, 256<<20)
+	cfg.MaxBoxItems = cmp.Or(cfg.MaxBoxItems, 10_000)
+	cfg.MaxBoxBytes = cmp.Or(cfg.MaxBoxBytes, 64<<20)
 	return &mailbox{cfg: cfg, boxes: make(map[string]*box)}
 }
 

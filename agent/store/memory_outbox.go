@@ -2,7 +2,6 @@ package store
 
 import (
 	"cmp"
-	"container/heap"
 	"context"
 	"slices"
 	"sync"
@@ -17,26 +16,24 @@ type OutboxConfig struct {
 	MaxPeerBytes int64 // bytes of packets in the queue for one To; default a quarter of MaxBytes
 	MaxBuried    int   // buried items that are kept, the youngest; default 10,000 (in memory 1,000)
 	PerPeer      int   // items for one To that are leased at a time; default 8
+	// PerPeerAwaiting is how many items for one To wait for an acknowledgement at a
+	// time, besides those; default 1000.
+	PerPeerAwaiting int
 }
 
 // peerShare is the part of all that one peer may have where none is set.
 const peerShare = 4
 
-func orDefault[T int | int64 | time.Duration](n *T, def T) {
-	if *n <= 0 {
-		*n = def
-	}
-}
-
 // NewOutbox makes an Outbox in memory, which is an OutboxAdmin too. Each
 // operation costs O(log n) in the number of lanes, but those of OutboxAdmin.
 func NewOutbox(cfg OutboxConfig) Outbox {
-	orDefault(&cfg.MaxItems, 10_000)
-	orDefault(&cfg.MaxBytes, 256<<20)
-	orDefault(&cfg.MaxPeerItems, max(1, cfg.MaxItems/peerShare))
-	orDefault(&cfg.MaxPeerBytes, max(1, cfg.MaxBytes/peerShare))
-	orDefault(&cfg.MaxBuried, 1000)
-	orDefault(&cfg.PerPeer, 8)
+	cfg.MaxItems = cmp.Or(cfg.MaxItems, 10_000)
+	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, 256<<20)
+	cfg.MaxPeerItems = cmp.Or(cfg.MaxPeerItems, max(1, cfg.MaxItems/peerShare))
+	cfg.MaxPeerBytes = cmp.Or(cfg.MaxPeerBytes, max(1, cfg.MaxBytes/peerShare))
+	cfg.MaxBuried = cmp.Or(cfg.MaxBuried, 1000)
+	cfg.PerPeer = cmp.Or(cfg.PerPeer, 8)
+	cfg.PerPeerAwaiting = cmp.Or(cfg.PerPeerAwaiting, 1000)
 	return &outbox{
 		cfg:   cfg,
 		wake:  newSignal(),
@@ -62,39 +59,62 @@ type outbox struct {
 	byID   map[string]*entry // in the queue, or buried
 	lanes  map[laneKey]*lane
 	peers  map[string]*peer
-	queue  laneHeap // every lane but the parked ones
-	buried []*entry // oldest first
+	queue  indexedHeap[*lane] // every lane but the parked ones
+	buried []*entry           // oldest first
 }
 
-type laneKey struct{ to, thread string }
+// laneKey is of the lane of that name for one To, or of the one item of that ID.
+type laneKey struct {
+	to, name string
+	single   bool
+}
 
 // entry is an item with what the outbox knows of it.
 type entry struct {
 	Item
 	seq       uint64
+	aside     bool  // it has left the lane that it was queued in
 	lane      *lane // nil when buried
 	attempts  int
 	lastError string
 }
 
-// lane is the queue of one (To, Thread); only its head is ever leased.
+func (e *entry) key() laneKey {
+	if e.aside {
+		return laneKey{to: e.To, name: e.ID, single: true}
+	}
+	return laneKey{to: e.To, name: cmp.Or(e.Lane, e.Thread)}
+}
+
+// lane is a queue of items; only its head is ever leased.
 type lane struct {
 	peer   *peer
 	key    laneKey
 	items  []*entry // never empty while the lane is known
 	at     time.Time
 	leased uint64 // token of the head's lease, 0 if it waits
+	awaits bool   // the lease is of an item that waits for an acknowledgement
 	index  int    // in the heap, -1 while parked
 }
 
+func (l *lane) place() *int { return &l.index }
+
+func (l *lane) before(other *lane) bool {
+	if l.at.Equal(other.at) {
+		return l.items[0].seq < other.items[0].seq
+	}
+	return l.at.Before(other.at)
+}
+
 // peer is one To: its lanes, what it has in the queue, how many lanes are
-// leased, and those that must wait for that count to fall.
+// leased, besides those that await, how many do that, and those that must wait
+// for the first count to fall.
 type peer struct {
-	lanes  map[*lane]struct{}
-	items  int
-	bytes  int64
-	leased int
-	parked []*lane
+	lanes            map[*lane]struct{}
+	items            int
+	bytes            int64
+	leased, awaiting int
+	parked           []*lane
 }
 
 func (o *outbox) Enqueue(ctx context.Context, items ...Item) error {
@@ -116,7 +136,7 @@ func (o *outbox) Enqueue(ctx context.Context, items ...Item) error {
 		o.seq++
 		e := &entry{Item: it, seq: o.seq}
 		o.byID[it.ID] = e
-		o.push(e)
+		o.push(e, time.Now())
 	}
 	return nil
 }
@@ -149,9 +169,10 @@ func (o *outbox) full(items []Item) bool {
 	return false
 }
 
-// push puts an entry at the end of its lane.
-func (o *outbox) push(e *entry) {
-	key := laneKey{e.To, e.Thread}
+// push puts an entry at the end of its lane. If it is alone there it is due at that
+// time.
+func (o *outbox) push(e *entry, at time.Time) {
+	key := e.key()
 	l := o.lanes[key]
 	if l == nil {
 		p := o.peers[e.To]
@@ -159,7 +180,7 @@ func (o *outbox) push(e *entry) {
 			p = &peer{lanes: make(map[*lane]struct{})}
 			o.peers[e.To] = p
 		}
-		l = &lane{peer: p, key: key, at: time.Now(), index: -1}
+		l = &lane{peer: p, key: key, at: at, index: -1}
 		o.lanes[key] = l
 		p.lanes[l] = struct{}{}
 	}
@@ -169,7 +190,7 @@ func (o *outbox) push(e *entry) {
 	l.peer.bytes += e.Bytes()
 	o.bytes += e.Bytes()
 	if len(l.items) == 1 {
-		heap.Push(&o.queue, l)
+		o.queue.add(l)
 		o.wake.send()
 	}
 }
@@ -190,18 +211,17 @@ func (o *outbox) take(d time.Duration) (*Lease[Item], time.Duration) {
 			return nil, wait
 		}
 		if l.leased != 0 { // the lease ran out
-			l.leased = 0
-			l.peer.leased--
+			l.free()
 		}
 		if l.peer.leased >= o.cfg.PerPeer {
-			heap.Remove(&o.queue, l.index)
+			o.queue.remove(l)
 			l.peer.parked = append(l.peer.parked, l)
 			continue
 		}
 		o.token++
 		l.leased, l.at = o.token, now.Add(d)
 		l.peer.leased++
-		heap.Fix(&o.queue, l.index)
+		o.queue.fix(l)
 		e := l.items[0]
 		lease := &Lease[Item]{Item: e.Item, Until: l.at, Attempts: e.attempts, LastError: e.lastError, Token: l.leased}
 		e.attempts++
@@ -248,15 +268,50 @@ func (o *outbox) Nak(ctx context.Context, lease *Lease[Item], delay time.Duratio
 	if err != nil {
 		return err
 	}
-	if reason != "" {
-		e.lastError = reason
-	} else {
-		e.attempts--
+	e.tried(reason)
+	e.lane.at = time.Now().Add(delay)
+	o.queue.fix(e.lane)
+	o.release(e.lane)
+	return nil
+}
+
+func (o *outbox) Aside(ctx context.Context, lease *Lease[Item], delay time.Duration, reason string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	e, err := o.held(lease)
+	if err != nil {
+		return err
 	}
-	l := e.lane
-	l.leased, l.at = 0, time.Now().Add(delay)
-	heap.Fix(&o.queue, l.index)
-	o.release(l.peer)
+	e.tried(reason)
+	o.pull(e)
+	e.aside = true
+	o.push(e, time.Now().Add(delay))
+	return nil
+}
+
+func (o *outbox) Await(ctx context.Context, lease *Lease[Item]) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	e, err := o.held(lease)
+	if err != nil || e.lane.awaits {
+		return err
+	}
+	p := e.lane.peer
+	if p.awaiting >= o.cfg.PerPeerAwaiting {
+		now := time.Now()
+		for l := range p.lanes {
+			if l.awaits && !now.Before(l.at) { // the lease ran out
+				l.free()
+			}
+		}
+		if p.awaiting >= o.cfg.PerPeerAwaiting {
+			return ErrFull
+		}
+	}
+	e.lane.awaits = true
+	p.leased--
+	p.awaiting++
+	o.unpark(p)
 	return nil
 }
 
@@ -271,7 +326,7 @@ func (o *outbox) Wake(ctx context.Context, to string) error {
 	for l := range p.lanes {
 		if l.leased == 0 && l.index >= 0 && l.at.After(now) {
 			l.at = now
-			heap.Fix(&o.queue, l.index)
+			o.queue.fix(l)
 		}
 	}
 	o.wake.send()
@@ -302,32 +357,55 @@ func (o *outbox) pull(e *entry) {
 		return
 	}
 	if l.index >= 0 {
-		heap.Remove(&o.queue, l.index)
+		o.queue.remove(l)
 	} else {
 		p.parked = slices.DeleteFunc(p.parked, func(other *lane) bool { return other == l })
 	}
-	leased := l.leased != 0
-	l.leased, l.at = 0, time.Now()
+	l.at = time.Now()
 	if len(l.items) == 0 {
 		delete(o.lanes, l.key)
 		delete(p.lanes, l)
 	} else {
-		heap.Push(&o.queue, l)
+		o.queue.add(l)
 		o.wake.send()
 	}
-	if leased {
-		o.release(p)
+	if l.leased != 0 {
+		o.release(l)
 	}
 	if len(p.lanes) == 0 {
 		delete(o.peers, l.key.to)
 	}
 }
 
-// release counts one lease less for a peer, and lets a parked lane back.
-func (o *outbox) release(p *peer) {
-	p.leased--
-	if len(p.parked) > 0 {
-		heap.Push(&o.queue, p.parked[0])
+// tried is what an entry has after a Nak: without a reason it counts as untried.
+func (e *entry) tried(reason string) {
+	if reason == "" {
+		e.attempts--
+	} else {
+		e.lastError = reason
+	}
+}
+
+// free ends the lease of a lane.
+func (l *lane) free() {
+	if l.awaits {
+		l.peer.awaiting--
+	} else {
+		l.peer.leased--
+	}
+	l.leased, l.awaits = 0, false
+}
+
+// release ends the lease of a lane, and lets another one be leased.
+func (o *outbox) release(l *lane) {
+	l.free()
+	o.unpark(l.peer)
+}
+
+// unpark lets a parked lane back where the peer may have another lease.
+func (o *outbox) unpark(p *peer) {
+	if p.leased < o.cfg.PerPeer && len(p.parked) > 0 {
+		o.queue.add(p.parked[0])
 		p.parked[0] = nil
 		p.parked = p.parked[1:]
 	}
@@ -379,10 +457,10 @@ func (o *outbox) Retry(ctx context.Context, id string, deadline time.Time) error
 		if !deadline.IsZero() {
 			e.Deadline = deadline
 		}
-		o.push(e)
+		o.push(e, time.Now())
 	case e.lane.items[0] == e && e.lane.leased == 0 && e.lane.index >= 0:
 		e.lane.at = time.Now()
-		heap.Fix(&o.queue, e.lane.index)
+		o.queue.fix(e.lane)
 		o.wake.send()
 	}
 	return nil
@@ -414,31 +492,4 @@ func (e *entry) show() Entry[Item] {
 		}
 	}
 	return s
-}
-
-type laneHeap []*lane
-
-func (h laneHeap) Len() int { return len(h) }
-func (h laneHeap) Less(i, j int) bool {
-	if h[i].at.Equal(h[j].at) {
-		return h[i].items[0].seq < h[j].items[0].seq
-	}
-	return h[i].at.Before(h[j].at)
-}
-func (h laneHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
-}
-func (h *laneHeap) Push(x any) {
-	l := x.(*lane)
-	l.index = len(*h)
-	*h = append(*h, l)
-}
-func (h *laneHeap) Pop() any {
-	old := *h
-	l := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	l.index = -1
-	return l
 }

@@ -17,6 +17,10 @@ func TestOutbox(t *testing.T) {
 	storetest.TestOutbox(t, func(*testing.T) store.Outbox { return store.NewOutbox(store.OutboxConfig{}) })
 }
 
+func TestOutboxLeaseLimits(t *testing.T) {
+	storetest.TestOutboxLimits(t, func(_ *testing.T, cfg store.OutboxConfig) store.Outbox { return store.NewOutbox(cfg) })
+}
+
 func TestInbox(t *testing.T) {
 	storetest.TestInbox(t, func(*testing.T) store.Inbox { return store.NewInbox(store.InboxConfig{}) })
 }

@@ -7,11 +7,11 @@ import (
 
 // Outbox is a queue of packets to deliver.
 //
-// Order: items of one lane, which is one (To, Thread) pair, are leased in the
-// order of Enqueue, and never two at a time: an item waits until all earlier
-// ones of its lane are acked or ended. Items of different lanes are
-// independent, but a store holds back the items for one To while many of them
-// are leased, so that one dead peer does not take every worker.
+// Order: items of one lane, which To and Lane name, are leased in the order of
+// Enqueue, and never two at a time: an item waits until all earlier ones of its
+// lane are acked, ended or set aside. Items of different lanes are independent,
+// but a store holds back the items for one To while many of them are leased, so
+// that one dead peer does not take every worker.
 //
 // All methods may be called at the same time from many goroutines, and, where
 // the back end is shared, from many processes.
@@ -29,6 +29,15 @@ type Outbox interface {
 	// LastError. With no reason it is given back untried: LastError stays, and
 	// the lease is not counted as an attempt. Errors: ErrLease.
 	Nak(ctx context.Context, l *Lease[Item], delay time.Duration, reason string) error
+	// Aside is Nak, and takes the item out of its lane: what stands behind it goes
+	// on at once, and the item is leased by itself from then on. Errors: ErrLease.
+	Aside(ctx context.Context, l *Lease[Item], delay time.Duration, reason string) error
+	// Await says that the item has left and waits for an acknowledgement: until
+	// the lease ends, in whatever way, the item still holds up its lane, but does
+	// not count any more among those for its To that are leased. Items that wait
+	// so have a limit of their own. Errors: ErrLease; ErrFull above the limit, and
+	// the item counts as before.
+	Await(ctx context.Context, l *Lease[Item]) error
 	// Term buries the item undelivered, for the reason given: it is leased no
 	// more and no longer holds up its lane. Errors: ErrLease.
 	Term(ctx context.Context, l *Lease[Item], reason string) error
@@ -59,9 +68,10 @@ type Item struct {
 	// ID is unique in the outbox.
 	ID string
 	// MessageID and Thread are the id and thread of the message, From and To
-	// the DIDs it goes between; From is empty for an anonymous message. To and
-	// Thread name the lane.
+	// the DIDs it goes between; From is empty for an anonymous message.
 	MessageID, Thread, From, To string
+	// Lane names the lane, together with To; where it is empty, Thread does.
+	Lane string
 	// Direct is the packet as its recipient opens it, for a connection that it
 	// has to us; its Data may be empty.
 	Direct Packet

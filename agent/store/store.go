@@ -7,7 +7,7 @@
 // runs out gives its item back, so that work of a process that died is done by
 // another. There are four:
 //
-//   - Outbox: packets on their way out, in order per recipient and thread.
+//   - Outbox: packets on their way out, in order per recipient and lane.
 //   - Inbox: messages taken in, each handled once, and what was replied.
 //   - Mailbox: packets that wait for somebody else to pick them up.
 //   - Keys: private keys, sealed by agent/keyring.

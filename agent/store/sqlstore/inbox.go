@@ -92,6 +92,11 @@ func (b *Inbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.
 	return r.lease, nil
 }
 
+// Extend implements store.Inbox.
+func (b *Inbox) Extend(context.Context, *store.Lease[store.Received], time.Duration) (*store.Lease[store.Received], error) {
+	return nil, errors.ErrUnsupported
+}
+
 // Ack implements store.Inbox.
 func (b *Inbox) Ack(ctx context.Context, l *store.Lease[store.Received], replies ...store.Packet) error {
 	return b.settle(ctx, l, settleMessage{how: store.Done, replies: encodePackets(replies)})

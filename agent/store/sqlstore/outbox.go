@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -101,6 +102,14 @@ func (o *Outbox) Ack(ctx context.Context, l *store.Lease[store.Item]) error {
 func (o *Outbox) Nak(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) error {
 	return o.settle(ctx, l, settle{how: store.Waiting, delay: delay, reason: clean(reason)})
 }
+
+// Aside implements store.Outbox.
+func (o *Outbox) Aside(context.Context, *store.Lease[store.Item], time.Duration, string) error {
+	return errors.ErrUnsupported
+}
+
+// Await implements store.Outbox.
+func (o *Outbox) Await(context.Context, *store.Lease[store.Item]) error { return errors.ErrUnsupported }
 
 // Term implements store.Outbox.
 func (o *Outbox) Term(ctx context.Context, l *store.Lease[store.Item], reason string) error {

@@ -16,6 +16,45 @@ func enqueue(o store.Outbox, id string) error {
 	return o.Enqueue(context.Background(), store.Item{ID: id, To: "did:a", Thread: id, Deadline: time.Now().Add(time.Hour)})
 }
 
+// Without faults a wrapped store is what it was.
+func TestFaultless(t *testing.T) {
+	f := storetest.NewFaults(storetest.FaultConfig{})
+	storetest.TestOutbox(t, func(*testing.T) store.Outbox { return f.Outbox(store.NewOutbox(store.OutboxConfig{})) })
+	storetest.TestOutboxLimits(t, func(_ *testing.T, cfg store.OutboxConfig) store.Outbox { return f.Outbox(store.NewOutbox(cfg)) })
+	storetest.TestInbox(t, func(*testing.T) store.Inbox { return f.Inbox(store.NewInbox(store.InboxConfig{})) })
+}
+
+// Every call on a lease can fail.
+func TestFaultsOfLeases(t *testing.T) {
+	f := storetest.NewFaults(storetest.FaultConfig{Before: 1})
+	outbox, inbox := store.NewOutbox(store.OutboxConfig{}), store.NewInbox(store.InboxConfig{})
+	o, b, ctx := f.Outbox(outbox), f.Inbox(inbox), t.Context()
+	if err := enqueue(outbox, "1"); err != nil {
+		t.Fatal(err)
+	}
+	sent, err := outbox.Lease(ctx, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, _, err := inbox.Add(ctx, store.Received{ID: "1"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, extend := b.Extend(ctx, taken, time.Hour)
+	for what, err := range map[string]error{
+		"Outbox.Await": o.Await(ctx, sent), "Outbox.Ack": o.Ack(ctx, sent), "Outbox.Nak": o.Nak(ctx, sent, 0, ""),
+		"Outbox.Aside": o.Aside(ctx, sent, 0, ""), "Outbox.Term": o.Term(ctx, sent, ""),
+		"Inbox.Extend": extend, "Inbox.Ack": b.Ack(ctx, taken), "Inbox.Nak": b.Nak(ctx, taken, 0, ""), "Inbox.Term": b.Term(ctx, taken, ""),
+	} {
+		if !errors.Is(err, storetest.ErrFault) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := errors.Join(outbox.Ack(ctx, sent), inbox.Ack(ctx, taken)); err != nil {
+		t.Errorf("a call that failed before took effect: %v", err)
+	}
+}
+
 // Which calls fail, and which of those took effect.
 func TestFaults(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -28,6 +28,14 @@ func (o faultyOutbox) Nak(ctx context.Context, l *store.Lease[store.Item], delay
 	return o.f.call(ctx, func() error { return o.Outbox.Nak(ctx, l, delay, reason) })
 }
 
+func (o faultyOutbox) Aside(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) error {
+	return o.f.call(ctx, func() error { return o.Outbox.Aside(ctx, l, delay, reason) })
+}
+
+func (o faultyOutbox) Await(ctx context.Context, l *store.Lease[store.Item]) error {
+	return o.f.call(ctx, func() error { return o.Outbox.Await(ctx, l) })
+}
+
 func (o faultyOutbox) Term(ctx context.Context, l *store.Lease[store.Item], reason string) error {
 	return o.f.call(ctx, func() error { return o.Outbox.Term(ctx, l, reason) })
 }
@@ -54,6 +62,10 @@ func (b faultyInbox) Add(ctx context.Context, m store.Received, d time.Duration)
 
 func (b faultyInbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Received], error) {
 	return await(b.f, ctx, func(ctx context.Context) (*store.Lease[store.Received], error) { return b.Inbox.Lease(ctx, d) })
+}
+
+func (b faultyInbox) Extend(ctx context.Context, l *store.Lease[store.Received], d time.Duration) (*store.Lease[store.Received], error) {
+	return ask(b.f, ctx, func() (*store.Lease[store.Received], error) { return b.Inbox.Extend(ctx, l, d) })
 }
 
 func (b faultyInbox) Ack(ctx context.Context, l *store.Lease[store.Received], replies ...store.Packet) error {

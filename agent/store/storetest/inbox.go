@@ -26,6 +26,9 @@ var inboxTests = map[string]func(t *testing.T, b store.Inbox){
 	"InboxNakUntried":         testInboxNakUntried,
 	"InboxLeaseComesBack":     testInboxLeaseComesBack,
 	"InboxLeaseWaits":         testInboxLeaseWaits,
+	"Extend":                  testExtend,
+	"ExtendLost":              testExtendLost,
+	"ExtendOfAll":             testExtendOfAll,
 	"SetAside":                testSetAside,
 	"InboxKeepsMessage":       testInboxKeepsMessage,
 	"InboxLeasesAreDisjoint":  testInboxLeasesAreDisjoint,
@@ -254,6 +257,75 @@ func testInboxLeaseWaits(t *testing.T, b store.Inbox) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("a waiting Lease missed the message")
 	}
+}
+
+// testExtend: a lease that was extended ends then, and not before.
+func testExtend(t *testing.T, b store.Inbox) {
+	old := add(t, b, received("did:a", "1"), long)
+	before := time.Now()
+	l, err := b.Extend(t.Context(), old, 2*long)
+	check(t, "Extend", err, nil)
+	if l.Token != old.Token || fmt.Sprint(l.Item) != fmt.Sprint(old.Item) || l.Attempts != old.Attempts || l.LastError != old.LastError {
+		t.Errorf("extended: %+v, was %+v", l, old)
+	}
+	if until := l.Until.Sub(before); until < 2*long-time.Second || until > 2*long+10*time.Second {
+		t.Errorf("extended until %v from then", until)
+	}
+	known(t, b, received("did:a", "1"), store.Leased)
+	nothingReceived(t, b)
+	again, err := b.Extend(t.Context(), old, short) // which makes it end sooner
+	check(t, "Extend", err, nil)
+	second := leaseReceived(t, b, long)
+	if second.Item.ID != "1" || second.Attempts != 1 || time.Now().Before(again.Until) {
+		t.Errorf("second lease: %+v", second)
+	}
+	check(t, "Ack of the first lease", b.Ack(t.Context(), l), store.ErrLease)
+	third, err := b.Extend(t.Context(), second, long)
+	check(t, "Extend of a lease by Lease", err, nil)
+	if third.Attempts != 1 || string(third.Item.Packet.Data) != "packet 1" {
+		t.Errorf("extended: %+v", third)
+	}
+	check(t, "Ack", b.Ack(t.Context(), third), nil)
+	nothingReceived(t, b)
+}
+
+func testExtendLost(t *testing.T, b store.Inbox) {
+	lost := func(what string, l *store.Lease[store.Received]) {
+		t.Helper()
+		if l, err := b.Extend(t.Context(), l, long); l != nil || !errors.Is(err, store.ErrLease) {
+			t.Errorf("Extend of %s: %+v, %v", what, l, err)
+		}
+	}
+	lost("nothing", &store.Lease[store.Received]{Item: received("did:a", "0"), Token: 1})
+	l := add(t, b, received("did:a", "1"), long)
+	lost("no lease", &store.Lease[store.Received]{Item: l.Item})
+	check(t, "Ack", b.Ack(t.Context(), l), nil)
+	lost("what is done", l)
+	l = add(t, b, received("did:a", "2"), long)
+	check(t, "Nak", b.Nak(t.Context(), l, long, "busy"), nil)
+	lost("what waits", l)
+	l = add(t, b, received("did:a", "3"), short)
+	second := leaseReceived(t, b, long)
+	lost("a lease that ran out", l)
+	check(t, "Ack", b.Ack(t.Context(), second), nil)
+	nothingReceived(t, b)
+}
+
+// testExtendOfAll: who waits is not kept by leases that were extended.
+func testExtendOfAll(t *testing.T, b store.Inbox) {
+	for i := range 3 {
+		l := add(t, b, received("did:a", fmt.Sprint(i)), long)
+		l, err := b.Extend(t.Context(), l, 2*long)
+		check(t, "Extend", err, nil)
+		if i == 1 {
+			_, err := b.Extend(t.Context(), l, -time.Second)
+			check(t, "Extend", err, nil)
+		}
+	}
+	if l := leaseReceived(t, b, long); l.Item.ID != "1" {
+		t.Errorf("leased %s, want 1", l.Item.ID)
+	}
+	nothingReceived(t, b)
 }
 
 func testSetAside(t *testing.T, b store.Inbox) {

@@ -20,6 +20,7 @@ var outboxTests = map[string]func(t *testing.T, o store.Outbox){
 	"LeaseEndsWithContext":    testLeaseEndsWithContext,
 	"OneLaneInOrder":          testOneLaneInOrder,
 	"LanesAreIndependent":     testLanesAreIndependent,
+	"LaneIsNamed":             testLaneIsNamed,
 	"NakDelays":               testNakDelays,
 	"NakUntried":              testNakUntried,
 	"NakWakesAfterDelay":      testNakWakesAfterDelay,
@@ -31,6 +32,15 @@ var outboxTests = map[string]func(t *testing.T, o store.Outbox){
 	"KeepsItem":               testKeepsItem,
 	"WakeEndsDelays":          testWakeEndsDelays,
 	"OnePeerHasAShare":        testOnePeerHasAShare,
+	"AsideIsNak":              testAsideIsNak,
+	"AsideLeavesItsLane":      testAsideLeavesItsLane,
+	"AsideStaysSo":            testAsideStaysSo,
+	"AsideIsAShare":           testAsideIsAShare,
+	"AwaitHoldsUpItsLane":     testAwaitHoldsUpItsLane,
+	"AwaitIsNoShare":          testAwaitIsNoShare,
+	"AwaitWakesLease":         testAwaitWakesLease,
+	"AwaitEndsWithLease":      testAwaitEndsWithLease,
+	"AwaitRunsOut":            testAwaitRunsOut,
 	"DropLosesLease":          testDropLosesLease,
 	"BuriedIsRetried":         testBuriedIsRetried,
 	"ListInOrder":             testListInOrder,
@@ -45,6 +55,19 @@ func TestOutbox(t *testing.T, open func(t *testing.T) store.Outbox) {
 	for name, test := range outboxTests {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
+}
+
+// TestOutboxLimits runs the suite on how many items for one To are leased: open
+// returns an empty outbox that keeps the limits of cfg.
+func TestOutboxLimits(t *testing.T, open func(t *testing.T, cfg store.OutboxConfig) store.Outbox) {
+	for name, end := range awaitEnds {
+		t.Run("Awaiting/"+name, func(t *testing.T) {
+			testAwaitLimit(t, open(t, store.OutboxConfig{PerPeer: 2, PerPeerAwaiting: 3}), end)
+		})
+	}
+	t.Run("Awaiting/RunOut", func(t *testing.T) {
+		testAwaitLimitRunsOut(t, open(t, store.OutboxConfig{PerPeerAwaiting: 1}))
+	})
 }
 
 func item(id, to, thread string) store.Item {
@@ -141,6 +164,34 @@ func testLanesAreIndependent(t *testing.T, o store.Outbox) {
 	}
 }
 
+// testLaneIsNamed: items of one named lane are in order whatever their threads, those
+// of one thread are not where their lanes have other names, and a name is that of a
+// thread, too.
+func testLaneIsNamed(t *testing.T, o store.Outbox) {
+	for i, lane := range []struct{ to, name, thread string }{
+		{"did:a", "chat", "1"}, {"did:a", "chat", "2"}, {"did:a", "", "chat"},
+		{"did:a", "other", "1"}, {"did:a", "", "1"}, {"did:b", "chat", "1"},
+	} {
+		it := item(fmt.Sprint(i), lane.to, lane.thread)
+		it.Lane = lane.name
+		enqueue(t, o, it)
+	}
+	first := lease(t, o, long)
+	for _, want := range []string{"3", "4", "5"} {
+		if l := lease(t, o, long); l.Item.ID != want {
+			t.Fatalf("leased %s, want %s", l.Item.ID, want)
+		}
+	}
+	nothing(t, o)
+	check(t, "Term", o.Term(t.Context(), first, "gone"), nil)
+	second := lease(t, o, long)
+	nothing(t, o)
+	check(t, "Ack", o.Ack(t.Context(), second), nil)
+	if third := lease(t, o, long); second.Item.ID != "1" || third.Item.ID != "2" {
+		t.Errorf("leased %s and %s, want 1 and 2", second.Item.ID, third.Item.ID)
+	}
+}
+
 func testNakDelays(t *testing.T, o store.Outbox) {
 	enqueue(t, o, item("a", "did:a", "t"))
 	l := lease(t, o, long)
@@ -228,6 +279,9 @@ func testKeepsItem(t *testing.T, o store.Outbox) {
 		want.Confirm, want.Receipt = proof.confirm, proof.receipt
 		keepsItem(t, o, want)
 	}
+	named := item("named", "did:a", "t")
+	named.Lane = "lane"
+	keepsItem(t, o, named)
 }
 
 func keepsItem(t *testing.T, o store.Outbox, want store.Item) {
@@ -235,10 +289,17 @@ func keepsItem(t *testing.T, o store.Outbox, want store.Item) {
 	want.Routes = append(want.Routes, store.Route{Endpoint: "wss://b", Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}})
 	enqueue(t, o, want)
 	got := lease(t, o, long).Item
-	if got.ID != want.ID || got.MessageID != want.MessageID || got.Thread != want.Thread || got.From != want.From ||
+	if got.ID != want.ID || got.MessageID != want.MessageID || got.Thread != want.Thread || got.Lane != want.Lane || got.From != want.From ||
 		got.To != want.To || got.Confirm != want.Confirm || got.Receipt != want.Receipt || !got.Created.Equal(want.Created) || !got.Deadline.Equal(want.Deadline) ||
 		!reflect.DeepEqual(got.Direct, want.Direct) || !samePackets(got.Routes, want.Routes) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if a, ok := o.(store.OutboxAdmin); ok {
+		e, err := a.Get(t.Context(), want.ID)
+		list, _ := a.List(t.Context(), e.Seq-1, 1)
+		if err != nil || e.Item.Lane != want.Lane || len(list) != 1 || list[0].Item.Lane != want.Lane {
+			t.Errorf("shown as %+v, %+v, %v", e, list, err)
+		}
 	}
 }
 
