@@ -249,6 +249,13 @@ func (a *attempt) Nak(ctx context.Context, l *store.Lease[store.Item], delay tim
 	return a.Outbox.Nak(ctx, l, delay, reason)
 }
 
+func (a *attempt) Aside(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) error {
+	if reason != "" {
+		a.tell(errors.New(reason))
+	}
+	return a.Outbox.Aside(ctx, l, delay, reason)
+}
+
 func (a *attempt) Term(ctx context.Context, l *store.Lease[store.Item], reason string) error {
 	a.tell(refused(errors.New(reason)))
 	return a.Outbox.Term(ctx, l, reason)
