@@ -175,7 +175,7 @@ const (
 )
 
 func newProblemBudget(max int) problemBudget {
-	return problemBudget{max: max, shared: newRecent[*tally](maxBudgets), own: newRecent[*tally](maxBudgets)}
+	return problemBudget{max: max, shared: recent[*tally]{max: maxBudgets}, own: recent[*tally]{max: maxBudgets}}
 }
 
 // live is the tally of a thread, nil if that had no report lately.

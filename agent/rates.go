@@ -21,7 +21,7 @@ type rates struct {
 }
 
 func newRates(burst, perHour int) rates {
-	return rates{every: time.Hour / time.Duration(perHour), burst: burst, parties: newRecent[*rate.Limiter](maxRates)}
+	return rates{every: time.Hour / time.Duration(perHour), burst: burst, parties: recent[*rate.Limiter]{max: maxRates}}
 }
 
 // take counts one message to a party, unless that has had too many.

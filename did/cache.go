@@ -1,7 +1,6 @@
 package did
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/didcomm-go/didcomm/did/lru"
 )
 
 // Forever is the lifetime of what never changes: the document of a method whose
@@ -36,16 +37,14 @@ type Cache struct {
 	cfg      CacheConfig
 
 	mu      sync.Mutex
-	entries map[string]*list.Element // guarded by mu; of *entry
-	recent  *list.List               // guarded by mu; the most recently used in front
-	bytes   int                      // guarded by mu; sum of the entries' sizes
-	flights map[string]*flight       // guarded by mu
+	kept    lru.Map[string, entry] // guarded by mu
+	bytes   int                    // guarded by mu; sum of the entries' sizes
+	flights map[string]*flight     // guarded by mu
 }
 
 var _ Resolver = (*Cache)(nil)
 
 type entry struct {
-	id      string
 	doc     *Document
 	size    int
 	expires time.Time // zero for never
@@ -83,10 +82,7 @@ func NewCache(r Resolver, cfg CacheConfig) *Cache {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Cache{
-		resolver: r, cfg: cfg,
-		entries: make(map[string]*list.Element), recent: list.New(), flights: make(map[string]*flight),
-	}
+	return &Cache{resolver: r, cfg: cfg, flights: make(map[string]*flight)}
 }
 
 // Resolve gives the kept document, or resolves it. A caller whose ctx ends stops
@@ -124,16 +120,14 @@ func (c *Cache) Refresh(ctx context.Context, id string) (*Document, error) {
 
 // lookup is called with mu held.
 func (c *Cache) lookup(id string) *Document {
-	el, ok := c.entries[id]
+	e, ok := c.kept.Get(id)
 	if !ok {
 		return nil
 	}
-	e := el.Value.(*entry)
 	if !e.expires.IsZero() && !c.cfg.Now().Before(e.expires) {
-		c.remove(el)
+		c.remove(id)
 		return nil
 	}
-	c.recent.MoveToFront(el)
 	return e.doc
 }
 
@@ -155,8 +149,8 @@ func (c *Cache) fly(ctx context.Context, id string, f *flight) {
 		delete(c.flights, id)
 		if err == nil {
 			c.store(id, doc)
-		} else if el := c.entries[id]; el != nil && errors.Is(err, ErrNotFound) {
-			c.remove(el)
+		} else if errors.Is(err, ErrNotFound) {
+			c.remove(id)
 		}
 	}
 	c.mu.Unlock()
@@ -198,21 +192,20 @@ func (c *Cache) wait(ctx context.Context, id string, f *flight) (*Document, erro
 
 // store is called with mu held.
 func (c *Cache) store(id string, doc *Document) {
-	if el := c.entries[id]; el != nil {
-		c.remove(el)
-	}
+	c.remove(id)
 	lifetime := c.lifetime(id)
-	e := &entry{id: id, doc: doc, size: len(id) + doc.footprint()}
+	e := entry{doc: doc, size: len(id) + doc.footprint()}
 	if lifetime <= 0 || e.size > c.cfg.MaxBytes {
 		return
 	}
 	if lifetime != Forever {
 		e.expires = c.cfg.Now().Add(lifetime)
 	}
-	c.entries[id] = c.recent.PushFront(e)
+	c.kept.Put(id, e)
 	c.bytes += e.size
-	for len(c.entries) > c.cfg.MaxEntries || c.bytes > c.cfg.MaxBytes {
-		c.remove(c.recent.Back())
+	for c.kept.Len() > c.cfg.MaxEntries || c.bytes > c.cfg.MaxBytes {
+		oldest, _ := c.kept.RemoveOldest()
+		c.bytes -= oldest.size
 	}
 }
 
@@ -225,10 +218,10 @@ func (c *Cache) lifetime(id string) time.Duration {
 }
 
 // remove is called with mu held.
-func (c *Cache) remove(el *list.Element) {
-	e := c.recent.Remove(el).(*entry)
-	delete(c.entries, e.id)
-	c.bytes -= e.size
+func (c *Cache) remove(id string) {
+	if e, ok := c.kept.Remove(id); ok {
+		c.bytes -= e.size
+	}
 }
 
 // footprint is about the memory that a document takes. The JSON of usual ones

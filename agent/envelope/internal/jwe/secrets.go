@@ -1,10 +1,12 @@
 package jwe
 
 import (
-	"container/list"
+	"bytes"
 	"crypto/ecdh"
 	"crypto/sha256"
 	"sync"
+
+	"github.com/didcomm-go/didcomm/did/lru"
 )
 
 // Secrets keeps the static-static secrets of ECDH-1PU: what the sender's key
@@ -19,18 +21,12 @@ import (
 type Secrets struct {
 	max int
 
-	mu    sync.Mutex // guards all below
-	pairs map[pair]*list.Element
-	order list.List // of *secret, the last used last
+	mu    sync.Mutex
+	pairs lru.Map[pair, []byte] // guarded by mu
 }
 
 // pair is a hash of both public keys.
 type pair [sha256.Size]byte
-
-type secret struct {
-	pair pair
-	z    []byte
-}
 
 // NewSecrets returns a Secrets for at most max pairs of keys, nil if max is not
 // positive.
@@ -38,7 +34,7 @@ func NewSecrets(max int) *Secrets {
 	if max <= 0 {
 		return nil
 	}
-	return &Secrets{max: max, pairs: make(map[pair]*list.Element)}
+	return &Secrets{max: max}
 }
 
 // exchange is the function exchange, for two keys that will meet again.
@@ -63,24 +59,19 @@ func (s *Secrets) exchange(key ecdh.KeyExchanger, peer *ecdh.PublicKey) ([]byte,
 func (s *Secrets) get(p pair) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.pairs[p]
-	if e == nil {
-		return nil
-	}
-	s.order.MoveToBack(e)
-	return append([]byte(nil), e.Value.(*secret).z...)
+	z, _ := s.pairs.Get(p)
+	return bytes.Clone(z)
 }
 
 func (s *Secrets) put(p pair, z []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.pairs[p] != nil {
+	if _, ok := s.pairs.Get(p); ok {
 		return
 	}
-	if len(s.pairs) >= s.max {
-		oldest := s.order.Remove(s.order.Front()).(*secret)
-		delete(s.pairs, oldest.pair)
-		clear(oldest.z)
+	s.pairs.Put(p, bytes.Clone(z))
+	if s.pairs.Len() > s.max {
+		oldest, _ := s.pairs.RemoveOldest()
+		clear(oldest)
 	}
-	s.pairs[p] = s.order.PushBack(&secret{p, append([]byte(nil), z...)})
 }
