@@ -13,7 +13,6 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
-	"github.com/didcomm-go/didcomm/transport/netguard"
 )
 
 // ServePacket implements transport.Handler. It returns when the message is accepted
@@ -132,8 +131,7 @@ func isEnvelopeFault(err error) bool {
 		envelope.ErrUnsupportedAlg, envelope.ErrInvalidPoint, envelope.ErrLowOrderPoint, envelope.ErrNesting,
 		envelope.ErrDuplicateName, envelope.ErrCritical, envelope.ErrCompressed, envelope.ErrSignature,
 		envelope.ErrFromPrior, envelope.ErrNoCommonKey,
-		did.ErrInvalid, did.ErrMethod, did.ErrNotFound, did.ErrUnsupported,
-		netguard.ErrRefused, // the sender's DID leads where we do not go, today and tomorrow
+		did.ErrInvalid, did.ErrMethod, did.ErrNotFound, did.ErrUnsupported, did.ErrRefused,
 	}, func(class error) bool { return errors.Is(err, class) })
 }
 

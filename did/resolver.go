@@ -16,12 +16,16 @@ var (
 	// ErrUnsupported: something well formed that this library does not do, such
 	// as a BLS12-381 key.
 	ErrUnsupported = errors.New("did: unsupported")
+	// ErrRefused: the DID leads to an address that the resolver does not connect to,
+	// today and tomorrow.
+	ErrRefused = errors.New("did: refused")
 )
 
 // Resolver turns a DID into its document (DID Core 1.0, section 7.1). id is a
 // bare DID, without path, query or fragment. Errors match ErrNotFound,
-// ErrInvalid, ErrMethod or ErrUnsupported where one of them is the reason. A
-// returned Document is shared: treat it as read-only.
+// ErrInvalid, ErrMethod, ErrUnsupported or ErrRefused where one of them is the
+// reason; any other is a failure that may pass. A returned Document is shared:
+// treat it as read-only.
 type Resolver interface {
 	Resolve(ctx context.Context, id string) (*Document, error)
 }

@@ -26,7 +26,9 @@ const (
 type Config struct {
 	// Dial opens every connection, redirects included. It is required, and has
 	// to refuse the addresses that a stranger must not make this machine talk
-	// to: see Guard.DialContext of package transport/netguard.
+	// to: see Guard.DialContext of package transport/netguard. An error of Dial
+	// that has, or wraps one that has, a method AddressRefused() bool which is true
+	// becomes did.ErrRefused.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// AllowHTTPLoopback lets the hosts localhost and 127.0.0.0/8 be asked, over
 	// https first and over plain http where they do not speak https. Dial has
@@ -76,9 +78,9 @@ func NewResolver(cfg Config) (*Resolver, error) {
 
 // Resolve fetches the document of a did:web. Errors match did.ErrNotFound (the
 // server says 404 or 410), did.ErrInvalid (no did:web, no document, too large, or
-// the document of another DID), did.ErrMethod (another method), or the cause of
-// a failure that may pass: what Dial returned, a TLS error, a deadline, another
-// status.
+// the document of another DID), did.ErrMethod (another method), did.ErrRefused
+// (Dial refuses the address), or the cause of a failure that may pass: what Dial
+// returned else, a TLS error, a deadline, another status.
 func (r *Resolver) Resolve(ctx context.Context, id string) (*did.Document, error) {
 	if d, err := did.Parse(id); err == nil && d.Method != "web" {
 		return nil, fmt.Errorf("%w: %q is no did:web", did.ErrMethod, clip(id))
@@ -121,6 +123,10 @@ func (r *Resolver) fetch(ctx context.Context, url string) ([]byte, error) {
 	req.Header.Set("Accept", "application/did+json, application/did+ld+json, application/json;q=0.9, */*;q=0.1")
 	resp, err := r.client.Do(req)
 	if err != nil {
+		var guard interface{ AddressRefused() bool }
+		if errors.As(err, &guard) && guard.AddressRefused() {
+			return nil, fmt.Errorf("%w: %w", did.ErrRefused, err)
+		}
 		return nil, err
 	}
 	defer resp.Body.Close()

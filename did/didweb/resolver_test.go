@@ -19,6 +19,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didweb"
+	"github.com/didcomm-go/didcomm/transport/netguard"
 )
 
 // web is a TLS server on loopback that stands for every host: dials to any name
@@ -196,6 +197,25 @@ func TestDialErrorComesThrough(t *testing.T) {
 	}
 	if _, err := r.Resolve(t.Context(), "did:web:example.com"); !errors.Is(err, refused) {
 		t.Errorf("%v", err)
+	}
+}
+
+// An address that the guard refuses is no failure that may pass.
+func TestAddressRefused(t *testing.T) {
+	r, err := didweb.NewResolver(didweb.Config{Dial: (&netguard.Guard{}).DialContext})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolver := did.NewCache(did.Methods{"web": r}, did.CacheConfig{})
+	if _, err := resolver.Resolve(t.Context(), "did:web:localhost%3A1"); !errors.Is(err, did.ErrRefused) || !errors.Is(err, netguard.ErrRefused) {
+		t.Errorf("error %v", err)
+	}
+	r, err = didweb.NewResolver(didweb.Config{Dial: (&netguard.Guard{AllowLoopback: true}).DialContext})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Resolve(t.Context(), "did:web:localhost%3A1"); err == nil || errors.Is(err, did.ErrRefused) {
+		t.Errorf("nothing listens: error %v", err)
 	}
 }
 

@@ -21,7 +21,6 @@ package netguard
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -32,8 +31,14 @@ import (
 
 // ErrRefused is an address that the guard does not let through. It is matched
 // by errors.Is through the *net.OpError and *url.Error that wrap it, and no
-// retry changes it.
-var ErrRefused = errors.New("address refused")
+// retry changes it. It has a method AddressRefused() bool, which is true, for
+// packages that do not import this one.
+var ErrRefused error = refused{}
+
+type refused struct{}
+
+func (refused) Error() string        { return "address refused" }
+func (refused) AddressRefused() bool { return true }
 
 // DefaultTimeout bounds one dial where Guard.Timeout is zero.
 const DefaultTimeout = 10 * time.Second
