@@ -5,7 +5,7 @@
 // them, in this protocol or by the message named problem-report of another, such as
 // notification/1.0 or issue-credential/2.0. To report one, return a
 // *message.Problem from the handler that finds it; for one that shows later call
-// Send. The agent sees to it that nothing answers a report, and that neither a
+// agent.Agent.Report. The agent sees to it that nothing answers a report, and that neither a
 // thread nor a peer gets too many (agent.Config).
 package report
 
@@ -47,10 +47,4 @@ func (h Handler) HandleMessage(ctx context.Context, _ agent.Responder, in *agent
 		return err
 	}
 	return h(ctx, in, p)
-}
-
-// Send reports a problem with a message to its sender. Errors are those of
-// agent.Agent.Report.
-func Send(ctx context.Context, a *agent.Agent, about *agent.Inbound, p *message.Problem) error {
-	return a.Report(ctx, about, p)
 }

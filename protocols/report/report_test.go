@@ -53,28 +53,6 @@ func TestReported(t *testing.T) {
 	}
 }
 
-// A problem that shows after the message was handled.
-func TestSend(t *testing.T) {
-	got, mux := inbox()
-	taken := make(chan *agent.Inbound, 1)
-	alice, bob := agenttest.Pair(t, mux, agent.HandlerFunc(func(_ context.Context, _ agent.Responder, in *agent.Inbound) error {
-		taken <- in
-		return nil
-	}))
-	if err := alice.Send(t.Context(), line(t, bob.DID())); err != nil {
-		t.Fatal(err)
-	}
-	about := <-taken
-	p := &message.Problem{Code: "w.m.xfer.cant-use-endpoint", Comment: "Unable to use the {1} endpoint for {2}.", Args: []string{"https://agents.r.us/inbox"}, EscalateTo: "mailto:admin@foo.org"}
-	if err := report.Send(t.Context(), bob, about, p); err != nil {
-		t.Fatal(err)
-	}
-	r := <-got
-	if r.p.Code != p.Code || r.p.EscalateTo != p.EscalateTo || r.p.Text() != "Unable to use the https://agents.r.us/inbox endpoint for ?." {
-		t.Errorf("%+v: %s", r.p, r.p.Text())
-	}
-}
-
 // A report that breaks the protocol comes without what cannot be read of it, and is
 // never answered.
 func TestBadReport(t *testing.T) {
