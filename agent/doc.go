@@ -122,7 +122,8 @@
 // # Order
 //
 // Messages of one thread that come by one session (such as a WebSocket) are
-// handled one at a time, in the order in which they were opened; those of other
+// handled one at a time, in the order in which they were opened, and so are those of
+// one party in an ordered protocol (Protocol.Ordered, Orderer); those of other
 // threads, and of separate HTTP requests, at the same time. Answers to a waiting
 // Request overtake those in line, and what is handled again comes when it is due.
 //

@@ -84,7 +84,7 @@ func (a *Agent) line(ctx context.Context, s transport.Session, k *task, handled 
 		t.mu.Unlock()
 		return a.giveUp(ctx, k)
 	}
-	key := keyOf(k.in.From, k.in.Message.Thread())
+	key := a.lineOf(k.in)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	line, running := w.lines[key]

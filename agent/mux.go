@@ -13,20 +13,25 @@ import (
 // Mux is a Handler that picks the handler by message type: protocol and message
 // name are compared without case and punctuation, the major version must be the
 // same, and any minor version will do (Message Type URI, Semver Rules). A type
-// that nothing is registered for is a *message.Problem.
+// that nothing is registered for is a *message.Problem, unless there is a Fallback.
 //
 // A problem report of a protocol that is not registered, or that comes without
 // such a message, is for the handler of Report Problem 2.0.
 //
 // A Mux does not change once NewMux has returned.
 type Mux struct {
-	exact    map[string]Handler // by the spelling registered
-	messages []muxMessage
+	exact    map[string]*route // by the spelling registered
+	routes   []*route
 	features []Feature
+	wraps    []func(Handler) Handler
+	fallback Handler // for what no route is for
 }
 
-type muxMessage struct {
+// route is what is registered for one message type.
+type route struct {
 	typ     message.TypeURI
+	name    string // the type as it was registered
+	line    string // as of Orderer
 	handler Handler
 }
 
@@ -41,6 +46,9 @@ type Protocol struct {
 	Roles []string
 	// Messages has the handler of each message by its type URI.
 	Messages map[string]Handler
+	// Ordered means that its messages from one party are handled one at a time, in
+	// the order in which they were accepted, whatever their threads.
+	Ordered bool
 }
 
 // Feature is something that an agent supports and may disclose (Discover
@@ -51,18 +59,39 @@ type Feature struct {
 	Roles []string // of a protocol
 }
 
-var _ Handler = (*Mux)(nil)
+// Orderer is an optional power of Config.Handler, which a Mux has. A Handler around
+// a Mux passes the question on to it, or the order of the Mux is lost.
+type Orderer interface {
+	// Line names the line in which a message waits for its handler: those of one
+	// party in one line are handled one at a time, in the order in which they were
+	// accepted. Empty is the line of the message's thread.
+	Line(in *Inbound) string
+}
+
+var (
+	_ Handler = (*Mux)(nil)
+	_ Orderer = (*Mux)(nil)
+)
 
 // NewMux makes a Mux. It panics if an option registers a type that is no message
-// type URI, or one that is registered already, since that is a mistake in the
-// program.
+// type URI, or one that is registered already, or a second Fallback, since that is a
+// mistake in the program.
 func NewMux(opts ...MuxOption) *Mux {
-	m := &Mux{exact: make(map[string]Handler)}
+	m := &Mux{exact: make(map[string]*route)}
 	for _, header := range []string{"ack", "from_prior", "please_ack", "return_route"} {
 		m.features = append(m.features, Feature{Type: "header", ID: header})
 	}
 	for _, opt := range opts {
 		opt(m)
+	}
+	if m.fallback == nil {
+		m.fallback = HandlerFunc(m.refuse)
+	}
+	for _, wrap := range slices.Backward(m.wraps) {
+		m.fallback = wrap(m.fallback)
+		for _, r := range m.routes {
+			r.handler = wrap(r.handler)
+		}
 	}
 	return m
 }
@@ -78,10 +107,31 @@ func Handle(p Protocol) MuxOption {
 			if m.find(t) != nil {
 				panic(fmt.Sprintf("agent: register %s: registered already", typ))
 			}
-			m.exact[typ] = p.Messages[typ]
-			m.messages = append(m.messages, muxMessage{t, p.Messages[typ]})
+			r := &route{typ: t, name: typ, handler: p.Messages[typ]}
+			if p.Ordered {
+				r.line = p.PIURI
+			}
+			m.exact[typ] = r
+			m.routes = append(m.routes, r)
 		}
 		m.features = append(m.features, Feature{Type: "protocol", ID: p.PIURI, Roles: p.Roles})
+	}
+}
+
+// Wrap puts a handler made by f around each handler of the Mux, the fallback
+// included, wherever among the options it stands. Of several the first is outermost.
+func Wrap(f func(Handler) Handler) MuxOption {
+	return func(m *Mux) { m.wraps = append(m.wraps, f) }
+}
+
+// Fallback has h handle the messages that no handler is registered for, instead of
+// the problem that they are else.
+func Fallback(h Handler) MuxOption {
+	return func(m *Mux) {
+		if m.fallback != nil {
+			panic("agent: a second fallback")
+		}
+		m.fallback = h
 	}
 }
 
@@ -97,19 +147,51 @@ func (m *Mux) Features() []Feature { return slices.Clone(m.features) }
 // one it returns a *message.Problem of code "e.p.msg.unsupported", or
 // "e.p.msg.unsupported.version" if another major version of its protocol is
 // registered, with the type as the first argument and the versions as the
-// second.
+// second; or what the Fallback returns, if there is one.
 func (m *Mux) HandleMessage(ctx context.Context, w Responder, in *Inbound) error {
+	h, _ := m.Lookup(in.Message.Type)
+	return h.HandleMessage(ctx, w, in)
+}
+
+// Lookup returns the handler for a message type, as Wrap has made it, and the type
+// that the handler was registered for. Where that is empty, nothing is registered for
+// the type and the handler is the fallback; there always is one.
+func (m *Mux) Lookup(typ string) (h Handler, registered string) {
+	if r := m.route(typ); r != nil {
+		return r.handler, r.name
+	}
+	return m.fallback, ""
+}
+
+// Line implements Orderer: the messages of an ordered protocol wait in a line of the
+// protocol.
+func (m *Mux) Line(in *Inbound) string {
+	if r := m.route(in.Message.Type); r != nil {
+		return r.line
+	}
+	return ""
+}
+
+// route is what is registered for a message type, nil if nothing is.
+func (m *Mux) route(typ string) *route {
+	if r := m.exact[typ]; r != nil {
+		return r
+	}
+	if t, err := message.ParseType(typ); err == nil {
+		if r := m.find(t); r != nil {
+			return r
+		}
+	}
+	if message.IsProblemReport(typ) {
+		return m.reports()
+	}
+	return nil
+}
+
+// refuse is the fallback unless another is given.
+func (m *Mux) refuse(_ context.Context, _ Responder, in *Inbound) error {
 	typ := in.Message.Type
-	if h, ok := m.exact[typ]; ok {
-		return h.HandleMessage(ctx, w, in)
-	}
 	t, err := message.ParseType(typ)
-	if h := m.find(t); err == nil && h != nil {
-		return h.HandleMessage(ctx, w, in)
-	}
-	if h := m.reports(); isProblemReport(in.Message) && h != nil {
-		return h.HandleMessage(ctx, w, in)
-	}
 	if err != nil {
 		return unsupported(typ, err)
 	}
@@ -132,17 +214,17 @@ func unsupported(typ string, cause error) *message.Problem {
 	}
 }
 
-func (m *Mux) find(t message.TypeURI) Handler {
-	for i := range m.messages {
-		if m.messages[i].typ.Matches(t) {
-			return m.messages[i].handler
+func (m *Mux) find(t message.TypeURI) *route {
+	for _, r := range m.routes {
+		if r.typ.Matches(t) {
+			return r
 		}
 	}
 	return nil
 }
 
-// reports is the handler of Report Problem 2.0, nil if there is none.
-func (m *Mux) reports() Handler {
+// reports is what is registered for Report Problem 2.0, nil if nothing is.
+func (m *Mux) reports() *route {
 	t, err := message.ParseType(problemReportType)
 	if err != nil {
 		return nil

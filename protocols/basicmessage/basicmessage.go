@@ -28,12 +28,14 @@ type Handler func(ctx context.Context, in *agent.Inbound, body Body) error
 
 var _ agent.Handler = Handler(nil)
 
-// Handle registers fn.
+// Handle registers fn. The messages of one party are handled one at a time, in the
+// order in which they were accepted.
 func Handle(fn Handler) agent.MuxOption {
 	return agent.Handle(agent.Protocol{
 		PIURI:    PIURI,
 		Roles:    []string{"sender", "receiver"},
 		Messages: map[string]agent.Handler{TypeMessage: fn},
+		Ordered:  true,
 	})
 }
 

@@ -91,3 +91,16 @@ func TestBadBody(t *testing.T) {
 		})
 	}
 }
+
+// The messages of a chat are handled in order, though each begins a thread.
+func TestOrdered(t *testing.T) {
+	_, mux := inbox()
+	m, err := basicmessage.New("hi", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, ok := mux.(agent.Orderer)
+	if !ok || o.Line(&agent.Inbound{Message: m}) != basicmessage.PIURI {
+		t.Errorf("%T has no line for %s", mux, m.Type)
+	}
+}
