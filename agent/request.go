@@ -12,8 +12,8 @@ import (
 
 // Request sends m to its one recipient and waits for the answer: the first
 // message on m's thread from that DID, proven, or from one that it has rotated
-// to. A message that is empty but for headers is an answer only if m has
-// please_ack. Without a deadline in ctx it waits for Config.RequestTimeout.
+// to; with the option AnsweredByChild also the first whose pthid is m's thread. A
+// message that is empty but for headers is an answer only if m has please_ack. Without a deadline in ctx it waits for Config.RequestTimeout.
 //
 // Unless the option ReturnRoute says otherwise, or the recipient is behind a
 // mediator, m asks for its answer on the connection that it goes by.
@@ -47,7 +47,10 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 	a.complete(&out, o)
 
 	key := keyOf(to, out.Thread())
-	waiting := &request{id: out.ID, key: keyOf(to, out.ID), acks: len(out.PleaseAck) > 0, answer: make(chan *Inbound, 1)}
+	waiting := &request{
+		id: out.ID, key: keyOf(to, out.ID), acks: len(out.PleaseAck) > 0, byChild: o.byChild,
+		answer: make(chan *Inbound, 1),
+	}
 	if err := a.requests.add(key, waiting); err != nil {
 		return nil, err
 	}
@@ -111,10 +114,11 @@ type requests struct {
 }
 
 type request struct {
-	id     string
-	key    threadKey     // of the message
-	acks   bool          // an ack alone is an answer
-	answer chan *Inbound // takes one; closed if it turned out to be none and nobody waits
+	id      string
+	key     threadKey     // of the message
+	acks    bool          // an ack alone is an answer
+	byChild bool          // the answer may be on a thread whose parent is the request's
+	answer  chan *Inbound // takes one; closed if it turned out to be none and nobody waits
 
 	// guarded by requests.mu
 	claimed bool // an answer is on its way, or here
@@ -185,21 +189,17 @@ func (r *requests) find(in *Inbound) *request {
 		from = append(from, p.Iss)
 	}
 	empty, report := isEmpty(in.Message), isProblemReport(in.Message)
-	threads := make([]string, 0, 2)
-	if in.Message.ThreadID != "" {
-		threads = append(threads, in.Message.ThreadID)
-	}
-	if in.Message.ParentThreadID != "" && report {
-		threads = append(threads, in.Message.ParentThreadID)
-	}
 	for _, f := range from {
-		for _, t := range threads {
-			key := keyOf(f, t)
+		for i, t := range [...]string{in.Message.ThreadID, in.Message.ParentThreadID} {
+			if t == "" {
+				continue
+			}
+			child, key := i == 1, keyOf(f, t)
 			q := r.waiting[key]
 			if q == nil && report {
 				q = r.byID[key]
 			}
-			if q != nil && !q.claimed && (!empty || q.ackedBy(in.Message)) && q.id != in.Message.ID {
+			if q != nil && !q.claimed && (!empty || q.ackedBy(in.Message)) && q.id != in.Message.ID && (!child || report || q.byChild) {
 				return q
 			}
 		}

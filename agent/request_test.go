@@ -36,23 +36,32 @@ func TestRequestAnswers(t *testing.T) {
 	anon := []envelope.PackOption{envelope.ContentEncryption(envelope.A256GCM)}
 	for name, test := range map[string]struct {
 		asked   func(*message.Message) // the request
+		child   bool                   // a child thread answers it
 		other   bool                   // a third party answers
 		typ     string
 		edit    func(m, asked *message.Message)
 		opts    []envelope.PackOption
 		answers bool
 	}{
-		"the party asked":     {edit: func(m, q *message.Message) { m.ThreadID = q.ID }, answers: true},
-		"thread by case":      {asked: func(q *message.Message) { q.ID = "abc" }, edit: func(m, _ *message.Message) { m.ThreadID = "ABC" }, answers: true},
-		"running thread":      {asked: func(q *message.Message) { q.ThreadID = "t" }, edit: func(m, _ *message.Message) { m.ThreadID = "t" }, answers: true},
-		"a third party":       {other: true, edit: func(m, q *message.Message) { m.ThreadID = q.ID }},
-		"a claim":             {opts: anon, edit: func(m, q *message.Message) { m.ThreadID = q.ID }},
-		"another thread":      {edit: func(m, _ *message.Message) { m.ThreadID = "x" }},
-		"no thread":           {edit: func(*message.Message, *message.Message) {}},
-		"an ack":              {typ: emptyType, edit: func(m, q *message.Message) { m.ThreadID, m.Ack = q.ID, []string{q.ID} }},
-		"an ack asked for":    {typ: emptyType, asked: func(q *message.Message) { q.PleaseAck = []string{""} }, edit: func(m, q *message.Message) { m.ThreadID, m.Ack = q.ID, []string{q.ID} }, answers: true},
-		"a thread's child":    {edit: func(m, q *message.Message) { m.ParentThreadID = q.ID }},
-		"one that echoes all": {edit: func(m, q *message.Message) { m.ThreadID, m.ParentThreadID = q.ID, q.ID }, answers: true},
+		"the party asked":      {edit: func(m, q *message.Message) { m.ThreadID = q.ID }, answers: true},
+		"thread by case":       {asked: func(q *message.Message) { q.ID = "abc" }, edit: func(m, _ *message.Message) { m.ThreadID = "ABC" }, answers: true},
+		"running thread":       {asked: func(q *message.Message) { q.ThreadID = "t" }, edit: func(m, _ *message.Message) { m.ThreadID = "t" }, answers: true},
+		"a third party":        {other: true, edit: func(m, q *message.Message) { m.ThreadID = q.ID }},
+		"a claim":              {opts: anon, edit: func(m, q *message.Message) { m.ThreadID = q.ID }},
+		"another thread":       {edit: func(m, _ *message.Message) { m.ThreadID = "x" }},
+		"no thread":            {edit: func(*message.Message, *message.Message) {}},
+		"an ack":               {typ: emptyType, edit: func(m, q *message.Message) { m.ThreadID, m.Ack = q.ID, []string{q.ID} }},
+		"an ack asked for":     {typ: emptyType, asked: func(q *message.Message) { q.PleaseAck = []string{""} }, edit: func(m, q *message.Message) { m.ThreadID, m.Ack = q.ID, []string{q.ID} }, answers: true},
+		"a thread's child":     {edit: func(m, q *message.Message) { m.ParentThreadID = q.ID }},
+		"a child's answer":     {child: true, edit: func(m, q *message.Message) { m.ParentThreadID = q.ID }, answers: true},
+		"a child by thid":      {child: true, edit: func(m, q *message.Message) { m.ThreadID, m.ParentThreadID = "x", q.ID }, answers: true},
+		"or the thread itself": {child: true, edit: func(m, q *message.Message) { m.ThreadID = q.ID }, answers: true},
+		"another's child":      {child: true, edit: func(m, _ *message.Message) { m.ParentThreadID = "x" }},
+		"a third's child":      {child: true, other: true, edit: func(m, q *message.Message) { m.ParentThreadID = q.ID }},
+		"a child of a claim":   {child: true, opts: anon, edit: func(m, q *message.Message) { m.ParentThreadID = q.ID }},
+		"a child of a thread":  {child: true, asked: func(q *message.Message) { q.ThreadID = "t" }, edit: func(m, _ *message.Message) { m.ParentThreadID = "T" }, answers: true},
+		"an empty child":       {child: true, typ: emptyType, edit: func(m, q *message.Message) { m.ParentThreadID = q.ID }},
+		"one that echoes all":  {edit: func(m, q *message.Message) { m.ThreadID, m.ParentThreadID = q.ID, q.ID }, answers: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, got := agenttest.NewNet(), make(inbox, 1)
@@ -61,7 +70,11 @@ func TestRequestAnswers(t *testing.T) {
 			if test.asked != nil {
 				test.asked(q)
 			}
-			asked, done := request(t, a, s, q)
+			var opts []agent.SendOption
+			if test.child {
+				opts = append(opts, agent.AnsweredByChild())
+			}
+			asked, done := request(t, a, s, q, opts...)
 			who := s
 			if test.other {
 				who = newStranger(t, n)

@@ -49,6 +49,11 @@ func ReturnRoute(mode string) SendOption { return func(o *sendOptions) { o.retur
 // it was given up. That is no proof that the recipient could open it.
 func AwaitDelivery() SendOption { return func(o *sendOptions) { o.watched = true } }
 
+// AnsweredByChild makes Request take a message of the recipient whose pthid is the
+// thread of the request for an answer too, as the answer to an invitation is. Send
+// has no use for it.
+func AnsweredByChild() SendOption { return func(o *sendOptions) { o.byChild = true } }
+
 type sendOptions struct {
 	from        string
 	toKeys      []string
@@ -58,6 +63,7 @@ type sendOptions struct {
 	returnRoute string
 	watched     bool
 	answered    bool      // it is a Request: its answer is its ack
+	byChild     bool      // its answer may begin a thread
 	deadline    time.Time // zero: as the message and Config say
 }
 
