@@ -61,7 +61,8 @@ type Config struct {
 	// and 36,000.
 	AnswerBurst, AnswersPerHour int
 
-	HandlerTimeout time.Duration // for one message. Default 1 min
+	HandlerTimeout time.Duration // for one message, unless its handler asks for more. Default 1 min
+	MaxHandling    time.Duration // for one message whose handler asks for more. Default 1 h
 	RequestTimeout time.Duration // for a Request whose context has no deadline. Default 30 s
 	SendTimeout    time.Duration // for one try of one endpoint. Default 30 s
 	AckTimeout     time.Duration // for the ack of what went over a WebSocket. Default 30 s
@@ -142,6 +143,8 @@ func (c *Config) setDefaults() error {
 		}
 	}
 	orTime(&c.HandlerTimeout, time.Minute)
+	orTime(&c.MaxHandling, time.Hour)
+	c.MaxHandling = max(c.MaxHandling, c.HandlerTimeout)
 	orTime(&c.RequestTimeout, 30*time.Second)
 	orTime(&c.SendTimeout, 30*time.Second)
 	orTime(&c.AckTimeout, 30*time.Second)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -15,8 +16,8 @@ import (
 // Handler handles messages. An error goes to the log; if it is, or wraps, a
 // *message.Problem, that goes to the sender as a problem report, and if a Retry,
 // the message is handled again later. The package says when else it is. The context
-// ends after Config.HandlerTimeout or when the agent must stop, not when the
-// connection ends that the message came by.
+// ends after Config.HandlerTimeout, unless Responder.Extend moves that, or when the
+// agent must stop, not when the connection ends that the message came by.
 type Handler interface {
 	HandleMessage(ctx context.Context, w Responder, in *Inbound) error
 }
@@ -29,7 +30,9 @@ func (f HandlerFunc) HandleMessage(ctx context.Context, w Responder, in *Inbound
 	return f(ctx, w, in)
 }
 
-// Responder answers one message.
+// Responder answers one message, and is what a Handler knows of the call: it is valid
+// until the Handler returns. A Handler around another may hand on one of its own that
+// embeds the one that it got.
 type Responder interface {
 	// Reply sends m to the authenticated sender of the message, by the return
 	// route if there is one, else as Send does. It fills what m leaves empty of
@@ -43,6 +46,23 @@ type Responder interface {
 	// or a ping-response that is left out, and logged, because the sender has had too
 	// many (Config.ReportBurst, Config.AnswerBurst).
 	Reply(ctx context.Context, m *message.Message) error
+	// Agent is the agent that runs the Handler.
+	Agent() *Agent
+	// Attempt is 1 when the message is handled for the first time. It counts those
+	// that a Retry, or the end of the process, cut short.
+	Attempt() int
+	// Extend gives the Handler until d from now: the deadline of its context moves
+	// there, if that is later, and the message stays with this process as long. A
+	// message is handled for Config.MaxHandling at most.
+	//
+	// Errors: ErrBusy if that is not enough; context.DeadlineExceeded if the deadline
+	// has passed, context.Canceled if the agent stops; store.ErrLease if another
+	// process has the message by now; those of the Inbox. The deadline then stays.
+	Extend(ctx context.Context, d time.Duration) error
+	// Connection is the connection that the message came by, if that outlives the
+	// message and is that of its authenticated sender as far as anybody can tell;
+	// else nil.
+	Connection() *Connection
 }
 
 // Inbound is a message that was taken in. It is shared: treat it as read-only.
@@ -97,6 +117,14 @@ func aliasesOf(u *envelope.Unpacked) *aliases {
 		return nil
 	}
 	return &n
+}
+
+// nameKeys names the keys of an answer from the DID that the message came to as its
+// sender does: by their ids, the sender would not find them.
+func (in *Inbound) nameKeys(o *sendOptions) {
+	if n := in.aliases; n != nil && o.from == in.To && len(o.toKeys) == 0 {
+		o.from, o.toKeys = n.ours, []string{n.theirs}
+	}
 }
 
 func fragment(kid string) string { return kid[strings.IndexByte(kid, '#')+1:] }

@@ -195,11 +195,13 @@ func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
 	if !a.begin(ctx, k) {
 		return
 	}
-	hctx, cancel := context.WithTimeout(ctx, a.cfg.HandlerTimeout)
-	defer cancel()
-	defer context.AfterFunc(a.life, cancel)()
+	hctx := newHandling(ctx, a.life, a.cfg.HandlerTimeout, a.cfg.MaxHandling)
+	defer hctx.close()
 
-	r := &responder{a: a, w: w, in: k.in}
+	r := &responder{a: a, w: w, in: k.in, task: k, handling: hctx, attempt: 1}
+	if l := k.held(); l != nil {
+		r.attempt += l.Attempts
+	}
 	defer func() { a.replyLate(hctx, k, r.kept()) }()
 	err := a.call(hctx, r)
 	if err != nil && a.postpone(ctx, r, k, err) {

@@ -23,12 +23,23 @@ type responder struct {
 	// busy means that the reply says that we are.
 	busy bool
 
+	// Of the call of the Handler, if there is one.
+	task     *task
+	handling *handling
+	attempt  int
+
 	mu      sync.Mutex // guards all below
 	acked   bool       // the acks asked for are on their way
 	replies []store.Packet
 }
 
 var _ Responder = (*responder)(nil)
+
+// Agent implements Responder.
+func (r *responder) Agent() *Agent { return r.a }
+
+// Attempt implements Responder.
+func (r *responder) Attempt() int { return r.attempt }
 
 // takeAcks returns what is to be acknowledged, once.
 func (r *responder) takeAcks(ctx context.Context) []string {
@@ -125,11 +136,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 	o.from = m.From
 	o.protect = in.Metadata.AnonymousSender && in.Metadata.EncryptedFromKID != ""
 	r.a.complete(&m, o)
-	if n := in.aliases; n != nil && m.From == in.To {
-		// A sender that names keys otherwise than by their ids would not find them by
-		// those.
-		o.from, o.toKeys = n.ours, []string{n.theirs}
-	}
+	in.nameKeys(o)
 
 	how := in.asksReturn(&m)
 	if how == returnUnsaid {

@@ -1,0 +1,80 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// Connection is one that outlives the message which came by it, such as a WebSocket:
+// the way to the sender of that message as long as it lives. It may be kept when the
+// Handler has returned.
+type Connection struct {
+	a  *Agent
+	s  transport.Session
+	in *Inbound // the message
+}
+
+// Push packs a message for the party that the connection is to, and writes it to the
+// connection now: no outbox has it, it is not sent again, and no ack is asked for but
+// what m itself asks. Success says that it was written, not that it arrived.
+//
+// Push fills what m leaves empty of id, typ, from and created_time, and sets to; m
+// itself is not changed. The options are those of Send; the sender is the DID that
+// the message came to.
+//
+// Errors: ErrNoRoute if the connection has ended or cannot take the message, if the
+// message that came by it said, by its return_route, that nothing of m's thread shall
+// go back, or if m is from another DID of ours, which the peer must not learn of;
+// ErrStopped; those of the Packer.
+func (c *Connection) Push(ctx context.Context, m *message.Message, opts ...SendOption) error {
+	a, in := c.a, c.in
+	if !a.enter() {
+		return ErrStopped
+	}
+	defer a.leave()
+	if ended(c.s) {
+		return fmt.Errorf("%w to %s: the connection has ended", ErrNoRoute, in.From)
+	}
+	o, out := a.sendOptions(opts...), *m
+	out.To = []string{in.From}
+	if out.From == "" {
+		out.From = in.To
+	}
+	a.complete(&out, o)
+	if out.From != "" && party(out.From) != party(in.To) {
+		return fmt.Errorf("%w to %s: the connection is not one of %s", ErrNoRoute, in.From, out.From)
+	}
+	if in.asksReturn(&out) == returnNo {
+		return fmt.Errorf("%w to %s: not asked for on the connection", ErrNoRoute, in.From)
+	}
+	in.nameKeys(o)
+	e, err := a.pack(ctx, &out, in.From, o)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.SendTimeout)
+	defer cancel()
+	if err := c.s.Reply(ctx, transport.Packet{MediaType: e.MediaType, Data: e.Data}); err != nil {
+		return fmt.Errorf("%w to %s: %w", ErrNoRoute, in.From, err)
+	}
+	return nil
+}
+
+// Done is closed when the connection has ended.
+func (c *Connection) Done() <-chan struct{} { return c.s.Done() }
+
+// Connection implements Responder.
+func (r *responder) Connection() *Connection {
+	s, ok := r.w.(transport.Session)
+	if !ok || !r.in.Authenticated() || !r.in.addressed() {
+		return nil
+	}
+	// An old message may have been replayed, by a connection that is another's: see bind.
+	if t := r.in.Message.CreatedTime; !t.IsZero() && r.a.cfg.Now().Sub(t) > r.a.cfg.ReplayWindow {
+		return nil
+	}
+	return &Connection{a: r.a, s: s, in: r.in}
+}
