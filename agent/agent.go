@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -29,16 +30,13 @@ type Agent struct {
 	stopped bool
 	work    sync.WaitGroup // packets being served; no Add once stopped
 
-	sessions sessions
+	delivery *delivery.Dispatcher
 	lines    lines
 	requests requests
 	problems problemBudget
 	reports  rates // what peers did not ask for
 	answers  rates // what they did ask for, where that could cost us more than them
-	watches  watches
-	confirms confirms
 	inHand   inHand
-	hung     hung
 }
 
 var _ transport.Handler = (*Agent)(nil)
@@ -53,17 +51,19 @@ func New(cfg Config) (*Agent, error) {
 		cfg:      cfg,
 		handlers: make(chan struct{}, cfg.MaxHandlers),
 		stopping: make(chan struct{}),
-		sessions: newSessions(cfg.MaxSessions),
 		lines:    newLines(cfg.SessionQueue),
 		requests: newRequests(cfg.MaxRequests),
 		problems: newProblemBudget(cfg.MaxThreadProblems),
 		reports:  newRates(cfg.ReportBurst, cfg.ReportsPerHour),
 		answers:  newRates(cfg.AnswerBurst, cfg.AnswersPerHour),
-		watches:  newWatches(),
-		confirms: newConfirms(),
 		inHand:   newInHand(),
-		hung:     newHung(),
 	}
+	a.delivery = delivery.New(delivery.Config{
+		Outbox: cfg.Outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Outcome: a.became, Idle: cfg.Guest,
+		Logger: cfg.Logger, Now: cfg.Now,
+		Workers: cfg.Workers, MaxReturnRoutes: cfg.MaxSessions,
+		SendTimeout: cfg.SendTimeout, AckTimeout: cfg.AckTimeout, StopTimeout: cfg.StopTimeout, Backoff: cfg.backoff(),
+	})
 	a.life, a.kill = context.WithCancel(context.Background())
 	for _, s := range cfg.Senders {
 		if b, ok := s.(transport.Binder); ok {
@@ -92,10 +92,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.mu.Unlock()
 
 	var workers sync.WaitGroup
-	for range a.cfg.Workers {
-		workers.Go(func() { a.deliverAll(ctx) })
+	workers.Go(func() { a.delivery.Run(ctx) })
+	if !a.cfg.Guest {
+		for range redeliverers {
+			workers.Go(func() { a.redeliverAll(ctx) })
+		}
 	}
-	workers.Go(func() { a.redeliverAll(ctx) })
 	<-ctx.Done()
 
 	a.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
@@ -40,9 +41,13 @@ type Config struct {
 	// AcceptPlaintext lets messages in that nothing protects, not even a
 	// signature.
 	AcceptPlaintext bool
-	// OnBuried, if not nil, is called for each message that was given up, from
-	// a worker, which waits for it.
-	OnBuried func(Buried)
+	// Trace are hooks that are called as messages go their way. Default: none.
+	Trace *Trace
+	// Guest leaves what is in Outbox and Inbox to another agent that has the same:
+	// Run takes nothing from them, and no Handler is called. What comes in, and
+	// answers no Request, is left in the inbox for the other agent, but for a problem
+	// report with a message that is being sent Once: that is in the outcome.
+	Guest bool
 
 	MaxHandlers       int // handlers running at a time; more wait. Default 1024
 	MaxRequests       int // Requests waiting at a time. Default 10,000
@@ -73,22 +78,16 @@ type Config struct {
 	ReplayWindow   time.Duration // in which a message that was handled is remembered; longer than MaxAge of others. Default 96 h
 }
 
-// Buried is a message that was given up.
-type Buried struct {
-	Item store.Item
-	Err  error // the last error of each endpoint
-}
-
 // Errors that users of an Agent act on; match them with errors.Is.
 var (
 	// ErrNoRoute: the recipient has no endpoint that the agent can send to, and
 	// there is no return route to it.
-	ErrNoRoute = errors.New("agent: no route")
+	ErrNoRoute = delivery.ErrNoRoute
 	// ErrUnauthenticated: the message has no authenticated sender to answer, or
 	// a Request would have none.
 	ErrUnauthenticated = errors.New("agent: no authenticated party to answer")
-	// ErrUndelivered: the message was given up; the last error is wrapped with it.
-	ErrUndelivered = errors.New("agent: message not delivered")
+	// ErrUndelivered: the message did not arrive. The error is a *delivery.Error.
+	ErrUndelivered = delivery.ErrUndelivered
 	// ErrNotReported: a problem that the sender of the message is not told of, so
 	// that reports cannot go round: the message is a report itself, or empty, or its
 	// thread or sender has had too many.
@@ -117,6 +116,9 @@ func (c *Config) setDefaults() error {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Trace == nil {
+		c.Trace = new(Trace)
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -154,4 +156,9 @@ func (c *Config) setDefaults() error {
 	orTime(&c.MaxAge, 72*time.Hour)
 	orTime(&c.ReplayWindow, 96*time.Hour)
 	return nil
+}
+
+// backoff is the delay between tries, of sending and of handling.
+func (c *Config) backoff() delivery.Backoff {
+	return delivery.Backoff{Min: c.MinBackoff, Max: c.MaxBackoff}
 }

@@ -63,6 +63,15 @@ func (c *Connection) Push(ctx context.Context, m *message.Message, opts ...SendO
 	return nil
 }
 
+func ended(s transport.Session) bool {
+	select {
+	case <-s.Done():
+		return true
+	default:
+		return false
+	}
+}
+
 // Done is closed when the connection has ended.
 func (c *Connection) Done() <-chan struct{} { return c.s.Done() }
 

@@ -179,14 +179,14 @@ func TestMovedEndpoint(t *testing.T) {
 // that.
 func TestBuriedIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		box, buried, alive := store.NewOutbox(store.OutboxConfig{}), make(chan agent.Buried, 10), false
+		box, buried, alive := store.NewOutbox(store.OutboxConfig{}), make(chan agent.Outcome, 10), false
 		a := agenttest.NewNet().Agent(t, nil, withSender(func(context.Context, string, transport.Packet) error {
 			if alive {
 				return nil
 			}
 			return &transport.SendError{Endpoint: "test://one", Err: errors.New("410 gone")}
 		}), agenttest.Configure(func(cfg *agent.Config) {
-			cfg.Outbox, cfg.OnBuried = box, func(b agent.Buried) { buried <- b }
+			cfg.Outbox, cfg.Trace = box, &agent.Trace{Buried: func(_ context.Context, o agent.Outcome) { buried <- o }}
 		}))
 		m := newMessage(t, agenttest.NewParty(t, "test://one").DID)
 		m.ID = "m"
@@ -195,16 +195,16 @@ func TestBuriedIsRetried(t *testing.T) {
 		}
 		b := <-buried
 		admin := box.(store.OutboxAdmin)
-		e, err := admin.Get(t.Context(), b.Item.ID)
-		if err != nil || e.State != store.Buried || b.Item.MessageID != "m" || !strings.Contains(e.LastError, "410 gone") || b.Err.Error() != e.LastError {
+		e, err := admin.Get(t.Context(), b.ID)
+		if err != nil || e.State != store.Buried || b.MessageID != "m" || !strings.Contains(e.LastError, "410 gone") || b.Err.Error() != e.LastError {
 			t.Errorf("buried %v as %+v, %v", b.Err, e, err)
 		}
 		alive = true
-		if err := admin.Retry(t.Context(), b.Item.ID, time.Now().Add(time.Hour)); err != nil {
+		if err := admin.Retry(t.Context(), b.ID, time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if _, err := admin.Get(t.Context(), b.Item.ID); !errors.Is(err, store.ErrNotFound) {
+		if _, err := admin.Get(t.Context(), b.ID); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("after it was retried: %v", err)
 		}
 		if len(buried) != 0 {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
@@ -48,15 +49,17 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	if !a.current(ctx, in) {
 		return nil, nil
 	}
+	a.note(ctx, a.cfg.Trace.Opened, "message opened", in, 0, nil)
 	k, err := a.take(ctx, w, in, p)
 	if err != nil {
 		return nil, err
 	}
 	// Not before, or a message would be acked by an answer that is lost.
-	a.confirms.receive(in)
+	heard := a.hear(in)
 	if k == nil {
 		return nil, nil
 	}
+	a.note(ctx, a.cfg.Trace.Accepted, "message accepted", in, 0, nil)
 	a.bind(ctx, w, in)
 
 	// From here on the message is ours: it is handled even if the connection
@@ -70,7 +73,36 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 		a.acknowledge(ctx, &responder{a: a, w: w, in: in})
 		return nil, nil
 	}
+	if a.cfg.Guest {
+		return nil, a.leaveBe(ctx, k, heard)
+	}
 	return a.place(ctx, w, k)
+}
+
+// hear tells those that wait for an ack what a message says of them: only what its
+// sender was sent, and only if the message is meant for us. It reports whether the
+// message tells of a problem with one that is being sent.
+func (a *Agent) hear(in *Inbound) (problem bool) {
+	m := in.Message
+	if !in.Authenticated() || !in.addressed() || isBusy(m) {
+		return false
+	}
+	h := delivery.Heard{From: in.From, Acks: m.Ack[:min(len(m.Ack), maxAcks)], Thread: m.ThreadID}
+	if isProblemReport(m) {
+		h.About, h.Problem = subject(m), message.ReadProblem(m.Body)
+	}
+	return a.delivery.Hear(h)
+}
+
+// leaveBe leaves a message to the agent whose guest this one is, unless that
+// concerns only what is being sent here.
+func (a *Agent) leaveBe(ctx context.Context, k *task, heard bool) error {
+	if heard || isEmpty(k.in.Message) {
+		a.settle(ctx, k, nil, nil)
+	} else {
+		a.nak(ctx, k, 0, "")
+	}
+	return nil
 }
 
 // refusal is what the peer learns of an Unpack that failed: everything that the

@@ -6,12 +6,17 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
 )
+
+// redeliverers are how many of redeliverAll run: where each lease is a commit, many
+// messages of a process that died would else come back one commit after the other.
+const redeliverers = 8
 
 // redeliverAll handles what the inbox has left over: of an earlier life of the
 // agent, of a handler that asked to be called again, of another process that
@@ -24,7 +29,11 @@ func (a *Agent) redeliverAll(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			a.storeFailed(ctx, "inbox failed", err)
+			a.cfg.Logger.ErrorContext(ctx, "inbox failed", "error", err)
+			select { // an inbox that fails would keep the loop spinning
+			case <-time.After(a.cfg.MinBackoff):
+			case <-ctx.Done():
+			}
 		case a.inHand.renew(l): // it waits, or is handled, for longer than it should
 		default:
 			k := leftOver(l)
@@ -132,7 +141,7 @@ func (a *Agent) setAside(ctx context.Context, k *task, reason error) {
 	k.in.log(a.cfg.Logger).ErrorContext(ctx, "message set aside", "error", reason)
 	defer a.inHand.remove(k)
 	term := func(ctx context.Context) error { return a.cfg.Inbox.Term(ctx, k.lease, reason.Error()) }
-	if err := a.persist(ctx, k.lease.Until, term); err != nil {
+	if err := store.Tell(ctx, k.lease.Until, a.cfg.MinBackoff, a.life.Done(), term); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
 	}
 }

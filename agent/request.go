@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
@@ -55,9 +56,9 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 		return nil, err
 	}
 	sent, err := a.send(ctx, &out, o)
-	defer a.watches.remove(sent)
 	var in *Inbound
 	if err == nil {
+		defer sent.forget()
 		in, err = a.await(ctx, waiting, sent)
 	}
 	if late := a.requests.end(key, waiting, in != nil); late != nil {
@@ -76,26 +77,21 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 	return in, nil
 }
 
-func (a *Agent) await(ctx context.Context, waiting *request, sent []*watch) (*Inbound, error) {
-	var delivered <-chan error
-	if len(sent) > 0 {
-		delivered = sent[0].done
-	}
+func (a *Agent) await(ctx context.Context, waiting *request, sent *sending) (*Inbound, error) {
+	left := sent.left
 	for {
 		select {
 		case in := <-waiting.answer:
 			return in, nil
-		case err := <-delivered:
-			if err != nil {
-				return nil, err
+		case o := <-left:
+			if !o.Arrived() && !o.Awaits {
+				return nil, &delivery.Error{Outcome: o}
 			}
-			delivered = nil
+			left = nil
 		case <-ctx.Done():
 			err := ctx.Err()
-			for _, w := range sent {
-				if last := w.lastError(); last != nil {
-					err = fmt.Errorf("%w: %w", err, last)
-				}
+			if last := sent.lastError(); last != nil {
+				err = fmt.Errorf("%w: %w", err, last)
 			}
 			return nil, fmt.Errorf("agent: no answer: %w", err)
 		case <-a.stopping:

@@ -160,7 +160,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 			return err
 		}
 		p := store.Packet{MediaType: e.MediaType, Data: e.Data}
-		err = r.w.Reply(ctx, packet(p))
+		err = r.w.Reply(ctx, transport.Packet(p))
 		if err == nil {
 			r.keep(p)
 			return nil
@@ -173,7 +173,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 	if l := r.limit(&m, false); l != nil && l != paid && !l.take(in.From) {
 		return r.overLimit(ctx, &m)
 	}
-	_, err = r.a.send(ctx, &m, o)
+	_, err = r.a.send(ctx, &m, o) // nobody follows what becomes of a reply
 	if unsent != nil && errors.Is(err, ErrNoRoute) && len(r.kept()) == 0 {
 		// The connection is gone. When the message comes again, by another, it is
 		// answered there.

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -49,6 +51,21 @@ func ReturnRoute(mode string) SendOption { return func(o *sendOptions) { o.retur
 // it was given up. That is no proof that the recipient could open it.
 func AwaitDelivery() SendOption { return func(o *sendOptions) { o.watched = true } }
 
+// Once sends past the outbox: Send tries each way to the recipients once, now, and
+// returns when each has the message, or the first failed, with an error that is a
+// *delivery.Error. Nothing is kept.
+func Once() SendOption { return func(o *sendOptions) { o.once = true } }
+
+// Outcomes has f called with each change of what has become of the message, for each
+// recipient, until Send or Request returns; f is called by the goroutine that sends,
+// which waits for it.
+func Outcomes(f func(Outcome)) SendOption { return func(o *sendOptions) { o.outcomes = f } }
+
+// Lane names what the message keeps its order with: those to the same recipient from
+// the same DID in the same lane leave one at a time, in the order of Send. Without
+// that it is the message's thread, or its protocol where that is Ordered.
+func Lane(name string) SendOption { return func(o *sendOptions) { o.lane = name } }
+
 // AnsweredByChild makes Request take a message of the recipient whose pthid is the
 // thread of the request for an answer too, as the answer to an invitation is. Send
 // has no use for it.
@@ -62,6 +79,9 @@ type sendOptions struct {
 	protect     bool
 	returnRoute string
 	watched     bool
+	once        bool
+	outcomes    func(Outcome)
+	lane        string
 	answered    bool      // it is a Request: its answer is its ack
 	byChild     bool      // its answer may begin a thread
 	deadline    time.Time // zero: as the message and Config say
@@ -88,9 +108,9 @@ func (a *Agent) sendOptions(opts ...SendOption) *sendOptions {
 // recipient turns out to give none. Delivery is tried again, at every endpoint of
 // the recipient that a Sender speaks, until expires_time, or for Config.MaxAge.
 //
-// Errors: ErrNoRoute, at once, if a recipient has neither; store.ErrFull;
-// ErrUndelivered with AwaitDelivery; those of the Packer. After an error from
-// before the outbox nothing is sent to anyone.
+// Errors: ErrNoRoute, at once, if a recipient has neither; store.ErrFull; with
+// AwaitDelivery or Once a *delivery.Error, which matches ErrUndelivered; those of the
+// Packer. After an error from before the outbox nothing is sent to anyone.
 func (a *Agent) Send(ctx context.Context, m *message.Message, opts ...SendOption) error {
 	o, out := a.sendOptions(opts...), *m
 	a.complete(&out, o)
@@ -98,20 +118,54 @@ func (a *Agent) Send(ctx context.Context, m *message.Message, opts ...SendOption
 	if err != nil {
 		return err
 	}
-	defer a.watches.remove(sent)
-	for _, w := range sent {
+	defer sent.forget()
+	if !o.watched {
+		return nil
+	}
+	for range sent.items {
 		select {
-		case err := <-w.done:
-			if err != nil {
-				return err
+		case o := <-sent.left:
+			if !o.Arrived() && !o.Awaits {
+				return &delivery.Error{Outcome: o}
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("agent: await delivery: %w", errors.Join(ctx.Err(), w.lastError()))
+			return fmt.Errorf("agent: await delivery: %w", errors.Join(ctx.Err(), sent.lastError()))
 		case <-a.stopping:
 			return ErrStopped
 		}
 	}
 	return nil
+}
+
+// sending is a message on its way.
+type sending struct {
+	items  int
+	left   chan Outcome // takes one of each item: when it has left, or ended
+	forget func()
+
+	mu   sync.Mutex
+	done map[string]bool // items of which left has one
+	last error           // of a try that will be followed by another
+}
+
+// note is called with each outcome.
+func (s *sending) note(o Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o.State == delivery.Queued {
+		s.last = o.Err
+		return
+	}
+	if !s.done[o.ID] {
+		s.done[o.ID] = true
+		s.left <- o
+	}
+}
+
+func (s *sending) lastError() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }
 
 // complete fills the headers that an agent fills.
@@ -169,8 +223,9 @@ func (a *Agent) pack(ctx context.Context, m *message.Message, to string, o *send
 	return envelopes[0], nil
 }
 
-// send packs m for each recipient and puts it into the outbox.
-func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) ([]*watch, error) {
+// send packs m for each recipient and puts it into the outbox, or with Once sends it.
+// The caller calls forget.
+func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) (*sending, error) {
 	if len(m.To) == 0 {
 		return nil, errors.New("agent: message without a recipient")
 	}
@@ -185,28 +240,45 @@ func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) ([
 		}
 		items = append(items, item)
 	}
-	var sent []*watch
-	if o.watched { // before a worker can be done with them
-		sent = a.watches.add(items)
+	s := &sending{items: len(items), left: make(chan Outcome, len(items)), forget: func() {}, done: make(map[string]bool)}
+	var notify func(Outcome)
+	if o.watched || o.outcomes != nil {
+		notify = func(out Outcome) {
+			if o.outcomes != nil {
+				o.outcomes(out)
+			}
+			s.note(out)
+		}
 	}
-	if err := a.cfg.Outbox.Enqueue(ctx, items...); err != nil {
-		a.watches.remove(sent)
+	if o.once {
+		return s, a.sendOnce(ctx, items, notify)
+	}
+	forget, err := a.delivery.Deliver(ctx, notify, items...)
+	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	return sent, nil
+	s.forget = forget
+	return s, nil
 }
 
-// maxRoutes bounds the endpoints of a recipient that are packed for and tried.
-const maxRoutes = 4
+// sendOnce sends items past the outbox.
+func (a *Agent) sendOnce(ctx context.Context, items []store.Item, notify func(Outcome)) error {
+	for _, item := range items {
+		if o := a.delivery.Try(ctx, notify, item); !o.Arrived() {
+			return &delivery.Error{Outcome: o}
+		}
+	}
+	return nil
+}
 
 // item packs a message for one recipient, and for each way to it.
 func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *sendOptions) (store.Item, error) {
 	routes, err := a.routes(ctx, to)
-	session := a.sessions.lookup(m.From, to, subject(m)) != nil
+	session := a.delivery.Connected(m.From, to, subject(m))
 	if err != nil && (!session || !errors.Is(err, ErrNoRoute)) {
 		return store.Item{}, err
 	}
-	routes = routes[:min(len(routes), maxRoutes)]
+	routes = routes[:min(len(routes), delivery.MaxRoutes)]
 	must := !o.answered && !o.anonymous && !isEmpty(m) && !isProblemReport(m) // else no ack will come
 	confirm := must && (session || a.unconfirmed(routes))
 	if confirm {
@@ -218,7 +290,7 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	}
 	now := a.cfg.Now()
 	item := store.Item{
-		ID: message.NewID(), MessageID: m.ID, Thread: foldID(subject(m)), From: m.From, To: to,
+		ID: message.NewID(), MessageID: m.ID, Thread: foldID(subject(m)), From: m.From, To: to, Lane: a.lane(m, o),
 		Direct: store.Packet{MediaType: e.MediaType, Data: e.Data}, Confirm: confirm, Receipt: must && !confirm,
 		Created: now, Deadline: now.Add(a.cfg.MaxAge),
 	}
@@ -234,12 +306,25 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	return item, nil
 }
 
-// unconfirmed tells whether one of the ways is a connection to the recipient that
-// gives no receipt.
+// lane is what a message keeps its order with, beside the recipient. It is empty for
+// its thread.
+func (a *Agent) lane(m *message.Message, o *sendOptions) string {
+	name := o.lane
+	if ordered, ok := a.cfg.Handler.(Orderer); ok && name == "" {
+		name = ordered.Line(&Inbound{Message: m, From: m.From})
+	}
+	if name == "" {
+		return ""
+	}
+	return party(m.From) + " " + name
+}
+
+// unconfirmed tells whether one of the ways leads to the recipient itself and gives no
+// receipt.
 func (a *Agent) unconfirmed(routes []envelope.Route) bool {
 	return slices.ContainsFunc(routes, func(r envelope.Route) bool {
-		_, ok := a.sender(r.URI).(transport.SessionSender)
-		return ok && len(r.RoutingKeys) == 0
+		s := a.delivery.Sender(r.URI)
+		return s != nil && !receipts(s) && len(r.RoutingKeys) == 0
 	})
 }
 
@@ -297,7 +382,7 @@ func (a *Agent) routes(ctx context.Context, to string) ([]envelope.Route, error)
 	}
 	var routes []envelope.Route
 	for _, r := range all {
-		if a.sender(r.URI) != nil {
+		if a.delivery.Sender(r.URI) != nil {
 			routes = append(routes, r)
 		}
 	}
@@ -318,11 +403,35 @@ func noRouteReason(all []envelope.Route) string {
 	return "none of its endpoints can be used: " + strings.Join(uris, ", ")
 }
 
-// sender is the Sender for an endpoint, nil if there is none.
-func (a *Agent) sender(uri string) transport.Sender {
-	scheme, _, ok := strings.Cut(uri, ":")
+// moved are the routes to an item's recipient that the item does not have: its
+// DID is looked up anew, since its endpoints may have moved.
+func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Route {
+	r, ok := a.cfg.Resolver.(interface {
+		Refresh(ctx context.Context, id string) (*did.Document, error)
+	})
 	if !ok {
 		return nil
 	}
-	return a.cfg.Senders[strings.ToLower(scheme)]
+	if _, err := r.Refresh(ctx, item.To); err != nil {
+		a.cfg.Logger.InfoContext(ctx, "party not resolved anew", "did", item.To, "error", err)
+		return nil
+	}
+	routes, err := a.routes(ctx, item.To)
+	if err != nil {
+		return nil
+	}
+	routes = slices.DeleteFunc(routes, func(r envelope.Route) bool {
+		return slices.ContainsFunc(item.Routes, func(old store.Route) bool { return old.Endpoint == r.URI })
+	})
+	direct := envelope.Envelope{MediaType: item.Direct.MediaType, Data: item.Direct.Data, To: item.To}
+	fresh, err := a.wrap(ctx, direct, routes[:min(len(routes), delivery.MaxRoutes)])
+	if err != nil {
+		a.cfg.Logger.InfoContext(ctx, "party has moved where we cannot follow", "did", item.To, "error", err)
+	}
+	return fresh
+}
+
+func receipts(s transport.Sender) bool {
+	_, open := s.(transport.SessionSender)
+	return !open
 }

@@ -214,9 +214,9 @@ func TestDelivery(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &script{start: time.Now(), fail: test.fail}
-				buried := make(chan agent.Buried, 1)
+				buried := make(chan agent.Outcome, 1)
 				a := agenttest.NewNet().Agent(t, nil, withSender(s.send), agenttest.Configure(func(cfg *agent.Config) {
-					cfg.OnBuried = func(b agent.Buried) { buried <- b }
+					cfg.Trace = &agent.Trace{Buried: func(_ context.Context, o agent.Outcome) { buried <- o }}
 				}))
 				m := newMessage(t, agenttest.NewParty(t, one, two).DID)
 				if test.edit != nil {
@@ -242,7 +242,7 @@ func TestDelivery(t *testing.T) {
 				}
 				wantError(t, "Send", err, agent.ErrUndelivered)
 				b := <-buried
-				if b.Item.MessageID != m.ID || b.Err == nil || b.Item.To != m.To[0] {
+				if b.MessageID != m.ID || b.Err == nil || b.To != m.To[0] {
 					t.Errorf("buried %+v", b)
 				}
 			})

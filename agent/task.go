@@ -62,7 +62,7 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p tr
 		To: in.To, Type: in.Message.Type, Thread: in.Message.Thread(),
 		Time: now, Until: now.Add(a.cfg.ReplayWindow),
 	}
-	hold, busy := time.Duration(0), k.request == nil && a.confirms.isBusy(in)
+	hold, busy := time.Duration(0), k.request == nil && a.isBusyFor(in)
 	if k.request == nil && !busy {
 		m.Packet, hold = store.Packet(p), a.leaseTime()
 	}
@@ -82,7 +82,7 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p tr
 	case err != nil:
 		return nil, a.busy(ctx, w, in, fmt.Errorf("inbox: %w", err))
 	case busy:
-		a.confirms.busy(in)
+		a.delivery.Busy(in.From, subject(in.Message))
 		return nil, nil
 	}
 	if k.lease = lease; lease != nil {
@@ -96,6 +96,21 @@ func (a *Agent) lasting(ctx context.Context) (context.Context, context.CancelFun
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(a.life, cancel)
 	return ctx, func() { stop(); cancel() }
+}
+
+// codeBusy is the problem of an agent that has no room for a message now.
+const codeBusy = "e.p." + message.DescriptorMeRes + ".storage"
+
+// isBusy tells whether a message reports that its sender was too busy to take what
+// the report is about.
+func isBusy(m *message.Message) bool {
+	return isProblemReport(m) && len(m.Ack) == 0 && message.ReadProblem(m.Body).Code == codeBusy
+}
+
+// isBusyFor tells whether a message says that its sender was too busy to take one of
+// ours that waits for its ack.
+func (a *Agent) isBusyFor(in *Inbound) bool {
+	return in.Authenticated() && in.addressed() && isBusy(in.Message) && a.delivery.Awaits(in.From, subject(in.Message))
 }
 
 // busy tells the peer to try again, for there is no room or the inbox fails: by
@@ -148,7 +163,7 @@ func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound
 		return nil
 	}
 	for _, p := range known.Replies {
-		if err := w.Reply(ctx, packet(p)); err != nil {
+		if err := w.Reply(ctx, transport.Packet(p)); err != nil {
 			in.log(a.cfg.Logger).InfoContext(ctx, "not replied again", "error", err)
 			return nil
 		}
@@ -203,7 +218,7 @@ func (a *Agent) postpone(ctx context.Context, r *responder, k *task, err error) 
 	case !errors.As(err, &again) || l.Attempts+1 >= a.cfg.MaxTries:
 		return false
 	default:
-		delay := max(again.after, a.backoff(l.Attempts))
+		delay := max(again.after, a.cfg.backoff().After(l.Attempts))
 		k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled, will try again", "attempts", l.Attempts+1, "delay", delay, "error", err)
 		a.acknowledge(ctx, r) // it need not be sent again
 		a.nak(ctx, k, delay, err.Error())
@@ -229,7 +244,7 @@ func (a *Agent) settle(ctx context.Context, k *task, err error, replies []store.
 	}
 	for l := k.held(); l != nil; {
 		var err error
-		_ = a.persist(ctx, time.Time{}, func(ctx context.Context) error {
+		_ = store.Tell(ctx, time.Time{}, a.cfg.MinBackoff, a.life.Done(), func(ctx context.Context) error {
 			err = how(ctx, l)
 			return err
 		})
@@ -273,7 +288,7 @@ func (a *Agent) nak(ctx context.Context, k *task, delay time.Duration, reason st
 	}
 	a.inHand.remove(k) // before it can be leased again
 	nak := func(ctx context.Context) error { return a.cfg.Inbox.Nak(ctx, l, delay, reason) }
-	if err := a.persist(ctx, l.Until, nak); err != nil {
+	if err := store.Tell(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), nak); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
 	}
 }

@@ -49,10 +49,10 @@ func (b unclearInbox) Ack(ctx context.Context, l *store.Lease[store.Received], r
 // the outbox did not say that it knows.
 func TestUnclearBurial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		box, buried := unclearOutbox{store.NewOutbox(store.OutboxConfig{}), new(unclear)}, make(chan agent.Buried, 10)
+		box, buried := unclearOutbox{store.NewOutbox(store.OutboxConfig{}), new(unclear)}, make(chan agent.Outcome, 10)
 		a := agenttest.NewNet().Agent(t, nil, withSender(func(context.Context, string, transport.Packet) error { return failure(false, 0) }),
 			agenttest.Configure(func(cfg *agent.Config) {
-				cfg.Outbox, cfg.OnBuried = box, func(b agent.Buried) { buried <- b }
+				cfg.Outbox, cfg.Trace = box, &agent.Trace{Buried: func(_ context.Context, o agent.Outcome) { buried <- o }}
 			}))
 		err := a.Send(t.Context(), newMessage(t, agenttest.NewParty(t, "test://one").DID), agent.AwaitDelivery())
 		wantError(t, "Send", err, agent.ErrUndelivered)

@@ -121,7 +121,10 @@ type SendError struct {
 	Retryable bool
 	// RetryAfter is the delay that the peer asked for, 0 if it asked for none.
 	RetryAfter time.Duration
-	Err        error
+	// Answered tells that the endpoint was reached, and did not take the packet; Busy
+	// that it said it may take it later, as with a BusyError, 429 or 503.
+	Answered, Busy bool
+	Err            error
 }
 
 // Error says which endpoint failed and why.

@@ -215,7 +215,9 @@ func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data [
 		resp.Body.Close()
 	}()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return none, endpoint.Status(to, resp, time.Now())
+		e := endpoint.Status(to, resp, time.Now())
+		e.Answered = true
+		return none, e
 	}
 	reply, err := c.read(resp)
 	if err != nil {

@@ -140,10 +140,12 @@ func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error 
 		return endpoint.Malformed(to, errors.New(reject.Reason))
 	case errors.As(err, &busy):
 		e := endpoint.Network(to, errors.New("the receiver is busy"))
-		e.RetryAfter = busy.RetryAfter
+		e.RetryAfter, e.Answered, e.Busy = busy.RetryAfter, true, true
 		return e
 	case err != nil:
-		return endpoint.Network(to, errors.New("internal error of the receiver"))
+		e := endpoint.Network(to, errors.New("internal error of the receiver"))
+		e.Answered = true
+		return e
 	case !done:
 		return endpoint.Network(to, ctx.Err())
 	}

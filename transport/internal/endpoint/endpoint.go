@@ -82,8 +82,9 @@ func Untaken(endpoint string, err error) error {
 func Status(endpoint string, resp *http.Response, now time.Time) *transport.SendError {
 	e := &transport.SendError{Endpoint: endpoint, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), now)}
 	switch code := resp.StatusCode; code {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		e.Retryable = true
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		e.Retryable, e.Busy = true, true
 	default:
 		e.Retryable = code >= 500
 	}
