@@ -74,6 +74,8 @@ type Inbound struct {
 	From string
 	// To is our DID that the message came to.
 	To string
+	// Packet is the message as it came.
+	Packet Packet
 
 	aliases *aliases // nil: keys went by their ids
 }

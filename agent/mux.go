@@ -32,6 +32,7 @@ type route struct {
 	typ     message.TypeURI
 	name    string // the type as it was registered
 	line    string // as of Orderer
+	custody bool
 	handler Handler
 }
 
@@ -49,6 +50,13 @@ type Protocol struct {
 	// Ordered means that its messages from one party are handled one at a time, in
 	// the order in which they were accepted, whatever their threads.
 	Ordered bool
+	// Custody has the handlers, by type URI, of messages that they take in
+	// themselves, as forwards are. Such a handler runs before the peer is told that
+	// the message is here: its success is the acceptance. The message is not put into
+	// Config.Inbox, takes no peer's share of that, and is not remembered: the handler
+	// is durable and idempotent by itself. A Retry, or an error that is no
+	// *message.Problem, asks the peer to come again; a Problem refuses the message.
+	Custody map[string]Handler
 }
 
 // Feature is something that an agent supports and may disclose (Discover
@@ -99,7 +107,17 @@ func NewMux(opts ...MuxOption) *Mux {
 // Handle registers the messages of a protocol, and the protocol as a feature.
 func Handle(p Protocol) MuxOption {
 	return func(m *Mux) {
-		for _, typ := range slices.Sorted(maps.Keys(p.Messages)) {
+		handlers := maps.Clone(p.Custody)
+		if handlers == nil {
+			handlers = make(map[string]Handler)
+		}
+		for typ, h := range p.Messages {
+			if handlers[typ] != nil {
+				panic(fmt.Sprintf("agent: register %s: in Messages and in Custody", typ))
+			}
+			handlers[typ] = h
+		}
+		for _, typ := range slices.Sorted(maps.Keys(handlers)) {
 			t, err := message.ParseType(typ)
 			if err != nil {
 				panic(fmt.Sprintf("agent: register %s: %v", typ, err))
@@ -107,7 +125,7 @@ func Handle(p Protocol) MuxOption {
 			if m.find(t) != nil {
 				panic(fmt.Sprintf("agent: register %s: registered already", typ))
 			}
-			r := &route{typ: t, name: typ, handler: p.Messages[typ]}
+			r := &route{typ: t, name: typ, handler: handlers[typ], custody: p.Custody[typ] != nil}
 			if p.Ordered {
 				r.line = p.PIURI
 			}
@@ -170,6 +188,12 @@ func (m *Mux) Line(in *Inbound) string {
 		return r.line
 	}
 	return ""
+}
+
+// Custody implements Custodian.
+func (m *Mux) Custody(in *Inbound) bool {
+	r := m.route(in.Message.Type)
+	return r != nil && r.custody
 }
 
 // route is what is registered for a message type, nil if nothing is.

@@ -49,7 +49,11 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	if !a.current(ctx, in) {
 		return nil, nil
 	}
+	in.Packet = Packet(p)
 	a.note(ctx, a.cfg.Trace.Opened, "message opened", in, 0, nil)
+	if a.inCustody(in) {
+		return nil, a.takeIn(ctx, w, in)
+	}
 	k, err := a.take(ctx, w, in, p)
 	if err != nil {
 		return nil, err
@@ -72,6 +76,9 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 		k.request.answer <- in
 		a.acknowledge(ctx, &responder{a: a, w: w, in: in})
 		return nil, nil
+	}
+	if isProblemReport(in.Message) && a.cfg.Trace.Problem != nil {
+		a.cfg.Trace.Problem(ctx, a.event(in, 0, nil), message.ReadProblem(in.Message.Body))
 	}
 	if a.cfg.Guest {
 		return nil, a.leaveBe(ctx, k, heard)
@@ -237,8 +244,10 @@ func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
 	defer func() { a.replyLate(hctx, k, r.kept()) }()
 	err := a.call(hctx, r)
 	if err != nil && a.postpone(ctx, r, k, err) {
+		a.note(ctx, a.cfg.Trace.Parked, "message to be handled later", k.in, r.attempt, err)
 		return
 	}
+	a.note(ctx, a.cfg.Trace.Handled, "message handled", k.in, r.attempt, err)
 	if again := (*retryError)(nil); errors.As(err, &again) {
 		err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: %w", errForGood, err))
 	}

@@ -107,10 +107,12 @@ func (a *Agent) redeliver(ctx context.Context, k *task) {
 		return
 	default: // the sender's DID does not resolve now; no fault of the message
 		k.in.log(a.cfg.Logger).WarnContext(ctx, "a message cannot be opened now", "error", err)
+		a.note(ctx, a.cfg.Trace.Parked, "message to be opened later", k.in, 0, err)
 		a.nak(ctx, k, min(max(age/2, a.cfg.MinBackoff), a.cfg.MaxBackoff), "")
 		return
 	}
 	k.in = a.inbound(u)
+	k.in.Packet = Packet(l.Item.Packet)
 	if !a.current(ctx, k.in) {
 		a.setAside(ctx, k, errors.New("expired, or its thread failed too often"))
 		return

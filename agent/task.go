@@ -118,7 +118,12 @@ func (a *Agent) isBusyFor(in *Inbound) bool {
 // which does not count towards the thread's problems. A peer that cannot be told so is
 // told by the end of the connection.
 func (a *Agent) busy(ctx context.Context, w transport.Replier, in *Inbound, cause error) error {
-	busy := later(cause)
+	return a.busyFor(ctx, w, in, busyDelay, cause)
+}
+
+// busyFor is busy for a while.
+func (a *Agent) busyFor(ctx context.Context, w transport.Replier, in *Inbound, delay time.Duration, cause error) error {
+	var busy error = &transport.BusyError{RetryAfter: delay, Err: cause}
 	if _, ok := w.(transport.Session); !ok {
 		return busy
 	}

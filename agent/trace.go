@@ -59,10 +59,7 @@ func (a *Agent) note(ctx context.Context, hook func(context.Context, Event), wha
 	if hook == nil && !a.cfg.Logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
-	e := Event{
-		ID: in.Message.ID, Type: in.Message.Type, Thread: in.Message.Thread(), From: in.From, To: in.To,
-		Deviations: in.Metadata.Deviations, Attempt: attempt, Err: err,
-	}
+	e := a.event(in, attempt, err)
 	log := in.log(a.cfg.Logger)
 	if len(e.Deviations) > 0 {
 		log = log.With("deviations", e.Deviations)
@@ -76,6 +73,13 @@ func (a *Agent) note(ctx context.Context, hook func(context.Context, Event), wha
 	log.DebugContext(ctx, what)
 	if hook != nil {
 		hook(ctx, e)
+	}
+}
+
+func (a *Agent) event(in *Inbound, attempt int, err error) Event {
+	return Event{
+		ID: in.Message.ID, Type: in.Message.Type, Thread: in.Message.Thread(), From: in.From, To: in.To,
+		Deviations: in.Metadata.Deviations, Attempt: attempt, Err: err,
 	}
 }
 

@@ -1,0 +1,73 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// Custodian is an optional power of Config.Handler, which a Mux has: a Handler around
+// a Mux passes the question on to it.
+type Custodian interface {
+	// Custody tells whether HandleMessage takes a message in by itself: see
+	// Protocol.Custody.
+	Custody(in *Inbound) bool
+}
+
+var _ Custodian = (*Mux)(nil)
+
+// inCustody tells whether a message is taken in by its handler.
+func (a *Agent) inCustody(in *Inbound) bool {
+	c, ok := a.cfg.Handler.(Custodian)
+	return ok && !a.cfg.Guest && c.Custody(in) && !a.requests.waitFor(in)
+}
+
+// takeIn has a message taken in by its handler, whose success is the acceptance. The
+// inbox is not involved: what the handler does is durable and idempotent.
+func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) error {
+	k := &task{in: in, key: keyOf(in.From, in.Message.ID)}
+	if !a.slot(a.life.Done()) {
+		return ErrStopped
+	}
+	defer a.free()
+	// If the connection ends meanwhile, the handler need not be cut short for that.
+	hctx := newHandling(ctx, a.life, a.cfg.HandlerTimeout, a.cfg.MaxHandling)
+	defer hctx.close()
+	r := &responder{a: a, w: w, in: in, task: k, handling: hctx, attempt: 1}
+	err := a.call(hctx, r)
+	a.note(ctx, a.cfg.Trace.Handled, "message taken into custody", in, 1, err)
+	if err != nil {
+		return a.untaken(ctx, r, err)
+	}
+	a.hear(in)
+	a.bind(ctx, w, in)
+	a.acknowledge(hctx, r)
+	return nil
+}
+
+// untaken is what becomes of a message that its handler does not take in.
+func (a *Agent) untaken(ctx context.Context, r *responder, err error) error {
+	var again *retryError
+	var problem *message.Problem
+	switch {
+	case errors.As(err, &again), !errors.As(err, &problem), errors.Is(err, errForGood):
+		delay := busyDelay
+		if again != nil {
+			delay = max(again.after, time.Second)
+		}
+		return a.busyFor(ctx, r.w, r.in, delay, err)
+	}
+	a.report(ctx, r, err)
+	return &transport.RejectError{Reason: "message refused: " + problem.Code, Err: err}
+}
+
+// Packet is a message as it travels: an envelope, or a plaintext.
+type Packet struct {
+	// MediaType is as of DIDComm v2.1, IANA Media Types; empty where the sender
+	// named none.
+	MediaType string
+	Data      []byte
+}
