@@ -16,7 +16,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
-	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
 )
 
 // lists are the commands that list messages as they read them.
@@ -28,9 +28,9 @@ var lists = [][]string{
 // An error midway is told from one before the list, and from its end.
 func TestCutOff(t *testing.T) {
 	const inbox, outbox = 60, 600
-	home := t.TempDir()
-	cfg := server.StoreConfig{Home: home}
-	path := filepath.Join(home, "agent.db")
+	dir := t.TempDir()
+	cfg := home.Config{Dir: dir}
+	path := filepath.Join(dir, "agent.db")
 	fill(t, cfg, inbox, outbox, func(ctx context.Context) (*sqlstore.Store, error) {
 		return sqlite.Open(ctx, path, sqlstore.Config{})
 	})
@@ -52,7 +52,7 @@ func TestCutOff(t *testing.T) {
 				if err := os.WriteFile(path, spoiled(good, tt.damaged), 0o600); err != nil {
 					t.Fatal(err)
 				}
-				cmd, out, stderr := listing(t, home, args), new(bytes.Buffer), new(bytes.Buffer)
+				cmd, out, stderr := listing(t, dir, args), new(bytes.Buffer), new(bytes.Buffer)
 				cmd.Stdout, cmd.Stderr = out, stderr
 				wantCutOff(t, args, cmd.Run(), out.String(), stderr.String())
 				if got := strings.Count(out.String(), "\n"); got != tt.listed {
@@ -77,14 +77,14 @@ func spoiled(good []byte, message string) []byte {
 
 // fill makes the keys of an agent, and messages in its store: received-0| and on,
 // which nobody can open, and sent-0| and on.
-func fill(t *testing.T, cfg server.StoreConfig, inbox, outbox int, open func(context.Context) (*sqlstore.Store, error)) {
+func fill(t *testing.T, cfg home.Config, inbox, outbox int, open func(context.Context) (*sqlstore.Store, error)) {
 	t.Helper()
 	ctx := t.Context()
-	ring, err := server.OpenRing(ctx, cfg)
+	h, err := home.Open(ctx, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ring.Close(); err != nil {
+	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
 	s, err := open(ctx)

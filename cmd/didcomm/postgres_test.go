@@ -18,7 +18,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres/pgtest"
-	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
 )
 
 // With --store an agent's messages are in PostgreSQL, and no database in its home.
@@ -97,14 +97,14 @@ func storeOf(t *testing.T, pg *pgtest.Server, name string) string {
 // A list whose database goes away midway says that the list is not complete.
 func TestCutOffPostgres(t *testing.T) {
 	const many = 1200 // more than a pipe holds, and than two pages
-	pg, home := startPostgres(t), t.TempDir()
+	pg, dir := startPostgres(t), t.TempDir()
 	at := storeOf(t, pg, "mine")
-	fill(t, server.StoreConfig{Home: home, URL: at}, many, many, func(ctx context.Context) (*sqlstore.Store, error) {
+	fill(t, home.Config{Dir: dir, URL: at}, many, many, func(ctx context.Context) (*sqlstore.Store, error) {
 		return postgres.Open(ctx, at, sqlstore.Config{})
 	})
 	for _, args := range lists {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
-			cmd := listing(t, home, append(slices.Clone(args), "--store", at))
+			cmd := listing(t, dir, append(slices.Clone(args), "--store", at))
 			stderr := new(bytes.Buffer)
 			cmd.Stderr = stderr
 			stdout, err := cmd.StdoutPipe()

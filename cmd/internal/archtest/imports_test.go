@@ -24,7 +24,7 @@ var folderRules = map[string][]string{
 	"examples":  {"did", "transport", "agent", "protocols"},
 }
 
-// packageRules says which of our packages a package inside agent, and those
+// packageRules says which of our packages a package inside agent or cmd, and those
 // below it, may import besides its own folder. The longest rule that matches
 // a path counts; folderRules apply besides.
 var packageRules = map[string][]string{
@@ -35,6 +35,11 @@ var packageRules = map[string][]string{
 	"agent/keyring":             {"agent/internal/x25519", "agent/envelope", "agent/store", "did"}, // the Keys that envelope asks for
 	"agent/keyring/pkcs11":      {"agent/envelope", "agent/keyring", "did"},
 	"agent/keyring/keyringtest": {"agent/envelope", "agent/keyring", "agent/message", "did"},
+	"cmd/internal/config":       {},
+	"cmd/internal/network":      {"did", "transport"},
+	"cmd/internal/home":         {"agent", "cmd/internal/network", "did"},
+	"cmd/internal/client":       {"agent", "cmd/internal/home", "cmd/internal/network", "did", "protocols", "transport"},
+	"cmd/internal/server":       {"agent", "cmd/internal/home", "cmd/internal/network", "did", "protocols", "transport"},
 }
 
 // moduleRules says which of our packages, and those below them, may import a
@@ -45,7 +50,7 @@ var moduleRules = map[string][]string{
 	"github.com/cloudflare/circl":               {"agent/internal/x25519"},
 	"github.com/decred/dcrd/dcrec/secp256k1/v4": {"did", "agent/envelope", "agent/keyring"},
 	"github.com/go-json-experiment/json":        {"did", "transport", "agent", "protocols", "cmd", "examples"},
-	"github.com/gofrs/flock":                    {"cmd/internal/server"},
+	"github.com/gofrs/flock":                    {"cmd/internal/home"},
 	"github.com/gorilla/websocket":              {"transport/wstransport"},
 	"github.com/jackc/pgx/v5":                   {"agent/store/sqlstore/postgres"},
 	"github.com/pressly/goose/v3":               {"agent/store/sqlstore"},
@@ -247,6 +252,16 @@ func TestViolations(t *testing.T) {
 		{"protocols/trustping", "transport", false},
 		{"cmd/internal/server", "github.com/labstack/echo/v4/middleware", true},
 		{"cmd/internal/cli", "github.com/labstack/echo/v4", false},
+		{"cmd/internal/cli", "cmd/internal/server", true},
+		{"cmd/internal/client", "cmd/internal/home", true},
+		{"cmd/internal/client", "cmd/internal/server", false},
+		{"cmd/internal/server", "cmd/internal/home", true},
+		{"cmd/internal/server", "cmd/internal/client", false},
+		{"cmd/internal/home", "cmd/internal/network", true},
+		{"cmd/internal/home", "cmd/internal/client", false},
+		{"cmd/internal/home", "cmd/internal/server", false},
+		{"cmd/internal/home", "protocols/trustping", false},
+		{"cmd/internal/network", "cmd/internal/home", false},
 		{"examples/embed", "cmd/internal/server", false},
 		{"cmd/didcomm", "example.org/unlisted", false},
 		{"cmd/didcomm", "net/http", true},

@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/keyring"
-	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
+	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didweb"
 	"github.com/spf13/cobra"
@@ -67,16 +68,16 @@ keys are part of what is printed, {"did", "document", "secrets"}.`,
 			}
 			switch {
 			case secretsOut != "":
-				err = server.AddSecrets(secretsOut, id.Keys)
+				err = home.AddSecrets(secretsOut, id.Keys)
 			case !asJSON:
 				if a.home == "" {
 					return usagef("there is no home directory for the private keys: name a file with --secrets-out FILE, or --home DIR")
 				}
-				err = k.with(a, cmd, server.OpenRing, func(ctx context.Context, ring *server.Ring) error {
-					if err := ring.AddAll(ctx, id.Keys); err != nil {
+				err = k.with(a, cmd, home.Open, func(ctx context.Context, h *home.Home) error {
+					if err := h.Ring.AddAll(ctx, id.Keys); err != nil {
 						return err
 					}
-					fmt.Fprintf(a.Stderr, "private keys: %s\n", printable(ring.Where))
+					fmt.Fprintf(a.Stderr, "private keys: %s\n", printable(h.Where()))
 					return nil
 				})
 			}
@@ -153,7 +154,7 @@ func checkEndpoint(s string) error {
 	return nil
 }
 
-func (c *creation) create() (*server.Identity, error) {
+func (c *creation) create() (*home.Identity, error) {
 	curve := keyring.Curve(c.curve)
 	switch {
 	case curve != "":
@@ -164,11 +165,11 @@ func (c *creation) create() (*server.Identity, error) {
 	}
 	switch c.method {
 	case "key":
-		return server.NewKeyDID(curve)
+		return home.NewKeyDID(curve)
 	case "jwk":
-		return server.NewJWKDID(curve)
+		return home.NewJWKDID(curve)
 	}
-	keys, err := server.NewKeys(curve)
+	keys, err := home.NewKeys(curve)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +188,7 @@ func (c *creation) create() (*server.Identity, error) {
 
 func (a *app) didResolve() *cobra.Command {
 	var docs string
-	var network server.Network
+	var reach network.Reach
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "resolve DID",
@@ -202,8 +203,8 @@ served over plain http.`,
 			if timeout <= 0 {
 				return usagef("--timeout %s: want more than 0", timeout)
 			}
-			network.Loopback = true
-			r, err := resolver(network, docs)
+			reach.Loopback = true
+			r, err := resolver(reach, docs)
 			if err != nil {
 				return err
 			}
@@ -217,22 +218,22 @@ served over plain http.`,
 		},
 	}
 	cmd.Flags().StringVar(&docs, "did-docs", "", "file with DID documents, used before any resolver: a JSON object from DID to document, or an array")
-	cmd.Flags().BoolVar(&network.Private, "allow-private", false, "let a did:web stand in a private network")
+	cmd.Flags().BoolVar(&reach.Private, "allow-private", false, "let a did:web stand in a private network")
 	cmd.Flags().DurationVar(&timeout, "timeout", resolveTimeout, "how long to try")
 	return cmd
 }
 
 // resolver resolves DIDs, those of the file docs first if one is named.
-func resolver(network server.Network, docs string) (did.Resolver, error) {
-	var known server.Docs
+func resolver(reach network.Reach, docs string) (did.Resolver, error) {
+	var known network.Docs
 	if docs != "" {
 		data, err := readFile(docs)
 		if err != nil {
 			return nil, err
 		}
-		if known, err = server.ParseDocs(data); err != nil {
+		if known, err = network.ParseDocs(data); err != nil {
 			return nil, fmt.Errorf("%s: %w", docs, err)
 		}
 	}
-	return network.Resolver(known)
+	return reach.Resolver(known)
 }

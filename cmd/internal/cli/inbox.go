@@ -12,7 +12,8 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
-	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
+	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,7 +24,7 @@ func (a *app) inbox() *cobra.Command {
 	var k kept
 	var pass passphrase
 	var follow, asJSON bool
-	var network server.Network
+	var reach network.Reach
 	cmd := &cobra.Command{
 		Use:   "inbox",
 		Short: "show the messages that the agent has received",
@@ -55,13 +56,13 @@ after how many messages.`,
 			}
 			ctx := cmd.Context()
 			pass.open(a, &cfg)
-			b, err := server.OpenInbox(ctx, cfg)
+			b, err := home.OpenInbox(ctx, cfg)
 			if err != nil {
 				return err
 			}
 			defer b.Close()
-			network.Loopback = true
-			letters, err := b.Letters(ctx, network)
+			reach.Loopback = true
+			letters, err := b.Letters(ctx, reach)
 			if err != nil {
 				return err
 			}
@@ -76,7 +77,7 @@ after how many messages.`,
 				show = letterJSON
 			}
 			n := 0
-			err = each(ctx, func(l server.Letter) error {
+			err = each(ctx, func(l home.Letter) error {
 				if err := show(a.Stdout, l); err != nil {
 					return err
 				}
@@ -88,21 +89,21 @@ after how many messages.`,
 	}
 	cmd.AddCommand(
 		a.inboxChange("retry", "hand a message to its handler again", `Retry makes messages due now that wait, or were set aside: the agent that serves
-this home hands them to their handlers at once, else the next one that does.`, (*server.Inbox).Retry),
+this home hands them to their handlers at once, else the next one that does.`, (*home.Inbox).Retry),
 		a.inboxChange("drop", "remove a message for good", `Drop removes a message from the inbox, whatever its state. That it came stays
-remembered: if it comes again, it is handled no more.`, (*server.Inbox).Drop),
+remembered: if it comes again, it is handled no more.`, (*home.Inbox).Drop),
 	)
 	k.addFlags(cmd)
 	pass.addFlag(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&follow, "follow", false, "go on with messages that come in")
 	f.BoolVar(&asJSON, "json", false, "print a JSON object for each message")
-	f.BoolVar(&network.Private, "allow-private", false, "resolve senders' DIDs in private networks too")
+	f.BoolVar(&reach.Private, "allow-private", false, "resolve senders' DIDs in private networks too")
 	return cmd
 }
 
 // inboxChange is a command that does something to messages of the inbox.
-func (a *app) inboxChange(name, what, long string, f func(*server.Inbox, context.Context, string) error) *cobra.Command {
+func (a *app) inboxChange(name, what, long string, f func(*home.Inbox, context.Context, string) error) *cobra.Command {
 	var k kept
 	cmd := &cobra.Command{
 		Use:     name + " ID...",
@@ -115,7 +116,7 @@ func (a *app) inboxChange(name, what, long string, f func(*server.Inbox, context
 			if err != nil {
 				return err
 			}
-			b, err := server.OpenInbox(cmd.Context(), cfg)
+			b, err := home.OpenInbox(cmd.Context(), cfg)
 			if err != nil {
 				return err
 			}
@@ -137,7 +138,7 @@ var inboxStates = map[store.State]string{
 	store.Waiting: "waiting", store.Leased: "handling", store.Done: "done", store.Buried: "set aside",
 }
 
-func showLetter(w io.Writer, l server.Letter) error {
+func showLetter(w io.Writer, l home.Letter) error {
 	state, id := inboxStates[l.State], ""
 	if l.State != store.Done {
 		id = ", id " + l.Item.ID
@@ -176,7 +177,7 @@ func content(m *message.Message) (string, bool) {
 	return body.Content, true
 }
 
-func letterJSON(w io.Writer, l server.Letter) error {
+func letterJSON(w io.Writer, l home.Letter) error {
 	v := struct {
 		Time     time.Time        `json:"time"`
 		State    string           `json:"state"`

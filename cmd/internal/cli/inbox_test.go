@@ -10,21 +10,21 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
-	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
 )
 
 // What has become of each message is told, and what nobody can open stays
 // visible, whatever its sender wrote.
 func TestInboxStates(t *testing.T) {
-	ctx, home := t.Context(), t.TempDir()
-	ring, err := server.OpenRing(ctx, server.StoreConfig{Home: home})
+	ctx, dir := t.Context(), t.TempDir()
+	h, err := home.Open(ctx, home.Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ring.Close(); err != nil {
+	if err := h.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := sqlite.Open(ctx, filepath.Join(home, "agent.db"), sqlstore.Config{})
+	s, err := sqlite.Open(ctx, filepath.Join(dir, "agent.db"), sqlstore.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestInboxStates(t *testing.T) {
 		}
 	}
 
-	out := didcomm(t, "inbox", "--home", home)
+	out := didcomm(t, "inbox", "--home", dir)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	for i, want := range []string{"done", "waiting (no room)", "set aside (handler; failed)", "handling"} {
 		tail := " " + want + `, from did:example:\x1b[31malice, chess/1.0/move`
@@ -63,7 +63,7 @@ func TestInboxStates(t *testing.T) {
 			t.Fatalf("line %d has no %q:\n%s", i, tail, out)
 		}
 	}
-	out = didcomm(t, "inbox", "--home", home, "--json")
+	out = didcomm(t, "inbox", "--home", dir, "--json")
 	for i, line := range strings.Split(strings.TrimSpace(out), "\n") {
 		var v struct{ State, Error, From, ID, Unopened string }
 		if err := json.Unmarshal([]byte(line), &v); err != nil {
@@ -76,17 +76,17 @@ func TestInboxStates(t *testing.T) {
 	}
 
 	// Tried again, or dropped, it is so for the agent that serves.
-	didcomm(t, "inbox", "retry", "--home", home, "C")
+	didcomm(t, "inbox", "retry", "--home", dir, "C")
 	l, err := box.Lease(ctx, time.Hour)
 	if err != nil || l.Item.ID != "c" || l.Attempts != 0 {
 		t.Errorf("leased %+v, %v", l, err)
 	}
-	didcomm(t, "inbox", "drop", "--home", home, "2")
-	if out := didcomm(t, "inbox", "--home", home); strings.Count(out, "\n") != 3 || strings.Contains(out, "no room") {
+	didcomm(t, "inbox", "drop", "--home", dir, "2")
+	if out := didcomm(t, "inbox", "--home", dir); strings.Count(out, "\n") != 3 || strings.Contains(out, "no room") {
 		t.Errorf("after drop:\n%s", out)
 	}
 	for _, args := range [][]string{{"retry", "1"}, {"retry", "2"}, {"drop", "2"}, {"retry", "none"}} {
-		status, _, stderr := run("", append([]string{"inbox", "--home", home}, args...)...)
+		status, _, stderr := run("", append([]string{"inbox", "--home", dir}, args...)...)
 		if want := "no message " + args[1] + " in the inbox"; status != 1 || !strings.Contains(stderr, want) {
 			t.Errorf("%s: status %d, %s", args, status, stderr)
 		}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/didcomm-go/didcomm/agent/keyring"
-	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/spf13/cobra"
 )
 
@@ -41,28 +41,28 @@ func (k *keys) addFlags(cmd *cobra.Command) {
 	k.pass.addFlag(cmd)
 }
 
-func (k *keys) config(a *app) (server.StoreConfig, error) {
+func (k *keys) config(a *app) (home.Config, error) {
 	cfg, err := k.kept.config(a)
 	k.pass.open(a, &cfg)
 	return cfg, err
 }
 
-// with runs f with the keyring, which open opens.
-func (k *keys) with(a *app, cmd *cobra.Command, open func(context.Context, server.StoreConfig) (*server.Ring, error), f func(context.Context, *server.Ring) error) (err error) {
+// with runs f with the home, which open opens.
+func (k *keys) with(a *app, cmd *cobra.Command, open func(context.Context, home.Config) (*home.Home, error), f func(context.Context, *home.Home) error) (err error) {
 	cfg, err := k.config(a)
 	if err != nil {
 		return err
 	}
-	ring, err := open(cmd.Context(), cfg)
+	h, err := open(cmd.Context(), cfg)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if closeErr := ring.Close(); err == nil {
+		if closeErr := h.Close(); err == nil {
 			err = closeErr
 		}
 	}()
-	return f(cmd.Context(), ring)
+	return f(cmd.Context(), h)
 }
 
 func (a *app) keyList() *cobra.Command {
@@ -75,9 +75,9 @@ signatures, enc for key agreement, or sig,enc.`,
 		Example: `  didcomm key list`,
 		Args:    positional(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return k.with(a, cmd, server.OpenOldRing, func(_ context.Context, ring *server.Ring) error {
-				for _, kid := range ring.KIDs() {
-					key, err := ring.Key(kid)
+			return k.with(a, cmd, home.OpenOld, func(_ context.Context, h *home.Home) error {
+				for _, kid := range h.Ring.KIDs() {
+					key, err := h.Ring.Key(kid)
 					if err != nil {
 						return err
 					}
@@ -93,9 +93,9 @@ signatures, enc for key agreement, or sig,enc.`,
 
 func use(c keyring.Curve) string {
 	switch {
-	case server.Signs(c) && server.Agrees(c):
+	case home.Signs(c) && home.Agrees(c):
 		return "sig,enc"
-	case server.Signs(c):
+	case home.Signs(c):
 		return "sig"
 	}
 	return "enc"
@@ -114,12 +114,12 @@ second line.`,
   didcomm key new --curve P-256`,
 		Args: positional(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return k.with(a, cmd, server.OpenRing, func(ctx context.Context, ring *server.Ring) error {
-				id, err := server.NewKeyDID(keyring.Curve(curve))
+			return k.with(a, cmd, home.Open, func(ctx context.Context, h *home.Home) error {
+				id, err := home.NewKeyDID(keyring.Curve(curve))
 				if err != nil {
 					return err
 				}
-				return addKeys(ctx, cmd, ring, id.Keys)
+				return addKeys(ctx, cmd, h.Ring, id.Keys)
 			})
 		},
 	}
@@ -128,7 +128,7 @@ second line.`,
 	return cmd
 }
 
-func addKeys(ctx context.Context, cmd *cobra.Command, ring *server.Ring, more *keyring.Keyring) error {
+func addKeys(ctx context.Context, cmd *cobra.Command, ring *keyring.Sealed, more *keyring.Keyring) error {
 	if err := ring.AddAll(ctx, more); err != nil {
 		return err
 	}
@@ -151,13 +151,13 @@ with mode 0600 and keeps the keys that it has. Who reads that has the keys.`,
   didcomm key export did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH#z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, kids []string) error {
-			return k.with(a, cmd, server.OpenOldRing, func(_ context.Context, ring *server.Ring) error {
-				only, err := ring.Only(kids...)
+			return k.with(a, cmd, home.OpenOld, func(_ context.Context, h *home.Home) error {
+				only, err := h.Export(kids...)
 				if err != nil {
 					return err
 				}
 				if out != "" {
-					return server.AddSecrets(out, only)
+					return home.AddSecrets(out, only)
 				}
 				data, err := only.MarshalSecrets()
 				if err != nil {
@@ -184,12 +184,12 @@ is: in clear.`,
 		Example: `  didcomm key import keys.json`,
 		Args:    positional("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			more, err := server.ReadSecrets(args[0])
+			more, err := home.ReadSecrets(args[0])
 			if err != nil {
 				return err
 			}
-			return k.with(a, cmd, server.OpenRing, func(ctx context.Context, ring *server.Ring) error {
-				return addKeys(ctx, cmd, ring, more)
+			return k.with(a, cmd, home.Open, func(ctx context.Context, h *home.Home) error {
+				return addKeys(ctx, cmd, h.Ring, more)
 			})
 		},
 	}
@@ -223,7 +223,7 @@ Copies and backups made before open as they did.`,
 			if err != nil {
 				return err
 			}
-			return server.SetPassphrase(cmd.Context(), cfg, func(ctx context.Context) ([]byte, error) {
+			return home.SetPassphrase(cmd.Context(), cfg, func(ctx context.Context) ([]byte, error) {
 				if remove {
 					return nil, nil
 				}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/store"
-	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 )
@@ -33,12 +33,12 @@ is there once for each.`,
 }
 
 // withOutbox runs f with the outbox of the home's agent.
-func (a *app) withOutbox(cmd *cobra.Command, k *kept, f func(ctx context.Context, o *server.Outbox) error) (err error) {
+func (a *app) withOutbox(cmd *cobra.Command, k *kept, f func(ctx context.Context, o *home.Outbox) error) (err error) {
 	cfg, err := k.config(a)
 	if err != nil {
 		return err
 	}
-	o, err := server.OpenOutbox(cmd.Context(), cfg)
+	o, err := home.OpenOutbox(cmd.Context(), cfg)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ ends the list midway, the error says after how many messages.`,
   didcomm outbox list --json`,
 		Args: positional(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withOutbox(cmd, &k, func(ctx context.Context, o *server.Outbox) error {
+			return a.withOutbox(cmd, &k, func(ctx context.Context, o *home.Outbox) error {
 				n := 0
 				err := o.Each(ctx, func(e outboxEntry) error {
 					show := listEntry
@@ -103,7 +103,7 @@ an object for each recipient, with the packets as they travel: sealed.`,
 		Example: `  didcomm outbox show 6b8f0c53-63c2-4b3c-9a43-0fd2a2a8a7c1`,
 		Args:    positional("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withOutbox(cmd, &k, func(ctx context.Context, o *server.Outbox) error {
+			return a.withOutbox(cmd, &k, func(ctx context.Context, o *home.Outbox) error {
 				entries, err := o.Find(ctx, args[0])
 				if err != nil {
 					return err
@@ -131,7 +131,7 @@ func (a *app) outboxRetry() *cobra.Command {
 	var within time.Duration
 	cmd := a.change("retry", "try to deliver a message now", `Retry makes a message due now: the agent that serves this home tries to deliver it
 at once, else the next one that does. What was given up is tried again until
---deliver-within from now.`, func(ctx context.Context, o *server.Outbox, entries []outboxEntry) error {
+--deliver-within from now.`, func(ctx context.Context, o *home.Outbox, entries []outboxEntry) error {
 		return o.Retry(ctx, entries, within)
 	})
 	cmd.PreRunE = func(*cobra.Command, []string) error {
@@ -151,7 +151,7 @@ func addDeliverWithin(cmd *cobra.Command, d *time.Duration) {
 func (a *app) outboxDrop() *cobra.Command {
 	return a.change("drop", "remove a message for good", `Drop removes a message from the outbox, whatever its state. One that is being sent
 just then may arrive all the same.`,
-		func(ctx context.Context, o *server.Outbox, entries []outboxEntry) error { return o.Drop(ctx, entries) })
+		func(ctx context.Context, o *home.Outbox, entries []outboxEntry) error { return o.Drop(ctx, entries) })
 }
 
 // ids are the arguments of a command that does something to messages.
@@ -163,7 +163,7 @@ func ids(_ *cobra.Command, args []string) error {
 }
 
 // change is a command that does something to messages.
-func (a *app) change(name, what, long string, f func(context.Context, *server.Outbox, []outboxEntry) error) *cobra.Command {
+func (a *app) change(name, what, long string, f func(context.Context, *home.Outbox, []outboxEntry) error) *cobra.Command {
 	var k kept
 	cmd := &cobra.Command{
 		Use:     name + " ID...",
@@ -172,7 +172,7 @@ func (a *app) change(name, what, long string, f func(context.Context, *server.Ou
 		Example: "  didcomm outbox " + name + " 6b8f0c53-63c2-4b3c-9a43-0fd2a2a8a7c1",
 		Args:    ids,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withOutbox(cmd, &k, func(ctx context.Context, o *server.Outbox) error {
+			return a.withOutbox(cmd, &k, func(ctx context.Context, o *home.Outbox) error {
 				for _, id := range args {
 					entries, err := o.Find(ctx, id)
 					if err == nil {

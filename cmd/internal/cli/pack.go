@@ -7,7 +7,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
-	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
+	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/spf13/cobra"
 )
 
@@ -15,7 +16,7 @@ import (
 // resolved.
 type sealing struct {
 	secrets, docs string
-	network       server.Network
+	reach         network.Reach
 	// home is where pack and unpack have keys from, unless secrets names a file.
 	home keys
 }
@@ -23,7 +24,7 @@ type sealing struct {
 func (s *sealing) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.secrets, "secrets", "", "file with private keys: a JSON array of JWKs, or a JWK Set, whose kid is the key's DID URL")
 	cmd.Flags().StringVar(&s.docs, "did-docs", "", "file with DID documents, used before any resolver: a JSON object from DID to document, or an array")
-	cmd.Flags().BoolVar(&s.network.Private, "allow-private", false, "let a did:web stand on this machine or in a private network")
+	cmd.Flags().BoolVar(&s.reach.Private, "allow-private", false, "let a did:web stand on this machine or in a private network")
 }
 
 // addHomeFlags is addFlags and what opens the keyring of the home.
@@ -36,18 +37,18 @@ func (s *sealing) addHomeFlags(cmd *cobra.Command) {
 // packer reads the files, or the keyring for the keys that we need, and returns a
 // Packer of them.
 func (s *sealing) packer(ctx context.Context, a *app, needKeys, strict bool) (*envelope.Packer, error) {
-	resolver, err := resolver(s.network, s.docs)
+	resolver, err := resolver(s.reach, s.docs)
 	if err != nil {
 		return nil, err
 	}
 	ours := keyring.New()
 	switch {
 	case s.secrets != "":
-		ours, err = server.ReadSecrets(s.secrets)
+		ours, err = home.ReadSecrets(s.secrets)
 	case needKeys && a.home != "":
-		var cfg server.StoreConfig
+		var cfg home.Config
 		if cfg, err = s.home.config(a); err == nil {
-			ours, err = server.HomeKeys(ctx, cfg)
+			ours, err = home.AllKeys(ctx, cfg)
 		}
 	}
 	if err != nil {

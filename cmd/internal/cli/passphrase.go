@@ -10,7 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -28,7 +28,7 @@ func (p *passphrase) addFlag(cmd *cobra.Command) {
 }
 
 // open makes the store open its keys by the passphrase.
-func (p *passphrase) open(a *app, cfg *server.StoreConfig) {
+func (p *passphrase) open(a *app, cfg *home.Config) {
 	cfg.Passphrase = func(ctx context.Context, need bool) ([]byte, error) {
 		secret, err := a.given(p.file, "DIDCOMM_PASSPHRASE")
 		if secret != nil || err != nil || !need {

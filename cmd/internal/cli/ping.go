@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/cmd/internal/client"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/protocols/trustping"
 	"github.com/spf13/cobra"
@@ -14,7 +14,7 @@ import (
 
 // talk is what ping and send share.
 type talk struct {
-	cfg     server.ClientConfig
+	cfg     client.Config
 	pass    passphrase
 	log     logging
 	timeout time.Duration
@@ -22,7 +22,7 @@ type talk struct {
 
 func (t *talk) addFlags(cmd *cobra.Command) {
 	addConfigFlag(cmd)
-	addStoreFlag(cmd, &t.cfg.Store)
+	addStoreFlag(cmd, &t.cfg.Home)
 	t.pass.addFlag(cmd)
 	t.log.addFlags(cmd, "off")
 	f := cmd.Flags()
@@ -35,7 +35,7 @@ func (t *talk) check(id string) error {
 	if _, err := did.Parse(id); err != nil {
 		return err
 	}
-	if err := t.cfg.Store.CheckURL(); err != nil {
+	if err := t.cfg.Home.CheckURL(); err != nil {
 		return &usageError{err}
 	}
 	if t.timeout <= 0 {
@@ -44,20 +44,20 @@ func (t *talk) check(id string) error {
 	return nil
 }
 
-func (t *talk) config(a *app) server.ClientConfig {
+func (t *talk) config(a *app) client.Config {
 	cfg := t.cfg
 	cfg.Logger = t.log.logger(a.Stderr)
-	cfg.Store.Home, cfg.Store.Logger = a.home, cfg.Logger
-	t.pass.open(a, &cfg.Store)
+	cfg.Home.Dir, cfg.Home.Logger = a.home, cfg.Logger
+	t.pass.open(a, &cfg.Home)
 	return cfg
 }
 
 // with runs f with an agent that talks to the party of id.
-func (t *talk) with(a *app, cmd *cobra.Command, id string, f func(ctx context.Context, c *server.Client) error) (err error) {
+func (t *talk) with(a *app, cmd *cobra.Command, id string, f func(ctx context.Context, c *client.Client) error) (err error) {
 	if err := t.check(id); err != nil {
 		return err
 	}
-	c, err := server.Start(cmd.Context(), t.config(a))
+	c, err := client.Start(cmd.Context(), t.config(a))
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ they are used; else new ones, which are forgotten afterwards.`,
 			if count < 1 {
 				return usagef("--count %d: want at least 1", count)
 			}
-			return t.with(a, cmd, args[0], func(ctx context.Context, c *server.Client) error {
+			return t.with(a, cmd, args[0], func(ctx context.Context, c *client.Client) error {
 				var least, most, sum time.Duration
 				for n := range count {
 					rtt, err := once(ctx, t.timeout, func(ctx context.Context) (time.Duration, error) {

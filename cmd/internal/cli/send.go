@@ -5,14 +5,15 @@ import (
 	"strings"
 
 	"github.com/didcomm-go/didcomm/agent/message"
-	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/cmd/internal/client"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
 	"github.com/spf13/cobra"
 )
 
 func (a *app) send() *cobra.Command {
 	var t talk
-	var p server.PostConfig
+	var p client.PostConfig
 	cmd := &cobra.Command{
 		Use:   "send DID TEXT",
 		Short: "send a text to an agent",
@@ -62,7 +63,7 @@ there send waits for half of --timeout until the agent says anything of it; with
 		},
 	}
 	t.addFlags(cmd)
-	addQueueFlags(cmd, &t.cfg.Store)
+	addQueueFlags(cmd, &t.cfg.Home)
 	f := cmd.Flags()
 	f.BoolVar(&p.Ack, "ack", false, "ask the agent to acknowledge the message, and wait until it does; as --no-queue")
 	f.BoolVar(&p.NoQueue, "no-queue", false, "deliver the message now, or fail: do not leave it to the outbox")
@@ -70,27 +71,27 @@ there send waits for half of --timeout until the agent says anything of it; with
 }
 
 // deliver sends a message as the agent of the home, if that has keys.
-func (a *app) deliver(cmd *cobra.Command, t *talk, p server.PostConfig, m *message.Message) error {
+func (a *app) deliver(cmd *cobra.Command, t *talk, p client.PostConfig, m *message.Message) error {
 	if err := t.check(m.To[0]); err != nil {
 		return err
 	}
-	if err := t.cfg.Store.Check(); err != nil {
+	if err := t.cfg.Home.Check(); err != nil {
 		return &usageError{err}
 	}
-	p.ClientConfig, p.Timeout = t.config(a), t.timeout
-	has, err := server.HasKeys(cmd.Context(), p.Store)
+	p.Config, p.Timeout = t.config(a), t.timeout
+	has, err := home.HasKeys(cmd.Context(), p.Home)
 	switch {
 	case err != nil:
 		return err
 	case !has || a.home == "":
-		return t.waited(server.Once(cmd.Context(), p, m))
+		return t.waited(client.Once(cmd.Context(), p, m))
 	}
 	return a.post(cmd, t, p, m)
 }
 
 // post sends a message as the agent of the home.
-func (a *app) post(cmd *cobra.Command, t *talk, cfg server.PostConfig, m *message.Message) error {
-	posted, err := server.Post(cmd.Context(), cfg, m)
+func (a *app) post(cmd *cobra.Command, t *talk, cfg client.PostConfig, m *message.Message) error {
+	posted, err := client.Post(cmd.Context(), cfg, m)
 	if err != nil {
 		return t.waited(err)
 	}

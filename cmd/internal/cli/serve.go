@@ -58,13 +58,13 @@ connect to all these.`,
 				return &usageError{err}
 			}
 			var err error
-			if cfg.Home, err = a.needHome(); err != nil {
+			if cfg.Home.Dir, err = a.needHome(); err != nil {
 				return err
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			cfg.Logger = log.logger(a.Stderr)
-			pass.open(a, &cfg.Store)
+			pass.open(a, &cfg.Home)
 			cfg.OnMessage = func(from, text string) {
 				fmt.Fprintf(a.Stdout, "message from %s: %s\n", printable(from), printable(text))
 			}
@@ -87,9 +87,9 @@ connect to all these.`,
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "private key of --tls-cert, a PEM file")
 	f.BoolVar(&cfg.AllowPrivate, "allow-private", false, "connect to this machine and private networks where a peer's DID says so")
 	f.Int64Var(&cfg.MaxBytes, "max-bytes", transport.DefaultMaxBytes, "largest message that is taken in, in bytes")
-	addStoreFlag(cmd, &cfg.Store)
+	addStoreFlag(cmd, &cfg.Home)
 	pass.addFlag(cmd)
-	addQueueFlags(cmd, &cfg.Store)
+	addQueueFlags(cmd, &cfg.Home)
 	addDeliverWithin(cmd, &cfg.DeliverWithin)
 	f.DurationVar(&cfg.KeepReceived, "keep-received", 7*24*time.Hour, "for how long a handled message is shown by inbox, and known if it comes again")
 	f.IntVar(&cfg.ReportBurst, "report-burst", 20, "problem reports that one peer is sent at once, besides those in the responses to its POSTs")

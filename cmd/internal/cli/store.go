@@ -4,17 +4,17 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/spf13/cobra"
 )
 
 // addStoreFlag says where the agent's messages and keys are kept.
-func addStoreFlag(cmd *cobra.Command, cfg *server.StoreConfig) {
+func addStoreFlag(cmd *cobra.Command, cfg *home.Config) {
 	cmd.Flags().StringVar(&cfg.URL, "store", "", "keep messages and keys in the PostgreSQL database of this URL, postgres://... (default agent.db in the home directory); one with a password belongs in DIDCOMM_STORE")
 }
 
 // addQueueFlags are the limits of outbox and inbox.
-func addQueueFlags(cmd *cobra.Command, cfg *server.StoreConfig) {
+func addQueueFlags(cmd *cobra.Command, cfg *home.Config) {
 	f := cmd.Flags()
 	f.IntVar(&cfg.MaxItems, "max-queue", 1_000_000, "messages that may wait, in outbox and inbox each; a quarter of it for one peer")
 	f.Int64Var(&cfg.MaxBytes, "max-queue-bytes", 4<<30, "bytes of messages that may wait, in outbox and inbox each; a quarter of it for one peer")
@@ -22,7 +22,7 @@ func addQueueFlags(cmd *cobra.Command, cfg *server.StoreConfig) {
 
 // kept is what commands share that look at what an agent keeps.
 type kept struct {
-	cfg server.StoreConfig
+	cfg home.Config
 	log logging
 }
 
@@ -33,13 +33,13 @@ func (k *kept) addFlags(cmd *cobra.Command) {
 }
 
 // config is where the agent of the home keeps it.
-func (k *kept) config(a *app) (server.StoreConfig, error) {
+func (k *kept) config(a *app) (home.Config, error) {
 	cfg := k.cfg
 	if err := cfg.CheckURL(); err != nil {
 		return cfg, &usageError{err}
 	}
 	var err error
-	cfg.Home, err = a.needHome()
+	cfg.Dir, err = a.needHome()
 	cfg.Logger = k.log.logger(a.Stderr)
 	return cfg, err
 }

@@ -1,8 +1,3 @@
-// Package server wires the library into the agents that the command line runs:
-// Listen makes one that serves, Start one that only talks. It is the one place
-// where the address guard, resolvers, keys, transports, protocols and the agent
-// meet.
-//
-// It also knows the agent's home directory: the files of private keys in it, and
-// the DIDs that are made of them.
+// Package server is an agent that listens: Listen wires the home, the keys, the
+// transports and the protocols of one, and Run serves until its context ends.
 package server

@@ -64,7 +64,7 @@ func (c Config) Check() error {
 			return fmt.Errorf("%s %d: want more than 0", limit.flag, limit.value)
 		}
 	}
-	return c.Store.Check()
+	return c.Home.Check()
 }
 
 func parsePublicURL(s string) (*url.URL, error) {

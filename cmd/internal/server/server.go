@@ -9,18 +9,17 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
-	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
+	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didweb"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
 	"github.com/didcomm-go/didcomm/transport/wstransport"
-	"github.com/gofrs/flock"
 	"github.com/labstack/echo/v4"
 )
 
@@ -44,7 +43,8 @@ const (
 
 // Config is what a Server is made of.
 type Config struct {
-	Home   string // directory of the agent's state, made if missing
+	// Home is where messages and keys are kept, its Logger apart.
+	Home   home.Config
 	Listen string // address, "HOST:PORT"; port 0 is a free one
 	// PublicURL is where peers send messages, http or https. Empty is DefaultPath
 	// at the domain of DID, or else at the listening address.
@@ -60,8 +60,6 @@ type Config struct {
 	AllowPrivate bool
 	MaxBytes     int64         // of one message
 	ReadTimeout  time.Duration // for the header, and for the body, of one request
-	// Store is where messages and keys are kept, its Home and Logger apart.
-	Store StoreConfig
 	// DeliverWithin is for how long delivery of a message is tried, unless that
 	// says itself.
 	DeliverWithin time.Duration
@@ -81,13 +79,12 @@ type Server struct {
 	cfg      Config
 	listener net.Listener
 	endpoint *url.URL
-	identity *Identity
+	identity *home.Identity
 	http     *http.Server
 	ws       *wstransport.Server
 	agent    *agent.Agent
-	senders  *senders
-	lock     *flock.Flock
-	store    *sqlstore.Store
+	senders  *network.Senders
+	home     *home.Home
 }
 
 // Listen opens the port, makes this process the one that serves the home, makes or
@@ -106,27 +103,18 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 }
 
 func (s *Server) open(ctx context.Context, tlsConfig *tls.Config) (err error) {
-	switch served, err := Served(s.cfg.Home); {
-	case err != nil:
+	if err := home.Unserved(s.cfg.Home.Dir); err != nil { // else the port would be the error
 		return err
-	case served:
-		return errServed(s.cfg.Home)
 	}
 	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
 		return listenError(s.cfg.Listen, err)
 	}
-	if err := os.MkdirAll(s.cfg.Home, 0o700); err != nil {
-		return fmt.Errorf("home directory: %w", err)
-	}
-	if s.lock, err = lockHome(ctx, s.cfg.Home); err != nil {
+	cfg := s.cfg.Home
+	cfg.Logger = s.cfg.Logger
+	if s.home, err = home.OpenToServe(ctx, cfg); err != nil {
 		return err
 	}
-	db := s.cfg.Store
-	db.Home, db.Logger = s.cfg.Home, s.cfg.Logger
-	if s.store, err = db.open(ctx, db.URL == ""); err != nil {
-		return err
-	}
-	return s.wire(ctx, db, tlsConfig)
+	return s.wire(tlsConfig)
 }
 
 // close closes what is open behind the agent.
@@ -134,59 +122,49 @@ func (s *Server) close() (err error) {
 	if s.listener != nil {
 		_ = s.listener.Close() // Shutdown may have done it
 	}
-	if s.store != nil {
-		err = s.store.Close()
-	}
-	if s.lock != nil {
-		err = errors.Join(err, s.lock.Unlock())
+	if s.home != nil {
+		err = s.home.Close()
 	}
 	return err
 }
 
 // wire makes everything behind the listener.
-func (s *Server) wire(ctx context.Context, db StoreConfig, tlsConfig *tls.Config) error {
+func (s *Server) wire(tlsConfig *tls.Config) error {
 	cfg := s.cfg
 	var err error
 	if s.endpoint, err = cfg.endpoint(s.listener.Addr()); err != nil {
 		return err
 	}
-	ring, err := db.ring(ctx, s.store)
-	if err != nil {
-		return err
-	}
-	keys := ring.Own
-	if ring.Clear && db.exposed() {
-		cfg.Logger.Warn("others on this machine can get at the agent's private keys; mend it with chmod 600", "file", db.path())
-	}
 	if cfg.DID != "" {
-		s.identity, err = keys.Web(cfg.DID, s.endpoint.String())
+		s.identity, err = s.home.Own.Web(cfg.DID, s.endpoint.String())
 	} else {
-		s.identity, err = keys.Peer(s.endpoint.String())
+		s.identity, err = s.home.Own.Peer(s.endpoint.String())
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.identity.become(cfg.Home, keys); err != nil {
+	if err := s.home.Become(s.identity); err != nil {
 		return err
 	}
-	network := Network{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly()}
-	if s.senders, err = network.senders(cfg.MaxBytes, cfg.Logger); err != nil {
+	reach := network.Reach{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly()}
+	if s.senders, err = reach.Senders(cfg.MaxBytes, cfg.Logger); err != nil {
 		return err
 	}
-	s.agent, err = newAgent(s.identity, network, cfg.MaxBytes, agent.Config{
+	s.agent, err = s.identity.Agent(reach, cfg.MaxBytes, agent.Config{
 		Handler:      s.mux(),
-		Senders:      s.senders.byScheme(false),
-		Outbox:       s.store.Outbox(),
-		Inbox:        s.store.Inbox(),
+		Senders:      s.senders.ByScheme(false),
+		Outbox:       s.home.Store.Outbox(),
+		Inbox:        s.home.Store.Inbox(),
 		MaxAge:       cfg.DeliverWithin,
 		ReplayWindow: cfg.KeepReceived,
+		StopTimeout:  handlerTimeout,
 		Logger:       cfg.Logger,
 
 		ReportBurst: cfg.ReportBurst, ReportsPerHour: cfg.ReportsPerHour,
 		AnswerBurst: cfg.AnswerBurst, AnswersPerHour: cfg.AnswersPerHour,
 	})
 	if err != nil {
-		s.senders.close()
+		s.senders.Close()
 		return err
 	}
 	s.ws = wstransport.NewServer(s.agent, wstransport.ServerConfig{
@@ -286,7 +264,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	s.drain(limit)
 	stop()
-	tasks.Go(s.senders.close) // waits for what comes in on their connections
+	tasks.Go(s.senders.Close) // waits for what comes in on their connections
 	done := make(chan struct{})
 	var closeErr error
 	go func() {

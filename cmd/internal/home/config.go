@@ -1,4 +1,4 @@
-package server
+package home
 
 import (
 	"context"
@@ -19,11 +19,11 @@ import (
 // storeFile is the SQLite database with an agent's outbox, inbox and keys.
 const storeFile = "agent.db"
 
-// StoreConfig says where an agent's outbox, inbox and keys are kept.
-type StoreConfig struct {
-	Home string
+// Config says where an agent's outbox, inbox and keys are kept.
+type Config struct {
+	Dir string // the home directory
 	// URL is of a PostgreSQL database, which several agents may share; empty is a
-	// SQLite database in Home.
+	// SQLite database in Dir.
 	URL string
 	// MaxItems and MaxBytes bound the messages that wait, of outbox and inbox
 	// each; a quarter of that is for one peer. 0 is the default of package store.
@@ -37,7 +37,7 @@ type StoreConfig struct {
 }
 
 // CheckURL finds what is wrong with the URL.
-func (c StoreConfig) CheckURL() error {
+func (c Config) CheckURL() error {
 	if c.URL == "" || strings.HasPrefix(c.URL, "postgres://") || strings.HasPrefix(c.URL, "postgresql://") {
 		return nil
 	}
@@ -45,7 +45,7 @@ func (c StoreConfig) CheckURL() error {
 }
 
 // Check finds what is wrong with the settings themselves.
-func (c StoreConfig) Check() error {
+func (c Config) Check() error {
 	if err := c.CheckURL(); err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (c StoreConfig) Check() error {
 
 // open opens the store, and makes it where there is none. With reclaim, what a
 // former process had leased is to be had at once.
-func (c StoreConfig) open(ctx context.Context, reclaim bool) (*sqlstore.Store, error) {
+func (c Config) open(ctx context.Context, reclaim bool) (*sqlstore.Store, error) {
 	cfg := sqlstore.Config{
 		Outbox:  store.OutboxConfig{MaxItems: c.MaxItems, MaxBytes: c.MaxBytes},
 		Inbox:   store.InboxConfig{MaxItems: c.MaxItems, MaxBytes: c.MaxBytes},
@@ -82,19 +82,26 @@ func (c StoreConfig) open(ctx context.Context, reclaim bool) (*sqlstore.Store, e
 }
 
 // openNew is open, and makes the home too.
-func (c StoreConfig) openNew(ctx context.Context) (*sqlstore.Store, error) {
-	if err := os.MkdirAll(c.Home, 0o700); err != nil {
-		return nil, fmt.Errorf("home directory: %w", err)
+func (c Config) openNew(ctx context.Context) (*sqlstore.Store, error) {
+	if err := c.makeDir(); err != nil {
+		return nil, err
 	}
 	return c.open(ctx, false)
 }
 
 // openOld opens the store of an agent that was served before.
-func (c StoreConfig) openOld(ctx context.Context) (*sqlstore.Store, error) {
+func (c Config) openOld(ctx context.Context) (*sqlstore.Store, error) {
 	if _, err := os.Stat(c.path()); c.URL == "" && errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("no agent was served from %s yet: there is no %s", c.Home, storeFile)
+		return nil, fmt.Errorf("no agent was served from %s yet: there is no %s", c.Dir, storeFile)
 	}
 	return c.open(ctx, false)
 }
 
-func (c StoreConfig) path() string { return filepath.Join(c.Home, storeFile) }
+func (c Config) makeDir() error {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return fmt.Errorf("home directory: %w", err)
+	}
+	return nil
+}
+
+func (c Config) path() string { return filepath.Join(c.Dir, storeFile) }

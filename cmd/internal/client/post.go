@@ -1,4 +1,4 @@
-package server
+package client
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/protocols/empty"
 	"github.com/didcomm-go/didcomm/protocols/report"
@@ -18,7 +19,7 @@ import (
 
 // PostConfig says how Post sends.
 type PostConfig struct {
-	ClientConfig // Store is the agent's
+	Config // Home is the agent's
 	// Timeout is how long delivery is tried before the message is left in the
 	// outbox.
 	Timeout time.Duration
@@ -43,33 +44,29 @@ type Posted struct {
 // delivers the message itself, and leaves it in the outbox where that fails for
 // now. After an error the message was not kept.
 func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Posted, err error) {
-	served, err := Served(cfg.Store.Home)
+	served, err := home.Served(cfg.Home.Dir)
 	if err != nil {
 		return Posted{}, err
 	}
-	kept, err := cfg.Store.openNew(ctx)
+	h, err := home.Open(ctx, cfg.Home)
 	if err != nil {
 		return Posted{}, err
 	}
-	defer func() { err = errors.Join(err, kept.Close()) }()
-	ring, err := cfg.Store.ring(ctx, kept)
-	if err != nil {
-		return Posted{}, err
-	}
-	id, err := senderIdentity(cfg.Store.Home, ring.Own)
+	defer func() { err = errors.Join(err, h.Close()) }()
+	id, err := h.Sender()
 	if err != nil {
 		return Posted{}, err
 	}
 
-	try := newAttempt(m, kept.Outbox())
+	try := newAttempt(m, h.Store.Outbox())
 	if !served || cfg.NoQueue || cfg.Ack || cfg.WebSocket {
 		try.Outbox = store.NewOutbox(store.OutboxConfig{})
 	}
-	c, err := start(cfg.ClientConfig, id, func(c *Client, senders map[string]transport.Sender) agent.Config {
+	c, err := start(cfg.Config, id, func(c *Client, senders map[string]transport.Sender) agent.Config {
 		c.sent = m
 		return agent.Config{
 			Handler: c.unserved(), Senders: senders,
-			Outbox: try, Inbox: unserved{kept.Inbox()},
+			Outbox: try, Inbox: unserved{h.Store.Inbox()},
 			AckTimeout: cfg.Timeout / 2,
 		}
 	})
@@ -100,7 +97,7 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 	case len(items) == 0:
 		return Posted{}, failed
 	default:
-		err = kept.Outbox().Enqueue(context.WithoutCancel(ctx), items...)
+		err = h.Store.Outbox().Enqueue(context.WithoutCancel(ctx), items...)
 	}
 	if err != nil {
 		return Posted{}, err
@@ -109,7 +106,7 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 }
 
 // Once delivers a message, or fails, as an agent that only the message needs: of
-// the keys in the Store if it has any, else of new ones that are forgotten. It does
+// the keys of Home if that has any, else of new ones that are forgotten. It does
 // not touch the outbox of a home.
 func Once(ctx context.Context, cfg PostConfig, m *message.Message) error {
 	keys, err := cfg.keys(ctx)
@@ -123,7 +120,7 @@ func Once(ctx context.Context, cfg PostConfig, m *message.Message) error {
 	outbox := store.NewOutbox(store.OutboxConfig{})
 	try := newAttempt(m, outbox)
 	try.Outbox = outbox
-	c, err := start(cfg.ClientConfig, id, func(c *Client, senders map[string]transport.Sender) agent.Config {
+	c, err := start(cfg.Config, id, func(c *Client, senders map[string]transport.Sender) agent.Config {
 		c.sent = m
 		return agent.Config{Handler: c.mux(), Senders: senders, Outbox: try, AckTimeout: cfg.Timeout / 2}
 	})

@@ -1,4 +1,4 @@
-package server
+package network
 
 import (
 	"context"
@@ -16,9 +16,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Network is what DIDs and messages of others can make us connect to, besides
+// Reach is what DIDs and messages of others can make us connect to, besides
 // the public Internet.
-type Network struct {
+type Reach struct {
 	// Loopback lets this machine's own addresses through, and plain http on
 	// them for did:web.
 	Loopback bool
@@ -26,7 +26,7 @@ type Network struct {
 	Private bool
 }
 
-// privateNetworks are the networks that Network.Private means: RFC 1918, RFC
+// privateNetworks are the networks that Reach.Private means: RFC 1918, RFC
 // 6598 and RFC 4193. Link-local ones, where clouds keep their metadata service,
 // are not among them.
 func privateNetworks() []netip.Prefix {
@@ -39,9 +39,9 @@ func privateNetworks() []netip.Prefix {
 	}
 }
 
-func (n Network) guard() *netguard.Guard {
-	g := &netguard.Guard{AllowLoopback: n.Loopback || n.Private}
-	if n.Private {
+func (r Reach) guard() *netguard.Guard {
+	g := &netguard.Guard{AllowLoopback: r.Loopback || r.Private}
+	if r.Private {
 		g.Allow = privateNetworks()
 	}
 	return g
@@ -49,10 +49,10 @@ func (n Network) guard() *netguard.Guard {
 
 // Resolver resolves did:key, did:jwk, did:peer and did:web. The documents of
 // docs, if any, are used before anything is asked.
-func (n Network) Resolver(docs Docs) (did.Resolver, error) {
+func (r Reach) Resolver(docs Docs) (did.Resolver, error) {
 	web, err := didweb.NewResolver(didweb.Config{
-		Dial:              n.guard().DialContext,
-		AllowHTTPLoopback: n.Loopback || n.Private,
+		Dial:              r.guard().DialContext,
+		AllowHTTPLoopback: r.Loopback || r.Private,
 	})
 	if err != nil {
 		return nil, err

@@ -1,33 +1,40 @@
-package server
+package client
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
+	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// ClientConfig is what a Client is made of.
-type ClientConfig struct {
-	// Store is where the agent's keys are looked for.
-	Store StoreConfig
+// Config is what a Client is made of.
+type Config struct {
+	// Home is where the agent's keys are looked for.
+	Home home.Config
 	// WebSocket reaches http and https endpoints by WebSocket.
 	WebSocket    bool
 	AllowPrivate bool // addresses of private networks, besides loopback
 	Logger       *slog.Logger
 }
 
+// stopTimeout bounds how long what has come in is handled after Close.
+const stopTimeout = time.Second
+
 // Client is an agent that talks but does not listen: answers come back on the
 // connections that it opens.
 type Client struct {
 	agent   *agent.Agent
-	senders *senders
+	senders *network.Senders
 	close   func() error // once
 
 	// sent is the message whose problems are heard of, or nil.
@@ -36,9 +43,9 @@ type Client struct {
 }
 
 // Start makes a Client and runs it. It goes by a did:peer whose endpoint is
-// did.QueueURI: of the agent's keys if Store has any, else of new keys that are
+// did.QueueURI: of the agent's keys if Home has any, else of new keys that are
 // forgotten with it. Every failure to send is final. Close it.
-func Start(ctx context.Context, cfg ClientConfig) (*Client, error) {
+func Start(ctx context.Context, cfg Config) (*Client, error) {
 	keys, err := cfg.keys(ctx)
 	if err != nil {
 		return nil, err
@@ -58,17 +65,17 @@ func Start(ctx context.Context, cfg ClientConfig) (*Client, error) {
 }
 
 // start makes a Client of an identity, whose agent is as configure says.
-func start(cfg ClientConfig, id *Identity, configure func(*Client, map[string]transport.Sender) agent.Config) (*Client, error) {
-	network := Network{Loopback: true, Private: cfg.AllowPrivate}
-	s, err := network.senders(transport.DefaultMaxBytes, cfg.Logger)
+func start(cfg Config, id *home.Identity, configure func(*Client, map[string]transport.Sender) agent.Config) (*Client, error) {
+	reach := network.Reach{Loopback: true, Private: cfg.AllowPrivate}
+	s, err := reach.Senders(transport.DefaultMaxBytes, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{senders: s, problems: make(chan *message.Problem, 1)}
-	config := configure(c, s.byScheme(cfg.WebSocket))
-	config.Logger = cfg.Logger
-	if c.agent, err = newAgent(id, network, transport.DefaultMaxBytes, config); err != nil {
-		s.close()
+	config := configure(c, s.ByScheme(cfg.WebSocket))
+	config.Logger, config.StopTimeout = cfg.Logger, stopTimeout
+	if c.agent, err = id.Agent(reach, transport.DefaultMaxBytes, config); err != nil {
+		s.Close()
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -76,25 +83,25 @@ func start(cfg ClientConfig, id *Identity, configure func(*Client, map[string]tr
 	go func() { ended <- c.agent.Run(ctx) }()
 	c.close = sync.OnceValue(func() error {
 		stop()
-		c.senders.close()
+		c.senders.Close()
 		return <-ended
 	})
 	return c, nil
 }
 
-func (c ClientConfig) keys(ctx context.Context) (Keys, error) {
-	has, err := HasKeys(ctx, c.Store)
+func (c Config) keys(ctx context.Context) (home.Keys, error) {
+	has, err := home.HasKeys(ctx, c.Home)
 	if err != nil {
-		return Keys{}, err
+		return home.Keys{}, err
 	}
 	if !has {
-		return NewKeys(keyring.Ed25519)
+		return home.NewKeys(keyring.Ed25519)
 	}
-	ring, err := OpenRing(ctx, c.Store)
+	h, err := home.Open(ctx, c.Home)
 	if err != nil {
-		return Keys{}, err
+		return home.Keys{}, err
 	}
-	return ring.Own, ring.Close()
+	return h.Own, h.Close()
 }
 
 // Agent is what the verbs of the protocols take.
@@ -103,3 +110,24 @@ func (c *Client) Agent() *agent.Agent { return c.agent }
 // Close handles what has come in, stops the agent and closes its connections. It is
 // idempotent.
 func (c *Client) Close() error { return c.close() }
+
+// once makes every failure final: who waits at a prompt hears of it at once
+// instead of after the last retry.
+type once struct{ transport.Sender }
+
+func (o once) Send(ctx context.Context, endpoint string, p transport.Packet) error {
+	err := o.Sender.Send(ctx, endpoint, p)
+	if se := new(transport.SendError); errors.As(err, &se) {
+		final := *se
+		final.Retryable = false
+		return &final
+	}
+	return err
+}
+
+// Bind binds the sender inside, if it can be.
+func (o once) Bind(h transport.Handler) {
+	if b, ok := o.Sender.(transport.Binder); ok {
+		b.Bind(h)
+	}
+}

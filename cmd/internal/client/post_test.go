@@ -1,4 +1,4 @@
-package server_test
+package client_test
 
 import (
 	"context"
@@ -12,6 +12,9 @@ import (
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/cmd/internal/client"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
+	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/cmd/internal/server"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
@@ -21,7 +24,7 @@ import (
 // chatty is an agent that answers a text with another one, and returns its DID.
 func chatty(t *testing.T) string {
 	t.Helper()
-	keys, err := server.NewKeys(keyring.Ed25519)
+	keys, err := home.NewKeys(keyring.Ed25519)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +33,7 @@ func chatty(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resolver, err := server.Network{Loopback: true}.Resolver(server.Docs{id.Document.ID: id.Document})
+	resolver, err := network.Reach{Loopback: true}.Resolver(network.Docs{id.Document.ID: id.Document})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,31 +76,31 @@ func chatty(t *testing.T) string {
 func TestPostKeepsWhatComesBack(t *testing.T) {
 	ctx := t.Context()
 	to := chatty(t)
-	db := server.StoreConfig{Home: t.TempDir(), MaxItems: 100, MaxBytes: 1 << 20}
+	db := home.Config{Dir: t.TempDir(), MaxItems: 100, MaxBytes: 1 << 20}
 	logger := slog.New(slog.DiscardHandler)
 	m, err := basicmessage.New("hello", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.ID, m.To = message.NewID(), []string{to}
-	posted, err := server.Post(ctx, server.PostConfig{
-		ClientConfig: server.ClientConfig{Store: db, WebSocket: true, Logger: logger},
-		Timeout:      10 * time.Second,
+	posted, err := client.Post(ctx, client.PostConfig{
+		Config:  client.Config{Home: db, WebSocket: true, Logger: logger},
+		Timeout: 10 * time.Second,
 	}, m)
 	if err != nil || posted.Queued {
 		t.Fatalf("%+v, %v", posted, err)
 	}
 
-	box, err := server.OpenInbox(ctx, db)
+	box, err := home.OpenInbox(ctx, db)
 	if err != nil {
 		t.Fatal(err)
 	}
-	letters, err := box.Letters(ctx, server.Network{Loopback: true})
+	letters, err := box.Letters(ctx, network.Reach{Loopback: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var texts []string
-	err = letters.Each(ctx, func(l server.Letter) error {
+	err = letters.Each(ctx, func(l home.Letter) error {
 		var body basicmessage.Body
 		if l.Err != nil || l.State != store.Waiting {
 			t.Errorf("%s, %s, %v", l.State, l.LastError, l.Err)
@@ -116,7 +119,7 @@ func TestPostKeepsWhatComesBack(t *testing.T) {
 
 	said := make(chan string, 1)
 	s, err := server.Listen(ctx, server.Config{
-		Home: db.Home, Listen: "127.0.0.1:0", MaxBytes: 1 << 20, ReadTimeout: time.Second, Store: db, Logger: logger,
+		Home: db, Listen: "127.0.0.1:0", MaxBytes: 1 << 20, ReadTimeout: time.Second, Logger: logger,
 		OnMessage: func(from, text string) { said <- from + " " + text },
 	})
 	if err != nil {

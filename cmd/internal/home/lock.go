@@ -1,4 +1,4 @@
-package server
+package home
 
 import (
 	"context"
@@ -20,28 +20,38 @@ const lockFile = "serve.lock"
 // one runs holds it for a moment.
 const serveWait = time.Second
 
-// lockHome makes this process the one that serves a home.
-func lockHome(ctx context.Context, home string) (*flock.Flock, error) {
-	l := flock.New(filepath.Join(home, lockFile), flock.SetPermissions(0o600))
+// acquire makes this process the one that serves the home.
+func (c Config) acquire(ctx context.Context) (*flock.Flock, error) {
+	l := flock.New(filepath.Join(c.Dir, lockFile), flock.SetPermissions(0o600))
 	ctx, cancel := context.WithTimeout(ctx, serveWait)
 	defer cancel()
 	_, err := l.TryLockContext(ctx, 10*time.Millisecond)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return nil, errServed(home)
+		return nil, errServed(c.Dir)
 	case err != nil:
 		return nil, fmt.Errorf("lock the home directory: %w", err)
 	}
 	return l, nil
 }
 
-func errServed(home string) error {
-	return fmt.Errorf("an agent runs on the home directory %s already; stop it first, or give this one another --home", home)
+func errServed(dir string) error {
+	return fmt.Errorf("an agent runs on the home directory %s already; stop it first, or give this one another --home", dir)
 }
 
-// Served tells whether an agent serves a home now.
-func Served(home string) (bool, error) {
-	path := filepath.Join(home, lockFile)
+// Unserved is an error that says what to do if an agent serves the home directory
+// now.
+func Unserved(dir string) error {
+	served, err := Served(dir)
+	if err == nil && served {
+		err = errServed(dir)
+	}
+	return err
+}
+
+// Served tells whether an agent serves the home directory now.
+func Served(dir string) (bool, error) {
+	path := filepath.Join(dir, lockFile)
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

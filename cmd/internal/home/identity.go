@@ -1,11 +1,14 @@
-package server
+package home
 
 import (
 	"context"
 	"crypto"
 	"fmt"
 
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didjwk"
 	"github.com/didcomm-go/didcomm/did/didkey"
@@ -176,4 +179,25 @@ func identify(doc *did.Document, keys ...*keyring.Key) (*Identity, error) {
 		return nil, fmt.Errorf("%s lists none of its keys", doc.ID)
 	}
 	return &Identity{Document: doc, Keys: ring}, nil
+}
+
+// packer packs and opens as an identity, messages of maxBytes bytes at most.
+func (id *Identity) packer(reach network.Reach, maxBytes int64) (*envelope.Packer, did.Resolver, error) {
+	resolver, err := reach.Resolver(id.docs())
+	if err != nil {
+		return nil, nil, err
+	}
+	packer, err := envelope.New(envelope.Config{Keys: id.Keys, Resolver: resolver, MaxBytes: int(maxBytes)})
+	return packer, resolver, err
+}
+
+// Agent makes an agent of an identity and of cfg, but for who it is. It opens
+// messages of maxBytes bytes at most, and resolves DIDs within reach.
+func (id *Identity) Agent(reach network.Reach, maxBytes int64, cfg agent.Config) (*agent.Agent, error) {
+	packer, resolver, err := id.packer(reach, maxBytes)
+	if err != nil {
+		return nil, err
+	}
+	cfg.DID, cfg.Packer, cfg.Resolver = id.Document.ID, packer, resolver
+	return agent.New(cfg)
 }

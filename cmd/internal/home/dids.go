@@ -1,4 +1,4 @@
-package server
+package home
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -21,9 +22,9 @@ const didsFile = "dids.json"
 // maxDIDs bounds them.
 const maxDIDs = 1000
 
-// documents reads the documents of a home; there may be none.
-func documents(home string) ([]*did.Document, error) {
-	path := filepath.Join(home, didsFile)
+// documents reads the documents of the home; there may be none.
+func (h *Home) documents() ([]*did.Document, error) {
+	path := filepath.Join(h.cfg.Dir, didsFile)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -48,45 +49,47 @@ func damaged(path string, err error) error {
 	return fmt.Errorf("%s is damaged, and is left as it is; restore it from a copy, or move it away: %w", path, err)
 }
 
-// HomeIdentity is who the agent of a home is by its own keys, as it was served
-// last. If it was not yet, it is a did:peer whose endpoint is did.QueueURI.
-func HomeIdentity(home string, keys Keys) (*Identity, error) {
-	if id, err := lastIdentity(home, keys); id != nil || err != nil {
+// identity is who the agent is by its own keys, as it was served last. If it was
+// not yet, it is a did:peer whose endpoint is did.QueueURI.
+func (h *Home) identity() (*Identity, error) {
+	if id, err := h.last(); id != nil || err != nil {
 		return id, err
 	}
-	return keys.Peer(did.QueueURI)
+	return h.Own.Peer(did.QueueURI)
 }
 
-// senderIdentity is HomeIdentity for who sends: the agent that serves the home
-// next has to open what is answered to it.
-func senderIdentity(home string, keys Keys) (*Identity, error) {
-	if id, err := lastIdentity(home, keys); id != nil || err != nil {
+// Sender is who the agent is that sends while none serves the home, or beside that:
+// as it was served last, else a did:peer whose endpoint is did.QueueURI. The agent
+// that serves the home next opens what is answered to it.
+func (h *Home) Sender() (*Identity, error) {
+	if id, err := h.last(); id != nil || err != nil {
 		return id, err
 	}
-	id, err := keys.Peer(did.QueueURI)
+	id, err := h.Own.Peer(did.QueueURI)
 	if err != nil {
 		return nil, err
 	}
-	return id, id.become(home, keys)
+	return id, h.Become(id)
 }
 
-// lastIdentity is nil if there is none by these keys.
-func lastIdentity(home string, keys Keys) (*Identity, error) {
-	docs, err := documents(home)
+// last is nil if there is no identity by the agent's own keys.
+func (h *Home) last() (*Identity, error) {
+	docs, err := h.documents()
 	if err != nil {
 		return nil, err
 	}
 	for i, doc := range slices.Backward(docs) {
-		if id, err := identify(doc, keys.Authentication, keys.Agreement); err == nil {
-			return id, id.formerly(docs[:i], keys)
+		if id, err := identify(doc, h.Own.Authentication, h.Own.Agreement); err == nil {
+			return id, id.formerly(docs[:i], h.Own)
 		}
 	}
 	return nil, nil
 }
 
-// become makes id the identity of a home, and adds to it those of before.
-func (id *Identity) become(home string, keys Keys) error {
-	docs, err := documents(home)
+// Become makes an identity of the agent's own keys the one that the agent goes by,
+// and adds to it those of before.
+func (h *Home) Become(id *Identity) error {
+	docs, err := h.documents()
 	if err != nil {
 		return err
 	}
@@ -96,7 +99,7 @@ func (id *Identity) become(home string, keys Keys) error {
 	}
 	former := slices.DeleteFunc(slices.Clone(docs), func(d *did.Document) bool { return d.ID == id.Document.ID })
 	former = former[max(0, len(former)-maxDIDs+1):]
-	if err := id.formerly(former, keys); err != nil {
+	if err := id.formerly(former, h.Own); err != nil {
 		return err
 	}
 	if len(docs) > 0 {
@@ -109,7 +112,7 @@ func (id *Identity) become(home string, keys Keys) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(home, didsFile), append(data, '\n'))
+	return replaceFile(filepath.Join(h.cfg.Dir, didsFile), append(data, '\n'))
 }
 
 // formerly adds the identities of before to one, as far as they are of the same
@@ -129,8 +132,8 @@ func (id *Identity) formerly(docs []*did.Document, keys Keys) error {
 }
 
 // docs are the documents of an identity, of now and before.
-func (id *Identity) docs() Docs {
-	docs := Docs{id.Document.ID: id.Document}
+func (id *Identity) docs() network.Docs {
+	docs := network.Docs{id.Document.ID: id.Document}
 	for _, doc := range id.Former {
 		docs[doc.ID] = doc
 	}

@@ -1,4 +1,4 @@
-package server
+package home
 
 import (
 	"context"
@@ -11,13 +11,14 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/cmd/internal/network"
 )
 
 // Inbox is what an agent has received, to see and to change, also while it is
 // served. Close it.
 type Inbox struct {
 	store *sqlstore.Store
-	cfg   StoreConfig
+	cfg   Config
 }
 
 // Letters are the entries of an Inbox, opened.
@@ -34,7 +35,7 @@ type Letter struct {
 }
 
 // OpenInbox opens the inbox of the agent of a home.
-func OpenInbox(ctx context.Context, cfg StoreConfig) (*Inbox, error) {
+func OpenInbox(ctx context.Context, cfg Config) (*Inbox, error) {
 	s, err := cfg.openOld(ctx)
 	if err != nil {
 		return nil, err
@@ -43,8 +44,17 @@ func OpenInbox(ctx context.Context, cfg StoreConfig) (*Inbox, error) {
 }
 
 // Letters opens what is in the inbox with the agent's keys.
-func (b *Inbox) Letters(ctx context.Context, n Network) (*Letters, error) {
-	packer, err := b.cfg.packer(ctx, b.store, n)
+// The DIDs of their senders resolve within reach.
+func (b *Inbox) Letters(ctx context.Context, reach network.Reach) (*Letters, error) {
+	h, err := b.cfg.unseal(ctx, b.store)
+	if err != nil {
+		return nil, err
+	}
+	id, err := h.identity()
+	if err != nil {
+		return nil, err
+	}
+	packer, _, err := id.packer(reach, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -80,23 +90,6 @@ func (b *Inbox) change(ctx context.Context, id, none string, f func(context.Cont
 		err = fmt.Errorf(none, id)
 	}
 	return err
-}
-
-// packer opens what is sealed for the agent of a store.
-func (c StoreConfig) packer(ctx context.Context, s *sqlstore.Store, n Network) (*envelope.Packer, error) {
-	ring, err := c.ring(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	id, err := HomeIdentity(c.Home, ring.Own)
-	if err != nil {
-		return nil, err
-	}
-	resolver, err := n.Resolver(id.docs())
-	if err != nil {
-		return nil, err
-	}
-	return envelope.New(envelope.Config{Keys: id.Keys, Resolver: resolver})
 }
 
 // Close closes the inbox.

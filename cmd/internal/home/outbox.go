@@ -1,4 +1,4 @@
-package server
+package home
 
 import (
 	"context"
@@ -18,7 +18,7 @@ type Outbox struct{ store *sqlstore.Store }
 const outboxPage = 500 // entries that are read at a time, without packets
 
 // OpenOutbox opens the outbox of the agent of a home.
-func OpenOutbox(ctx context.Context, cfg StoreConfig) (*Outbox, error) {
+func OpenOutbox(ctx context.Context, cfg Config) (*Outbox, error) {
 	s, err := cfg.openOld(ctx)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package server
+package home
 
 import (
 	"context"
@@ -23,76 +23,10 @@ type wrongPassphrase struct{}
 func (wrongPassphrase) Error() string { return "wrong passphrase" }
 func (wrongPassphrase) Unwrap() error { return keyring.ErrPassphrase }
 
-// Ring is the keyring of an agent, in its store. Own are the keys that it goes by:
-// the first two in the ring, which no other agent of the store can push aside.
-type Ring struct {
-	*keyring.Sealed
-	Own Keys
-	// Where names the store.
-	Where string
-	// Clear tells that no passphrase protects the keys.
-	Clear bool
-
-	close func() error
-}
-
-// OpenRing opens the keyring of an agent, and makes it and the agent's own keys
-// where there are none. Close the ring.
-func OpenRing(ctx context.Context, cfg StoreConfig) (*Ring, error) {
-	s, err := cfg.openNew(ctx)
-	if err != nil {
-		return nil, err
-	}
-	r, err := cfg.ring(ctx, s)
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	r.close = s.Close
-	return r, nil
-}
-
-// OpenOldRing is OpenRing, but makes none.
-func OpenOldRing(ctx context.Context, cfg StoreConfig) (*Ring, error) {
-	has, err := HasKeys(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	if !has {
-		return nil, errors.New("there is no agent's keyring yet; didcomm serve, key new and did create make it")
-	}
-	return OpenRing(ctx, cfg)
-}
-
-// Close closes the store that OpenRing has opened.
-func (r *Ring) Close() error { return r.close() }
-
-// HomeKeys are all private keys in the keyring of an agent, its own also as keys
-// of the DIDs that it has gone by. There are none where it has no keyring yet.
-func HomeKeys(ctx context.Context, cfg StoreConfig) (keys *keyring.Keyring, err error) {
-	has, err := HasKeys(ctx, cfg)
-	if err != nil || !has {
-		return keyring.New(), err
-	}
-	ring, err := OpenRing(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, ring.Close()) }()
-	keys, err = ring.Only()
-	if err != nil {
-		return nil, err
-	}
-	id, err := HomeIdentity(cfg.Home, ring.Own)
-	if err != nil {
-		return nil, err
-	}
-	return keys, merge(keys, id.Keys)
-}
-
 // HasKeys tells whether an agent has keys in its store.
-func HasKeys(ctx context.Context, cfg StoreConfig) (has bool, err error) {
+func HasKeys(ctx context.Context, cfg Config) (has bool, err error) {
 	if cfg.URL == "" {
-		if cfg.Home == "" {
+		if cfg.Dir == "" {
 			return false, nil
 		}
 		if _, err := os.Lstat(cfg.path()); errors.Is(err, fs.ErrNotExist) {
@@ -112,26 +46,26 @@ func HasKeys(ctx context.Context, cfg StoreConfig) (has bool, err error) {
 	}
 }
 
-// ring opens or makes the keyring in a store.
-func (c StoreConfig) ring(ctx context.Context, s *sqlstore.Store) (*Ring, error) {
-	sealed, w, err := c.unlock(ctx, s.Keys())
+// unseal opens or makes the keyring in an open store.
+func (c Config) unseal(ctx context.Context, s *sqlstore.Store) (*Home, error) {
+	ring, w, err := c.unlock(ctx, s.Keys())
 	if err != nil {
 		return nil, err
 	}
-	if len(sealed.KIDs()) == 0 {
-		if sealed, err = settle(ctx, s.Keys(), sealed, w); err != nil {
+	if len(ring.KIDs()) == 0 {
+		if ring, err = settle(ctx, s.Keys(), ring, w); err != nil {
 			return nil, err
 		}
 	}
-	r := &Ring{Sealed: sealed, Where: c.where(), Clear: w.Name() == keyring.NoneName}
-	if r.Own, err = pair(sealed); err != nil {
+	h := &Home{Store: s, Ring: ring, cfg: c, clear: w.Name() == keyring.NoneName}
+	if h.Own, err = pair(ring); err != nil {
 		return nil, fmt.Errorf("the agent's keys: %w", err)
 	}
-	return r, nil
+	return h, nil
 }
 
 // unlock opens the sealed keys, or makes an empty ring of them.
-func (c StoreConfig) unlock(ctx context.Context, keys store.Keys) (*keyring.Sealed, keyring.Wrapper, error) {
+func (c Config) unlock(ctx context.Context, keys store.Keys) (*keyring.Sealed, keyring.Wrapper, error) {
 	by, err := keyring.WrappedBy(ctx, keys)
 	missing := errors.Is(err, store.ErrNotFound)
 	if err != nil && !missing {
@@ -212,7 +146,7 @@ func settle(ctx context.Context, keys store.Keys, ring *keyring.Sealed, w keyrin
 
 // SetPassphrase protects an agent's keys by the passphrase that fresh gives, or by
 // none if that is nil. It makes the keys where there are none.
-func SetPassphrase(ctx context.Context, cfg StoreConfig, fresh func(context.Context) ([]byte, error)) (err error) {
+func SetPassphrase(ctx context.Context, cfg Config, fresh func(context.Context) ([]byte, error)) (err error) {
 	s, err := cfg.openNew(ctx)
 	if err != nil {
 		return err
@@ -226,14 +160,14 @@ func SetPassphrase(ctx context.Context, cfg StoreConfig, fresh func(context.Cont
 			return err
 		}
 		cfg.Passphrase = func(context.Context, bool) ([]byte, error) { return secret, nil }
-		_, err = cfg.ring(ctx, s)
+		_, err = cfg.unseal(ctx, s)
 		return err
 	case err != nil:
 		return err
 	case by == keyring.NoneName:
 		cfg.Passphrase = nil
 	}
-	ring, err := cfg.ring(ctx, s)
+	h, err := cfg.unseal(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -241,24 +175,24 @@ func SetPassphrase(ctx context.Context, cfg StoreConfig, fresh func(context.Cont
 	if err != nil {
 		return err
 	}
-	return ring.Rewrap(ctx, wrapper(secret))
+	return h.Ring.Rewrap(ctx, wrapper(secret))
 }
 
-func (c StoreConfig) notice(format string, args ...any) {
+func (c Config) notice(format string, args ...any) {
 	if c.Notice != nil {
 		c.Notice(fmt.Sprintf(format, args...))
 	}
 }
 
 // where the keys are, and what guards them there.
-func (c StoreConfig) where() string {
+func (c Config) where() string {
 	if c.URL != "" {
 		return "the database of --store"
 	}
 	return c.path()
 }
 
-func (c StoreConfig) guard() string {
+func (c Config) guard() string {
 	if c.URL != "" {
 		return "who may read that"
 	}
@@ -266,7 +200,7 @@ func (c StoreConfig) guard() string {
 }
 
 // exposed tells whether the file of the store is open to other users, by its mode.
-func (c StoreConfig) exposed() bool {
+func (c Config) exposed() bool {
 	info, err := os.Stat(c.path())
 	return c.URL == "" && err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
 }
@@ -296,21 +230,3 @@ func Signs(c keyring.Curve) bool { return c != keyring.X25519 }
 
 // Agrees tells whether keys of a curve agree on keys.
 func Agrees(c keyring.Curve) bool { return c != keyring.Ed25519 && c != keyring.Secp256k1 }
-
-// Only returns those keys of a ring that kids name, all if there are none.
-func (r *Ring) Only(kids ...string) (*keyring.Keyring, error) {
-	if len(kids) == 0 {
-		kids = r.KIDs()
-	}
-	only := keyring.New()
-	for _, kid := range kids {
-		key, err := r.Key(kid)
-		if err == nil {
-			err = only.Add(kid, key)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return only, nil
-}

@@ -1,0 +1,130 @@
+package home
+
+import (
+	"context"
+	"errors"
+
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/gofrs/flock"
+)
+
+// Home is the open home of an agent: its store, and the keys in that. Close it.
+type Home struct {
+	Store *sqlstore.Store
+	Ring  *keyring.Sealed
+	// Own are the keys that the agent goes by: the first two in the ring, which no
+	// other agent of the store can push aside.
+	Own Keys
+
+	cfg   Config
+	clear bool         // no passphrase protects the keys
+	lock  *flock.Flock // of the process that serves the home, else nil
+}
+
+// Open opens the home of an agent, and makes the home, the keyring and the agent's
+// own keys where there are none. A passphrase that is wrong is
+// keyring.ErrPassphrase.
+func Open(ctx context.Context, cfg Config) (*Home, error) {
+	s, err := cfg.openNew(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h, err := cfg.unseal(ctx, s)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return h, nil
+}
+
+// OpenOld is Open, but makes nothing: a home without keys is an error.
+func OpenOld(ctx context.Context, cfg Config) (*Home, error) {
+	has, err := HasKeys(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if !has {
+		return nil, errors.New("there is no agent's keyring yet; didcomm serve, key new and did create make it")
+	}
+	return Open(ctx, cfg)
+}
+
+// OpenToServe is Open for the one process that serves the home, until Close. What a
+// former process had leased in the home's own database is to be had at once. The log
+// tells of keys that others on the machine can read.
+func OpenToServe(ctx context.Context, cfg Config) (*Home, error) {
+	if err := cfg.makeDir(); err != nil {
+		return nil, err
+	}
+	lock, err := cfg.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := cfg.open(ctx, cfg.URL == "")
+	if err != nil {
+		return nil, errors.Join(err, lock.Unlock())
+	}
+	h, err := cfg.unseal(ctx, s)
+	if err != nil {
+		return nil, errors.Join(err, s.Close(), lock.Unlock())
+	}
+	h.lock = lock
+	if h.clear && cfg.exposed() && cfg.Logger != nil {
+		cfg.Logger.Warn("others on this machine can get at the agent's private keys; mend it with chmod 600", "file", cfg.path())
+	}
+	return h, nil
+}
+
+// Close closes the store, and ends that this process serves the home.
+func (h *Home) Close() error {
+	err := h.Store.Close()
+	if h.lock != nil {
+		err = errors.Join(err, h.lock.Unlock())
+	}
+	return err
+}
+
+// Where names the store.
+func (h *Home) Where() string { return h.cfg.where() }
+
+// Export returns those private keys of the ring that kids name, all if there are
+// none.
+func (h *Home) Export(kids ...string) (*keyring.Keyring, error) {
+	if len(kids) == 0 {
+		kids = h.Ring.KIDs()
+	}
+	keys := keyring.New()
+	for _, kid := range kids {
+		key, err := h.Ring.Key(kid)
+		if err == nil {
+			err = keys.Add(kid, key)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+}
+
+// AllKeys are all private keys in the keyring of an agent, its own also as keys of
+// the DIDs that it has gone by. There are none where it has no keyring yet.
+func AllKeys(ctx context.Context, cfg Config) (keys *keyring.Keyring, err error) {
+	has, err := HasKeys(ctx, cfg)
+	if err != nil || !has {
+		return keyring.New(), err
+	}
+	h, err := Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, h.Close()) }()
+	keys, err = h.Export()
+	if err != nil {
+		return nil, err
+	}
+	id, err := h.identity()
+	if err != nil {
+		return nil, err
+	}
+	return keys, merge(keys, id.Keys)
+}

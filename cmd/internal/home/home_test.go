@@ -1,0 +1,41 @@
+package home_test
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
+)
+
+// Keys that other users can read are told.
+func TestExposedKeys(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such modes")
+	}
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		mode os.FileMode
+		warn bool
+	}{{0o600, false}, {0o640, true}, {0o604, true}} {
+		opened(t, home.Config{Dir: dir})
+		if err := os.Chmod(filepath.Join(dir, "agent.db"), tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		h, err := home.OpenToServe(t.Context(), home.Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+		if got := strings.Contains(log.String(), "private keys"); got != tt.warn {
+			t.Errorf("mode %v: warned %v, want %v\n%s", tt.mode, got, tt.warn, log.String())
+		}
+	}
+}

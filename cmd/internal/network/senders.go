@@ -1,0 +1,69 @@
+package network
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+
+	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/httptransport"
+	"github.com/didcomm-go/didcomm/transport/wstransport"
+)
+
+// Senders are the clients of all transports. Close them.
+type Senders struct {
+	http *httptransport.Client
+	ws   *wstransport.Client
+}
+
+// Senders makes clients that send and take messages of maxBytes bytes at most.
+func (r Reach) Senders(maxBytes int64, logger *slog.Logger) (*Senders, error) {
+	dial := r.guard().DialContext
+	h, err := httptransport.NewClient(httptransport.ClientConfig{Dial: dial, MaxBytes: maxBytes, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	w, err := wstransport.NewClient(wstransport.ClientConfig{Dial: dial, Limits: wstransport.Limits{MaxBytes: maxBytes}, Logger: logger})
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	return &Senders{h, w}, nil
+}
+
+// ByScheme are the senders by URI scheme. With webSocket, http endpoints are
+// reached by WebSocket too: one URL serves both.
+func (s *Senders) ByScheme(webSocket bool) map[string]transport.Sender {
+	m := map[string]transport.Sender{"http": s.http, "https": s.http, "ws": s.ws, "wss": s.ws}
+	if webSocket {
+		u := &upgrade{s.ws}
+		m["http"], m["https"] = u, u
+	}
+	return m
+}
+
+// Close closes the connections, and waits for what comes in on them.
+func (s *Senders) Close() {
+	// Both only report what cannot be helped when the program ends.
+	_ = s.http.Close()
+	_ = s.ws.Close()
+}
+
+// upgrade sends to http endpoints by WebSocket.
+type upgrade struct{ *wstransport.Client }
+
+var _ transport.SessionSender = (*upgrade)(nil)
+
+func (u *upgrade) Send(ctx context.Context, endpoint string, p transport.Packet) error {
+	_, err := u.SendOn(ctx, endpoint, p)
+	return err
+}
+
+func (u *upgrade) SendOn(ctx context.Context, endpoint string, p transport.Packet) (transport.Session, error) {
+	to, err := url.Parse(endpoint)
+	if err != nil {
+		return nil, &transport.SendError{Endpoint: endpoint, Err: err}
+	}
+	to.Scheme = map[string]string{"http": "ws", "https": "wss"}[to.Scheme]
+	return u.Client.SendOn(ctx, to.String(), p)
+}
