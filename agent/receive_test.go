@@ -293,3 +293,35 @@ func TestAskingInAnswers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A message is accepted before it is handled, whatever connection it came by.
+func TestAcceptedBeforeHandled(t *testing.T) {
+	for name, w := range map[string]transport.Replier{"exchange": new(call), "session": newSession(), "no reply": transport.NoReply{}} {
+		t.Run(name, func(t *testing.T) {
+			started, release := make(chan struct{}), make(chan struct{})
+			h := &counter{Handler: agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
+				close(started)
+				<-release
+				return nil
+			})}
+			n := agenttest.NewNet()
+			a, s := n.Agent(t, h), newStranger(t, n)
+			p := s.pack(t, s.message(t, a, chatType, nil))
+			handled, err := a.ServePacket(t.Context(), w, p)
+			if err != nil || handled == nil {
+				t.Fatalf("got %v, %v", handled, err)
+			}
+			<-started
+			select {
+			case <-handled:
+				t.Error("handled while its handler runs")
+			default:
+			}
+			close(release)
+			<-handled
+			if again, err := a.ServePacket(t.Context(), w, p); err != nil || again != nil || h.n.Load() != 1 {
+				t.Errorf("the second time: %v, %v; handled %d times", again, err, h.n.Load())
+			}
+		})
+	}
+}

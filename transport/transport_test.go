@@ -101,12 +101,24 @@ func TestContain(t *testing.T) {
 			return errors.As(err, &p)
 		}},
 	} {
-		_, err := transport.Contain(c.h).ServePacket(t.Context(), transport.NoReply{}, transport.Packet{})
-		if !c.want(err) {
-			t.Errorf("%s: got %v", c.name, err)
+		handled, err := transport.Contain(c.h).ServePacket(t.Context(), transport.NoReply{}, transport.Packet{})
+		if !c.want(err) || handled != nil {
+			t.Errorf("%s: got %v, %v", c.name, handled, err)
 		}
+	}
+	ch := make(chan struct{})
+	if handled, err := transport.Contain(accepting(ch)).ServePacket(t.Context(), transport.NoReply{}, transport.Packet{}); handled != ch || err != nil {
+		t.Errorf("accepting: got %v, %v", handled, err)
 	}
 	if err := (transport.NoReply{}).Reply(t.Context(), transport.Packet{}); !errors.Is(err, transport.ErrNoReturnRoute) {
 		t.Errorf("NoReply: got %v", err)
 	}
+}
+
+// accepting is a Handler that accepts every packet; the channel tells when they are
+// handled.
+type accepting <-chan struct{}
+
+func (a accepting) ServePacket(context.Context, transport.Replier, transport.Packet) (handled <-chan struct{}, err error) {
+	return a, nil
 }

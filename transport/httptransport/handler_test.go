@@ -265,6 +265,32 @@ func TestSlowHandlerKeepsContext(t *testing.T) {
 	})
 }
 
+// accepting is a Handler that accepts every packet and handles none.
+type accepting chan transport.Replier
+
+func (a accepting) ServePacket(_ context.Context, w transport.Replier, _ transport.Packet) (handled <-chan struct{}, err error) {
+	a <- w
+	return make(chan struct{}), nil
+}
+
+// A client that has gone is not waited for until its packet is handled.
+func TestClientGoneBeforeHandled(t *testing.T) {
+	h := make(accepting, 1)
+	ctx, leave := context.WithCancel(t.Context())
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", strings.NewReader("{}"))
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		httptransport.NewHandler(h, httptransport.HandlerConfig{}).ServeHTTP(httptest.NewRecorder(), r)
+	}()
+	w := <-h
+	leave()
+	<-served
+	if err := w.Reply(t.Context(), transport.Packet{Data: []byte("{}")}); !errors.Is(err, transport.ErrNoReturnRoute) {
+		t.Errorf("reply: got %v, want ErrNoReturnRoute", err)
+	}
+}
+
 func TestTruncatedBody(t *testing.T) {
 	srv := httptest.NewServer(httptransport.NewHandler(transport.HandlerFunc(func(context.Context, transport.Replier, transport.Packet) error {
 		t.Error("a truncated packet was handled")

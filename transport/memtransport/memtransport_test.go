@@ -53,3 +53,27 @@ func TestHandle(t *testing.T) {
 		t.Errorf("removed endpoint: got %v", err)
 	}
 }
+
+// accepting is a Handler that accepts every packet and handles none.
+type accepting struct{ accepted func() }
+
+func (a accepting) ServePacket(context.Context, transport.Replier, transport.Packet) (handled <-chan struct{}, err error) {
+	a.accepted()
+	return make(chan struct{}), nil
+}
+
+// Who waits no longer until a packet is handled does not know that it was accepted.
+func TestUnhandled(t *testing.T) {
+	n := memtransport.NewNetwork()
+	s := n.Sender()
+	defer s.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := n.Handle("mem://bob", accepting{cancel}); err != nil {
+		t.Fatal(err)
+	}
+	var se *transport.SendError
+	err := s.Send(ctx, "mem://bob", transport.Packet{Data: []byte("{}")})
+	if !errors.As(err, &se) || !se.Retryable || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want a retryable error of the context", err)
+	}
+}

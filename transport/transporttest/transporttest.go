@@ -50,6 +50,8 @@ func Run(t *testing.T, start Start) {
 		{"Reply", testReply},
 		{"ReplyEnds", testReplyEnds},
 		{"ReplyLate", testReplyLate},
+		{"Unhandled", testUnhandled},
+		{"UnhandledReply", testUnhandledReply},
 		{"Session", testSession},
 		{"Concurrent", testConcurrent},
 		{"HandlerErrors", testHandlerErrors},
@@ -193,6 +195,77 @@ func testReplyLate(t *testing.T, start Start) {
 	if err := (<-repliers).Reply(t.Context(), packet("late")); !errors.Is(err, transport.ErrNoReturnRoute) {
 		t.Errorf("got %v, want ErrNoReturnRoute", err)
 	}
+}
+
+// accepting is a Handler that handles packets after it accepted them: handle is
+// called in a goroutine of its own.
+type accepting func(w transport.Replier, p transport.Packet)
+
+func (f accepting) ServePacket(_ context.Context, w transport.Replier, p transport.Packet) (handled <-chan struct{}, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(w, p)
+	}()
+	return done, nil
+}
+
+// testUnhandled is about packets that are handled well after they were accepted:
+// their connections take replies, and others are served meanwhile.
+func testUnhandled(t *testing.T, start Start) {
+	const n = 10
+	release := make(chan struct{})
+	client, answers := collect(n + 1)
+	l := start(t, accepting(func(w transport.Replier, p transport.Packet) {
+		if string(p.Data) != "at once" {
+			<-release
+		}
+		if err := w.Reply(context.Background(), p); err != nil {
+			t.Errorf("reply to %q before it was handled: %v", p.Data, err)
+		}
+	}), client)
+	sent := make(chan error, n)
+	for i := range n {
+		go func() { sent <- l.Sender.Send(t.Context(), l.Endpoint, packet(fmt.Sprint(i))) }()
+	}
+	if l.Session {
+		for range n {
+			if err := <-sent; err != nil {
+				t.Errorf("send: %v", err)
+			}
+		}
+	}
+	mustSend(t, l, packet("at once"))
+	if p := <-answers; string(p.Data) != "at once" {
+		t.Errorf("answer %q came before its packet was handled", p.Data)
+	}
+	if len(sent) > 0 {
+		t.Errorf("%d sends ended before their packets were handled", len(sent))
+	}
+	close(release)
+	for range n {
+		if !l.Session {
+			if err := <-sent; err != nil {
+				t.Errorf("send: %v", err)
+			}
+		}
+		<-answers
+	}
+}
+
+// testUnhandledReply is about a reply that its Handler accepts and does not handle
+// before Send has returned.
+func testUnhandledReply(t *testing.T, start Start) {
+	release, handled := make(chan struct{}), make(chan struct{})
+	l := start(t, transport.HandlerFunc(func(ctx context.Context, w transport.Replier, p transport.Packet) error {
+		return w.Reply(ctx, p)
+	}), accepting(func(transport.Replier, transport.Packet) {
+		<-release
+		close(handled)
+	}))
+	mustSend(t, l, packet("x"))
+	close(release)
+	<-handled
 }
 
 func testSession(t *testing.T, start Start) {

@@ -110,6 +110,47 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 	})
 }
 
+// A connection is not idle before what came by it is handled, or the time for that
+// is over.
+func TestUnhandledIsNotIdle(t *testing.T) {
+	for name, test := range map[string]struct {
+		release time.Duration // when the packet is handled
+		until   time.Duration // when the connection ends, at the latest
+	}{
+		"handled late":     {40 * time.Second, 71 * time.Second}, // by a ping
+		"handled too late": {time.Hour, 91 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t, func(ctx context.Context, w transport.Replier, p transport.Packet) error {
+					if string(p.Data) != "ask" {
+						return nil
+					}
+					return w.Reply(ctx, packet("answer"))
+				}, wstransport.ServerConfig{})
+				c := l.client(t, wstransport.ClientConfig{Limits: wstransport.Limits{IdleTimeout: time.Second}})
+				h := make(accepting)
+				c.Bind(h)
+				time.AfterFunc(test.release, func() { close(h) })
+				start := time.Now()
+				if err := c.Send(t.Context(), endpoint, packet("ask")); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(39 * time.Second) // of the bubble
+				if l.server.Len() != 1 {
+					t.Fatal("closed while its packet was being handled")
+				}
+				time.Sleep(test.until - time.Since(start))
+				synctest.Wait()
+				if l.server.Len() != 0 {
+					t.Error("an idle connection stays")
+				}
+				time.Sleep(test.release) // the handler's goroutine ends
+			})
+		})
+	}
+}
+
 func TestReconnects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got := make(chan string, 10)

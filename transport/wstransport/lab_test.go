@@ -26,6 +26,11 @@ type lab struct {
 
 func newLab(t *testing.T, h transport.HandlerFunc, cfg wstransport.ServerConfig) *lab {
 	t.Helper()
+	return newHandlerLab(t, h, cfg)
+}
+
+func newHandlerLab(t *testing.T, h transport.Handler, cfg wstransport.ServerConfig) *lab {
+	t.Helper()
 	l := &lab{net: pipenet.Listen(), server: wstransport.NewServer(h, cfg)}
 	srv := httptransport.NewServer(l.server)
 	go srv.Serve(l.net)
@@ -98,3 +103,17 @@ func echoBack(ctx context.Context, w transport.Replier, p transport.Packet) erro
 }
 
 func ignore(context.Context, transport.Replier, transport.Packet) error { return nil }
+
+// accepting is a Handler that accepts every packet, and handles it once the channel
+// is closed: it sends it back.
+type accepting chan struct{}
+
+func (a accepting) ServePacket(_ context.Context, w transport.Replier, p transport.Packet) (handled <-chan struct{}, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		<-a
+		_ = w.Reply(context.Background(), p)
+	}()
+	return done, nil
+}

@@ -210,28 +210,71 @@ func TestCloseDrains(t *testing.T) {
 	})
 }
 
-func TestCloseIsBounded(t *testing.T) {
+// So may one that handles what it has accepted.
+func TestCloseWaitsForAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		started := make(chan struct{})
-		l := newLab(t, func(ctx context.Context, _ transport.Replier, _ transport.Packet) error {
-			close(started)
-			<-ctx.Done()
-			return ctx.Err()
-		}, wstransport.ServerConfig{})
+		release := make(accepting)
+		l := newHandlerLab(t, release, wstransport.ServerConfig{Limits: wstransport.Limits{MaxHandlers: 1}})
 		ws := l.peer(t)
-		if err := ws.WriteMessage(websocket.TextMessage, []byte("x")); err != nil {
-			t.Fatal(err)
+		for range 3 {
+			if err := ws.WriteMessage(websocket.TextMessage, []byte("x")); err != nil {
+				t.Fatal(err)
+			}
 		}
-		<-started
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := l.server.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v, want the deadline", err)
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- l.server.Close(context.Background()) }()
+		synctest.Wait()
+		if len(closed) != 0 {
+			t.Error("close did not wait for what was accepted")
 		}
-		if err := readAll(ws); err == nil {
-			t.Error("the connection lives")
+		close(release)
+		for range 3 {
+			if _, data, err := ws.ReadMessage(); err != nil || string(data) != "x" {
+				t.Errorf("answer %q, %v", data, err)
+			}
+		}
+		if err := readAll(ws); !websocket.IsCloseError(err, websocket.CloseGoingAway) {
+			t.Errorf("got %v, want close code 1001", err)
+		}
+		if err := <-closed; err != nil {
+			t.Error(err)
 		}
 	})
+}
+
+func TestCloseIsBounded(t *testing.T) {
+	for name, h := range map[string]transport.Handler{
+		"not accepted": transport.HandlerFunc(func(ctx context.Context, _ transport.Replier, _ transport.Packet) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}),
+		"not handled": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if h == nil {
+					never := make(accepting) // of the bubble
+					defer close(never)
+					h = never
+				}
+				l := newHandlerLab(t, h, wstransport.ServerConfig{})
+				ws := l.peer(t)
+				if err := ws.WriteMessage(websocket.TextMessage, []byte("x")); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if err := l.server.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v, want the deadline", err)
+				}
+				if err := readAll(ws); err == nil {
+					t.Error("the connection lives")
+				}
+			})
+		})
+	}
 }
 
 func TestHandshake(t *testing.T) {
