@@ -1,0 +1,446 @@
+package fleet_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/protocols/basicmessage"
+	"github.com/didcomm-go/didcomm/protocols/trustping"
+)
+
+// The protocol of the fleet: a note wants nothing, a question an answer.
+const (
+	fleetProtocol = "https://example.org/fleet/1.0"
+	noteType      = fleetProtocol + "/note"
+	questionType  = fleetProtocol + "/question"
+	answerType    = fleetProtocol + "/answer"
+)
+
+// deed is what the handler of a message does with it. It is in the body.
+type deed struct {
+	Content string `json:"content"` // as basicmessage names it
+	Delay   int    `json:"delay"`   // ms that it takes
+}
+
+const (
+	deedPlain = ""      // it is done
+	deedRetry = "retry" // is asked to come again, the first time
+	deedFail  = "fail"  // is a problem
+)
+
+// honest is an agent that does what it should, while it is stopped, killed, moved and
+// rotated.
+type honest struct {
+	*party
+	w      *world
+	chance *rand.Rand // of its step alone
+	outbox store.Outbox
+	inbox  store.Inbox
+	waits  sync.WaitGroup // lives that end, and Sends and Requests that wait
+
+	moves  int // of its step alone
+	counts int // letters, of its step alone
+
+	mu       sync.Mutex // guards all below
+	life     *life      // nil while it is down
+	killed   int
+	stopped  int
+	waiting  int               // Sends and Requests that have not returned
+	known    map[string]string // DIDs of others, by the party
+	rotated  map[string]bool   // parties that know our DID in use
+	buriedBy map[string]int    // calls of OnBuried, by the message
+}
+
+// life is one process of an agent.
+type life struct {
+	agent  *agent.Agent
+	packer *envelope.Packer
+	host   *host
+	stop   context.CancelFunc
+	ended  chan struct{}
+}
+
+// Lives of one agent that may end by each way in one run.
+const maxKills, maxStops = 2, 2
+
+// maxTries leaves room for those of killed processes, which count as well.
+const maxTries = 10
+
+var _ role = (*honest)(nil)
+
+func newHonest(w *world, name string) *honest {
+	h := &honest{
+		party: newParty(name), w: w, chance: seeded(w.seed, name),
+		outbox: store.NewOutbox(store.OutboxConfig{}), inbox: store.NewInbox(store.InboxConfig{}),
+		known: make(map[string]string), rotated: make(map[string]bool), buriedBy: make(map[string]int),
+	}
+	h.endpoints = h.newEndpoints()
+	w.must(h.newDID(w.registry))
+	return h
+}
+
+// newEndpoints are other endpoints than those before.
+func (h *honest) newEndpoints() []string {
+	h.moves++
+	web, wire := fmt.Sprintf("web:%s-%d", h.name, h.moves), fmt.Sprintf("wire:%s-%d", h.name, h.moves)
+	switch h.chance.IntN(4) {
+	case 0:
+		return []string{web}
+	case 1:
+		return []string{wire}
+	case 2:
+		return []string{wire, web}
+	}
+	return []string{web, wire}
+}
+
+// start begins a life.
+func (h *honest) start() {
+	l := &life{host: h.w.net.host(h.name), ended: make(chan struct{})}
+	resolver := did.NewCache(h.w.resolver(h.name), did.CacheConfig{})
+	var err error
+	l.packer, err = h.packer(resolver)
+	h.w.must(err)
+	l.agent, err = agent.New(agent.Config{
+		DID: h.did(), Packer: l.packer, Resolver: resolver, Handler: h.mux(l), Senders: l.host.senders(),
+		Outbox: mortalOutbox{h.outbox, l.host.up}, Inbox: mortalInbox{h.inbox, l.host.up},
+		OnBuried: h.onBuried, MaxTries: maxTries, Workers: 8,
+		Logger: h.w.log.With("agent", h.name),
+	})
+	h.w.must(err)
+	ctx, stop := context.WithCancel(context.Background())
+	l.stop = stop
+	go func() {
+		defer close(l.ended)
+		h.w.must(l.agent.Run(ctx))
+	}()
+	time.Sleep(time.Millisecond) // in virtual time: Run runs when that has passed
+	for _, e := range h.reachedAt() {
+		h.w.net.listen(e, l.host)
+	}
+	h.mu.Lock()
+	h.life = l
+	h.mu.Unlock()
+}
+
+// now is the life of now, nil while there is none.
+func (h *honest) now() *life {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.life
+}
+
+// end takes the life of now away.
+func (h *honest) end(count *int) *life {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := h.life
+	h.life = nil
+	*count++
+	return l
+}
+
+// kill ends a life at once.
+func (h *honest) kill() {
+	l := h.end(&h.killed)
+	h.w.log.Info("killed", "agent", h.name)
+	h.unlisten()
+	l.host.die()
+	l.stop()
+	h.waits.Go(func() { <-l.ended })
+}
+
+// shut ends a life as a person ends it.
+func (h *honest) shut() {
+	l := h.end(&h.stopped)
+	h.w.log.Info("stopped", "agent", h.name)
+	l.stop()
+	<-l.ended
+	h.unlisten()
+	l.host.die()
+}
+
+func (h *honest) unlisten() {
+	for _, e := range h.reachedAt() {
+		h.w.net.listen(e, nil)
+	}
+}
+
+// step does one thing.
+func (h *honest) step() {
+	if h.now() == nil {
+		h.start()
+		return
+	}
+	switch n := h.chance.IntN(100); {
+	case n < 3 && h.killed < maxKills && h.w.faults.kill:
+		h.kill()
+	case n < 6 && h.stopped < maxStops && h.w.faults.stop:
+		h.shut()
+	case n < 9 && h.w.faults.move:
+		h.relocate()
+	case n < 12 && h.w.faults.rotate && len(h.dids) < 3:
+		h.rotate()
+	default:
+		h.write()
+	}
+}
+
+// relocate moves all DIDs to other endpoints. Nobody listens to the old ones any more.
+func (h *honest) relocate() {
+	h.unlisten()
+	h.w.must(h.move(h.w.registry, h.newEndpoints()...))
+	h.w.log.Info("moved", "agent", h.name, "endpoints", h.reachedAt())
+	l := h.now()
+	l.host.cutOff()
+	for _, e := range h.reachedAt() {
+		h.w.net.listen(e, l.host)
+	}
+}
+
+// rotate makes a DID that is used from now on.
+func (h *honest) rotate() {
+	h.w.must(h.newDID(h.w.registry))
+	h.w.log.Info("rotated", "agent", h.name, "did", h.did())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clear(h.rotated)
+}
+
+// settle makes it well for good.
+func (h *honest) settle() {
+	if h.now() == nil {
+		h.start()
+	}
+}
+
+func (h *honest) stop() {
+	h.shut()
+	h.waits.Wait()
+}
+
+// address is the DID by which it knows a party.
+func (h *honest) address(to string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if id := h.known[to]; id != "" {
+		return id
+	}
+	return h.w.firstDID(to)
+}
+
+// write sends something to somebody.
+func (h *honest) write() {
+	l, to := h.now(), h.w.others(h)[h.chance.IntN(len(h.w.others(h)))]
+	h.counts++
+	id := fmt.Sprintf("%s-%d", h.name, h.counts)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	do := deed{Content: deedPlain, Delay: h.chance.IntN(1000)}
+	switch h.chance.IntN(10) {
+	case 0:
+		do.Content = deedRetry
+	case 1:
+		do.Content = deedFail
+	}
+	kind := h.chance.IntN(10)
+	thread := fmt.Sprintf("thread-%s-%s-%d", h.name, to, h.chance.IntN(2))
+	opts := h.options()
+	if kind == 9 {
+		h.await(cancel, func() error {
+			_, err := trustping.Ping(ctx, l.agent, h.address(to), opts...)
+			return err
+		})
+		return
+	}
+	m := h.message(ctx, l, id, to, kind, do)
+	if m == nil {
+		cancel()
+		return
+	}
+	record := letter{id: id, from: h.name, to: to, asks: m.Type == questionType}
+	switch {
+	case kind < 6: // in a lane
+		m.ThreadID = thread
+		record.lane = h.name + " " + m.To[0] + " " + thread
+		h.w.book.write(record)
+		h.sent(id, l.agent.Send(ctx, m, opts...))
+		cancel()
+	case kind < 8:
+		h.w.book.write(record)
+		cancel()
+		h.await(func() {}, func() error {
+			err := l.agent.Send(context.Background(), m, append(opts, agent.AwaitDelivery())...)
+			if err == nil {
+				h.sent(id, nil)
+			}
+			if errors.Is(err, agent.ErrUndelivered) {
+				h.w.book.note(id, func(l *letter) { l.taken, l.buried = true, err.Error() })
+			}
+			return err
+		})
+	default:
+		h.await(cancel, func() error {
+			_, err := l.agent.Request(ctx, m, opts...)
+			return err
+		})
+	}
+}
+
+// message makes a message; nil if the sender's own registry fails it.
+func (h *honest) message(ctx context.Context, l *life, id, to string, kind int, do deed) *message.Message {
+	typ := noteType
+	switch {
+	case kind%3 == 0:
+		typ = basicmessage.TypeMessage
+	case kind%3 == 1 || kind == 8:
+		typ = questionType
+	}
+	m, err := message.New(typ, do)
+	h.w.must(err)
+	m.ID, m.From, m.To = id, h.did(), []string{h.address(to)}
+	h.mu.Lock()
+	known := h.rotated[to]
+	h.mu.Unlock()
+	if prior := h.priorTo(m.From); prior != "" && !known {
+		if m.FromPrior, err = l.packer.FromPrior(ctx, prior, m.From, time.Now()); err != nil {
+			return nil
+		}
+	}
+	return m
+}
+
+func (h *honest) options() []agent.SendOption {
+	switch h.chance.IntN(6) {
+	case 0:
+		return []agent.SendOption{agent.ReturnRoute("all")}
+	case 1:
+		return []agent.SendOption{agent.ProtectSender()}
+	case 2:
+		return []agent.SendOption{agent.SignBy(h.did())}
+	}
+	return nil
+}
+
+// sent notes what Send said of a letter.
+func (h *honest) sent(id string, err error) {
+	h.w.log.Info("sent", "agent", h.name, "id", id, "error", err)
+	if err == nil {
+		h.w.book.note(id, func(l *letter) { l.taken = true })
+	}
+}
+
+// await does what waits for an answer.
+func (h *honest) await(end func(), do func() error) {
+	h.count(1)
+	h.waits.Go(func() {
+		defer h.count(-1)
+		defer end()
+		if err := do(); err != nil {
+			h.w.log.Info("waited in vain", "agent", h.name, "error", err)
+		}
+	})
+}
+
+func (h *honest) count(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.waiting += n
+}
+
+func (h *honest) onBuried(b agent.Buried) {
+	h.w.log.Info("buried", "agent", h.name, "id", b.Item.MessageID, "error", b.Err)
+	h.w.book.note(b.Item.MessageID, func(l *letter) { l.buried = b.Err.Error() })
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.buriedBy[b.Item.MessageID]++
+}
+
+// mux has the handlers of one life.
+func (h *honest) mux(l *life) agent.Handler {
+	handle := agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+		return h.handle(ctx, l, w, in)
+	})
+	return agent.NewMux(
+		trustping.Handle(),
+		basicmessage.Handle(func(ctx context.Context, in *agent.Inbound, _ basicmessage.Body) error {
+			return h.handle(ctx, l, nil, in)
+		}),
+		agent.Handle(agent.Protocol{PIURI: fleetProtocol, Messages: map[string]agent.Handler{
+			noteType: handle, questionType: handle, answerType: handle,
+		}}),
+	)
+}
+
+// handle is the handler of all letters.
+func (h *honest) handle(ctx context.Context, l *life, w agent.Responder, in *agent.Inbound) error {
+	m := in.Message
+	h.learn(in)
+	var do deed
+	if err := m.DecodeBody(&do); err != nil {
+		return message.NewProblem("e.m.msg", err)
+	}
+	if l.host.dead() {
+		return errDead
+	}
+	genuine := in.Authenticated() && h.w.registry.party(in.From) == h.w.book.sender(m.ID)
+	before := 0
+	if genuine {
+		before = h.w.book.begin(m.ID, h.name)
+	}
+	h.w.log.Info("handles", "agent", h.name, "id", m.ID, "from", in.From, "before", before)
+	if !pause(time.Duration(do.Delay)*time.Millisecond, ctx, l.host.up) {
+		return errors.New("stopped")
+	}
+	if do.Content == deedRetry && before == 0 && genuine {
+		return agent.Retry(0, errors.New("not now"))
+	}
+	if m.Type == questionType {
+		a, err := message.New(answerType, deed{})
+		if err != nil {
+			return err
+		}
+		a.ID = answerTo(m.ID)
+		if genuine {
+			h.w.book.write(letter{id: a.ID, from: h.name, to: h.w.registry.party(in.From)})
+		}
+		if err := w.Reply(ctx, a); err != nil {
+			return err
+		}
+	}
+	if l.host.dead() {
+		return errDead
+	}
+	if genuine {
+		h.w.book.finish(m.ID, h.name)
+	}
+	if do.Content == deedFail {
+		return message.NewProblem("e.m.refused", nil)
+	}
+	return nil
+}
+
+// learn takes note of a DID that a party has rotated to, and that the party knows of
+// ours.
+func (h *honest) learn(in *agent.Inbound) {
+	name := h.w.registry.party(in.From)
+	if name == "" {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if p := in.Metadata.FromPrior; p != nil && h.w.registry.party(p.Iss) == name {
+		h.known[name] = in.From
+	}
+	if in.To == h.did() {
+		h.rotated[name] = true
+	}
+}

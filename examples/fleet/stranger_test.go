@@ -1,0 +1,259 @@
+package fleet_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+const (
+	reportType = "https://didcomm.org/report-problem/2.0/problem-report"
+	emptyType  = "https://didcomm.org/empty/1.0/empty"
+)
+
+// stranger is a party that is no agent: it writes and reads its packets itself.
+type stranger struct {
+	*party
+	w       *world
+	chance  *rand.Rand // of its step alone
+	host    *host
+	packer  *envelope.Packer
+	manners manners
+}
+
+// manners are how a stranger behaves.
+type manners interface {
+	// meet is called with each message that came, by w.
+	meet(s *stranger, w transport.Replier, m *message.Message)
+	// step does one thing.
+	step(s *stranger)
+}
+
+var (
+	_ role              = (*stranger)(nil)
+	_ transport.Handler = (*stranger)(nil)
+)
+
+func newStranger(w *world, name string, m manners) *stranger {
+	s := &stranger{party: newParty(name), w: w, chance: seeded(w.seed, name), host: w.net.host(name), manners: m}
+	s.endpoints = []string{"web:" + name, "wire:" + name}
+	if s.chance.IntN(2) == 0 {
+		s.endpoints = s.endpoints[s.chance.IntN(2):][:1]
+	}
+	w.must(s.newDID(w.registry))
+	var err error
+	s.packer, err = s.packer0()
+	w.must(err)
+	s.host.Bind(s)
+	return s
+}
+
+// packer0 is a Packer whose DIDs always resolve.
+func (s *stranger) packer0() (*envelope.Packer, error) {
+	return s.party.packer(did.ResolverFunc(s.w.registry.resolve))
+}
+
+func (s *stranger) start() {
+	if _, ghost := s.manners.(ghost); ghost {
+		return
+	}
+	for _, e := range s.endpoints {
+		s.w.net.listen(e, s.host)
+	}
+}
+
+func (s *stranger) step()   { s.manners.step(s) }
+func (s *stranger) settle() {}
+func (s *stranger) stop()   { s.host.die() }
+
+// ServePacket takes everything.
+func (s *stranger) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) error {
+	u, err := s.packer.Unpack(ctx, p.Data)
+	if err == nil && s.w.isHonest(s.w.registry.party(u.Message.From)) {
+		s.manners.meet(s, w, u.Message)
+	}
+	return nil
+}
+
+// message makes a message to a DID.
+func (s *stranger) message(typ, to string) *message.Message {
+	m, err := message.New(typ, deed{})
+	s.w.must(err)
+	m.From, m.To = s.did(), []string{to}
+	return m
+}
+
+// pack packs by authcrypt unless opts say otherwise. There is no packet of what cannot
+// be packed.
+func (s *stranger) pack(m *message.Message, opts ...envelope.PackOption) (p transport.Packet, ok bool) {
+	if len(opts) == 0 {
+		opts = []envelope.PackOption{envelope.From(s.did())}
+	}
+	list, err := s.packer.Pack(s.host.up, m, opts...)
+	if err != nil {
+		return p, false
+	}
+	return transport.Packet{MediaType: list[0].MediaType, Data: list[0].Data}, true
+}
+
+// give sends a packet to a party, by one of its endpoints.
+func (s *stranger) give(to string, p transport.Packet) {
+	endpoints := s.w.registry.endpoints(to)
+	sender := map[string]transport.Sender{"web": web{s.host}, "wire": wire{s.host}}
+	e := endpoints[len(p.Data)%len(endpoints)]
+	s.w.net.flights.Go(func() {
+		ctx, cancel := context.WithTimeout(s.host.up, 30*time.Second)
+		defer cancel()
+		_ = sender[scheme(e)].Send(ctx, e, p)
+	})
+}
+
+// say sends a message.
+func (s *stranger) say(m *message.Message, opts ...envelope.PackOption) {
+	if p, ok := s.pack(m, opts...); ok {
+		s.give(m.To[0], p)
+	}
+}
+
+// respond answers by the connection if that takes an answer, else as say does.
+func (s *stranger) respond(w transport.Replier, m *message.Message) {
+	p, ok := s.pack(m)
+	if ok && w.Reply(s.host.up, p) != nil {
+		s.give(m.To[0], p)
+	}
+}
+
+// victim is the DID of an honest agent.
+func (s *stranger) victim() string {
+	list := s.w.honest
+	return list[s.chance.IntN(len(list))].did()
+}
+
+// chat is what strangers do if they do nothing else.
+func (s *stranger) chat() {
+	m := s.message([]string{noteType, questionType, "https://example.org/unknown/1.0/what"}[s.chance.IntN(3)], s.victim())
+	m.PleaseAck = []string{""}
+	if s.chance.IntN(2) == 0 {
+		m.ReturnRoute = "all"
+	}
+	s.say(m)
+}
+
+// ghost is never reached.
+type ghost struct{}
+
+func (ghost) meet(*stranger, transport.Replier, *message.Message) {}
+func (ghost) step(*stranger)                                      {}
+
+// mute takes everything and never says that it did.
+type mute struct{}
+
+func (mute) meet(*stranger, transport.Replier, *message.Message) {}
+func (mute) step(s *stranger)                                    { s.chat() }
+
+// liar acks what it never got.
+type liar struct{}
+
+func (liar) meet(*stranger, transport.Replier, *message.Message) {}
+
+func (liar) step(s *stranger) {
+	letters := s.w.book.all()
+	if len(letters) == 0 {
+		return
+	}
+	for range 5 {
+		l := letters[s.chance.IntN(len(letters))]
+		from := s.w.member(l.from)
+		if !s.w.isHonest(l.from) {
+			continue
+		}
+		m := s.message(emptyType, from.did())
+		m.Ack = []string{l.id}
+		switch s.chance.IntN(3) {
+		case 0:
+			m.Type, m.ThreadID = answerType, l.id
+		case 1:
+			m.Type, m.ParentThreadID, m.Ack = reportType, l.id, nil
+		}
+		s.say(m)
+	}
+}
+
+// echo says everything that it hears to who said it.
+type echo struct{}
+
+func (echo) meet(s *stranger, w transport.Replier, m *message.Message) {
+	e := *m
+	e.From, e.To, e.FromPrior = s.did(), []string{m.From}, ""
+	s.respond(w, &e)
+	e.ID = message.NewID()
+	s.say(&e)
+}
+
+func (echo) step(s *stranger) { s.chat() }
+
+// quarreller has a problem with everything, reports of problems too.
+type quarreller struct{}
+
+func (quarreller) meet(s *stranger, w transport.Replier, m *message.Message) {
+	r := s.message(reportType, m.From)
+	r.ParentThreadID, r.PleaseAck, r.ReturnRoute = m.Thread(), []string{r.ID}, "all"
+	s.respond(w, r)
+	r = s.message(reportType, m.From)
+	r.ThreadID = m.Thread()
+	s.say(r)
+}
+
+func (quarreller) step(s *stranger) { s.chat() }
+
+// binder wants what is for others to come by its own connections.
+type binder struct{}
+
+func (binder) meet(*stranger, transport.Replier, *message.Message) {}
+
+func (binder) step(s *stranger) {
+	switch s.chance.IntN(4) {
+	case 0: // in the name of another
+		m := s.message(noteType, s.victim())
+		m.From, m.ReturnRoute = s.victim(), "all"
+		s.say(m, envelope.To(m.To[0]))
+	case 1:
+		s.chat()
+	default: // what another has sent
+		for range 3 {
+			c, ok := s.w.net.anyCaptured(s.chance)
+			if to := s.w.member(c.to); ok && s.w.isHonest(c.to) {
+				s.replay(to, c.packet)
+			}
+		}
+	}
+}
+
+// replay gives a packet of another to its recipient once more, by a connection of the
+// stranger's if there can be one.
+func (s *stranger) replay(to *party, p transport.Packet) {
+	for _, e := range to.reachedAt() {
+		if scheme(e) == "wire" {
+			s.w.net.flights.Go(func() {
+				ctx, cancel := context.WithTimeout(s.host.up, 30*time.Second)
+				defer cancel()
+				_ = wire{s.host}.Send(ctx, e, p)
+			})
+			return
+		}
+	}
+	s.give(to.did(), p)
+}
+
+// newManners makes those of a seed.
+func newManners(chance *rand.Rand) (m manners, name string) {
+	all := []manners{ghost{}, mute{}, liar{}, echo{}, quarreller{}, binder{}}
+	m = all[chance.IntN(len(all))]
+	return m, fmt.Sprintf("%T", m)[len("fleet_test."):]
+}

@@ -1,0 +1,198 @@
+package fleet_test
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/did"
+)
+
+// role is somebody who lives in a world.
+type role interface {
+	start()
+	// step does one thing of what the role does all day.
+	step()
+	// settle makes it well: it does no more by itself, and stays where it is.
+	settle()
+	// stop ends it, and waits.
+	stop()
+}
+
+// faults are what befalls honest agents.
+type faults struct {
+	kill, stop, move, rotate bool
+	resolve                  float64 // the part of resolutions that fail
+}
+
+// world is one seed.
+type world struct {
+	t        *testing.T
+	seed     uint64
+	log      *slog.Logger
+	faults   faults
+	net      *network
+	registry *registry
+	book     *book
+
+	honest    []*honest
+	strangers []*stranger
+	still     int // packets in the last hour
+}
+
+const (
+	steps     = 25 // of each role
+	stepPause = 2 * time.Minute
+	aftermath = 4 * 24 * time.Hour // longer than Config.MaxAge
+)
+
+// newWorld draws a world.
+func newWorld(t *testing.T, seed uint64, log *slog.Logger) *world {
+	chance := seeded(seed, "world")
+	w := &world{t: t, seed: seed, log: log, registry: newRegistry(), book: newBook()}
+	often := func(n int) bool { return chance.IntN(n) > 0 }
+	w.faults = faults{kill: often(3), stop: often(3), move: often(4), rotate: often(4)}
+	weather := weather{delay: 2 * time.Second, slow: 0.1}
+	if often(8) { // else there are delays alone
+		weather.lose = []float64{0.01, 0.05, 0.2}[chance.IntN(3)]
+		weather.duplicate = []float64{0, 0.05, 0.2}[chance.IntN(3)]
+		weather.cut = []float64{0.01, 0.05, 0.15}[chance.IntN(3)]
+		w.faults.resolve = []float64{0, 0.05, 0.2}[chance.IntN(3)]
+	}
+	w.net = newNetwork(seed, weather, w.must)
+	for i := range 2 + chance.IntN(3) {
+		w.honest = append(w.honest, newHonest(w, fmt.Sprintf("agent%d", i)))
+	}
+	for i := range 1 + chance.IntN(3) {
+		m, name := newManners(chance)
+		w.strangers = append(w.strangers, newStranger(w, fmt.Sprintf("%s%d", name, i), m))
+	}
+	return w
+}
+
+// must ends the test where the world itself, or an agent, does what it never may.
+func (w *world) must(err error) {
+	if err != nil {
+		w.t.Helper()
+		w.t.Errorf("%v", err)
+	}
+}
+
+func (w *world) resolver(name string) did.Resolver {
+	return w.registry.resolver(seeded(w.seed, "resolver of "+name), w.faults.resolve)
+}
+
+func (w *world) roles() (all []role) {
+	for _, h := range w.honest {
+		all = append(all, h)
+	}
+	for _, s := range w.strangers {
+		all = append(all, s)
+	}
+	return all
+}
+
+// agent is the honest agent of a name, or nil.
+func (w *world) agent(name string) *honest {
+	for _, h := range w.honest {
+		if h.name == name {
+			return h
+		}
+	}
+	return nil
+}
+
+// stranger is the stranger of a name, or nil.
+func (w *world) stranger(name string) *stranger {
+	for _, s := range w.strangers {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+func (w *world) isHonest(name string) bool { return w.agent(name) != nil }
+
+func (w *world) parties() (all []*party) {
+	for _, h := range w.honest {
+		all = append(all, h.party)
+	}
+	for _, s := range w.strangers {
+		all = append(all, s.party)
+	}
+	return all
+}
+
+// member is the party of a name.
+func (w *world) member(name string) *party {
+	for _, p := range w.parties() {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// others are the names of all but one party. Honest ones are named twice, so that
+// there is more traffic between them.
+func (w *world) others(h *honest) (names []string) {
+	for _, p := range w.parties() {
+		if p.name == h.name {
+			continue
+		}
+		names = append(names, p.name)
+		if w.isHonest(p.name) {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
+// firstDID is the DID that everybody knows of a party.
+func (w *world) firstDID(name string) string {
+	p := w.member(name)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dids[0]
+}
+
+// run lives through a world, and says what does not hold in the end.
+func (w *world) run() {
+	for _, r := range w.roles() {
+		r.start()
+	}
+	var days sync.WaitGroup
+	for i, r := range w.roles() {
+		chance := seeded(w.seed, fmt.Sprint("pauses ", i))
+		days.Go(func() { live(r, chance) })
+	}
+	days.Wait()
+	w.log.Info("the faults end", "faults", w.net.faults)
+	w.net.calm()
+	w.registry.soothe()
+	for _, r := range w.roles() {
+		r.settle()
+	}
+	time.Sleep(aftermath)
+	before := w.net.traffic()
+	time.Sleep(time.Hour)
+	w.still = w.net.traffic() - before
+	for _, i := range invariants {
+		i.check(w, func(format string, args ...any) { w.t.Errorf(i.name+": "+format, args...) })
+	}
+	for _, r := range w.roles() {
+		r.stop()
+	}
+	w.net.flights.Wait()
+}
+
+func live(r role, chance *rand.Rand) {
+	for range steps {
+		r.step()
+		time.Sleep(time.Duration(chance.Int64N(int64(stepPause))))
+	}
+}
