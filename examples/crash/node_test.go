@@ -118,7 +118,7 @@ func runNode(path string) error {
 		DID: cfg.DID, Packer: packer, Resolver: resolver, Logger: logger,
 		Outbox: s.Outbox(), Inbox: s.Inbox(),
 		Handler: agent.NewMux(empty.Handle(), basicmessage.Handle(
-			func(ctx context.Context, in *agent.Inbound, _ basicmessage.Body) error {
+			func(ctx context.Context, _ agent.Responder, in *agent.Inbound, _ basicmessage.Body) error {
 				fmt.Println("begun")
 				defer fmt.Println("ended")
 				select {

@@ -131,7 +131,7 @@ func (b *backend) run(ctx context.Context) error {
 
 // keep is called for each basic message, from many goroutines. What it returns
 // as an error goes to the log, and a *message.Problem to the sender as well.
-func (b *backend) keep(ctx context.Context, in *agent.Inbound, body basicmessage.Body) error {
+func (b *backend) keep(ctx context.Context, _ agent.Responder, in *agent.Inbound, body basicmessage.Body) error {
 	// in.From is proven, or empty; in.Message.From is only what the message says.
 	if !in.Authenticated() {
 		return errors.New("a message from nobody")

@@ -23,8 +23,8 @@ type Body struct {
 	Content string `json:"content"`
 }
 
-// Handler is called with each message.
-type Handler func(ctx context.Context, in *agent.Inbound, body Body) error
+// Handler is called with each message, and may answer it by w.
+type Handler func(ctx context.Context, w agent.Responder, in *agent.Inbound, body Body) error
 
 var _ agent.Handler = Handler(nil)
 
@@ -41,7 +41,7 @@ func Handle(fn Handler) agent.MuxOption {
 
 // HandleMessage reads the body and calls h. A message without content is a
 // problem of its sender.
-func (h Handler) HandleMessage(ctx context.Context, _ agent.Responder, in *agent.Inbound) error {
+func (h Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 	var body struct {
 		Content *string `json:"content"`
 	}
@@ -51,7 +51,7 @@ func (h Handler) HandleMessage(ctx context.Context, _ agent.Responder, in *agent
 	if body.Content == nil {
 		return message.NewProblem("e.m.msg", nil)
 	}
-	return h(ctx, in, Body{Content: *body.Content})
+	return h(ctx, w, in, Body{Content: *body.Content})
 }
 
 // New makes a message. lang is its language as of BCP 47, such as "en"; empty if

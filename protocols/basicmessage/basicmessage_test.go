@@ -18,7 +18,7 @@ type received struct {
 
 func inbox() (chan received, agent.Handler) {
 	got := make(chan received, 10)
-	return got, agent.NewMux(basicmessage.Handle(func(_ context.Context, in *agent.Inbound, body basicmessage.Body) error {
+	return got, agent.NewMux(basicmessage.Handle(func(_ context.Context, _ agent.Responder, in *agent.Inbound, body basicmessage.Body) error {
 		got <- received{in, body}
 		return nil
 	}))
@@ -102,5 +102,29 @@ func TestOrdered(t *testing.T) {
 	o, ok := mux.(agent.Orderer)
 	if !ok || o.Line(&agent.Inbound{Message: m}) != basicmessage.PIURI {
 		t.Errorf("%T has no line for %s", mux, m.Type)
+	}
+}
+
+// A handler answers on the thread of the message.
+func TestAnswer(t *testing.T) {
+	alice, bob := agenttest.Pair(t, nil, agent.NewMux(basicmessage.Handle(
+		func(ctx context.Context, w agent.Responder, _ *agent.Inbound, body basicmessage.Body) error {
+			m, err := basicmessage.New(body.Content+"!", "")
+			if err != nil {
+				return err
+			}
+			return w.Reply(ctx, m)
+		})))
+	m, err := basicmessage.New("hi", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.To = []string{bob.DID()}
+	in, err := alice.Request(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := string(in.Message.Body); body != `{"content":"hi!"}` {
+		t.Errorf("answered %s", body)
 	}
 }

@@ -27,7 +27,7 @@ const (
 // problem is in the parent thread of in.Message, or else in its thread. A
 // part that the report does not tell, or not in a form that message.ReadProblem knows,
 // is empty in p, p.Code too. p.Text is for people; it is a stranger's.
-type Handler func(ctx context.Context, in *agent.Inbound, p *message.Problem) error
+type Handler func(ctx context.Context, w agent.Responder, in *agent.Inbound, p *message.Problem) error
 
 var _ agent.Handler = Handler(nil)
 
@@ -41,10 +41,10 @@ func Handle(fn Handler) agent.MuxOption {
 }
 
 // HandleMessage reads the report and calls h.
-func (h Handler) HandleMessage(ctx context.Context, _ agent.Responder, in *agent.Inbound) error {
+func (h Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 	p, err := agent.ParseProblemReport(in.Message)
 	if err != nil || h == nil {
 		return err
 	}
-	return h(ctx, in, p)
+	return h(ctx, w, in, p)
 }

@@ -18,7 +18,7 @@ type reported struct {
 
 func inbox() (chan reported, agent.Handler) {
 	got := make(chan reported, 10)
-	return got, agent.NewMux(report.Handle(func(_ context.Context, in *agent.Inbound, p *message.Problem) error {
+	return got, agent.NewMux(report.Handle(func(_ context.Context, _ agent.Responder, in *agent.Inbound, p *message.Problem) error {
 		got <- reported{in, p}
 		return nil
 	}))

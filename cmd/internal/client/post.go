@@ -280,7 +280,7 @@ func (u unserved) Lease(ctx context.Context, _ time.Duration) (*store.Lease[stor
 // to the agent that serves the home.
 func (c *Client) unserved() agent.Handler {
 	left := agent.Retry(0, errors.New("left to the agent that serves"))
-	own := agent.NewMux(empty.Handle(), report.Handle(func(_ context.Context, in *agent.Inbound, p *message.Problem) error {
+	own := agent.NewMux(empty.Handle(), report.Handle(func(_ context.Context, _ agent.Responder, in *agent.Inbound, p *message.Problem) error {
 		if !c.report(in, p) {
 			return left
 		}

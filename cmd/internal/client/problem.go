@@ -17,7 +17,7 @@ import (
 // mux takes in what peers answer to a Client, besides the answers that it waits
 // for.
 func (c *Client) mux() *agent.Mux {
-	return agent.NewMux(empty.Handle(), report.Handle(func(_ context.Context, in *agent.Inbound, p *message.Problem) error {
+	return agent.NewMux(empty.Handle(), report.Handle(func(_ context.Context, _ agent.Responder, in *agent.Inbound, p *message.Problem) error {
 		c.report(in, p)
 		return nil
 	}))

@@ -19,13 +19,13 @@ func (s *Server) mux() *agent.Mux {
 	var mu sync.Mutex // one OnMessage at a time
 	return agent.NewMux(
 		trustping.Handle(),
-		basicmessage.Handle(func(_ context.Context, in *agent.Inbound, body basicmessage.Body) error {
+		basicmessage.Handle(func(_ context.Context, _ agent.Responder, in *agent.Inbound, body basicmessage.Body) error {
 			mu.Lock()
 			defer mu.Unlock()
 			s.cfg.OnMessage(in.From, body.Content)
 			return nil
 		}),
-		report.Handle(func(_ context.Context, in *agent.Inbound, p *message.Problem) error {
+		report.Handle(func(_ context.Context, _ agent.Responder, in *agent.Inbound, p *message.Problem) error {
 			thread := cmp.Or(in.Message.ParentThreadID, in.Message.ThreadID)
 			s.cfg.Logger.Warn("a peer reports a problem", "from", in.From, "thread", thread, "code", p.Code)
 			return nil
