@@ -219,9 +219,7 @@ func TestExtendKeepsLease(t *testing.T) {
 				first := process(handsOff{box}) // or its own Lease might come first
 				process(box)
 				s := newStranger(t, n)
-				if err := first.ServePacket(t.Context(), new(call), s.pack(t, s.message(t, first, chatType, nil))); err != nil {
-					t.Error(err)
-				}
+				s.give(t, first, new(call), s.message(t, first, chatType, nil))
 				if got := calls.Load(); got != test.want {
 					t.Errorf("%d calls, want %d", got, test.want)
 				}

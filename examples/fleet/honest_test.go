@@ -57,7 +57,7 @@ type honest struct {
 	waiting  int               // Sends and Requests that have not returned
 	known    map[string]string // DIDs of others, by the party
 	rotated  map[string]bool   // parties that know our DID in use
-	buriedBy map[string]int    // calls of OnBuried, by the message
+	buriedBy map[string]int    // calls of Trace.Buried, by the message
 }
 
 // life is one process of an agent.
@@ -113,7 +113,7 @@ func (h *honest) start() {
 	l.agent, err = agent.New(agent.Config{
 		DID: h.did(), Packer: l.packer, Resolver: resolver, Handler: h.mux(l), Senders: l.host.senders(),
 		Outbox: mortalOutbox{h.outbox, l.host.up}, Inbox: mortalInbox{h.inbox, l.host.up},
-		OnBuried: h.onBuried, MaxTries: maxTries, Workers: 8,
+		Trace: &agent.Trace{Buried: h.onBuried}, MaxTries: maxTries, Workers: 8,
 		Logger: h.w.log.With("agent", h.name),
 	})
 	h.w.must(err)
@@ -356,12 +356,12 @@ func (h *honest) count(n int) {
 	h.waiting += n
 }
 
-func (h *honest) onBuried(b agent.Buried) {
-	h.w.log.Info("buried", "agent", h.name, "id", b.Item.MessageID, "error", b.Err)
-	h.w.book.note(b.Item.MessageID, func(l *letter) { l.buried = b.Err.Error() })
+func (h *honest) onBuried(_ context.Context, o agent.Outcome) {
+	h.w.log.Info("buried", "agent", h.name, "id", o.MessageID, "error", o.Err)
+	h.w.book.note(o.MessageID, func(l *letter) { l.buried = o.Err.Error() })
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.buriedBy[b.Item.MessageID]++
+	h.buriedBy[o.MessageID]++
 }
 
 // mux has the handlers of one life.
@@ -371,8 +371,8 @@ func (h *honest) mux(l *life) agent.Handler {
 	})
 	return agent.NewMux(
 		trustping.Handle(),
-		basicmessage.Handle(func(ctx context.Context, in *agent.Inbound, _ basicmessage.Body) error {
-			return h.handle(ctx, l, nil, in)
+		basicmessage.Handle(func(ctx context.Context, w agent.Responder, in *agent.Inbound, _ basicmessage.Body) error {
+			return h.handle(ctx, l, w, in)
 		}),
 		agent.Handle(agent.Protocol{PIURI: fleetProtocol, Messages: map[string]agent.Handler{
 			noteType: handle, questionType: handle, answerType: handle,

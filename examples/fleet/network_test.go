@@ -149,16 +149,16 @@ func (n *network) anyCaptured(r *rand.Rand) (captured, bool) {
 	return n.captured[r.IntN(len(n.captured))], true
 }
 
-// serve hands a packet to what a host has bound.
-func (n *network) serve(ctx context.Context, h *host, w transport.Replier, p transport.Packet) error {
-	err := transport.Contain(h.bound()).ServePacket(ctx, w, p)
+// serve hands a packet to what a host has bound, and returns when it is accepted.
+func (n *network) serve(ctx context.Context, h *host, w transport.Replier, p transport.Packet) (handled <-chan struct{}, err error) {
+	handled, err = transport.Contain(h.bound()).ServePacket(ctx, w, p)
 	if v := (*transport.PanicError)(nil); errors.As(err, &v) {
 		n.panics(v)
 	}
 	if err == nil {
 		n.capture(h.name, p)
 	}
-	return err
+	return handled, err
 }
 
 // host is one life of a party on the network.
@@ -277,7 +277,7 @@ func (s web) Send(ctx context.Context, endpoint string, p transport.Packet) erro
 	if err != nil || reply == nil {
 		return err
 	}
-	if err := s.net.serve(ctx, s.host, transport.NoReply{}, *reply); err != nil {
+	if _, err := s.net.serve(ctx, s.host, transport.NoReply{}, *reply); err != nil {
 		return retryable(endpoint, err)
 	}
 	return nil
@@ -293,7 +293,15 @@ func (n *network) request(ctx context.Context, endpoint string, p transport.Pack
 	w, served := new(replier), make(chan error, 1)
 	n.flights.Go(func() {
 		defer cancel()
-		served <- n.serve(ctx, h, w, p)
+		handled, err := n.serve(ctx, h, w, p)
+		if err == nil && handled != nil {
+			select {
+			case <-handled:
+			case <-ctx.Done():
+				err = ctx.Err()
+			}
+		}
+		served <- err
 	})
 	var err error
 	select {
@@ -509,7 +517,7 @@ func (e *end) read() {
 				return
 			}
 			e.conn.net.flights.Go(func() {
-				err := e.conn.net.serve(e.host.up, e.host, e, a.packet)
+				_, err := e.conn.net.serve(e.host.up, e.host, e, a.packet)
 				var busy *transport.BusyError
 				var reject *transport.RejectError
 				if err != nil && !errors.As(err, &busy) && !errors.As(err, &reject) {

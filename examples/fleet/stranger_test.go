@@ -73,12 +73,12 @@ func (s *stranger) settle() {}
 func (s *stranger) stop()   { s.host.die() }
 
 // ServePacket takes everything.
-func (s *stranger) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) error {
+func (s *stranger) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) (<-chan struct{}, error) {
 	u, err := s.packer.Unpack(ctx, p.Data)
 	if err == nil && s.w.isHonest(s.w.registry.party(u.Message.From)) {
 		s.manners.meet(s, w, u.Message)
 	}
-	return nil
+	return nil, nil
 }
 
 // message makes a message to a DID.
