@@ -323,12 +323,14 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 
 func (o *opening) parse(data []byte, read func([]byte) (*message.Message, []message.Deviation, error)) error {
 	m, deviations, err := read(data)
-	if err != nil {
-		class := ErrMalformed
-		if why := jose.Check(data, o.p.cfg.MaxDepth); errors.Is(why, ErrTooDeep) || errors.Is(why, ErrDuplicateName) {
-			class = why
-		}
-		return fmt.Errorf("%w: %w", class, err)
+	switch {
+	case err == nil:
+	case jose.TooDeep(data, o.p.cfg.MaxDepth):
+		return fmt.Errorf("%w: %w", ErrTooDeep, err)
+	case errors.Is(jose.Check(data), ErrDuplicateName):
+		return fmt.Errorf("%w: %w", ErrDuplicateName, err)
+	default:
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	o.msg = m
 	return o.tolerate(deviations...)

@@ -43,21 +43,19 @@ func (x *exam) plaintext(data []byte) {
 // parse reads the message and reports what message.Parse says of it. A missing
 // id or type is lent, so that the rest can be judged.
 func (x *exam) parse(data []byte) (*message.Message, map[string]jsontext.Value) {
-	if len(data) > envelope.DefaultMaxBytes {
+	switch {
+	case len(data) > envelope.DefaultMaxBytes:
 		x.add("too-large", fmt.Sprintf("%d bytes", len(data)), "")
+		return nil, nil
+	case jose.TooDeep(data, envelope.DefaultMaxDepth):
+		x.add("too-deep", "objects and arrays nest too deep", "")
 		return nil, nil
 	}
 	m, deviations, err := message.Parse(data)
 	many := manyMembers(data)
-	if err != nil && !many {
-		switch why := jose.Check(data, envelope.DefaultMaxDepth); {
-		case errors.Is(why, envelope.ErrTooDeep):
-			x.add("too-deep", "objects and arrays nest too deep", "")
-			return nil, nil
-		case errors.Is(why, envelope.ErrDuplicateName):
-			x.add("duplicate-member", err.Error(), "")
-			return nil, nil
-		}
+	if err != nil && !many && errors.Is(jose.Check(data), envelope.ErrDuplicateName) {
+		x.add("duplicate-member", err.Error(), "")
+		return nil, nil
 	}
 	var members map[string]jsontext.Value
 	if !many && jsonv2.Unmarshal(data, &members) == nil && err != nil {

@@ -14,21 +14,22 @@ import (
 // all other strings and what is none it has jsontext judge.
 type Cursor struct{ s *scanner }
 
-// scanner is the text, how much of it has been read, how many arrays and objects
-// have begun and not ended, and how many may.
+// maxDepth bounds the recursion where nothing else has bounded the text.
+const maxDepth = 10000
+
+// scanner is the text, how much of it has been read, and how many arrays and
+// objects have begun and not ended.
 type scanner struct {
 	data  []byte
 	at    int
 	depth int
-	limit int
 }
 
 // Walk calls f with a Cursor before the one value that data must hold; f
-// consumes it. Arrays and objects that nest deeper than depth are ErrTooDeep. An
-// error of f comes back as it is. The slices that the Cursor yields point into
-// data.
-func Walk(data []byte, depth int, f func(Cursor) error) error {
-	s := scanner{data: data, limit: depth}
+// consumes it. An error of f comes back as it is. What the Cursor yields points
+// into data.
+func Walk(data []byte, f func(Cursor) error) error {
+	s := scanner{data: data}
 	if err := f(Cursor{&s}); err != nil {
 		return err
 	}
@@ -38,9 +39,9 @@ func Walk(data []byte, depth int, f func(Cursor) error) error {
 	return nil
 }
 
-// Check tells whether data is one JSON value without duplicate names that nests
-// no deeper than depth: nil, ErrDuplicateName, ErrTooDeep or ErrMalformed.
-func Check(data []byte, depth int) error { return Walk(data, depth, Cursor.Skip) }
+// Check tells whether data is one JSON value without duplicate names: nil,
+// ErrDuplicateName or ErrMalformed.
+func Check(data []byte) error { return Walk(data, Cursor.Skip) }
 
 // Object calls f for each member of the object that comes next; f consumes the
 // value.
@@ -158,7 +159,7 @@ func (s *scanner) begin(bracket, end byte) (more bool, err error) {
 	if got := s.next(); got != bracket {
 		return false, fmt.Errorf("%w: %q where %q belongs", ErrMalformed, got, bracket)
 	}
-	if s.depth++; s.depth > s.limit {
+	if s.depth++; s.depth > maxDepth {
 		return false, ErrTooDeep
 	}
 	s.at++

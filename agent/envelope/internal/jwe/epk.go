@@ -121,10 +121,6 @@ func (j *jwk) key(dev *jose.Deviations) (key *ecdh.PublicKey, short bool, err er
 	return nil, false, fmt.Errorf("%w: epk curve %.200q", jose.ErrUnsupportedAlg, j.crv)
 }
 
-// maxEPKDepth bounds the nesting of an epk, since what a string holds is not
-// bounded with the rest of the envelope.
-const maxEPKDepth = 64
-
 // parseEPK reads an epk: a JWK, or the string of one.
 func (e *Envelope) parseEPK(text []byte) (*ecdh.PublicKey, error) {
 	if text[0] == '"' {
@@ -140,7 +136,7 @@ func (e *Envelope) parseEPK(text []byte) (*ecdh.PublicKey, error) {
 		e.Deviations.Note(DevEPKString, "epk is a string")
 	}
 	var j jwk
-	err := jose.Walk(text, maxEPKDepth, func(c jose.Cursor) error {
+	err := jose.Walk(text, func(c jose.Cursor) error {
 		return c.Object(func(name []byte) error { return j.member(c, name) })
 	})
 	if err != nil {

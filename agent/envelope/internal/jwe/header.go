@@ -27,7 +27,10 @@ func (p *parser) header(h *header) error {
 	if err != nil {
 		return err
 	}
-	err = jose.Walk(text, p.limits.MaxDepth, func(c jose.Cursor) error {
+	if jose.TooDeep(text, p.limits.MaxDepth) {
+		return jose.ErrTooDeep
+	}
+	err = jose.Walk(text, func(c jose.Cursor) error {
 		return c.Object(func(name []byte) error { return p.headerMember(c, name, h) })
 	})
 	if err != nil {
