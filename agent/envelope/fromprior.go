@@ -110,13 +110,10 @@ func (o *opening) checkFromPrior(ctx context.Context) error {
 // parseClaims reads the claims of a JWT. jwt.ParseInsecure alone would also look
 // into a JWT inside of them, and take the last of several claims of one name.
 func (p *Packer) parseClaims(payload []byte) (jwt.Token, error) {
-	switch payload = bytes.TrimSpace(payload); {
-	case !bytes.HasPrefix(payload, []byte("{")):
+	if payload = bytes.TrimSpace(payload); !bytes.HasPrefix(payload, []byte("{")) {
 		return nil, fmt.Errorf("%w: not an object", ErrMalformed)
-	case jose.TooDeep(payload, p.cfg.MaxDepth):
-		return nil, ErrTooDeep
 	}
-	if err := jose.Check(payload); err != nil {
+	if err := jose.Check(payload, p.cfg.MaxDepth); err != nil {
 		return nil, err
 	}
 	return jwt.ParseInsecure(payload)

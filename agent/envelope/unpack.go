@@ -323,13 +323,7 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 
 func (o *opening) parse(data []byte, read func([]byte) (*message.Message, []message.Deviation, error)) error {
 	m, deviations, err := read(data)
-	switch {
-	case err == nil:
-	case jose.TooDeep(data, o.p.cfg.MaxDepth):
-		return fmt.Errorf("%w: %w", ErrTooDeep, err)
-	case errors.Is(jose.Check(data), ErrDuplicateName):
-		return fmt.Errorf("%w: %w", ErrDuplicateName, err)
-	default:
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	o.msg = m

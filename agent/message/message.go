@@ -19,6 +19,14 @@ const MediaType = "application/didcomm-plain+json"
 // type URI or problem code.
 var ErrInvalid = errors.New("message: invalid")
 
+// Errors beside ErrInvalid, for messages that are read.
+var (
+	// ErrTooDeep is a message that nests deeper than Limits.Depth.
+	ErrTooDeep = errors.New("nested too deep")
+	// ErrDuplicateName is a JSON object that names a member twice.
+	ErrDuplicateName = errors.New("duplicate member name")
+)
+
 // Message is a DIDComm plaintext message (section Plaintext Message Structure).
 // The zero value of a field is an absent header. A Message is plain data: it has
 // no lock, and a copy shares slices and maps with its original.

@@ -31,8 +31,8 @@ const maxTypeBytes = 2048
 // Parse reads a plaintext message under the default Limits.
 //
 // Deviations tell what was tolerated, each once. The error matches ErrInvalid:
-// not JSON, a duplicate name, a member of a wrong type, no id, no type, or a
-// limit passed. A null member counts as absent. The message does not alias data.
+// not JSON, a duplicate name (ErrDuplicateName too), a member of a wrong type, no
+// id, no type, or a limit passed (ErrTooDeep too for Depth). A null member counts as absent. The message does not alias data.
 func Parse(data []byte) (*Message, []Deviation, error) { return Limits{}.Parse(data) }
 
 // Parse reads a plaintext message like the function Parse, under these limits.
@@ -48,7 +48,7 @@ func (l Limits) parse(data []byte, keep bool) (*Message, []Deviation, error) {
 		return nil, nil, fmt.Errorf("%w: message of %d bytes, the limit is %d", ErrInvalid, len(data), l.Bytes)
 	}
 	if !depthWithin(data, l.Depth) {
-		return nil, nil, fmt.Errorf("%w: message is nested deeper than %d", ErrInvalid, l.Depth)
+		return nil, nil, fmt.Errorf("%w: message: %w, the limit is %d", ErrInvalid, ErrTooDeep, l.Depth)
 	}
 	p := &parser{limits: l, m: new(Message)}
 	if keep {
@@ -152,7 +152,7 @@ func syntaxError(what string, err error) error {
 	var syntactic *jsontext.SyntacticError
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		return fmt.Errorf("%w: %s: duplicate member name", ErrInvalid, what)
+		return fmt.Errorf("%w: %s: %w", ErrInvalid, what, ErrDuplicateName)
 	case errors.As(err, &syntactic):
 		return fmt.Errorf("%w: %s: not JSON at byte %d", ErrInvalid, what, syntactic.ByteOffset)
 	default:

@@ -43,17 +43,18 @@ func (x *exam) plaintext(data []byte) {
 // parse reads the message and reports what message.Parse says of it. A missing
 // id or type is lent, so that the rest can be judged.
 func (x *exam) parse(data []byte) (*message.Message, map[string]jsontext.Value) {
-	switch {
-	case len(data) > envelope.DefaultMaxBytes:
+	if len(data) > envelope.DefaultMaxBytes {
 		x.add("too-large", fmt.Sprintf("%d bytes", len(data)), "")
-		return nil, nil
-	case jose.TooDeep(data, envelope.DefaultMaxDepth):
-		x.add("too-deep", "objects and arrays nest too deep", "")
 		return nil, nil
 	}
 	m, deviations, err := message.Parse(data)
+	if errors.Is(err, message.ErrTooDeep) {
+		x.add("too-deep", "objects and arrays nest too deep", "")
+		return nil, nil
+	}
 	many := manyMembers(data)
-	if err != nil && !many && errors.Is(jose.Check(data), envelope.ErrDuplicateName) {
+	// The first fault of the message may be another.
+	if err != nil && !many && errors.Is(jose.Check(data, envelope.DefaultMaxDepth), envelope.ErrDuplicateName) {
 		x.add("duplicate-member", err.Error(), "")
 		return nil, nil
 	}

@@ -14,22 +14,20 @@ import (
 // all other strings and what is none it has jsontext judge.
 type Cursor struct{ s *scanner }
 
-// maxDepth bounds the recursion where nothing else has bounded the text.
-const maxDepth = 10000
-
-// scanner is the text, how much of it has been read, and how many arrays and
-// objects have begun and not ended.
+// scanner is the text, how much of it has been read, how many arrays and objects
+// have begun and not ended, and how many may have.
 type scanner struct {
-	data  []byte
-	at    int
-	depth int
+	data     []byte
+	at       int
+	depth    int
+	maxDepth int
 }
 
 // Walk calls f with a Cursor before the one value that data must hold; f
 // consumes it. An error of f comes back as it is. What the Cursor yields points
-// into data.
-func Walk(data []byte, f func(Cursor) error) error {
-	s := scanner{data: data}
+// into data. More than maxDepth arrays and objects in one another are ErrTooDeep.
+func Walk(data []byte, maxDepth int, f func(Cursor) error) error {
+	s := scanner{data: data, maxDepth: maxDepth}
 	if err := f(Cursor{&s}); err != nil {
 		return err
 	}
@@ -40,8 +38,8 @@ func Walk(data []byte, f func(Cursor) error) error {
 }
 
 // Check tells whether data is one JSON value without duplicate names: nil,
-// ErrDuplicateName or ErrMalformed.
-func Check(data []byte) error { return Walk(data, Cursor.Skip) }
+// ErrDuplicateName, ErrTooDeep or ErrMalformed.
+func Check(data []byte, maxDepth int) error { return Walk(data, maxDepth, Cursor.Skip) }
 
 // Object calls f for each member of the object that comes next; f consumes the
 // value.
@@ -159,7 +157,7 @@ func (s *scanner) begin(bracket, end byte) (more bool, err error) {
 	if got := s.next(); got != bracket {
 		return false, fmt.Errorf("%w: %q where %q belongs", ErrMalformed, got, bracket)
 	}
-	if s.depth++; s.depth > maxDepth {
+	if s.depth++; s.depth > s.maxDepth {
 		return false, ErrTooDeep
 	}
 	s.at++

@@ -19,8 +19,8 @@ var (
 	ErrUnprotectedAlg = errors.New("algorithm outside the protected header")
 	ErrHeaderConflict = errors.New("headers disagree")
 	ErrTooLarge       = errors.New("envelope too large")
-	ErrTooDeep        = errors.New("nested too deep")
-	ErrDuplicateName  = errors.New("duplicate member name")
+	ErrTooDeep        = message.ErrTooDeep
+	ErrDuplicateName  = message.ErrDuplicateName
 	ErrCritical       = errors.New("critical header not understood")
 )
 

@@ -14,6 +14,9 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
 )
 
+// maxDepth is that of jsontext.
+const maxDepth = 10000
+
 func names(data string) (list []string) {
 	for name := range jose.Names([]byte(data)) {
 		list = append(list, string(name))
@@ -49,20 +52,22 @@ func TestNames(t *testing.T) {
 func TestTooDeep(t *testing.T) {
 	for _, tt := range []struct {
 		data string
-		want bool
+		want error
 	}{
-		{strings.Repeat("[", 3), false},
-		{strings.Repeat("[", 4), true},
-		{strings.Repeat("[]", 100), false},
-		{`{"a":{"b":[]}}`, false},
-		{`{"a":{"b":[{}]}}`, true},
-		{`"[[[[[[["`, false},
-		{`"\"[[[[[[["`, false},
-		{`"\\"[[[[`, true},
-		{`"[[[[[[[`, false},
+		{"[[[]]]", nil},
+		{"[[[[]]]]", jose.ErrTooDeep},
+		{strings.Repeat("[", 3), jose.ErrMalformed},
+		{strings.Repeat("[", 4), jose.ErrTooDeep},
+		{"[" + strings.Repeat("[],", 100) + "[[]]]", nil},
+		{`{"a":{"b":[]}}`, nil},
+		{`{"a":{"b":[{}]}}`, jose.ErrTooDeep},
+		{`"[[[[[[["`, nil},
+		{`"\"[[[[[[["`, nil},
+		{`["\\",[[["`, jose.ErrTooDeep},
+		{`"[[[[[[[`, jose.ErrMalformed},
 	} {
-		if got := jose.TooDeep([]byte(tt.data), 3); got != tt.want {
-			t.Errorf("%s: %v", tt.data, got)
+		if err := jose.Check([]byte(tt.data), 3); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.data, err, tt.want)
 		}
 	}
 }
@@ -91,7 +96,7 @@ func TestCheck(t *testing.T) {
 		{strings.Repeat("[", 20000), jose.ErrTooDeep},
 		{` [ "\u00e4", "ä", -1.5e3 , true,null ] `, nil},
 	} {
-		if err := jose.Check([]byte(tt.data)); !errors.Is(err, tt.want) {
+		if err := jose.Check([]byte(tt.data), maxDepth); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.data, err, tt.want)
 		}
 	}
@@ -135,7 +140,7 @@ func TestObject(t *testing.T) {
 
 // members reads an object member by member.
 func members(data []byte) error {
-	return jose.Walk(data, func(c jose.Cursor) error {
+	return jose.Walk(data, maxDepth, func(c jose.Cursor) error {
 		return c.Object(func([]byte) error { return c.Skip() })
 	})
 }
@@ -151,13 +156,13 @@ func FuzzCursor(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		want := jsontext.Value(data).IsValid()
-		if err := jose.Check(data); (err == nil) != want {
+		if err := jose.Check(data, maxDepth); (err == nil) != want {
 			t.Fatalf("%q: %v, but valid is %v", data, err, want)
 		}
 		if err := members(data); (err == nil) != (want && jsontext.Value(data).Kind() == '{') {
 			t.Fatalf("%q, member by member: %v, but valid is %v", data, err, want)
 		}
-		_ = jose.Walk(data, func(c jose.Cursor) error {
+		_ = jose.Walk(data, maxDepth, func(c jose.Cursor) error {
 			text, err := c.Text()
 			if err != nil {
 				return err
@@ -178,7 +183,7 @@ func FuzzNames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data string) {
 		got := names(data)
 		var object map[string]json.RawMessage
-		if json.Unmarshal([]byte(data), &object) != nil || object == nil || jose.Check([]byte(data)) != nil {
+		if json.Unmarshal([]byte(data), &object) != nil || object == nil || jose.Check([]byte(data), maxDepth) != nil {
 			return
 		}
 		if len(got) != len(object) {

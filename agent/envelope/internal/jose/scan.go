@@ -6,25 +6,6 @@ import (
 	"iter"
 )
 
-// TooDeep tells whether JSON text nests more than limit arrays and objects,
-// without parsing it.
-func TooDeep(data []byte, limit int) bool {
-	depth := 0
-	for i := 0; i < len(data); i++ {
-		switch data[i] {
-		case '{', '[':
-			if depth++; depth > limit {
-				return true
-			}
-		case '}', ']':
-			depth--
-		case '"':
-			i = stringEnd(data, i)
-		}
-	}
-	return false
-}
-
 // Names yields the member names of the object that data holds, quotes off and
 // escapes as they stand, in their order. It does not validate: on text that is
 // not JSON it ends somewhere, with names that mean nothing.

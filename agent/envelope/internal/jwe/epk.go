@@ -51,6 +51,10 @@ func appendEPK(dst []byte, key *ecdh.PublicKey) ([]byte, error) {
 	return nil, fmt.Errorf("%w: curve %v", jose.ErrUnsupportedAlg, key.Curve())
 }
 
+// maxEPKDepth bounds the JSON nesting of an epk, which may be the text of a string
+// and needs none.
+const maxEPKDepth = 64
+
 // jwk is the members of an epk that matter, still quoted values unwrapped.
 type jwk struct {
 	kty, crv, x, y []byte
@@ -136,7 +140,7 @@ func (e *Envelope) parseEPK(text []byte) (*ecdh.PublicKey, error) {
 		e.Deviations.Note(DevEPKString, "epk is a string")
 	}
 	var j jwk
-	err := jose.Walk(text, func(c jose.Cursor) error {
+	err := jose.Walk(text, maxEPKDepth, func(c jose.Cursor) error {
 		return c.Object(func(name []byte) error { return j.member(c, name) })
 	})
 	if err != nil {

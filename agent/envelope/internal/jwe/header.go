@@ -27,10 +27,7 @@ func (p *parser) header(h *header) error {
 	if err != nil {
 		return err
 	}
-	if jose.TooDeep(text, p.limits.MaxDepth) {
-		return jose.ErrTooDeep
-	}
-	err = jose.Walk(text, func(c jose.Cursor) error {
+	err = jose.Walk(text, p.limits.MaxDepth, func(c jose.Cursor) error {
 		return c.Object(func(name []byte) error { return p.headerMember(c, name, h) })
 	})
 	if err != nil {

@@ -95,10 +95,7 @@ func (p *parser) compact(data []byte) error {
 }
 
 func (p *parser) json(data []byte) error {
-	if jose.TooDeep(data, p.limits.MaxDepth) {
-		return jose.ErrTooDeep
-	}
-	return jose.Walk(data, func(c jose.Cursor) error {
+	return jose.Walk(data, p.limits.MaxDepth, func(c jose.Cursor) error {
 		return c.Object(func(name []byte) error { return p.member(c, name) })
 	})
 }

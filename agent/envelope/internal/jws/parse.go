@@ -108,12 +108,9 @@ func (e *Envelope) compact(data []byte) (err error) {
 }
 
 func (e *Envelope) json(data []byte) error {
-	if jose.TooDeep(data, e.limits.MaxDepth) {
-		return jose.ErrTooDeep
-	}
 	var single Signature
 	flattened, general := false, false
-	err := jose.Walk(data, func(c jose.Cursor) error {
+	err := jose.Walk(data, e.limits.MaxDepth, func(c jose.Cursor) error {
 		return c.Object(func(name []byte) (err error) {
 			switch string(name) {
 			case "payload":
@@ -203,12 +200,9 @@ func (e *Envelope) header(s *Signature) error {
 	if err != nil {
 		return err
 	}
-	if jose.TooDeep(text, e.limits.MaxDepth) {
-		return jose.ErrTooDeep
-	}
 	var kid []byte
 	hasTyp := false
-	err = jose.Walk(text, func(c jose.Cursor) error {
+	err = jose.Walk(text, e.limits.MaxDepth, func(c jose.Cursor) error {
 		return c.Object(func(name []byte) (err error) {
 			var v []byte
 			switch string(name) {
