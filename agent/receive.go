@@ -12,7 +12,6 @@ import (
 	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
-	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -116,32 +115,30 @@ func (a *Agent) leaveBe(ctx context.Context, k *task, heard bool) error {
 // cryptography says reads the same. A failure of our own, or of the moment, is not
 // a refusal but a *transport.BusyError, so that the peer tries again.
 func refusal(err error) error {
-	reason := ""
-	for _, class := range []struct {
-		err    error
-		reason string
-	}{
-		{envelope.ErrMalformed, "malformed message"},
-		{message.ErrInvalid, "malformed message"},
-		{envelope.ErrTooLarge, "message too large"},
-		{envelope.ErrTooDeep, "message too deeply nested"},
-		{envelope.ErrTooManyRecipients, "too many recipients"},
-		{envelope.ErrTooManySignatures, "too many signatures"},
-		{context.Canceled, ""},
-		{context.DeadlineExceeded, ""},
-	} {
-		if errors.Is(err, class.err) {
-			reason = class.reason
-			if reason == "" {
-				return later(fmt.Errorf("unpack: %w", err))
-			}
-			return &transport.RejectError{Reason: reason, Err: err}
-		}
+	reason := "message cannot be opened" // ErrNotForUs, ErrRefused
+	switch {
+	case errors.Is(err, envelope.ErrTryLater), errors.Is(err, envelope.ErrInternal):
+		return later(fmt.Errorf("unpack: %w", err))
+	case errors.Is(err, envelope.ErrMalformed):
+		reason = malformed(err)
 	}
-	if isEnvelopeFault(err) {
-		return &transport.RejectError{Reason: "message cannot be opened", Err: err}
+	return &transport.RejectError{Reason: reason, Err: err}
+}
+
+// malformed tells a peer which limit its envelope passes, if one.
+func malformed(err error) string {
+	switch {
+	case errors.Is(err, message.ErrInvalid):
+	case errors.Is(err, envelope.ErrTooLarge):
+		return "message too large"
+	case errors.Is(err, envelope.ErrTooDeep):
+		return "message too deeply nested"
+	case errors.Is(err, envelope.ErrTooManyRecipients):
+		return "too many recipients"
+	case errors.Is(err, envelope.ErrTooManySignatures):
+		return "too many signatures"
 	}
-	return later(fmt.Errorf("unpack: %w", err))
+	return "malformed message"
 }
 
 // busyDelay is when a peer may come again whose message could not be taken.
@@ -160,18 +157,6 @@ func untold(w transport.Replier, err error) error {
 		return busy.Err
 	}
 	return err
-}
-
-func isEnvelopeFault(err error) bool {
-	var strict *envelope.DeviationError
-	return errors.As(err, &strict) || slices.ContainsFunc([]error{
-		envelope.ErrNoKey, envelope.ErrDecrypt, envelope.ErrSenderMismatch, envelope.ErrSignerMismatch,
-		envelope.ErrRecipientMismatch, envelope.ErrHeaderConflict, envelope.ErrUnprotectedAlg,
-		envelope.ErrUnsupportedAlg, envelope.ErrInvalidPoint, envelope.ErrLowOrderPoint, envelope.ErrNesting,
-		envelope.ErrDuplicateName, envelope.ErrCritical, envelope.ErrCompressed, envelope.ErrSignature,
-		envelope.ErrFromPrior, envelope.ErrNoCommonKey,
-		did.ErrInvalid, did.ErrMethod, did.ErrNotFound, did.ErrUnsupported, did.ErrRefused,
-	}, func(class error) bool { return errors.Is(err, class) })
 }
 
 // current drops, silently towards the peer, what has expired, or belongs to a thread

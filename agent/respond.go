@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
@@ -100,7 +101,8 @@ func (r *responder) Reply(ctx context.Context, reply *message.Message) error {
 // of a store, or of a resolver that reached nobody, need not be.
 func isLasting(err error) bool {
 	return errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrNoRoute) ||
-		errors.Is(err, transport.ErrNoReturnRoute) || errors.Is(err, message.ErrInvalid) || isEnvelopeFault(err)
+		errors.Is(err, transport.ErrNoReturnRoute) || errors.Is(err, message.ErrInvalid) ||
+		errors.Is(err, envelope.ErrNotForUs) || errors.Is(err, envelope.ErrRefused)
 }
 
 // reply is Reply with errOverLimit.

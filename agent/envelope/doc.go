@@ -15,6 +15,10 @@
 // or sender is always an error. Package doctor explains envelopes, and all that
 // is refused or tolerated here, with the fix.
 //
+// Each error matches one of five classes, which say what to do: ErrNotForUs,
+// ErrRefused, ErrMalformed, ErrTryLater, ErrInternal. The rule that was broken is
+// matched too, for logs and for package doctor.
+//
 // Implemented of DIDComm v2.1: IANA Media Types (the permitted combinations of
 // layers), Message Layer Addressing Consistency, Message Encryption (ECDH-ES
 // and ECDH-1PU draft-04 with A256KW; X25519, P-256, P-384, P-521;

@@ -11,11 +11,30 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// Errors of Unpack; match them with errors.Is. Those that concern keys and
-// algorithms can come from Pack too.
+// Classes of the errors of a Packer: each error of its methods matches exactly one
+// of them with errors.Is. They say what to do; the errors below say why.
 var (
-	// ErrMalformed is an envelope that is not a JWE, a JWS or a message.
+	// ErrNotForUs is ErrNoKey: we hold none of the keys that an envelope names, or
+	// none of the DID that is to sign or to send. It is final unless Keys gets more.
+	ErrNotForUs = errors.New("not for us")
+	// ErrRefused is what cryptography or policy forbids, among it a DID that does not
+	// resolve and never will. It is final. A sender needs to learn no more than that.
+	ErrRefused = errors.New("refused")
+	// ErrMalformed is what does not have the form of a JWE, a JWS or a message, or
+	// passes a limit of Config; message.ErrInvalid too. It is final.
 	ErrMalformed = jose.ErrMalformed
+	// ErrTryLater is a failure of the moment, which the same call may not meet later: a
+	// context that ended, or a Resolver or Keys that could not be reached.
+	ErrTryLater = errors.New("try later")
+	// ErrInternal is a fault on our side which no sender can mend and no wait will:
+	// that of this package or of a library beneath.
+	ErrInternal = errors.New("internal fault")
+)
+
+// Errors of Unpack; match them with errors.Is. Those that concern keys and
+// algorithms can come from Pack too. The class of each is ErrRefused, or, of a
+// limit, ErrMalformed.
+var (
 	// ErrDecrypt is all that is said when a key does not unwrap or a tag does
 	// not verify. An authcrypt of ECDH-1PU draft-03 (no tag in the key
 	// derivation, as Veramo makes it) or without the tag's length (Affinidi
@@ -56,7 +75,8 @@ var (
 	ErrTooManySignatures = jws.ErrTooManySignatures
 	ErrTooLarge          = jose.ErrTooLarge
 	ErrTooDeep           = jose.ErrTooDeep
-	// ErrDuplicateName is a JSON object that names a member twice.
+	// ErrDuplicateName is a JSON object that names a member twice. Its class is
+	// ErrMalformed where that is a message, since message.ErrInvalid is then too.
 	ErrDuplicateName = jose.ErrDuplicateName
 	// ErrCritical is a crit header: we understand no extension.
 	ErrCritical = jose.ErrCritical
@@ -69,7 +89,7 @@ var (
 	ErrFromPrior = errors.New("invalid from_prior")
 )
 
-// Errors of Pack, Routes and Forward.
+// Errors of Pack, Routes and Forward. Their class is ErrRefused.
 var (
 	// ErrNoRecipient is an encryption without anyone to encrypt for.
 	ErrNoRecipient = errors.New("no recipient")

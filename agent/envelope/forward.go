@@ -37,7 +37,8 @@ type Route struct {
 // endpoint). Endpoints that do not accept DIDComm v2 and the queue transport
 // are left out. With nothing left the result is empty and err is nil, unless
 // what was found is unusable: then it is ErrRoute or the Resolver's error.
-func (p *Packer) Routes(ctx context.Context, id string) ([]Route, error) {
+func (p *Packer) Routes(ctx context.Context, id string) (_ []Route, err error) {
+	defer classify(&err)
 	doc, err := p.resolve(ctx, id)
 	if err != nil {
 		return nil, err
@@ -118,7 +119,8 @@ func acceptsV2(accept []string) bool {
 // each routing key, the last key innermost (Routing 2.0, Sender Process to
 // Enable Forwarding). Without routing keys it returns e. The options that apply
 // are ContentEncryption and Expires.
-func (p *Packer) Forward(ctx context.Context, e Envelope, routingKeys []string, opts ...PackOption) (Envelope, error) {
+func (p *Packer) Forward(ctx context.Context, e Envelope, routingKeys []string, opts ...PackOption) (_ Envelope, err error) {
+	defer classify(&err)
 	if len(routingKeys) > p.cfg.MaxHops {
 		return Envelope{}, fmt.Errorf("%w: %d routing keys", ErrRoute, len(routingKeys))
 	}

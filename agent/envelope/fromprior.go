@@ -22,7 +22,11 @@ const maxFromPrior = 64 << 10
 // FromPrior returns the JWT for a message's from_prior: the party of prior, a
 // DID or the DID URL of one of its authentication keys, is sub from at on. An
 // empty sub ends the relationship (DIDComm v2.1, DID Rotation).
-func (p *Packer) FromPrior(ctx context.Context, prior, sub string, at time.Time) (string, error) {
+//
+// Errors: one of the classes of this package, and ErrFromPrior, ErrNoKey, or those of
+// Keys and the Resolver.
+func (p *Packer) FromPrior(ctx context.Context, prior, sub string, at time.Time) (_ string, err error) {
+	defer classify(&err)
 	if sub != "" {
 		if _, err := did.Parse(sub); err != nil {
 			return "", fmt.Errorf("%w: new DID: %w", ErrFromPrior, err)
@@ -47,7 +51,11 @@ func (p *Packer) FromPrior(ctx context.Context, prior, sub string, at time.Time)
 	if err != nil {
 		return "", err
 	}
-	return jws.SignCompact("JWT", payload, s)
+	signed, err := jws.SignCompact("JWT", payload, s)
+	if err != nil {
+		return "", outside{err}
+	}
+	return signed, nil
 }
 
 // checkFromPrior verifies the from_prior of the message.

@@ -16,8 +16,8 @@ var ErrNoKey = errors.New("no key")
 // document of its owner lists it.
 //
 // Both methods return an error that matches ErrNoKey for a kid that they do
-// not hold; any other error is a failure of the store behind them and ends the
-// operation.
+// not hold. Any other error is a failure of the store behind them and ends the
+// operation, with ErrTryLater unless it has another class.
 type Keys interface {
 	// KeyAgreement returns the private key for ECDH: X25519, P-256, P-384 or
 	// P-521.

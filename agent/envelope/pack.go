@@ -36,10 +36,11 @@ type Envelope struct {
 // from, or a signed message lacks to, they are filled in from the options; m
 // itself is not changed.
 //
-// Errors: ErrNoRecipient, ErrNoCommonKey, ErrNoKey, ErrUnsupportedAlg,
-// ErrSenderMismatch, ErrSignerMismatch, ErrRecipientMismatch, and those of the
-// Resolver.
-func (p *Packer) Pack(ctx context.Context, m *message.Message, opts ...PackOption) ([]Envelope, error) {
+// Errors: one of the classes of this package, and ErrNoRecipient, ErrNoCommonKey,
+// ErrNoKey, ErrUnsupportedAlg, ErrSenderMismatch, ErrSignerMismatch,
+// ErrRecipientMismatch, or those of Keys and the Resolver.
+func (p *Packer) Pack(ctx context.Context, m *message.Message, opts ...PackOption) (_ []Envelope, err error) {
+	defer classify(&err)
 	o := collect(opts)
 	if o.to == nil && !o.signed && !o.plain {
 		o.to = m.To
@@ -161,7 +162,7 @@ func (p *Packer) sign(ctx context.Context, e *Envelope, o *packOptions) error {
 	}
 	data, err := jws.Sign(e.Data, signers, o.protectKID)
 	if err != nil {
-		return err
+		return outside{err} // of a signer, unless a rule says otherwise
 	}
 	e.MediaType, e.Data = MediaTypeSigned, data
 	return nil
@@ -248,7 +249,7 @@ func (p *Packer) seal(e Envelope, t target, o *packOptions) (Envelope, error) {
 	if t.sender.key != nil {
 		params := jwe.Params{Enc: jwe.A256CBCHS512, SKID: t.sender.kid, Sender: t.sender.key, Secrets: p.secrets, Recipients: t.keys}
 		if e.Data, err = jwe.Encrypt(e.Data, params); err != nil {
-			return Envelope{}, fmt.Errorf("authcrypt for %s: %w", t.did, err)
+			return Envelope{}, outside{fmt.Errorf("authcrypt for %s: %w", t.did, err)}
 		}
 	}
 	if t.sender.key == nil || o.protectSender {

@@ -100,15 +100,9 @@ func (p *Packer) resolve(ctx context.Context, id string) (*did.Document, error) 
 	}
 	doc, err := p.cfg.Resolver.Resolve(ctx, base)
 	if err != nil {
-		return nil, fmt.Errorf("resolve %.200s: %w", base, err)
+		return nil, outside{fmt.Errorf("resolve %.200s: %w", base, err)}
 	}
 	return doc, nil
-}
-
-// isFinal tells whether a DID that did not resolve will not do so later either.
-func isFinal(err error) bool {
-	return errors.Is(err, did.ErrNotFound) || errors.Is(err, did.ErrInvalid) ||
-		errors.Is(err, did.ErrMethod) || errors.Is(err, did.ErrUnsupported)
 }
 
 // keyOrDID is what a caller of Pack, or a header, means by id: a key for a DID URL
@@ -179,7 +173,7 @@ func (p *Packer) senderKeys(ctx context.Context, id string) ([]senderKey, error)
 		case err == nil:
 			held = append(held, senderKey{named(id, m), key})
 		case !errors.Is(err, ErrNoKey):
-			return nil, fmt.Errorf("key %.200s: %w", m.ID, err)
+			return nil, outside{fmt.Errorf("key %.200s: %w", m.ID, err)}
 		}
 	}
 	if len(held) == 0 {
@@ -201,7 +195,7 @@ func (p *Packer) signer(ctx context.Context, id string) (jws.Signer, error) {
 		case err == nil:
 			return jws.Signer{KID: m.ID, Key: key}, nil
 		case !errors.Is(err, ErrNoKey):
-			return jws.Signer{}, fmt.Errorf("key %.200s: %w", m.ID, err)
+			return jws.Signer{}, outside{fmt.Errorf("key %.200s: %w", m.ID, err)}
 		}
 	}
 	return jws.Signer{}, fmt.Errorf("authentication key of %.200s: %w", id, ErrNoKey)

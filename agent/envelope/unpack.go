@@ -18,11 +18,13 @@ import (
 // Unpack opens an envelope, or reads a plaintext message, and checks that all
 // its layers agree on who speaks to whom. It does not change or keep data.
 //
-// Errors: those of this package and of the Resolver. Before any key operation
-// come the checks of size, depth, counts, algorithms and nesting; a sender's or
-// signer's DID is resolved only when one of our keys is named, and the signer's
-// only when it is the DID of from.
-func (p *Packer) Unpack(ctx context.Context, data []byte) (*Unpacked, error) {
+// Errors: one of the classes of this package, and the rule that was broken, or the
+// error of Keys or the Resolver. Before any key operation come the checks of size,
+// depth, counts, algorithms and nesting; a sender's or signer's DID is resolved
+// only when one of our keys is named, and the signer's only when it is the DID of
+// from.
+func (p *Packer) Unpack(ctx context.Context, data []byte) (_ *Unpacked, err error) {
+	defer classify(&err)
 	return p.unpack(ctx, data, false)
 }
 
@@ -163,7 +165,7 @@ func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
 		}
 		return plaintext, o.tolerate(env.Deviations[noted:]...)
 	}
-	return nil, err
+	return nil, outside{err} // of our key, unless a rule says otherwise
 }
 
 func (o *opening) noteRecipients(kids []string) error {
@@ -197,7 +199,7 @@ func (p *Packer) heldKeys(ctx context.Context, kids []string) ([]heldKey, error)
 		case err == nil:
 			held = append(held, heldKey{i, kid, key})
 		case !errors.Is(err, ErrNoKey):
-			return fmt.Errorf("key %.200s: %w", kid, err)
+			return outside{fmt.Errorf("key %.200s: %w", kid, err)}
 		}
 		return nil
 	}
@@ -214,7 +216,7 @@ func (p *Packer) heldKeys(ctx context.Context, kids []string) ([]heldKey, error)
 	}
 	own, err := p.owner.DIDs(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("own DIDs: %w", err)
+		return nil, outside{fmt.Errorf("own DIDs: %w", err)}
 	}
 	resolved := 0
 	var failed error
@@ -375,7 +377,7 @@ func (o *opening) checkTo(ctx context.Context) error {
 		if o.p.owner != nil {
 			own, err := o.p.owner.DIDs(ctx)
 			if err != nil {
-				return fmt.Errorf("own DIDs: %w", err)
+				return outside{fmt.Errorf("own DIDs: %w", err)}
 			}
 			if slices.ContainsFunc(o.msg.To, func(to string) bool {
 				return slices.ContainsFunc(own, func(id string) bool { return sameParty(to, id) })

@@ -289,6 +289,9 @@ func refused(t testing.TB, p *envelope.Packer, data []byte, want error) error {
 	if !errors.Is(err, want) || u != nil {
 		t.Fatalf("got %v, %v; want the error %v", u, err, want)
 	}
+	if got := classes(err); !slices.Equal(got, []error{classOf(err, want)}) {
+		t.Errorf("%v has the classes %v, want %v", err, got, classOf(err, want))
+	}
 	return err
 }
 

@@ -1,0 +1,74 @@
+package envelope
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/did"
+)
+
+// classed is an error together with its class.
+type classed struct {
+	error
+	class error
+}
+
+func (e *classed) Is(target error) bool { return target == e.class }
+
+func (e *classed) Unwrap() error { return e.error }
+
+// outside is a failure of what Config hands in: of the Resolver or of Keys.
+type outside struct{ error }
+
+func (e outside) Unwrap() error { return e.error }
+
+// classify gives the error of an exported method its class.
+func classify(err *error) {
+	if done := (*classed)(nil); *err != nil && !errors.As(*err, &done) {
+		*err = &classed{*err, classOf(*err)}
+	}
+}
+
+// classOf decides by the first class that err matches, or that has a rule which
+// err matches. What is malformed stays so, but of the rest nothing is sure where
+// the time ran out.
+func classOf(err error) error {
+	for _, c := range []struct {
+		class error
+		rules []error
+	}{
+		{ErrMalformed, []error{
+			message.ErrInvalid, ErrTooLarge, ErrTooDeep, ErrTooManyRecipients, ErrTooManySignatures,
+		}},
+		{ErrTryLater, []error{context.Canceled, context.DeadlineExceeded}},
+		{ErrNotForUs, []error{ErrNoKey}},
+		{ErrRefused, []error{
+			ErrDecrypt, ErrSignature, ErrSenderMismatch, ErrSignerMismatch, ErrRecipientMismatch, ErrHeaderConflict,
+			ErrUnprotectedAlg, ErrUnsupportedAlg, ErrInvalidPoint, ErrLowOrderPoint, ErrNesting, ErrDuplicateName,
+			ErrCritical, ErrCompressed, ErrFromPrior, ErrNoRecipient, ErrNoCommonKey, ErrRoute,
+		}},
+		{ErrInternal, nil},
+	} {
+		if errors.Is(err, c.class) || slices.ContainsFunc(c.rules, func(rule error) bool { return errors.Is(err, rule) }) {
+			return c.class
+		}
+	}
+	var strict *DeviationError
+	var failed outside
+	switch {
+	case errors.As(err, &strict), isFinal(err):
+		return ErrRefused
+	case errors.As(err, &failed):
+		return ErrTryLater
+	}
+	return ErrInternal
+}
+
+// isFinal tells whether a DID that did not resolve will not do so later either.
+func isFinal(err error) bool {
+	return slices.ContainsFunc([]error{
+		did.ErrNotFound, did.ErrInvalid, did.ErrMethod, did.ErrUnsupported, did.ErrRefused,
+	}, func(class error) bool { return errors.Is(err, class) })
+}
