@@ -19,12 +19,9 @@ type Config struct {
 	// DID is who the agent is unless a message says otherwise. The Packer's
 	// keys include those of it.
 	DID string
-	// Packer opens and makes envelopes.
+	// Packer opens and makes envelopes. Its Refresh is called when no endpoint of a
+	// party could be reached, which may have moved.
 	Packer *envelope.Packer
-	// Resolver, if it has a method Refresh(ctx, did) like did.Cache, is told to
-	// look again when no endpoint of a party could be reached. Nothing else is
-	// asked of it: the Packer resolves.
-	Resolver did.Resolver
 	// Handler handles messages; usually a *Mux. Default: an empty Mux.
 	Handler Handler
 	// Senders carry packets out, by URI scheme in lower case. One that is a

@@ -154,7 +154,7 @@ func TestMovedEndpoint(t *testing.T) {
 			return nil
 		}}
 		a := agenttest.NewNet().Agent(t, nil, withSender(sc.send), agenttest.Configure(func(cfg *agent.Config) {
-			cfg.DID, cfg.Packer, cfg.Resolver = p.DID, packer, cache
+			cfg.DID, cfg.Packer = p.DID, packer
 		}))
 		if _, err := cache.Resolve(t.Context(), s.DID); err != nil { // it knows the old one
 			t.Fatal(err)

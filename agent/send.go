@@ -462,13 +462,7 @@ func noRouteReason(all []envelope.Route) string {
 // moved are the routes to an item's recipient that the item does not have: its
 // DID is looked up anew, since its endpoints may have moved.
 func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Route {
-	r, ok := a.cfg.Resolver.(interface {
-		Refresh(ctx context.Context, id string) (*did.Document, error)
-	})
-	if !ok {
-		return nil
-	}
-	if _, err := r.Refresh(ctx, item.To); err != nil {
+	if err := a.cfg.Packer.Refresh(ctx, item.To); err != nil {
 		a.cfg.Logger.InfoContext(ctx, "party not resolved anew", "did", item.To, "error", err)
 		return nil
 	}

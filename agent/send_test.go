@@ -12,6 +12,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
@@ -365,11 +366,15 @@ func (r refresher) Refresh(ctx context.Context, id string) (*did.Document, error
 
 // A party that cannot be reached is resolved anew.
 func TestRefresh(t *testing.T) {
-	r := refresher{asked: make(chan string, 10)}
+	us := agenttest.NewParty(t)
+	r := refresher{us.Resolver, make(chan string, 10)}
+	packer, err := envelope.New(envelope.Config{Keys: us.Keys, Resolver: r})
+	if err != nil {
+		t.Fatal(err)
+	}
 	a := agenttest.NewNet().Agent(t, nil, withSender(func(context.Context, string, transport.Packet) error { return failure(false, 0) }),
 		agenttest.Configure(func(cfg *agent.Config) {
-			r.Resolver = cfg.Resolver
-			cfg.Resolver = r
+			cfg.DID, cfg.Packer = us.DID, packer
 		}))
 	p := agenttest.NewParty(t, "test://one")
 	wantError(t, "Send", a.Send(t.Context(), newMessage(t, p.DID), agent.AwaitDelivery()), agent.ErrUndelivered)

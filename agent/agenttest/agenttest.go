@@ -95,12 +95,11 @@ func (n *Net) Agent(t testing.TB, h agent.Handler, opts ...Option) *agent.Agent 
 	}
 	p := NewParty(t, services...)
 	cfg := agent.Config{
-		DID:      p.DID,
-		Packer:   p.Packer,
-		Resolver: p.Resolver,
-		Handler:  h,
-		Senders:  n.senders(t, o.scheme),
-		Logger:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
+		DID:     p.DID,
+		Packer:  p.Packer,
+		Handler: h,
+		Senders: n.senders(t, o.scheme),
+		Logger:  slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 	for _, f := range o.configure {
 		f(&cfg)

@@ -105,6 +105,33 @@ func (p *Packer) resolve(ctx context.Context, id string) (*did.Document, error) 
 	return doc, nil
 }
 
+// Refresh looks the DID of a DID or DID URL up anew, if the Resolver has a method
+// Refresh like did.Cache, so that Routes and Pack see what has changed. A Resolver
+// without that method is taken to look anew each time: there is nothing to do then,
+// and no error. Errors are those of Unpack that concern DIDs.
+func (p *Packer) Refresh(ctx context.Context, id string) (err error) {
+	defer classify(&err)
+	r, ok := p.cfg.Resolver.(refresher)
+	if !ok {
+		return nil
+	}
+	base := did.Base(id)
+	if _, err := did.Parse(base); err != nil {
+		return fmt.Errorf("refresh: %w", err)
+	}
+	if _, err := r.Refresh(ctx, base); err != nil {
+		return outside{fmt.Errorf("refresh %.200s: %w", base, err)}
+	}
+	return nil
+}
+
+// refresher is an optional power of a did.Resolver.
+type refresher interface {
+	Refresh(ctx context.Context, id string) (*did.Document, error)
+}
+
+var _ refresher = (*did.Cache)(nil)
+
 // keyOrDID is what a caller of Pack, or a header, means by id: a key for a DID URL
 // with a fragment, a DID for any other, since to and from may have a path or query
 // (Message Headers). The kid of an envelope never means that.

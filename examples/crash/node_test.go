@@ -115,7 +115,7 @@ func runNode(path string) error {
 	}
 	defer socket.Close()
 	a, err := agent.New(agent.Config{
-		DID: cfg.DID, Packer: packer, Resolver: resolver, Logger: logger,
+		DID: cfg.DID, Packer: packer, Logger: logger,
 		Outbox: s.Outbox(), Inbox: s.Inbox(),
 		Handler: agent.NewMux(empty.Handle(), basicmessage.Handle(
 			func(ctx context.Context, _ agent.Responder, in *agent.Inbound, _ basicmessage.Body) error {

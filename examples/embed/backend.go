@@ -61,12 +61,11 @@ func newBackend(listener net.Listener, logger *slog.Logger) (*backend, error) {
 		return nil, err
 	}
 	b.agent, err = agent.New(agent.Config{
-		DID:      id,
-		Packer:   packer,
-		Resolver: resolver,
-		Handler:  agent.NewMux(trustping.Handle(), basicmessage.Handle(b.keep)),
-		Senders:  map[string]transport.Sender{"http": b.client, "https": b.client},
-		Logger:   logger,
+		DID:     id,
+		Packer:  packer,
+		Handler: agent.NewMux(trustping.Handle(), basicmessage.Handle(b.keep)),
+		Senders: map[string]transport.Sender{"http": b.client, "https": b.client},
+		Logger:  logger,
 	})
 	if err != nil {
 		return nil, err

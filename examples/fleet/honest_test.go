@@ -111,7 +111,7 @@ func (h *honest) start() {
 	l.packer, err = h.packer(resolver)
 	h.w.must(err)
 	l.agent, err = agent.New(agent.Config{
-		DID: h.did(), Packer: l.packer, Resolver: resolver, Handler: h.mux(l), Senders: l.host.senders(),
+		DID: h.did(), Packer: l.packer, Handler: h.mux(l), Senders: l.host.senders(),
 		Outbox: mortalOutbox{h.outbox, l.host.up}, Inbox: mortalInbox{h.inbox, l.host.up},
 		Trace: &agent.Trace{Buried: h.onBuried}, MaxTries: maxTries, Workers: 8,
 		Logger: h.w.log.With("agent", h.name),

@@ -171,7 +171,7 @@ func (a *acapyAgent) ping(ctx context.Context, t *testing.T, returnRoute string)
 	}
 	t.Cleanup(func() { client.Close() })
 	ours := agenttest.NewNet().Agent(t, nil, agenttest.Configure(func(c *agent.Config) {
-		c.DID, c.Packer, c.Resolver = us.DID, us.Packer, us.Resolver
+		c.DID, c.Packer = us.DID, us.Packer
 		c.Senders = map[string]transport.Sender{"http": client}
 		c.MinBackoff = time.Hour // one try
 	}))

@@ -111,11 +111,10 @@ func newAgent(network *memtransport.Network, endpoint string, handler agent.Hand
 		return nil, err
 	}
 	a, err := agent.New(agent.Config{
-		DID:      id,
-		Packer:   packer,
-		Resolver: resolver,
-		Handler:  handler,
-		Senders:  map[string]transport.Sender{memtransport.Scheme: network.Sender()},
+		DID:     id,
+		Packer:  packer,
+		Handler: handler,
+		Senders: map[string]transport.Sender{memtransport.Scheme: network.Sender()},
 	})
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func chatty(t *testing.T) string {
 		}
 		return w.Reply(ctx, m)
 	})
-	a, err := agent.New(agent.Config{DID: id.Document.ID, Packer: packer, Resolver: resolver, Handler: echo})
+	a, err := agent.New(agent.Config{DID: id.Document.ID, Packer: packer, Handler: echo})
 	if err != nil {
 		t.Fatal(err)
 	}

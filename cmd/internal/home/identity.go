@@ -198,6 +198,6 @@ func (id *Identity) Agent(reach network.Reach, maxBytes int64, cfg agent.Config)
 	if err != nil {
 		return nil, err
 	}
-	cfg.DID, cfg.Packer, cfg.Resolver = id.Document.ID, packer, resolver
+	cfg.DID, cfg.Packer = id.Document.ID, packer
 	return agent.New(cfg)
 }
