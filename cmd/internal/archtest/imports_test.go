@@ -42,6 +42,13 @@ var packageRules = map[string][]string{
 	"cmd/internal/server":       {"agent", "cmd/internal/home", "cmd/internal/network", "did", "protocols", "transport"},
 }
 
+// exactRules says which of our packages a package may import: those alone, and
+// not what is below them. It says nothing of packages below its own.
+var exactRules = map[string][]string{
+	"agent":          {"agent/delivery", "agent/envelope", "agent/message", "agent/store", "did", "transport"}, // no DID method, no guard
+	"agent/delivery": {"agent/store", "transport"},
+}
+
 // moduleRules says which of our packages, and those below them, may import a
 // third-party module outside tests. Drivers (database, broker, web framework,
 // command line) stay where the program that links them has asked for them.
@@ -198,6 +205,9 @@ func violations(p pkg) []string {
 			if rule, allowed := packageRule(p.rel()); rule != "" && !within(to, rule) && !withinAny(to, allowed) {
 				bad = append(bad, p.rel()+" may not import "+to+": "+rule+" imports only "+names(allowed))
 			}
+			if allowed, ok := exactRules[p.rel()]; ok && !slices.Contains(allowed, to) {
+				bad = append(bad, p.rel()+" may not import "+to+": it imports only "+names(allowed))
+			}
 		case standard(imp):
 		default:
 			mod, known := moduleOf(imp)
@@ -239,7 +249,16 @@ func TestViolations(t *testing.T) {
 		{"transport/wstransport", "github.com/gorilla/websocket", true},
 		{"transport/wstransport", "agent/message", false},
 		{"agent", "github.com/gorilla/websocket", false},
-		{"agent", "agent/keyring", true},
+		{"agent", "agent/keyring", false},
+		{"agent", "agent/store", true},
+		{"agent", "agent/store/sqlstore", false},
+		{"agent", "did", true},
+		{"agent", "did/didpeer", false},
+		{"agent", "transport/netguard", false},
+		{"agent/delivery", "agent/store", true},
+		{"agent/delivery", "agent/message", false},
+		{"agent/agenttest", "agent/keyring", true},
+		{"agent/agenttest", "transport/netguard", true},
 		{"agent", "protocols/trustping", false},
 		{"agent/message", "did", false},
 		{"agent/message", "agent", false},
