@@ -182,19 +182,18 @@ func identify(doc *did.Document, keys ...*keyring.Key) (*Identity, error) {
 }
 
 // packer packs and opens as an identity, messages of maxBytes bytes at most.
-func (id *Identity) packer(reach network.Reach, maxBytes int64) (*envelope.Packer, did.Resolver, error) {
+func (id *Identity) packer(reach network.Reach, maxBytes int64) (*envelope.Packer, error) {
 	resolver, err := reach.Resolver(id.docs())
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	packer, err := envelope.New(envelope.Config{Keys: id.Keys, Resolver: resolver, MaxBytes: int(maxBytes)})
-	return packer, resolver, err
+	return envelope.New(envelope.Config{Keys: id.Keys, Resolver: resolver, MaxBytes: int(maxBytes)})
 }
 
 // Agent makes an agent of an identity and of cfg, but for who it is. It opens
 // messages of maxBytes bytes at most, and resolves DIDs within reach.
 func (id *Identity) Agent(reach network.Reach, maxBytes int64, cfg agent.Config) (*agent.Agent, error) {
-	packer, resolver, err := id.packer(reach, maxBytes)
+	packer, err := id.packer(reach, maxBytes)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func (b *Inbox) Letters(ctx context.Context, reach network.Reach) (*Letters, err
 	if err != nil {
 		return nil, err
 	}
-	packer, _, err := id.packer(reach, 0)
+	packer, err := id.packer(reach, 0)
 	if err != nil {
 		return nil, err
 	}
