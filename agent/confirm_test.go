@@ -28,6 +28,8 @@ type line struct {
 	all int // connections so far
 }
 
+func (l *line) Receipts() bool { return false }
+
 func (l *line) Send(ctx context.Context, endpoint string, p transport.Packet) error {
 	_, err := l.SendOn(ctx, endpoint, p)
 	return err

@@ -205,12 +205,14 @@ var replier = agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in 
 	return w.Reply(ctx, m)
 })
 
-// sender is a transport.Sender made of a function.
+// sender is a transport.Sender made of a function; it gives receipts.
 type sender func(ctx context.Context, endpoint string, p transport.Packet) error
 
 func (f sender) Send(ctx context.Context, endpoint string, p transport.Packet) error {
 	return f(ctx, endpoint, p)
 }
+
+func (sender) Receipts() bool { return true }
 
 // withSender makes an agent send to the scheme "test" by f.
 func withSender(f sender) agenttest.Option {

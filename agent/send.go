@@ -380,7 +380,7 @@ func (a *Agent) lane(m *message.Message, o *sendOptions) string {
 func (a *Agent) unconfirmed(routes []envelope.Route) bool {
 	return slices.ContainsFunc(routes, func(r envelope.Route) bool {
 		s := a.delivery.Sender(r.URI)
-		return s != nil && !receipts(s) && len(r.RoutingKeys) == 0
+		return s != nil && !s.Receipts() && len(r.RoutingKeys) == 0
 	})
 }
 
@@ -479,9 +479,4 @@ func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Route {
 		a.cfg.Logger.InfoContext(ctx, "party has moved where we cannot follow", "did", item.To, "error", err)
 	}
 	return fresh
-}
-
-func receipts(s transport.Sender) bool {
-	_, open := s.(transport.SessionSender)
-	return !open
 }

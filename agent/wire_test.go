@@ -73,6 +73,8 @@ var (
 
 func (s *wireSender) Bind(h transport.Handler) { s.bound = h }
 
+func (s *wireSender) Receipts() bool { return false }
+
 func (s *wireSender) Send(ctx context.Context, endpoint string, p transport.Packet) error {
 	_, err := s.SendOn(ctx, endpoint, p)
 	return err

@@ -91,14 +91,18 @@ type Session interface {
 }
 
 // Sender carries packets to endpoints of the URI schemes that it was made for.
-// A failure is a *SendError.
 type Sender interface {
+	// Send sends p to endpoint. A failure is a *SendError.
 	Send(ctx context.Context, endpoint string, p Packet) error
+	// Receipts tells what a nil error of Send means. True: the peer has p, or
+	// what keeps p for the peer has it, as with HTTP, in memory and JetStream.
+	// False: p was only written, and may be lost on its way, as with WebSocket
+	// and core NATS. It is the same for every Send.
+	Receipts() bool
 }
 
-// SessionSender is a Sender whose success does not tell that the peer has the
-// packet, such as that of WebSocket: what was written is lost if the connection
-// ends before the peer has read it.
+// SessionSender is a Sender that sends on connections which outlive the packet,
+// such as that of WebSocket.
 type SessionSender interface {
 	Sender
 	// SendOn is Send, and returns the connection that the packet was written to.

@@ -101,12 +101,7 @@ func (d *Dispatcher) send(ctx context.Context, item *store.Item, route store.Rou
 	}
 	if on, ok := by.(transport.SessionSender); ok {
 		s, err = on.SendOn(ctx, route.Endpoint, packet(item.Direct))
-		return s, receipts(by), err
+		return s, by.Receipts(), err
 	}
-	return nil, receipts(by), by.Send(ctx, route.Endpoint, packet(item.Direct))
-}
-
-func receipts(s transport.Sender) bool {
-	_, open := s.(transport.SessionSender)
-	return !open
+	return nil, by.Receipts(), by.Send(ctx, route.Endpoint, packet(item.Direct))
 }

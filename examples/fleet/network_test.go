@@ -243,6 +243,9 @@ func retryable(endpoint string, err error) error {
 // web sends by requests.
 type web struct{ *host }
 
+// Receipts implements transport.Sender: the response is one.
+func (web) Receipts() bool { return true }
+
 var (
 	_ transport.Sender = web{}
 	_ transport.Binder = web{}
@@ -370,6 +373,9 @@ func (s wire) Send(ctx context.Context, endpoint string, p transport.Packet) err
 	_, err := s.SendOn(ctx, endpoint, p)
 	return err
 }
+
+// Receipts implements transport.Sender: what was written may be lost.
+func (wire) Receipts() bool { return false }
 
 // SendOn implements transport.SessionSender.
 func (s wire) SendOn(ctx context.Context, endpoint string, p transport.Packet) (transport.Session, error) {

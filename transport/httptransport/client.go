@@ -182,6 +182,9 @@ func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error 
 	return nil
 }
 
+// Receipts is true: a 2xx says that the peer has the packet.
+func (c *Client) Receipts() bool { return true }
+
 // exchange returns the packet of the response, empty if there is none.
 func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data []byte) (transport.Packet, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)

@@ -152,6 +152,9 @@ func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error 
 	return nil
 }
 
+// Receipts is true.
+func (s *Sender) Receipts() bool { return true }
+
 // Close ends the contexts of the Sends under way and waits for them. It is
 // idempotent; a Handler must not call it.
 func (s *Sender) Close() error {

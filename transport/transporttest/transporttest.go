@@ -32,6 +32,7 @@ type Link struct {
 	// Session: the Repliers are transport.Sessions.
 	Session bool
 	// OneWay: what becomes of a packet at the receiver does not reach Send.
+	// Where it does, the Sender gives receipts (transport.Sender).
 	OneWay bool
 }
 
@@ -53,6 +54,7 @@ func Run(t *testing.T, start Start) {
 		{"Unhandled", testUnhandled},
 		{"UnhandledReply", testUnhandledReply},
 		{"Session", testSession},
+		{"SendOn", testSendOn},
 		{"Concurrent", testConcurrent},
 		{"HandlerErrors", testHandlerErrors},
 		{"Panic", testPanic},
@@ -298,6 +300,35 @@ func testSession(t *testing.T, start Start) {
 	}
 }
 
+// testSendOn is about senders that have connections: the answer comes by that on
+// which the packet was sent.
+func testSendOn(t *testing.T, start Start) {
+	back := make(chan transport.Replier, 1)
+	l := start(t, transport.HandlerFunc(func(ctx context.Context, w transport.Replier, p transport.Packet) error {
+		return w.Reply(ctx, p)
+	}), transport.HandlerFunc(func(_ context.Context, w transport.Replier, _ transport.Packet) error {
+		back <- w
+		return nil
+	}))
+	sender, ok := l.Sender.(transport.SessionSender)
+	if !ok {
+		return
+	}
+	s, err := sender.SendOn(t.Context(), l.Endpoint, packet("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := <-back; w != transport.Replier(s) {
+		t.Errorf("the answer came by %v, not by %v", w, s)
+	}
+	if err := l.Sender.(io.Closer).Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Done()
+	_, err = sender.SendOn(t.Context(), l.Endpoint, packet("x"))
+	sendError(t, err, true)
+}
+
 func testConcurrent(t *testing.T, start Start) {
 	const n = 50
 	client, answers := collect(n)
@@ -338,6 +369,9 @@ func testHandlerErrors(t *testing.T, start Start) {
 		}
 		return nil
 	}), unexpected(t, "client"))
+	if !l.OneWay && !l.Sender.Receipts() {
+		t.Error("errors of the receiver reach Send, which gives no receipts")
+	}
 	for _, what := range []string{"reject", "fail"} {
 		err := l.Sender.Send(t.Context(), l.Endpoint, packet(what))
 		<-served

@@ -153,6 +153,10 @@ func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error 
 	return err
 }
 
+// Receipts is false: what was written is lost if the connection ends before the
+// peer has read it.
+func (c *Client) Receipts() bool { return false }
+
 // SendOn is Send, and returns the connection that p was written to.
 func (c *Client) SendOn(ctx context.Context, to string, p transport.Packet) (transport.Session, error) {
 	u, err := endpoint.Parse(to, "ws", "wss")

@@ -125,6 +125,10 @@ func (o once) Send(ctx context.Context, endpoint string, p transport.Packet) err
 	return err
 }
 
+// Receipts is true, so that no message asks for an ack: the answer to a request says
+// enough, and nobody waits for another.
+func (o once) Receipts() bool { return true }
+
 // Bind binds the sender inside, if it can be.
 func (o once) Bind(h transport.Handler) {
 	if b, ok := o.Sender.(transport.Binder); ok {
