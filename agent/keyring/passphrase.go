@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -29,19 +30,6 @@ const (
 	maxThreads = 16
 )
 
-func (c Argon2id) orDefault() Argon2id {
-	if c.Time == 0 {
-		c.Time = 3
-	}
-	if c.Memory == 0 {
-		c.Memory = 64 << 10
-	}
-	if c.Threads == 0 {
-		c.Threads = 4
-	}
-	return c
-}
-
 func (c Argon2id) valid() bool {
 	return c.Time >= 1 && c.Time <= maxTime && c.Threads >= 1 && c.Threads <= maxThreads &&
 		c.Memory >= 8*uint32(c.Threads) && c.Memory <= maxMemory
@@ -53,7 +41,10 @@ func (c Argon2id) valid() bool {
 // those of Wrapper: ErrInvalid for an empty secret, and a cost out of bounds.
 func Passphrase(secret []byte, cost Argon2id) Wrapper {
 	kept := string(secret)
-	return passphrase{func() string { return kept }, cost.orDefault()}
+	cost.Time = cmp.Or(cost.Time, 3)
+	cost.Memory = cmp.Or(cost.Memory, 64<<10)
+	cost.Threads = cmp.Or(cost.Threads, 4)
+	return passphrase{func() string { return kept }, cost}
 }
 
 type passphrase struct {

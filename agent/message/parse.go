@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,7 +44,11 @@ func (l Limits) Parse(data []byte) (*Message, []Deviation, error) { return l.par
 func (l Limits) ParseInPlace(data []byte) (*Message, []Deviation, error) { return l.parse(data, true) }
 
 func (l Limits) parse(data []byte, keep bool) (*Message, []Deviation, error) {
-	l = l.withDefaults()
+	l.Bytes = cmp.Or(max(l.Bytes, 0), 16<<20)
+	l.Depth = cmp.Or(max(l.Depth, 0), 64)
+	l.Attachments = cmp.Or(max(l.Attachments, 0), 1000)
+	l.List = cmp.Or(max(l.List, 0), 1000)
+	l.Extra = cmp.Or(max(l.Extra, 0), 1000)
 	if len(data) > l.Bytes {
 		return nil, nil, fmt.Errorf("%w: message of %d bytes, the limit is %d", ErrInvalid, len(data), l.Bytes)
 	}
@@ -74,20 +79,6 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 	}
 	*m = *parsed
 	return nil
-}
-
-func (l Limits) withDefaults() Limits {
-	or := func(n *int, def int) {
-		if *n <= 0 {
-			*n = def
-		}
-	}
-	or(&l.Bytes, 16<<20)
-	or(&l.Depth, 64)
-	or(&l.Attachments, 1000)
-	or(&l.List, 1000)
-	or(&l.Extra, 1000)
-	return l
 }
 
 // check holds what is required of a message in both directions.

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 )
@@ -66,7 +67,7 @@ func (p *Problem) Text() string {
 		}
 		if n <= len(p.Args) {
 			named[n-1] = true
-			b.WriteString(orQuestionMark(p.Args[n-1]))
+			b.WriteString(cmp.Or(p.Args[n-1], "?"))
 		} else {
 			b.WriteByte('?')
 		}
@@ -82,20 +83,13 @@ func (p *Problem) Text() string {
 		if b.Len() > 0 {
 			b.WriteString(sep)
 		}
-		b.WriteString(orQuestionMark(arg))
+		b.WriteString(cmp.Or(arg, "?"))
 		sep = ", "
 	}
 	if b.Len() > maxText {
 		return strings.ToValidUTF8(b.String()[:maxText], "") + "..."
 	}
 	return b.String()
-}
-
-func orQuestionMark(s string) string {
-	if s == "" {
-		return "?"
-	}
-	return s
 }
 
 // cutReference splits s around its first {n}, n from 1 up.

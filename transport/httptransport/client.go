@@ -2,6 +2,7 @@ package httptransport
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,11 +12,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/internal/endpoint"
+	"github.com/didcomm-go/didcomm/transport/internal/exchange"
 )
 
 // Defaults of ClientConfig.
@@ -59,18 +60,10 @@ type ClientConfig struct {
 // Client sends packets to http and https endpoints over pooled connections. It
 // uses no proxy and keeps no cookies.
 type Client struct {
-	// static after NewClient
-	cfg     ClientConfig
-	http    *http.Client
-	pool    *http.Transport
-	closing context.Context // done once Close was called
-	stop    context.CancelFunc
-
-	// guarded by mu
-	mu       sync.Mutex
-	bound    transport.Handler
-	closed   bool
-	inflight sync.WaitGroup
+	cfg   ClientConfig
+	http  *http.Client
+	pool  *http.Transport
+	sends *exchange.Sends
 }
 
 var (
@@ -84,27 +77,13 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Dial == nil {
 		return nil, errors.New("httptransport: ClientConfig.Dial is required")
 	}
-	if cfg.MaxBytes <= 0 {
-		cfg.MaxBytes = transport.DefaultMaxBytes
-	}
-	for _, d := range []struct {
-		value    *time.Duration
-		fallback time.Duration
-	}{
-		{&cfg.Timeout, DefaultTimeout},
-		{&cfg.DialTimeout, DefaultDialTimeout},
-		{&cfg.HeaderTimeout, DefaultHeaderTimeout},
-		{&cfg.IdleTimeout, DefaultIdleTimeout},
-	} {
-		if *d.value <= 0 {
-			*d.value = d.fallback
-		}
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	c := &Client{cfg: cfg}
-	c.closing, c.stop = context.WithCancel(context.Background())
+	cfg.MaxBytes = cmp.Or(max(cfg.MaxBytes, 0), transport.DefaultMaxBytes)
+	cfg.Timeout = cmp.Or(max(cfg.Timeout, 0), DefaultTimeout)
+	cfg.DialTimeout = cmp.Or(max(cfg.DialTimeout, 0), DefaultDialTimeout)
+	cfg.HeaderTimeout = cmp.Or(max(cfg.HeaderTimeout, 0), DefaultHeaderTimeout)
+	cfg.IdleTimeout = cmp.Or(max(cfg.IdleTimeout, 0), DefaultIdleTimeout)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	c := &Client{cfg: cfg, sends: exchange.NewSends()}
 	c.pool = &http.Transport{
 		DialContext:            c.dial,
 		TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
@@ -129,11 +108,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 
 // Bind names the Handler for packets that come in response bodies. Its Replier
 // always returns transport.ErrNoReturnRoute. Call it before the first Send.
-func (c *Client) Bind(h transport.Handler) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.bound = transport.Contain(h)
-}
+func (c *Client) Bind(h transport.Handler) { c.sends.Bind(h) }
 
 // Send POSTs p to endpoint and returns nil on any 2xx. A packet in the body of
 // the response goes to the bound Handler, which accepts it before Send returns. If that
@@ -155,14 +130,11 @@ func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error 
 	if err != nil {
 		return endpoint.Malformed(to, err)
 	}
-	bound, ok := c.begin()
+	ctx, bound, end, ok := c.sends.Begin(ctx)
 	if !ok {
 		return endpoint.Network(to, fmt.Errorf("http client: %w", net.ErrClosed))
 	}
-	defer c.inflight.Done()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(c.closing, cancel)()
+	defer end()
 
 	reply, err := c.exchange(ctx, to, u.String(), mediaType, p.Data)
 	if err != nil {
@@ -257,24 +229,9 @@ func (c *Client) read(resp *http.Response) (transport.Packet, error) {
 // accepted what came back, and closes the pooled connections. It is idempotent; a
 // Handler must not call it.
 func (c *Client) Close() error {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
-	c.stop()
-	c.inflight.Wait()
+	c.sends.Close()
 	c.pool.CloseIdleConnections()
 	return nil
-}
-
-// begin registers a Send that Close waits for, unless Close was called.
-func (c *Client) begin() (bound transport.Handler, ok bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return nil, false
-	}
-	c.inflight.Add(1)
-	return c.bound, true
 }
 
 func (c *Client) dial(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -14,6 +14,7 @@ package httptransport
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,12 +23,10 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
 	"github.com/didcomm-go/didcomm/transport"
-	"github.com/didcomm-go/didcomm/transport/internal/endpoint"
 	"github.com/didcomm-go/didcomm/transport/internal/exchange"
 )
 
@@ -71,18 +70,10 @@ type HandlerConfig struct {
 // reply stands and the error goes to the log alone. The context of ServePacket,
 // and the wait until h has handled the packet, end when the client goes away.
 func NewHandler(h transport.Handler, cfg HandlerConfig) http.Handler {
-	if cfg.MaxBytes <= 0 {
-		cfg.MaxBytes = transport.DefaultMaxBytes
-	}
-	if cfg.ReadTimeout <= 0 {
-		cfg.ReadTimeout = DefaultTransferTimeout
-	}
-	if cfg.WriteTimeout <= 0 {
-		cfg.WriteTimeout = DefaultTransferTimeout
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
+	cfg.MaxBytes = cmp.Or(max(cfg.MaxBytes, 0), transport.DefaultMaxBytes)
+	cfg.ReadTimeout = cmp.Or(max(cfg.ReadTimeout, 0), DefaultTransferTimeout)
+	cfg.WriteTimeout = cmp.Or(max(cfg.WriteTimeout, 0), DefaultTransferTimeout)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	return &handler{next: transport.Contain(h), cfg: cfg}
 }
 
@@ -116,8 +107,7 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// It holds for what net/http reads of a body that was refused, too; at the
 	// end of the body net/http lifts it. A writer that has no deadlines (a
 	// test's recorder) comes with a body in memory.
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout))
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout))
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		refuse(w, http.StatusMethodNotAllowed, "a DIDComm message is sent by POST")
@@ -142,10 +132,12 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
-	rep := &replier{w: w, rc: rc, timeout: s.cfg.WriteTimeout, gone: r.Context()}
+	rep := exchange.NewReplier(func(ctx context.Context, p transport.Packet) error {
+		return s.write(ctx, w, r, p)
+	})
 	handled, err := s.next.ServePacket(r.Context(), rep, transport.Packet{MediaType: mediaType, Data: data})
 	exchange.Await(r.Context(), handled)
-	replied := rep.close()
+	replied := rep.End()
 	if err != nil {
 		s.log(r, err)
 	}
@@ -245,50 +237,26 @@ func hasToken(values []string, token string) bool {
 	return false
 }
 
-// replier writes one packet as the response to the request.
-type replier struct {
-	rc      *http.ResponseController
-	timeout time.Duration
-	gone    context.Context // done when the client has gone
-
-	mu     sync.Mutex
-	w      http.ResponseWriter // nil once the packet is handled
-	called bool                // a reply was begun
-}
-
-var _ transport.Replier = (*replier)(nil)
-
-// Reply writes p; see NewHandler.
-func (r *replier) Reply(ctx context.Context, p transport.Packet) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	mediaType, err := endpoint.MediaType(p)
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.w == nil || r.called {
-		return transport.ErrNoReturnRoute
-	}
-	if err := r.gone.Err(); err != nil {
+// write writes p as the response to r.
+func (s *handler) write(ctx context.Context, w http.ResponseWriter, r *http.Request, p transport.Packet) error {
+	if err := r.Context().Err(); err != nil {
 		return fmt.Errorf("%w: client has gone: %w", transport.ErrNoReturnRoute, err)
 	}
-	r.called = true
-	deadline := time.Now().Add(r.timeout)
+	deadline := time.Now().Add(s.cfg.WriteTimeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
-	_ = r.rc.SetWriteDeadline(deadline) // net/http lifts it after the request
+	rc := http.NewResponseController(w)
+	_ = rc.SetWriteDeadline(deadline) // net/http lifts it after the request
 
-	head := r.w.Header()
-	head.Set("Content-Type", mediaType)
+	head := w.Header()
+	head.Set("Content-Type", p.MediaType)
 	head.Set("Content-Length", fmt.Sprint(len(p.Data)))
 	head.Set("X-Content-Type-Options", "nosniff")
-	r.w.WriteHeader(http.StatusOK)
-	if _, err = r.w.Write(p.Data); err == nil {
-		if err = r.rc.Flush(); errors.Is(err, http.ErrNotSupported) {
+	w.WriteHeader(http.StatusOK)
+	_, err := w.Write(p.Data)
+	if err == nil {
+		if err = rc.Flush(); errors.Is(err, http.ErrNotSupported) {
 			err = nil
 		}
 	}
@@ -296,12 +264,4 @@ func (r *replier) Reply(ctx context.Context, p transport.Packet) error {
 		return fmt.Errorf("%w: write response: %w", transport.ErrNoReturnRoute, err)
 	}
 	return nil
-}
-
-// close ends the return route and tells whether a reply took the response.
-func (r *replier) close() (replied bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.w = nil
-	return r.called
 }

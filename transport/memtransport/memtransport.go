@@ -54,22 +54,13 @@ func (n *Network) Handle(to string, h transport.Handler) error {
 
 // Sender returns a new Sender, one for each agent.
 func (n *Network) Sender() *Sender {
-	s := &Sender{network: n}
-	s.closing, s.stop = context.WithCancel(context.Background())
-	return s
+	return &Sender{network: n, sends: exchange.NewSends()}
 }
 
 // Sender sends to the endpoints of a Network.
 type Sender struct {
 	network *Network
-	closing context.Context
-	stop    context.CancelFunc
-
-	// guarded by mu
-	mu       sync.Mutex
-	bound    transport.Handler
-	closed   bool
-	inflight sync.WaitGroup
+	sends   *exchange.Sends
 }
 
 var (
@@ -80,11 +71,7 @@ var (
 
 // Bind names the Handler for replies; its Replier returns
 // transport.ErrNoReturnRoute. Call it before the first Send.
-func (s *Sender) Bind(h transport.Handler) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.bound = transport.Contain(h)
-}
+func (s *Sender) Bind(h transport.Handler) { s.sends.Bind(h) }
 
 // Send gives a copy of p to the Handler of the endpoint, in the caller's
 // goroutine, and waits until it is handled. A reply goes to the bound Handler after
@@ -117,24 +104,28 @@ func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error 
 	if h == nil {
 		return endpoint.Network(to, errors.New("nobody listens"))
 	}
-	bound, ok := s.begin()
+	ctx, bound, end, ok := s.sends.Begin(ctx)
 	if !ok {
 		return endpoint.Network(to, fmt.Errorf("mem sender: %w", net.ErrClosed))
 	}
-	defer s.inflight.Done()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.closing, cancel)()
+	defer end()
 
-	r := &replier{open: bound != nil}
+	var reply transport.Packet
+	r := exchange.NewReplier(func(_ context.Context, p transport.Packet) error {
+		reply = transport.Packet{MediaType: p.MediaType, Data: bytes.Clone(p.Data)}
+		return nil
+	})
+	if bound == nil {
+		r.End()
+	}
 	handled, err := h.ServePacket(ctx, r, transport.Packet{MediaType: mediaType, Data: bytes.Clone(p.Data)})
 	done := exchange.Await(ctx, handled)
-	reply := r.close()
+	replied := r.End()
 	var reject *transport.RejectError
 	var busy *transport.BusyError
 	switch {
-	case reply != nil:
-		_, err := bound.ServePacket(ctx, transport.NoReply{}, *reply)
+	case replied:
+		_, err := bound.ServePacket(ctx, transport.NoReply{}, reply)
 		return endpoint.Untaken(to, err)
 	case errors.As(err, &reject):
 		return endpoint.Malformed(to, errors.New(reject.Reason))
@@ -158,55 +149,6 @@ func (s *Sender) Receipts() bool { return true }
 // Close ends the contexts of the Sends under way and waits for them. It is
 // idempotent; a Handler must not call it.
 func (s *Sender) Close() error {
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
-	s.stop()
-	s.inflight.Wait()
+	s.sends.Close()
 	return nil
-}
-
-func (s *Sender) begin() (bound transport.Handler, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, false
-	}
-	s.inflight.Add(1)
-	return s.bound, true
-}
-
-// replier keeps one reply.
-type replier struct {
-	mu    sync.Mutex
-	open  bool
-	reply *transport.Packet
-}
-
-var _ transport.Replier = (*replier)(nil)
-
-func (r *replier) Reply(ctx context.Context, p transport.Packet) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	mediaType, err := endpoint.MediaType(p)
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.open {
-		return transport.ErrNoReturnRoute
-	}
-	r.open = false
-	r.reply = &transport.Packet{MediaType: mediaType, Data: bytes.Clone(p.Data)}
-	return nil
-}
-
-// close ends the return route and returns the reply, nil if there was none.
-func (r *replier) close() *transport.Packet {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.open = false
-	return r.reply
 }

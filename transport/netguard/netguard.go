@@ -20,6 +20,7 @@
 package netguard
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -77,12 +78,9 @@ func (g *Guard) DialContext(ctx context.Context, network, addr string) (net.Conn
 		return nil, fmt.Errorf("dial %s: %w: network %q", addr, ErrRefused, network)
 	}
 	d := net.Dialer{
-		Timeout:        g.Timeout,
+		Timeout:        cmp.Or(max(g.Timeout, 0), DefaultTimeout),
 		Resolver:       g.Resolver,
 		ControlContext: g.control,
-	}
-	if d.Timeout <= 0 {
-		d.Timeout = DefaultTimeout
 	}
 	return d.DialContext(ctx, network, addr)
 }

@@ -1,6 +1,7 @@
 package wstransport
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -103,24 +104,11 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Dial == nil {
 		return nil, errors.New("wstransport: ClientConfig.Dial is required")
 	}
-	for _, d := range []struct {
-		value    *time.Duration
-		fallback time.Duration
-	}{
-		{&cfg.HandshakeTimeout, DefaultHandshakeTimeout},
-		{&cfg.MinBackoff, DefaultMinBackoff},
-		{&cfg.MaxBackoff, DefaultMaxBackoff},
-	} {
-		if *d.value <= 0 {
-			*d.value = d.fallback
-		}
-	}
-	if cfg.MaxConns <= 0 {
-		cfg.MaxConns = DefaultMaxClientConns
-	}
-	if cfg.Limits.IdleTimeout == 0 {
-		cfg.Limits.IdleTimeout = DefaultIdleTimeout
-	}
+	cfg.HandshakeTimeout = cmp.Or(max(cfg.HandshakeTimeout, 0), DefaultHandshakeTimeout)
+	cfg.MinBackoff = cmp.Or(max(cfg.MinBackoff, 0), DefaultMinBackoff)
+	cfg.MaxBackoff = cmp.Or(max(cfg.MaxBackoff, 0), DefaultMaxBackoff)
+	cfg.MaxConns = cmp.Or(max(cfg.MaxConns, 0), DefaultMaxClientConns)
+	cfg.Limits.IdleTimeout = cmp.Or(cfg.Limits.IdleTimeout, DefaultIdleTimeout)
 	c := &Client{
 		cfg:     cfg,
 		group:   newGroup(cfg.Limits, cfg.Logger, 0),

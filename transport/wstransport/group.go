@@ -1,6 +1,7 @@
 package wstransport
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -30,9 +31,7 @@ type group struct {
 }
 
 func newGroup(limits Limits, logger *slog.Logger, max int) *group {
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
+	logger = cmp.Or(logger, slog.New(slog.DiscardHandler))
 	g := &group{limits: limits.withDefaults(), logger: logger, max: max, conns: map[*conn]func(){}}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.idle = sync.OnceValue(func() <-chan struct{} {

@@ -1,6 +1,7 @@
 package wstransport
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/didcomm-go/didcomm/transport"
@@ -41,28 +42,13 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	if l.MaxBytes <= 0 {
-		l.MaxBytes = transport.DefaultMaxBytes
-	}
-	for _, d := range []struct {
-		value    *time.Duration
-		fallback time.Duration
-	}{
-		{&l.ReadTimeout, 30 * time.Second},
-		{&l.WriteTimeout, 30 * time.Second},
-		{&l.PingInterval, 30 * time.Second},
-		{&l.PongTimeout, 10 * time.Second},
-		{&l.HandlerTimeout, 60 * time.Second},
-	} {
-		if *d.value <= 0 {
-			*d.value = d.fallback
-		}
-	}
-	if l.MaxHandlers <= 0 {
-		l.MaxHandlers = 4
-	}
-	if l.MaxWriters <= 0 {
-		l.MaxWriters = 64
-	}
+	l.MaxBytes = cmp.Or(max(l.MaxBytes, 0), transport.DefaultMaxBytes)
+	l.ReadTimeout = cmp.Or(max(l.ReadTimeout, 0), 30*time.Second)
+	l.WriteTimeout = cmp.Or(max(l.WriteTimeout, 0), 30*time.Second)
+	l.PingInterval = cmp.Or(max(l.PingInterval, 0), 30*time.Second)
+	l.PongTimeout = cmp.Or(max(l.PongTimeout, 0), 10*time.Second)
+	l.HandlerTimeout = cmp.Or(max(l.HandlerTimeout, 0), 60*time.Second)
+	l.MaxHandlers = cmp.Or(max(l.MaxHandlers, 0), 4)
+	l.MaxWriters = cmp.Or(max(l.MaxWriters, 0), 64)
 	return l
 }

@@ -14,6 +14,7 @@
 package wstransport
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -77,9 +78,7 @@ var _ http.Handler = (*Server)(nil)
 // accepted, but is not idle before that is handled. An error of h is logged, the peer learns
 // nothing of it; a panic ends its connection.
 func NewServer(h transport.Handler, cfg ServerConfig) *Server {
-	if cfg.MaxConns <= 0 {
-		cfg.MaxConns = DefaultMaxConns
-	}
+	cfg.MaxConns = cmp.Or(max(cfg.MaxConns, 0), DefaultMaxConns)
 	s := &Server{group: newGroup(cfg.Limits, cfg.Logger, cfg.MaxConns)}
 	s.group.bind(h)
 	allowed := slices.Clone(cfg.AllowOrigins)

@@ -3,6 +3,7 @@
 package pkcs11
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdh"
@@ -94,9 +95,7 @@ func Open(cfg Config) (*Token, error) {
 	if cfg.PIN == nil {
 		return nil, errors.New("pkcs11: Config needs PIN")
 	}
-	if cfg.Sessions <= 0 {
-		cfg.Sessions = DefaultSessions
-	}
+	cfg.Sessions = cmp.Or(max(cfg.Sessions, 0), DefaultSessions)
 	module := p11.New(cfg.Module)
 	if module == nil {
 		return nil, fmt.Errorf("pkcs11: %s cannot be loaded as a PKCS#11 module", cfg.Module)

@@ -51,6 +51,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,32 +96,24 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
-	orDefault(&c.Outbox.MaxItems, 1_000_000)
-	orDefault(&c.Outbox.MaxBytes, 4<<30)
-	orDefault(&c.Outbox.MaxPeerItems, max(1, c.Outbox.MaxItems/4))
-	orDefault(&c.Outbox.MaxPeerBytes, max(1, c.Outbox.MaxBytes/4))
-	orDefault(&c.Outbox.MaxBuried, 10_000)
-	orDefault(&c.Outbox.PerPeer, 8)
-	orDefault(&c.Inbox.MaxItems, 1_000_000)
-	orDefault(&c.Inbox.MaxBytes, 4<<30)
-	orDefault(&c.Inbox.MaxPeerItems, max(1, c.Inbox.MaxItems/4))
-	orDefault(&c.Inbox.MaxPeerBytes, max(1, c.Inbox.MaxBytes/4))
-	orDefault(&c.Inbox.MaxRemembered, 10_000_000)
-	orDefault(&c.Inbox.MaxKept, 4<<30)
-	orDefault(&c.Mailbox.MaxItems, 10_000_000)
-	orDefault(&c.Mailbox.MaxBytes, 64<<30)
-	orDefault(&c.Mailbox.MaxBoxItems, 10_000)
-	orDefault(&c.Mailbox.MaxBoxBytes, 256<<20)
-	orDefault(&c.Fallback, 5*time.Second)
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-}
-
-func orDefault[T int | int64 | time.Duration](n *T, def T) {
-	if *n <= 0 {
-		*n = def
-	}
+	c.Outbox.MaxItems = cmp.Or(max(c.Outbox.MaxItems, 0), 1_000_000)
+	c.Outbox.MaxBytes = cmp.Or(max(c.Outbox.MaxBytes, 0), 4<<30)
+	c.Outbox.MaxPeerItems = cmp.Or(max(c.Outbox.MaxPeerItems, 0), max(1, c.Outbox.MaxItems/4))
+	c.Outbox.MaxPeerBytes = cmp.Or(max(c.Outbox.MaxPeerBytes, 0), max(1, c.Outbox.MaxBytes/4))
+	c.Outbox.MaxBuried = cmp.Or(max(c.Outbox.MaxBuried, 0), 10_000)
+	c.Outbox.PerPeer = cmp.Or(max(c.Outbox.PerPeer, 0), 8)
+	c.Inbox.MaxItems = cmp.Or(max(c.Inbox.MaxItems, 0), 1_000_000)
+	c.Inbox.MaxBytes = cmp.Or(max(c.Inbox.MaxBytes, 0), 4<<30)
+	c.Inbox.MaxPeerItems = cmp.Or(max(c.Inbox.MaxPeerItems, 0), max(1, c.Inbox.MaxItems/4))
+	c.Inbox.MaxPeerBytes = cmp.Or(max(c.Inbox.MaxPeerBytes, 0), max(1, c.Inbox.MaxBytes/4))
+	c.Inbox.MaxRemembered = cmp.Or(max(c.Inbox.MaxRemembered, 0), 10_000_000)
+	c.Inbox.MaxKept = cmp.Or(max(c.Inbox.MaxKept, 0), 4<<30)
+	c.Mailbox.MaxItems = cmp.Or(max(c.Mailbox.MaxItems, 0), 10_000_000)
+	c.Mailbox.MaxBytes = cmp.Or(max(c.Mailbox.MaxBytes, 0), 64<<30)
+	c.Mailbox.MaxBoxItems = cmp.Or(max(c.Mailbox.MaxBoxItems, 0), 10_000)
+	c.Mailbox.MaxBoxBytes = cmp.Or(max(c.Mailbox.MaxBoxBytes, 0), 256<<20)
+	c.Fallback = cmp.Or(max(c.Fallback, 0), 5*time.Second)
+	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 }
 
 // Store is an open database. Its parts work until it is closed.
