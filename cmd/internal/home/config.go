@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -29,8 +30,9 @@ type Config struct {
 	// each; a quarter of that is for one peer. 0 is the default of package store.
 	MaxItems int
 	MaxBytes int64
-	// Passphrase opens the keys; default: there is none.
-	Passphrase Passphrase
+	// Passphrase gives the passphrase of the keys, nil for none. With need, there
+	// has to be one, and a person may be asked. Default: none.
+	Passphrase func(ctx context.Context, need bool) ([]byte, error)
 	// Notice tells a person, in a line, what becomes of the keys; default: nobody.
 	Notice func(line string)
 	Logger *slog.Logger // default: none
@@ -67,16 +69,18 @@ func (c Config) open(ctx context.Context, reclaim bool) (*sqlstore.Store, error)
 		Reclaim: reclaim,
 		Logger:  c.Logger,
 	}
-	name, begin := "the database of --store", func() (*sqlstore.Store, error) { return postgres.Open(ctx, c.URL, cfg) }
+	var s *sqlstore.Store
+	var err error
 	if c.URL == "" {
-		name, begin = c.path(), func() (*sqlstore.Store, error) { return sqlite.Open(ctx, c.path(), cfg) }
+		s, err = sqlite.Open(ctx, c.path(), cfg)
+	} else {
+		s, err = postgres.Open(ctx, c.URL, cfg)
 	}
-	s, err := begin()
 	switch {
 	case errors.Is(err, sqlstore.ErrCorrupt):
-		return nil, fmt.Errorf("%w; %s is left as it is: restore it from a copy, or move it away to begin with an empty one", err, name)
+		return nil, fmt.Errorf("%w; %s is left as it is: restore it from a copy, or move it away to begin with an empty one", err, c.where())
 	case errors.Is(err, sqlstore.ErrNewerSchema):
-		return nil, fmt.Errorf("%s: %w; use that program, or a newer one", name, err)
+		return nil, fmt.Errorf("%s: %w; use that program, or a newer one", c.where(), err)
 	}
 	return s, err
 }
@@ -105,3 +109,30 @@ func (c Config) makeDir() error {
 }
 
 func (c Config) path() string { return filepath.Join(c.Dir, storeFile) }
+
+func (c Config) notice(format string, args ...any) {
+	if c.Notice != nil {
+		c.Notice(fmt.Sprintf(format, args...))
+	}
+}
+
+// where the keys are, and what guards them there.
+func (c Config) where() string {
+	if c.URL != "" {
+		return "the database of --store"
+	}
+	return c.path()
+}
+
+func (c Config) guard() string {
+	if c.URL != "" {
+		return "who may read that"
+	}
+	return "the mode of the file"
+}
+
+// exposed tells whether the file of the store is open to other users, by its mode.
+func (c Config) exposed() bool {
+	info, err := os.Stat(c.path())
+	return c.URL == "" && err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
+}

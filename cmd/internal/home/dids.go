@@ -123,7 +123,7 @@ func (id *Identity) formerly(docs []*did.Document, keys Keys) error {
 		if err != nil {
 			continue // of other keys
 		}
-		id.Former = append(id.Former, doc)
+		id.former = append(id.former, doc)
 		if err := merge(id.Keys, old.Keys); err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func (id *Identity) formerly(docs []*did.Document, keys Keys) error {
 // docs are the documents of an identity, of now and before.
 func (id *Identity) docs() network.Docs {
 	docs := network.Docs{id.Document.ID: id.Document}
-	for _, doc := range id.Former {
+	for _, doc := range id.former {
 		docs[doc.ID] = doc
 	}
 	return docs

@@ -4,6 +4,6 @@
 //
 // Open opens the home of an agent, and makes what is missing; OpenToServe does so
 // for the process that serves the home; OpenOutbox and OpenInbox are for commands
-// beside that. An Identity is a DID with its keys, as NewKeys and its methods make
-// them, and Agent makes a talking agent of one.
+// beside that. An Identity is a DID with its keys, made by the methods of Keys; its
+// method Agent makes an agent that goes by the DID.
 package home

@@ -39,3 +39,34 @@ func TestExposedKeys(t *testing.T) {
 		}
 	}
 }
+
+// One process serves a home at a time, and others can tell.
+func TestServed(t *testing.T) {
+	cfg := home.Config{Dir: t.TempDir()}
+	served := func(want bool) {
+		t.Helper()
+		if got, err := home.Served(cfg.Dir); got != want || err != nil {
+			t.Errorf("served: %v, %v, want %v", got, err, want)
+		}
+		if err := home.Unserved(cfg.Dir); (err != nil) != want {
+			t.Errorf("unserved: %v", err)
+		}
+	}
+	served(false)
+	for range 2 {
+		h, err := home.OpenToServe(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		served(true)
+		if _, err := home.OpenToServe(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "an agent runs on the home directory") {
+			t.Errorf("served twice: %v", err)
+		}
+		opened(t, cfg) // commands work beside it
+		served(true)
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+		served(false)
+	}
+}

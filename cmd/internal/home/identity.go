@@ -19,9 +19,9 @@ import (
 type Identity struct {
 	Document *did.Document
 	Keys     *keyring.Keyring
-	// Former are documents that it went by before, of the same private keys:
+	// former are documents that it went by before, of the same private keys:
 	// Keys has them under those names, too.
-	Former []*did.Document
+	former []*did.Document
 }
 
 // Keys are the private keys that DIDs are made of: one to prove who we are, one

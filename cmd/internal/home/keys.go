@@ -6,16 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"runtime"
 
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
-
-// Passphrase gives the passphrase of an agent's keys, nil for none. With need,
-// there has to be one: it may ask a person.
-type Passphrase func(ctx context.Context, need bool) ([]byte, error)
 
 // wrongPassphrase is keyring.ErrPassphrase in the words of a person.
 type wrongPassphrase struct{}
@@ -176,33 +171,6 @@ func SetPassphrase(ctx context.Context, cfg Config, fresh func(context.Context) 
 		return err
 	}
 	return h.Ring.Rewrap(ctx, wrapper(secret))
-}
-
-func (c Config) notice(format string, args ...any) {
-	if c.Notice != nil {
-		c.Notice(fmt.Sprintf(format, args...))
-	}
-}
-
-// where the keys are, and what guards them there.
-func (c Config) where() string {
-	if c.URL != "" {
-		return "the database of --store"
-	}
-	return c.path()
-}
-
-func (c Config) guard() string {
-	if c.URL != "" {
-		return "who may read that"
-	}
-	return "the mode of the file"
-}
-
-// exposed tells whether the file of the store is open to other users, by its mode.
-func (c Config) exposed() bool {
-	info, err := os.Stat(c.path())
-	return c.URL == "" && err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0
 }
 
 // pair takes the first two keys of a ring: one that signs, one that agrees on keys.

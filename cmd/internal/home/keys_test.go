@@ -37,7 +37,7 @@ func didOf(t testing.TB, keys home.Keys) string {
 }
 
 // secret gives a passphrase, or none.
-func secret(s string) home.Passphrase {
+func secret(s string) func(context.Context, bool) ([]byte, error) {
 	return func(context.Context, bool) ([]byte, error) {
 		if s == "" {
 			return nil, nil
@@ -74,8 +74,8 @@ func TestOpenAtOnce(t *testing.T) {
 	}
 }
 
-// Who has no passphrase, the wrong one, or one where none protects the keys, is
-// told in a line; and what cannot be opened is not made anew.
+// A passphrase that is missing, wrong, or given where none protects the keys, is an
+// error of one line, and makes nothing anew.
 func TestPassphrase(t *testing.T) {
 	ctx := t.Context()
 	dir := t.TempDir()
