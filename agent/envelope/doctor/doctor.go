@@ -1,10 +1,10 @@
 // Package doctor explains envelopes: their layers, and where they depart from
-// DIDComm v2.1 or from what known libraries of others take, each with the fix.
+// DIDComm v2.1 or from what receivers are known to take, each with the fix.
 //
 // Call Examine with an encrypted, signed or plaintext message; it needs no keys
 // and fails on nothing. Open also opens what a Packer has the keys of, judges
 // what is inside, and tells why it does not open. Rules lists all that is
-// looked for. A test suite of another implementation can hold its envelopes to
+// looked for, and Report.AddPeers says who refuses what was found. A test suite of another implementation can hold its envelopes to
 // it:
 //
 //	for _, f := range doctor.Examine(data).AtLeast(doctor.Warning) {
@@ -52,7 +52,8 @@ type Finding struct {
 	Fix    string `json:"fix"`    // what the sender has to change
 	// Value is what should stand there, where that can be computed.
 	Value string `json:"value,omitempty"`
-	Peers []Peer `json:"peers,omitempty"` // who was seen to refuse it
+	// Peers are those that Report.AddPeers was told of.
+	Peers []Peer `json:"peers,omitempty"`
 }
 
 // String is the finding in one line.
@@ -127,7 +128,7 @@ func (x *exam) add(code, detail, value string) {
 	r := find(code)
 	x.report.Findings = append(x.report.Findings, Finding{
 		Code: code, Severity: r.Severity, Layer: layer, Detail: detail,
-		Clause: r.Clause, Fix: r.Fix, Value: value, Peers: r.Peers,
+		Clause: r.Clause, Fix: r.Fix, Value: value,
 	})
 }
 

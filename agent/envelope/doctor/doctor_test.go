@@ -288,6 +288,22 @@ func TestValues(t *testing.T) {
 	}
 }
 
+// Peers stand at the findings of their rules, and nowhere unless they are given.
+func TestAddPeers(t *testing.T) {
+	data := []byte(deviating()["apv missing"].data)
+	for _, f := range doctor.Examine(data).Findings {
+		if f.Peers != nil {
+			t.Errorf("%s: peers %v from nowhere", f.Code, f.Peers)
+		}
+	}
+	one, two := doctor.Peer{Name: "a", Version: "a 1", Words: "no"}, doctor.Peer{Name: "b", Version: "b 2", When: "alone", Words: "never"}
+	r := doctor.Examine(data)
+	r.AddPeers([]doctor.Observation{{Rule: "apv-missing", Peer: one}, {Rule: "zip", Peer: one}, {Rule: "apv-missing", Peer: two}})
+	if len(r.Findings) != 1 || !slices.Equal(r.Findings[0].Peers, []doctor.Peer{one, two}) {
+		t.Errorf("%+v", r.Findings)
+	}
+}
+
 func TestLayers(t *testing.T) {
 	r := doctor.Examine([]byte(authcrypt().json()))
 	l := r.Layers[0]

@@ -1,30 +1,31 @@
 package doctor
 
-// Peer is a library of others that was sent a message with a fault, while it
-// opens the same without it, and refused. A run of examples/interop writes the
-// list; a rule that no peer was seen to refuse names none.
+// Peer is a library of others that refused a message with a fault, and opens the
+// same message without the fault.
 type Peer struct {
-	Name    string `json:"name"`    // of its folder under examples/interop/peers
+	Name    string `json:"name"`
 	Version string `json:"version"` // the library's name and version
-	// When says which of the things that the rule is about it refused; empty:
-	// all that it was sent.
+	// When says which of the things that the rule is about the library refused;
+	// empty: all that it was sent.
 	When  string `json:"when,omitempty"`
 	Words string `json:"words"` // what it said
 }
 
-// observation is that a peer refused what a rule is about.
-type observation struct {
-	rule string
+// Observation is that a peer refused what a rule is about.
+type Observation struct {
+	Rule string // the code of the rule
 	Peer
 }
 
-// refusers are the peers that refused what a rule is about.
-func refusers(code string) []Peer {
-	var peers []Peer
-	for _, o := range observed() {
-		if o.rule == code {
-			peers = append(peers, o.Peer)
+// AddPeers notes at each finding who was seen to refuse such a message. This
+// package knows no library by itself: package interop under examples has a list.
+func (r *Report) AddPeers(observed []Observation) {
+	for i := range r.Findings {
+		f := &r.Findings[i]
+		for _, o := range observed {
+			if o.Rule == f.Code {
+				f.Peers = append(f.Peers, o.Peer)
+			}
 		}
 	}
-	return peers
 }

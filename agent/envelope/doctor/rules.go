@@ -33,27 +33,16 @@ type Rule struct {
 	Severity Severity `json:"severity"`
 	Clause   string   `json:"clause"`
 	Fix      string   `json:"fix"`
-	Peers    []Peer   `json:"peers,omitempty"` // who was seen to refuse a message with it
 }
 
-// Rules lists all that is looked for, with those who were seen to refuse it.
-func Rules() []Rule {
-	rules := allRules()
-	for i, r := range rules {
-		rules[i].Peers = refusers(r.Code)
-	}
-	return rules
-}
-
-// allRules are the rules without peers.
-func allRules() []Rule { return slices.Concat(joseRules(), plaintextRules(), openRules()) }
+// Rules lists all that is looked for.
+func Rules() []Rule { return slices.Concat(joseRules(), plaintextRules(), openRules()) }
 
 // find returns the rule of a code. One that is not listed is an error without
 // more to say.
 func find(code string) Rule {
-	for _, r := range allRules() {
+	for _, r := range Rules() {
 		if r.Code == code {
-			r.Peers = refusers(code)
 			return r
 		}
 	}

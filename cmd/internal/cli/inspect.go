@@ -23,8 +23,7 @@ func (a *app) inspect() *cobra.Command {
 		Short: "explain an envelope, and what is wrong with it, without keys",
 		Long: `Inspect shows the layers of a DIDComm message and their headers, and what is
 wrong with them: each finding has a code that does not change, a severity
-(error, warning or info), the clause that it comes from, the fix, and the
-libraries that are known to refuse such a message.
+(error, warning or info), the clause that it comes from, and the fix.
 
 Without keys it sees the outermost layer of an encrypted message, of a signed
 one also what is inside, and verifies nothing. With --secrets or --did-docs it
@@ -138,15 +137,6 @@ func writeFinding(w io.Writer, f doctor.Finding, several bool) {
 		fix += " = " + f.Value
 	}
 	writeField(w, "fix", fix)
-	name := "refused by"
-	for _, p := range f.Peers {
-		peer := p.Name + " (" + p.Version + ")"
-		if p.When != "" {
-			peer += ": " + p.When
-		}
-		writeField(w, name, peer)
-		name = ""
-	}
 }
 
 func writeLayer(w io.Writer, n int, l doctor.Layer) {
