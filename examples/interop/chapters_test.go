@@ -12,28 +12,44 @@ import (
 	"github.com/didcomm-go/didcomm/examples/interop/internal/craft"
 )
 
-// addFaults adds the tables of what each peer does with faults. What a peer that
-// did not run would do stands there as not asked.
+// addFaults adds the tables of faults. What we refuse stands there without the
+// peers (doc.go says why). What a peer that did not run would do with the rest
+// stands there as not asked.
 func (m *matrix) addFaults() {
+	deviations := faultLines(craft.Deviations(), false)
+	opened := slices.DeleteFunc(slices.Clone(deviations), line.unpublished)
+	refused := slices.DeleteFunc(deviations, func(l line) bool { return !l.unpublished() })
 	for _, c := range []chapter{
-		{title: "Attacks", columns: true, text: "Envelopes that hold together, and that nobody must open: what the recipient would take for proven is not.\n\n" +
-			m.faultTable(craft.Attacks(), true)},
+		{title: "Attacks", text: "Envelopes that hold together, and that nobody must open: what the recipient would take for proven is not. " +
+			silence + table("fault", faultLines(craft.Attacks(), true), nil, nil)},
 		{title: "Deviations", columns: true, text: "Envelopes that depart from DIDComm v2.1 in one thing and hold together. `didcomm inspect` names each by the code " +
-			"that stands first, and the peers that refuse it.\n\n" + m.faultTable(craft.Deviations(), false)},
-		{title: "Tampering", columns: true, text: "Envelopes changed by somebody without a key: ours handed to the peer, and the peer's handed to us, " +
-			"which we refuse (\"us\": how many peers' envelopes).\n\n" + m.tamperTable()},
+			"that stands first.\n\nThose that we open. \"opens\" or \"refuses\": what the peer does. " + notAsked +
+			table("fault", opened, m.rows, published) +
+			"\nThose that we refuse. " + silence + table("fault", refused, nil, nil)},
+		{title: "Tampering", columns: true, text: "Envelopes changed by somebody without a key. We refuse those that peers packed; the number says of how many peers. " +
+			"Ours, changed in the same way, are handed to the peers. " + silence + table("change", m.tamperLines(), nil, nil)},
 	} {
 		m.chapter(c)
 	}
 }
 
-const asked = "\"opens\", \"refuses\" or \"breaks\", which is that its program ends: what the peer does. \"-\": not asked, as it did not run, " +
-	"does not open the same without the fault, or leaves to its users what it is about.\n\n"
+const (
+	silence  = "What the peers do with them is not published, but held (doc.go says why, and how to see the rows of a peer).\n\n"
+	notAsked = "\"-\": not asked, as it did not run, does not open the same without the fault, or leaves to its users what it is about.\n\n"
+)
 
-func (m *matrix) faultTable(cases []craft.Case, attack bool) string {
-	var b strings.Builder
-	b.WriteString(asked)
-	m.heading(&b, "fault", "in", "us")
+// line is a line of a table: a fault or a change, in one mode.
+type line struct {
+	name, in string
+	us       string // what we do
+	did      func(r *row) verdict
+}
+
+// unpublished tells whether the line is held and not published.
+func (l line) unpublished() bool { return l.us != string(opens) }
+
+func faultLines(cases []craft.Case, attack bool) []line {
+	var lines []line
 	for _, c := range cases {
 		us := opens
 		if c.Refused != nil {
@@ -47,62 +63,78 @@ func (m *matrix) faultTable(cases []craft.Case, attack bool) string {
 					in = "encryption"
 				}
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s |", c, in, us)
-			for _, r := range m.rows {
+			lines = append(lines, line{c.String(), in, string(us), func(r *row) verdict {
 				v := unasked
 				for _, f := range r.faults {
 					if f.attack == attack && f.String() == c.String() && (c.First || f.mode == at) {
 						v = f.verdict
 					}
 				}
-				fmt.Fprintf(&b, " %s |", mark(v, attack))
-			}
-			b.WriteByte('\n')
+				return v
+			}})
 			if c.First {
 				break
 			}
 		}
 	}
-	return b.String()
+	return lines
 }
 
-// mark sets off what should not be.
-func mark(v verdict, attack bool) string {
-	if v == breaks || attack && v == opens {
+func (m *matrix) tamperLines() []line {
+	var lines []line
+	for _, c := range craft.Tampers() {
+		for _, at := range c.On {
+			find := func(r *row) tampered {
+				if i := slices.IndexFunc(r.tampered, func(x tampered) bool { return x.name == c.Name && x.mode == at }); i >= 0 {
+					return r.tampered[i]
+				}
+				return tampered{to: unasked, from: unasked}
+			}
+			from := 0
+			for _, r := range m.rows {
+				if find(r).from == refuses {
+					from++
+				}
+			}
+			lines = append(lines, line{c.Name, string(at), fmt.Sprintf("refuses %d", from), func(r *row) verdict { return find(r).to }})
+		}
+	}
+	return lines
+}
+
+// published is a verdict as it is published: that a message ends the peer's
+// program is not.
+func published(_ line, v verdict) string {
+	if v == breaks {
+		v = refuses
+	}
+	return string(v)
+}
+
+// marked is a verdict that is set off where it should not be.
+func marked(l line, v verdict) string {
+	if v == breaks || v == opens && l.unpublished() {
 		return "**" + string(v) + "**"
 	}
 	return string(v)
 }
 
-func (m *matrix) tamperTable() string {
-	var b strings.Builder
-	b.WriteString(asked)
-	m.heading(&b, "change", "in", "us")
-	for _, c := range craft.Tampers() {
-		for _, at := range c.On {
-			var cells []string
-			from := 0
-			for _, r := range m.rows {
-				v := unasked
-				if i := slices.IndexFunc(r.tampered, func(x tampered) bool { return x.name == c.Name && x.mode == at }); i >= 0 {
-					v = r.tampered[i].to
-					if r.tampered[i].from == refuses {
-						from++
-					}
-				}
-				cells = append(cells, mark(v, true))
-			}
-			fmt.Fprintf(&b, "| %s | %s | refuses %d | %s |\n", c.Name, at, from, strings.Join(cells, " | "))
-		}
-	}
-	return b.String()
-}
-
-func (m *matrix) heading(b *strings.Builder, columns ...string) {
-	for _, r := range m.rows {
+// table has a column for each peer of rows.
+func table(what string, lines []line, rows []*row, show func(line, verdict) string) string {
+	columns := []string{what, "in", "us"}
+	for _, r := range rows {
 		columns = append(columns, r.name)
 	}
-	fmt.Fprintf(b, "| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
+	var b strings.Builder
+	fmt.Fprintf(&b, "| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
+	for _, l := range lines {
+		fmt.Fprintf(&b, "| %s | %s | %s |", l.name, l.in, l.us)
+		for _, r := range rows {
+			fmt.Fprintf(&b, " %s |", show(l, l.did(r)))
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
 }
 
 // withoutColumns removes columns from the tables of a text, and the counts that

@@ -3,9 +3,9 @@
 //
 //	go test -tags interop ./examples/interop/...
 //
-// A whole run is held against MATRIX.md and the summary in README.md; with the
-// flag -write it writes them, and agent/envelope/doctor/observed.go: which peers
-// refused which fault. With -record it writes what the peers pack to
+// A whole run is held against MATRIX.md, the summary in README.md, Observed (which
+// peers refused which fault, for package doctor) and testdata/verdicts.sum; with
+// the flag -write it writes them. With -record it writes what the peers pack to
 // testdata, with the keys and messages to it: envelopes that a plain go test opens
 // where no peer is installed, in a format for others too (testdata/README.md).
 //
@@ -37,6 +37,16 @@
 // thing, or that nobody must open. A peer is sent each whose sound twin it opens,
 // and what it does is written down, not judged; so are finished envelopes that
 // were changed, ours to the peer and the peer's to us. Ours must refuse.
+//
+// MATRIX.md and Observed name no peer beside an envelope that this library
+// refuses: a forged sender, a changed ciphertext, a point off its curve. A list of
+// who opens such envelopes would help those who forge them sooner than the users
+// of a library, whom only a mended release helps. The suite asks each peer all the
+// same and is held to the answers, by one sum of each peer in
+// testdata/verdicts.sum. The author of a library sees its rows by running its test
+// with -attacks, which prints them at the end:
+//
+//	go test -tags interop -v -run TestVeramo ./examples/interop -attacks
 //
 // Agents of others stand under peers/live: a library with sockets of its own, or a
 // whole agent. TestLiveAgents exchanges messages with them over HTTP and WebSocket,

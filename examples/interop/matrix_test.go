@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	write = flag.Bool("write", false, "write MATRIX.md and the summary in README.md")
+	write = flag.Bool("write", false, "write MATRIX.md, the summary in README.md, observed.go and testdata/verdicts.sum")
 	// results are what the run found, for TestMain.
 	results matrix
 )
@@ -65,11 +65,15 @@ func (m *matrix) chapter(c chapter) {
 func TestMain(m *testing.M) {
 	flag.Parse()
 	code := m.Run()
+	if *attacks {
+		fmt.Print(results.verdicts())
+	}
 	if everything() && (*write || code == 0) {
 		results.addFaults()
 		if err := errors.Join(
 			results.settle("MATRIX.md", filepath.Join("..", "..", "README.md"), *write),
 			results.settleObserved(observedFile, *write),
+			results.settleVerdicts(verdictsFile, *write),
 		); err != nil {
 			fmt.Fprintln(os.Stderr, "matrix:", err)
 			code = 1
