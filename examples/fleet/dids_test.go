@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/did"
 )
@@ -180,8 +179,4 @@ func (p *party) move(r *registry, endpoints ...string) error {
 		}
 	}
 	return nil
-}
-
-func (p *party) packer(resolver did.Resolver) (*envelope.Packer, error) {
-	return envelope.New(envelope.Config{Keys: p.keys, Resolver: resolver})
 }

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 )
@@ -16,22 +17,86 @@ var (
 // TestFleet lives through one world after the other.
 func TestFleet(t *testing.T) {
 	if *seed >= 0 {
-		live1(t, uint64(*seed), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
+		live(t, uint64(*seed), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
 		return
 	}
 	n := *seeds
 	if testing.Short() {
 		n = min(n, 30)
 	}
-	for s := range n {
-		t.Run(fmt.Sprint(s), func(t *testing.T) {
+	var mu sync.Mutex // guards total
+	var total stats
+	t.Run("seeds", func(t *testing.T) {
+		for s := range n {
+			t.Run(fmt.Sprint(s), func(t *testing.T) {
+				t.Parallel()
+				one := live(t, uint64(s), slog.New(slog.DiscardHandler))
+				mu.Lock()
+				defer mu.Unlock()
+				total.add(one)
+			})
+		}
+	})
+	t.Logf("%d worlds: %+v", n, total)
+	if total.Letters < 20*n || total.Faults < 10*n || total.Killed < n/2 || total.Told < n {
+		t.Error("too little happened")
+	}
+}
+
+// TestSeeds lives through worlds that something was found in.
+func TestSeeds(t *testing.T) {
+	if *seed >= 0 {
+		t.Skip("another world is asked for")
+	}
+	for _, s := range []struct {
+		seed uint64
+		why  string
+	}{} {
+		t.Run(fmt.Sprint(s.seed, " ", s.why), func(t *testing.T) {
 			t.Parallel()
-			live1(t, uint64(s), slog.New(slog.DiscardHandler))
+			live(t, s.seed, slog.New(slog.DiscardHandler))
 		})
 	}
 }
 
-// live1 lives through one world.
-func live1(t *testing.T, seed uint64, log *slog.Logger) {
-	synctest.Test(t, func(t *testing.T) { newWorld(t, seed, log).run() })
+// live lives through one world.
+func live(t *testing.T, seed uint64, log *slog.Logger) (s stats) {
+	synctest.Test(t, func(t *testing.T) { s = newWorld(t, seed, log).run() })
+	log.Info("the world ends", "stats", fmt.Sprintf("%+v", s))
+	return s
+}
+
+// stats tell that something happened in a world.
+type stats struct {
+	Packets, Faults int
+	Letters         int // between honest agents, that Send took
+	Handled, Again  int // how many of them were, and were twice
+	Told            int // letters of which the sender was told that they were given up
+	Killed, Stopped int
+	Moved, Rotated  int
+}
+
+func (s *stats) add(o stats) {
+	s.Packets, s.Faults = s.Packets+o.Packets, s.Faults+o.Faults
+	s.Letters, s.Handled, s.Again, s.Told = s.Letters+o.Letters, s.Handled+o.Handled, s.Again+o.Again, s.Told+o.Told
+	s.Killed, s.Stopped, s.Moved, s.Rotated = s.Killed+o.Killed, s.Stopped+o.Stopped, s.Moved+o.Moved, s.Rotated+o.Rotated
+}
+
+func (w *world) stats() (s stats) {
+	s.Packets, s.Faults = w.net.traffic(), w.net.faults
+	for _, l := range w.book.all() {
+		switch {
+		case l.buried != "":
+			s.Told++
+		case l.taken && w.isHonest(l.to):
+			s.Letters++
+			s.Handled += min(l.done, 1)
+			s.Again += min(max(l.done-1, 0), 1)
+		}
+	}
+	for _, h := range w.honest {
+		s.Killed, s.Stopped = s.Killed+h.killed, s.Stopped+h.stopped
+		s.Moved, s.Rotated = s.Moved+h.moves-1, s.Rotated+len(h.dids)-1
+	}
+	return s
 }

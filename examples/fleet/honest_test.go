@@ -108,7 +108,7 @@ func (h *honest) start() {
 	l := &life{host: h.w.net.host(h.name), ended: make(chan struct{})}
 	resolver := did.NewCache(h.w.resolver(h.name), did.CacheConfig{})
 	var err error
-	l.packer, err = h.packer(resolver)
+	l.packer, err = envelope.New(envelope.Config{Keys: h.keys, Resolver: resolver})
 	h.w.must(err)
 	l.agent, err = agent.New(agent.Config{
 		DID: h.did(), Packer: l.packer, Handler: h.mux(l), Senders: l.host.senders(),
@@ -266,7 +266,7 @@ func (h *honest) write() {
 		cancel()
 		return
 	}
-	record := letter{id: id, from: h.name, to: to, asks: m.Type == questionType}
+	record := letter{id: id, from: h.name, to: to, asks: m.Type == questionType && do.Content != deedFail}
 	switch {
 	case kind < 6: // in a lane
 		m.ThreadID = thread
@@ -364,6 +364,13 @@ func (h *honest) onBuried(_ context.Context, o agent.Outcome) {
 	h.buriedBy[o.MessageID]++
 }
 
+// told is how often the agent was told that a letter was given up.
+func (h *honest) told(id string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.buriedBy[id]
+}
+
 // mux has the handlers of one life.
 func (h *honest) mux(l *life) agent.Handler {
 	handle := agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
@@ -403,7 +410,7 @@ func (h *honest) handle(ctx context.Context, l *life, w agent.Responder, in *age
 	if do.Content == deedRetry && before == 0 && genuine {
 		return agent.Retry(0, errors.New("not now"))
 	}
-	if m.Type == questionType {
+	if m.Type == questionType && do.Content != deedFail {
 		a, err := message.New(answerType, deed{})
 		if err != nil {
 			return err

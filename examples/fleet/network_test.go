@@ -104,7 +104,7 @@ func (n *network) fate(from, to string) (f fate) {
 	if chance(w.slow) {
 		f.delay *= 10
 	}
-	f.before, f.after, f.hangs = chance(w.lose), chance(w.lose), chance(0.2)
+	f.before, f.after, f.hangs = chance(w.lose), chance(w.lose), chance(0.3)
 	f.twice, f.cut = chance(w.duplicate), chance(w.cut)
 	f.near, f.far = within(silence), within(silence)
 	if f.before || f.after || f.twice || f.cut {
@@ -493,7 +493,10 @@ func (e *end) Reply(ctx context.Context, p transport.Packet) error {
 	e.conn.mu.Lock()
 	broken := e.conn.broken
 	e.conn.mu.Unlock()
-	if broken || f.cut && f.before {
+	if f.cut && !broken {
+		defer e.conn.snap(e, f.near, f.far)
+	}
+	if broken || f.cut && f.hangs { // what was written as it broke may be lost, too
 		return nil
 	}
 	select {
@@ -502,9 +505,6 @@ func (e *end) Reply(ctx context.Context, p transport.Packet) error {
 		return transport.ErrNoReturnRoute
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-	if f.cut {
-		e.conn.snap(e, f.near, f.far)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
@@ -47,16 +48,16 @@ func newStranger(w *world, name string, m manners) *stranger {
 		s.endpoints = s.endpoints[s.chance.IntN(2):][:1]
 	}
 	w.must(s.newDID(w.registry))
-	var err error
-	s.packer, err = s.packer0()
-	w.must(err)
+	s.packer = w.packer(s.keys)
 	s.host.Bind(s)
 	return s
 }
 
-// packer0 is a Packer whose DIDs always resolve.
-func (s *stranger) packer0() (*envelope.Packer, error) {
-	return s.party.packer(did.ResolverFunc(s.w.registry.resolve))
+// packer is a Packer whose DIDs always resolve.
+func (w *world) packer(keys envelope.Keys) *envelope.Packer {
+	p, err := envelope.New(envelope.Config{Keys: keys, Resolver: did.ResolverFunc(w.registry.resolve)})
+	w.must(err)
+	return p
 }
 
 func (s *stranger) start() {
@@ -89,17 +90,14 @@ func (s *stranger) message(typ, to string) *message.Message {
 	return m
 }
 
-// pack packs by authcrypt unless opts say otherwise. There is no packet of what cannot
-// be packed.
-func (s *stranger) pack(m *message.Message, opts ...envelope.PackOption) (p transport.Packet, ok bool) {
+// pack packs by authcrypt unless opts say otherwise.
+func (s *stranger) pack(p *envelope.Packer, m *message.Message, opts ...envelope.PackOption) transport.Packet {
 	if len(opts) == 0 {
 		opts = []envelope.PackOption{envelope.From(s.did())}
 	}
-	list, err := s.packer.Pack(s.host.up, m, opts...)
-	if err != nil {
-		return p, false
-	}
-	return transport.Packet{MediaType: list[0].MediaType, Data: list[0].Data}, true
+	list, err := p.Pack(context.Background(), m, opts...)
+	s.w.must(err)
+	return transport.Packet{MediaType: list[0].MediaType, Data: list[0].Data}
 }
 
 // give sends a packet to a party, by one of its endpoints.
@@ -116,15 +114,13 @@ func (s *stranger) give(to string, p transport.Packet) {
 
 // say sends a message.
 func (s *stranger) say(m *message.Message, opts ...envelope.PackOption) {
-	if p, ok := s.pack(m, opts...); ok {
-		s.give(m.To[0], p)
-	}
+	s.give(m.To[0], s.pack(s.packer, m, opts...))
 }
 
 // respond answers by the connection if that takes an answer, else as say does.
 func (s *stranger) respond(w transport.Replier, m *message.Message) {
-	p, ok := s.pack(m)
-	if ok && w.Reply(s.host.up, p) != nil {
+	p := s.pack(s.packer, m)
+	if w.Reply(s.host.up, p) != nil {
 		s.give(m.To[0], p)
 	}
 }
@@ -220,23 +216,41 @@ func (binder) meet(*stranger, transport.Replier, *message.Message) {}
 func (binder) step(s *stranger) {
 	switch s.chance.IntN(4) {
 	case 0: // in the name of another
+		s.forge()
+	case 1: // in its own
 		m := s.message(noteType, s.victim())
-		m.From, m.ReturnRoute = s.victim(), "all"
-		s.say(m, envelope.To(m.To[0]))
-	case 1:
-		s.chat()
+		m.ReturnRoute = "all"
+		s.say(m, envelope.SignBy(s.did()), envelope.Signed())
 	default: // what another has sent
 		for range 3 {
 			c, ok := s.w.net.anyCaptured(s.chance)
-			if to := s.w.member(c.to); ok && s.w.isHonest(c.to) {
-				s.replay(to, c.packet)
+			if ok && s.w.isHonest(c.to) {
+				s.replay(s.w.member(c.to), c.packet)
 			}
 		}
 	}
 }
 
-// replay gives a packet of another to its recipient once more, by a connection of the
-// stranger's if there can be one.
+// forge claims to be another, without its keys.
+func (s *stranger) forge() {
+	m, other := s.message(noteType, s.victim()), s.victim()
+	m.From, m.ReturnRoute = other, "all"
+	keys := keyring.New()
+	for fragment, curve := range map[string]keyring.Curve{"#agree": keyring.X25519, "#sign": keyring.Ed25519} {
+		key, err := keyring.Generate(curve)
+		s.w.must(err)
+		s.w.must(keys.Add(other+fragment, key))
+	}
+	opts := [][]envelope.PackOption{
+		{envelope.To(m.To[0])},
+		{envelope.From(other)},
+		{envelope.SignBy(other), envelope.Signed()},
+	}
+	s.replay(s.w.member(s.w.registry.party(m.To[0])), s.pack(s.w.packer(keys), m, opts[s.chance.IntN(len(opts))]...))
+}
+
+// replay gives a packet to a party, by a connection of the stranger's if there can be
+// one.
 func (s *stranger) replay(to *party, p transport.Packet) {
 	for _, e := range to.reachedAt() {
 		if scheme(e) == "wire" {
@@ -251,7 +265,7 @@ func (s *stranger) replay(to *party, p transport.Packet) {
 	s.give(to.did(), p)
 }
 
-// newManners makes those of a seed.
+// newManners draws some.
 func newManners(chance *rand.Rand) (m manners, name string) {
 	all := []manners{ghost{}, mute{}, liar{}, echo{}, quarreller{}, binder{}}
 	m = all[chance.IntN(len(all))]

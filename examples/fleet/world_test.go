@@ -3,7 +3,6 @@ package fleet_test
 import (
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -161,17 +160,22 @@ func (w *world) firstDID(name string) string {
 }
 
 // run lives through a world, and says what does not hold in the end.
-func (w *world) run() {
+func (w *world) run() stats {
 	for _, r := range w.roles() {
 		r.start()
 	}
 	var days sync.WaitGroup
 	for i, r := range w.roles() {
 		chance := seeded(w.seed, fmt.Sprint("pauses ", i))
-		days.Go(func() { live(r, chance) })
+		days.Go(func() {
+			for range steps {
+				r.step()
+				time.Sleep(time.Duration(chance.Int64N(int64(stepPause))))
+			}
+		})
 	}
 	days.Wait()
-	w.log.Info("the faults end", "faults", w.net.faults)
+	w.log.Info("the faults end")
 	w.net.calm()
 	w.registry.soothe()
 	for _, r := range w.roles() {
@@ -184,15 +188,10 @@ func (w *world) run() {
 	for _, i := range invariants {
 		i.check(w, func(format string, args ...any) { w.t.Errorf(i.name+": "+format, args...) })
 	}
+	happened := w.stats()
 	for _, r := range w.roles() {
 		r.stop()
 	}
 	w.net.flights.Wait()
-}
-
-func live(r role, chance *rand.Rand) {
-	for range steps {
-		r.step()
-		time.Sleep(time.Duration(chance.Int64N(int64(stepPause))))
-	}
+	return happened
 }
