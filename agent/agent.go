@@ -3,11 +3,13 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/delivery"
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -19,14 +21,15 @@ type Agent struct {
 	handlers chan struct{} // one slot per running handler
 	suspect  atomic.Bool   // one of them may end the process: see cutOff
 
-	// life ends when handlers must; stopping is closed before, when no new
-	// work is taken.
+	// ready is closed when Run begins. life ends when handlers must; stopping is
+	// closed before, when no new work is taken.
+	ready    chan struct{}
 	life     context.Context
 	kill     context.CancelFunc
 	stopping chan struct{}
 
 	mu      sync.Mutex // guards the next three
-	running bool
+	running bool       // ready is closed
 	stopped bool
 	work    sync.WaitGroup // packets being served; no Add once stopped
 
@@ -41,15 +44,29 @@ type Agent struct {
 
 var _ transport.Handler = (*Agent)(nil)
 
-// New makes an agent of cfg. It takes packets and messages at once; messages
-// leave for endpoints only while Run runs.
+// keysTimeout bounds how long New waits to learn whose keys there are.
+const keysTimeout = 5 * time.Second
+
+// New makes an agent of cfg. It takes packets and handles them at once; Send and
+// Request need Run.
+//
+// New refuses a Config that cannot work. To learn that there are keys of Config.DID it
+// asks the Packer's Keys, which then may resolve the DID, for five seconds at most: a
+// DID that does not resolve yet is none to refuse. The error matches envelope.ErrNoKey
+// if there are none.
 func New(cfg Config) (*Agent, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), keysTimeout)
+	defer cancel()
+	if err := cfg.Packer.Holds(ctx, cfg.DID); errors.Is(err, envelope.ErrNoKey) {
+		return nil, fmt.Errorf("agent: Config.DID: %w", err)
+	}
 	a := &Agent{
 		cfg:      cfg,
 		handlers: make(chan struct{}, cfg.MaxHandlers),
+		ready:    make(chan struct{}),
 		stopping: make(chan struct{}),
 		lines:    newLines(cfg.SessionQueue),
 		requests: newRequests(cfg.MaxRequests),
@@ -76,6 +93,25 @@ func New(cfg Config) (*Agent, error) {
 // DID is who the agent is, as Config says.
 func (a *Agent) DID() string { return a.cfg.DID }
 
+// Ready is closed when Run has begun, from when on Send and Request work:
+//
+//	go a.Run(ctx)
+//	<-a.Ready()
+func (a *Agent) Ready() <-chan struct{} { return a.ready }
+
+// runs is nil while Run runs, else an error that says why nothing is sent.
+func (a *Agent) runs() error {
+	if a.life.Err() != nil {
+		return ErrStopped
+	}
+	select {
+	case <-a.ready:
+		return nil
+	default:
+		return ErrNotRunning
+	}
+}
+
 // Run delivers messages, and handles those that an earlier life of the agent took
 // in and did not get to handle, until ctx ends. Then it takes no more packets,
 // ends every Request with ErrStopped, gives what it has taken Config.StopTimeout
@@ -84,11 +120,12 @@ func (a *Agent) DID() string { return a.cfg.DID }
 // agent runs once.
 func (a *Agent) Run(ctx context.Context) error {
 	a.mu.Lock()
-	if a.running || a.stopped {
+	if a.running {
 		a.mu.Unlock()
 		return errors.New("agent: runs already, or has run")
 	}
 	a.running = true
+	close(a.ready)
 	a.mu.Unlock()
 
 	var workers sync.WaitGroup

@@ -17,14 +17,15 @@ import (
 // field has a default for its zero value.
 type Config struct {
 	// DID is who the agent is unless a message says otherwise. The Packer's
-	// keys include those of it.
+	// keys include those of it: New refuses a DID of which Keys has none.
 	DID string
 	// Packer opens and makes envelopes. Its Refresh is called when no endpoint of a
 	// party could be reached, which may have moved.
 	Packer *envelope.Packer
 	// Handler handles messages; usually a *Mux. Default: an empty Mux.
 	Handler Handler
-	// Senders carry packets out, by URI scheme in lower case. One that is a
+	// Senders carry packets out, by URI scheme in lower case, such as "https"; none
+	// is nil. One that is a
 	// transport.Binder is bound to the agent by New. The agent does not close
 	// them.
 	Senders map[string]transport.Sender
@@ -91,6 +92,9 @@ var (
 	ErrNotReported = errors.New("agent: problem not reported")
 	// ErrBusy: a limit of Config is reached.
 	ErrBusy = errors.New("agent: too much at a time")
+	// ErrNotRunning: Run has not begun; see Ready. A Handler that returns it is called
+	// again, as for a Retry.
+	ErrNotRunning = Retry(0, errors.New("agent: not running yet"))
 	// ErrStopped: Run has ended.
 	ErrStopped = errors.New("agent: stopped")
 )
@@ -101,6 +105,14 @@ func (c *Config) setDefaults() error {
 	}
 	if c.Packer == nil {
 		return errors.New("agent: Config.Packer is required")
+	}
+	for scheme, s := range c.Senders {
+		if !isScheme(scheme) {
+			return fmt.Errorf("agent: Config.Senders: %q is no URI scheme in lower case", scheme)
+		}
+		if s == nil {
+			return fmt.Errorf("agent: Config.Senders: no sender for %q", scheme)
+		}
 	}
 	if c.Handler == nil {
 		c.Handler = NewMux()
@@ -158,4 +170,17 @@ func (c *Config) setDefaults() error {
 // backoff is the delay between tries, of sending and of handling.
 func (c *Config) backoff() delivery.Backoff {
 	return delivery.Backoff{Min: c.MinBackoff, Max: c.MaxBackoff}
+}
+
+// isScheme reports whether s is a URI scheme (RFC 3986, section 3.1) in lower case.
+func isScheme(s string) bool {
+	for i, c := range s {
+		switch {
+		case 'a' <= c && c <= 'z':
+		case i > 0 && ('0' <= c && c <= '9' || c == '+' || c == '-' || c == '.'):
+		default:
+			return false
+		}
+	}
+	return s != ""
 }

@@ -331,6 +331,7 @@ func TestConfirmAfterStop(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			done := make(chan error, 1)
 			go func() { done <- a.Run(ctx) }()
+			<-a.Ready()
 			if life == 0 {
 				if err := a.Send(t.Context(), newMessage(t, s.DID)); err != nil {
 					t.Fatal(err)

@@ -31,10 +31,9 @@ type Connection struct {
 // ErrStopped; those of the Packer.
 func (c *Connection) Push(ctx context.Context, m *message.Message, opts ...SendOption) error {
 	a, in := c.a, c.in
-	if !a.enter() {
+	if a.life.Err() != nil {
 		return ErrStopped
 	}
-	defer a.leave()
 	if ended(c.s) {
 		return fmt.Errorf("%w to %s: the connection has ended", ErrNoRoute, in.From)
 	}

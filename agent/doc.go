@@ -13,6 +13,7 @@
 //		Senders: map[string]transport.Sender{"https": client, "wss": socket},
 //	})
 //	go a.Run(ctx)
+//	<-a.Ready()
 //	rtt, err := trustping.Ping(ctx, a, "did:web:example.com")
 //
 // # Policy
@@ -80,8 +81,9 @@
 //
 // # What a caller may rely on
 //
-// When Send has returned nil, the message is in Config.Outbox, as durably as that
-// keeps it, packed. It leaves while Run runs, is tried at each way to the
+// Send and Request work from when the Agent is Ready until Run returns. When Send has
+// returned nil, the message is in Config.Outbox, as durably as that keeps it, packed.
+// It leaves while Run runs, is tried at each way to the
 // recipient, then at those it has moved to since, and then again after a delay
 // that doubles, or that the recipient asked for, until a way has taken it or its
 // time is up: expires_time, or Config.MaxAge. Then it is buried: kept with its last

@@ -84,6 +84,9 @@ func ParseProblemReport(m *message.Message) (*message.Problem, error) {
 // Errors: ErrUnauthenticated; ErrNotReported if the message is itself a report,
 // or empty, or its thread or its sender has had too many; those of Send.
 func (a *Agent) Report(ctx context.Context, in *Inbound, p *message.Problem) error {
+	if err := a.runs(); err != nil {
+		return err
+	}
 	return a.tell(ctx, &responder{a: a, w: transport.NoReply{}, in: in, acked: true}, p)
 }
 

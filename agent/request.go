@@ -21,9 +21,12 @@ import (
 //
 // Errors: a problem report, of whatever protocol, whose thid or pthid is the thread
 // is returned as a *message.Problem, at once; ErrUndelivered if the message was given
-// up; ctx.Err() with the last delivery error, if any; ErrBusy, ErrStopped;
-// ErrUnauthenticated with Anonymous; those of Send.
+// up; ctx.Err() with the last delivery error, if any; ErrBusy; ErrUnauthenticated with
+// Anonymous; those of Send.
 func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOption) (*Inbound, error) {
+	if err := a.runs(); err != nil {
+		return nil, err
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, a.cfg.RequestTimeout)

@@ -2,6 +2,8 @@ package agent_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,29 +12,95 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
 func TestNewConfig(t *testing.T) {
-	p := agenttest.NewParty(t)
-	for name, cfg := range map[string]agent.Config{
-		"empty":     {},
-		"no DID":    {Packer: p.Packer},
-		"bad DID":   {DID: "alice", Packer: p.Packer},
-		"no packer": {DID: p.DID},
+	p, other := agenttest.NewParty(t), agenttest.NewParty(t)
+	packer := func(keys envelope.Keys, r did.Resolver) *envelope.Packer {
+		t.Helper()
+		packer, err := envelope.New(envelope.Config{Keys: keys, Resolver: r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return packer
+	}
+	type unlisted struct{ envelope.Keys } // without the powers of Owner
+	// A DID whose document has the keys of another, by their own names.
+	const controlled = "did:example:controlled"
+	foreign := did.ResolverFunc(func(ctx context.Context, id string) (*did.Document, error) {
+		doc, err := p.Resolver.Resolve(ctx, p.DID)
+		if err != nil || id == p.DID {
+			return doc, err
+		}
+		moved := *doc
+		moved.ID = controlled
+		return &moved, nil
+	})
+	down := did.ResolverFunc(func(context.Context, string) (*did.Document, error) { return nil, errors.New("down") })
+	to := func(scheme string, s transport.Sender) map[string]transport.Sender {
+		return map[string]transport.Sender{scheme: s}
+	}
+	send := sender(func(context.Context, string, transport.Packet) error { return nil })
+	for name, test := range map[string]struct {
+		cfg  agent.Config
+		ok   bool
+		want error
+	}{
+		"empty":          {cfg: agent.Config{}},
+		"no DID":         {cfg: agent.Config{Packer: p.Packer}},
+		"bad DID":        {cfg: agent.Config{DID: "alice", Packer: p.Packer}},
+		"no packer":      {cfg: agent.Config{DID: p.DID}},
+		"least":          {cfg: agent.Config{DID: p.DID, Packer: p.Packer}, ok: true},
+		"another's DID":  {cfg: agent.Config{DID: other.DID, Packer: p.Packer}, want: envelope.ErrNoKey},
+		"no keys":        {cfg: agent.Config{DID: p.DID, Packer: packer(keyring.New(), p.Resolver)}, want: envelope.ErrNoKey},
+		"keys unlisted":  {cfg: agent.Config{DID: p.DID, Packer: packer(unlisted{p.Keys}, p.Resolver)}, ok: true},
+		"none unlisted":  {cfg: agent.Config{DID: other.DID, Packer: packer(unlisted{p.Keys}, p.Resolver)}, want: envelope.ErrNoKey},
+		"keys of others": {cfg: agent.Config{DID: controlled, Packer: packer(p.Keys, foreign)}, ok: true},
+		"not resolved":   {cfg: agent.Config{DID: "did:web:example.org", Packer: packer(p.Keys, down)}, ok: true},
+		"not asked for":  {cfg: agent.Config{DID: p.DID, Packer: packer(p.Keys, down)}, ok: true},
+		"a scheme":       {cfg: agent.Config{DID: p.DID, Packer: p.Packer, Senders: to("coap+tcp", send)}, ok: true},
+		"no scheme":      {cfg: agent.Config{DID: p.DID, Packer: p.Packer, Senders: to("", send)}},
+		"upper case":     {cfg: agent.Config{DID: p.DID, Packer: p.Packer, Senders: to("HTTPS", send)}},
+		"a URL":          {cfg: agent.Config{DID: p.DID, Packer: p.Packer, Senders: to("https://", send)}},
+		"a digit":        {cfg: agent.Config{DID: p.DID, Packer: p.Packer, Senders: to("9p", send)}},
+		"no sender":      {cfg: agent.Config{DID: p.DID, Packer: p.Packer, Senders: to("https", nil)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := agent.New(cfg); err == nil {
-				t.Error("no error")
+			a, err := agent.New(test.cfg)
+			if (err == nil) != test.ok || test.want != nil && !errors.Is(err, test.want) {
+				t.Errorf("error %v", err)
+			}
+			if test.ok && (a == nil || a.DID() != test.cfg.DID) {
+				t.Errorf("agent %v", a)
 			}
 		})
 	}
-	a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer})
-	if err != nil || a.DID() != p.DID {
-		t.Errorf("agent of %v, %v", a, err)
-	}
+}
+
+// New does not wait for long for a DID that is perhaps ours to publish.
+func TestNewUnresolved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		packer, err := envelope.New(envelope.Config{Keys: keyring.New(), Resolver: did.ResolverFunc(
+			func(ctx context.Context, _ string) (*did.Document, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := agent.New(agent.Config{DID: "did:web:example.org", Packer: packer}); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took != 5*time.Second {
+			t.Errorf("took %v", took)
+		}
+	})
 }
 
 // bare makes an agent that the test runs itself.
@@ -183,6 +251,7 @@ func TestStopEndsRequests(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done, asked := make(chan error, 1), make(chan error, 1)
 		go func() { done <- a.Run(ctx) }()
+		<-a.Ready()
 		go func() {
 			_, err := a.Request(t.Context(), newMessage(t, s.DID))
 			asked <- err
@@ -232,23 +301,88 @@ func TestStopEndsUnpack(t *testing.T) {
 	})
 }
 
-// Messages sent before Run leave once it runs.
-func TestSendBeforeRun(t *testing.T) {
+// A program that sends before Run, or after, hears so at once.
+func TestSendNotRunning(t *testing.T) {
 	a, s := bare(t, nil)
+	report := &agent.Inbound{Message: newMessage(t), From: s.DID, To: a.DID()}
+	check := func(want error) {
+		t.Helper()
+		wantError(t, "Send", a.Send(t.Context(), newMessage(t, s.DID)), want)
+		_, err := a.Request(t.Context(), newMessage(t, s.DID))
+		wantError(t, "Request", err, want)
+		wantError(t, "Report", a.Report(t.Context(), report, message.NewProblem("w.m.me", nil)), want)
+	}
+	select {
+	case <-a.Ready():
+		t.Error("ready before Run")
+	default:
+	}
+	check(agent.ErrNotRunning)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	<-a.Ready()
 	m := newMessage(t, s.DID)
 	if err := a.Send(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	s.none(t)
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
 	if got := s.next(t).Message.ID; got != m.ID {
 		t.Errorf("got %s", got)
 	}
 	stop()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+	check(agent.ErrStopped)
+	s.none(t)
+}
+
+// What comes before Run is handled; what the handler replies leaves once Run runs. A
+// handler that sends is called again then.
+func TestServeBeforeRun(t *testing.T) {
+	for name, test := range map[string]struct {
+		send  func(ctx context.Context, w agent.Responder, m *message.Message) error
+		calls int32
+	}{
+		"reply": {func(ctx context.Context, w agent.Responder, m *message.Message) error { return w.Reply(ctx, m) }, 1},
+		"send":  {func(ctx context.Context, w agent.Responder, m *message.Message) error { return w.Agent().Send(ctx, m) }, 2},
+		"send, wrapped": {func(ctx context.Context, w agent.Responder, m *message.Message) error {
+			if err := w.Agent().Send(ctx, m); err != nil {
+				return fmt.Errorf("tell: %w", err)
+			}
+			return nil
+		}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var calls atomic.Int32
+				a, s := bare(t, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+					calls.Add(1)
+					m := newMessage(t, in.From)
+					m.ThreadID = in.Message.ID
+					return test.send(ctx, w, m)
+				}))
+				m := s.message(t, a, chatType, nil)
+				s.give(t, a, new(call), m)
+				synctest.Wait()
+				s.none(t)
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() { done <- a.Run(ctx) }()
+				if got := s.next(t).Message; got.ThreadID != m.ID {
+					t.Errorf("got %+v", got)
+				}
+				time.Sleep(time.Hour)
+				stop()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				s.none(t)
+				if n := calls.Load(); n != test.calls {
+					t.Errorf("%d calls, want %d", n, test.calls)
+				}
+			})
+		})
 	}
 }
 
@@ -268,6 +402,7 @@ func TestStopEndsSends(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- a.Run(ctx) }()
+		<-a.Ready()
 		if err := a.Send(t.Context(), newMessage(t, agenttest.NewParty(t, "test://x").DID)); err != nil {
 			t.Fatal(err)
 		}

@@ -109,9 +109,13 @@ func (a *Agent) sendOptions(opts ...SendOption) *sendOptions {
 // the recipient that a Sender speaks, until expires_time, or for Config.MaxAge.
 //
 // Errors: ErrNoRoute, at once, if a recipient has neither; store.ErrFull; with
-// AwaitDelivery or Once a *delivery.Error, which matches ErrUndelivered; those of the
-// Packer. After an error from before the outbox nothing is sent to anyone.
+// AwaitDelivery or Once a *delivery.Error, which matches ErrUndelivered;
+// ErrNotRunning before Run and ErrStopped after; those of the Packer. After an error
+// from before the outbox nothing is sent to anyone.
 func (a *Agent) Send(ctx context.Context, m *message.Message, opts ...SendOption) error {
+	if err := a.runs(); err != nil {
+		return err
+	}
 	o, out := a.sendOptions(opts...), *m
 	a.complete(&out, o)
 	sent, err := a.send(ctx, &out, o)
@@ -173,10 +177,13 @@ func (s *sending) lastError() error {
 // but what m itself asks. Success says that it was written, not that it arrived.
 //
 // Errors: ErrNoRoute if there is no such connection, or none that takes the message;
-// those of the Packer.
+// ErrNotRunning and ErrStopped as for Send; those of the Packer.
 func (a *Agent) Push(ctx context.Context, m *message.Message, opts ...SendOption) error {
 	if len(m.To) != 1 {
 		return fmt.Errorf("agent: a pushed message has one recipient, not %d", len(m.To))
+	}
+	if err := a.runs(); err != nil {
+		return err
 	}
 	o, out, to := a.sendOptions(opts...), *m, did.Base(m.To[0])
 	a.complete(&out, o)
@@ -195,8 +202,12 @@ func (a *Agent) Push(ctx context.Context, m *message.Message, opts ...SendOption
 // what Send is given, and tried until it expires, or for Config.MaxAge if that is
 // zero. Nothing acks it, and it keeps no order with others (Routing 2.0).
 //
-// Errors: ErrNoRoute, store.ErrFull; those of the Packer, which resolves.
+// Errors: ErrNoRoute, store.ErrFull, ErrNotRunning and ErrStopped as for Send; those of
+// the Packer, which resolves.
 func (a *Agent) Relay(ctx context.Context, p Packet, to string, expires time.Time) error {
+	if err := a.runs(); err != nil {
+		return err
+	}
 	now, routes := a.cfg.Now(), []store.Route{{Endpoint: to}}
 	if _, err := did.Parse(to); err == nil {
 		found, err := a.routes(ctx, to)

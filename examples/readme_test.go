@@ -42,8 +42,8 @@ func seal(ctx context.Context, packer *envelope.Packer, alice, bob, text string)
 	return sealed[0].Data, nil // one envelope for each recipient
 }
 
-// mount puts an agent on a router. Keep its Run(ctx) running, and send with the
-// functions of the protocols: trustping.Ping(ctx, a, did).
+// mount puts an agent on a router. Keep its Run(ctx) running, and from when it is
+// Ready() send with the functions of the protocols: trustping.Ping(ctx, a, did).
 func mount(router *http.ServeMux, id string, packer *envelope.Packer, senders map[string]transport.Sender) (*agent.Agent, error) {
 	a, err := agent.New(agent.Config{
 		DID:     id,

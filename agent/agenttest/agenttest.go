@@ -113,6 +113,7 @@ func (n *Net) Agent(t testing.TB, h agent.Handler, opts ...Option) *agent.Agent 
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
+	<-a.Ready()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

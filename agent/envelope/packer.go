@@ -5,6 +5,7 @@ import (
 	"crypto/ecdh"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -207,6 +208,28 @@ func (p *Packer) senderKeys(ctx context.Context, id string) ([]senderKey, error)
 		return nil, fmt.Errorf("key agreement key of %.200s: %w", id, ErrNoKey)
 	}
 	return held, nil
+}
+
+// Holds checks that Keys can act for a DID: it lists the DID (Owner), or holds one of
+// the key agreement or authentication keys of the DID's document, which is not
+// resolved before. An error that matches ErrNoKey means that it cannot; with any
+// other that is not known.
+func (p *Packer) Holds(ctx context.Context, id string) error {
+	id = did.Base(id)
+	if p.owner != nil {
+		own, err := p.owner.DIDs(ctx)
+		if err != nil {
+			return fmt.Errorf("own DIDs: %w", err)
+		}
+		if slices.ContainsFunc(own, func(o string) bool { return sameParty(o, id) }) {
+			return nil
+		}
+	}
+	_, err := p.senderKeys(ctx, id)
+	if errors.Is(err, ErrNoKey) {
+		_, err = p.signer(ctx, id)
+	}
+	return err
 }
 
 // signer returns the first authentication key of id that we hold.

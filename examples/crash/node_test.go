@@ -154,6 +154,7 @@ func runNode(path string) error {
 	})
 	g.Go(func() error {
 		defer stop()
+		<-a.Ready()
 		obey(ctx, a, cfg.Peer)
 		return server.Close()
 	})

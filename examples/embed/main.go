@@ -56,6 +56,8 @@ func run(ctx context.Context, out io.Writer) error {
 	g.Go(func() error { return bob.run(ctx) })
 	g.Go(func() error {
 		defer stop() // both backends end when the talk is over
+		<-alice.agent.Ready()
+		<-bob.agent.Ready()
 		return talk(ctx, out, alice, bob)
 	})
 	return g.Wait()

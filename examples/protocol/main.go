@@ -64,6 +64,7 @@ func run(ctx context.Context, out io.Writer, now func() time.Time) error {
 	g.Go(func() error { return alice.Run(ctx) })
 	g.Go(func() error {
 		defer stop() // both agents end when all was asked
+		<-alice.Ready()
 		return ask(ctx, out, alice, clock.DID())
 	})
 	return g.Wait()

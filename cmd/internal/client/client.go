@@ -81,6 +81,7 @@ func start(cfg Config, id *home.Identity, configure func(*Client, map[string]tra
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- c.agent.Run(ctx) }()
+	<-c.agent.Ready()
 	c.close = sync.OnceValue(func() error {
 		stop()
 		c.senders.Close()
