@@ -41,6 +41,12 @@ type (
 		reason  string
 		replies []byte
 	}
+	extendMessage struct {
+		id    string
+		token int64
+		d     time.Duration
+		until time.Time // the answer
+	}
 	retryMessage struct{ seq int64 }
 	dropMessage  struct{ seq int64 }
 	leaseMessage struct {
@@ -54,12 +60,15 @@ func (a *addMessage) bytes() int { return len(a.data) }
 var (
 	_ leasing  = (*addMessage)(nil)
 	_ leasing  = (*leaseMessage)(nil)
+	_ leasing  = (*extendMessage)(nil)
 	_ settling = (*settleMessage)(nil)
 )
 
 func (a *addMessage) leased() (int64, time.Time) { return tokenOf(a.lease) }
 
 func (l *leaseMessage) leased() (int64, time.Time) { return tokenOf(l.lease) }
+
+func (e *extendMessage) leased() (int64, time.Time) { return e.token, e.until }
 
 // tokenOf is of a lease, which may be nil.
 func tokenOf[T any](l *store.Lease[T]) (token int64, until time.Time) {
@@ -93,8 +102,17 @@ func (b *Inbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.
 }
 
 // Extend implements store.Inbox.
-func (b *Inbox) Extend(context.Context, *store.Lease[store.Received], time.Duration) (*store.Lease[store.Received], error) {
-	return nil, errors.ErrUnsupported
+func (b *Inbox) Extend(ctx context.Context, l *store.Lease[store.Received], d time.Duration) (*store.Lease[store.Received], error) {
+	r := &extendMessage{id: messageKey(l.Item.Sender, l.Item.ID), token: int64(l.Token), d: d}
+	if r.token == 0 {
+		return nil, store.ErrLease
+	}
+	if err := b.w.do(ctx, b.desk, r); err != nil {
+		return nil, err
+	}
+	extended := *l
+	extended.Until = r.until
+	return &extended, nil
 }
 
 // Ack implements store.Inbox.

@@ -79,6 +79,8 @@ func (d *inboxDesk) run(t *tx, reqs []*request) error {
 			peers[body.peer] = true
 		case *settleMessage:
 			ids = append(ids, body.id)
+		case *extendMessage:
+			ids = append(ids, body.id)
 		case *retryMessage:
 			seqs = append(seqs, body.seq)
 		case *dropMessage:
@@ -101,6 +103,8 @@ func (d *inboxDesk) run(t *tx, reqs []*request) error {
 			r.err = b.add(body)
 		case *settleMessage:
 			r.err = b.settle(body)
+		case *extendMessage:
+			r.err = b.extend(body)
 		case *retryMessage:
 			r.err = b.retry(b.bySeq(body.seq))
 		case *dropMessage:
@@ -248,9 +252,9 @@ func (b *inboxBatch) count(m *message, sign int64) {
 }
 
 func (b *inboxBatch) settle(s *settleMessage) error {
-	m := b.rows[s.id]
-	if m == nil || m.gone || m.token != s.token || m.due <= b.t.now {
-		return store.ErrLease
+	m, err := b.held(s.id, s.token)
+	if err != nil {
+		return err
 	}
 	m.changed, m.token = true, 0
 	switch s.how {
@@ -264,6 +268,26 @@ func (b *inboxBatch) settle(s *settleMessage) error {
 		m.replies = s.replies
 		b.pass(m, done)
 	}
+	return nil
+}
+
+// held is the message that is leased by that lease.
+func (b *inboxBatch) held(id string, token int64) (*message, error) {
+	m := b.rows[id]
+	if m == nil || m.gone || m.token != token || m.due <= b.t.now {
+		return nil, store.ErrLease
+	}
+	return m, nil
+}
+
+func (b *inboxBatch) extend(e *extendMessage) error {
+	m, err := b.held(e.id, e.token)
+	if err != nil {
+		return err
+	}
+	until := b.t.now + e.d.Microseconds()
+	b.ready = b.ready || until < m.due
+	m.changed, m.due, e.until = true, until, time.UnixMicro(until)
 	return nil
 }
 

@@ -25,6 +25,10 @@ func key(name string) string {
 	return hashed + hex.EncodeToString(sum[:])
 }
 
+// ownLane is the key of the lane that one item has for itself, which is that of no
+// name. The ID is a key.
+func ownLane(id string) string { return hashed + "=" + id }
+
 // messageKey is the key of a message in the inbox.
 func messageKey(sender, id string) string {
 	return hex.EncodeToString(hash(sender, id))

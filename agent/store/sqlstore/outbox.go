@@ -1,9 +1,9 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -29,8 +29,13 @@ type (
 		id, peer string
 		token    int64
 		how      store.State // Done, Waiting or Buried
+		aside    bool        // out of its lane
 		delay    time.Duration
 		reason   string
+	}
+	awaitItem struct {
+		id, peer string
+		token    int64
 	}
 	wakePeer  struct{ peer string }
 	retryItem struct {
@@ -62,7 +67,7 @@ func (s *settle) settled() int64 { return s.token }
 
 // newItem is an item ready for the tables.
 type newItem struct {
-	id, peer, thread        string
+	id, peer, lane          string
 	created, deadline, size int64
 	names, data             []byte
 }
@@ -76,9 +81,9 @@ func (o *Outbox) Enqueue(ctx context.Context, items ...store.Item) error {
 	for i := range items {
 		it := &items[i]
 		ready[i] = newItem{
-			id: key(it.ID), peer: key(it.To), thread: key(it.Thread),
+			id: key(it.ID), peer: key(it.To), lane: key(cmp.Or(it.Lane, it.Thread)),
 			created: toMicros(it.Created), deadline: toMicros(it.Deadline), size: it.Bytes(),
-			names: encodeNames(it.ID, it.MessageID, it.Thread, it.From, it.To), data: encodeItem(it),
+			names: encodeItemNames(it), data: encodeItem(it),
 		}
 	}
 	return o.w.do(ctx, o.desk, &enqueue{ready})
@@ -104,12 +109,17 @@ func (o *Outbox) Nak(ctx context.Context, l *store.Lease[store.Item], delay time
 }
 
 // Aside implements store.Outbox.
-func (o *Outbox) Aside(context.Context, *store.Lease[store.Item], time.Duration, string) error {
-	return errors.ErrUnsupported
+func (o *Outbox) Aside(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) error {
+	return o.settle(ctx, l, settle{how: store.Waiting, aside: true, delay: delay, reason: clean(reason)})
 }
 
 // Await implements store.Outbox.
-func (o *Outbox) Await(context.Context, *store.Lease[store.Item]) error { return errors.ErrUnsupported }
+func (o *Outbox) Await(ctx context.Context, l *store.Lease[store.Item]) error {
+	if l.Token == 0 {
+		return store.ErrLease
+	}
+	return o.w.do(ctx, o.desk, &awaitItem{id: key(l.Item.ID), peer: key(l.Item.To), token: int64(l.Token)})
+}
 
 // Term implements store.Outbox.
 func (o *Outbox) Term(ctx context.Context, l *store.Lease[store.Item], reason string) error {
@@ -195,7 +205,7 @@ func showItem(rows *sql.Rows, more ...any) (e store.Entry[store.Item], err error
 		e.Due = fromMicros(due)
 	}
 	e.Item.Created, e.Item.Deadline = fromMicros(created), fromMicros(deadline)
-	return e, decodeNames(names, &e.Item.ID, &e.Item.MessageID, &e.Item.Thread, &e.Item.From, &e.Item.To)
+	return e, decodeItemNames(names, &e.Item)
 }
 
 // failed makes an error of a statement that only reads one of ours. A driver may

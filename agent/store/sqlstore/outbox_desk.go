@@ -32,9 +32,9 @@ type outboxDesk struct {
 
 // row is an item of the tables.
 type row struct {
-	id, peer, thread                                 string
-	seq, place, due, token, attempts, size, deadline int64
-	lastError                                        string
+	id, peer, lane                                           string
+	seq, place, due, token, awaits, attempts, size, deadline int64
+	lastError                                                string
 
 	oldSeq        int64 // that it has in the tables
 	changed, gone bool
@@ -51,11 +51,12 @@ type outboxBatch struct {
 	aside share           // change of what is buried
 }
 
-type lane struct{ peer, thread string }
+type lane struct{ peer, name string }
 
 // peer is a row of outbox_peer.
 type peer struct {
 	has, change share
+	awaiting    int   // items, counted only if that is asked for
 	due         int64 // as it was
 	first       int64 // due of the first new head, 0 for none
 	moved       bool  // its heads are others now, or due at other times
@@ -63,7 +64,7 @@ type peer struct {
 
 func (d *outboxDesk) run(t *tx, reqs []*request) error {
 	b := &outboxBatch{outboxDesk: d, t: t, peers: make(map[string]*peer), rows: make(map[string]*row), lanes: make(map[lane]bool)}
-	var ids []string
+	var ids, awaiting []string
 	var enqueues []*request
 	var found []orphans
 	for _, r := range reqs {
@@ -75,6 +76,9 @@ func (d *outboxDesk) run(t *tx, reqs []*request) error {
 			}
 		case *settle:
 			ids = append(ids, body.id)
+			b.peers[body.peer] = new(peer)
+		case *awaitItem:
+			ids, awaiting = append(ids, body.id), append(awaiting, body.peer)
 			b.peers[body.peer] = new(peer)
 		case *wakePeer:
 			b.peers[body.peer] = new(peer)
@@ -104,6 +108,9 @@ func (d *outboxDesk) run(t *tx, reqs []*request) error {
 	if err := b.load(ids); err != nil {
 		return err
 	}
+	if err := b.countAwaiting(awaiting); err != nil {
+		return err
+	}
 	if err := b.follow(reqs); err != nil {
 		return err
 	}
@@ -112,6 +119,8 @@ func (d *outboxDesk) run(t *tx, reqs []*request) error {
 		switch body := r.body.(type) {
 		case *settle:
 			r.err = b.settle(body)
+		case *awaitItem:
+			r.err = b.await(body)
 		case *retryItem:
 			r.err = b.retry(body)
 		case *dropItem:
@@ -202,14 +211,27 @@ func lockPeers(d Dialect) string {
 func (b *outboxBatch) load(ids []string) error {
 	return b.t.queryRows(func(rows *sql.Rows) error {
 		var r row
-		err := rows.Scan(&r.id, &r.peer, &r.thread, &r.seq, &r.place, &r.due, &r.token, &r.attempts, &r.lastError, &r.deadline, &r.size)
+		err := rows.Scan(&r.id, &r.peer, &r.lane, &r.seq, &r.place, &r.due, &r.token, &r.awaits, &r.attempts, &r.lastError, &r.deadline, &r.size)
 		r.oldSeq = r.seq
 		if b.peers[r.peer] != nil {
 			b.rows[r.id] = &r
 		}
 		return err
-	}, `WITH r(id TEXT) SELECT id, peer, thread, seq, place, due, token, attempts, last_error, deadline, size
+	}, `WITH r(id TEXT) SELECT id, peer, lane, seq, place, due, token, awaits, attempts, last_error, deadline, size
 		FROM outbox WHERE id IN (SELECT id FROM r)`, cols{ids})
+}
+
+// countAwaiting counts the items of the peers that wait for an acknowledgement.
+func (b *outboxBatch) countAwaiting(peers []string) error {
+	slices.Sort(peers)
+	return b.t.queryRows(func(rows *sql.Rows) error {
+		var name string
+		var n int
+		err := rows.Scan(&name, &n)
+		b.peers[name].awaiting = n
+		return err
+	}, `WITH r(peer TEXT) SELECT peer, (SELECT COUNT(*) FROM outbox o
+		WHERE o.peer = r.peer AND o.awaits = 1 AND o.token <> 0 AND o.due > ?) FROM r`, cols{slices.Compact(peers)}, b.t.now)
 }
 
 // follow makes the clock follow the lanes that something is queued in again, so
@@ -218,7 +240,7 @@ func (b *outboxBatch) follow(reqs []*request) error {
 	lanes := make(map[lane]bool)
 	for _, r := range reqs {
 		if q, ok := r.body.(*retryItem); ok && b.rows[q.id] != nil {
-			lanes[lane{b.rows[q.id].peer, b.rows[q.id].thread}] = true
+			lanes[lane{b.rows[q.id].peer, b.rows[q.id].lane}] = true
 		}
 	}
 	_, err := b.live(lanes)
@@ -226,23 +248,59 @@ func (b *outboxBatch) follow(reqs []*request) error {
 }
 
 func (b *outboxBatch) settle(s *settle) error {
-	r := b.rows[s.id]
-	if r == nil || r.gone || r.token != s.token || r.due <= b.t.now {
-		return store.ErrLease
+	r, err := b.held(s.id, s.token)
+	if err != nil {
+		return err
 	}
+	b.free(r)
 	switch s.how {
 	case store.Waiting:
-		r.changed, r.token, r.due = true, 0, b.t.now+s.delay.Microseconds()
+		if s.aside {
+			b.lanes[lane{r.peer, r.lane}] = true
+			r.lane = ownLane(r.id)
+		}
+		r.changed, r.due = true, b.t.now+s.delay.Microseconds()
 		r.attempts, r.lastError = tried(r.attempts, r.lastError, s.reason)
 		b.moved(r.peer)
 	case store.Buried:
 		b.leave(r)
-		r.changed, r.place, r.token, r.due, r.lastError = true, buried, 0, 0, s.reason
+		r.changed, r.place, r.due, r.lastError = true, buried, 0, s.reason
 		b.aside.add(1, r.size)
 	default:
 		b.leave(r)
 		r.gone = true
 	}
+	return nil
+}
+
+// held is the item that is leased by that lease.
+func (b *outboxBatch) held(id string, token int64) (*row, error) {
+	r := b.rows[id]
+	if r == nil || r.gone || r.token != token || r.due <= b.t.now {
+		return nil, store.ErrLease
+	}
+	return r, nil
+}
+
+// free ends the lease of an item, if it has one.
+func (b *outboxBatch) free(r *row) {
+	if r.awaits != 0 && r.due > b.t.now {
+		b.peers[r.peer].awaiting--
+	}
+	r.token, r.awaits = 0, 0
+}
+
+func (b *outboxBatch) await(a *awaitItem) error {
+	r, err := b.held(a.id, a.token)
+	if err != nil || r.awaits != 0 {
+		return err
+	}
+	p := b.moved(r.peer)
+	if p.awaiting >= b.cfg.PerPeerAwaiting {
+		return store.ErrFull
+	}
+	p.awaiting++
+	r.changed, r.awaits = true, 1
 	return nil
 }
 
@@ -257,7 +315,7 @@ func tried(attempts int64, lastError, reason string) (int64, string) {
 // leave takes a live item out of its lane.
 func (b *outboxBatch) leave(r *row) {
 	if r.place == head {
-		b.lanes[lane{r.peer, r.thread}] = true
+		b.lanes[lane{r.peer, r.lane}] = true
 	}
 	b.count(r, -1)
 }
@@ -286,7 +344,7 @@ func (b *outboxBatch) retry(q *retryItem) error {
 		}
 		b.aside.add(-1, -r.size)
 		b.count(r, 1)
-		b.lanes[lane{r.peer, r.thread}] = true
+		b.lanes[lane{r.peer, r.lane}] = true
 	case r.place == head && r.token == 0:
 		r.changed, r.due = true, b.t.now
 		b.moved(r.peer)
@@ -302,6 +360,7 @@ func (b *outboxBatch) drop(q *dropItem) error {
 	if r.place == buried {
 		b.aside.add(-1, -r.size)
 	} else {
+		b.free(r)
 		b.leave(r)
 	}
 	r.gone = true
@@ -309,11 +368,11 @@ func (b *outboxBatch) drop(q *dropItem) error {
 }
 
 // laneCols are lanes as columns.
-func laneCols(lanes iter.Seq[lane]) (peers, threads []string) {
+func laneCols(lanes iter.Seq[lane]) (peers, names []string) {
 	for l := range lanes {
-		peers, threads = append(peers, l.peer), append(threads, l.thread)
+		peers, names = append(peers, l.peer), append(names, l.name)
 	}
-	return peers, threads
+	return peers, names
 }
 
 // due is when some peer is next due.

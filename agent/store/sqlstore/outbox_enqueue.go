@@ -21,7 +21,7 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 		for _, it := range r.body.(*enqueue).items {
 			// A peer without items has no lanes.
 			if p := b.peers[it.peer]; p.has.items+p.change.items > 0 {
-				lanes[lane{it.peer, it.thread}] = true
+				lanes[lane{it.peer, it.lane}] = true
 			}
 		}
 	}
@@ -34,7 +34,7 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 		return err
 	}
 	var (
-		ids, peers, threads                           []string
+		ids, peers, laneNames                         []string
 		seqs, places, dues, created, deadlines, sizes []int64
 		names, data                                   [][]byte
 	)
@@ -46,7 +46,7 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 		for i := range body.items {
 			it := &body.items[i]
 			place, due := int64(head), b.t.stamp()
-			if l := (lane{it.peer, it.thread}); live[l] {
+			if l := (lane{it.peer, it.lane}); live[l] {
 				place = behind
 			} else {
 				live[l] = true
@@ -54,16 +54,16 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 					p.first = due
 				}
 			}
-			ids, peers, threads = append(ids, it.id), append(peers, it.peer), append(threads, it.thread)
+			ids, peers, laneNames = append(ids, it.id), append(peers, it.peer), append(laneNames, it.lane)
 			seqs, places, dues = append(seqs, b.t.next()), append(places, place), append(dues, due)
 			created, deadlines, sizes = append(created, it.created), append(deadlines, it.deadline), append(sizes, it.size)
 			names, data = append(names, it.names), append(data, it.data)
 		}
 	}
-	err = b.t.execRows(`WITH r(id TEXT, seq BIGINT, peer TEXT, thread TEXT, place BIGINT, due BIGINT, created BIGINT, deadline BIGINT, size BIGINT)
-		INSERT INTO outbox (id, seq, peer, thread, place, due, token, attempts, last_error, created, deadline, size)
-		SELECT id, seq, peer, thread, place, due, 0, 0, '', created, deadline, size FROM r`,
-		cols{ids, seqs, peers, threads, places, dues, created, deadlines, sizes})
+	err = b.t.execRows(`WITH r(id TEXT, seq BIGINT, peer TEXT, lane TEXT, place BIGINT, due BIGINT, created BIGINT, deadline BIGINT, size BIGINT)
+		INSERT INTO outbox (id, seq, peer, lane, place, due, token, awaits, attempts, last_error, created, deadline, size)
+		SELECT id, seq, peer, lane, place, due, 0, 0, 0, '', created, deadline, size FROM r`,
+		cols{ids, seqs, peers, laneNames, places, dues, created, deadlines, sizes})
 	if err != nil {
 		return err
 	}
@@ -97,19 +97,19 @@ func (b *outboxBatch) known(reqs []*request) (map[string]bool, error) {
 // live are those of the lanes that have a head. The clock follows what is in
 // them.
 func (b *outboxBatch) live(lanes map[lane]bool) (map[lane]bool, error) {
-	peers, threads := laneCols(maps.Keys(lanes))
+	peers, names := laneCols(maps.Keys(lanes))
 	live := make(map[lane]bool)
 	err := b.t.queryRows(func(rows *sql.Rows) error {
 		var l lane
 		var last sql.NullInt64
-		err := rows.Scan(&l.peer, &l.thread, &last)
+		err := rows.Scan(&l.peer, &l.name, &last)
 		if last.Valid {
 			live[l] = true
 			b.t.saw(last.Int64)
 		}
 		return err
-	}, `WITH r(peer TEXT, thread TEXT) SELECT peer, thread, (SELECT MAX(o.seq) FROM outbox o
-		WHERE o.peer = r.peer AND o.thread = r.thread AND o.place < 2) FROM r`, cols{peers, threads})
+	}, `WITH r(peer TEXT, lane TEXT) SELECT peer, lane, (SELECT MAX(o.seq) FROM outbox o
+		WHERE o.peer = r.peer AND o.lane = r.lane AND o.place < 2) FROM r`, cols{peers, names})
 	return live, err
 }
 

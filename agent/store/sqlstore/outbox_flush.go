@@ -9,9 +9,9 @@ import (
 // flush writes what became of the rows, and gives lanes without a head one.
 func (b *outboxBatch) flush() error {
 	var (
-		gone, seqs, olds, places, dues, tokens, attempts, deadlines []int64
-		from, to                                                    []int64
-		lastErrors                                                  []string
+		gone, seqs, olds, places, dues, tokens, awaits, attempts, deadlines []int64
+		from, to                                                            []int64
+		lanes, lastErrors                                                   []string
 	)
 	for _, r := range b.rows {
 		switch {
@@ -19,8 +19,9 @@ func (b *outboxBatch) flush() error {
 			gone = append(gone, r.oldSeq)
 		case r.changed:
 			seqs, olds, places, dues = append(seqs, r.seq), append(olds, r.oldSeq), append(places, r.place), append(dues, r.due)
-			tokens, attempts, deadlines = append(tokens, r.token), append(attempts, r.attempts), append(deadlines, r.deadline)
-			lastErrors = append(lastErrors, r.lastError)
+			tokens, awaits = append(tokens, r.token), append(awaits, r.awaits)
+			attempts, deadlines = append(attempts, r.attempts), append(deadlines, r.deadline)
+			lanes, lastErrors = append(lanes, r.lane), append(lastErrors, r.lastError)
 			if r.seq != r.oldSeq {
 				from, to = append(from, r.oldSeq), append(to, r.seq)
 			}
@@ -31,10 +32,10 @@ func (b *outboxBatch) flush() error {
 			return err
 		}
 	}
-	err := b.t.execRows(`WITH r(old BIGINT, seq BIGINT, place BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, deadline BIGINT)
-		UPDATE outbox SET seq = r.seq, place = r.place, due = r.due, token = r.token, attempts = r.attempts,
-			last_error = r.last_error, deadline = r.deadline FROM r WHERE outbox.seq = r.old`,
-		cols{olds, seqs, places, dues, tokens, attempts, lastErrors, deadlines})
+	err := b.t.execRows(`WITH r(old BIGINT, seq BIGINT, lane TEXT, place BIGINT, due BIGINT, token BIGINT, awaits BIGINT, attempts BIGINT, last_error TEXT, deadline BIGINT)
+		UPDATE outbox SET seq = r.seq, lane = r.lane, place = r.place, due = r.due, token = r.token, awaits = r.awaits,
+			attempts = r.attempts, last_error = r.last_error, deadline = r.deadline FROM r WHERE outbox.seq = r.old`,
+		cols{olds, seqs, lanes, places, dues, tokens, awaits, attempts, lastErrors, deadlines})
 	if err != nil {
 		return err
 	}
@@ -44,10 +45,10 @@ func (b *outboxBatch) flush() error {
 	if err := b.bury(); err != nil {
 		return err
 	}
-	peers, threads := laneCols(maps.Keys(b.lanes))
-	err = b.t.execRows(`WITH r(peer TEXT, thread TEXT)
+	peers, names := laneCols(maps.Keys(b.lanes))
+	err = b.t.execRows(`WITH r(peer TEXT, lane TEXT)
 		UPDATE outbox SET place = 1, due = ? WHERE place = 0 AND seq IN (SELECT (SELECT MIN(o.seq) FROM outbox o
-			WHERE o.peer = r.peer AND o.thread = r.thread AND o.place < 2) FROM r)`, cols{peers, threads}, b.t.now)
+			WHERE o.peer = r.peer AND o.lane = r.lane AND o.place < 2) FROM r)`, cols{peers, names}, b.t.now)
 	return err
 }
 
@@ -148,8 +149,8 @@ func (c *peerCols) add(name string, p *peer) {
 func (d *outboxDesk) derive(t *tx, names []string, items, bytes []int64) error {
 	err := t.execRows(`WITH r(peer TEXT, items BIGINT, bytes BIGINT)
 		UPDATE outbox_peer SET items = outbox_peer.items + r.items, bytes = outbox_peer.bytes + r.bytes,
-			due = COALESCE(CASE WHEN (SELECT COUNT(*) FROM (SELECT 1 FROM outbox o WHERE o.peer = r.peer AND o.token <> 0 AND o.due > ? LIMIT ? + 0) l) >= ?
-				THEN (SELECT MIN(o.due) FROM outbox o WHERE o.peer = r.peer AND o.token <> 0 AND o.due > ?)
+			due = COALESCE(CASE WHEN (SELECT COUNT(*) FROM (SELECT 1 FROM outbox o WHERE o.peer = r.peer AND o.awaits = 0 AND o.token <> 0 AND o.due > ? LIMIT ? + 0) l) >= ?
+				THEN (SELECT MIN(o.due) FROM outbox o WHERE o.peer = r.peer AND o.awaits = 0 AND o.token <> 0 AND o.due > ?)
 				ELSE (SELECT MIN(o.due) FROM outbox o WHERE o.peer = r.peer AND o.place = 1) END, 9223372036854775807)
 		FROM r WHERE outbox_peer.peer = r.peer`,
 		cols{names, items, bytes}, t.now, d.cfg.PerPeer, d.cfg.PerPeer, t.now)

@@ -65,7 +65,7 @@ func (d *outboxDesk) leaseSome(t *tx, reqs []*request) (int, error) {
 func firstHeads(d Dialect) string {
 	const (
 		columns = `WITH r(peer TEXT) SELECT r.peer, o.seq, o.due,
-			(SELECT COUNT(*) FROM (SELECT 1 FROM outbox l WHERE l.peer = r.peer AND l.token <> 0 AND l.due > ? LIMIT ? + 0) m) FROM r `
+			(SELECT COUNT(*) FROM (SELECT 1 FROM outbox l WHERE l.peer = r.peer AND l.awaits = 0 AND l.token <> 0 AND l.due > ? LIMIT ? + 0) m) FROM r `
 		heads = "FROM outbox h WHERE h.peer = r.peer AND h.place = 1 AND h.due <= ? ORDER BY h.due, h.seq LIMIT ? + 0"
 	)
 	if d == PostgreSQL {
@@ -125,7 +125,7 @@ func (d *outboxDesk) take(t *tx, chosen []candidate, reqs []*request) (map[int64
 		l := leases[seq]
 		l.Attempts, l.LastError = attempts, lastError
 		l.Item.Created, l.Item.Deadline = fromMicros(created), fromMicros(deadline)
-		err := decodeNames(names, &l.Item.ID, &l.Item.MessageID, &l.Item.Thread, &l.Item.From, &l.Item.To)
+		err := decodeItemNames(names, &l.Item)
 		if err = errors.Join(err, decodeItem(data, &l.Item)); err != nil {
 			t.unreadable("outbox", seq, err)
 		}
@@ -136,6 +136,6 @@ func (d *outboxDesk) take(t *tx, chosen []candidate, reqs []*request) (map[int64
 		return nil, err
 	}
 	err = t.execRows(`WITH r(seq BIGINT, token BIGINT, due BIGINT)
-		UPDATE outbox SET token = r.token, due = r.due, attempts = attempts + 1 FROM r WHERE outbox.seq = r.seq`, cols{seqs, tokens, untils})
+		UPDATE outbox SET token = r.token, awaits = 0, due = r.due, attempts = attempts + 1 FROM r WHERE outbox.seq = r.seq`, cols{seqs, tokens, untils})
 	return leases, err
 }

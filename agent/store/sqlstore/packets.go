@@ -50,6 +50,14 @@ const (
 	proofReceipt = "receipt"
 )
 
+func encodeItemNames(it *store.Item) []byte {
+	return encodeNames(it.ID, it.MessageID, it.Thread, it.From, it.To, it.Lane)
+}
+
+func decodeItemNames(names []byte, it *store.Item) error {
+	return decodeNames(names, &it.ID, &it.MessageID, &it.Thread, &it.From, &it.To, &it.Lane)
+}
+
 // encodeItem is what only the agent looks at of an outbox item: Confirm or
 // Receipt, Direct, then the routes.
 func encodeItem(it *store.Item) []byte {

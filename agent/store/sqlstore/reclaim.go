@@ -61,6 +61,6 @@ func (b *outboxBatch) reclaim(o orphans) error {
 	for _, name := range o.peers {
 		b.moved(name)
 	}
-	return b.t.execRows("WITH r(seq BIGINT, token BIGINT) UPDATE outbox SET token = 0, due = ? FROM r WHERE outbox.seq = r.seq AND outbox.token = r.token",
+	return b.t.execRows("WITH r(seq BIGINT, token BIGINT) UPDATE outbox SET token = 0, awaits = 0, due = ? FROM r WHERE outbox.seq = r.seq AND outbox.token = r.token",
 		cols{o.seqs, o.tokens}, b.t.now)
 }

@@ -102,6 +102,7 @@ func (c *Config) setDefaults() {
 	c.Outbox.MaxPeerBytes = cmp.Or(max(c.Outbox.MaxPeerBytes, 0), max(1, c.Outbox.MaxBytes/4))
 	c.Outbox.MaxBuried = cmp.Or(max(c.Outbox.MaxBuried, 0), 10_000)
 	c.Outbox.PerPeer = cmp.Or(max(c.Outbox.PerPeer, 0), 8)
+	c.Outbox.PerPeerAwaiting = cmp.Or(max(c.Outbox.PerPeerAwaiting, 0), 1000)
 	c.Inbox.MaxItems = cmp.Or(max(c.Inbox.MaxItems, 0), 1_000_000)
 	c.Inbox.MaxBytes = cmp.Or(max(c.Inbox.MaxBytes, 0), 4<<30)
 	c.Inbox.MaxPeerItems = cmp.Or(max(c.Inbox.MaxPeerItems, 0), max(1, c.Inbox.MaxItems/4))

@@ -9,10 +9,11 @@ CREATE TABLE outbox (
     id         TEXT     NOT NULL PRIMARY KEY,
     seq        BIGINT   NOT NULL,
     peer       TEXT     NOT NULL,
-    thread     TEXT     NOT NULL,
+    lane       TEXT     NOT NULL,
     place      SMALLINT NOT NULL, -- 0 behind in its lane, 1 head of its lane, 2 buried
     due        BIGINT   NOT NULL,
     token      BIGINT   NOT NULL, -- 0 when it is not leased
+    awaits     SMALLINT NOT NULL, -- 1 when it is leased and waits for an acknowledgement
     attempts   BIGINT   NOT NULL,
     last_error TEXT     NOT NULL,
     created    BIGINT   NOT NULL,
@@ -20,9 +21,9 @@ CREATE TABLE outbox (
     size       BIGINT   NOT NULL
 );
 CREATE UNIQUE INDEX outbox_seq ON outbox (seq);
-CREATE INDEX outbox_lane ON outbox (peer, thread, seq) WHERE place < 2;
+CREATE INDEX outbox_lane ON outbox (peer, lane, seq) WHERE place < 2;
 CREATE INDEX outbox_head ON outbox (peer, due, seq) WHERE place = 1;
-CREATE INDEX outbox_leased ON outbox (peer, due) WHERE token <> 0;
+CREATE INDEX outbox_leased ON outbox (peer, awaits, due) WHERE token <> 0;
 CREATE INDEX outbox_buried ON outbox (seq) WHERE place = 2;
 
 CREATE TABLE outbox_packet (

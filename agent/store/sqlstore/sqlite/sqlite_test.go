@@ -34,6 +34,12 @@ func TestOutbox(t *testing.T) {
 	storetest.TestOutbox(t, func(t *testing.T) store.Outbox { return fresh(t).Outbox() })
 }
 
+func TestOutboxLimits(t *testing.T) {
+	storetest.TestOutboxLimits(t, func(t *testing.T, cfg store.OutboxConfig) store.Outbox {
+		return open(t, filepath.Join(t.TempDir(), "store.db"), sqlstore.Config{Outbox: cfg}).Outbox()
+	})
+}
+
 func TestInbox(t *testing.T) {
 	storetest.TestInbox(t, func(t *testing.T) store.Inbox { return fresh(t).Inbox() })
 }

@@ -19,7 +19,7 @@ func testAnyNames(t *testing.T, d Database) {
 	names := []string{"", "a\x00b", "\xff\xfe", "\x01", "'\"\\%", strings.Repeat("ü", 20_000), strings.Repeat("ü", 20_000) + "x"}
 	for i, name := range names {
 		it := item(name, name, name)
-		it.MessageID, it.From = name, name
+		it.MessageID, it.From, it.Lane = name, name, name
 		check(t, "Enqueue", s.Outbox().Enqueue(t.Context(), it), nil)
 		check(t, "Enqueue again", s.Outbox().Enqueue(t.Context(), it), store.ErrExists)
 		l, err := s.Outbox().Lease(t.Context(), time.Hour)
