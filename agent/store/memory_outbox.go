@@ -271,7 +271,8 @@ func (o *outbox) Nak(ctx context.Context, lease *Lease[Item], delay time.Duratio
 	e.tried(reason)
 	e.lane.at = time.Now().Add(delay)
 	o.queue.fix(e.lane)
-	o.release(e.lane)
+	e.lane.free()
+	o.unpark(e.lane.peer)
 	return nil
 }
 
@@ -367,11 +368,11 @@ func (o *outbox) pull(e *entry) {
 		delete(p.lanes, l)
 	} else {
 		o.queue.add(l)
-		o.wake.send()
 	}
 	if l.leased != 0 {
-		o.release(l)
+		l.free()
 	}
+	o.unpark(p)
 	if len(p.lanes) == 0 {
 		delete(o.peers, l.key.to)
 	}
@@ -396,13 +397,8 @@ func (l *lane) free() {
 	l.leased, l.awaits = 0, false
 }
 
-// release ends the lease of a lane, and lets another one be leased.
-func (o *outbox) release(l *lane) {
-	l.free()
-	o.unpark(l.peer)
-}
-
-// unpark lets a parked lane back where the peer may have another lease.
+// unpark looks again at what there is to lease, also of what is parked where the
+// peer may have another lease.
 func (o *outbox) unpark(p *peer) {
 	if p.leased < o.cfg.PerPeer && len(p.parked) > 0 {
 		o.queue.add(p.parked[0])

@@ -295,11 +295,10 @@ func (b *outboxBatch) await(a *awaitItem) error {
 	if err != nil || r.awaits != 0 {
 		return err
 	}
-	p := b.moved(r.peer)
-	if p.awaiting >= b.cfg.PerPeerAwaiting {
+	if b.peers[r.peer].awaiting >= b.cfg.PerPeerAwaiting {
 		return store.ErrFull
 	}
-	p.awaiting++
+	b.moved(r.peer).awaiting++
 	r.changed, r.awaits = true, 1
 	return nil
 }

@@ -65,6 +65,11 @@ func TestOutboxLimits(t *testing.T, open func(t *testing.T, cfg store.OutboxConf
 			testAwaitLimit(t, open(t, store.OutboxConfig{PerPeer: 2, PerPeerAwaiting: 3}), end)
 		})
 	}
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint("AnyCalls/", seed), func(t *testing.T) {
+			testAnyCalls(t, open(t, store.OutboxConfig{PerPeer: anyPerPeer, PerPeerAwaiting: anyAwaiting}), seed)
+		})
+	}
 	t.Run("Awaiting/RunOut", func(t *testing.T) {
 		testAwaitLimitRunsOut(t, open(t, store.OutboxConfig{PerPeerAwaiting: 1}))
 	})
