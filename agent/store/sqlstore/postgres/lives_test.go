@@ -157,6 +157,28 @@ func TestOrphan(t *testing.T) {
 	}
 }
 
+// TestExtendedLease: what a lease held that was extended is not taken for left behind
+// once the lease would have ended.
+func TestExtendedLease(t *testing.T) {
+	s := open(t, newDSN(t), sqlstore.Config{})
+	l, _, err := s.Inbox().Add(t.Context(), message("1"), time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err = s.Inbox().Extend(t.Context(), l, hour); err != nil {
+		t.Fatal(err)
+	}
+	// For some heartbeats longer: each forgets the leases that have ended.
+	<-time.After(2500 * time.Millisecond)
+	again, known, err := s.Inbox().Add(t.Context(), message("1"), hour)
+	if err != nil || again != nil || known == nil || known.State != store.Leased {
+		t.Errorf("Add again = %v, %+v, %v", again, known, err)
+	}
+	if err := s.Inbox().Ack(t.Context(), l); err != nil {
+		t.Errorf("Ack: %v", err)
+	}
+}
+
 // TestManyOrphans: however much a dead process has leased, all of it is given back.
 func TestManyOrphans(t *testing.T) {
 	const n = 2000

@@ -220,3 +220,43 @@ func testReclaim(t *testing.T, d Database) {
 		t.Errorf("leased %v, %v", m, err)
 	}
 }
+
+// testReclaimAwaiting: an item that waits for an acknowledgement comes back as others
+// do when its process died, and counts as they do; one that was set aside stays out of
+// its lane.
+func testReclaimAwaiting(t *testing.T, d Database) {
+	cfg := sqlstore.Config{Outbox: store.OutboxConfig{PerPeer: 1, PerPeerAwaiting: 1}, Reclaim: true}
+	s := d.Open(t, cfg)
+	out, ctx := s.Outbox(), t.Context()
+	lease := func(want string) *store.Lease[store.Item] {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+		l, err := out.Lease(ctx, ages)
+		if err != nil || l.Item.ID != want {
+			t.Fatalf("leased %v, %v, want %s", l, err, want)
+		}
+		return l
+	}
+	check(t, "Enqueue", out.Enqueue(ctx, item("1", "did:a", "t"), item("2", "did:a", "t"), item("3", "did:a", "u")), nil)
+	check(t, "Aside", out.Aside(ctx, lease("1"), ages, "refused"), nil)
+	check(t, "Await", out.Await(ctx, lease("3")), nil)
+	check(t, "Await", out.Await(ctx, lease("2")), store.ErrFull)
+	check(t, "Close", s.Close(), nil)
+
+	s = d.Open(t, cfg)
+	out = s.Outbox()
+	// Both are due since the store was opened; 2 was queued first.
+	second := lease("2")
+	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	if l, err := out.Lease(short, ages); err == nil {
+		t.Fatalf("leased %s, too", l.Item.ID)
+	}
+	check(t, "Await", out.Await(ctx, second), nil)
+	third := lease("3")
+	check(t, "Ack", out.Ack(ctx, third), nil)
+	check(t, "Wake", out.Wake(ctx, "did:a"), nil)
+	check(t, "Ack", out.Ack(ctx, lease("1")), nil) // 2 is still leased
+	check(t, "Ack", out.Ack(ctx, second), nil)
+}

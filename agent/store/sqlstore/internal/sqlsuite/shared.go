@@ -196,3 +196,39 @@ func testWakesOthers(t *testing.T, d Database) {
 		}
 	}
 }
+
+// testLeaseWakesOthers: who waits hears that a lease of another process lets another
+// one be, or ends sooner.
+func testLeaseWakesOthers(t *testing.T, d Database) {
+	const rounds = 5
+	cfg := sqlstore.Config{Outbox: store.OutboxConfig{PerPeer: 1}, Fallback: time.Hour}
+	a, b := d.Open(t, cfg), d.Open(t, cfg)
+	for i := range rounds {
+		to := fmt.Sprint("did:", i)
+		check(t, "Enqueue", b.Outbox().Enqueue(t.Context(), item(to+" 1", to, "1"), item(to+" 2", to, "2")), nil)
+		sent, err := b.Outbox().Lease(t.Context(), time.Hour)
+		check(t, "Lease", err, nil)
+		taken, _, err := b.Inbox().Add(t.Context(), received(to, "1"), time.Hour)
+		check(t, "Add", err, nil)
+		done := make(chan error, 2)
+		go func() {
+			_, err := a.Outbox().Lease(t.Context(), time.Hour)
+			done <- err
+		}()
+		go func() {
+			_, err := a.Inbox().Lease(t.Context(), time.Hour)
+			done <- err
+		}()
+		check(t, "Await", b.Outbox().Await(t.Context(), sent), nil)
+		_, err = b.Inbox().Extend(t.Context(), taken, time.Millisecond)
+		check(t, "Extend", err, nil)
+		for range cap(done) {
+			select {
+			case err := <-done:
+				check(t, "waiting", err, nil)
+			case <-time.After(30 * time.Second):
+				t.Fatalf("round %d: nobody woke it", i)
+			}
+		}
+	}
+}

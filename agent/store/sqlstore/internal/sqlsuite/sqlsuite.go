@@ -23,11 +23,13 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 	for name, test := range map[string]func(*testing.T, Database){
 		"Reopen":          testReopen,
 		"Reclaim":         testReclaim,
+		"ReclaimAwaiting": testReclaimAwaiting,
 		"DeadProcess":     testDeadProcess,
 		"SharedOutbox":    testSharedOutbox,
 		"SharedInbox":     testSharedInbox,
 		"SharedKeys":      testSharedKeys,
 		"WakesOthers":     testWakesOthers,
+		"LeaseWakes":      testLeaseWakesOthers,
 		"OutboxLimits":    testOutboxLimits,
 		"BuriedLimit":     testBuriedLimit,
 		"InboxLimits":     testInboxLimits,
