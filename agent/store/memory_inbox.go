@@ -29,12 +29,12 @@ type InboxConfig struct {
 // NewInbox makes an Inbox in memory, which is an InboxAdmin too. Each operation
 // costs O(log n) in the number of messages that wait, but those of InboxAdmin.
 func NewInbox(cfg InboxConfig) Inbox {
-	cfg.MaxItems = cmp.Or(cfg.MaxItems, 10_000)
-	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, 256<<20)
-	cfg.MaxPeerItems = cmp.Or(cfg.MaxPeerItems, max(1, cfg.MaxItems/peerShare))
-	cfg.MaxPeerBytes = cmp.Or(cfg.MaxPeerBytes, max(1, cfg.MaxBytes/peerShare))
-	cfg.MaxRemembered = cmp.Or(cfg.MaxRemembered, 1<<16)
-	cfg.MaxKept = cmp.Or(cfg.MaxKept, 64<<20)
+	cfg.MaxItems = cmp.Or(max(cfg.MaxItems, 0), 10_000)
+	cfg.MaxBytes = cmp.Or(max(cfg.MaxBytes, 0), 256<<20)
+	cfg.MaxPeerItems = cmp.Or(max(cfg.MaxPeerItems, 0), max(1, cfg.MaxItems/peerShare))
+	cfg.MaxPeerBytes = cmp.Or(max(cfg.MaxPeerBytes, 0), max(1, cfg.MaxBytes/peerShare))
+	cfg.MaxRemembered = cmp.Or(max(cfg.MaxRemembered, 0), 1<<16)
+	cfg.MaxKept = cmp.Or(max(cfg.MaxKept, 0), 64<<20)
 	return &inbox{
 		cfg:   cfg,
 		wake:  newSignal(),

@@ -18,10 +18,10 @@ type MailboxConfig struct {
 
 // NewMailbox makes a Mailbox in memory.
 func NewMailbox(cfg MailboxConfig) Mailbox {
-	cfg.MaxItems = cmp.Or(cfg.MaxItems, 100_000)
-	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, 256<<20)
-	cfg.MaxBoxItems = cmp.Or(cfg.MaxBoxItems, 10_000)
-	cfg.MaxBoxBytes = cmp.Or(cfg.MaxBoxBytes, 64<<20)
+	cfg.MaxItems = cmp.Or(max(cfg.MaxItems, 0), 100_000)
+	cfg.MaxBytes = cmp.Or(max(cfg.MaxBytes, 0), 256<<20)
+	cfg.MaxBoxItems = cmp.Or(max(cfg.MaxBoxItems, 0), 10_000)
+	cfg.MaxBoxBytes = cmp.Or(max(cfg.MaxBoxBytes, 0), 64<<20)
 	return &mailbox{cfg: cfg, boxes: make(map[string]*box)}
 }
 

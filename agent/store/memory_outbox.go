@@ -27,13 +27,13 @@ const peerShare = 4
 // NewOutbox makes an Outbox in memory, which is an OutboxAdmin too. Each
 // operation costs O(log n) in the number of lanes, but those of OutboxAdmin.
 func NewOutbox(cfg OutboxConfig) Outbox {
-	cfg.MaxItems = cmp.Or(cfg.MaxItems, 10_000)
-	cfg.MaxBytes = cmp.Or(cfg.MaxBytes, 256<<20)
-	cfg.MaxPeerItems = cmp.Or(cfg.MaxPeerItems, max(1, cfg.MaxItems/peerShare))
-	cfg.MaxPeerBytes = cmp.Or(cfg.MaxPeerBytes, max(1, cfg.MaxBytes/peerShare))
-	cfg.MaxBuried = cmp.Or(cfg.MaxBuried, 1000)
-	cfg.PerPeer = cmp.Or(cfg.PerPeer, 8)
-	cfg.PerPeerAwaiting = cmp.Or(cfg.PerPeerAwaiting, 1000)
+	cfg.MaxItems = cmp.Or(max(cfg.MaxItems, 0), 10_000)
+	cfg.MaxBytes = cmp.Or(max(cfg.MaxBytes, 0), 256<<20)
+	cfg.MaxPeerItems = cmp.Or(max(cfg.MaxPeerItems, 0), max(1, cfg.MaxItems/peerShare))
+	cfg.MaxPeerBytes = cmp.Or(max(cfg.MaxPeerBytes, 0), max(1, cfg.MaxBytes/peerShare))
+	cfg.MaxBuried = cmp.Or(max(cfg.MaxBuried, 0), 1000)
+	cfg.PerPeer = cmp.Or(max(cfg.PerPeer, 0), 8)
+	cfg.PerPeerAwaiting = cmp.Or(max(cfg.PerPeerAwaiting, 0), 1000)
 	return &outbox{
 		cfg:   cfg,
 		wake:  newSignal(),
