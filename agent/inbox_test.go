@@ -355,6 +355,14 @@ func (m mortal) alive(err func() error) error {
 	}
 }
 
+func (m mortal) Extend(ctx context.Context, l *store.Lease[store.Received], d time.Duration) (extended *store.Lease[store.Received], err error) {
+	err = m.alive(func() error {
+		extended, err = m.Inbox.Extend(ctx, l, d)
+		return err
+	})
+	return extended, err
+}
+
 func (m mortal) Ack(ctx context.Context, l *store.Lease[store.Received], replies ...store.Packet) error {
 	return m.alive(func() error { return m.Inbox.Ack(ctx, l, replies...) })
 }
