@@ -24,7 +24,8 @@ type acks struct {
 // waiting is one item that waits to hear from its recipient.
 type waiting struct {
 	message, party, thread key
-	confirm                bool       // an ack is asked for
+	confirm                bool       // it is not delivered before its recipient is heard of
+	asked                  bool       // for an ack
 	heard                  chan error // takes one: errBusy, or nil when the recipient has the item
 
 	problem error // that the recipient reported with the item; guarded by acks.mu
@@ -48,7 +49,8 @@ func (d *Dispatcher) wait(item *store.Item, followed bool) *waiting {
 		message: d.keyOf(item.To, item.MessageID), party: d.keyOf(item.To, ""), thread: d.keyOf(item.To, item.Thread),
 		heard: make(chan error, 1),
 	}
-	w.confirm = item.Confirm && d.parties.gives(w.party)
+	w.asked = item.Confirm && d.parties.gives(w.party)
+	w.confirm = w.asked || item.Receipt
 	if !w.confirm && !followed {
 		return nil
 	}
@@ -159,7 +161,9 @@ func (t *acks) settle(list []*waiting, err error) (any bool) {
 const awaitAfter = 100 * time.Millisecond
 
 // await waits for the ack of an item that went by s, or by a way without a
-// connection if s is nil. Slow is called once when that takes a while. The error is nil when the
+// connection if s is nil. Where none is asked for, since the item was packed for ways
+// that give receipts and its recipient has moved, the item has arrived if the connection
+// outlives the wait. Slow is called once when that takes a while. The error is nil when the
 // recipient has the item, acked is false where that gives no acks.
 func (d *Dispatcher) await(ctx context.Context, s transport.Session, w *waiting, slow func()) (acked bool, err error) {
 	timeout := time.NewTimer(d.cfg.AckTimeout)
@@ -192,7 +196,7 @@ func (d *Dispatcher) await(ctx context.Context, s transport.Session, w *waiting,
 		return err == nil, err
 	default:
 	}
-	if silent && !d.parties.silence(w.party) {
+	if silent && (!w.asked || !d.parties.silence(w.party)) {
 		return false, nil
 	}
 	return false, err
