@@ -270,6 +270,9 @@ func (h *honest) write() {
 	case kind < 6: // in a lane
 		m.ThreadID = thread
 		record.lane = h.name + " " + m.To[0] + " " + thread
+		if m.Type == basicmessage.TypeMessage { // the protocol is ordered
+			record.lane = m.From + " " + m.To[0] + " " + basicmessage.PIURI
+		}
 		h.w.book.write(record)
 		h.sent(id, l.agent.Send(ctx, m, opts...))
 		cancel()

@@ -48,7 +48,7 @@ const (
 	// webToWire: a party moves from endpoints that give receipts to a connection. What
 	// was packed before asks for no ack, is taken for delivered once it was written to
 	// the connection, and is lost if that breaks.
-	webToWire = false
+	webToWire = true
 	// twoReplies: a handler replies and then returns a Problem. If the reply is lost on
 	// the connection, and the report, which acks too, is not, the message does not come
 	// again, and so neither does the reply.
