@@ -87,12 +87,26 @@
 // recipient, then at those it has moved to since, and then again after a delay
 // that doubles, or that the recipient asked for, until a way has taken it or its
 // time is up: expires_time, or Config.MaxAge. Then it is buried: kept with its last
-// error, and told to Config.OnBuried (but not if the process ends in between).
+// error, and told to Trace.Buried (but not if the process ends in between).
 // Parties that are slow to fail are tried by one worker at a time, so that others
-// are not delayed.
+// are not delayed. How that goes, package agent/delivery tells. What has become of a
+// message is an Outcome: Send gives it to Outcomes, and its error where that waits
+// (AwaitDelivery, Once).
 //
 // A Reply that leaves by the connection which its message came by is kept with the
-// message instead, and sent again when the message comes again.
+// message instead, and sent again when the message comes again. A message is delivered,
+// and does not come again, when any reply to it has arrived: of two that a Handler
+// made, by a connection and by another way, the first can be lost with its connection.
+//
+// Push writes to a live connection instead, or fails; Relay is for packets that are not
+// ours.
+//
+// # Custody
+//
+// A Handler that is durable and idempotent by itself, such as that of a mediator for
+// forwards, can take messages in: see Protocol.Custody. It runs before the 2xx, its
+// success is the acceptance, and neither Config.Inbox nor what is said of duplicates
+// below is involved.
 //
 // # Duplicates
 //
@@ -129,10 +143,12 @@
 // threads, and of separate HTTP requests, at the same time. Answers to a waiting
 // Request overtake those in line, and what is handled again comes when it is due.
 //
-// On the way out, messages of one thread to one party leave in the order of Send,
-// one at a time: none leaves before the one ahead is delivered or buried. That is
-// the order in which they arrive, unless one arrives twice. Replies that go by the
-// connection which their message came by keep no order with those.
+// On the way out, messages in one lane to one party leave in the order of Send, one at
+// a time: none leaves before the one ahead is delivered or buried, or has left the lane
+// because its recipient refused it several times. That is the order in which they
+// arrive, unless one arrives twice. The lane is the thread; or, for an ordered protocol
+// and for the option Lane, that between two DIDs. Replies that go by the connection
+// which their message came by keep no order with those.
 //
 // # Clauses
 //
