@@ -53,6 +53,10 @@ const (
 	// the connection, and the report, which acks too, is not, the message does not come
 	// again, and so neither does the reply.
 	twoReplies = false
+	// lostAcks: a DID that was resolved before does not resolve as a message is to be
+	// acked. The ack is not sent later. The sender takes its peer for a party that does
+	// not ack, and loses what it writes to a connection that breaks.
+	lostAcks = false
 )
 
 const (
@@ -94,7 +98,7 @@ func (w *world) must(err error) {
 }
 
 func (w *world) resolver(name string) did.Resolver {
-	return w.registry.resolver(seeded(w.seed, "resolver of "+name), w.faults.resolve)
+	return w.registry.resolver(name, seeded(w.seed, "resolver of "+name), w.faults.resolve)
 }
 
 func (w *world) roles() (all []role) {
