@@ -19,6 +19,7 @@ type Agent struct {
 	// static after New
 	cfg      Config
 	handlers chan struct{} // one slot per running handler
+	lateAcks chan struct{} // one slot per ack that is tried again
 	suspect  atomic.Bool   // one of them may end the process: see cutOff
 
 	// ready is closed when Run begins. life ends when handlers must; stopping is
@@ -66,6 +67,7 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg:      cfg,
 		handlers: make(chan struct{}, cfg.MaxHandlers),
+		lateAcks: make(chan struct{}, maxLateAcks),
 		ready:    make(chan struct{}),
 		stopping: make(chan struct{}),
 		lines:    newLines(cfg.SessionQueue),

@@ -259,18 +259,67 @@ func (a *Agent) call(ctx context.Context, r *responder) (err error) {
 
 // acknowledge sends the ack that the message asked for, unless a reply carried
 // it. A mediator never acks a forward, an ack is never answered by another (ACKs), and
-// a problem report by nothing.
+// a problem report by nothing. An ack that cannot be made now, as while our own DID does
+// not resolve, is sent a little later: its peer would else take us for a party that
+// gives none.
 func (a *Agent) acknowledge(ctx context.Context, r *responder) {
-	if acks := r.takeAcks(ctx); len(acks) > 0 {
-		m, err := message.New(emptyType, nil)
-		if err == nil {
-			m.Ack = acks
-			err = r.Reply(ctx, m)
-		}
-		if err != nil {
-			r.in.log(a.cfg.Logger).InfoContext(ctx, "could not acknowledge", "error", err)
-		}
+	err := a.acked(ctx, r)
+	if errors.As(err, new(*retryError)) {
+		a.acknowledgeLater(ctx, r)
 	}
+}
+
+// acked sends the ack, if one is owed.
+func (a *Agent) acked(ctx context.Context, r *responder) error {
+	acks := r.takeAcks(ctx)
+	if len(acks) == 0 {
+		return nil
+	}
+	m, err := message.New(emptyType, nil)
+	if err == nil {
+		m.Ack = acks
+		err = r.Reply(ctx, m)
+	}
+	if err != nil {
+		r.in.log(a.cfg.Logger).InfoContext(ctx, "could not acknowledge", "error", err)
+	}
+	return err
+}
+
+const (
+	// maxLateAcks bounds the acks that are tried again at the same time.
+	maxLateAcks = 256
+	// lateAckTries is how often each of them is, within the time that its peer waits.
+	lateAckTries = 4
+)
+
+// acknowledgeLater tries again to send an ack, without its caller.
+func (a *Agent) acknowledgeLater(ctx context.Context, r *responder) {
+	select {
+	case a.lateAcks <- struct{}{}:
+	default: // the peer gets it when the message comes again
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	a.work.Add(1) // in time, since the caller's own entry still counts
+	go func() {
+		defer a.leave()
+		defer func() { <-a.lateAcks }()
+		for n := range lateAckTries {
+			select {
+			case <-time.After(a.cfg.backoff().After(n)):
+			case <-a.stopping:
+				return
+			}
+			r.oweAcks()
+			ctx, cancel := context.WithTimeout(ctx, a.cfg.SendTimeout)
+			err := a.acked(ctx, r)
+			cancel()
+			if !errors.As(err, new(*retryError)) {
+				return
+			}
+		}
+	}()
 }
 
 // maxAcks bounds the ids that one message may ask to be acknowledged.

@@ -96,16 +96,11 @@ func (r *registry) soothed() bool {
 }
 
 // resolver resolves for one party, slowly, and fails at times, until there is calm.
-func (r *registry) resolver(name string, chance *rand.Rand, fail float64) did.Resolver {
-	var mu sync.Mutex // guards chance and seen
-	seen := make(map[string]bool)
+func (r *registry) resolver(chance *rand.Rand, fail float64) did.Resolver {
+	var mu sync.Mutex // guards chance
 	return did.ResolverFunc(func(ctx context.Context, id string) (*did.Document, error) {
 		mu.Lock()
 		delay, fails := time.Duration(chance.Int64N(int64(2*time.Second))), chance.Float64() < fail
-		if !lostAcks && (seen[id] || r.party(id) == name) {
-			fails = false
-		}
-		seen[id] = seen[id] || !fails
 		mu.Unlock()
 		switch {
 		case r.soothed():

@@ -32,6 +32,12 @@
 // killed, and begun in the order of Send within a lane; nothing is sent any more;
 // nothing waits in an outbox or inbox; no goroutine of an agent is left.
 //
+// # Known gaps
+//
+// What package agent is known to get wrong worlds go around, so that all else is seen.
+// Each gap is a flag, -gap-..., that lets them fall in; world_test.go tells what
+// happens then.
+//
 // # To add to it
 //
 // A role is a type with step, settle and stop. Add it to newWorld, and what must hold

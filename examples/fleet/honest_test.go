@@ -93,12 +93,6 @@ func (h *honest) newEndpoints() []string {
 	h.moves++
 	web, wire := fmt.Sprintf("web:%s-%d", h.name, h.moves), fmt.Sprintf("wire:%s-%d", h.name, h.moves)
 	ways := [][]string{{web}, {wire}, {wire, web}, {web, wire}}
-	if h.moves > 1 && !webToWire { // all that it ever has are web, or none is without wire
-		if scheme(h.endpoints[0]) == "web" && len(h.endpoints) == 1 {
-			return ways[0]
-		}
-		ways = ways[1:]
-	}
 	return ways[h.chance.IntN(len(ways))]
 }
 
@@ -265,7 +259,7 @@ func (h *honest) write() {
 		cancel()
 		return
 	}
-	record := letter{id: id, from: h.name, to: to, asks: m.Type == questionType && (do.Content != deedFail || twoReplies)}
+	record := letter{id: id, from: h.name, to: to, asks: m.Type == questionType && (do.Content != deedFail || *twoReplies)}
 	switch {
 	case kind < 6: // in a lane
 		m.ThreadID = thread
@@ -412,7 +406,7 @@ func (h *honest) handle(ctx context.Context, l *life, w agent.Responder, in *age
 	if do.Content == deedRetry && before == 0 && genuine {
 		return agent.Retry(0, errors.New("not now"))
 	}
-	if m.Type == questionType && (do.Content != deedFail || twoReplies) {
+	if m.Type == questionType && (do.Content != deedFail || *twoReplies) {
 		a, err := message.New(answerType, deed{})
 		if err != nil {
 			return err

@@ -63,6 +63,20 @@ func (o mortalOutbox) Term(ctx context.Context, l *store.Lease[store.Item], reas
 	return o.Outbox.Term(ctx, l, reason)
 }
 
+func (o mortalOutbox) Aside(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) error {
+	if o.up.Err() != nil {
+		return errDead
+	}
+	return o.Outbox.Aside(ctx, l, delay, reason)
+}
+
+func (o mortalOutbox) Await(ctx context.Context, l *store.Lease[store.Item]) error {
+	if o.up.Err() != nil {
+		return errDead
+	}
+	return o.Outbox.Await(ctx, l)
+}
+
 func (o mortalOutbox) Wake(ctx context.Context, to string) error {
 	if o.up.Err() != nil {
 		return errDead
@@ -102,6 +116,13 @@ func (b mortalInbox) Term(ctx context.Context, l *store.Lease[store.Received], r
 		return errDead
 	}
 	return b.Inbox.Term(ctx, l, reason)
+}
+
+func (b mortalInbox) Extend(ctx context.Context, l *store.Lease[store.Received], d time.Duration) (*store.Lease[store.Received], error) {
+	if b.up.Err() != nil {
+		return nil, errDead
+	}
+	return b.Inbox.Extend(ctx, l, d)
 }
 
 func (b mortalInbox) Remembered(ctx context.Context, sender string, ids []string) ([]string, error) {

@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"flag"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -42,21 +43,13 @@ type world struct {
 	still     int // packets in the last hour
 }
 
-// Gaps of package agent that are known. Worlds go around them; with true a seed in a
-// few hundred fails.
-const (
-	// webToWire: a party moves from endpoints that give receipts to a connection. What
-	// was packed before asks for no ack, is taken for delivered once it was written to
-	// the connection, and is lost if that breaks.
-	webToWire = true
-	// twoReplies: a handler replies and then returns a Problem. If the reply is lost on
-	// the connection, and the report, which acks too, is not, the message does not come
+// Gaps of package agent that are known. Worlds go around them, unless a flag says
+// otherwise: then a seed in some hundred fails.
+var (
+	// A handler replies, and then returns a Problem. If the reply is lost on the
+	// connection, and the report, which acks too, is not, the message does not come
 	// again, and so neither does the reply.
-	twoReplies = false
-	// lostAcks: a DID that was resolved before does not resolve as a message is to be
-	// acked. The ack is not sent later. The sender takes its peer for a party that does
-	// not ack, and loses what it writes to a connection that breaks.
-	lostAcks = false
+	twoReplies = flag.Bool("gap-two-replies", false, "let handlers reply and return a problem")
 )
 
 const (
@@ -98,7 +91,7 @@ func (w *world) must(err error) {
 }
 
 func (w *world) resolver(name string) did.Resolver {
-	return w.registry.resolver(name, seeded(w.seed, "resolver of "+name), w.faults.resolve)
+	return w.registry.resolver(seeded(w.seed, "resolver of "+name), w.faults.resolve)
 }
 
 func (w *world) roles() (all []role) {

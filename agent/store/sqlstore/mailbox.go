@@ -165,7 +165,7 @@ func (m *Mailbox) Wait(ctx context.Context, box string) error {
 	for {
 		due, err := m.due(ctx, box)
 		if err != nil {
-			if m.w.db.Fault(err) != Lost || ctx.Err() != nil {
+			if f := m.w.db.Fault(err); f != Lost && f != Refused || ctx.Err() != nil {
 				return err
 			}
 			due = time.Now().Add(time.Second).UnixMicro() // the server may come back
