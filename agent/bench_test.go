@@ -3,8 +3,10 @@ package agent_test
 import (
 	"context"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
 	"github.com/didcomm-go/didcomm/transport"
@@ -77,6 +80,72 @@ func accept(b *testing.B, configure func(*agent.Config)) {
 	<-all
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
+}
+
+// BenchmarkCustody sends an agent forwards of nobody known, 64 at a time, whose handler
+// puts the payload into a mailbox before it is accepted; and, bare, puts the same
+// payloads into the same mailbox without an agent.
+func BenchmarkCustody(b *testing.B) {
+	const forward = "https://didcomm.org/routing/2.0/forward"
+	open := func(b *testing.B) store.Mailbox {
+		s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "agent.db"), sqlstore.Config{Reclaim: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				b.Error(err)
+			}
+		})
+		return s.Mailbox()
+	}
+	deposit := func(ctx context.Context, box store.Mailbox, id string, data []byte) error {
+		return box.Deposit(ctx, "box", store.Mail{ID: id, For: "did:example:mobile", Packet: store.Packet{Data: data}, Time: time.Now()})
+	}
+	// run calls put b.N times and reports calls in a second.
+	run := func(b *testing.B, put func(ctx context.Context, i int) error) {
+		calls, ctx := errgroup.WithContext(b.Context())
+		calls.SetLimit(64)
+		b.ReportAllocs()
+		b.ResetTimer()
+		for i := range b.N {
+			calls.Go(func() error { return put(ctx, i) })
+		}
+		if err := calls.Wait(); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
+	}
+	b.Run("forward", func(b *testing.B) {
+		box := open(b)
+		net := agenttest.NewNet()
+		a := net.Agent(b, agent.NewMux(agent.Handle(agent.Protocol{
+			PIURI: "https://didcomm.org/routing/2.0",
+			Custody: map[string]agent.Handler{forward: agent.HandlerFunc(func(ctx context.Context, _ agent.Responder, in *agent.Inbound) error {
+				return deposit(ctx, box, in.Message.ID, in.Message.Attachments[0].Data.JSON)
+			})},
+		})))
+		from := agenttest.NewParty(b)
+		payload := note(b, from, from.DID)
+		packets := make([]transport.Packet, b.N)
+		for i := range packets {
+			e, err := from.Packer.Forward(b.Context(), envelope.Envelope{MediaType: payload.MediaType, Data: payload.Data, To: "did:example:mobile"}, []string{a.DID()})
+			if err != nil {
+				b.Fatal(err)
+			}
+			packets[i] = transport.Packet{MediaType: e.MediaType, Data: e.Data}
+		}
+		run(b, func(ctx context.Context, i int) error {
+			_, err := a.ServePacket(ctx, transport.NoReply{}, packets[i])
+			return err
+		})
+	})
+	b.Run("bare", func(b *testing.B) {
+		box := open(b)
+		from := agenttest.NewParty(b)
+		payload := note(b, from, from.DID)
+		run(b, func(ctx context.Context, i int) error { return deposit(ctx, box, strconv.Itoa(i), payload.Data) })
+	})
 }
 
 func note(b *testing.B, from *agenttest.Party, to string) transport.Packet {

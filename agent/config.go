@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -132,38 +133,28 @@ func (c *Config) setDefaults() error {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	orInt := func(n *int, def int) {
-		if *n <= 0 {
-			*n = def
-		}
-	}
-	orInt(&c.MaxHandlers, 1024)
-	orInt(&c.MaxRequests, 10_000)
-	orInt(&c.MaxSessions, 100_000)
-	orInt(&c.SessionQueue, 64)
-	orInt(&c.MaxThreadProblems, 10)
-	orInt(&c.MaxTries, 5)
-	orInt(&c.Workers, 64)
-	orInt(&c.ReportBurst, 20)
-	orInt(&c.ReportsPerHour, 10)
-	orInt(&c.AnswerBurst, 1000)
-	orInt(&c.AnswersPerHour, 36_000)
-	orTime := func(d *time.Duration, def time.Duration) {
-		if *d <= 0 {
-			*d = def
-		}
-	}
-	orTime(&c.HandlerTimeout, time.Minute)
-	orTime(&c.MaxHandling, time.Hour)
+	c.MaxHandlers = cmp.Or(max(c.MaxHandlers, 0), 1024)
+	c.MaxRequests = cmp.Or(max(c.MaxRequests, 0), 10_000)
+	c.MaxSessions = cmp.Or(max(c.MaxSessions, 0), 100_000)
+	c.SessionQueue = cmp.Or(max(c.SessionQueue, 0), 64)
+	c.MaxThreadProblems = cmp.Or(max(c.MaxThreadProblems, 0), 10)
+	c.MaxTries = cmp.Or(max(c.MaxTries, 0), 5)
+	c.Workers = cmp.Or(max(c.Workers, 0), 64)
+	c.ReportBurst = cmp.Or(max(c.ReportBurst, 0), 20)
+	c.ReportsPerHour = cmp.Or(max(c.ReportsPerHour, 0), 10)
+	c.AnswerBurst = cmp.Or(max(c.AnswerBurst, 0), 1000)
+	c.AnswersPerHour = cmp.Or(max(c.AnswersPerHour, 0), 36_000)
+	c.HandlerTimeout = cmp.Or(max(c.HandlerTimeout, 0), time.Minute)
+	c.MaxHandling = cmp.Or(max(c.MaxHandling, 0), time.Hour)
 	c.MaxHandling = max(c.MaxHandling, c.HandlerTimeout)
-	orTime(&c.RequestTimeout, 30*time.Second)
-	orTime(&c.SendTimeout, 30*time.Second)
-	orTime(&c.AckTimeout, 30*time.Second)
-	orTime(&c.StopTimeout, 3*time.Second)
-	orTime(&c.MinBackoff, time.Second)
-	orTime(&c.MaxBackoff, 10*time.Minute)
-	orTime(&c.MaxAge, 72*time.Hour)
-	orTime(&c.ReplayWindow, 96*time.Hour)
+	c.RequestTimeout = cmp.Or(max(c.RequestTimeout, 0), 30*time.Second)
+	c.SendTimeout = cmp.Or(max(c.SendTimeout, 0), 30*time.Second)
+	c.AckTimeout = cmp.Or(max(c.AckTimeout, 0), 30*time.Second)
+	c.StopTimeout = cmp.Or(max(c.StopTimeout, 0), 3*time.Second)
+	c.MinBackoff = cmp.Or(max(c.MinBackoff, 0), time.Second)
+	c.MaxBackoff = cmp.Or(max(c.MaxBackoff, 0), 10*time.Minute)
+	c.MaxAge = cmp.Or(max(c.MaxAge, 0), 72*time.Hour)
+	c.ReplayWindow = cmp.Or(max(c.ReplayWindow, 0), 96*time.Hour)
 	return nil
 }
 
