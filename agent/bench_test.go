@@ -26,17 +26,23 @@ import (
 func BenchmarkAccept(b *testing.B) {
 	b.Run("memory", func(b *testing.B) { accept(b, func(*agent.Config) {}) })
 	b.Run("sqlite", func(b *testing.B) {
-		s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "agent.db"), sqlstore.Config{Reclaim: true})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() {
-			if err := s.Close(); err != nil {
-				b.Error(err)
-			}
-		})
+		s := onDisk(b)
 		accept(b, func(cfg *agent.Config) { cfg.Outbox, cfg.Inbox = s.Outbox(), s.Inbox() })
 	})
+}
+
+// onDisk is a SQLite store.
+func onDisk(b *testing.B) *sqlstore.Store {
+	s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "agent.db"), sqlstore.Config{Reclaim: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return s
 }
 
 // accept reports the messages that were handled in a second.
@@ -87,18 +93,6 @@ func accept(b *testing.B, configure func(*agent.Config)) {
 // payloads into the same mailbox without an agent.
 func BenchmarkCustody(b *testing.B) {
 	const forward = "https://didcomm.org/routing/2.0/forward"
-	open := func(b *testing.B) store.Mailbox {
-		s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "agent.db"), sqlstore.Config{Reclaim: true})
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() {
-			if err := s.Close(); err != nil {
-				b.Error(err)
-			}
-		})
-		return s.Mailbox()
-	}
 	deposit := func(ctx context.Context, box store.Mailbox, id string, data []byte) error {
 		return box.Deposit(ctx, "box", store.Mail{ID: id, For: "did:example:mobile", Packet: store.Packet{Data: data}, Time: time.Now()})
 	}
@@ -117,7 +111,7 @@ func BenchmarkCustody(b *testing.B) {
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
 	}
 	b.Run("forward", func(b *testing.B) {
-		box := open(b)
+		box := onDisk(b).Mailbox()
 		net := agenttest.NewNet()
 		a := net.Agent(b, agent.NewMux(agent.Handle(agent.Protocol{
 			PIURI: "https://didcomm.org/routing/2.0",
@@ -141,7 +135,7 @@ func BenchmarkCustody(b *testing.B) {
 		})
 	})
 	b.Run("bare", func(b *testing.B) {
-		box := open(b)
+		box := onDisk(b).Mailbox()
 		from := agenttest.NewParty(b)
 		payload := note(b, from, from.DID)
 		run(b, func(ctx context.Context, i int) error { return deposit(ctx, box, strconv.Itoa(i), payload.Data) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/transport"
 )
@@ -34,7 +35,7 @@ func (c *Connection) Push(ctx context.Context, m *message.Message, opts ...SendO
 	if a.life.Err() != nil {
 		return ErrStopped
 	}
-	if ended(c.s) {
+	if transport.Ended(c.s) {
 		return fmt.Errorf("%w to %s: the connection has ended", ErrNoRoute, in.From)
 	}
 	o, out := a.sendOptions(opts...), *m
@@ -62,13 +63,14 @@ func (c *Connection) Push(ctx context.Context, m *message.Message, opts ...SendO
 	return nil
 }
 
-func ended(s transport.Session) bool {
-	select {
-	case <-s.Done():
-		return true
-	default:
-		return false
-	}
+// Bind makes the connection a return route to the party for all threads, as
+// return_route "all" does, with a rank: of several live connections of a party the one
+// with the highest wins, and of equals the one that was bound last. Return_route binds
+// with rank 0.
+//
+// Errors: delivery.ErrTooMany.
+func (c *Connection) Bind(ctx context.Context, rank int) error {
+	return c.a.delivery.Bind(ctx, delivery.Binding{Own: c.in.To, Peer: c.in.From, Session: c.s, Rank: rank})
 }
 
 // Done is closed when the connection has ended.

@@ -90,6 +90,16 @@ type Session interface {
 	Done() <-chan struct{}
 }
 
+// Ended tells whether a connection has ended.
+func Ended(s Session) bool {
+	select {
+	case <-s.Done():
+		return true
+	default:
+		return false
+	}
+}
+
 // Sender carries packets to endpoints of the URI schemes that it was made for.
 type Sender interface {
 	// Send sends p to endpoint. A failure is a *SendError.

@@ -181,11 +181,13 @@ func (d *Dispatcher) Sender(uri string) transport.Sender {
 // under it costs the same however long a stranger's DID is.
 type key [sha256.Size]byte
 
+// digest is the key of names, none of which has a space in it but the last.
+func digest(names ...string) key { return sha256.Sum256([]byte(strings.Join(names, " "))) }
+
 // keyOf names a conversation with a party, or with "" the party. Threads and ids are
 // compared without case (Message IDs).
 func (d *Dispatcher) keyOf(did, thread string) key {
-	// No DID has a space in it.
-	return sha256.Sum256([]byte(d.cfg.Party(did) + " " + strings.ToLower(thread)))
+	return digest(d.cfg.Party(did), strings.ToLower(thread))
 }
 
 // followers are those who want to know what becomes of items.

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/didcomm-go/didcomm/transport"
@@ -54,7 +55,7 @@ func (t *routes) share() int { return max(1, t.max/100) }
 
 // pair names the conversation of a DID of ours with a peer.
 func (d *Dispatcher) pair(own, peer, thread string) key {
-	return d.keyOf(d.cfg.Party(own)+" "+d.cfg.Party(peer), thread)
+	return digest(d.cfg.Party(own), d.cfg.Party(peer), strings.ToLower(thread))
 }
 
 // Bind makes a connection a return route. Whoever calls it has proof that the
@@ -95,7 +96,7 @@ func (d *Dispatcher) sessions(own, peer, thread string) (list []transport.Sessio
 		if i > 0 && thread == "" {
 			break
 		}
-		t.keep(k, func(r route) bool { return !ended(r.session) })
+		t.keep(k, func(r route) bool { return !transport.Ended(r.session) })
 		for _, r := range t.bound[k] {
 			if !slices.Contains(list, r.session) {
 				list = append(list, r.session)
@@ -119,14 +120,14 @@ func (t *routes) bind(k key, r route) (fresh bool, err error) {
 	}
 	if !known && t.count >= min(t.sweepAt, t.max) {
 		for k := range t.bound {
-			t.keep(k, func(r route) bool { return !ended(r.session) })
+			t.keep(k, func(r route) bool { return !transport.Ended(r.session) })
 		}
 		if t.count >= t.max {
 			return false, ErrTooMany
 		}
 		t.sweepAt = max(minSweep, 2*t.count)
 	}
-	t.keep(k, func(other route) bool { return !has(other) && !ended(other.session) })
+	t.keep(k, func(other route) bool { return !has(other) && !transport.Ended(other.session) })
 	list := t.bound[k]
 	at := slices.IndexFunc(list, func(other route) bool { return other.rank <= r.rank })
 	if at < 0 {
@@ -159,13 +160,4 @@ func (t *routes) keep(k key, stays func(route) bool) {
 		return
 	}
 	t.bound[k] = list
-}
-
-func ended(s transport.Session) bool {
-	select {
-	case <-s.Done():
-		return true
-	default:
-		return false
-	}
 }
