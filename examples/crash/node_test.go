@@ -190,7 +190,7 @@ func send(ctx context.Context, a *agent.Agent, to, id string) error {
 		return err
 	}
 	m.ID, m.To = id, []string{to}
-	return a.Send(ctx, m)
+	return a.Send(ctx, m, agent.Lane(id)) // many at a time: their order is for examples/fleet
 }
 
 func openStore(ctx context.Context, cfg settings, limits sqlstore.Config) (*sqlstore.Store, error) {
