@@ -19,23 +19,11 @@ const (
 	forwardType       = "https://didcomm.org/routing/2.0/forward"
 )
 
-func isType(m *message.Message, typ string) bool {
-	if m.Type == typ {
-		return true
-	}
-	got, err := message.ParseType(m.Type)
-	if err != nil {
-		return false
-	}
-	want, err := message.ParseType(typ)
-	return err == nil && want.Matches(got)
-}
-
 // isProblemReport holds for those of all protocols: nothing answers a report, lest
 // two agents report each other's reports.
 func isProblemReport(m *message.Message) bool { return message.IsProblemReport(m.Type) }
-func isEmpty(m *message.Message) bool         { return isType(m, emptyType) }
-func isForward(m *message.Message) bool       { return isType(m, forwardType) }
+func isEmpty(m *message.Message) bool         { return message.Is(m, emptyType) }
+func isForward(m *message.Message) bool       { return message.Is(m, forwardType) }
 
 // isPong holds for the answers to trust pings, of all versions.
 func isPong(m *message.Message) bool {
