@@ -138,6 +138,15 @@ func (in *Inbound) addressed() bool {
 		slices.ContainsFunc(in.Message.To, func(to string) bool { return party(to) == party(in.To) })
 }
 
+// names are the DIDs that the sender has proven to go by: From, and the one that the
+// sender has gone by before, if the message says so.
+func (in *Inbound) names() []string {
+	if p := in.Metadata.FromPrior; p != nil && party(p.Sub) == party(in.From) {
+		return []string{in.From, p.Iss}
+	}
+	return []string{in.From}
+}
+
 // log is the logger for what concerns this message.
 func (in *Inbound) log(l *slog.Logger) *slog.Logger {
 	return l.With("id", in.Message.ID, "type", in.Message.Type, "from", in.From)

@@ -93,11 +93,14 @@ func (a *Agent) hear(in *Inbound) (problem bool) {
 	if !in.Authenticated() || !in.addressed() || isBusy(m) {
 		return false
 	}
-	h := delivery.Heard{From: in.From, Acks: m.Ack[:min(len(m.Ack), maxAcks)], Thread: m.ThreadID}
+	h := delivery.Heard{Acks: m.Ack[:min(len(m.Ack), maxAcks)], Thread: m.ThreadID}
 	if isProblemReport(m) {
 		h.About, h.Problem = subject(m), message.ReadProblem(m.Body)
 	}
-	return a.delivery.Hear(h)
+	for _, h.From = range in.names() {
+		problem = a.delivery.Hear(h) || problem
+	}
+	return problem
 }
 
 // leaveBe leaves a message to the agent whose guest this one is, unless that

@@ -183,12 +183,8 @@ func (r *requests) find(in *Inbound) *request {
 	if !in.Authenticated() || len(in.Message.To) > 0 && !in.addressed() { // somebody passed it on
 		return nil
 	}
-	from := []string{in.From}
-	if p := in.Metadata.FromPrior; p != nil && party(p.Sub) == party(in.From) {
-		from = append(from, p.Iss)
-	}
 	empty, report := isEmpty(in.Message), isProblemReport(in.Message)
-	for _, f := range from {
+	for _, f := range in.names() {
 		for i, t := range [...]string{in.Message.ThreadID, in.Message.ParentThreadID} {
 			if t == "" {
 				continue

@@ -94,7 +94,8 @@ type Heard struct {
 	Acks   []string
 	Thread string
 	// About, if not empty, is the id of a message, or its thread, with which the
-	// party reports a problem, and Problem is that. The party has the message.
+	// party reports a problem, and Problem is that. The party has the message. A report
+	// on the Thread of an item is about that, too.
 	About   string
 	Problem error
 }
@@ -109,7 +110,7 @@ func (d *Dispatcher) Hear(h Heard) (noted bool) {
 	defer t.mu.Unlock()
 	if h.Problem != nil {
 		for _, by := range []map[key][]*waiting{t.messages, t.threads} {
-			for _, w := range by[d.keyOf(h.From, h.About)] {
+			for _, w := range slices.Concat(by[d.keyOf(h.From, h.About)], by[d.keyOf(h.From, h.Thread)]) {
 				w.problem, noted = h.Problem, true
 			}
 		}
