@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/cmd/internal/client"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/protocols/trustping"
@@ -101,7 +102,7 @@ they are used; else new ones, which are forgotten afterwards.`,
 				var least, most, sum time.Duration
 				for n := range count {
 					rtt, err := once(ctx, t.timeout, func(ctx context.Context) (time.Duration, error) {
-						return trustping.Ping(ctx, c.Agent(), args[0])
+						return trustping.Ping(ctx, c.Agent(), args[0], agent.Once())
 					})
 					if err != nil {
 						err = t.waited(err)

@@ -2,18 +2,17 @@ package client
 
 import (
 	"context"
-	"errors"
 	"log/slog"
-	"maps"
 	"sync"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/keyring"
-	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/protocols/empty"
+	"github.com/didcomm-go/didcomm/protocols/report"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -36,16 +35,16 @@ type Client struct {
 	agent   *agent.Agent
 	senders *network.Senders
 	close   func() error // once
-
-	// sent is the message whose problems are heard of, or nil.
-	sent     *message.Message
-	problems chan *message.Problem // the first of them
 }
 
 // Start makes a Client and runs it. It goes by a did:peer whose endpoint is
 // did.QueueURI: of the agent's keys if Home has any, else of new keys that are
-// forgotten with it. Every failure to send is final. Close it.
-func Start(ctx context.Context, cfg Config) (*Client, error) {
+// forgotten with it. Nothing that it sends outlives it; with agent.Once every failure
+// to send is final. Close it.
+func Start(ctx context.Context, cfg Config) (*Client, error) { return startAlone(ctx, cfg, 0) }
+
+// startAlone is Start with a time to wait for acks, zero for the default.
+func startAlone(ctx context.Context, cfg Config, ackTimeout time.Duration) (*Client, error) {
 	keys, err := cfg.keys(ctx)
 	if err != nil {
 		return nil, err
@@ -56,25 +55,22 @@ func Start(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return start(cfg, id, func(c *Client, senders map[string]transport.Sender) agent.Config {
-		for scheme, sender := range maps.Clone(senders) {
-			senders[scheme] = once{sender}
-		}
-		return agent.Config{Handler: c.mux(), Senders: senders}
+	return start(cfg, id, agent.Config{
+		Handler:    agent.NewMux(empty.Handle(), report.Handle(nil)),
+		AckTimeout: ackTimeout,
 	})
 }
 
-// start makes a Client of an identity, whose agent is as configure says.
-func start(cfg Config, id *home.Identity, configure func(*Client, map[string]transport.Sender) agent.Config) (*Client, error) {
+// start makes a Client of an identity.
+func start(cfg Config, id *home.Identity, ac agent.Config) (*Client, error) {
 	reach := network.Reach{Loopback: true, Private: cfg.AllowPrivate}
 	s, err := reach.Senders(transport.DefaultMaxBytes, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{senders: s, problems: make(chan *message.Problem, 1)}
-	config := configure(c, s.ByScheme(cfg.WebSocket))
-	config.Logger, config.StopTimeout = cfg.Logger, stopTimeout
-	if c.agent, err = id.Agent(reach, transport.DefaultMaxBytes, config); err != nil {
+	c := &Client{senders: s}
+	ac.Senders, ac.Logger, ac.StopTimeout = s.ByScheme(cfg.WebSocket), cfg.Logger, stopTimeout
+	if c.agent, err = id.Agent(reach, transport.DefaultMaxBytes, ac); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -111,28 +107,3 @@ func (c *Client) Agent() *agent.Agent { return c.agent }
 // Close handles what has come in, stops the agent and closes its connections. It is
 // idempotent.
 func (c *Client) Close() error { return c.close() }
-
-// once makes every failure final: who waits at a prompt hears of it at once
-// instead of after the last retry.
-type once struct{ transport.Sender }
-
-func (o once) Send(ctx context.Context, endpoint string, p transport.Packet) error {
-	err := o.Sender.Send(ctx, endpoint, p)
-	if se := new(transport.SendError); errors.As(err, &se) {
-		final := *se
-		final.Retryable = false
-		return &final
-	}
-	return err
-}
-
-// Receipts is true, so that no message asks for an ack: the answer to a request says
-// enough, and nobody waits for another.
-func (o once) Receipts() bool { return true }
-
-// Bind binds the sender inside, if it can be.
-func (o once) Bind(h transport.Handler) {
-	if b, ok := o.Sender.(transport.Binder); ok {
-		b.Bind(h)
-	}
-}
