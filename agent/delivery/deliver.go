@@ -246,7 +246,7 @@ func (d *Dispatcher) nak(ctx context.Context, l *store.Lease[store.Item], delay 
 // bury gives an item up.
 func (d *Dispatcher) bury(ctx context.Context, l *store.Lease[store.Item], how State, reason error) {
 	item := &l.Item
-	d.cfg.Logger.WarnContext(ctx, "message given up", "id", item.MessageID, "to", item.To, "attempts", l.Attempts+1, "error", reason)
+	d.cfg.Logger.WarnContext(ctx, "message "+string(how), "id", item.MessageID, "to", item.To, "attempts", l.Attempts+1, "error", reason)
 	if !d.told(ctx, l, func(ctx context.Context) error { return d.cfg.Outbox.Term(ctx, l, reason.Error()) }) {
 		return
 	}

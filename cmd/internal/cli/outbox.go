@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/go-json-experiment/json/jsontext"
@@ -20,7 +21,7 @@ func (a *app) outbox() *cobra.Command {
 		Short: "look after the messages that the agent has to deliver",
 		Long: `Outbox shows and changes what the agent of this home has to deliver, also while
 "didcomm serve" runs. A message is "waiting" for its next try, "sending", or
-"buried": given up, and kept for you to see.
+"buried": given up or expired, and kept for you to see.
 
 ID is what send printed, the id of the message. A message to several recipients
 is there once for each.`,
@@ -61,8 +62,10 @@ func (a *app) outboxList() *cobra.Command {
 		Short: "list what is to be delivered, and what was given up",
 		Long: `List prints a line for each message in the outbox, oldest first: its id, its state,
 how often delivery was tried and when it is tried next, the recipient, and why the
-last try failed. With --json each is an object on a line of its own. Where an error
-ends the list midway, the error says after how many messages.`,
+last try failed; of one that is buried, whether it was given up or has expired. With
+--json each is an object on a line of its own, whose "outcome" is "queued",
+"given up" or "expired". Where an error ends the list midway, the error says after
+how many messages.`,
 		Example: `  didcomm outbox list
   didcomm outbox list --json`,
 		Args: positional(),
@@ -191,12 +194,15 @@ func (a *app) change(name, what, long string, f func(context.Context, *home.Outb
 }
 
 func listEntry(w io.Writer, e *outboxEntry) error {
-	why := ""
-	if e.LastError != "" {
-		why = ": " + oneLine(e.LastError)
+	o, why := delivery.OutcomeOf(*e), ""
+	switch {
+	case o.Ended():
+		why = ": " + oneLine(o.String())
+	case o.Err != nil:
+		why = ": " + oneLine(o.Err.Error())
 	}
-	_, err := fmt.Fprintf(w, "%s %s, %s, to %s%s\n", printable(e.Item.MessageID), progress(e), tries(e.Attempts),
-		printable(short(e.Item.To)), printable(why))
+	_, err := fmt.Fprintf(w, "%s %s, %s, to %s%s\n", printable(o.MessageID), progress(e), tries(o.Attempts),
+		printable(short(o.To)), printable(why))
 	return err
 }
 
@@ -224,10 +230,11 @@ func showEntry(w io.Writer, e *outboxEntry) error {
 			fmt.Fprintf(w, "%-9s %s\n", name+":", printable(value))
 		}
 	}
-	line("message", e.Item.MessageID)
-	line("thread", e.Item.Thread)
-	line("from", e.Item.From)
-	line("to", e.Item.To)
+	o := delivery.OutcomeOf(*e)
+	line("message", o.MessageID)
+	line("thread", o.Thread)
+	line("from", o.From)
+	line("to", o.To)
 	for _, r := range e.Item.Routes {
 		line("by", r.Endpoint)
 	}
@@ -235,8 +242,11 @@ func showEntry(w io.Writer, e *outboxEntry) error {
 	line("created", e.Item.Created.Local().Format(time.DateTime))
 	line("deadline", e.Item.Deadline.Local().Format(time.DateTime))
 	line("state", progress(e))
-	line("tries", fmt.Sprint(e.Attempts))
-	line("error", oneLine(e.LastError))
+	line("outcome", string(o.State))
+	line("tries", fmt.Sprint(o.Attempts))
+	if o.Err != nil {
+		line("error", oneLine(o.Err.Error()))
+	}
 	_, err := fmt.Fprintln(w)
 	return err
 }
@@ -249,6 +259,7 @@ type entryObject struct {
 	From     string        `json:"from,omitzero"`
 	To       string        `json:"to"`
 	State    string        `json:"state"`
+	Outcome  string        `json:"outcome"` // a delivery.State
 	Attempts int           `json:"attempts"`
 	Error    string        `json:"error,omitzero"`
 	Due      time.Time     `json:"due,omitzero"`
@@ -264,9 +275,10 @@ type routeObject struct {
 }
 
 func entryJSON(e *outboxEntry) *entryObject {
+	o := delivery.OutcomeOf(*e)
 	return &entryObject{
-		ID: e.Item.MessageID, Item: e.Item.ID, Thread: e.Item.Thread, From: e.Item.From, To: e.Item.To,
-		State: outboxStates[e.State], Attempts: e.Attempts, Error: e.LastError, Due: e.Due,
+		ID: o.MessageID, Item: o.ID, Thread: o.Thread, From: o.From, To: o.To,
+		State: outboxStates[e.State], Outcome: string(o.State), Attempts: o.Attempts, Error: e.LastError, Due: e.Due,
 		Created: e.Item.Created, Deadline: e.Item.Deadline,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/cmd/internal/client"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
@@ -95,14 +96,14 @@ func (a *app) post(cmd *cobra.Command, t *talk, cfg client.PostConfig, m *messag
 	if err != nil {
 		return t.waited(err)
 	}
-	switch {
-	case !posted.Queued:
-	case posted.Err == nil:
+	switch o := posted.Outcome; {
+	case o.State != delivery.Queued:
+	case o.Err == nil:
 		fmt.Fprintln(a.Stderr, "Queued: the agent that serves this home delivers it. See didcomm outbox show ID.")
 	case posted.Served:
-		fmt.Fprintf(a.Stderr, "Queued: not delivered yet: %s. The agent that serves this home tries again.\n", line(t.waited(posted.Err)))
+		fmt.Fprintf(a.Stderr, "Queued: not delivered yet: %s. The agent that serves this home tries again.\n", line(t.waited(o.Err)))
 	default:
-		fmt.Fprintf(a.Stderr, "Queued: not delivered yet: %s. The next didcomm serve on this home tries again.\n", line(t.waited(posted.Err)))
+		fmt.Fprintf(a.Stderr, "Queued: not delivered yet: %s. The next didcomm serve on this home tries again.\n", line(t.waited(o.Err)))
 	}
 	return nil
 }

@@ -26,13 +26,14 @@ type PostConfig struct {
 	Ack bool
 }
 
-// Posted is what became of a message: it was delivered, or the outbox has it.
+// Posted is what became of a message.
 type Posted struct {
-	Queued bool
+	// Outcome is that of the delivery. Its State is delivery.Queued where the outbox
+	// has the message; then Err is why Post could not deliver that, nil if Post did
+	// not try.
+	Outcome agent.Outcome
 	// Served tells that an agent serves the home, which delivers what is queued.
 	Served bool
-	// Err is why Post could not deliver what is queued; nil if it did not try.
-	Err error
 }
 
 // Post sends a message as the agent of a home. While that is served, the message
@@ -62,16 +63,16 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 
-	posted.Served = served
+	posted = Posted{Outcome: agent.Outcome{MessageID: m.ID, State: delivery.Queued}, Served: served}
 	if now := cfg.NoQueue || cfg.Ack; now || cfg.WebSocket || !served {
-		o, err := c.post(ctx, cfg, m)
+		posted.Outcome, err = c.post(ctx, cfg, m)
 		if err == nil {
 			return posted, nil
 		}
-		if now || o.State != delivery.Queued {
+		if now || posted.Outcome.State != delivery.Queued {
 			return Posted{}, err
 		}
-		posted.Err = err
+		posted.Outcome.Err = err
 	}
 	// A message that could not be delivered is kept even if the user is tired of
 	// waiting.
@@ -80,7 +81,6 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 	if err := c.agent.Send(ctx, m, agent.ReturnRoute("all")); err != nil {
 		return Posted{}, err
 	}
-	posted.Queued = true
 	return posted, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -87,7 +88,7 @@ func TestPostKeepsWhatComesBack(t *testing.T) {
 		Config:  client.Config{Home: db, WebSocket: true, Logger: logger},
 		Timeout: 10 * time.Second,
 	}, m)
-	if err != nil || posted.Queued {
+	if err != nil || posted.Outcome.State != delivery.Acknowledged {
 		t.Fatalf("%+v, %v", posted, err)
 	}
 
