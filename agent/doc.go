@@ -138,10 +138,11 @@
 // # Order
 //
 // Messages of one thread that come by one session (such as a WebSocket) are
-// handled one at a time, in the order in which they were opened, and so are those of
-// one party in an ordered protocol (Protocol.Ordered, Orderer); those of other
-// threads, and of separate HTTP requests, at the same time. Answers to a waiting
-// Request overtake those in line, and what is handled again comes when it is due.
+// handled one at a time, in the order in which they came, and so are those of one party
+// in an ordered protocol (Protocol.Ordered, Orderer); those of other threads, and of
+// separate HTTP requests, at the same time. A message that cannot be opened at once
+// holds up those behind for a second (transport.Turn). Answers to a waiting Request
+// overtake those in line, and what is handled again comes when it is due.
 //
 // On the way out, messages in one lane to one party leave in the order of Send, one at
 // a time: none leaves before the one ahead is delivered or buried, or has left the lane

@@ -19,8 +19,8 @@ type lines struct {
 // for each thread, so that a handler which waits for another message of the same
 // session does not wait in vain. lines.mu guards all but slots.
 type waiting struct {
-	slots chan struct{} // one per message in a line
-	users int           // messages in a line or about to be
+	slots chan struct{} // one per message in a line whose ServePacket need not wait
+	users int           // messages in a line
 	lines map[threadKey][]func()
 }
 
@@ -28,10 +28,9 @@ func newLines(max int) lines {
 	return lines{max: max, sessions: make(map[transport.Session]*waiting)}
 }
 
-// place waits until there is a place for a message, and returns before it is
-// handled: a place in the line of its thread where it came by a session, else a
-// slot to run its handler. handled is closed when the message was handled, or given
-// back to the inbox.
+// place gives a message its place, and returns before it is handled: a place in the
+// line of its thread where it came by a session, else a slot to run its handler.
+// handled is closed when the message was handled, or given back to the inbox.
 //
 // The handler never runs in the caller's goroutine. That may be one of our own
 // workers, whose packet began the exchange: if the handler sends in its turn, it
@@ -39,11 +38,10 @@ func newLines(max int) lines {
 func (a *Agent) place(ctx context.Context, w transport.Replier, k *task) (handled <-chan struct{}, err error) {
 	done := make(chan struct{})
 	if s, ok := w.(transport.Session); ok {
-		err = a.line(ctx, s, k, done)
-	} else {
-		err = a.detach(ctx, w, k, done)
+		a.line(ctx, s, k, done)
+		return done, nil
 	}
-	if err != nil {
+	if err := a.detach(ctx, w, k, done); err != nil {
 		return nil, err
 	}
 	return done, nil
@@ -65,9 +63,9 @@ func (a *Agent) detach(ctx context.Context, w transport.Replier, k *task, handle
 	return nil
 }
 
-// line puts a message in its line, and waits while its session has too many.
-func (a *Agent) line(ctx context.Context, s transport.Session, k *task, handled chan<- struct{}) error {
-	t := &a.lines
+// line puts a message in its line, and then waits while its session has too many.
+func (a *Agent) line(ctx context.Context, s transport.Session, k *task, handled chan<- struct{}) {
+	t, key := &a.lines, a.lineOf(k.in)
 	t.mu.Lock()
 	w := t.sessions[s]
 	if w == nil {
@@ -75,18 +73,6 @@ func (a *Agent) line(ctx context.Context, s transport.Session, k *task, handled 
 		t.sessions[s] = w
 	}
 	w.users++
-	t.mu.Unlock()
-	select {
-	case w.slots <- struct{}{}:
-	case <-a.life.Done():
-		t.mu.Lock()
-		t.quit(s, w)
-		t.mu.Unlock()
-		return a.giveUp(ctx, k)
-	}
-	key := a.lineOf(k.in)
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	line, running := w.lines[key]
 	w.lines[key] = append(line, func() {
 		defer close(handled)
@@ -97,11 +83,17 @@ func (a *Agent) line(ctx context.Context, s transport.Session, k *task, handled 
 		defer a.free()
 		a.run(ctx, s, k)
 	})
+	t.mu.Unlock()
 	if !running {
 		a.work.Add(1) // in time, since the caller's own entry still counts
 		go a.drain(s, w, key)
 	}
-	return nil
+	// Not before that, or those that wait here would lose their order.
+	transport.TurnOf(ctx).End(ctx)
+	select {
+	case w.slots <- struct{}{}:
+	case <-a.life.Done():
+	}
 }
 
 // drain handles what stands in one line until nothing does.
@@ -115,7 +107,10 @@ func (a *Agent) drain(s transport.Session, w *waiting, key threadKey) {
 		w.lines[key] = w.lines[key][1:]
 		t.mu.Unlock()
 		next()
-		<-w.slots
+		select {
+		case <-w.slots:
+		case <-a.life.Done():
+		}
 		t.mu.Lock()
 		t.quit(s, w)
 	}

@@ -82,6 +82,7 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	if a.cfg.Guest {
 		return nil, a.leaveBe(ctx, k, heard)
 	}
+	transport.TurnOf(ctx).Wait(ctx)
 	return a.place(ctx, w, k)
 }
 

@@ -43,8 +43,9 @@ type conn struct {
 	kind      atomic.Int32   // frame type to write: the one last read
 	used      atomic.Int64   // when a message last went either way, Unix nanoseconds
 
-	inMessage bool // owned by the reader
-	failed    bool // owned by the one who writes: a write has failed
+	inMessage bool            // owned by the reader
+	last      *transport.Turn // of the message that was read last; owned by the reader
+	failed    bool            // owned by the one who writes: a write has failed
 
 	// guarded by mu
 	mu       sync.Mutex
@@ -190,7 +191,8 @@ func (c *conn) messages() error {
 			c.group.wg.Add(1)
 			c.unhandled.Add(1)
 			c.handling.Add(1)
-			go c.handle(data)
+			c.last = c.last.Next()
+			go c.handle(data, c.last)
 		case <-c.shut: // dropped; read on to the peer's close frame
 		}
 	}
@@ -199,13 +201,14 @@ func (c *conn) messages() error {
 // handle gives one message to the Handler, frees the slot for the next when the
 // Handler has accepted it, and waits until it is handled. The end of the connection
 // does not end its context: the peer takes the message for delivered.
-func (c *conn) handle(data []byte) {
+func (c *conn) handle(data []byte, turn *transport.Turn) {
 	defer c.group.wg.Done()
 	defer c.handling.Done()
 	defer c.unhandled.Add(-1)
 	ctx, cancel := context.WithTimeout(c.group.ctx, c.group.limits.HandlerTimeout)
 	defer cancel()
-	handled := c.accept(ctx, data)
+	handled := c.accept(transport.WithTurn(ctx, turn), data)
+	turn.End(ctx)
 	<-c.slots
 	exchange.Await(ctx, handled)
 }

@@ -31,8 +31,7 @@ type Limits struct {
 	// packet is handled (60 s).
 	HandlerTimeout time.Duration
 	// MaxHandlers is how many ServePackets of one connection run at the same
-	// time (4). Messages are begun in the order of arrival; with 1 each is
-	// also accepted before the next. While all are busy the connection is not
+	// time (4). Each has a transport.Turn in the order of arrival. While all are busy the connection is not
 	// read: the peer's writes wait, and its pings too. How many accepted messages
 	// may wait to be handled is for the Handler to bound.
 	MaxHandlers int

@@ -1,0 +1,149 @@
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/netguard"
+	"github.com/didcomm-go/didcomm/transport/wstransport"
+)
+
+// chatMux handles chatType by h, in order if that is asked for.
+func chatMux(ordered bool, h agent.Handler) *agent.Mux {
+	return agent.NewMux(agent.Handle(agent.Protocol{
+		PIURI: chatType[:strings.LastIndex(chatType, "/")], Messages: map[string]agent.Handler{chatType: h}, Ordered: ordered,
+	}))
+}
+
+// A peer that writes one frame after the other, and waits for nothing, has them handled
+// in that order.
+func TestFrameOrder(t *testing.T) {
+	const frames = 30
+	for name, test := range map[string]struct {
+		ordered bool
+		thread  string
+	}{"thread": {false, "one"}, "ordered protocol": {true, ""}} {
+		t.Run(name, func(t *testing.T) {
+			n, got := agenttest.NewNet(), make(inbox, frames)
+			a, s := n.Agent(t, chatMux(test.ordered, got), agenttest.WebSocket()), newStranger(t, n)
+			guard := &netguard.Guard{AllowLoopback: true}
+			peer, err := wstransport.NewClient(wstransport.ClientConfig{Dial: guard.DialContext})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer peer.Close()
+			routes, err := s.Packer.Routes(t.Context(), a.DID())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var packets []transport.Packet
+			for i := range frames {
+				packets = append(packets, s.pack(t, s.message(t, a, chatType, func(m *message.Message) {
+					m.ID, m.ThreadID = fmt.Sprint(i), test.thread
+				})))
+			}
+			for _, p := range packets {
+				if err := peer.Send(t.Context(), routes[0].URI, p); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range frames {
+				if in := got.next(t); in.Message.ID != fmt.Sprint(i) {
+					t.Fatalf("frame %s was handled in place of %d", in.Message.ID, i)
+				}
+			}
+		})
+	}
+}
+
+// turns serves packets of one connection, whose turns are in the order of packets, each
+// in a goroutine and in the reverse order.
+func turns(t *testing.T, a *agent.Agent, packets []transport.Packet) {
+	var turn *transport.Turn
+	var all []*transport.Turn
+	for range packets {
+		turn = turn.Next()
+		all = append(all, turn)
+	}
+	w := newSession()
+	for i, p := range slices.Backward(packets) {
+		go func() {
+			ctx := transport.WithTurn(context.Background(), all[i])
+			defer all[i].End(ctx)
+			if err := serve(ctx, a, w, p); err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+	}
+}
+
+// The lines are formed in the order of arrival, whichever packet is opened first, and
+// also of those for which the queue of their session has no room yet.
+func TestTurns(t *testing.T) {
+	for _, queue := range []int{64, 1} {
+		t.Run(fmt.Sprint(queue), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, got := agenttest.NewNet(), make(inbox, 10)
+				slow := agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+					time.Sleep(3 * transport.TurnTimeout) // of the bubble
+					return got.HandleMessage(ctx, w, in)
+				})
+				a := n.Agent(t, chatMux(true, slow), agenttest.Configure(func(cfg *agent.Config) { cfg.SessionQueue = queue }))
+				s := newStranger(t, n)
+				var packets []transport.Packet
+				for i := range cap(got) {
+					packets = append(packets, s.pack(t, s.message(t, a, chatType, func(m *message.Message) { m.ID = fmt.Sprint(i) })))
+				}
+				turns(t, a, packets)
+				for i := range packets {
+					if in := <-got; in.Message.ID != fmt.Sprint(i) {
+						t.Fatalf("%s was handled in place of %d", in.Message.ID, i)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A packet that takes long to be opened holds up those behind for a second, together.
+func TestSlowTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, got := agenttest.NewNet(), make(inbox, 10)
+		a, s, w := n.Agent(t, chatMux(true, got)), newStranger(t, n), newSession()
+		turn := (*transport.Turn)(nil).Next() // of a packet that is never opened
+		begin := time.Now()
+		for i := range 3 {
+			turn = turn.Next()
+			p := s.pack(t, s.message(t, a, chatType, func(m *message.Message) { m.ID = fmt.Sprint(i) }))
+			go func(turn *transport.Turn) {
+				ctx := transport.WithTurn(context.Background(), turn)
+				defer turn.End(ctx)
+				if err := serve(ctx, a, w, p); err != nil {
+					t.Error(err)
+				}
+			}(turn)
+		}
+		synctest.Wait()
+		if len(got) != 0 {
+			t.Error("nothing waited")
+		}
+		for i := range 3 {
+			if in := <-got; in.Message.ID != fmt.Sprint(i) {
+				t.Errorf("%s was handled in place of %d", in.Message.ID, i)
+			}
+		}
+		if took := time.Since(begin); took != transport.TurnTimeout {
+			t.Errorf("held up for %v", took)
+		}
+	})
+}
