@@ -65,12 +65,13 @@ func New(content, lang string) (*message.Message, error) {
 	return m, nil
 }
 
-// Send sends content to a DID. Errors are those of agent.Agent.Send.
+// Send sends content to a DID, in the lane PIURI: what one DID sends to another so
+// arrives in the order of Send. Errors are those of agent.Agent.Send.
 func Send(ctx context.Context, a *agent.Agent, to, content string, opts ...agent.SendOption) error {
 	m, err := New(content, "")
 	if err != nil {
 		return err
 	}
 	m.To = []string{to}
-	return a.Send(ctx, m, opts...)
+	return a.Send(ctx, m, append([]agent.SendOption{agent.Lane(PIURI)}, opts...)...)
 }
