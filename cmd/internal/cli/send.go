@@ -56,6 +56,7 @@ there send waits for half of --timeout until the agent says anything of it; with
 			if p.Ack {
 				m.PleaseAck = []string{""} // this message
 			}
+			p.Lane = basicmessage.PIURI
 			err = a.deliver(cmd, &t, p, m)
 			if err == nil {
 				fmt.Fprintln(cmd.OutOrStdout(), m.ID)

@@ -24,6 +24,8 @@ type PostConfig struct {
 	// Ack is NoQueue, and waits until the recipient has acknowledged the message,
 	// which asks for that.
 	Ack bool
+	// Lane is as of agent.Lane.
+	Lane string
 }
 
 // Posted is what became of a message.
@@ -78,7 +80,7 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 	// waiting.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Timeout)
 	defer cancel()
-	if err := c.agent.Send(ctx, m, agent.ReturnRoute("all")); err != nil {
+	if err := c.agent.Send(ctx, m, agent.ReturnRoute("all"), agent.Lane(cfg.Lane)); err != nil {
 		return Posted{}, err
 	}
 	return posted, nil
