@@ -29,8 +29,12 @@ func (a *Agent) inCustody(in *Inbound) bool {
 // inbox is not involved: what the handler does is durable and idempotent.
 func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) error {
 	k := &task{in: in, key: keyOf(in.From, in.Message.ID)}
-	if !a.slot(a.life.Done()) {
-		return ErrStopped
+	// Nothing has the message yet: it goes with its peer, which may be anybody.
+	if !a.slot(ctx.Done()) {
+		if a.life.Err() != nil {
+			return ErrStopped
+		}
+		return untold(w, later(ctx.Err()))
 	}
 	defer a.free()
 	// If the connection ends meanwhile, the handler need not be cut short for that.

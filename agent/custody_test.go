@@ -1,0 +1,324 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+const forwardType = "https://didcomm.org/routing/2.0/forward"
+
+// anonymously packs without a sender.
+var anonymously = envelope.ContentEncryption(envelope.A256GCM)
+
+// custodian is a Mux in which h takes in forwards and chats itself.
+func custodian(h agent.Handler) *agent.Mux {
+	return agent.NewMux(
+		agent.Handle(agent.Protocol{PIURI: "https://didcomm.org/routing/2.0", Custody: map[string]agent.Handler{forwardType: h}}),
+		agent.Handle(agent.Protocol{PIURI: "https://example.org/chat/1.0", Custody: map[string]agent.Handler{chatType: h}}),
+	)
+}
+
+// untouched is an Inbox that must not be asked for anything.
+type untouched struct {
+	store.Inbox
+	t *testing.T
+}
+
+func (u untouched) Add(context.Context, store.Received, time.Duration) (*store.Lease[store.Received], *store.Known, error) {
+	u.t.Error("the inbox was asked to take a message")
+	return nil, nil, errors.New("not here")
+}
+
+func noInbox(t *testing.T) agenttest.Option {
+	return agenttest.Configure(func(cfg *agent.Config) { cfg.Inbox = untouched{store.NewInbox(store.InboxConfig{}), t} })
+}
+
+// The answer to a POST tells whether the handler has taken the message in; the inbox
+// has no part in that, and a message that comes again is taken in again.
+func TestCustodyHTTP(t *testing.T) {
+	for name, test := range map[string]struct {
+		err        error
+		panics     bool
+		status     int
+		retryAfter string
+	}{
+		"taken in":        {status: http.StatusAccepted},
+		"later":           {err: agent.Retry(7*time.Second, errors.New("full")), status: http.StatusServiceUnavailable, retryAfter: "7"},
+		"soon":            {err: agent.Retry(0, errors.New("full")), status: http.StatusServiceUnavailable, retryAfter: "1"},
+		"a later problem": {err: agent.Retry(7*time.Second, message.NewProblem("e.p.x", nil)), status: http.StatusServiceUnavailable, retryAfter: "7"},
+		"failed":          {err: errors.New("disk on fire"), status: http.StatusServiceUnavailable, retryAfter: "10"},
+		"refused":         {err: message.NewProblem("e.p.x", errors.New("secret cause")), status: http.StatusBadRequest},
+		"panic":           {panics: true, status: http.StatusServiceUnavailable, retryAfter: "10"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var calls, ended atomic.Int32
+			var log bytes.Buffer // written before the answer, read after it
+			n := agenttest.NewNet()
+			a := n.Agent(t, custodian(agent.HandlerFunc(func(_ context.Context, _ agent.Responder, in *agent.Inbound) error {
+				calls.Add(1)
+				if in.Authenticated() || len(in.Packet.Data) == 0 {
+					t.Errorf("from %q, %d bytes", in.From, len(in.Packet.Data))
+				}
+				if test.panics {
+					panic("boom")
+				}
+				ended.Add(1)
+				return test.err
+			})), noInbox(t), agenttest.HTTP(), agenttest.Configure(func(cfg *agent.Config) {
+				cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			}))
+			s := newStranger(t, n)
+			routes, err := s.Packer.Routes(t.Context(), a.DID())
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := s.pack(t, s.message(t, a, forwardType, func(m *message.Message) { m.From = "" }), anonymously)
+			for i := range int32(2) {
+				resp, err := http.Post(routes[0].URI, p.MediaType, bytes.NewReader(p.Data))
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if err != nil || resp.StatusCode != test.status || resp.Header.Get("Retry-After") != test.retryAfter {
+					t.Errorf("status %d, Retry-After %q, %v", resp.StatusCode, resp.Header.Get("Retry-After"), err)
+				}
+				if strings.Contains(string(body), "secret") || strings.Contains(string(body), "fire") {
+					t.Errorf("told %q", body)
+				}
+				if calls.Load() != i+1 || !test.panics && ended.Load() != i+1 {
+					t.Errorf("%d calls, %d ended after answer %d", calls.Load(), ended.Load(), i+1)
+				}
+			}
+			if test.panics != strings.Contains(log.String(), "boom") {
+				t.Errorf("logged %s", log.String())
+			}
+		})
+	}
+}
+
+// The same on a connection that stays: what was not taken in is reported on it, or it
+// has to end.
+func TestCustodySession(t *testing.T) {
+	for name, test := range map[string]struct {
+		err       error
+		anonymous bool
+		code      string // of the report
+		rejected  bool
+		busy      bool
+	}{
+		"failed":              {err: errors.New("disk is full"), code: busyCode, busy: true},
+		"later":               {err: agent.Retry(time.Minute, errors.New("full")), code: busyCode, busy: true},
+		"refused":             {err: message.NewProblem("e.p.x", nil), code: "e.p.x", rejected: true},
+		"failed, anonymous":   {err: errors.New("disk is full"), anonymous: true},
+		"refused, anonymous":  {err: message.NewProblem("e.p.x", nil), anonymous: true, rejected: true},
+		"taken in":            {},
+		"taken in, anonymous": {anonymous: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := agenttest.NewNet()
+			a := n.Agent(t, custodian(agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { return test.err })), noInbox(t))
+			s, w := newStranger(t, n), newSession()
+			m := s.message(t, a, forwardType, func(m *message.Message) { m.ReturnRoute = "all" })
+			var opts []envelope.PackOption
+			if test.anonymous {
+				m.From, opts = "", append(opts, anonymously)
+			}
+			err := serve(t.Context(), a, w, s.pack(t, m, opts...))
+			if reject := errors.As(err, new(*transport.RejectError)); reject != test.rejected {
+				t.Errorf("error %v", err)
+			}
+			if busy := errors.As(err, new(*transport.BusyError)); busy != test.busy {
+				t.Errorf("error %v", err)
+			}
+			if (err != nil) != (test.err != nil) {
+				t.Errorf("error %v", err)
+			}
+			if test.code != "" {
+				report := s.open(t, w.next(t)).Message
+				if p, err := agent.ParseProblemReport(report); err != nil || p.Code != test.code || report.ParentThreadID != m.ID {
+					t.Errorf("told %+v in %+v, %v", p, report, err)
+				}
+			}
+			if len(w.packets) > 0 {
+				t.Errorf("told %+v", s.open(t, w.next(t)).Message)
+			}
+			// The connection is the way to its peer only once the message is here.
+			var want error
+			if test.err != nil || test.anonymous {
+				want = agent.ErrNoRoute
+			}
+			wantError(t, "Push", a.Push(t.Context(), newMessage(t, s.DID)), want)
+		})
+	}
+}
+
+// What was taken in is acked if that is asked for; a forward never is.
+func TestCustodyAck(t *testing.T) {
+	n := agenttest.NewNet()
+	a, s := n.Agent(t, custodian(agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { return nil })), noInbox(t)), newStranger(t, n)
+	for typ, acked := range map[string]bool{chatType: true, forwardType: false} {
+		c := new(call)
+		m := s.message(t, a, typ, func(m *message.Message) { m.ReturnRoute, m.PleaseAck = "all", []string{""} })
+		s.give(t, a, c, m)
+		if len(c.packets) > 0 != acked {
+			t.Errorf("%s: %d answers", typ, len(c.packets))
+			continue
+		}
+		if acked {
+			if got := s.open(t, c.packets[0]).Message; len(got.Ack) != 1 || got.Ack[0] != m.ID {
+				t.Errorf("acked %v", got.Ack)
+			}
+		}
+	}
+}
+
+// What was taken in says as much as any message of what its sender was sent.
+func TestCustodyHears(t *testing.T) {
+	n := agenttest.NewNet()
+	a, s := n.Agent(t, custodian(agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { return nil })), noInbox(t)), newStranger(t, n)
+	w := newSession()
+	s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
+	sent := make(chan error, 1)
+	go func() { sent <- a.Send(t.Context(), newMessage(t, s.DID), agent.Once()) }()
+	m := s.open(t, w.next(t)).Message
+	s.give(t, a, w, s.message(t, a, chatType, func(r *message.Message) { r.Ack = []string{m.ID} }))
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+}
+
+// No more than MaxHandlers messages are being taken in, and one whose peer has gone
+// does not wait for its turn.
+func TestCustodyLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, release := agenttest.NewNet(), make(chan struct{})
+		var calls atomic.Int32
+		a := n.Agent(t, custodian(agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
+			calls.Add(1)
+			<-release
+			return nil
+		})), noInbox(t), agenttest.Configure(func(cfg *agent.Config) { cfg.MaxHandlers = 2 }))
+		s := newStranger(t, n)
+		p := s.pack(t, s.message(t, a, forwardType, func(m *message.Message) { m.From = "" }), anonymously)
+		served := make(chan error, 10)
+		for range 4 {
+			go func() { served <- serve(t.Context(), a, new(call), p) }()
+		}
+		synctest.Wait()
+		if calls.Load() != 2 {
+			t.Errorf("%d at a time", calls.Load())
+		}
+		ctx, gone := context.WithCancel(t.Context())
+		left := make(chan error, 1)
+		go func() { left <- serve(ctx, a, new(call), p) }()
+		synctest.Wait()
+		gone()
+		synctest.Wait()
+		if len(left) != 1 {
+			t.Error("a message without its peer waits for a handler")
+		} else if err := <-left; err == nil {
+			t.Error("it was accepted")
+		}
+		close(release)
+		for range 4 {
+			wantError(t, "ServePacket", <-served, nil)
+		}
+		synctest.Wait()
+		if calls.Load() != 4 {
+			t.Errorf("%d calls", calls.Load())
+		}
+	})
+}
+
+// A handler that does not end is told to when the agent stops, and its message is not
+// accepted.
+func TestCustodyStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := agenttest.NewParty(t)
+		a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, StopTimeout: 5 * time.Second, MaxHandlers: 1,
+			Handler: custodian(agent.HandlerFunc(func(ctx context.Context, _ agent.Responder, _ *agent.Inbound) error {
+				<-ctx.Done()
+				return ctx.Err()
+			}))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(ctx) }()
+		<-a.Ready()
+		s := newStranger(t, agenttest.NewNet())
+		served := make(chan error, 2)
+		for range 2 { // one is handled, the other waits for its place
+			packet := s.pack(t, s.message(t, a, chatType, nil))
+			go func() { served <- serve(t.Context(), a, new(call), packet) }()
+		}
+		synctest.Wait()
+		begin := time.Now()
+		stop()
+		for range 2 {
+			if err := <-served; err == nil {
+				t.Error("accepted")
+			}
+		}
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("told to end after %v", took)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		wantError(t, "after the end", serve(t.Context(), a, new(call), s.pack(t, s.message(t, a, chatType, nil))), agent.ErrStopped)
+	})
+}
+
+// A handler's time ends, and is moved, as that of any.
+func TestCustodyTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := agenttest.NewNet()
+		a := n.Agent(t, custodian(agent.HandlerFunc(func(ctx context.Context, w agent.Responder, _ *agent.Inbound) error {
+			if err := w.Extend(ctx, 3*time.Minute); err != nil {
+				t.Error(err)
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})), noInbox(t))
+		s, begin := newStranger(t, n), time.Now()
+		err := serve(t.Context(), a, new(call), s.pack(t, s.message(t, a, chatType, nil)))
+		if took := time.Since(begin); !errors.As(err, new(*transport.BusyError)) || took != 3*time.Minute {
+			t.Errorf("%v after %v", err, took)
+		}
+	})
+}
+
+// The answer to a waiting Request is that, of whatever type.
+func TestCustodyAnswer(t *testing.T) {
+	n := agenttest.NewNet()
+	a := n.Agent(t, custodian(agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
+		t.Error("the answer was taken in")
+		return nil
+	})))
+	s := newStranger(t, n, "mem://stranger")
+	asked, done := request(t, a, s, newMessage(t, s.DID))
+	answer := s.message(t, a, chatType, func(m *message.Message) { m.ThreadID = asked.ID })
+	s.give(t, a, new(call), answer)
+	if r := <-done; r.err != nil || r.in.Message.ID != answer.ID {
+		t.Errorf("%+v, %v", r.in, r.err)
+	}
+}
