@@ -52,7 +52,7 @@ func (d *Dispatcher) deliver(ctx context.Context, l *store.Lease[store.Item]) {
 		}
 		return
 	}
-	w, start := d.wait(item, d.followers.get(item.ID) != nil), time.Now()
+	w, start := d.wait(item, len(d.followers.of(item.ID)) > 0), time.Now()
 	t := d.try(ctx, item)
 	took := time.Since(start)
 	d.tried(ctx, l, t, w)
@@ -202,11 +202,7 @@ func (d *Dispatcher) leaves(l *store.Lease[store.Item], t *tries) bool {
 	case tries >= leaveAnyway:
 		return true
 	}
-	last := d.cfg.Backoff.Max
-	if l.Attempts < 32 {
-		last = min(last, d.cfg.Backoff.Min<<l.Attempts)
-	}
-	return tries >= leaveAfter && (t.refused || d.parties.passedSince(d.keyOf(l.Item.To, ""), last))
+	return tries >= leaveAfter && (t.refused || d.parties.passedSince(d.keyOf(l.Item.To, ""), d.cfg.Backoff.longest(l.Attempts)))
 }
 
 // putOff gives an item back to be tried again after a delay, or buries it if that
@@ -226,14 +222,14 @@ func (d *Dispatcher) putOff(ctx context.Context, l *store.Lease[store.Item], t *
 	}
 	d.cfg.Logger.InfoContext(ctx, "not delivered, will try again", "id", item.MessageID, "to", item.To,
 		"attempts", l.Attempts+1, "delay", delay, "error", err)
+	o := outcomeOf(item, l.Attempts+1)
+	o.State, o.Err = Queued, err
+	d.became(ctx, o) // before another worker can have the item, and tell what follows
 	if d.leaves(l, t) {
 		d.told(ctx, l, func(ctx context.Context) error { return d.cfg.Outbox.Aside(ctx, l, delay, err.Error()) })
 	} else {
 		d.nak(ctx, l, delay, err.Error())
 	}
-	o := outcomeOf(item, l.Attempts+1)
-	o.State, o.Err = Queued, err
-	d.became(ctx, o)
 }
 
 // giveBack gives an item back untried; in a stop, too.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -193,10 +194,10 @@ func (d *Dispatcher) keyOf(did, thread string) key {
 // followers are those who want to know what becomes of items.
 type followers struct {
 	mu     sync.Mutex
-	byItem map[string]func(Outcome)
+	byItem map[string][]*func(Outcome) // by the item's ID
 }
 
-func newFollowers() followers { return followers{byItem: make(map[string]func(Outcome))} }
+func newFollowers() followers { return followers{byItem: make(map[string][]*func(Outcome))} }
 
 func (f *followers) add(notify func(Outcome), items []store.Item) (forget func()) {
 	if notify == nil {
@@ -204,19 +205,25 @@ func (f *followers) add(notify func(Outcome), items []store.Item) (forget func()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, it := range items {
-		f.byItem[it.ID] = notify
+	ids := make([]string, len(items))
+	for i, it := range items {
+		ids[i] = it.ID
+		f.byItem[it.ID] = append(f.byItem[it.ID], &notify)
 	}
 	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		for _, it := range items {
-			delete(f.byItem, it.ID)
+		for _, id := range ids {
+			f.byItem[id] = slices.DeleteFunc(slices.Clone(f.byItem[id]), func(n *func(Outcome)) bool { return n == &notify })
+			if len(f.byItem[id]) == 0 {
+				delete(f.byItem, id)
+			}
 		}
 	}
 }
 
-func (f *followers) get(id string) func(Outcome) {
+// of are the followers of an item.
+func (f *followers) of(id string) []*func(Outcome) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.byItem[id]
@@ -224,8 +231,8 @@ func (f *followers) get(id string) func(Outcome) {
 
 // became tells all who want to know what has become of an item.
 func (d *Dispatcher) became(ctx context.Context, o Outcome) {
-	if notify := d.followers.get(o.ID); notify != nil {
-		notify(o)
+	for _, notify := range d.followers.of(o.ID) {
+		(*notify)(o)
 	}
 	if d.cfg.Outcome != nil {
 		d.cfg.Outcome(ctx, o)

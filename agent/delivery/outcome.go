@@ -131,12 +131,14 @@ type Backoff struct {
 // and with up to half of it taken off at random, so that items that failed together do
 // not return together.
 func (b Backoff) After(attempts int) time.Duration {
-	d := b.Max
-	if attempts < 32 {
-		d = min(d, b.Min<<attempts)
-	}
-	if d <= 0 { // the shift ran over
-		d = b.Max
-	}
+	d := b.longest(attempts)
 	return d - rand.N(d/2+1)
+}
+
+// longest is After with nothing taken off.
+func (b Backoff) longest(attempts int) time.Duration {
+	if b.Min > b.Max>>attempts { // the product may run over
+		return b.Max
+	}
+	return b.Min << attempts
 }
