@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -44,11 +45,14 @@ func (d *Dispatcher) deliver(ctx context.Context, l *store.Lease[store.Item]) {
 		return
 	}
 	to := d.keyOf(item.To, "")
+	if item.To != d.cfg.Party(item.To) {
+		d.parties.named(to, item.To)
+	}
 	mark, ok := d.parties.try(to)
 	if !ok { // the worker that tries wakes the item if that try gets on
 		d.nak(ctx, l, min(left, d.cfg.Backoff.Max), "")
 		if !d.parties.hangs(to) { // or it just did
-			d.Wake(ctx, item.To)
+			d.wake(ctx, item.To)
 		}
 		return
 	}
@@ -57,7 +61,7 @@ func (d *Dispatcher) deliver(ctx context.Context, l *store.Lease[store.Item]) {
 	took := time.Since(start)
 	d.tried(ctx, l, t, w)
 	if d.parties.end(to, mark, !t.sent && took >= d.cfg.SendTimeout/10) {
-		d.Wake(ctx, item.To)
+		d.wake(ctx, item.To)
 	}
 }
 
@@ -154,8 +158,8 @@ func (d *Dispatcher) failed(ctx context.Context, l *store.Lease[store.Item], t *
 		d.giveBack(ctx, l)
 	case len(t.errs) == 0: // its connection to us is gone: Bind wakes it
 		d.putOff(ctx, l, t, d.cfg.Backoff.Max, ErrNoRoute)
-		if d.Connected(item.From, item.To, item.Thread) { // or it just has
-			d.Wake(ctx, item.To)
+		if len(d.returns(item)) > 0 { // or it just has
+			d.wake(ctx, item.To)
 		}
 	case !t.retry:
 		d.bury(ctx, l, GivenUp, t.err())
@@ -164,10 +168,17 @@ func (d *Dispatcher) failed(ctx context.Context, l *store.Lease[store.Item], t *
 	}
 }
 
-// Wake lets what waits for a party be tried at once.
-func (d *Dispatcher) Wake(ctx context.Context, to string) {
-	if err := d.cfg.Outbox.Wake(context.WithoutCancel(ctx), to); err != nil {
-		d.cfg.Logger.WarnContext(ctx, "what waits for a party is not sent at once", "to", to, "error", err)
+// wake lets what waits for a party be tried at once, under each of its names.
+func (d *Dispatcher) wake(ctx context.Context, did string) {
+	names := []string{did, d.cfg.Party(did), d.parties.name(d.keyOf(did, ""))}
+	slices.Sort(names)
+	for _, to := range slices.Compact(names) {
+		if to == "" {
+			continue
+		}
+		if err := d.cfg.Outbox.Wake(context.WithoutCancel(ctx), to); err != nil {
+			d.cfg.Logger.WarnContext(ctx, "what waits for a party is not sent at once", "to", to, "error", err)
+		}
 	}
 }
 

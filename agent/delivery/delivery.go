@@ -182,13 +182,14 @@ func (d *Dispatcher) Sender(uri string) transport.Sender {
 // under it costs the same however long a stranger's DID is.
 type key [sha256.Size]byte
 
-// digest is the key of names, none of which has a space in it but the last.
-func digest(names ...string) key { return sha256.Sum256([]byte(strings.Join(names, " "))) }
+// keyOf names a conversation with a party, or with "" the party.
+func (d *Dispatcher) keyOf(did, thread string) key { return digest(d.cfg.Party(did), thread) }
 
-// keyOf names a conversation with a party, or with "" the party. Threads and ids are
+// digest is the key of a thread, or a message, of some parties. Threads and ids are
 // compared without case (Message IDs).
-func (d *Dispatcher) keyOf(did, thread string) key {
-	return digest(d.cfg.Party(did), strings.ToLower(thread))
+func digest(parties, thread string) key {
+	// No DID has a space in it.
+	return sha256.Sum256([]byte(parties + " " + strings.ToLower(thread)))
 }
 
 // followers are those who want to know what becomes of items.

@@ -20,6 +20,7 @@ type party struct {
 	hangs  bool      // the last try to reach it took long and failed
 	tried  bool      // by the worker that has it from try, and clears the mark in end
 	passed time.Time // when an item last arrived
+	name   string    // another than Config.Party's, under which there are items
 }
 
 const (
@@ -74,6 +75,23 @@ func (p *parties) silence(id key) (acks bool) {
 		x.acks = false
 	}
 	return x.acks
+}
+
+// named notes a name of the party under which there are items.
+func (p *parties) named(id key, name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.know(id).name = name
+}
+
+// name is the last that named was told, or empty.
+func (p *parties) name(id key) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if x := p.byID[id]; x != nil {
+		return x.name
+	}
+	return ""
 }
 
 // arrived notes that the party has taken an item.

@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/didcomm-go/didcomm/transport"
@@ -55,7 +54,7 @@ func (t *routes) share() int { return max(1, t.max/100) }
 
 // pair names the conversation of a DID of ours with a peer.
 func (d *Dispatcher) pair(own, peer, thread string) key {
-	return digest(d.cfg.Party(own), d.cfg.Party(peer), strings.ToLower(thread))
+	return digest(d.cfg.Party(own)+" "+d.cfg.Party(peer), thread)
 }
 
 // Bind makes a connection a return route. Whoever calls it has proof that the
@@ -67,9 +66,7 @@ func (d *Dispatcher) Bind(ctx context.Context, b Binding) error {
 	if err != nil || !fresh {
 		return err
 	}
-	for _, to := range slices.Compact([]string{b.Peer, d.cfg.Party(b.Peer)}) {
-		d.Wake(ctx, to)
-	}
+	d.wake(ctx, b.Peer)
 	return nil
 }
 
@@ -106,7 +103,7 @@ func (d *Dispatcher) sessions(own, peer, thread string) (list []transport.Sessio
 	return list
 }
 
-// bind reports whether the route is the first of its key now, and was not before.
+// bind reports whether the route is new, or the first of its key now and was not before.
 func (t *routes) bind(k key, r route) (fresh bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -140,7 +137,7 @@ func (t *routes) bind(k key, r route) (fresh bool, err error) {
 		last := t.bound[k][maxRivals]
 		t.keep(k, func(r route) bool { return r != last })
 	}
-	return at == 0, nil
+	return !known || at == 0, nil
 }
 
 // keep removes the routes of a key that are not to stay. The caller holds mu.

@@ -51,12 +51,10 @@ func (d *Dispatcher) try(ctx context.Context, item *store.Item) *tries {
 	ctx, cancel := context.WithTimeout(ctx, d.sendTime())
 	defer cancel()
 	t := new(tries)
-	if !item.Receipt { // a connection that the recipient made gives none
-		for _, s := range d.sessions(item.From, item.To, item.Thread) {
-			if t.add(ReturnRoute, d.back(ctx, s, item)) {
-				t.session = s
-				return t
-			}
+	for _, s := range d.returns(item) {
+		if t.add(ReturnRoute, d.back(ctx, s, item)) {
+			t.session = s
+			return t
 		}
 	}
 	if d.tryRoutes(ctx, item, item.Routes, t) || len(item.Routes) == 0 || ctx.Err() != nil {
@@ -80,6 +78,15 @@ func (d *Dispatcher) tryRoutes(ctx context.Context, item *store.Item, routes []s
 	return false
 }
 
+// returns are the connections that the recipient of an item made, and that the item
+// may go by.
+func (d *Dispatcher) returns(item *store.Item) []transport.Session {
+	if item.Receipt || len(item.Direct.Data) == 0 { // a connection gives no receipt
+		return nil
+	}
+	return d.sessions(item.From, item.To, item.Thread)
+}
+
 // back sends an item by a connection that the recipient made.
 func (d *Dispatcher) back(ctx context.Context, s transport.Session, item *store.Item) error {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
@@ -91,12 +98,16 @@ func (d *Dispatcher) back(ctx context.Context, s transport.Session, item *store.
 // that it went by, if there is one that stays.
 func (d *Dispatcher) send(ctx context.Context, item *store.Item, route store.Route) (s transport.Session, receipt bool, err error) {
 	by := d.Sender(route.Endpoint)
-	if by == nil {
+	forward := len(route.Packet.Data) > 0 // which a mediator does not ack
+	switch {
+	case by == nil:
 		return nil, false, &transport.SendError{Endpoint: route.Endpoint, Err: errors.New("no sender for this scheme")}
+	case item.Receipt && !forward && !by.Receipts():
+		return nil, false, &transport.SendError{Endpoint: route.Endpoint, Err: errors.New("gives no receipt")}
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
 	defer cancel()
-	if len(route.Packet.Data) > 0 { // a forward, which a mediator does not ack
+	if forward {
 		return nil, true, by.Send(ctx, route.Endpoint, packet(route.Packet))
 	}
 	if on, ok := by.(transport.SessionSender); ok {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/cmd/internal/client"
@@ -34,7 +35,7 @@ func TestPostKeepsLane(t *testing.T) {
 			Config:  client.Config{Home: db, Logger: slog.New(slog.DiscardHandler)},
 			Timeout: 10 * time.Second, Lane: basicmessage.PIURI,
 		}
-		if posted, err := client.Post(t.Context(), cfg, m); err != nil || !posted.Queued {
+		if posted, err := client.Post(t.Context(), cfg, m); err != nil || posted.Outcome.State != delivery.Queued {
 			t.Fatalf("%+v, %v", posted, err)
 		}
 	}
