@@ -73,6 +73,19 @@ func (t *acks) stop(w *waiting) error {
 	return w.problem
 }
 
+// acked tells whether the recipient has the item.
+func (w *waiting) acked() bool {
+	if w == nil {
+		return false
+	}
+	select {
+	case err := <-w.heard:
+		return err == nil
+	default:
+		return false
+	}
+}
+
 // drop takes out one that waits, if it is there. The caller holds mu.
 func (t *acks) drop(w *waiting) {
 	without := func(m map[key][]*waiting, k key) {
@@ -108,7 +121,7 @@ func (d *Dispatcher) Hear(h Heard) (noted bool) {
 	t := &d.acks
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if h.Problem != nil {
+	if h.About != "" && h.Problem != nil {
 		for _, by := range []map[key][]*waiting{t.messages, t.threads} {
 			for _, w := range slices.Concat(by[d.keyOf(h.From, h.About)], by[d.keyOf(h.From, h.Thread)]) {
 				w.problem, noted = h.Problem, true
@@ -175,7 +188,7 @@ func (d *Dispatcher) await(ctx context.Context, s transport.Session, w *waiting,
 	if s != nil {
 		ended = s.Done()
 	}
-	silent := false
+	start, silent := time.Now(), false
 	for {
 		select {
 		case err = <-w.heard:
@@ -197,7 +210,7 @@ func (d *Dispatcher) await(ctx context.Context, s transport.Session, w *waiting,
 		return err == nil, err
 	default:
 	}
-	if silent && (!w.asked || !d.parties.silence(w.party)) {
+	if silent && (!w.asked || !d.parties.silence(w.party, start)) {
 		return false, nil
 	}
 	return false, err

@@ -68,6 +68,8 @@ func (d *Dispatcher) deliver(ctx context.Context, l *store.Lease[store.Item]) {
 // tried is what follows a try.
 func (d *Dispatcher) tried(ctx context.Context, l *store.Lease[store.Item], t *tries, w *waiting) {
 	switch {
+	case !t.sent && w.acked(): // a way can fail behind the item
+		d.arrived(ctx, l, "", Acknowledged, d.acks.stop(w))
 	case !t.sent:
 		d.acks.stop(w)
 		d.failed(ctx, l, t)
@@ -117,6 +119,8 @@ func (d *Dispatcher) Try(ctx context.Context, notify func(Outcome), item store.I
 	o := outcomeOf(&item, 1)
 	o.Way = t.way
 	switch {
+	case !t.sent && w.acked():
+		o.State, o.Err = Acknowledged, d.acks.stop(w)
 	case !t.sent:
 		o.State, o.Err = Queued, t.err()
 		switch {

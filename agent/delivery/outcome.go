@@ -29,7 +29,8 @@ type Outcome struct {
 	State                       State
 	// Awaits tells of an item that was sent that its ack is waited for.
 	Awaits bool
-	// Way is what the item went by: an endpoint, or ReturnRoute.
+	// Way is what the item went by: an endpoint, or ReturnRoute. It is empty where each
+	// way failed, though the recipient has acknowledged the item.
 	Way string
 	// Attempts counts the tries so far.
 	Attempts int

@@ -16,6 +16,7 @@ type parties struct {
 type party struct {
 	acks   bool      // it acks
 	silent int       // acks in a row that did not come although the connection lived
+	last   time.Time // when one of these was counted
 	asked  bool      // whether it acks has been found out
 	hangs  bool      // the last try to reach it took long and failed
 	tried  bool      // by the worker that has it from try, and clears the mark in end
@@ -64,13 +65,18 @@ func (p *parties) gives(id key) bool {
 	return x == nil || !x.asked || x.acks
 }
 
-// silence counts an ack that did not come although the connection lived on. It
-// reports whether the party is one that acks all the same.
-func (p *parties) silence(id key) (acks bool) {
+// silence counts an ack that was waited for since start and did not come although the
+// connection lived on; those that were waited for at the same time are one. It reports
+// whether the party is one that acks all the same.
+func (p *parties) silence(id key, start time.Time) (acks bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	x := p.know(id)
 	x.asked = true
+	if start.Before(x.last) {
+		return x.acks
+	}
+	x.last = time.Now()
 	if x.silent++; x.silent >= maxSilent {
 		x.acks = false
 	}

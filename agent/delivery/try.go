@@ -99,11 +99,8 @@ func (d *Dispatcher) back(ctx context.Context, s transport.Session, item *store.
 func (d *Dispatcher) send(ctx context.Context, item *store.Item, route store.Route) (s transport.Session, receipt bool, err error) {
 	by := d.Sender(route.Endpoint)
 	forward := len(route.Packet.Data) > 0 // which a mediator does not ack
-	switch {
-	case by == nil:
+	if by == nil {
 		return nil, false, &transport.SendError{Endpoint: route.Endpoint, Err: errors.New("no sender for this scheme")}
-	case item.Receipt && !forward && !by.Receipts():
-		return nil, false, &transport.SendError{Endpoint: route.Endpoint, Err: errors.New("gives no receipt")}
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
 	defer cancel()

@@ -81,8 +81,9 @@ type Item struct {
 	// Confirm tells that the message asks for an acknowledgement: where a
 	// connection gives no receipt, it is delivered when that has come.
 	Confirm bool
-	// Receipt tells that it asks for none and yet must not be lost: only a way
-	// that gives a receipt will do.
+	// Receipt tells that it asks for none and yet must not be lost: a way that gives
+	// no receipt will do only if the recipient has no other, and once the connection
+	// was seen to live on.
 	Receipt bool
 	// Created is when the item was made, Deadline when it is worth nothing any
 	// more.

@@ -1,0 +1,330 @@
+package delivery_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/delivery"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// What an item's recipient says decides what becomes of the item; where a way gives a
+// receipt, nothing has to be said.
+func TestAcks(t *testing.T) {
+	hear := func(h delivery.Heard) func(*post, *session) {
+		h.From = bob
+		return func(p *post, _ *session) { p.Hear(h) }
+	}
+	thread := func(it *store.Item) { it.Thread = "Thread" }
+	for name, c := range map[string]struct {
+		change func(*store.Item)
+		then   func(p *post, s *session) // a second after the item was sent
+		wait   time.Duration             // from then; the outcomes told by then are:
+		told   []string
+		wire   bool // only where there is a connection
+	}{
+		"acked":            {then: hear(delivery.Heard{Acks: []string{"m"}}), told: []string{"m 1: acknowledged by WAY"}},
+		"any case":         {then: hear(delivery.Heard{Acks: []string{"x", "M"}}), told: []string{"m 1: acknowledged by WAY"}},
+		"answered":         {then: hear(delivery.Heard{Thread: "M"}), told: []string{"m 1: acknowledged by WAY"}},
+		"answer of thread": {change: thread, then: hear(delivery.Heard{Thread: "thread"})},
+		"other acked":      {then: hear(delivery.Heard{Acks: []string{"x", ""}, Thread: "y", About: "z"})},
+		"reported":         {then: hear(delivery.Heard{About: "M", Problem: errProblem}), told: []string{"m 1: acknowledged by WAY: e.p.me: cannot"}},
+		"report of thread": {change: thread, then: hear(delivery.Heard{About: "thread", Problem: errProblem}), wait: time.Minute, told: []string{"m 1: sent by WAY: e.p.me: cannot"}},
+		"report of other":  {then: hear(delivery.Heard{About: "m", Acks: []string{"x"}, Problem: errProblem}), wait: time.Minute, told: []string{"m 1: sent by WAY: e.p.me: cannot"}},
+		"report of none":   {change: func(it *store.Item) { it.Thread = "" }, then: hear(delivery.Heard{Problem: errProblem}), wait: time.Minute, told: []string{"m 1: sent by WAY"}},
+		"another party":    {then: func(p *post, _ *session) { p.Hear(delivery.Heard{From: alice, Acks: []string{"m"}}) }},
+		"busy":             {change: thread, then: func(p *post, _ *session) { p.Busy(bob, "THREAD") }, told: []string{"m 1: queued: the peer has no room for the message now"}},
+		"other busy":       {then: func(p *post, _ *session) { p.Busy(bob, "x"); p.Busy(alice, "m") }},
+		"cut":              {then: func(_ *post, s *session) { s.end() }, told: []string{"m 1: queued: the connection ended before an ack came"}, wire: true},
+		"silent":           {wait: 28 * time.Second},
+		"silent for long":  {wait: 29 * time.Second, told: []string{"m 1: sent by WAY"}},
+		"acked twice": {then: func(p *post, _ *session) {
+			for range 3 {
+				p.Hear(delivery.Heard{From: bob, Acks: []string{"m", "m"}, Thread: "m"})
+				p.Busy(bob, "m")
+			}
+		}, told: []string{"m 1: acknowledged by WAY"}},
+		"stopped": {then: func(p *post, _ *session) { p.stop() }},
+	} {
+		for _, way := range []string{"http://b", "ws://b", "nats:b", delivery.ReturnRoute} {
+			if c.wire && (way == "http://b" || way == "nats:b") {
+				continue
+			}
+			t.Run(name+" "+way, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newSession()
+					p := run(t, delivery.Config{
+						Backoff: delivery.Backoff{Min: time.Hour, Max: time.Hour},
+						Senders: map[string]transport.Sender{"http": newFault(nil).web(), "ws": wire{s}, "nats": cast{newFault(nil).web()}},
+					})
+					it := confirmed("m", way)
+					if way == delivery.ReturnRoute {
+						p.bind(s)
+						it.Routes = nil
+					}
+					if c.change != nil {
+						c.change(&it)
+					}
+					p.deliver(it)
+					time.Sleep(time.Second)
+					if c.then != nil {
+						c.then(p, s)
+					}
+					time.Sleep(c.wait)
+					synctest.Wait()
+					want := []string{"m 1: sent by " + way}
+					if way != "http://b" {
+						want[0] += ", not acknowledged yet"
+						for _, line := range c.told {
+							want = append(want, strings.Replace(line, "WAY", way, 1))
+						}
+					}
+					p.told.want(t, want...)
+					left := 0
+					if len(want) == 1 && way != "http://b" || slices.ContainsFunc(c.told, func(l string) bool { return strings.Contains(l, "queued") }) && way != "http://b" {
+						left = 1
+					}
+					if n := len(p.queued()); n != left {
+						t.Errorf("%d left", n)
+					}
+					if p.Awaits(bob, it.Thread) != (left == 1 && len(want) == 1 && name != "stopped") {
+						t.Errorf("awaits: %t", p.Awaits(bob, it.Thread))
+					}
+				})
+			})
+		}
+	}
+}
+
+// What is heard while an item is being sent counts, also where the way then fails.
+func TestEarlyAck(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		hear delivery.Heard
+		told string
+	}{
+		"sent":              {nil, delivery.Heard{Acks: []string{"m"}}, "m 1: acknowledged by return route"},
+		"failed":            {errDown, delivery.Heard{Acks: []string{"m"}}, "m 1: acknowledged"},
+		"failed for good":   {unwanted, delivery.Heard{Thread: "m"}, "m 1: acknowledged"},
+		"failed, reported":  {errDown, delivery.Heard{About: "m", Problem: errProblem}, "m 1: acknowledged: e.p.me: cannot"},
+		"failed, not acked": {errDown, delivery.Heard{Acks: []string{"x"}}, "m 1: queued: send to return route: down"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPost(t, delivery.Config{Backoff: delivery.Backoff{Min: time.Hour, Max: time.Hour}})
+				s := newSession()
+				s.take = func(context.Context, string) error {
+					c.hear.From = bob
+					p.Hear(c.hear)
+					return c.err
+				}
+				p.bind(s)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				go p.Run(ctx)
+				p.deliver(confirmed("m"))
+				synctest.Wait()
+				list := p.told.list()
+				if len(list) == 0 || list[len(list)-1] != c.told {
+					t.Errorf("told of %q", list)
+				}
+				if o := p.Try(t.Context(), nil, confirmed("m")); "m 1: "+o.String() != c.told && c.err != unwanted || o.Arrived() != (name != "failed, not acked") {
+					t.Errorf("tried: %v", o)
+				}
+			})
+		})
+	}
+}
+
+// A party that never acked is asked no more after one silence, one that did after
+// three that follow each other; an ack makes it one that acks.
+func TestSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSession()
+		p := run(t, delivery.Config{Backoff: delivery.Backoff{Min: time.Hour, Max: time.Hour}})
+		p.bind(s)
+		n := 0
+		next := func() string {
+			n++
+			id := fmt.Sprint(n)
+			p.deliver(confirmed(id))
+			synctest.Wait()
+			return id
+		}
+		// silent tells whether the item is taken for delivered without an ack, and when.
+		silent := func(want bool, after time.Duration) {
+			t.Helper()
+			start, id := time.Now(), next()
+			if after > 0 && !slices.Contains(p.queued(), id) {
+				t.Fatalf("%s was not waited for", id)
+			}
+			time.Sleep(30*time.Second - time.Since(start))
+			synctest.Wait()
+			if slices.Contains(p.queued(), id) == want {
+				t.Fatalf("%s taken for delivered: %t", id, !want)
+			}
+			if want {
+				i := slices.IndexFunc(p.told.list(), func(l string) bool { return l == id+" 1: sent by return route" })
+				if i < 0 || p.told.at()[i] != start.Sub(p.told.start)+after {
+					t.Fatalf("%s: %q at %v", id, p.told.list(), p.told.at())
+				}
+				return
+			}
+			if err := p.outbox.Drop(t.Context(), "item of "+id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ack := func(id string) { p.Hear(delivery.Heard{From: bob, Acks: []string{id}}); synctest.Wait() }
+
+		silent(true, 30*time.Second)
+		silent(true, 0)
+		ack("what it never got")
+		silent(false, 30*time.Second)
+		silent(false, 30*time.Second)
+		ack(next())
+		silent(false, 30*time.Second)
+		silent(false, 30*time.Second)
+		silent(true, 30*time.Second)
+		silent(true, 0)
+		ack("1") // late
+		silent(false, 30*time.Second)
+	})
+}
+
+// An ack by a party that was never asked for one says nothing of those to come.
+func TestAckUnasked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := run(t, delivery.Config{})
+		p.bind(newSession())
+		p.Hear(delivery.Heard{From: bob, Acks: []string{"what it never got"}})
+		p.deliver(confirmed("m"))
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		p.told.want(t, "m 1: sent by return route, not acknowledged yet", "m 1: sent by return route")
+	})
+}
+
+// Items that went by one dead connection at the same time are one silence.
+func TestSilentTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := run(t, delivery.Config{Backoff: delivery.Backoff{Min: time.Minute, Max: time.Minute}})
+		dead := newSession()
+		p.bind(dead)
+		p.deliver(confirmed("0"))
+		synctest.Wait()
+		p.Hear(delivery.Heard{From: bob, Acks: []string{"0"}})
+		for i := range 50 {
+			p.deliver(confirmed(fmt.Sprint("m", i)))
+			time.Sleep(10 * time.Millisecond)
+		}
+		time.Sleep(31 * time.Second)
+		synctest.Wait()
+		if n := len(p.queued()); n != 50 {
+			t.Errorf("%d of 50 are taken for delivered", 50-n)
+		}
+	})
+}
+
+// However many items wait for acks of one party, none waits for another.
+func TestAwaitBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSession()
+		p := run(t, delivery.Config{})
+		p.bind(s)
+		const n = 50
+		for i := range n {
+			p.deliver(confirmed(fmt.Sprint(i)))
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got := len(s.got.list()); got != n {
+			t.Fatalf("%d of %d were sent", got, n)
+		}
+		if got := len(p.queued()); got != n {
+			t.Errorf("%d of %d wait", got, n)
+		}
+		for i := range n {
+			p.Hear(delivery.Heard{From: bob, Acks: []string{fmt.Sprint(i)}})
+		}
+		synctest.Wait()
+		if left := p.queued(); len(left) != 0 || len(s.got.list()) != n {
+			t.Errorf("left: %q, %d sent", left, len(s.got.list()))
+		}
+	})
+}
+
+// An item whose connection ends before its ack goes by the next one.
+func TestCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []*session
+		for range 3 {
+			lines = append(lines, newSession())
+		}
+		i := 0
+		p := run(t, delivery.Config{Senders: senders(dialing{func() *session { i++; return lines[i-1] }}, "ws")})
+		p.deliver(confirmed("m", "ws://b"))
+		for k := range 2 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			lines[k].got.want(t, "m")
+			lines[k].end()
+			time.Sleep(4 * time.Second)
+		}
+		synctest.Wait()
+		p.Hear(delivery.Heard{From: bob, Acks: []string{"m"}})
+		synctest.Wait()
+		sent, cut := "sent by ws://b, not acknowledged yet", "queued: the connection ended before an ack came"
+		p.told.want(t, "m 1: "+sent, "m 1: "+cut, "m 2: "+sent, "m 2: "+cut, "m 3: "+sent, "m 3: acknowledged by ws://b")
+	})
+}
+
+// Hear reports whether the problem is in the outcome of an item, which only those are
+// that are being sent, and followed or waited for.
+func TestProblemNoted(t *testing.T) {
+	for name, c := range map[string]struct {
+		follow, confirm, want bool
+		about                 string
+	}{
+		"followed":     {follow: true, want: true, about: "m"},
+		"thread":       {follow: true, want: true, about: "thread"},
+		"waited for":   {confirm: true, want: true, about: "m"},
+		"of no matter": {about: "m"},
+		"another":      {follow: true, about: "x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var p *post
+				noted, report := false, delivery.Heard{From: bob, About: c.about, Problem: errProblem}
+				p = run(t, delivery.Config{Senders: senders(web(func(context.Context, string, string) error {
+					noted = p.Hear(report)
+					return nil
+				}), "http")})
+				var notify func(delivery.Outcome)
+				if c.follow {
+					notify = func(delivery.Outcome) {}
+				}
+				it := with(item("m", "http://b"), func(it *store.Item) { it.Thread, it.Confirm = "thread", c.confirm })
+				if _, err := p.Deliver(t.Context(), notify, it); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				want := "m 1: sent by http://b"
+				if c.want {
+					want += ": " + errProblem.Error()
+				}
+				if p.told.want(t, want); noted != c.want {
+					t.Errorf("noted: %t", noted)
+				}
+				if p.Hear(report) {
+					t.Error("noted when it was over")
+				}
+			})
+		})
+	}
+}
