@@ -33,7 +33,7 @@ const silence = 15 * time.Second
 type network struct {
 	seed    uint64
 	flights sync.WaitGroup // goroutines of the network
-	panics  func(error)
+	fail    func(error)    // for what no agent may do
 
 	mu       sync.Mutex // guards all below
 	weather  weather
@@ -50,11 +50,14 @@ type captured struct {
 	packet transport.Packet
 }
 
-const maxCaptured = 30
+const (
+	maxCaptured = 30
+	maxTraffic  = 50_000 // packets; a world has some thousands
+)
 
-func newNetwork(seed uint64, w weather, panics func(error)) *network {
+func newNetwork(seed uint64, w weather, fail func(error)) *network {
 	return &network{
-		seed: seed, weather: w, panics: panics,
+		seed: seed, weather: w, fail: fail,
 		hosts: make(map[string]*host), rands: make(map[string]*rand.Rand),
 	}
 }
@@ -93,6 +96,12 @@ func (n *network) fate(from, to string) (f fate) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.packets++
+	if n.packets >= maxTraffic { // or the world would not end
+		if n.packets == maxTraffic {
+			n.fail(errors.New("traffic without an end"))
+		}
+		return fate{before: true, cut: true, hangs: true, near: time.Second, far: time.Second}
+	}
 	r, w := n.rands[from+" "+to], n.weather
 	if r == nil {
 		r = seeded(n.seed, from+" "+to)
@@ -153,7 +162,7 @@ func (n *network) anyCaptured(r *rand.Rand) (captured, bool) {
 func (n *network) serve(ctx context.Context, h *host, w transport.Replier, p transport.Packet) (handled <-chan struct{}, err error) {
 	handled, err = transport.Contain(h.bound()).ServePacket(ctx, w, p)
 	if v := (*transport.PanicError)(nil); errors.As(err, &v) {
-		n.panics(v)
+		n.fail(v)
 	}
 	if err == nil {
 		n.capture(h.name, p)
