@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http/httptest"
 	"testing"
@@ -141,5 +142,67 @@ func TestPostKeepsWhatComesBack(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// A command that sends one message leaves the others in the outbox alone, and puts its
+// own there only if that fails for now.
+func TestPostLeavesTheOutbox(t *testing.T) {
+	ctx := t.Context()
+	gone := httptest.NewServer(nil)
+	keys, err := home.NewKeys(keyring.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	away, err := keys.Peer(gone.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	cfg := client.PostConfig{
+		Config: client.Config{
+			Home:   home.Config{Dir: t.TempDir(), MaxItems: 100, MaxBytes: 1 << 20},
+			Logger: slog.New(slog.DiscardHandler),
+		},
+		Timeout: 10 * time.Second,
+	}
+	here := chatty(t)
+	for _, tt := range []struct {
+		to      string
+		noQueue bool
+		want    delivery.State // empty for an error
+		outbox  int            // messages in it afterwards
+	}{
+		{away.Document.ID, true, "", 0},
+		{away.Document.ID, false, delivery.Queued, 1},
+		{here, false, delivery.Sent, 1},
+		{here, true, delivery.Sent, 1},
+		{away.Document.ID, false, delivery.Queued, 2},
+	} {
+		m, err := basicmessage.New("hello", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.ID, m.To = message.NewID(), []string{tt.to}
+		cfg.NoQueue = tt.noQueue
+		posted, err := client.Post(ctx, cfg, m)
+		if o := posted.Outcome; o.State != tt.want || (err != nil) != (tt.want == "") || (o.Err != nil) != (tt.want == delivery.Queued) {
+			t.Errorf("%+v: became %q, %v, error %v", tt, o.State, o.Err, err)
+		}
+		box, err := home.OpenOutbox(ctx, cfg.Home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		err = box.Each(ctx, func(e store.Entry[store.Item]) error {
+			n++
+			if e.Attempts != 0 || e.State != store.Waiting {
+				t.Errorf("%+v: an entry is %s after %d tries", tt, e.State, e.Attempts)
+			}
+			return nil
+		})
+		if err = errors.Join(err, box.Close()); err != nil || n != tt.outbox {
+			t.Errorf("%+v: %d messages in the outbox, want %d, %v", tt, n, tt.outbox, err)
+		}
 	}
 }
