@@ -109,11 +109,14 @@ func (a *Agent) hear(in *Inbound) (problem bool) {
 func (a *Agent) leaveBe(ctx context.Context, k *task, heard bool) error {
 	if heard || isEmpty(k.in.Message) {
 		a.settle(ctx, k, nil, nil)
-	} else {
-		a.nak(ctx, k, 0, "")
+		return nil
 	}
+	a.note(ctx, a.cfg.Trace.Parked, "message left in the inbox", k.in, 0, errGuest)
+	a.nak(ctx, k, 0, "")
 	return nil
 }
+
+var errGuest = errors.New("left to the agent whose guest this one is")
 
 // refusal is what the peer learns of an Unpack that failed: everything that the
 // cryptography says reads the same. A failure of our own, or of the moment, is not
@@ -166,19 +169,19 @@ func untold(w transport.Replier, err error) error {
 // current drops, silently towards the peer, what has expired, or belongs to a thread
 // that failed too often and is no answer to a Request.
 func (a *Agent) current(ctx context.Context, in *Inbound) bool {
-	m, log := in.Message, in.log(a.cfg.Logger)
+	m := in.Message
 	if !m.ExpiresTime.IsZero() && a.cfg.Now().After(m.ExpiresTime) {
-		log.WarnContext(ctx, "dropped an expired message", "expires_time", m.ExpiresTime)
+		in.log(a.cfg.Logger).WarnContext(ctx, "dropped an expired message", "expires_time", m.ExpiresTime)
 		return false
 	}
 	if in.Authenticated() && a.problems.over(in) && !a.requests.waitFor(in) {
-		log.WarnContext(ctx, "dropped a message of a thread with too many problems", "thid", m.Thread())
+		in.log(a.cfg.Logger).WarnContext(ctx, "dropped a message of a thread with too many problems", "thid", m.Thread())
 		return false
 	}
 	if len(m.To) > 0 && !in.addressed() {
 		// Perhaps passed on by its recipient. It must not be refused for that
 		// (Message Headers, to).
-		log.WarnContext(ctx, "a message names other recipients only", "recipients", len(m.To))
+		in.log(a.cfg.Logger).WarnContext(ctx, "a message names other recipients only", "recipients", len(m.To))
 	}
 	return true
 }

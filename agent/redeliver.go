@@ -141,6 +141,7 @@ func (a *Agent) reopen(ctx context.Context, data []byte) (u *envelope.Unpacked, 
 // setAside ends a message that is not handled.
 func (a *Agent) setAside(ctx context.Context, k *task, reason error) {
 	k.in.log(a.cfg.Logger).ErrorContext(ctx, "message set aside", "error", reason)
+	a.note(ctx, a.cfg.Trace.Handled, "message handled no more", k.in, k.lease.Attempts, reason)
 	defer a.inHand.remove(k)
 	term := func(ctx context.Context) error { return a.cfg.Inbox.Term(ctx, k.lease, reason.Error()) }
 	if err := store.Tell(ctx, k.lease.Until, a.cfg.MinBackoff, a.life.Done(), term); err != nil {

@@ -165,6 +165,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 		err = r.w.Reply(ctx, transport.Packet(p))
 		if err == nil {
 			r.keep(p)
+			r.a.wrote(ctx, &m, in.From)
 			return nil
 		}
 		if r.here {

@@ -194,7 +194,11 @@ func (a *Agent) Push(ctx context.Context, m *message.Message, opts ...SendOption
 	if err != nil {
 		return err
 	}
-	return a.delivery.Push(ctx, out.From, to, subject(&out), transport.Packet{MediaType: e.MediaType, Data: e.Data})
+	if err := a.delivery.Push(ctx, out.From, to, subject(&out), transport.Packet{MediaType: e.MediaType, Data: e.Data}); err != nil {
+		return err
+	}
+	a.wrote(ctx, &out, to)
+	return nil
 }
 
 // Relay delivers a packet that is not ours, such as the payload of a forward, to a

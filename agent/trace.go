@@ -10,7 +10,7 @@ import (
 
 // Trace are hooks that are called as messages go their way; those that are nil are
 // not. The agent waits for a hook, from many goroutines at the same time. No hook is
-// given the content of a message.
+// given the content of a message, but for the problem that a report tells.
 type Trace struct {
 	// Opened is called for a message that was opened and let in.
 	Opened func(context.Context, Event)
@@ -26,10 +26,12 @@ type Trace struct {
 	// names none, or one that no Request waits on.
 	Problem func(context.Context, Event, *message.Problem)
 
-	// Queued is called for a message that could not be sent and is tried again.
+	// Queued is called for a message that could not be sent and is tried again, or with
+	// Once may be by the caller.
 	Queued func(context.Context, Outcome)
 	// Sent is called for one that has left; Outcome.Awaits tells that its ack is
-	// waited for.
+	// waited for. Outcome.ID is empty for what was pushed, or went as a reply on the
+	// connection that its message came by.
 	Sent func(context.Context, Outcome)
 	// Acknowledged is called for one that its recipient has acknowledged.
 	Acknowledged func(context.Context, Outcome)
@@ -81,6 +83,15 @@ func (a *Agent) event(in *Inbound, attempt int, err error) Event {
 		ID: in.Message.ID, Type: in.Message.Type, Thread: in.Message.Thread(), From: in.From, To: in.To,
 		Deviations: in.Metadata.Deviations, Attempt: attempt, Err: err,
 	}
+}
+
+// wrote tells of a message that went to a party by a connection at hand, past the
+// outbox.
+func (a *Agent) wrote(ctx context.Context, m *message.Message, to string) {
+	a.became(ctx, Outcome{
+		MessageID: m.ID, Thread: foldID(subject(m)), From: m.From, To: to,
+		State: delivery.Sent, Way: delivery.ReturnRoute, Attempts: 1,
+	})
 }
 
 // became tells of a message that was to be sent.
