@@ -43,7 +43,8 @@ type Config struct {
 	// Trace are hooks that are called as messages go their way. Default: none.
 	Trace *Trace
 	// Guest leaves what is in Outbox and Inbox to another agent that has the same:
-	// Run takes nothing from them, and no Handler is called. What comes in, and
+	// Run takes nothing from them, so that what is not sent Once waits for that agent,
+	// and no Handler is called. What comes in, and
 	// answers no Request, is left in the inbox for the other agent, but for a problem
 	// report with a message that is being sent Once: that is in the outcome.
 	Guest bool

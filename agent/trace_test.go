@@ -247,7 +247,11 @@ func TestTraceOut(t *testing.T) {
 				if test.edit != nil {
 					test.edit(m)
 				}
-				err := a.Send(t.Context(), m, agent.AwaitDelivery())
+				var had []delivery.State
+				err := a.Send(t.Context(), m, agent.AwaitDelivery(), becomes(&had))
+				if !slices.Equal(had, test.states) {
+					t.Errorf("became %v, want %v", had, test.states)
+				}
 				wantError(t, "Send", err, test.want)
 				if e := (*delivery.Error)(nil); test.want != nil && (!errors.As(err, &e) || e.Outcome.State != test.states[len(test.states)-1]) {
 					t.Errorf("error %#v", err)
@@ -303,6 +307,7 @@ func TestTraceConnection(t *testing.T) {
 		m := s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" })
 		s.give(t, a, w, m)
 		pushed, replied := s.open(t, w.next(t)).Message, s.open(t, w.next(t)).Message
+		synctest.Wait()
 		if err := a.Push(t.Context(), newMessage(t, s.DID)); err != nil {
 			t.Fatal(err)
 		}
