@@ -19,6 +19,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/netguard"
+	"github.com/didcomm-go/didcomm/transport/wstransport"
 )
 
 const forwardType = "https://didcomm.org/routing/2.0/forward"
@@ -320,5 +322,50 @@ func TestCustodyAnswer(t *testing.T) {
 	s.give(t, a, new(call), answer)
 	if r := <-done; r.err != nil || r.in.Message.ID != answer.ID {
 		t.Errorf("%+v, %v", r.in, r.err)
+	}
+}
+
+// A real WebSocket ends where its peer cannot be told otherwise that a message was not
+// taken in.
+func TestCustodyWebSocket(t *testing.T) {
+	n := agenttest.NewNet()
+	a := n.Agent(t, custodian(fails(errors.New("disk is full"))), noInbox(t), agenttest.WebSocket())
+	s := newStranger(t, n)
+	guard := &netguard.Guard{AllowLoopback: true}
+	peer, err := wstransport.NewClient(wstransport.ClientConfig{Dial: guard.DialContext})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	told := make(chan transport.Packet, 1)
+	peer.Bind(transport.HandlerFunc(func(_ context.Context, _ transport.Replier, p transport.Packet) error {
+		told <- p
+		return nil
+	}))
+	routes, err := s.Packer.Routes(t.Context(), a.DID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := s.pack(t, s.message(t, a, forwardType, func(m *message.Message) { m.ReturnRoute = "all" }))
+	first, err := peer.SendOn(t.Context(), routes[0].URI, known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := s.open(t, <-told).Message
+	if p, err := agent.ParseProblemReport(report); err != nil || p.Code != busyCode {
+		t.Errorf("told %+v, %v", p, err)
+	}
+	unknown := s.pack(t, s.message(t, a, forwardType, func(m *message.Message) { m.From = "" }), anonymously)
+	second, err := peer.SendOn(t.Context(), routes[0].URI, unknown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second != first {
+		t.Error("the report ended the connection")
+	}
+	select {
+	case <-second.Done():
+	case <-time.After(20 * time.Second):
+		t.Error("the connection lives on")
 	}
 }
