@@ -27,6 +27,10 @@ type weather struct {
 // connection that seems to live is taken for one that does not ack.
 const silence = 15 * time.Second
 
+// maxTransit is the longest time of a packet on a connection: a message, what its
+// handler takes and the ack stay below Config.AckTimeout, for the same reason.
+const maxTransit = 8 * time.Second
+
 // network carries packets between hosts, in memory. An endpoint web:... takes
 // requests with one reply each, as HTTP does. At wire:... connections are made that
 // carry packets both ways, in order and without a receipt, as a WebSocket does.
@@ -509,7 +513,7 @@ func (e *end) Reply(ctx context.Context, p transport.Packet) error {
 		return nil
 	}
 	select {
-	case e.peer.in <- arrival{p, time.Now().Add(f.delay)}:
+	case e.peer.in <- arrival{p, time.Now().Add(min(f.delay, maxTransit))}:
 	case <-e.done:
 		return transport.ErrNoReturnRoute
 	case <-ctx.Done():
