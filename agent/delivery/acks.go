@@ -24,8 +24,8 @@ type acks struct {
 // waiting is one item that waits to hear from its recipient.
 type waiting struct {
 	message, party, thread key
-	confirm                bool       // it is not delivered before its recipient is heard of
-	asked                  bool       // for an ack
+	confirm                bool       // the item ends when its recipient is known to have it
+	asked                  bool       // the item asks for an ack
 	heard                  chan error // takes one: errBusy, or nil when the recipient has the item
 
 	problem error // that the recipient reported with the item; guarded by acks.mu
@@ -47,10 +47,11 @@ func newAcks(p *parties) acks {
 func (d *Dispatcher) wait(item *store.Item, followed bool) *waiting {
 	w := &waiting{
 		message: d.keyOf(item.To, item.MessageID), party: d.keyOf(item.To, ""), thread: d.keyOf(item.To, item.Thread),
-		heard: make(chan error, 1),
+		heard: make(chan error, 1), asked: item.Confirm,
 	}
-	w.asked = item.Confirm && d.parties.gives(w.party)
-	w.confirm = w.asked || item.Receipt
+	// An item that must have a receipt goes by a way that gives none where its recipient
+	// has moved: a connection that lives on is the best sign then that the item arrived.
+	w.confirm = item.Confirm && d.parties.gives(w.party) || item.Receipt
 	if !w.confirm && !followed {
 		return nil
 	}

@@ -184,14 +184,15 @@ func TestFailover(t *testing.T) {
 		tried             []string
 		told              []string
 	}{
-		"first":       {[]string{"http://1", "http://2"}, nil, []string{"http://1", "http://2"}, nil, []string{"http://1"}, []string{"m 1: sent by http://1"}},
-		"second":      {[]string{"http://1", "http://2"}, nil, []string{"http://2"}, nil, []string{"http://1", "http://2"}, []string{"m 1: sent by http://2"}},
-		"moved":       {[]string{"http://1"}, []string{"http://2"}, []string{"http://2"}, nil, []string{"http://1", "http://2"}, []string{"m 1: sent by http://2"}},
-		"not needed":  {[]string{"http://1"}, []string{"http://2"}, []string{"http://1"}, nil, []string{"http://1"}, []string{"m 1: sent by http://1"}},
-		"limit":       {many, many, nil, many, append(many[:4:4], many[:4]...), []string{"m 1: given up: " + strings.Repeat("send to http://b: gone\n", 7) + "send to http://b: gone"}},
-		"any scheme":  {[]string{"gopher://1", "HTTP://2"}, nil, []string{"HTTP://2"}, nil, []string{"HTTP://2"}, []string{"m 1: sent by HTTP://2"}},
-		"no scheme":   {[]string{"gopher://1", "x"}, nil, nil, nil, nil, []string{"m 1: given up: send to gopher://1: no sender for this scheme\nsend to x: no sender for this scheme"}},
-		"one may yet": {[]string{"http://1", "http://2"}, nil, nil, []string{"http://1"}, []string{"http://1", "http://2"}, []string{"m 1: queued: send to http://b: gone\nsend to http://2: down"}},
+		"first":         {[]string{"http://1", "http://2"}, nil, []string{"http://1", "http://2"}, nil, []string{"http://1"}, []string{"m 1: sent by http://1"}},
+		"second":        {[]string{"http://1", "http://2"}, nil, []string{"http://2"}, nil, []string{"http://1", "http://2"}, []string{"m 1: sent by http://2"}},
+		"moved":         {[]string{"http://1"}, []string{"http://2"}, []string{"http://2"}, nil, []string{"http://1", "http://2"}, []string{"m 1: sent by http://2"}},
+		"not needed":    {[]string{"http://1"}, []string{"http://2"}, []string{"http://1"}, nil, []string{"http://1"}, []string{"m 1: sent by http://1"}},
+		"limit":         {many, many, nil, many, append(many[:4:4], many[:4]...), []string{"m 1: given up: " + strings.Repeat("send to http://b: gone\n", 7) + "send to http://b: gone"}},
+		"any scheme":    {[]string{"gopher://1", "HTTP://2"}, nil, []string{"HTTP://2"}, nil, []string{"HTTP://2"}, []string{"m 1: sent by HTTP://2"}},
+		"no scheme":     {[]string{"gopher://1", "x"}, nil, nil, nil, nil, []string{"m 1: given up: send to gopher://1: no sender for this scheme\nsend to x: no sender for this scheme"}},
+		"first may yet": {[]string{"http://1", "http://2"}, nil, nil, []string{"http://2"}, []string{"http://1", "http://2"}, []string{"m 1: queued: send to http://1: down\nsend to http://b: gone"}},
+		"one may yet":   {[]string{"http://1", "http://2"}, nil, nil, []string{"http://1"}, []string{"http://1", "http://2"}, []string{"m 1: queued: send to http://b: gone\nsend to http://2: down"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -379,6 +380,59 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
+// Of several endpoints that ask for time, the one that asks for least is heard.
+func TestRetryAfterLeast(t *testing.T) {
+	for _, order := range [][]string{{"http://hour", "http://day"}, {"http://day", "http://hour"}} {
+		synctest.Test(t, func(t *testing.T) {
+			p := run(t, delivery.Config{Senders: senders(web(func(_ context.Context, endpoint, _ string) error {
+				if endpoint == "http://hour" {
+					return later(time.Hour)
+				}
+				return later(24 * time.Hour)
+			}), "http")})
+			it := item("m", order...)
+			it.Deadline = it.Created.Add(90 * time.Minute)
+			p.deliver(it)
+			time.Sleep(2 * time.Hour)
+			if at := p.told.at(); len(at) != 2 || at[1] != time.Hour {
+				t.Errorf("told %q at %v", p.told.list(), at)
+			}
+		})
+	}
+}
+
+// The try that gets on lets the others go that are being given back meanwhile.
+func TestHangEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		way := newFault(errDown)
+		p := run(t, delivery.Config{
+			Outbox: slow{store.NewOutbox(store.OutboxConfig{}).(outbox), func() { time.Sleep(time.Second) }},
+			Senders: senders(web(func(ctx context.Context, _, _ string) error {
+				if way.get() == nil {
+					time.Sleep(500 * time.Millisecond)
+					return nil
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			}), "http"),
+		})
+		p.deliver(item("first", "http://b"))
+		time.Sleep(40 * time.Second)
+		way.set(nil)
+		if err := p.outbox.Drop(t.Context(), "item of first"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		for i := range 5 {
+			p.deliver(item(fmt.Sprint(i), "http://b"))
+		}
+		time.Sleep(5 * time.Second)
+		if ids := p.queued(); len(ids) != 0 {
+			t.Errorf("left: %q", ids)
+		}
+	})
+}
+
 // Parties that hang take one worker each once that is known, and the first try that
 // gets on lets the rest go at once.
 func TestHanging(t *testing.T) {
@@ -430,14 +484,20 @@ func TestHanging(t *testing.T) {
 		if ids := p.queued(); len(ids) != 0 {
 			t.Errorf("left: %q", ids)
 		}
-		// All but the one that was tried left together.
-		times := make(map[time.Duration]int)
+		// The first that got on took all with it.
+		times, first := make(map[time.Duration]int), 0
 		for i, line := range p.told.list() {
 			if strings.HasPrefix(line, "h") && strings.Contains(line, "sent") {
 				times[p.told.at()[i]]++
 			}
+			if strings.HasPrefix(line, "h") && strings.Contains(line, " 1: sent") {
+				first++
+			}
 		}
-		if len(times) > 2 {
+		if first < 10 {
+			t.Errorf("%d of 20 arrived with the first try: waiting is none", first)
+		}
+		if len(times) != 1 {
 			t.Errorf("left at %v", times)
 		}
 	})

@@ -127,7 +127,8 @@ func TestOutboxFails(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, sent := newFault(nil), newRecord()
 				p := run(t, delivery.Config{
-					Outbox: failing{store.NewOutbox(store.OutboxConfig{}).(outbox), f},
+					Workers: 1, // else others wait in Lease already when that fails
+					Outbox:  failing{store.NewOutbox(store.OutboxConfig{}).(outbox), f},
 					Senders: senders(web(func(context.Context, string, string) error {
 						sent.add("sent")
 						if len(sent.list()) == 1 && c.down > 0 {

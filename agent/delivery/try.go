@@ -98,13 +98,12 @@ func (d *Dispatcher) back(ctx context.Context, s transport.Session, item *store.
 // that it went by, if there is one that stays.
 func (d *Dispatcher) send(ctx context.Context, item *store.Item, route store.Route) (s transport.Session, receipt bool, err error) {
 	by := d.Sender(route.Endpoint)
-	forward := len(route.Packet.Data) > 0 // which a mediator does not ack
 	if by == nil {
 		return nil, false, &transport.SendError{Endpoint: route.Endpoint, Err: errors.New("no sender for this scheme")}
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
 	defer cancel()
-	if forward {
+	if len(route.Packet.Data) > 0 { // a forward, which a mediator does not ack
 		return nil, true, by.Send(ctx, route.Endpoint, packet(route.Packet))
 	}
 	if on, ok := by.(transport.SessionSender); ok {

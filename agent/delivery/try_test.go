@@ -56,7 +56,7 @@ func TestTry(t *testing.T) {
 						}
 						return nil
 					}),
-					"hang": web(func(ctx context.Context, _, _ string) error { <-ctx.Done(); return ctx.Err() }),
+					"hang": web(func(ctx context.Context, _, _ string) error { <-ctx.Done(); return errDown }),
 					"ws":   wire{s},
 					"nats": cast{newFault(nil).web()},
 				}})
