@@ -525,6 +525,7 @@ func (e *end) Reply(ctx context.Context, p transport.Packet) error {
 // read serves what comes, in order. A packet that fails ends the connection, as it
 // does with WebSocket.
 func (e *end) read() {
+	var last *transport.Turn
 	for {
 		select {
 		case a := <-e.in:
@@ -535,8 +536,12 @@ func (e *end) read() {
 				t.Stop()
 				return
 			}
+			turn := last.Next()
+			last = turn
 			e.conn.net.flights.Go(func() {
-				_, err := e.conn.net.serve(e.host.up, e.host, e, a.packet)
+				ctx := transport.WithTurn(e.host.up, turn)
+				_, err := e.conn.net.serve(ctx, e.host, e, a.packet)
+				turn.End(ctx)
 				var busy *transport.BusyError
 				var reject *transport.RejectError
 				if err != nil && !errors.As(err, &busy) && !errors.As(err, &reject) {
