@@ -212,7 +212,7 @@ func (a *Agent) Relay(ctx context.Context, p Packet, to string, expires time.Tim
 	if err := a.runs(); err != nil {
 		return err
 	}
-	now, routes := a.cfg.Now(), []store.Route{{Endpoint: to}}
+	routes := []store.Route{{Endpoint: to}}
 	if _, err := did.Parse(to); err == nil {
 		found, err := a.routes(ctx, to)
 		if err != nil {
@@ -230,10 +230,9 @@ func (a *Agent) Relay(ctx context.Context, p Packet, to string, expires time.Tim
 		return fmt.Errorf("%w to %s: no sender for this scheme", ErrNoRoute, to)
 	}
 	if expires.IsZero() {
-		expires = now.Add(a.cfg.MaxAge)
+		expires = a.cfg.Now().Add(a.cfg.MaxAge)
 	}
-	_, err := a.delivery.Deliver(ctx, nil, delivery.Relayed(message.NewID(), to, store.Packet(p), routes, now, expires))
-	if err != nil {
+	if err := a.delivery.Relay(ctx, to, store.Packet(p), routes, expires); err != nil {
 		return fmt.Errorf("outbox: %w", err)
 	}
 	return nil

@@ -77,7 +77,7 @@ func (d *Dispatcher) tried(ctx context.Context, l *store.Lease[store.Item], t *t
 		d.arrived(ctx, l, t.way, Sent, d.acks.stop(w))
 	default:
 		d.became(ctx, sent(&l.Item, l.Attempts, t.way))
-		d.worker.Go(func() { d.confirm(ctx, l, t, w) }) // without a worker
+		d.workers.Go(func() { d.confirm(ctx, l, t, w) }) // without a worker
 	}
 }
 

@@ -3,6 +3,7 @@ package delivery
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"log/slog"
@@ -62,10 +63,12 @@ type Config struct {
 
 // Dispatcher delivers packets. Its methods may be called from any goroutine.
 type Dispatcher struct {
-	cfg    Config // static after New
-	life   context.Context
-	end    context.CancelFunc // of life: the outbox is told no more
-	worker sync.WaitGroup     // waits for acks, while Run runs
+	// static after New
+	cfg  Config
+	life context.Context
+	end  context.CancelFunc // of life: the outbox is told no more
+
+	workers sync.WaitGroup // those that send, and those that hold a lease until an ack
 
 	routes    routes
 	acks      acks
@@ -118,13 +121,13 @@ func New(cfg Config) *Dispatcher {
 func (d *Dispatcher) Run(ctx context.Context) {
 	if !d.cfg.Idle {
 		for range d.cfg.Workers {
-			d.worker.Go(func() { d.work(ctx) })
+			d.workers.Go(func() { d.work(ctx) })
 		}
 	}
 	<-ctx.Done()
 	grace := time.AfterFunc(d.cfg.StopTimeout, d.end)
 	defer grace.Stop()
-	d.worker.Wait()
+	d.workers.Wait()
 	d.end()
 }
 
@@ -143,11 +146,16 @@ func (d *Dispatcher) Deliver(ctx context.Context, notify func(Outcome), items ..
 	return forget, nil
 }
 
-// Relayed makes the item of a packet that is not ours, such as the payload of a
-// forward: it is delivered as it is, asks for no ack and keeps no order with others.
-// To is the DID, or the URI of the endpoint, that it is for.
-func Relayed(id, to string, p store.Packet, routes []store.Route, created, expires time.Time) store.Item {
-	return store.Item{ID: id, MessageID: id, To: to, Lane: id, Direct: p, Routes: routes, Created: created, Deadline: expires}
+// Relay is Deliver for a packet that is not ours, such as the payload of a forward, by
+// one of these routes, before a time. To is the DID, or the URI of the endpoint, that the
+// packet is for. The packet goes as it is; nothing acks it, and it keeps no order with
+// others.
+func (d *Dispatcher) Relay(ctx context.Context, to string, p store.Packet, routes []store.Route, expires time.Time) error {
+	id := rand.Text()
+	_, err := d.Deliver(ctx, nil, store.Item{
+		ID: id, MessageID: id, To: to, Lane: id, Direct: p, Routes: routes, Created: d.cfg.Now(), Deadline: expires,
+	})
+	return err
 }
 
 // Push writes a packet to a live connection that peer has bound for own and the

@@ -7,11 +7,9 @@
 // keep Run running, and use its verbs:
 //
 //   - Deliver is durable, is tried again, and keeps the order of each lane.
-//   - Try goes past the outbox: each way once, now.
+//   - Relay is Deliver for a packet that is not ours (Routing 2.0, forward).
 //   - Push writes to a live connection now, or fails.
-//
-// A packet that is not ours (Routing 2.0, forward) is delivered as an item that
-// asks for no ack: see Relayed.
+//   - Try goes past the outbox: each way once, now.
 //
 // The package knows packets, DIDs as names, threads and times; it opens and packs
 // nothing. Package agent makes the items, and tells Hear what messages say of those

@@ -3,7 +3,6 @@ package delivery_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -157,7 +156,7 @@ func TestPush(t *testing.T) {
 
 // A relayed packet goes as it is, by itself, whether its way gives receipts or not,
 // and expires.
-func TestRelayed(t *testing.T) {
+func TestRelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		way, s := newFault(nil), newSession()
 		got := newRecord()
@@ -168,12 +167,15 @@ func TestRelayed(t *testing.T) {
 			}),
 			"ws": wire{s},
 		}})
-		now := time.Now()
-		relay := func(id, endpoint string) {
-			p.deliver(delivery.Relayed(id, endpoint, store.Packet{Data: []byte("theirs")}, []store.Route{{Endpoint: endpoint}}, now, now.Add(time.Hour)))
+		relay := func(endpoint string) {
+			t.Helper()
+			err := p.Relay(t.Context(), endpoint, store.Packet{Data: []byte("theirs")}, []store.Route{{Endpoint: endpoint}}, time.Now().Add(time.Hour))
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
-		relay("1", "http://b")
-		relay("2", "ws://b")
+		relay("http://b")
+		relay("ws://b")
 		synctest.Wait()
 		got.want(t, "http://b theirs")
 		s.got.want(t, "theirs")
@@ -181,8 +183,8 @@ func TestRelayed(t *testing.T) {
 			t.Errorf("left: %q", p.queued())
 		}
 		way.set(errDown)
-		for i := range 3 { // none waits for another
-			relay(fmt.Sprint("down", i), "http://b")
+		for range 3 { // none waits for another
+			relay("http://b")
 		}
 		synctest.Wait()
 		if n := len(got.list()); n != 4 {
