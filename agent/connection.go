@@ -79,13 +79,46 @@ func (c *Connection) Done() <-chan struct{} { return c.s.Done() }
 
 // Connection implements Responder.
 func (r *responder) Connection() *Connection {
-	s, ok := r.w.(transport.Session)
-	if !ok || !r.in.Authenticated() || !r.in.addressed() {
+	if s := r.a.connection(r.w, r.in); s != nil {
+		return &Connection{a: r.a, s: s, in: r.in}
+	}
+	return nil
+}
+
+// connection is w as the connection of the sender of in, nil if it ends with the message
+// or may be another's: only a sender that has authenticated has one, and only by a message
+// to us that is no older than the replay window. Anybody could pass on or replay another
+// message, on a connection of their own.
+func (a *Agent) connection(w transport.Replier, in *Inbound) transport.Session {
+	s, ok := w.(transport.Session)
+	if !ok || !in.Authenticated() || !in.addressed() {
 		return nil
 	}
-	// An old message may have been replayed, by a connection that is another's: see bind.
-	if t := r.in.Message.CreatedTime; !t.IsZero() && r.a.cfg.Now().Sub(t) > r.a.cfg.ReplayWindow {
+	if t := in.Message.CreatedTime; !t.IsZero() && a.cfg.Now().Sub(t) > a.cfg.ReplayWindow {
 		return nil
 	}
-	return &Connection{a: r.a, s: s, in: r.in}
+	return s
+}
+
+// bind makes w the return route to the sender of in, if in asks for that and w is the
+// sender's. Messages that wait for a connection of the sender then leave.
+func (a *Agent) bind(ctx context.Context, w transport.Replier, in *Inbound) {
+	s := a.connection(w, in)
+	if s == nil {
+		return
+	}
+	b := delivery.Binding{Own: in.To, Peer: in.From, Session: s}
+	switch in.Message.ReturnRoute {
+	case "all":
+	case "thread":
+		b.Thread = in.returnThread()
+	case "none":
+		a.delivery.Unbind(in.To, in.From, s)
+		return
+	default:
+		return
+	}
+	if err := a.delivery.Bind(ctx, b); err != nil {
+		in.log(a.cfg.Logger).WarnContext(ctx, "return route not bound", "error", err)
+	}
 }

@@ -67,11 +67,3 @@ func (a *Agent) untaken(ctx context.Context, r *responder, err error) error {
 	a.report(ctx, r, err)
 	return &transport.RejectError{Reason: "message refused: " + problem.Code, Err: err}
 }
-
-// Packet is a message as it travels: an envelope, or a plaintext.
-type Packet struct {
-	// MediaType is as of DIDComm v2.1, IANA Media Types; empty where the sender
-	// named none.
-	MediaType string
-	Data      []byte
-}

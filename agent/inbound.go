@@ -80,6 +80,14 @@ type Inbound struct {
 	aliases *aliases // nil: keys went by their ids
 }
 
+// Packet is a message as it travels: an envelope, or a plaintext.
+type Packet struct {
+	// MediaType is as of DIDComm v2.1, IANA Media Types; empty where the sender
+	// named none.
+	MediaType string
+	Data      []byte
+}
+
 // aliases are other names than their ids for the two keys of an authcrypt, by
 // which the sender knows them, as older libraries do in a did:peer:2.
 type aliases struct{ ours, theirs string }
