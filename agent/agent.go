@@ -18,7 +18,7 @@ import (
 type Agent struct {
 	// static after New
 	cfg      Config
-	handlers chan struct{} // one slot per running handler
+	handlers slots         // of handlers that run
 	lateAcks chan struct{} // one slot per ack that is tried again
 	suspect  atomic.Bool   // one of them may end the process: see cutOff
 
@@ -66,7 +66,7 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg:      cfg,
-		handlers: make(chan struct{}, cfg.MaxHandlers),
+		handlers: make(slots, cfg.MaxHandlers),
 		lateAcks: make(chan struct{}, maxLateAcks),
 		ready:    make(chan struct{}),
 		stopping: make(chan struct{}),

@@ -30,13 +30,13 @@ func (a *Agent) inCustody(in *Inbound) bool {
 func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) error {
 	k := &task{in: in, key: keyOf(in.From, in.Message.ID)}
 	// Nothing has the message yet: it goes with its peer, which may be anybody.
-	if !a.slot(ctx.Done()) {
+	if !a.handlers.take(ctx.Done()) {
 		if a.life.Err() != nil {
 			return ErrStopped
 		}
 		return untold(w, later(ctx.Err()))
 	}
-	defer a.free()
+	defer a.handlers.free()
 	// If the connection ends meanwhile, the handler need not be cut short for that.
 	hctx := newHandling(ctx, a.life, a.cfg.HandlerTimeout, a.cfg.MaxHandling)
 	defer hctx.close()

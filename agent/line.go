@@ -50,14 +50,14 @@ func (a *Agent) place(ctx context.Context, w transport.Replier, k *task) (handle
 // detach runs the handler for one message once there is a free slot, and closes
 // handled after that.
 func (a *Agent) detach(ctx context.Context, w transport.Replier, k *task, handled chan<- struct{}) error {
-	if !a.slot(a.life.Done()) {
+	if !a.handlers.take(a.life.Done()) {
 		return a.giveUp(ctx, k)
 	}
 	a.work.Add(1) // in time, since the caller's own entry still counts
 	go func() {
 		defer a.leave()
 		defer close(handled)
-		defer a.free()
+		defer a.handlers.free()
 		a.run(ctx, w, k)
 	}()
 	return nil
@@ -76,11 +76,11 @@ func (a *Agent) line(ctx context.Context, s transport.Session, k *task, handled 
 	line, running := w.lines[key]
 	w.lines[key] = append(line, func() {
 		defer close(handled)
-		if !a.slot(a.life.Done()) {
+		if !a.handlers.take(a.life.Done()) {
 			k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled", "error", a.giveUp(ctx, k))
 			return
 		}
-		defer a.free()
+		defer a.handlers.free()
 		a.run(ctx, s, k)
 	})
 	t.mu.Unlock()

@@ -191,36 +191,6 @@ func isAck(m *message.Message) bool {
 	return isEmpty(m) && len(m.Ack) > 0 && len(m.PleaseAck) == 0 && m.ReturnRoute == ""
 }
 
-// slot waits for leave to run a handler until done is closed; free ends it. What
-// was taken in before the agent began to stop is handled if there is time: the
-// peer may hold it for delivered.
-func (a *Agent) slot(done <-chan struct{}) bool {
-	select {
-	case a.handlers <- struct{}{}:
-	case <-done:
-		return false
-	}
-	select {
-	case <-done:
-		a.free()
-		return false
-	default:
-		return true
-	}
-}
-
-// freeSlot is slot where there is one without waiting.
-func (a *Agent) freeSlot() bool {
-	select {
-	case a.handlers <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-func (a *Agent) free() { <-a.handlers }
-
 // run runs the handler in the caller's slot, and settles the message.
 func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
 	if !a.begin(ctx, k) {

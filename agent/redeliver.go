@@ -38,22 +38,22 @@ func (a *Agent) redeliverAll(ctx context.Context) {
 		default:
 			k := leftOver(l)
 			a.inHand.add(k)
-			if !a.freeSlot() {
+			if !a.handlers.takeFree() {
 				// It must not be held against it if the process ends meanwhile.
 				a.nak(ctx, k, 0, "")
-				if a.slot(ctx.Done()) {
-					a.free()
+				if a.handlers.take(ctx.Done()) {
+					a.handlers.free()
 				}
 				continue
 			}
-			done := a.free
+			done := a.handlers.free
 			if cutOff(l) > 1 {
 				if !a.suspect.CompareAndSwap(false, true) {
-					a.free()
+					a.handlers.free()
 					a.nak(ctx, k, a.cfg.MinBackoff, "")
 					continue
 				}
-				done = func() { a.suspect.Store(false); a.free() }
+				done = func() { a.suspect.Store(false); a.handlers.free() }
 			}
 			a.work.Add(1)
 			go func() {
