@@ -2,12 +2,58 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
-	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/transport"
 )
+
+// run runs the handler in the caller's slot, and settles the message.
+func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
+	if !a.begin(ctx, k) {
+		return
+	}
+	hctx := newHandling(ctx, a.life, a.cfg.HandlerTimeout, a.cfg.MaxHandling)
+	defer hctx.close()
+
+	r := &responder{a: a, w: w, in: k.in, task: k, handling: hctx, attempt: 1}
+	if l := k.held(); l != nil {
+		r.attempt += l.Attempts
+	}
+	defer func() { a.replyLate(hctx, k, r.kept()) }()
+	err := a.call(hctx, r)
+	if err != nil && a.postpone(ctx, r, k, err) {
+		a.note(ctx, a.cfg.Trace.Parked, "message to be handled later", k.in, r.attempt, err)
+		return
+	}
+	a.note(ctx, a.cfg.Trace.Handled, "message handled", k.in, r.attempt, err)
+	if again := (*retryError)(nil); errors.As(err, &again) {
+		err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: %w", errForGood, err))
+	}
+	if err != nil {
+		a.report(hctx, r, err)
+	}
+	a.acknowledge(hctx, r)
+	a.settle(ctx, k, err, r.kept())
+}
+
+// errForGood is in the cause of a problem that is ours: the message is set aside.
+var errForGood = errors.New("handler failed for good")
+
+// call runs the handler; a panic in it becomes an internal error for the peer.
+func (a *Agent) call(ctx context.Context, r *responder) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			r.in.log(a.cfg.Logger).ErrorContext(ctx, "handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: it panicked", errForGood))
+		}
+	}()
+	return a.cfg.Handler.HandleMessage(ctx, r, r.in)
+}
 
 // handling is the context of one call of a Handler. It ends at a deadline that can be
 // moved, or with the life of the agent.
@@ -93,33 +139,4 @@ func (r *responder) Extend(ctx context.Context, d time.Duration) error {
 		return fmt.Errorf("agent: extend: %w", err)
 	}
 	return nil
-}
-
-// keepLease makes the lease of a task last for d.
-func (a *Agent) keepLease(ctx context.Context, k *task, d time.Duration) error {
-	for {
-		l := k.held()
-		if l == nil || time.Until(l.Until) >= d {
-			return nil
-		}
-		next, err := a.cfg.Inbox.Extend(ctx, l, d)
-		if k.replace(l, next) {
-			return err
-		}
-		// The lease ran out meanwhile, and redeliverAll came by another.
-	}
-}
-
-// replace makes next the lease of the task, unless next is nil, where the lease is l
-// yet. It reports whether it was.
-func (k *task) replace(l, next *store.Lease[store.Received]) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.lease != l {
-		return false
-	}
-	if next != nil {
-		k.lease = next
-	}
-	return true
 }

@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"runtime/debug"
-	"slices"
-	"time"
 
 	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -148,24 +144,6 @@ func malformed(err error) string {
 	return "malformed message"
 }
 
-// busyDelay is when a peer may come again whose message could not be taken.
-const busyDelay = 10 * time.Second
-
-// later asks the peer to come again.
-func later(cause error) error {
-	return &transport.BusyError{RetryAfter: busyDelay, Err: cause}
-}
-
-// untold is err for a connection that has no words for "later": a session whose
-// peer was not told so by a message has to end, which an error of no class does.
-func untold(w transport.Replier, err error) error {
-	var busy *transport.BusyError
-	if _, ok := w.(transport.Session); ok && errors.As(err, &busy) {
-		return busy.Err
-	}
-	return err
-}
-
 // current drops, silently towards the peer, what has expired, or belongs to a thread
 // that failed too often and is no answer to a Request.
 func (a *Agent) current(ctx context.Context, in *Inbound) bool {
@@ -184,145 +162,4 @@ func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 		in.log(a.cfg.Logger).WarnContext(ctx, "a message names other recipients only", "recipients", len(m.To))
 	}
 	return true
-}
-
-// isAck tells whether a message is nothing but acks.
-func isAck(m *message.Message) bool {
-	return isEmpty(m) && len(m.Ack) > 0 && len(m.PleaseAck) == 0 && m.ReturnRoute == ""
-}
-
-// run runs the handler in the caller's slot, and settles the message.
-func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
-	if !a.begin(ctx, k) {
-		return
-	}
-	hctx := newHandling(ctx, a.life, a.cfg.HandlerTimeout, a.cfg.MaxHandling)
-	defer hctx.close()
-
-	r := &responder{a: a, w: w, in: k.in, task: k, handling: hctx, attempt: 1}
-	if l := k.held(); l != nil {
-		r.attempt += l.Attempts
-	}
-	defer func() { a.replyLate(hctx, k, r.kept()) }()
-	err := a.call(hctx, r)
-	if err != nil && a.postpone(ctx, r, k, err) {
-		a.note(ctx, a.cfg.Trace.Parked, "message to be handled later", k.in, r.attempt, err)
-		return
-	}
-	a.note(ctx, a.cfg.Trace.Handled, "message handled", k.in, r.attempt, err)
-	if again := (*retryError)(nil); errors.As(err, &again) {
-		err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: %w", errForGood, err))
-	}
-	if err != nil {
-		a.report(hctx, r, err)
-	}
-	a.acknowledge(hctx, r)
-	a.settle(ctx, k, err, r.kept())
-}
-
-// errForGood is in the cause of a problem that is ours: the message is set aside.
-var errForGood = errors.New("handler failed for good")
-
-// call runs the handler; a panic in it becomes an internal error for the peer.
-func (a *Agent) call(ctx context.Context, r *responder) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			r.in.log(a.cfg.Logger).ErrorContext(ctx, "handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: it panicked", errForGood))
-		}
-	}()
-	return a.cfg.Handler.HandleMessage(ctx, r, r.in)
-}
-
-// acknowledge sends the ack that the message asked for, unless a reply carried
-// it. A mediator never acks a forward, an ack is never answered by another (ACKs), and
-// a problem report by nothing. An ack that cannot be made now, as while our own DID does
-// not resolve, is sent a little later: its peer would else take us for a party that
-// gives none.
-func (a *Agent) acknowledge(ctx context.Context, r *responder) {
-	err := a.acked(ctx, r)
-	if errors.As(err, new(*retryError)) {
-		a.acknowledgeLater(ctx, r)
-	}
-}
-
-// acked sends the ack, if one is owed.
-func (a *Agent) acked(ctx context.Context, r *responder) error {
-	acks := r.takeAcks(ctx)
-	if len(acks) == 0 {
-		return nil
-	}
-	m, err := message.New(emptyType, nil)
-	if err == nil {
-		m.Ack = acks
-		err = r.Reply(ctx, m)
-	}
-	if err != nil {
-		r.in.log(a.cfg.Logger).InfoContext(ctx, "could not acknowledge", "error", err)
-	}
-	return err
-}
-
-const (
-	// maxLateAcks bounds the acks that are tried again at the same time.
-	maxLateAcks = 256
-	// lateAckTries is how often each of them is, within the time that its peer waits.
-	lateAckTries = 4
-)
-
-// acknowledgeLater tries again to send an ack, without its caller.
-func (a *Agent) acknowledgeLater(ctx context.Context, r *responder) {
-	select {
-	case a.lateAcks <- struct{}{}:
-	default: // the peer gets it when the message comes again
-		return
-	}
-	ctx = context.WithoutCancel(ctx)
-	a.work.Add(1) // in time, since the caller's own entry still counts
-	go func() {
-		defer a.leave()
-		defer func() { <-a.lateAcks }()
-		for n := range lateAckTries {
-			select {
-			case <-time.After(a.cfg.backoff().After(n)):
-			case <-a.stopping:
-				return
-			}
-			r.oweAcks()
-			ctx, cancel := context.WithTimeout(ctx, a.cfg.SendTimeout)
-			err := a.acked(ctx, r)
-			cancel()
-			if !errors.As(err, new(*retryError)) {
-				return
-			}
-		}
-	}()
-}
-
-// maxAcks bounds the ids that one message may ask to be acknowledged.
-const maxAcks = 100
-
-// wantedAcks are the ids to acknowledge: those listed that came from this
-// sender, in the order in which they did, and the message itself last, as the
-// youngest. Each is written as the sender wrote it.
-func (a *Agent) wantedAcks(ctx context.Context, in *Inbound) []string {
-	m := in.Message
-	if !in.Authenticated() || len(m.PleaseAck) == 0 || isForward(m) || isProblemReport(m) || isEmpty(m) && len(m.Ack) > 0 {
-		return nil
-	}
-	asked := make(map[string]string) // by the folded id
-	for _, id := range m.PleaseAck[:min(len(m.PleaseAck), maxAcks)] {
-		if id != "" && foldID(id) != foldID(m.ID) {
-			asked[foldID(id)] = id
-		}
-	}
-	received, err := a.cfg.Inbox.Remembered(ctx, party(in.From), slices.Collect(maps.Keys(asked)))
-	if err != nil {
-		in.log(a.cfg.Logger).WarnContext(ctx, "older messages not acknowledged", "error", err)
-	}
-	var acks []string
-	for _, id := range received {
-		acks = append(acks, asked[id])
-	}
-	return append(acks, m.ID)
 }

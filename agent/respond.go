@@ -42,24 +42,6 @@ func (r *responder) Agent() *Agent { return r.a }
 // Attempt implements Responder.
 func (r *responder) Attempt() int { return r.attempt }
 
-// takeAcks returns what is to be acknowledged, once.
-func (r *responder) takeAcks(ctx context.Context) []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.acked {
-		return nil
-	}
-	r.acked = true
-	return r.a.wantedAcks(ctx, r.in)
-}
-
-// oweAcks is for acks that were taken and did not leave.
-func (r *responder) oweAcks() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.acked = false
-}
-
 // limit bounds how many messages like m the peer is sent, by the connection that its
 // message came by, if back, else by the outbox; nil for no limit. The response to a
 // POST is free, since the peer pays as much for each. On connections that stay open

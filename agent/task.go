@@ -98,100 +98,6 @@ func (a *Agent) lasting(ctx context.Context) (context.Context, context.CancelFun
 	return ctx, func() { stop(); cancel() }
 }
 
-// codeBusy is the problem of an agent that has no room for a message now.
-const codeBusy = "e.p." + message.DescriptorMeRes + ".storage"
-
-// isBusy tells whether a message reports that its sender was too busy to take what
-// the report is about.
-func isBusy(m *message.Message) bool {
-	return isProblemReport(m) && len(m.Ack) == 0 && message.ReadProblem(m.Body).Code == codeBusy
-}
-
-// isBusyFor tells whether a message says that its sender was too busy to take one of
-// ours that waits for its ack.
-func (a *Agent) isBusyFor(in *Inbound) bool {
-	return in.Authenticated() && in.addressed() && isBusy(in.Message) && a.delivery.Awaits(in.From, subject(in.Message))
-}
-
-// busy tells the peer to try again, for there is no room or the inbox fails: by
-// HTTP with the error that it returns, on other connections with a problem report,
-// which does not count towards the thread's problems. A peer that cannot be told so is
-// told by the end of the connection.
-func (a *Agent) busy(ctx context.Context, w transport.Replier, in *Inbound, cause error) error {
-	return a.busyFor(ctx, w, in, busyDelay, cause)
-}
-
-// busyFor is busy for a while.
-func (a *Agent) busyFor(ctx context.Context, w transport.Replier, in *Inbound, delay time.Duration, cause error) error {
-	var busy error = &transport.BusyError{RetryAfter: delay, Err: cause}
-	if _, ok := w.(transport.Session); !ok {
-		return busy
-	}
-	if in.Authenticated() && !isProblemReport(in.Message) && !isEmpty(in.Message) {
-		report, err := ProblemReport(message.NewProblem(codeBusy, cause), in.Message)
-		if err == nil {
-			report.Ack = nil // since we do not have it
-			err = (&responder{a: a, w: w, in: in, here: true, acked: true, busy: true}).reply(ctx, report)
-		}
-		if err == nil {
-			return busy
-		}
-	}
-	return untold(w, busy)
-}
-
-// replyAgain answers a message that came again, since the peer did not hear of us.
-// The replies that were made on a connection are sent again, on the one that it came
-// by now; if there were none, the peer gets the ack that it asks for, as any ack: the
-// first may have been over the limit. While its handler runs it is too early for that: if the ack came first, the peer
-// would not send it again for a reply that is lost.
-func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound, known *store.Known) error {
-	if !in.Authenticated() || !in.addressed() {
-		return nil
-	}
-	if k := a.inHand.get(keyOf(in.From, in.Message.ID)); k != nil && known.State == store.Leased {
-		if s, ok := w.(transport.Session); ok {
-			k.cameAgain(s)
-			return nil
-		}
-		if r := in.Message.ReturnRoute; r == "all" || r == "thread" {
-			return later(errors.New("the message is being handled"))
-		}
-		return nil
-	}
-	if len(known.Replies) == 0 {
-		a.acknowledge(ctx, &responder{a: a, w: w, in: in})
-		return nil
-	}
-	if _, ok := w.(transport.Session); ok && !a.answers.take(in.From) {
-		in.log(a.cfg.Logger).InfoContext(ctx, "not replied again, the sender has had too many answers")
-		return nil
-	}
-	for _, p := range known.Replies {
-		if err := w.Reply(ctx, transport.Packet(p)); err != nil {
-			in.log(a.cfg.Logger).InfoContext(ctx, "not replied again", "error", err)
-			return nil
-		}
-	}
-	return nil
-}
-
-// replyLate is replyAgain for a message that came again while its handler ran.
-func (a *Agent) replyLate(ctx context.Context, k *task, replies []store.Packet) {
-	k.mu.Lock()
-	s := k.again
-	k.mu.Unlock()
-	if s != nil {
-		_ = a.replyAgain(ctx, s, k.in, &store.Known{State: store.Done, Replies: replies}) // it is not busy any more
-	}
-}
-
-func (k *task) cameAgain(s transport.Session) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.again = s
-}
-
 // giveUp is for a message that the agent has no time left to handle: the inbox
 // keeps it for the agent's next life.
 func (a *Agent) giveUp(ctx context.Context, k *task) error {
@@ -296,4 +202,33 @@ func (a *Agent) nak(ctx context.Context, k *task, delay time.Duration, reason st
 	if err := store.Tell(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), nak); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
 	}
+}
+
+// keepLease makes the lease of a task last for d.
+func (a *Agent) keepLease(ctx context.Context, k *task, d time.Duration) error {
+	for {
+		l := k.held()
+		if l == nil || time.Until(l.Until) >= d {
+			return nil
+		}
+		next, err := a.cfg.Inbox.Extend(ctx, l, d)
+		if k.replace(l, next) {
+			return err
+		}
+		// The lease ran out meanwhile, and redeliverAll came by another.
+	}
+}
+
+// replace makes next the lease of the task, unless next is nil, where the lease is l
+// yet. It reports whether it was.
+func (k *task) replace(l, next *store.Lease[store.Received]) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.lease != l {
+		return false
+	}
+	if next != nil {
+		k.lease = next
+	}
+	return true
 }
