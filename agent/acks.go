@@ -10,20 +10,19 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// acknowledge sends the ack that the message asked for, unless a reply carried
-// it. A mediator never acks a forward, an ack is never answered by another (ACKs), and
-// a problem report by nothing. An ack that cannot be made now, as while our own DID does
-// not resolve, is sent a little later: its peer would else take us for a party that
-// gives none.
-func (a *Agent) acknowledge(ctx context.Context, r *responder) {
-	err := a.acked(ctx, r)
+// acknowledge sends the ack that the message asked for, unless a reply carried the
+// ack. No forward is acked, no ack (ACKs) and no problem report. An ack that cannot be
+// made now, as while our own DID does not resolve, is sent a little later, or its peer
+// would take us for a party that gives none.
+func (r *responder) acknowledge(ctx context.Context) {
+	err := r.acknowledgeNow(ctx)
 	if errors.As(err, new(*retryError)) {
-		a.acknowledgeLater(ctx, r)
+		r.acknowledgeLater(ctx)
 	}
 }
 
-// acked sends the ack, if one is owed.
-func (a *Agent) acked(ctx context.Context, r *responder) error {
+// acknowledgeNow sends the ack, if one is owed.
+func (r *responder) acknowledgeNow(ctx context.Context) error {
 	acks := r.takeAcks(ctx)
 	if len(acks) == 0 {
 		return nil
@@ -34,7 +33,7 @@ func (a *Agent) acked(ctx context.Context, r *responder) error {
 		err = r.Reply(ctx, m)
 	}
 	if err != nil {
-		r.in.log(a.cfg.Logger).InfoContext(ctx, "could not acknowledge", "error", err)
+		r.in.log(r.a.cfg.Logger).InfoContext(ctx, "could not acknowledge", "error", err)
 	}
 	return err
 }
@@ -47,17 +46,16 @@ const (
 )
 
 // acknowledgeLater tries again to send an ack, without its caller.
-func (a *Agent) acknowledgeLater(ctx context.Context, r *responder) {
-	select {
-	case a.lateAcks <- struct{}{}:
-	default: // the peer gets it when the message comes again
-		return
+func (r *responder) acknowledgeLater(ctx context.Context) {
+	a := r.a
+	if !a.lateAcks.takeFree() {
+		return // the peer gets it when the message comes again
 	}
 	ctx = context.WithoutCancel(ctx)
 	a.work.Add(1) // in time, since the caller's own entry still counts
 	go func() {
 		defer a.leave()
-		defer func() { <-a.lateAcks }()
+		defer a.lateAcks.free()
 		for n := range lateAckTries {
 			select {
 			case <-time.After(a.cfg.backoff().After(n)):
@@ -66,7 +64,7 @@ func (a *Agent) acknowledgeLater(ctx context.Context, r *responder) {
 			}
 			r.oweAcks()
 			ctx, cancel := context.WithTimeout(ctx, a.cfg.SendTimeout)
-			err := a.acked(ctx, r)
+			err := r.acknowledgeNow(ctx)
 			cancel()
 			if !errors.As(err, new(*retryError)) {
 				return
@@ -81,8 +79,8 @@ const maxAcks = 100
 // wantedAcks are the ids to acknowledge: those listed that came from this
 // sender, in the order in which they did, and the message itself last, as the
 // youngest. Each is written as the sender wrote it.
-func (a *Agent) wantedAcks(ctx context.Context, in *Inbound) []string {
-	m := in.Message
+func (r *responder) wantedAcks(ctx context.Context) []string {
+	in, m := r.in, r.in.Message
 	if !in.Authenticated() || len(m.PleaseAck) == 0 || isForward(m) || isProblemReport(m) || isEmpty(m) && len(m.Ack) > 0 {
 		return nil
 	}
@@ -92,9 +90,9 @@ func (a *Agent) wantedAcks(ctx context.Context, in *Inbound) []string {
 			asked[foldID(id)] = id
 		}
 	}
-	received, err := a.cfg.Inbox.Remembered(ctx, party(in.From), slices.Collect(maps.Keys(asked)))
+	received, err := r.a.cfg.Inbox.Remembered(ctx, party(in.From), slices.Collect(maps.Keys(asked)))
 	if err != nil {
-		in.log(a.cfg.Logger).WarnContext(ctx, "older messages not acknowledged", "error", err)
+		in.log(r.a.cfg.Logger).WarnContext(ctx, "older messages not acknowledged", "error", err)
 	}
 	var acks []string
 	for _, id := range received {
@@ -111,7 +109,7 @@ func (r *responder) takeAcks(ctx context.Context) []string {
 		return nil
 	}
 	r.acked = true
-	return r.a.wantedAcks(ctx, r.in)
+	return r.wantedAcks(ctx)
 }
 
 // oweAcks is for acks that were taken and did not leave.

@@ -28,7 +28,7 @@ func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound
 		return nil
 	}
 	if len(known.Replies) == 0 {
-		a.acknowledge(ctx, &responder{a: a, w: w, in: in})
+		(&responder{a: a, w: w, in: in}).acknowledge(ctx)
 		return nil
 	}
 	if _, ok := w.(transport.Session); ok && !a.answers.take(in.From) {

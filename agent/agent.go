@@ -18,9 +18,9 @@ import (
 type Agent struct {
 	// static after New
 	cfg      Config
-	handlers slots         // of handlers that run
-	lateAcks chan struct{} // one slot per ack that is tried again
-	suspect  atomic.Bool   // one of them may end the process: see cutOff
+	handlers slots       // of handlers that run
+	lateAcks slots       // of acks that are tried again
+	suspect  atomic.Bool // one of them may end the process: see cutOff
 
 	// ready is closed when Run begins. life ends when handlers must; stopping is
 	// closed before, when no new work is taken.
@@ -67,7 +67,7 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg:      cfg,
 		handlers: make(slots, cfg.MaxHandlers),
-		lateAcks: make(chan struct{}, maxLateAcks),
+		lateAcks: make(slots, maxLateAcks),
 		ready:    make(chan struct{}),
 		stopping: make(chan struct{}),
 		lines:    newLines(cfg.SessionQueue),

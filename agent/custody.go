@@ -41,19 +41,19 @@ func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) er
 	hctx := newHandling(ctx, a.life, a.cfg.HandlerTimeout, a.cfg.MaxHandling)
 	defer hctx.close()
 	r := &responder{a: a, w: w, in: in, task: k, handling: hctx, attempt: 1}
-	err := a.call(hctx, r)
+	err := r.call(hctx)
 	a.note(ctx, a.cfg.Trace.Handled, "message taken into custody", in, 1, err)
 	if err != nil {
-		return a.untaken(ctx, r, err)
+		return r.untaken(ctx, err)
 	}
 	a.hear(in)
 	a.bind(ctx, w, in)
-	a.acknowledge(hctx, r)
+	r.acknowledge(hctx)
 	return nil
 }
 
 // untaken is what becomes of a message that its handler does not take in.
-func (a *Agent) untaken(ctx context.Context, r *responder, err error) error {
+func (r *responder) untaken(ctx context.Context, err error) error {
 	var again *retryError
 	var problem *message.Problem
 	switch {
@@ -62,8 +62,8 @@ func (a *Agent) untaken(ctx context.Context, r *responder, err error) error {
 		if again != nil {
 			delay = max(again.after, time.Second)
 		}
-		return a.busyFor(ctx, r.w, r.in, delay, err)
+		return r.a.busyFor(ctx, r.w, r.in, delay, err)
 	}
-	a.report(ctx, r, err)
+	r.report(ctx, err)
 	return &transport.RejectError{Reason: "message refused: " + problem.Code, Err: err}
 }

@@ -25,7 +25,7 @@ func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
 		r.attempt += l.Attempts
 	}
 	defer func() { a.replyLate(hctx, k, r.kept()) }()
-	err := a.call(hctx, r)
+	err := r.call(hctx)
 	if err != nil && a.postpone(ctx, r, k, err) {
 		a.note(ctx, a.cfg.Trace.Parked, "message to be handled later", k.in, r.attempt, err)
 		return
@@ -35,9 +35,9 @@ func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
 		err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: %w", errForGood, err))
 	}
 	if err != nil {
-		a.report(hctx, r, err)
+		r.report(hctx, err)
 	}
-	a.acknowledge(hctx, r)
+	r.acknowledge(hctx)
 	a.settle(ctx, k, err, r.kept())
 }
 
@@ -45,14 +45,14 @@ func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
 var errForGood = errors.New("handler failed for good")
 
 // call runs the handler; a panic in it becomes an internal error for the peer.
-func (a *Agent) call(ctx context.Context, r *responder) (err error) {
+func (r *responder) call(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			r.in.log(a.cfg.Logger).ErrorContext(ctx, "handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			r.in.log(r.a.cfg.Logger).ErrorContext(ctx, "handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: it panicked", errForGood))
 		}
 	}()
-	return a.cfg.Handler.HandleMessage(ctx, r, r.in)
+	return r.a.cfg.Handler.HandleMessage(ctx, r, r.in)
 }
 
 // handling is the context of one call of a Handler. It ends at a deadline that can be

@@ -73,13 +73,14 @@ func (a *Agent) Report(ctx context.Context, in *Inbound, p *message.Problem) err
 	if err := a.runs(); err != nil {
 		return err
 	}
-	return a.tell(ctx, &responder{a: a, w: transport.NoReply{}, in: in, acked: true}, p)
+	r := &responder{a: a, w: transport.NoReply{}, in: in, acked: true}
+	return r.tell(ctx, p)
 }
 
 // tell sends a problem report, within the limits that keep reports from
 // multiplying (Cascading Problems). A problem without a code is one that a third
 // party has told us.
-func (a *Agent) tell(ctx context.Context, r *responder, p *message.Problem) error {
+func (r *responder) tell(ctx context.Context, p *message.Problem) error {
 	m := r.in.Message
 	switch {
 	case !r.in.Authenticated():
@@ -89,7 +90,7 @@ func (a *Agent) tell(ctx context.Context, r *responder, p *message.Problem) erro
 	case p.Code == "":
 		p = message.NewProblem(message.CodeInternal, p)
 	}
-	switch a.problems.count(r.in) {
+	switch r.a.problems.count(r.in) {
 	case budgetSpent:
 		p = message.NewProblem(message.CodeMaxErrorsExceeded, p)
 	case budgetOver:
@@ -99,17 +100,17 @@ func (a *Agent) tell(ctx context.Context, r *responder, p *message.Problem) erro
 	if err != nil {
 		return err
 	}
-	a.problems.reported(r.in, report)
+	r.a.problems.reported(r.in, report)
 	if err := r.reply(ctx, report); err != nil {
-		a.problems.uncount(r.in)
+		r.a.problems.uncount(r.in)
 		return err
 	}
 	return nil
 }
 
 // report logs what a handler returned, and tells the peer if it is a problem.
-func (a *Agent) report(ctx context.Context, r *responder, err error) {
-	log := r.in.log(a.cfg.Logger)
+func (r *responder) report(ctx context.Context, err error) {
+	log := r.in.log(r.a.cfg.Logger)
 	switch m := r.in.Message; {
 	case isEmpty(m):
 		log.DebugContext(ctx, "empty message not handled", "error", err)
@@ -123,7 +124,7 @@ func (a *Agent) report(ctx context.Context, r *responder, err error) {
 	if !errors.As(err, &p) {
 		return
 	}
-	if err := a.tell(ctx, r, p); err != nil && !errors.Is(err, ErrNotReported) && !errors.Is(err, ErrUnauthenticated) {
+	if err := r.tell(ctx, p); err != nil && !errors.Is(err, ErrNotReported) && !errors.Is(err, ErrUnauthenticated) {
 		log.WarnContext(ctx, "could not report a problem", "code", p.Code, "error", err)
 	}
 }

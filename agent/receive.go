@@ -69,7 +69,7 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	}
 	if k.request != nil {
 		k.request.answer <- in
-		a.acknowledge(ctx, &responder{a: a, w: w, in: in})
+		(&responder{a: a, w: w, in: in}).acknowledge(ctx)
 		return nil, nil
 	}
 	if isProblemReport(in.Message) && a.cfg.Trace.Problem != nil {

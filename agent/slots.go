@@ -1,6 +1,6 @@
 package agent
 
-// slots are the places of the handlers that run: one for each.
+// slots bound how many do a thing at the same time, such as run a handler.
 type slots chan struct{}
 
 // take waits for a slot until done is closed; free gives the slot back. A message that

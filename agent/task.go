@@ -131,7 +131,7 @@ func (a *Agent) postpone(ctx context.Context, r *responder, k *task, err error) 
 	default:
 		delay := max(again.after, a.cfg.backoff().After(l.Attempts))
 		k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled, will try again", "attempts", l.Attempts+1, "delay", delay, "error", err)
-		a.acknowledge(ctx, r) // it need not be sent again
+		r.acknowledge(ctx) // it need not be sent again
 		a.nak(ctx, k, delay, err.Error())
 		return true
 	}
