@@ -1,0 +1,139 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/didcomm-go/didcomm/agent/delivery"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
+)
+
+// item packs a message for one recipient, and for each way to it.
+func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *sendOptions) (store.Item, error) {
+	routes, err := a.routes(ctx, to)
+	session := a.delivery.Connected(m.From, to, subject(m))
+	if err != nil && (!session || !errors.Is(err, ErrNoRoute)) {
+		return store.Item{}, err
+	}
+	routes = routes[:min(len(routes), delivery.MaxRoutes)]
+	must := !o.answered && !o.anonymous && !isEmpty(m) && !isProblemReport(m) // else no ack will come
+	confirm := must && (session || a.unconfirmed(routes))
+	if confirm {
+		m = confirmed(m)
+	}
+	e, err := a.pack(ctx, m, to, o)
+	if err != nil {
+		return store.Item{}, err
+	}
+	now := a.cfg.Now()
+	item := store.Item{
+		ID: message.NewID(), MessageID: m.ID, Thread: foldID(subject(m)), From: m.From, To: to, Lane: a.lane(m, o),
+		Direct: store.Packet{MediaType: e.MediaType, Data: e.Data}, Confirm: confirm, Receipt: must && !confirm,
+		Created: now, Deadline: now.Add(a.cfg.MaxAge),
+	}
+	if !m.ExpiresTime.IsZero() {
+		item.Deadline = m.ExpiresTime
+	}
+	if !o.deadline.IsZero() && o.deadline.Before(item.Deadline) {
+		item.Deadline = o.deadline
+	}
+	if item.Routes, err = a.wrap(ctx, e, routes, forwardOptions(m)...); len(item.Routes) == 0 && !session {
+		return store.Item{}, fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)
+	}
+	return item, nil
+}
+
+// lane is what a message keeps its order with, beside the recipient. It is empty for
+// its thread.
+func (a *Agent) lane(m *message.Message, o *sendOptions) string {
+	name := o.lane
+	if ordered, ok := a.cfg.Handler.(Orderer); ok && name == "" {
+		name = ordered.Line(&Inbound{Message: m, From: m.From})
+	}
+	if name == "" {
+		return ""
+	}
+	return party(m.From) + " " + name
+}
+
+// unconfirmed tells whether one of the ways leads to the recipient itself and gives no
+// receipt.
+func (a *Agent) unconfirmed(routes []envelope.Route) bool {
+	return slices.ContainsFunc(routes, func(r envelope.Route) bool {
+		s := a.delivery.Sender(r.URI)
+		return s != nil && !s.Receipts() && len(r.RoutingKeys) == 0
+	})
+}
+
+// confirmed is m, asking the recipient for an ack, on the same connection if m
+// does not say otherwise.
+func confirmed(m *message.Message) *message.Message {
+	out := *m
+	if !slices.ContainsFunc(m.PleaseAck, func(id string) bool { return id == "" || foldID(id) == foldID(m.ID) }) {
+		out.PleaseAck = append(slices.Clone(m.PleaseAck), m.ID)
+	}
+	if out.ReturnRoute == "" {
+		out.ReturnRoute = "all"
+	}
+	return &out
+}
+
+// complete fills the headers that an agent fills.
+func (a *Agent) complete(m *message.Message, o *sendOptions) {
+	if m.ID == "" {
+		m.ID = message.NewID()
+	}
+	if m.Typ == "" {
+		m.Typ = message.MediaType
+	}
+	if m.CreatedTime.IsZero() {
+		m.CreatedTime = a.cfg.Now()
+	}
+	if o.returnRoute != "" {
+		m.ReturnRoute = o.returnRoute
+	}
+	switch {
+	case len(o.signBy) > 0:
+		m.From = did.Base(o.signBy[0])
+	case o.anonymous:
+		m.From = ""
+	case o.from != "":
+		m.From = did.Base(o.from)
+	case m.From != "":
+		o.from = m.From
+	default:
+		o.from, m.From = a.cfg.DID, a.cfg.DID
+	}
+}
+
+// pack packs m for one recipient.
+func (a *Agent) pack(ctx context.Context, m *message.Message, to string, o *sendOptions) (envelope.Envelope, error) {
+	keys := slices.DeleteFunc(slices.Clone(o.toKeys), func(kid string) bool { return party(kid) != party(to) })
+	if len(keys) == 0 {
+		keys = []string{to}
+	}
+	opts := []envelope.PackOption{envelope.To(keys...)}
+	switch {
+	case len(o.signBy) > 0:
+		opts = append(opts, envelope.SignBy(o.signBy...))
+	case o.anonymous:
+	default:
+		opts = append(opts, envelope.From(o.from))
+		if o.protect {
+			opts = append(opts, envelope.ProtectSender())
+		}
+	}
+	envelopes, err := a.cfg.Packer.Pack(ctx, m, opts...)
+	if err != nil {
+		return envelope.Envelope{}, fmt.Errorf("pack for %s: %w", to, err)
+	}
+	if len(envelopes) != 1 {
+		return envelope.Envelope{}, fmt.Errorf("pack for %s: %d envelopes", to, len(envelopes))
+	}
+	return envelopes[0], nil
+}

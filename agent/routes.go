@@ -1,0 +1,98 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/didcomm-go/didcomm/agent/delivery"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// routes are the ways to a DID that the agent can go, in the DID's order of
+// preference; at least one, or ErrNoRoute. The Packer has left out endpoints that
+// do not take DIDComm v2.
+func (a *Agent) routes(ctx context.Context, to string) ([]envelope.Route, error) {
+	all, err := a.cfg.Packer.Routes(ctx, to)
+	if errors.Is(err, envelope.ErrRoute) {
+		return nil, fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("routes to %s: %w", to, err)
+	}
+	var routes []envelope.Route
+	for _, r := range all {
+		if a.delivery.Sender(r.URI) != nil {
+			routes = append(routes, r)
+		}
+	}
+	if len(routes) == 0 {
+		return nil, fmt.Errorf("%w to %s: %s", ErrNoRoute, to, noRouteReason(all))
+	}
+	return routes, nil
+}
+
+func noRouteReason(all []envelope.Route) string {
+	if len(all) == 0 {
+		return "its document has no DIDComm endpoint"
+	}
+	uris := make([]string, len(all))
+	for i, r := range all {
+		uris[i] = r.URI
+	}
+	return "none of its endpoints can be used: " + strings.Join(uris, ", ")
+}
+
+// wrap makes the packet for each route; the error joins those of routes that are
+// left out.
+func (a *Agent) wrap(ctx context.Context, direct envelope.Envelope, routes []envelope.Route, opts ...envelope.PackOption) ([]store.Route, error) {
+	var wrapped []store.Route
+	var errs []error
+	for _, r := range routes {
+		out := store.Route{Endpoint: r.URI}
+		if len(r.RoutingKeys) > 0 {
+			e, err := a.cfg.Packer.Forward(ctx, direct, r.RoutingKeys, opts...)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("forward through %s: %w", r.URI, err))
+				continue
+			}
+			out.Packet = store.Packet{MediaType: e.MediaType, Data: e.Data}
+		}
+		wrapped = append(wrapped, out)
+	}
+	return wrapped, errors.Join(errs...)
+}
+
+// forwardOptions let a forward expire with the message in it.
+func forwardOptions(m *message.Message) []envelope.PackOption {
+	if m.ExpiresTime.IsZero() {
+		return nil
+	}
+	return []envelope.PackOption{envelope.Expires(m.ExpiresTime)}
+}
+
+// moved are the routes to an item's recipient that the item does not have: its
+// DID is looked up anew, since its endpoints may have moved.
+func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Route {
+	if err := a.cfg.Packer.Refresh(ctx, item.To); err != nil {
+		a.cfg.Logger.InfoContext(ctx, "party not resolved anew", "did", item.To, "error", err)
+		return nil
+	}
+	routes, err := a.routes(ctx, item.To)
+	if err != nil {
+		return nil
+	}
+	routes = slices.DeleteFunc(routes, func(r envelope.Route) bool {
+		return slices.ContainsFunc(item.Routes, func(old store.Route) bool { return old.Endpoint == r.URI })
+	})
+	direct := envelope.Envelope{MediaType: item.Direct.MediaType, Data: item.Direct.Data, To: item.To}
+	fresh, err := a.wrap(ctx, direct, routes[:min(len(routes), delivery.MaxRoutes)])
+	if err != nil {
+		a.cfg.Logger.InfoContext(ctx, "party has moved where we cannot follow", "did", item.To, "error", err)
+	}
+	return fresh
+}
