@@ -23,8 +23,8 @@ type Connection struct {
 // what m itself asks. Success says that it was written, not that it arrived.
 //
 // Push fills what m leaves empty of id, typ, from and created_time, and sets to; m
-// itself is not changed. The options are those of Send; the sender is the DID that
-// the message came to.
+// itself is not changed. The sender is the DID that the message came to. Options that say
+// how to deliver (AwaitDelivery, Once, Outcomes, Lane) change nothing.
 //
 // Errors: ErrNoRoute if the connection has ended or cannot take the message, if the
 // message that came by it said, by its return_route, that nothing of m's thread shall
@@ -38,7 +38,7 @@ func (c *Connection) Push(ctx context.Context, m *message.Message, opts ...SendO
 	if transport.Ended(c.s) {
 		return fmt.Errorf("%w to %s: the connection has ended", ErrNoRoute, in.From)
 	}
-	o, out := a.sendOptions(opts...), *m
+	o, out := optionsOf(opts...), *m
 	out.To = []string{in.From}
 	if out.From == "" {
 		out.From = in.To

@@ -72,7 +72,7 @@ type sendOptions struct {
 	deadline    time.Time // zero: as the message and Config say
 }
 
-func (a *Agent) sendOptions(opts ...SendOption) *sendOptions {
+func optionsOf(opts ...SendOption) *sendOptions {
 	o := new(sendOptions)
 	for _, opt := range opts {
 		opt(o)

@@ -15,7 +15,8 @@ import (
 
 // Push sends m to its one recipient by a live connection that the recipient has made a
 // return route, now: no outbox has it, it is not sent again, and no ack is asked for
-// but what m itself asks. Success says that it was written, not that it arrived.
+// but what m itself asks. Success says that it was written, not that it arrived. Options
+// that say how to deliver (AwaitDelivery, Once, Outcomes, Lane) change nothing.
 //
 // Errors: ErrNoRoute if there is no such connection, or none that takes the message;
 // ErrNotRunning and ErrStopped as for Send; those of the Packer.
@@ -26,7 +27,7 @@ func (a *Agent) Push(ctx context.Context, m *message.Message, opts ...SendOption
 	if err := a.runs(); err != nil {
 		return err
 	}
-	o, out, to := a.sendOptions(opts...), *m, did.Base(m.To[0])
+	o, out, to := optionsOf(opts...), *m, did.Base(m.To[0])
 	a.complete(&out, o)
 	if !a.delivery.Connected(out.From, to, subject(&out)) {
 		return fmt.Errorf("%w to %s: no live connection", ErrNoRoute, to)

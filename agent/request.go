@@ -32,7 +32,7 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 		ctx, cancel = context.WithTimeout(ctx, a.cfg.RequestTimeout)
 		defer cancel()
 	}
-	o := a.sendOptions(opts...)
+	o := optionsOf(opts...)
 	if o.anonymous {
 		return nil, ErrUnauthenticated
 	}

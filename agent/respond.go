@@ -116,7 +116,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 			}()
 		}
 	}
-	o := r.a.sendOptions()
+	o := optionsOf()
 	o.from = m.From
 	o.protect = in.Metadata.AnonymousSender && in.Metadata.EncryptedFromKID != ""
 	r.a.complete(&m, o)

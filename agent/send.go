@@ -34,7 +34,7 @@ func (a *Agent) Send(ctx context.Context, m *message.Message, opts ...SendOption
 	if err := a.runs(); err != nil {
 		return err
 	}
-	o, out := a.sendOptions(opts...), *m
+	o, out := optionsOf(opts...), *m
 	a.complete(&out, o)
 	sent, err := a.send(ctx, &out, o)
 	if err != nil {
