@@ -3,10 +3,9 @@ package agent
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
@@ -73,53 +72,20 @@ func (r *responder) acknowledgeLater(ctx context.Context) {
 	}()
 }
 
-// maxAcks bounds the ids that one message may ask to be acknowledged.
-const maxAcks = 100
-
-// wantedAcks are the ids to acknowledge: those listed that came from this
-// sender, in the order in which they did, and the message itself last, as the
-// youngest. Each is written as the sender wrote it.
-func (r *responder) wantedAcks(ctx context.Context) []string {
-	in, m := r.in, r.in.Message
-	if !in.Authenticated() || len(m.PleaseAck) == 0 || isForward(m) || isProblemReport(m) || isEmpty(m) && len(m.Ack) > 0 {
-		return nil
+// hear tells those that wait for an ack what a message says of them: only what its
+// sender was sent, and only if the message is meant for us. It reports whether the
+// message tells of a problem with one that is being sent.
+func (a *Agent) hear(in *Inbound) (problem bool) {
+	m := in.Message
+	if !in.Authenticated() || !in.addressed() || isBusy(m) {
+		return false
 	}
-	asked := make(map[string]string) // by the folded id
-	for _, id := range m.PleaseAck[:min(len(m.PleaseAck), maxAcks)] {
-		if id != "" && foldID(id) != foldID(m.ID) {
-			asked[foldID(id)] = id
-		}
+	h := delivery.Heard{Acks: m.Ack[:min(len(m.Ack), maxAcks)], Thread: m.ThreadID}
+	if isProblemReport(m) {
+		h.About, h.Problem = subject(m), message.ReadProblem(m.Body)
 	}
-	received, err := r.a.cfg.Inbox.Remembered(ctx, party(in.From), slices.Collect(maps.Keys(asked)))
-	if err != nil {
-		in.log(r.a.cfg.Logger).WarnContext(ctx, "older messages not acknowledged", "error", err)
+	for _, h.From = range in.names() {
+		problem = a.delivery.Hear(h) || problem
 	}
-	var acks []string
-	for _, id := range received {
-		acks = append(acks, asked[id])
-	}
-	return append(acks, m.ID)
-}
-
-// takeAcks returns what is to be acknowledged, once.
-func (r *responder) takeAcks(ctx context.Context) []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.acked {
-		return nil
-	}
-	r.acked = true
-	return r.wantedAcks(ctx)
-}
-
-// oweAcks is for acks that were taken and did not leave.
-func (r *responder) oweAcks() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.acked = false
-}
-
-// isAck tells whether a message is nothing but acks.
-func isAck(m *message.Message) bool {
-	return isEmpty(m) && len(m.Ack) > 0 && len(m.PleaseAck) == 0 && m.ReturnRoute == ""
+	return problem
 }

@@ -53,9 +53,3 @@ func (a *Agent) replyLate(ctx context.Context, k *task, replies []store.Packet) 
 		_ = a.replyAgain(ctx, s, k.in, &store.Known{State: store.Done, Replies: replies}) // it is not busy any more
 	}
 }
-
-func (k *task) cameAgain(s transport.Session) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.again = s
-}

@@ -12,9 +12,6 @@ import (
 // busyDelay is when a peer may come again whose message could not be taken.
 const busyDelay = 10 * time.Second
 
-// codeBusy is the problem of an agent that has no room for a message now.
-const codeBusy = "e.p." + message.DescriptorMeRes + ".storage"
-
 // later asks the peer to come again.
 func later(cause error) error {
 	return &transport.BusyError{RetryAfter: busyDelay, Err: cause}
@@ -28,12 +25,6 @@ func untold(w transport.Replier, err error) error {
 		return busy.Err
 	}
 	return err
-}
-
-// isBusy tells whether a message reports that its sender was too busy to take what
-// the report is about.
-func isBusy(m *message.Message) bool {
-	return isProblemReport(m) && len(m.Ack) == 0 && message.ReadProblem(m.Body).Code == codeBusy
 }
 
 // isBusyFor tells whether a message says that its sender was too busy to take one of

@@ -2,58 +2,10 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
-
-	"github.com/didcomm-go/didcomm/agent/message"
-	"github.com/didcomm-go/didcomm/transport"
 )
-
-// run runs the handler in the caller's slot, and settles the message.
-func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
-	if !a.begin(ctx, k) {
-		return
-	}
-	hctx := newHandling(ctx, a.life, a.cfg.HandlerTimeout, a.cfg.MaxHandling)
-	defer hctx.close()
-
-	r := &responder{a: a, w: w, in: k.in, task: k, handling: hctx, attempt: 1}
-	if l := k.held(); l != nil {
-		r.attempt += l.Attempts
-	}
-	defer func() { a.replyLate(hctx, k, r.kept()) }()
-	err := r.call(hctx)
-	if err != nil && a.postpone(ctx, r, k, err) {
-		a.note(ctx, a.cfg.Trace.Parked, "message to be handled later", k.in, r.attempt, err)
-		return
-	}
-	a.note(ctx, a.cfg.Trace.Handled, "message handled", k.in, r.attempt, err)
-	if again := (*retryError)(nil); errors.As(err, &again) {
-		err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: %w", errForGood, err))
-	}
-	if err != nil {
-		r.report(hctx, err)
-	}
-	r.acknowledge(hctx)
-	a.settle(ctx, k, err, r.kept())
-}
-
-// errForGood is in the cause of a problem that is ours: the message is set aside.
-var errForGood = errors.New("handler failed for good")
-
-// call runs the handler; a panic in it becomes an internal error for the peer.
-func (r *responder) call(ctx context.Context) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			r.in.log(r.a.cfg.Logger).ErrorContext(ctx, "handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: it panicked", errForGood))
-		}
-	}()
-	return r.a.cfg.Handler.HandleMessage(ctx, r, r.in)
-}
 
 // handling is the context of one call of a Handler. It ends at a deadline that can be
 // moved, or with the life of the agent.

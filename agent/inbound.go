@@ -1,69 +1,15 @@
 package agent
 
 import (
-	"context"
 	"crypto/sha256"
 	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
 )
-
-// Handler handles messages. An error goes to the log; if it is, or wraps, a
-// *message.Problem, that goes to the sender as a problem report, and if a Retry,
-// the message is handled again later. The package says when else it is. The context
-// ends after Config.HandlerTimeout, unless Responder.Extend moves that, or when the
-// agent must stop, not when the connection ends that the message came by.
-type Handler interface {
-	HandleMessage(ctx context.Context, w Responder, in *Inbound) error
-}
-
-// HandlerFunc makes a Handler of a function.
-type HandlerFunc func(ctx context.Context, w Responder, in *Inbound) error
-
-// HandleMessage calls f.
-func (f HandlerFunc) HandleMessage(ctx context.Context, w Responder, in *Inbound) error {
-	return f(ctx, w, in)
-}
-
-// Responder answers one message, and is what a Handler knows of the call: it is valid
-// until the Handler returns. A Handler around another may hand on one of its own that
-// embeds the one that it got.
-type Responder interface {
-	// Reply sends m to the authenticated sender of the message, by the return
-	// route if there is one, else as Send does. It fills what m leaves empty of
-	// id, from, created_time, thid and pthid, sets to, and, in the first reply
-	// to a message that has please_ack, ack. m itself is not changed. The reply
-	// is authcrypted, with the sender protected if the message's was.
-	//
-	// Errors: ErrUnauthenticated, ErrNoRoute, those of the Packer and the Outbox. One
-	// that may not last, as of an Outbox that is full, is a Retry: a Handler that
-	// returns it is called again later. There is no error for a problem report, an ack
-	// or a ping-response that is left out, and logged, because the sender has had too
-	// many (Config.ReportBurst, Config.AnswerBurst).
-	Reply(ctx context.Context, m *message.Message) error
-	// Agent is the agent that runs the Handler.
-	Agent() *Agent
-	// Attempt is 1 when the message is handled for the first time. It counts those
-	// that a Retry, or the end of the process, cut short.
-	Attempt() int
-	// Extend gives the Handler until d from now: the deadline of its context moves
-	// there, if that is later, and the message stays with this process as long. A
-	// message is handled for Config.MaxHandling at most.
-	//
-	// Errors: ErrBusy if that is not enough; context.DeadlineExceeded if the deadline
-	// has passed, context.Canceled if the agent stops; store.ErrLease if another
-	// process has the message by now; those of the Inbox. The deadline then stays.
-	Extend(ctx context.Context, d time.Duration) error
-	// Connection is the connection that the message came by, if that outlives the
-	// message and is that of its authenticated sender as far as anybody can tell;
-	// else nil.
-	Connection() *Connection
-}
 
 // Inbound is a message that was taken in. It is shared: treat it as read-only.
 type Inbound struct {
@@ -168,21 +114,6 @@ func keyOf(id, thread string) threadKey {
 	// No DID has a space in it.
 	return sha256.Sum256([]byte(party(id) + " " + foldID(thread)))
 }
-
-// lineOf names the line in which a message waits for its handler. Those who did not
-// authenticate are no party: their messages do not wait for each other's.
-func (a *Agent) lineOf(in *Inbound) threadKey {
-	if o, ok := a.cfg.Handler.(Orderer); ok && in.Authenticated() {
-		if line := o.Line(in); line != "" {
-			return keyOf(in.From, " "+line) // a thread of that name would wait with them, no more
-		}
-	}
-	return keyOf(in.From, in.Message.Thread())
-}
-
-// foldID makes message ids comparable: they are compared without case (Message
-// IDs).
-func foldID(id string) string { return strings.ToLower(id) }
 
 // party is the name under which the agent files what it knows of a DID: the long
 // and the short form of a did:peer:4 are one party.

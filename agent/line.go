@@ -124,3 +124,14 @@ func (t *lines) quit(s transport.Session, w *waiting) {
 		delete(t.sessions, s)
 	}
 }
+
+// lineOf names the line in which a message waits for its handler. Those who did not
+// authenticate are no party: their messages do not wait for each other's.
+func (a *Agent) lineOf(in *Inbound) threadKey {
+	if o, ok := a.cfg.Handler.(Orderer); ok && in.Authenticated() {
+		if line := o.Line(in); line != "" {
+			return keyOf(in.From, " "+line) // a thread of that name would wait with them, no more
+		}
+	}
+	return keyOf(in.From, in.Message.Thread())
+}

@@ -9,39 +9,6 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// The messages that an agent understands whatever its Handler: packages report
-// and empty in protocols are their outer side.
-const (
-	problemReportType = "https://didcomm.org/report-problem/2.0/problem-report"
-	emptyType         = "https://didcomm.org/empty/1.0/empty"
-	forwardType       = "https://didcomm.org/routing/2.0/forward"
-)
-
-// isProblemReport holds for those of all protocols: nothing answers a report, lest
-// two agents report each other's reports.
-func isProblemReport(m *message.Message) bool { return message.IsProblemReport(m.Type) }
-func isEmpty(m *message.Message) bool         { return message.Is(m, emptyType) }
-func isForward(m *message.Message) bool       { return message.Is(m, forwardType) }
-
-// isPong holds for the answers to trust pings, of all versions.
-func isPong(m *message.Message) bool {
-	t, err := message.ParseType(m.Type)
-	if err != nil {
-		return false
-	}
-	pong := message.TypeURI{DocURI: t.DocURI, Protocol: "trust-ping", Major: t.Major, Name: "ping-response"}
-	return pong.Matches(t)
-}
-
-// subject is the thread that a message is about: a problem report names it as
-// its parent, all others are part of it.
-func subject(m *message.Message) string {
-	if m.ParentThreadID != "" && isProblemReport(m) {
-		return m.ParentThreadID
-	}
-	return m.Thread()
-}
-
 // ProblemReport makes the message that tells p to the sender of about: a new
 // thread whose parent is that of about, with an ack of it (Problem Reports).
 func ProblemReport(p *message.Problem, about *message.Message) (*message.Message, error) {

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
-	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -82,24 +83,6 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	return a.place(ctx, w, k)
 }
 
-// hear tells those that wait for an ack what a message says of them: only what its
-// sender was sent, and only if the message is meant for us. It reports whether the
-// message tells of a problem with one that is being sent.
-func (a *Agent) hear(in *Inbound) (problem bool) {
-	m := in.Message
-	if !in.Authenticated() || !in.addressed() || isBusy(m) {
-		return false
-	}
-	h := delivery.Heard{Acks: m.Ack[:min(len(m.Ack), maxAcks)], Thread: m.ThreadID}
-	if isProblemReport(m) {
-		h.About, h.Problem = subject(m), message.ReadProblem(m.Body)
-	}
-	for _, h.From = range in.names() {
-		problem = a.delivery.Hear(h) || problem
-	}
-	return problem
-}
-
 // leaveBe leaves a message to the agent whose guest this one is, unless that
 // concerns only what is being sent here.
 func (a *Agent) leaveBe(ctx context.Context, k *task, heard bool) error {
@@ -162,4 +145,53 @@ func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 		in.log(a.cfg.Logger).WarnContext(ctx, "a message names other recipients only", "recipients", len(m.To))
 	}
 	return true
+}
+
+// take stores a message, so that it is handled whatever happens to this process.
+// It returns nil if there is nothing to do, as for one that was here before.
+func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p transport.Packet) (*task, error) {
+	now := a.cfg.Now()
+	k := &task{in: in, key: keyOf(in.From, in.Message.ID), request: a.requests.claim(in)}
+	if isAck(in.Message) {
+		return k, nil // a second one changes nothing
+	}
+	m := store.Received{
+		Sender: party(in.From), ID: foldID(in.Message.ID), Peer: party(in.From),
+		To: in.To, Type: in.Message.Type, Thread: in.Message.Thread(),
+		Time: now, Until: now.Add(a.cfg.ReplayWindow),
+	}
+	hold, busy := time.Duration(0), k.request == nil && a.isBusyFor(in)
+	if k.request == nil && !busy {
+		m.Packet, hold = store.Packet(p), a.leaseTime()
+	}
+	// If the connection ends meanwhile, the message must not stay behind in the
+	// inbox with a lease that nobody knows of.
+	add, cancel := a.lasting(ctx)
+	defer cancel()
+	lease, known, err := a.cfg.Inbox.Add(add, m, hold)
+	switch {
+	case known != nil:
+		a.requests.giveBack(k.request)
+		in.log(a.cfg.Logger).InfoContext(ctx, "dropped a message that was here before", "state", known.State)
+		return nil, a.replyAgain(ctx, w, in, known)
+	case err != nil && k.request != nil:
+		// The Request gets it. Should it come again, it is taken for new.
+		in.log(a.cfg.Logger).ErrorContext(ctx, "an answer was not remembered", "error", err)
+	case err != nil:
+		return nil, a.busy(ctx, w, in, fmt.Errorf("inbox: %w", err))
+	case busy:
+		a.delivery.Busy(in.From, subject(in.Message))
+		return nil, nil
+	}
+	if k.lease = lease; lease != nil {
+		a.inHand.add(k)
+	}
+	return k, nil
+}
+
+// lasting is ctx without its end; it ends with the agent.
+func (a *Agent) lasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(a.life, cancel)
+	return ctx, func() { stop(); cancel() }
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -146,48 +145,5 @@ func (a *Agent) setAside(ctx context.Context, k *task, reason error) {
 	term := func(ctx context.Context) error { return a.cfg.Inbox.Term(ctx, k.lease, reason.Error()) }
 	if err := store.Tell(ctx, k.lease.Until, a.cfg.MinBackoff, a.life.Done(), term); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
-	}
-}
-
-// inHand are the messages that this process has leased, to handle them.
-type inHand struct {
-	mu    sync.Mutex
-	tasks map[threadKey]*task
-}
-
-func newInHand() inHand { return inHand{tasks: make(map[threadKey]*task)} }
-
-func (h *inHand) add(k *task) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.tasks[k.key] = k
-}
-
-func (h *inHand) get(key threadKey) *task {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.tasks[key]
-}
-
-// renew hands a lease to the task that has the message in hand, whose own has run
-// out.
-func (h *inHand) renew(l *store.Lease[store.Received]) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	k := h.tasks[keyOf(l.Item.Sender, l.Item.ID)]
-	if k == nil {
-		return false
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.lease = l
-	return true
-}
-
-func (h *inHand) remove(k *task) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.tasks[k.key] == k {
-		delete(h.tasks, k.key)
 	}
 }

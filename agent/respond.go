@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -217,4 +218,50 @@ func (in *Inbound) returnThread() string {
 		return t
 	}
 	return in.Message.Thread()
+}
+
+// takeAcks returns what is to be acknowledged, once.
+func (r *responder) takeAcks(ctx context.Context) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.acked {
+		return nil
+	}
+	r.acked = true
+	return r.wantedAcks(ctx)
+}
+
+// oweAcks is for acks that were taken and did not leave.
+func (r *responder) oweAcks() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acked = false
+}
+
+// maxAcks bounds the ids that one message may ask to be acknowledged.
+const maxAcks = 100
+
+// wantedAcks are the ids to acknowledge: those listed that came from this
+// sender, in the order in which they did, and the message itself last, as the
+// youngest. Each is written as the sender wrote it.
+func (r *responder) wantedAcks(ctx context.Context) []string {
+	in, m := r.in, r.in.Message
+	if !in.Authenticated() || len(m.PleaseAck) == 0 || isForward(m) || isProblemReport(m) || isEmpty(m) && len(m.Ack) > 0 {
+		return nil
+	}
+	asked := make(map[string]string) // by the folded id
+	for _, id := range m.PleaseAck[:min(len(m.PleaseAck), maxAcks)] {
+		if id != "" && foldID(id) != foldID(m.ID) {
+			asked[foldID(id)] = id
+		}
+	}
+	received, err := r.a.cfg.Inbox.Remembered(ctx, party(in.From), slices.Collect(maps.Keys(asked)))
+	if err != nil {
+		in.log(r.a.cfg.Logger).WarnContext(ctx, "older messages not acknowledged", "error", err)
+	}
+	var acks []string
+	for _, id := range received {
+		acks = append(acks, asked[id])
+	}
+	return append(acks, m.ID)
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/delivery"
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
@@ -134,6 +136,43 @@ func (a *Agent) sendOnce(ctx context.Context, items []store.Item, notify func(Ou
 		if o := a.delivery.Try(ctx, notify, item); !o.Arrived() {
 			return &delivery.Error{Outcome: o}
 		}
+	}
+	return nil
+}
+
+// Relay delivers a packet that is not ours, such as the payload of a forward, to a
+// DID, or to an endpoint given as a URI: it is in the outbox when Relay returns, as
+// what Send is given, and tried until it expires, or for Config.MaxAge if that is
+// zero. Nothing acks it, and it keeps no order with others (Routing 2.0).
+//
+// Errors: ErrNoRoute, store.ErrFull, ErrNotRunning and ErrStopped as for Send; those of
+// the Packer, which resolves.
+func (a *Agent) Relay(ctx context.Context, p Packet, to string, expires time.Time) error {
+	if err := a.runs(); err != nil {
+		return err
+	}
+	routes := []store.Route{{Endpoint: to}}
+	if _, err := did.Parse(to); err == nil {
+		found, err := a.routes(ctx, to)
+		if err != nil {
+			return err
+		}
+		var opts []envelope.PackOption
+		if !expires.IsZero() {
+			opts = append(opts, envelope.Expires(expires))
+		}
+		found = found[:min(len(found), delivery.MaxRoutes)]
+		if routes, err = a.wrap(ctx, envelope.Envelope{MediaType: p.MediaType, Data: p.Data, To: to}, found, opts...); len(routes) == 0 {
+			return fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)
+		}
+	} else if a.delivery.Sender(to) == nil {
+		return fmt.Errorf("%w to %s: no sender for this scheme", ErrNoRoute, to)
+	}
+	if expires.IsZero() {
+		expires = a.cfg.Now().Add(a.cfg.MaxAge)
+	}
+	if err := a.delivery.Relay(ctx, to, store.Packet(p), routes, expires); err != nil {
+		return fmt.Errorf("outbox: %w", err)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -30,73 +29,9 @@ func (k *task) held() *store.Lease[store.Received] {
 	return k.lease
 }
 
-// Retry is what a Handler returns when the message may be handled well later: it
-// is handled again after a delay, at least after, and set aside when it has
-// failed Config.MaxTries times, of which the sender is told. Until then the
-// sender hears no more than the ack that it asked for. With after of 0 the delay
-// is that of failed deliveries.
-func Retry(after time.Duration, err error) error { return &retryError{after, err} }
-
-type retryError struct {
-	after time.Duration
-	err   error
-}
-
-func (e *retryError) Error() string { return e.err.Error() }
-func (e *retryError) Unwrap() error { return e.err }
-
 // leaseTime is how long a message is ours: it may wait in line for a while, and
 // then be handled.
 func (a *Agent) leaseTime() time.Duration { return 4 * a.cfg.HandlerTimeout }
-
-// take stores a message, so that it is handled whatever happens to this process.
-// It returns nil if there is nothing to do, as for one that was here before.
-func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p transport.Packet) (*task, error) {
-	now := a.cfg.Now()
-	k := &task{in: in, key: keyOf(in.From, in.Message.ID), request: a.requests.claim(in)}
-	if isAck(in.Message) {
-		return k, nil // a second one changes nothing
-	}
-	m := store.Received{
-		Sender: party(in.From), ID: foldID(in.Message.ID), Peer: party(in.From),
-		To: in.To, Type: in.Message.Type, Thread: in.Message.Thread(),
-		Time: now, Until: now.Add(a.cfg.ReplayWindow),
-	}
-	hold, busy := time.Duration(0), k.request == nil && a.isBusyFor(in)
-	if k.request == nil && !busy {
-		m.Packet, hold = store.Packet(p), a.leaseTime()
-	}
-	// If the connection ends meanwhile, the message must not stay behind in the
-	// inbox with a lease that nobody knows of.
-	add, cancel := a.lasting(ctx)
-	defer cancel()
-	lease, known, err := a.cfg.Inbox.Add(add, m, hold)
-	switch {
-	case known != nil:
-		a.requests.giveBack(k.request)
-		in.log(a.cfg.Logger).InfoContext(ctx, "dropped a message that was here before", "state", known.State)
-		return nil, a.replyAgain(ctx, w, in, known)
-	case err != nil && k.request != nil:
-		// The Request gets it. Should it come again, it is taken for new.
-		in.log(a.cfg.Logger).ErrorContext(ctx, "an answer was not remembered", "error", err)
-	case err != nil:
-		return nil, a.busy(ctx, w, in, fmt.Errorf("inbox: %w", err))
-	case busy:
-		a.delivery.Busy(in.From, subject(in.Message))
-		return nil, nil
-	}
-	if k.lease = lease; lease != nil {
-		a.inHand.add(k)
-	}
-	return k, nil
-}
-
-// lasting is ctx without its end; it ends with the agent.
-func (a *Agent) lasting(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(a.life, cancel)
-	return ctx, func() { stop(); cancel() }
-}
 
 // giveUp is for a message that the agent has no time left to handle: the inbox
 // keeps it for the agent's next life.
@@ -231,4 +166,53 @@ func (k *task) replace(l, next *store.Lease[store.Received]) bool {
 		k.lease = next
 	}
 	return true
+}
+
+func (k *task) cameAgain(s transport.Session) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.again = s
+}
+
+// inHand are the messages that this process has leased, to handle them.
+type inHand struct {
+	mu    sync.Mutex
+	tasks map[threadKey]*task
+}
+
+func newInHand() inHand { return inHand{tasks: make(map[threadKey]*task)} }
+
+func (h *inHand) add(k *task) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.tasks[k.key] = k
+}
+
+func (h *inHand) get(key threadKey) *task {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.tasks[key]
+}
+
+// renew hands a lease to the task that has the message in hand, whose own has run
+// out.
+func (h *inHand) renew(l *store.Lease[store.Received]) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	k := h.tasks[keyOf(l.Item.Sender, l.Item.ID)]
+	if k == nil {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lease = l
+	return true
+}
+
+func (h *inHand) remove(k *task) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.tasks[k.key] == k {
+		delete(h.tasks, k.key)
+	}
 }
