@@ -8,11 +8,11 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// replyAgain answers a message that came again, since the peer did not hear of us.
-// The replies that were made on a connection are sent again, on the one that it came
-// by now; if there were none, the peer gets the ack that it asks for, as any ack: the
-// first may have been over the limit. While its handler runs it is too early for that: if the ack came first, the peer
-// would not send it again for a reply that is lost.
+// replyAgain answers a message that came again, since the peer did not hear of us. The
+// replies that went by its connection are sent again, by the connection that the message
+// came by now. If there were none, the peer gets the ack that it asks for; the first may
+// have been over the limit. While the handler runs it is too early: a peer that had the
+// ack would not send the message again for a reply that is lost.
 func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound, known *store.Known) error {
 	if !in.Authenticated() || !in.addressed() {
 		return nil

@@ -99,7 +99,7 @@ func (a *Agent) DID() string { return a.cfg.DID }
 // in and did not get to handle, until ctx ends. Then it takes no more packets,
 // ends every Request with ErrStopped, gives what it has taken Config.StopTimeout
 // to be handled before it cancels the handlers' context, and returns nil when all
-// have ended. What is still in the outbox or not handled stays in the stores. An
+// have ended. Messages not delivered or not handled yet stay in the stores. An
 // agent runs once.
 func (a *Agent) Run(ctx context.Context) error {
 	a.mu.Lock()

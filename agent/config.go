@@ -17,18 +17,17 @@ import (
 // Config is what an Agent is made of. DID and Packer are required; every other
 // field has a default for its zero value.
 type Config struct {
-	// DID is who the agent is unless a message says otherwise. The Packer's
-	// keys include those of it: New refuses a DID of which Keys has none.
+	// DID is the agent's name, unless a message is sent from another DID of ours. The
+	// Packer has keys of the DID, or New refuses it.
 	DID string
-	// Packer opens and makes envelopes. Its Refresh is called when no endpoint of a
-	// party could be reached, which may have moved.
+	// Packer opens and makes envelopes. When no endpoint of a party could be reached, its
+	// Refresh is called, since the party may have moved.
 	Packer *envelope.Packer
 	// Handler handles messages; usually a *Mux. Default: an empty Mux.
 	Handler Handler
 	// Senders carry packets out, by URI scheme in lower case, such as "https"; none
-	// is nil. One that is a
-	// transport.Binder is bound to the agent by New. The agent does not close
-	// them.
+	// is nil. New binds the agent to each that is a transport.Binder. The agent closes
+	// none.
 	Senders map[string]transport.Sender
 	// Outbox and Inbox keep what must not be lost. Default: in memory.
 	Outbox store.Outbox

@@ -9,10 +9,10 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Custodian is an optional power of Config.Handler, which a Mux has: a Handler around
-// a Mux passes the question on to it.
+// Custodian is an optional power of Config.Handler, which a Mux has. A Handler around
+// a Mux passes the question on to the Mux, or the Mux has no custody.
 type Custodian interface {
-	// Custody tells whether HandleMessage takes a message in by itself: see
+	// Custody tells whether HandleMessage is durable by itself for a message: see
 	// Protocol.Custody.
 	Custody(in *Inbound) bool
 }
@@ -26,10 +26,10 @@ func (a *Agent) inCustody(in *Inbound) bool {
 }
 
 // takeIn has a message taken in by its handler, whose success is the acceptance. The
-// inbox is not involved: what the handler does is durable and idempotent.
+// inbox is not involved, since the handler is durable and idempotent.
 func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) error {
 	k := &task{in: in, key: keyOf(in.From, in.Message.ID)}
-	// Nothing has the message yet: it goes with its peer, which may be anybody.
+	// Nothing has the message yet, so it need not outlive the connection of its peer.
 	if !a.handlers.take(ctx.Done()) {
 		if a.life.Err() != nil {
 			return ErrStopped

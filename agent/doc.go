@@ -54,7 +54,7 @@
 // # What a peer may rely on
 //
 // A packet is answered with an HTTP 2xx when its message is in Config.Inbox, or
-// its handler has returned. What is in the inbox is handled, if not by this
+// its handler has returned. A message in the inbox is handled, if not by this
 // process then by the next one that has the same inbox. When there is no room, or
 // the inbox fails, HTTP answers 503 with Retry-After, and a WebSocket brings a
 // problem report of code e.p.me.res.storage without an ack; a peer that cannot be sent
@@ -66,11 +66,11 @@
 // is refused for good, by a 4xx, only for what will not change, such as a DID that
 // does not exist.
 //
-// WebSocket has no receipt of its own: that a frame was written says nothing. So
-// what is sent over it asks for an ack (please_ack), and is delivered when the ack
-// has come, an answer on a thread that the message began, or a problem report whose
-// parent the message is, and which acks no other. A report that the peer is busy does
-// not count. If the connection ends before, the message is sent again. A party that
+// WebSocket has no receipt of its own: that a frame was written says nothing. A
+// message that is sent over a WebSocket asks for an ack (please_ack). The message is
+// delivered when the ack has come, or an answer on a thread that the message began, or
+// a problem report that has the message as its parent and acks no other. A report that
+// the peer is busy does not count. If the connection ends before, the message is sent again. A party that
 // never acked and says nothing for Config.AckTimeout, while the connection lives, is
 // taken for one that does not ack, until it does; so is one that acked before and has
 // let three acks in a row go by. To such a party a message is delivered when it was
@@ -89,33 +89,34 @@
 // time is up: expires_time, or Config.MaxAge. Then it is buried: kept with its last
 // error, and told to Trace.Buried (but not if the process ends in between).
 // Parties that are slow to fail are tried by one worker at a time, so that others
-// are not delayed. How that goes, package agent/delivery tells. What has become of a
-// message is an Outcome: Send gives it to Outcomes, and its error where that waits
-// (AwaitDelivery, Once).
+// are not delayed. Package agent/delivery says more. An Outcome is the state of a message
+// to one recipient: the option Outcomes hears of each, and the error of a Send that
+// waits (AwaitDelivery, Once) has the last.
 //
 // A Reply that leaves by the connection which its message came by is kept with the
 // message instead, and sent again when the message comes again. A message is delivered,
-// and does not come again, when any reply to it has arrived: of two that a Handler
-// made, by a connection and by another way, the first can be lost with its connection.
+// and does not come again, when any reply to it has arrived. Of two replies, one by the
+// connection and one by another way, the first can be lost with the connection.
 //
-// Push writes to a live connection instead, or fails; Relay is for packets that are not
-// ours.
+// Push writes to a live connection, or fails: nothing is stored. Relay is Send for a
+// packet that is not ours.
 //
 // # Custody
 //
 // A Handler that is durable and idempotent by itself, such as that of a mediator for
 // forwards, can take messages in: see Protocol.Custody. It runs before the 2xx, its
-// success is the acceptance, and neither Config.Inbox nor what is said of duplicates
-// below is involved.
+// success is the acceptance. The message is not in Config.Inbox, and may be handled
+// again whenever it comes again.
 //
 // # Duplicates
 //
 // A message is handled once: the same id from the same sender within
-// Config.ReplayWindow is not handled again. What was replied to it on the
-// connection is sent again, on the one that it came by now; if that was nothing,
-// the ack that it asks for, by any way; while its handler runs, that is when it has
-// returned (by HTTP a 503 asks the peer to come again). It binds no return route,
-// since the party that sends it again need not be its sender. A handler is called
+// Config.ReplayWindow is not handled again. The replies that went by its connection
+// are sent again, by the connection that the message comes by now. If there were none,
+// the ack that the message asks for is sent, by any way. While the handler runs, both
+// wait for its end; a message that asks for its reply on an HTTP connection is answered
+// by a 503 meanwhile. A message that comes
+// again binds no return route, since another party may have sent it. A handler is called
 // again if it asks for that (Retry), if the agent stopped before it had returned, and
 // if the process ended before the inbox knew that it had, or the inbox failed until
 // its lease was lost: handlers that must not do a thing twice check for themselves.
@@ -137,19 +138,20 @@
 //
 // # Order
 //
-// Messages of one thread that come by one session (such as a WebSocket) are
-// handled one at a time, in the order in which they came, and so are those of one party
-// in an ordered protocol (Protocol.Ordered, Orderer); those of other threads, and of
-// separate HTTP requests, at the same time. A message that cannot be opened at once
+// Messages of one thread that come by one connection (such as a WebSocket) are
+// handled one at a time, in the order in which they came. So are those of one party in
+// an ordered protocol (Protocol.Ordered, Orderer). Messages of other threads, and those
+// of separate HTTP requests, are handled at the same time: there the order is that in
+// which the sender lets them leave. A message that cannot be opened at once
 // holds up those behind for a second (transport.Turn). Answers to a waiting Request
 // overtake those in line, and what is handled again comes when it is due.
 //
 // On the way out, messages in one lane to one party leave in the order of Send, one at
-// a time: none leaves before the one ahead is delivered or buried, or has left the lane
-// because its recipient refused it several times. That is the order in which they
-// arrive, unless one arrives twice. The lane is the thread; or, for an ordered protocol
-// and for the option Lane, that between two DIDs. Replies that go by the connection
-// which their message came by keep no order with those.
+// a time. None leaves before the one ahead is delivered or buried, or has left the lane
+// because its recipient refused it several times. They arrive in that order, unless one
+// arrives twice. The lane of a message is its thread. An ordered protocol has one lane
+// between two DIDs instead, and so has each name given by the option Lane. Replies that
+// go by the connection which their message came by are in no lane.
 //
 // # Clauses
 //

@@ -86,7 +86,7 @@ func (in *Inbound) nameKeys(o *sendOptions) {
 func fragment(kid string) string { return kid[strings.IndexByte(kid, '#')+1:] }
 
 // addressed reports whether the message is meant for us as far as anybody can
-// tell. What is merely signed may be passed on by whoever was sent it.
+// tell. Anybody who has a message that is merely signed can pass it on.
 func (in *Inbound) addressed() bool {
 	return in.Metadata.Encrypted ||
 		slices.ContainsFunc(in.Message.To, func(to string) bool { return party(to) == party(in.To) })

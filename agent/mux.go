@@ -47,15 +47,16 @@ type Protocol struct {
 	Roles []string
 	// Messages has the handler of each message by its type URI.
 	Messages map[string]Handler
-	// Ordered means that its messages from one party are handled one at a time, in
-	// the order in which they were accepted, whatever their threads.
+	// Ordered means that its messages to one party leave one at a time, in the order of
+	// Send, whatever their threads, and that those of one party which come by one
+	// connection are handled in the order in which they were accepted.
 	Ordered bool
-	// Custody has the handlers, by type URI, of messages that they take in
-	// themselves, as forwards are. Such a handler runs before the peer is told that
+	// Custody has the handlers, by type URI, that are durable and idempotent by
+	// themselves, as one of forwards is. Such a handler runs before the peer is told that
 	// the message is here: its success is the acceptance. The message is not put into
-	// Config.Inbox, takes no peer's share of that, and is not remembered: the handler
-	// is durable and idempotent by itself. A Retry, or an error that is no
-	// *message.Problem, asks the peer to come again; a Problem refuses the message.
+	// Config.Inbox, takes no peer's share of that, and is not remembered. A Retry, or an
+	// error that is no *message.Problem, asks the peer to come again; a Problem refuses
+	// the message.
 	Custody map[string]Handler
 }
 
@@ -71,8 +72,9 @@ type Feature struct {
 // a Mux passes the question on to it, or the order of the Mux is lost.
 type Orderer interface {
 	// Line names the line in which a message waits for its handler: those of one
-	// party in one line are handled one at a time, in the order in which they were
-	// accepted. Empty is the line of the message's thread.
+	// party and connection in one line are handled one at a time, in the order in which
+	// they were accepted. Empty is the line of the message's thread. It names the lane
+	// of a message that is sent, too, which has From and Message only.
 	Line(in *Inbound) string
 }
 

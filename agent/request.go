@@ -14,7 +14,8 @@ import (
 // Request sends m to its one recipient and waits for the answer: the first
 // message on m's thread from that DID, proven, or from one that it has rotated
 // to; with the option AnsweredByChild also the first whose pthid is m's thread. A
-// message that is empty but for headers is an answer only if m has please_ack. Without a deadline in ctx it waits for Config.RequestTimeout.
+// message that is empty but for headers is an answer only if m has please_ack. Without
+// a deadline in ctx Request waits for Config.RequestTimeout.
 //
 // Unless the option ReturnRoute says otherwise, or the recipient is behind a
 // mediator, m asks for its answer on the connection that it goes by.

@@ -14,7 +14,8 @@ import (
 type Trace struct {
 	// Opened is called for a message that was opened and let in.
 	Opened func(context.Context, Event)
-	// Accepted is called for one that the inbox has, or a Request was waiting for.
+	// Accepted is called for one that the inbox has, or a Request was waiting for; not
+	// for one that its handler takes into custody, which is accepted once Handled.
 	Accepted func(context.Context, Event)
 	// Parked is called for one that stays in the inbox to be opened, or handled,
 	// later; Event.Err is why.
@@ -22,8 +23,8 @@ type Trace struct {
 	// Handled is called for one that was handled; Event.Err is what the Handler
 	// returned. A message that is set aside for a person to see has an Err, too.
 	Handled func(context.Context, Event)
-	// Problem is called for a problem report in no thread of ours that is known: it
-	// names none, or one that no Request waits on.
+	// Problem is called for a problem report that no Request was waiting for: it names
+	// no thread, or that of a message without a Request.
 	Problem func(context.Context, Event, *message.Problem)
 
 	// Queued is called for a message that could not be sent and is tried again, or with

@@ -17,7 +17,7 @@ func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v",
 
 // Contain returns a Handler that calls h and returns a panic of its ServePacket as
 // a *PanicError. Every transport here hands its packets to a contained Handler,
-// so that one packet cannot end the process. What h does after ServePacket has
+// so that one packet cannot end the process. A panic of h after ServePacket has
 // returned is for h to contain.
 func Contain(h Handler) Handler { return contained{h} }
 

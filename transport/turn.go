@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// TurnTimeout bounds how long a packet waits for one before it that is not opened yet:
-// where the sender of that takes long to be found, it holds up what came after it on the
-// same connection, which may be shared, no longer.
+// TurnTimeout bounds how long a packet waits for the one before it to be opened. The
+// connection may be shared by many senders: one whose DID takes long to resolve does not
+// hold up the packets of others for longer.
 const TurnTimeout = time.Second
 
-// Turn is the place of a packet among those of its connection, which may be served at
-// the same time. It is for the goroutine that serves the packet. A nil Turn is that of a
-// packet with no place.
+// Turn is the place of a packet among those of its connection, which are served at the
+// same time. A Turn is for the goroutine that serves the packet. That of a packet with
+// no place is nil.
 type Turn struct {
 	before *Turn         // nil for the first, and once the turn is waited for
 	ready  chan struct{} // closed when the turn is waited for
@@ -26,8 +26,9 @@ func (t *Turn) Next() *Turn {
 	return &Turn{before: t, ready: make(chan struct{}), over: make(chan struct{})}
 }
 
-// Wait is called when the packet is opened, and returns when the turn before is over, or
-// is not waited for within TurnTimeout, or ctx ends. The second call returns at once.
+// Wait is called when the packet is opened. It returns when the turn before is over, when
+// the packet before is not opened within TurnTimeout, or when ctx ends. The second call
+// returns at once.
 func (t *Turn) Wait(ctx context.Context) {
 	if t == nil || t.waited {
 		return
@@ -54,8 +55,8 @@ func (t *Turn) Wait(ctx context.Context) {
 	}
 }
 
-// End is called when the packet has its place. It waits if nobody has: the packet after
-// waits for this one alone. The second call does nothing.
+// End is called when the packet has its place in line. It calls Wait first, since the
+// packet after waits for this turn alone. The second call does nothing.
 func (t *Turn) End(ctx context.Context) {
 	if t == nil || t.ended {
 		return

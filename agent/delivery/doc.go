@@ -18,14 +18,14 @@
 // # Ways
 //
 // An item goes by the newest live connection that its recipient has bound for the
-// pair of DIDs and, where that is said, the thread; then by each of the item's
-// routes in turn; then by those that the recipient has moved to since (Failover).
+// pair of DIDs, and for its thread if the connection is for one. The item's routes
+// follow in turn, and then those that the recipient has moved to since (Failover).
 //
 // # Acks
 //
 // Where a way gives no receipt (transport.Sender.Receipts), an item that asks for an
-// ack is delivered when that has come, an answer on a thread that the message began,
-// or a problem report whose parent the message is. If the connection ends before, the
+// ack is delivered when the ack has come, or an answer on a thread that the message
+// began, or a problem report that has the message as its parent. If the connection ends before, the
 // item is sent again. A party that never acked, and says nothing for AckTimeout
 // while the connection lives, is taken for one that does not ack, until it does; so
 // is one that acked before and has let three acks in a row go by. To such a party an

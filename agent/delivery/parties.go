@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// parties is what is known of how recipients behave. What is known of all is
-// forgotten when there are too many: it is learned anew.
+// parties is what is known of how recipients behave. When there are too many, all of
+// that is forgotten, and learned anew.
 type parties struct {
 	mu   sync.Mutex // guards all below
 	byID map[key]*party

@@ -57,8 +57,8 @@ func (d *Dispatcher) pair(own, peer, thread string) key {
 	return digest(d.cfg.Party(own)+" "+d.cfg.Party(peer), thread)
 }
 
-// Bind makes a connection a return route. Whoever calls it has proof that the
-// connection is Peer's. What waits for a connection of the peer then leaves.
+// Bind makes a connection a return route. The caller has proof that the connection is
+// Peer's. Items that wait for a connection of the peer then leave.
 //
 // Errors: ErrTooMany.
 func (d *Dispatcher) Bind(ctx context.Context, b Binding) error {

@@ -32,8 +32,8 @@ func classify(err *error) {
 }
 
 // classOf decides by the first class that err matches, or that has a rule which
-// err matches. What is malformed stays so, but of the rest nothing is sure where
-// the time ran out.
+// err matches. Malformed bytes stay so; of other errors none is sure where the time ran
+// out.
 func classOf(err error) error {
 	for _, c := range []struct {
 		class error

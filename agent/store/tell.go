@@ -9,8 +9,8 @@ import (
 // Tell calls tell, which tells a store what became of a lease that ends at until, if
 // that is not zero. While the store fails, as one whose disk is full does, tell is
 // called again after a delay that begins with first, until stop is closed: else the
-// lease would keep its item from others until it runs out. Who waits meanwhile takes
-// on no more work, which could not be stored either.
+// lease would keep its item from others until it runs out. The caller takes on no more
+// work meanwhile, which could not be stored either.
 //
 // ErrLease after a call that failed is no error: most likely that call took effect,
 // and the failure was in saying so.

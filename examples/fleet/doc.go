@@ -6,18 +6,18 @@
 //	go test ./examples/fleet -seed=17 -v
 //	go test ./examples/fleet -seeds=20000 -timeout 2h
 //
-// One seed is one world. The seed draws who lives in it, what they do and what
-// befalls each packet; only the order in which goroutines run, keys and the jitter of
-// delays are not its own. With -seed one world runs, and logs what happens and what
-// its agents log.
+// One seed is one world. The seed draws the parties, their acts and the fate of each
+// packet; the order in which goroutines run, keys and the jitter of delays are not
+// drawn by it. With -seed one world runs, and logs its events and the logs of its
+// agents.
 //
 // # Who lives there
 //
 // Honest agents are real ones on stores in memory. They chat in threads, ask, ping
-// and request, and answer, put off or refuse what they are sent. Each is now and
-// then stopped and started again, killed (from then on its calls to store and network
-// fail) and begun anew on its stores, moves to other endpoints, and rotates to
-// another DID.
+// and request, and answer, put off or refuse the messages that they get. Each is now
+// and then stopped and started again. Each is killed: its calls to store and network
+// fail from then on, and another agent begins on its stores. Each moves to other
+// endpoints, and rotates to another DID.
 //
 // Strangers write their packets by hand: a mute party that never acks, a liar that
 // acks what it never got, an echo, a quarreller that answers reports by reports, a
@@ -34,8 +34,8 @@
 //
 // # Known gaps
 //
-// What package agent is known to get wrong worlds go around, so that all else is seen.
-// Each gap is a flag, -gap-..., that lets them fall in; world_test.go tells what
+// Worlds avoid the known faults of package agent, so that others are seen. Each such
+// gap has a flag, -gap-..., with which worlds do not avoid it; world_test.go says what
 // happens then.
 //
 // # To add to it

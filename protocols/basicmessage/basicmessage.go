@@ -28,8 +28,8 @@ type Handler func(ctx context.Context, w agent.Responder, in *agent.Inbound, bod
 
 var _ agent.Handler = Handler(nil)
 
-// Handle registers fn. The messages of one party are handled one at a time, in the
-// order in which they were accepted.
+// Handle registers fn. The messages of one party are handled in the order in which the
+// party sent them: see agent.Protocol.Ordered.
 func Handle(fn Handler) agent.MuxOption {
 	return agent.Handle(agent.Protocol{
 		PIURI:    PIURI,
@@ -65,8 +65,8 @@ func New(content, lang string) (*message.Message, error) {
 	return m, nil
 }
 
-// Send sends content to a DID, in the lane PIURI: what one DID sends to another so
-// arrives in the order of Send. Errors are those of agent.Agent.Send.
+// Send sends content to a DID, in the lane PIURI: the messages from one DID to another
+// arrive in the order of Send. Errors are those of agent.Agent.Send.
 func Send(ctx context.Context, a *agent.Agent, to, content string, opts ...agent.SendOption) error {
 	m, err := New(content, "")
 	if err != nil {

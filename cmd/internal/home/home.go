@@ -49,9 +49,9 @@ func OpenOld(ctx context.Context, cfg Config) (*Home, error) {
 	return Open(ctx, cfg)
 }
 
-// OpenToServe is Open for the one process that serves the home, until Close. What a
-// former process had leased in the home's own database is to be had at once. The log
-// tells of keys that others on the machine can read.
+// OpenToServe is Open for the one process that serves the home, until Close. Items
+// that a former process had leased in the home's own database can be leased at once. The
+// log tells of keys that others on the machine can read.
 func OpenToServe(ctx context.Context, cfg Config) (*Home, error) {
 	if err := cfg.makeDir(); err != nil {
 		return nil, err
