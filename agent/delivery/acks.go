@@ -175,11 +175,11 @@ func (t *acks) settle(list []*waiting, err error) (any bool) {
 // outbox nothing.
 const awaitAfter = 100 * time.Millisecond
 
-// await waits for the ack of an item that went by s, or by a way without a
-// connection if s is nil. Where none is asked for, since the item was packed for ways
-// that give receipts and its recipient has moved, the item has arrived if the connection
-// outlives the wait. Slow is called once when that takes a while. The error is nil when the
-// recipient has the item, acked is false where that gives no acks.
+// await waits for the ack of an item that went by s, or by a way without a connection
+// if s is nil. An item that asks for no ack, since it was packed for ways that give
+// receipts and its recipient has moved, has arrived if the connection outlives the wait.
+// Slow is called once when that takes a while. The error is nil when the recipient has
+// the item; acked is false if that is known by no ack.
 func (d *Dispatcher) await(ctx context.Context, s transport.Session, w *waiting, slow func()) (acked bool, err error) {
 	timeout := time.NewTimer(d.cfg.AckTimeout)
 	defer timeout.Stop()

@@ -207,8 +207,8 @@ const (
 	leaveAnyway = 12
 )
 
-// leaves tells whether an item is to leave its lane, so that it does not hold up what
-// stands behind it for as long as its deadline allows.
+// leaves tells whether an item is to leave its lane, so that it does not hold up those
+// behind it for as long as its deadline allows.
 func (d *Dispatcher) leaves(l *store.Lease[store.Item], t *tries) bool {
 	tries := l.Attempts + 1
 	switch {

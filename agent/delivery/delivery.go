@@ -42,11 +42,11 @@ type Config struct {
 	// Moved finds routes to the recipient of an item that the item does not have,
 	// once none of its own could be used. Default: there are none.
 	Moved func(ctx context.Context, it *store.Item) []store.Route
-	// Outcome, if not nil, is called with each change of the outcome of an item,
-	// from a worker, which waits for it.
+	// Outcome, if not nil, is called with each change of the outcome of an item, by the
+	// worker or the caller of Try that sends it, which waits.
 	Outcome func(ctx context.Context, o Outcome)
-	// Idle leaves what is in the outbox to another Dispatcher of the same outbox:
-	// Run takes nothing from it.
+	// Idle leaves the items in the outbox to another Dispatcher that has the same one:
+	// Run takes none.
 	Idle bool
 	// Logger gets ids and DIDs, never packets. Default: discard.
 	Logger *slog.Logger

@@ -25,20 +25,20 @@
 //
 // Where a way gives no receipt (transport.Sender.Receipts), an item that asks for an
 // ack is delivered when the ack has come, or an answer on a thread that the message
-// began, or a problem report that has the message as its parent. If the connection ends before, the
-// item is sent again. A party that never acked, and says nothing for AckTimeout
-// while the connection lives, is taken for one that does not ack, until it does; so
-// is one that acked before and has let three acks in a row go by. To such a party an
-// item is delivered when it was written. Items that wait for an ack do not count among
+// began, or a problem report that has the message as its parent. If the connection
+// ends before, the item is sent again. A party that never acked, and says nothing for
+// AckTimeout while the connection lives, is taken for one that does not ack, until it
+// does; so is one that acked before and has let three acks in a row go by. To such a
+// party an item is delivered when it was written. Items that wait for an ack do not count among
 // those that are being sent to a party at the same time.
 //
 // # Order
 //
 // Items of one lane leave in the order of Deliver: none leaves before the one ahead
-// has ended. An item that the recipient has answered, and refused, several times
-// leaves the lane, so that it does not hold up the others for as long as its deadline
-// allows: after 5 tries where others to the same party pass or the refusal is no sign
-// of a party that is busy, else after 12.
+// has ended. An item that its recipient refuses leaves the lane after 5 tries, so that
+// it does not hold up the others for as long as its deadline allows. If the recipient
+// says no more than that it is busy, and takes no other item either, the item leaves
+// after 12.
 //
 // The package implements, of DIDComm v2.1, ACKs from the sender's side, Failover, and
 // the lookup of the Return-Route extension.

@@ -211,9 +211,9 @@ func (p *Packer) senderKeys(ctx context.Context, id string) ([]senderKey, error)
 }
 
 // Holds checks that Keys can act for a DID: it lists the DID (Owner), or holds one of
-// the key agreement or authentication keys of the DID's document, which is not
-// resolved before. An error that matches ErrNoKey means that it cannot; with any
-// other that is not known.
+// the key agreement or authentication keys of the DID's document. The document is
+// resolved only if Keys does not list the DID. An error that matches ErrNoKey means that
+// Keys cannot act for the DID; after any other error that is not known.
 func (p *Packer) Holds(ctx context.Context, id string) error {
 	id = did.Base(id)
 	if p.owner != nil {

@@ -33,7 +33,8 @@ const maxTypeBytes = 2048
 //
 // Deviations tell what was tolerated, each once. The error matches ErrInvalid:
 // not JSON, a duplicate name (ErrDuplicateName too), a member of a wrong type, no
-// id, no type, or a limit passed (ErrTooDeep too for Depth). A null member counts as absent. The message does not alias data.
+// id, no type, or a limit passed (ErrTooDeep too for Depth). A null member counts as
+// absent. The message does not alias data.
 func Parse(data []byte) (*Message, []Deviation, error) { return Limits{}.Parse(data) }
 
 // Parse reads a plaintext message like the function Parse, under these limits.

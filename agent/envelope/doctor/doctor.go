@@ -4,8 +4,8 @@
 // Call Examine with an encrypted, signed or plaintext message; it needs no keys
 // and fails on nothing. Open also opens what a Packer has the keys of, judges
 // what is inside, and tells why it does not open. Rules lists all that is
-// looked for, and Report.AddPeers says who refuses what was found. A test suite of another implementation can hold its envelopes to
-// it:
+// looked for, and Report.AddPeers adds the libraries that refuse it. A test suite of
+// another implementation can hold its envelopes to that:
 //
 //	for _, f := range doctor.Examine(data).AtLeast(doctor.Warning) {
 //		t.Error(f)
