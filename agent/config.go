@@ -41,11 +41,11 @@ type Config struct {
 	AcceptPlaintext bool
 	// Trace are hooks that are called as messages go their way. Default: none.
 	Trace *Trace
-	// Guest leaves what is in Outbox and Inbox to another agent that has the same:
-	// Run takes nothing from them, so that what is not sent Once waits for that agent,
-	// and no Handler is called. What comes in, and
-	// answers no Request, is left in the inbox for the other agent, but for a problem
-	// report with a message that is being sent Once: that is in the outcome.
+	// Guest leaves Outbox and Inbox to another agent that has the same ones, the host.
+	// No Handler is called. A message that is not sent Once waits in the outbox for the
+	// host. A message that comes in and answers no Request is left to the host in the
+	// inbox, but for a problem report with one that is being sent Once: that is in the
+	// Outcome.
 	Guest bool
 
 	MaxHandlers       int // handlers running at a time; more wait. Default 1024
@@ -69,7 +69,7 @@ type Config struct {
 	MaxHandling    time.Duration // for one message whose handler asks for more. Default 1 h
 	RequestTimeout time.Duration // for a Request whose context has no deadline. Default 30 s
 	SendTimeout    time.Duration // for one try of one endpoint. Default 30 s
-	AckTimeout     time.Duration // for the ack of what went over a WebSocket. Default 30 s
+	AckTimeout     time.Duration // for the ack of a message that went by a way without receipt. Default 30 s
 	StopTimeout    time.Duration // for handlers to end when Run ends. Default 3 s
 	MinBackoff     time.Duration // before the second try, of sending and of handling; doubles. Default 1 s
 	MaxBackoff     time.Duration // between two tries. Default 10 min

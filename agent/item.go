@@ -48,8 +48,7 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	return item, nil
 }
 
-// lane is what a message keeps its order with, beside the recipient. It is empty for
-// its thread.
+// lane is the lane of a message among those to its recipient, empty for its thread.
 func (a *Agent) lane(m *message.Message, o *sendOptions) string {
 	name := o.lane
 	if ordered, ok := a.cfg.Handler.(Orderer); ok && name == "" {

@@ -46,14 +46,14 @@ func Once() SendOption { return func(o *sendOptions) { o.once = true } }
 // which waits for it.
 func Outcomes(f func(Outcome)) SendOption { return func(o *sendOptions) { o.outcomes = f } }
 
-// Lane names what the message keeps its order with: those to the same recipient from
-// the same DID in the same lane leave one at a time, in the order of Send. Without
-// that it is the message's thread, or its protocol where that is Ordered.
+// Lane names the lane of the message: messages from one DID to one recipient in one lane
+// leave one at a time, in the order of Send. Without a name, the lane is the thread of
+// the message, or its protocol where that is Ordered.
 func Lane(name string) SendOption { return func(o *sendOptions) { o.lane = name } }
 
-// AnsweredByChild makes Request take a message of the recipient whose pthid is the
-// thread of the request for an answer too, as the answer to an invitation is. Send
-// has no use for it.
+// AnsweredByChild makes Request take as answer also a message of the recipient whose
+// pthid is the thread of the request, as the answer to an invitation is. It changes
+// nothing of Send.
 func AnsweredByChild() SendOption { return func(o *sendOptions) { o.byChild = true } }
 
 type sendOptions struct {

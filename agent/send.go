@@ -28,10 +28,10 @@ import (
 // recipient turns out to give none. Delivery is tried again, at every endpoint of
 // the recipient that a Sender speaks, until expires_time, or for Config.MaxAge.
 //
-// Errors: ErrNoRoute, at once, if a recipient has neither; store.ErrFull; with
-// AwaitDelivery or Once a *delivery.Error, which matches ErrUndelivered;
-// ErrNotRunning before Run and ErrStopped after; those of the Packer. After an error
-// from before the outbox nothing is sent to anyone.
+// Errors: ErrNoRoute, at once, if a recipient has neither return route nor endpoint;
+// store.ErrFull; with AwaitDelivery or Once a *delivery.Error, which matches
+// ErrUndelivered; ErrNotRunning before Run and ErrStopped after; those of the Packer.
+// After an error from before the outbox nothing is sent to anyone.
 func (a *Agent) Send(ctx context.Context, m *message.Message, opts ...SendOption) error {
 	if err := a.runs(); err != nil {
 		return err
@@ -141,9 +141,9 @@ func (a *Agent) sendOnce(ctx context.Context, items []store.Item, notify func(Ou
 }
 
 // Relay delivers a packet that is not ours, such as the payload of a forward, to a
-// DID, or to an endpoint given as a URI: it is in the outbox when Relay returns, as
-// what Send is given, and tried until it expires, or for Config.MaxAge if that is
-// zero. Nothing acks it, and it keeps no order with others (Routing 2.0).
+// DID, or to an endpoint given as a URI. The packet is in the outbox when Relay returns,
+// as durably as a message of Send, and tried until expires, or for Config.MaxAge if that
+// is zero. Nothing acks the packet, and it keeps no order with others (Routing 2.0).
 //
 // Errors: ErrNoRoute, store.ErrFull, ErrNotRunning and ErrStopped as for Send; those of
 // the Packer, which resolves.
