@@ -54,6 +54,12 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	if err != nil {
 		return nil, err
 	}
+	handed := k == nil
+	defer func() {
+		if !handed { // a panic, which the transport contains
+			a.abandon(ctx, k)
+		}
+	}()
 	// Not before, or a message would be acked by an answer that is lost.
 	heard := a.hear(in)
 	if k == nil {
@@ -69,6 +75,7 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 		a.problems.count(in)
 	}
 	if k.request != nil {
+		handed = true
 		k.request.answer <- in
 		(&responder{a: a, w: w, in: in}).acknowledge(ctx)
 		return nil, nil
@@ -77,10 +84,20 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 		a.cfg.Trace.Problem(ctx, a.event(in, 0, nil), message.ReadProblem(in.Message.Body))
 	}
 	if a.cfg.Guest {
+		handed = true
 		return nil, a.leaveBe(ctx, k, heard)
 	}
 	transport.TurnOf(ctx).Wait(ctx)
-	return a.place(ctx, w, k)
+	handled, err = a.place(ctx, w, k)
+	handed = true
+	return handled, err
+}
+
+// abandon lets go of a message that was taken in and has not come to anybody: a
+// Request waits on, and what is to be handled comes back from the inbox.
+func (a *Agent) abandon(ctx context.Context, k *task) {
+	a.requests.giveBack(k.request)
+	a.nak(ctx, k, 0, "")
 }
 
 // leaveBe leaves a message to the agent whose guest this one is, unless that
