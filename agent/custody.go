@@ -29,6 +29,8 @@ func (a *Agent) inCustody(in *Inbound) bool {
 // inbox is not involved, since the handler is durable and idempotent.
 func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) error {
 	k := &task{in: in, key: keyOf(in.From, in.Message.ID)}
+	// A message in custody keeps no order with what comes after on the connection.
+	transport.TurnOf(ctx).End(ctx)
 	// Nothing has the message yet, so it need not outlive the connection of its peer.
 	if !a.handlers.take(ctx.Done()) {
 		if a.life.Err() != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/didcomm-go/didcomm/transport"
 )
 
 // handling is the context of one call of a Handler. It ends at a deadline that can be
@@ -26,7 +28,9 @@ var _ context.Context = (*handling)(nil)
 // made to end as late as after limit. The caller calls end.
 func newHandling(ctx, life context.Context, d, limit time.Duration) *handling {
 	now := time.Now()
-	h := &handling{Context: context.WithoutCancel(ctx), limit: now.Add(limit), deadline: now.Add(d)}
+	// What a handler sends has no place among the packets of the connection.
+	ctx = transport.WithTurn(context.WithoutCancel(ctx), nil)
+	h := &handling{Context: ctx, limit: now.Add(limit), deadline: now.Add(d)}
 	h.ended, h.end = context.WithCancelCause(life)
 	h.timer = time.AfterFunc(d, func() { h.end(context.DeadlineExceeded) })
 	return h

@@ -147,3 +147,29 @@ func TestSlowTurn(t *testing.T) {
 		}
 	})
 }
+
+// A message in custody has its place when it is opened: however long its handler takes,
+// what came after it does not wait.
+func TestCustodyTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, got := agenttest.NewNet(), make(inbox, 1)
+		forwards := agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
+			time.Sleep(10 * transport.TurnTimeout) // of the bubble
+			return nil
+		})
+		a := n.Agent(t, agent.NewMux(
+			agent.Handle(agent.Protocol{PIURI: "https://didcomm.org/routing/2.0", Custody: map[string]agent.Handler{forwardType: forwards}}),
+			agent.Handle(agent.Protocol{PIURI: "https://example.org/chat/1.0", Messages: map[string]agent.Handler{chatType: got}}),
+		))
+		s := newStranger(t, n)
+		begin := time.Now()
+		turns(t, a, []transport.Packet{
+			s.pack(t, s.message(t, a, forwardType, nil)), s.pack(t, s.message(t, a, chatType, nil)),
+		})
+		<-got
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("held up for %v", took)
+		}
+		time.Sleep(time.Minute) // the forward is handled
+	})
+}
