@@ -118,43 +118,47 @@ type Heard struct {
 // reports a problem with. It reports whether the problem is with an item that is
 // being sent by Try, or followed: then the item's outcome has the problem.
 func (d *Dispatcher) Hear(h Heard) (noted bool) {
-	party := d.keyOf(h.From, "")
+	name := d.cfg.Party(h.From) // once: that may take long for a long DID
+	keyOf := func(id string) key { return digest(name, id) }
 	t := &d.acks
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if h.About != "" && h.Problem != nil {
+		about, thread := keyOf(h.About), keyOf(h.Thread)
 		for _, by := range []map[key][]*waiting{t.messages, t.threads} {
-			for _, w := range slices.Concat(by[d.keyOf(h.From, h.About)], by[d.keyOf(h.From, h.Thread)]) {
+			for _, w := range slices.Concat(by[about], by[thread]) {
 				w.problem, noted = h.Problem, true
 			}
 		}
 	}
 	for _, id := range h.Acks {
-		d.parties.acked(party, t.settle(t.messages[d.keyOf(h.From, id)], nil))
+		d.parties.acked(keyOf(""), t.settle(t.messages[keyOf(id)], nil))
 	}
 	if h.Thread != "" {
-		t.settle(t.messages[d.keyOf(h.From, h.Thread)], nil)
+		t.settle(t.messages[keyOf(h.Thread)], nil)
 	}
 	// A report that acks another message of the thread says nothing of this one.
 	if h.About != "" && len(h.Acks) == 0 {
-		t.settle(t.messages[d.keyOf(h.From, h.About)], nil)
+		t.settle(t.messages[keyOf(h.About)], nil)
 	}
 	return noted
 }
 
 // Awaits tells whether an item waits for an ack of a party on a thread.
 func (d *Dispatcher) Awaits(from, thread string) bool {
+	k := d.keyOf(from, thread)
 	d.acks.mu.Lock()
 	defer d.acks.mu.Unlock()
-	return slices.ContainsFunc(d.acks.threads[d.keyOf(from, thread)], func(w *waiting) bool { return w.confirm })
+	return slices.ContainsFunc(d.acks.threads[k], func(w *waiting) bool { return w.confirm })
 }
 
 // Busy ends the wait of all items of a thread whose recipient says that it had no
 // room for one of them: they are sent again.
 func (d *Dispatcher) Busy(from, thread string) {
+	k := d.keyOf(from, thread)
 	d.acks.mu.Lock()
 	defer d.acks.mu.Unlock()
-	d.acks.settle(d.acks.threads[d.keyOf(from, thread)], errBusy)
+	d.acks.settle(d.acks.threads[k], errBusy)
 }
 
 // settle ends the wait of those that ask for an ack. The caller holds mu.

@@ -328,3 +328,16 @@ func TestProblemNoted(t *testing.T) {
 		})
 	}
 }
+
+// Only how many acks of a message count, not how long its sender's name is.
+func TestHearNamesOnce(t *testing.T) {
+	names := 0
+	d := delivery.New(delivery.Config{Outbox: store.NewOutbox(store.OutboxConfig{}), Party: func(did string) string {
+		names++
+		return did
+	}})
+	d.Hear(delivery.Heard{From: bob, Acks: make([]string, 100), Thread: "1", About: "2", Problem: errProblem})
+	if names != 1 {
+		t.Errorf("the sender was named %d times", names)
+	}
+}
