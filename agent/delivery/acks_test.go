@@ -341,3 +341,35 @@ func TestHearNamesOnce(t *testing.T) {
 		t.Errorf("the sender was named %d times", names)
 	}
 }
+
+// watched is an outbox that shows the items whose ack has come.
+type watched struct {
+	outbox
+	acked chan store.Item
+}
+
+func (w watched) Ack(ctx context.Context, l *store.Lease[store.Item]) error {
+	w.acked <- l.Item
+	return w.outbox.Ack(ctx, l)
+}
+
+// What waits for an ack keeps its packets in the outbox alone: a party may be sent very
+// many before it acks one.
+func TestAwaitingKeepsNoPackets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		box := watched{store.NewOutbox(store.OutboxConfig{}).(outbox), make(chan store.Item, 1)}
+		s := newSession()
+		p := run(t, delivery.Config{Outbox: box, Senders: senders(wire{s}, "ws")})
+		p.deliver(with(confirmed("1", "ws://b"), func(it *store.Item) {
+			it.Routes = append(it.Routes, store.Route{Endpoint: "ws://c", Packet: it.Direct})
+		}))
+		synctest.Wait()
+		if e := p.entry("1"); len(e.Item.Direct.Data) == 0 || len(e.Item.Routes) != 2 || len(e.Item.Routes[1].Packet.Data) == 0 {
+			t.Errorf("the outbox has %+v", e.Item)
+		}
+		p.Hear(delivery.Heard{From: bob, Acks: []string{"1"}})
+		if it := <-box.acked; it.Bytes() != 0 {
+			t.Errorf("%d bytes were kept", it.Bytes())
+		}
+	})
+}

@@ -77,6 +77,8 @@ func (d *Dispatcher) tried(ctx context.Context, l *store.Lease[store.Item], t *t
 		d.arrived(ctx, l, t.way, Sent, d.acks.stop(w))
 	default:
 		d.became(ctx, sent(&l.Item, l.Attempts, t.way))
+		// Very many items may wait: the outbox alone keeps their packets.
+		l.Item.Direct.Data, l.Item.Routes = nil, make([]store.Route, len(l.Item.Routes))
 		d.workers.Go(func() { d.confirm(ctx, l, t, w) }) // without a worker
 	}
 }
