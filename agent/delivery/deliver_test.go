@@ -502,3 +502,17 @@ func TestHanging(t *testing.T) {
 		}
 	})
 }
+
+// What is worth nothing any more is not sent past the outbox either.
+func TestTryExpired(t *testing.T) {
+	sent := false
+	p := newPost(t, delivery.Config{Senders: senders(web(func(context.Context, string, string) error {
+		sent = true
+		return nil
+	}), "http")})
+	o := p.Try(t.Context(), nil, with(item("1", "http://b"), func(it *store.Item) { it.Deadline = time.Now() }))
+	if sent || o.State != delivery.Expired || o.Err == nil || o.Attempts != 0 {
+		t.Errorf("sent %t, %+v", sent, o)
+	}
+	p.told.want(t, "1 0: expired: no further try before its deadline")
+}
