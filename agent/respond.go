@@ -223,12 +223,13 @@ func (in *Inbound) returnThread() string {
 // takeAcks returns what is to be acknowledged, once.
 func (r *responder) takeAcks(ctx context.Context) []string {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.acked {
+	taken := r.acked
+	r.acked = true
+	r.mu.Unlock()
+	if taken {
 		return nil
 	}
-	r.acked = true
-	return r.wantedAcks(ctx)
+	return r.wantedAcks(ctx) // which asks the inbox
 }
 
 // oweAcks is for acks that were taken and did not leave.
