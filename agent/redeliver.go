@@ -64,6 +64,23 @@ func (a *Agent) redeliverAll(ctx context.Context) {
 	}
 }
 
+// keepInHand makes the leases of messages last that wait long for their handler. If one
+// ran out, the inbox would count each further lease as a try.
+func (a *Agent) keepInHand(ctx context.Context) {
+	for {
+		select {
+		case <-time.After(a.leaseTime() / 4):
+		case <-ctx.Done():
+			return
+		}
+		for _, k := range a.inHand.waiting(time.Now().Add(a.leaseTime() / 2)) {
+			if err := a.keepLease(ctx, k, a.leaseTime()); err != nil && !errors.Is(err, store.ErrLease) && ctx.Err() == nil {
+				k.in.log(a.cfg.Logger).WarnContext(ctx, "inbox failed", "error", err)
+			}
+		}
+	}
+}
+
 // cutOff is how often the process has ended while it had the message in hand. One
 // of those that it had each time may be what ends it: they are handled one at a
 // time, so that the others are not taken for it.

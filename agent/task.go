@@ -20,9 +20,10 @@ type task struct {
 	mu    sync.Mutex                   // guards all below
 	lease *store.Lease[store.Received] // nil for what need not be remembered, or handled
 	again transport.Session            // by which the message came again meanwhile, or nil
+	begun bool                         // its handler runs, or has run
 }
 
-// held is the lease of the task now; inHand renews it.
+// held is the lease of the task now; keepInHand makes it last, and inHand renews it.
 func (k *task) held() *store.Lease[store.Received] {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -43,11 +44,27 @@ func (a *Agent) giveUp(ctx context.Context, k *task) error {
 // begin tells whether the handler may run: not if the lease may end before it
 // does, since another would begin then. Such a message comes back from the inbox.
 func (a *Agent) begin(ctx context.Context, k *task) bool {
-	if l := k.held(); l != nil && time.Until(l.Until) < a.cfg.HandlerTimeout {
+	if l := k.start(); l != nil && time.Until(l.Until) < a.cfg.HandlerTimeout {
 		a.nak(ctx, k, 0, "")
 		return false
 	}
 	return true
+}
+
+// start is held, from when on nobody but the handler makes the lease last.
+func (k *task) start() *store.Lease[store.Received] {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.begun = true
+	return k.lease
+}
+
+// waitsBeyond tells whether the task has a lease that ends before a time, and waits for
+// its handler.
+func (k *task) waitsBeyond(t time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !k.begun && k.lease != nil && k.lease.Until.Before(t)
 }
 
 // postpone puts a message off whose handler asks for that, or failed as the agent
@@ -192,6 +209,18 @@ func (h *inHand) get(key threadKey) *task {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.tasks[key]
+}
+
+// waiting are the tasks that wait for their handler, with a lease that ends before a time.
+func (h *inHand) waiting(end time.Time) (list []*task) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, k := range h.tasks {
+		if k.waitsBeyond(end) {
+			list = append(list, k)
+		}
+	}
+	return list
 }
 
 // renew hands a lease to the task that has the message in hand, whose own has run
