@@ -57,6 +57,8 @@ type Protocol struct {
 	// Config.Inbox, takes no peer's share of that, and is not remembered. A Retry, or an
 	// error that is no *message.Problem, asks the peer to come again; a Problem refuses
 	// the message.
+	// Such a handler replies last: over HTTP a reply tells the peer that the message is
+	// here, whatever the handler returns.
 	Custody map[string]Handler
 }
 
