@@ -43,7 +43,8 @@ func TestFleet(t *testing.T) {
 	}
 }
 
-// TestSeeds lives through worlds that something was found in.
+// TestSeeds lives through worlds that something was found in. Those that name a gap
+// fail with its flag.
 func TestSeeds(t *testing.T) {
 	if *seed >= 0 {
 		t.Skip("another world is asked for")
@@ -51,7 +52,14 @@ func TestSeeds(t *testing.T) {
 	for _, s := range []struct {
 		seed uint64
 		why  string
-	}{} {
+	}{
+		{357, "gap-web-to-wire: an answer to a party that has moved"},
+		{432, "gap-web-to-wire: a note to a party that has moved"},
+		{16, "gap-two-replies"},
+		{203, "gap-two-replies"},
+		{628, "gap-lost-acks: the answer that a later message asked for"},
+		{652, "gap-lost-acks: a later message"},
+	} {
 		t.Run(fmt.Sprint(s.seed, " ", s.why), func(t *testing.T) {
 			t.Parallel()
 			live(t, s.seed, slog.New(slog.DiscardHandler))

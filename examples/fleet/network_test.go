@@ -56,7 +56,7 @@ type captured struct {
 
 const (
 	maxCaptured = 30
-	maxTraffic  = 50_000 // packets; a world has some thousands
+	maxTraffic  = 20_000 // packets; a world has some thousands
 )
 
 func newNetwork(seed uint64, w weather, fail func(error)) *network {
