@@ -115,9 +115,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	workers.Go(func() { a.delivery.Run(ctx) })
 	if !a.cfg.Guest {
 		workers.Go(func() { a.keepInHand(ctx) })
-		for range redeliverers {
-			workers.Go(func() { a.redeliverAll(ctx) })
-		}
+		workers.Go(func() { a.redeliverAll(ctx) })
 	}
 	<-ctx.Done()
 

@@ -140,11 +140,12 @@
 //
 // Messages of one thread that come by one connection (such as a WebSocket) are
 // handled one at a time, in the order in which they came. So are those of one party in
-// an ordered protocol (Protocol.Ordered, Orderer). Messages of other threads, and those
-// of separate HTTP requests, are handled at the same time: there the order is that in
-// which the sender lets them leave. A message that cannot be opened at once
-// holds up those behind for a second (transport.Turn). Answers to a waiting Request
-// overtake those in line, and what is handled again comes when it is due.
+// an ordered protocol (Protocol.Ordered, Orderer), whatever ways they come by, and those
+// of them that an earlier life of the agent left over. Other messages are handled at the
+// same time. A message that cannot be opened at once holds up those behind on its
+// connection for a second (transport.Turn). Answers to a waiting Request overtake those
+// in line. What a handler asked to get again (Retry) comes when it is due. Agents that
+// share an inbox do not wait for each other.
 //
 // On the way out, messages in one lane to one party leave in the order of Send, one at
 // a time. None leaves before the one ahead is delivered or buried, or has left the lane

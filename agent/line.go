@@ -7,131 +7,157 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// lines are the messages of each session that wait for their handler.
+// lines are the messages that wait for their handler, each in a line of those that are
+// handled one after the other.
 type lines struct {
-	max int // messages of one session
+	max int // messages of one owner whose ServePacket need not wait
 
-	mu       sync.Mutex // guards all below
-	sessions map[transport.Session]*waiting
+	mu      sync.Mutex // guards all below
+	waiting map[line][]func()
+	owners  map[line]*owner
 }
 
-// waiting are the messages of one session that were not handled yet, in a line
-// for each thread, so that a handler which waits for another message of the same
-// session does not wait in vain. lines.mu guards all but slots.
-type waiting struct {
+// line names a line: of a thread, among the messages of one session; or of an ordered
+// protocol, among all of a party, with no session.
+type line struct {
+	session transport.Session
+	key     threadKey
+}
+
+// owner is the owner of a line: its session, for all lines of that, or else the line
+// itself.
+type owner struct {
 	slots chan struct{} // one per message in a line whose ServePacket need not wait
-	users int           // messages in a line
-	lines map[threadKey][]func()
+	users int           // messages in a line; guarded by lines.mu
 }
 
 func newLines(max int) lines {
-	return lines{max: max, sessions: make(map[transport.Session]*waiting)}
+	return lines{max: max, waiting: make(map[line][]func()), owners: make(map[line]*owner)}
 }
 
-// place gives a message its place, and returns before it is handled: a place in the
-// line of its thread where it came by a session, else a slot to run its handler.
-// handled is closed when the message was handled, or given back to the inbox.
+// owner names the owner of a line.
+func (l line) owner() line {
+	if l.session != nil {
+		l.key = threadKey{}
+	}
+	return l
+}
+
+// place gives a message its place, and returns before it is handled: a place in a line,
+// or a slot to run its handler for a message of no ordered protocol that came by no
+// session. handled is closed when the message was handled, or given back to the inbox.
 //
 // The handler never runs in the caller's goroutine. That may be one of our own
 // workers, whose packet began the exchange: if the handler sends in its turn, it
 // must not take one worker more each time.
 func (a *Agent) place(ctx context.Context, w transport.Replier, k *task) (handled <-chan struct{}, err error) {
 	done := make(chan struct{})
-	if s, ok := w.(transport.Session); ok {
-		a.line(ctx, s, k, done)
+	if l, ok := a.lineOf(w, k.in); ok {
+		o := a.line(l, func() {
+			defer close(done)
+			a.run(ctx, w, k)
+		}, func() {
+			defer close(done)
+			k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled", "error", a.giveUp(ctx, k))
+		})
+		// Not before that, or those that wait here would lose their order.
+		transport.TurnOf(ctx).End(ctx)
+		select {
+		case o.slots <- struct{}{}:
+		case <-a.life.Done():
+		}
 		return done, nil
 	}
-	if err := a.detach(ctx, w, k, done); err != nil {
-		return nil, err
-	}
-	return done, nil
-}
-
-// detach runs the handler for one message once there is a free slot, and closes
-// handled after that.
-func (a *Agent) detach(ctx context.Context, w transport.Replier, k *task, handled chan<- struct{}) error {
 	if !a.handlers.take(a.life.Done()) {
-		return a.giveUp(ctx, k)
+		return nil, a.giveUp(ctx, k)
 	}
 	a.work.Add(1) // in time, since the caller's own entry still counts
 	go func() {
 		defer a.leave()
-		defer close(handled)
+		defer close(done)
 		defer a.handlers.free()
 		a.run(ctx, w, k)
 	}()
-	return nil
+	return done, nil
 }
 
-// line puts a message in its line, and then waits while its session has too many.
-func (a *Agent) line(ctx context.Context, s transport.Session, k *task, handled chan<- struct{}) {
-	t, key := &a.lines, a.lineOf(k.in)
+// line puts a message in a line: run handles the message in a slot, when those before
+// have been handled, and giveUp is called instead if the agent has stopped by then. The
+// caller takes one of the owner's slots.
+func (a *Agent) line(l line, run, giveUp func()) *owner {
+	t := &a.lines
 	t.mu.Lock()
-	w := t.sessions[s]
-	if w == nil {
-		w = &waiting{slots: make(chan struct{}, t.max), lines: make(map[threadKey][]func())}
-		t.sessions[s] = w
+	defer t.mu.Unlock()
+	o := t.owners[l.owner()]
+	if o == nil {
+		o = &owner{slots: make(chan struct{}, t.max)}
+		t.owners[l.owner()] = o
 	}
-	w.users++
-	line, running := w.lines[key]
-	w.lines[key] = append(line, func() {
-		defer close(handled)
+	o.users++
+	before, running := t.waiting[l]
+	t.waiting[l] = append(before, func() {
 		if !a.handlers.take(a.life.Done()) {
-			k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled", "error", a.giveUp(ctx, k))
+			giveUp()
 			return
 		}
 		defer a.handlers.free()
-		a.run(ctx, s, k)
+		run()
 	})
-	t.mu.Unlock()
 	if !running {
 		a.work.Add(1) // in time, since the caller's own entry still counts
-		go a.drain(s, w, key)
+		go a.drain(l, o)
 	}
-	// Not before that, or those that wait here would lose their order.
-	transport.TurnOf(ctx).End(ctx)
-	select {
-	case w.slots <- struct{}{}:
-	case <-a.life.Done():
-	}
+	return o
 }
 
 // drain handles what stands in one line until nothing does.
-func (a *Agent) drain(s transport.Session, w *waiting, key threadKey) {
+func (a *Agent) drain(l line, o *owner) {
 	defer a.leave()
 	t := &a.lines
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for len(w.lines[key]) > 0 {
-		next := w.lines[key][0]
-		w.lines[key] = w.lines[key][1:]
+	for len(t.waiting[l]) > 0 {
+		next := t.waiting[l][0]
+		t.waiting[l] = t.waiting[l][1:]
 		t.mu.Unlock()
 		next()
 		select {
-		case <-w.slots:
+		case <-o.slots:
 		case <-a.life.Done():
 		}
 		t.mu.Lock()
-		t.quit(s, w)
-	}
-	delete(w.lines, key)
-}
-
-// quit counts one message of a session less, and forgets what has none. The
-// caller holds mu.
-func (t *lines) quit(s transport.Session, w *waiting) {
-	if w.users--; w.users == 0 {
-		delete(t.sessions, s)
-	}
-}
-
-// lineOf names the line in which a message waits for its handler. Those who did not
-// authenticate are no party: their messages do not wait for each other's.
-func (a *Agent) lineOf(in *Inbound) threadKey {
-	if o, ok := a.cfg.Handler.(Orderer); ok && in.Authenticated() {
-		if line := o.Line(in); line != "" {
-			return keyOf(in.From, " "+line) // a thread of that name would wait with them, no more
+		if o.users--; o.users == 0 {
+			delete(t.owners, l.owner())
 		}
 	}
-	return keyOf(in.From, in.Message.Thread())
+	delete(t.waiting, l)
+}
+
+// full tells whether the owner of a line has as many messages as it may.
+func (t *lines) full(l line) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	o := t.owners[l.owner()]
+	return o != nil && o.users >= t.max
+}
+
+// lineOf is the line in which a message waits for its handler that came by w; there is
+// none for a message of no ordered protocol that came by no session.
+func (a *Agent) lineOf(w transport.Replier, in *Inbound) (l line, ok bool) {
+	if l, ok := a.orderedLine(in); ok {
+		return l, true
+	}
+	s, ok := w.(transport.Session)
+	return line{s, keyOf(in.From, in.Message.Thread())}, ok
+}
+
+// orderedLine is the line of a message of an ordered protocol. Those who did not
+// authenticate are no party: their messages do not wait for each other's.
+func (a *Agent) orderedLine(in *Inbound) (l line, ok bool) {
+	o, ok := a.cfg.Handler.(Orderer)
+	if !ok || !in.Authenticated() {
+		return line{}, false
+	}
+	name := o.Line(in)
+	return line{key: keyOf(in.From, name)}, name != ""
 }

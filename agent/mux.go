@@ -48,8 +48,8 @@ type Protocol struct {
 	// Messages has the handler of each message by its type URI.
 	Messages map[string]Handler
 	// Ordered means that its messages to one party leave one at a time, in the order of
-	// Send, whatever their threads, and that those of one party which come by one
-	// connection are handled in the order in which they were accepted.
+	// Send, whatever their threads, and that those of one party are handled one at a
+	// time, in the order in which they were accepted, whatever ways they come by.
 	Ordered bool
 	// Custody has the handlers, by type URI, that are durable and idempotent by
 	// themselves, as one of forwards is. Such a handler runs before the peer is told that
@@ -74,9 +74,10 @@ type Feature struct {
 // a Mux passes the question on to it, or the order of the Mux is lost.
 type Orderer interface {
 	// Line names the line in which a message waits for its handler: those of one
-	// party and connection in one line are handled one at a time, in the order in which
-	// they were accepted. Empty is the line of the message's thread. It names the lane
-	// of a message that is sent, too, which has From and Message only.
+	// party in one line are handled one at a time, in the order in which they were
+	// accepted. Empty is the line of the message's thread, of one connection. The name is
+	// also that of the lane of a message to be sent. Of a message to be sent, and of one
+	// that an earlier life left over, in has the id, type, From and To at least.
 	Line(in *Inbound) string
 }
 

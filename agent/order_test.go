@@ -12,6 +12,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/netguard"
 	"github.com/didcomm-go/didcomm/transport/wstransport"
@@ -171,5 +172,88 @@ func TestCustodyTurn(t *testing.T) {
 			t.Errorf("held up for %v", took)
 		}
 		time.Sleep(time.Minute) // the forward is handled
+	})
+}
+
+// The messages of an ordered protocol wait for each other whatever ways they come by.
+func TestOrderAcrossWays(t *testing.T) {
+	for name, ways := range map[string]func() (transport.Replier, transport.Replier){
+		"two exchanges":   func() (transport.Replier, transport.Replier) { return new(call), new(call) },
+		"two connections": func() (transport.Replier, transport.Replier) { return newSession(), newSession() },
+		"both":            func() (transport.Replier, transport.Replier) { return newSession(), new(call) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, release, got := agenttest.NewNet(), make(chan struct{}), make(inbox, 2)
+				a := n.Agent(t, chatMux(true, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+					if in.Message.ID == "first" {
+						<-release
+					}
+					return got.HandleMessage(ctx, w, in)
+				})))
+				s, other := newStranger(t, n), newStranger(t, n)
+				one, two := ways()
+				handled := make(map[string]<-chan struct{})
+				for _, of := range []struct {
+					id string
+					w  transport.Replier
+				}{{"first", one}, {"second", two}} {
+					done, err := a.ServePacket(t.Context(), of.w, s.pack(t, s.message(t, a, chatType, func(m *message.Message) { m.ID = of.id })))
+					if err != nil {
+						t.Fatal(err)
+					}
+					handled[of.id] = done
+				}
+				synctest.Wait()
+				if len(got) != 0 {
+					t.Fatalf("%s did not wait", (<-got).Message.ID)
+				}
+				// Others do not wait for that party.
+				other.give(t, a, new(call), other.message(t, a, chatType, func(m *message.Message) { m.ID = "other" }))
+				if in := got.next(t); in.Message.ID != "other" {
+					t.Fatalf("%s was handled", in.Message.ID)
+				}
+				close(release)
+				for _, id := range []string{"first", "second"} {
+					if in := got.next(t); in.Message.ID != id {
+						t.Fatalf("%s was handled in place of %s", in.Message.ID, id)
+					}
+					<-handled[id]
+				}
+			})
+		})
+	}
+}
+
+// What an earlier life of the agent took in and did not handle is handled in the order
+// in which it came, where the protocol is ordered.
+func TestOrderOfLeftOvers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const messages = 40
+		n, got, box, p := agenttest.NewNet(), make(inbox, messages), store.NewInbox(store.InboxConfig{}), agenttest.NewParty(t)
+		configure := func(guest bool) agenttest.Option {
+			return agenttest.Configure(func(cfg *agent.Config) {
+				cfg.DID, cfg.Packer, cfg.Inbox, cfg.Guest = p.DID, p.Packer, box, guest
+			})
+		}
+		s, guest := newStranger(t, n), n.Agent(t, nil, configure(true))
+		for i := range messages {
+			s.give(t, guest, new(call), s.message(t, guest, chatType, func(m *message.Message) { m.ID = fmt.Sprint(i) }))
+			time.Sleep(time.Second)
+		}
+		n.Agent(t, chatMux(true, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+			time.Sleep(time.Duration(messages-len(got)) * time.Second)
+			return got.HandleMessage(ctx, w, in)
+		})), configure(false))
+		for i := range messages {
+			select {
+			case in := <-got:
+				if in.Message.ID != fmt.Sprint(i) {
+					t.Fatalf("%s was handled in place of %d", in.Message.ID, i)
+				}
+			case <-time.After(time.Hour): // of the bubble
+				t.Fatalf("%d was not handled", i)
+			}
+		}
 	})
 }

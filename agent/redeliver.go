@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -13,14 +15,53 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// redeliverers are how many of redeliverAll run: where each lease is a commit, many
-// messages of a process that died would else come back one commit after the other.
-const redeliverers = 8
+const (
+	// redeliverers are how many leases of what is left over are asked for at a time:
+	// where each is a commit, many messages of a process that died would else come back
+	// one commit after the other.
+	redeliverers = 8
+	// together is how long those of ordered protocols are waited for that came with the
+	// first.
+	together = 2 * time.Millisecond
+)
 
 // redeliverAll handles what the inbox has left over: of an earlier life of the
 // agent, of a handler that asked to be called again, of another process that
 // died.
 func (a *Agent) redeliverAll(ctx context.Context) {
+	ordered := make(chan *task)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	for range redeliverers {
+		asking.Go(func() { a.leaseAll(ctx, ordered) })
+	}
+	for {
+		var list []*task
+		select {
+		case k := <-ordered:
+			list = append(list, k)
+		case <-ctx.Done():
+			return
+		}
+		for more := time.After(together); more != nil; {
+			select {
+			case k := <-ordered:
+				list = append(list, k)
+			case <-more:
+				more = nil
+			}
+		}
+		// Leases that were asked for at the same time come in any order.
+		slices.SortStableFunc(list, func(x, y *task) int { return x.held().Item.Time.Compare(y.held().Item.Time) })
+		for _, k := range list {
+			a.lineUp(ctx, k)
+		}
+	}
+}
+
+// leaseAll leases what is left over and not in hand. It hands on messages of ordered
+// protocols, and handles all others.
+func (a *Agent) leaseAll(ctx context.Context, ordered chan<- *task) {
 	for {
 		l, err := a.cfg.Inbox.Lease(ctx, a.leaseTime())
 		switch {
@@ -33,35 +74,64 @@ func (a *Agent) redeliverAll(ctx context.Context) {
 			case <-time.After(a.cfg.MinBackoff):
 			case <-ctx.Done():
 			}
+			continue
 		case a.inHand.renew(l): // it waits, or is handled, for longer than it should
-		default:
-			k := leftOver(l)
-			a.inHand.add(k)
-			if !a.handlers.takeFree() {
-				// It must not be held against it if the process ends meanwhile.
-				a.nak(ctx, k, 0, "")
-				if a.handlers.take(ctx.Done()) {
-					a.handlers.free()
-				}
-				continue
-			}
-			done := a.handlers.free
-			if cutOff(l) > 1 {
-				if !a.suspect.CompareAndSwap(false, true) {
-					a.handlers.free()
-					a.nak(ctx, k, a.cfg.MinBackoff, "")
-					continue
-				}
-				done = func() { a.suspect.Store(false); a.handlers.free() }
-			}
-			a.work.Add(1)
-			go func() {
-				defer a.leave()
-				defer done()
-				a.redeliver(ctx, k)
-			}()
+			continue
+		}
+		k := leftOver(l)
+		a.inHand.add(k)
+		if _, ok := a.orderedLine(k.in); !ok || cutOff(l) > 1 {
+			a.again(ctx, k)
+			continue
+		}
+		select {
+		case ordered <- k:
+		case <-ctx.Done():
+			a.nak(ctx, k, 0, "")
+			return
 		}
 	}
+}
+
+// lineUp puts a message of an ordered protocol in its line.
+func (a *Agent) lineUp(ctx context.Context, k *task) {
+	l, _ := a.orderedLine(k.in)
+	if a.lines.full(l) {
+		a.nak(ctx, k, a.cfg.MinBackoff, "")
+		return
+	}
+	o := a.line(l, func() { a.redeliver(ctx, k) }, func() { a.nak(ctx, k, 0, "") })
+	select {
+	case o.slots <- struct{}{}:
+	case <-a.life.Done():
+	}
+}
+
+// again handles a message that no other waits for.
+func (a *Agent) again(ctx context.Context, k *task) {
+	if !a.handlers.takeFree() {
+		// It must not be held against it if the process ends meanwhile.
+		a.nak(ctx, k, 0, "")
+		if a.handlers.take(ctx.Done()) {
+			a.handlers.free()
+		}
+		return
+	}
+	done := a.handlers.free
+	if cutOff(k.held()) > 1 {
+		if !a.suspect.CompareAndSwap(false, true) {
+			a.handlers.free()
+			a.nak(ctx, k, a.cfg.MinBackoff, "")
+			return
+		}
+		done = func() { a.suspect.Store(false); a.handlers.free() }
+	}
+	a.work.Add(1)
+	go func() {
+		defer a.leave()
+		defer done()
+		a.redeliver(ctx, k)
+	}()
 }
 
 // keepInHand makes the leases of messages last that wait long for their handler. If one
@@ -75,7 +145,7 @@ func (a *Agent) keepInHand(ctx context.Context) {
 		}
 		for _, k := range a.inHand.waiting(time.Now().Add(a.leaseTime() / 2)) {
 			if err := a.keepLease(ctx, k, a.leaseTime()); err != nil && !errors.Is(err, store.ErrLease) && ctx.Err() == nil {
-				k.in.log(a.cfg.Logger).WarnContext(ctx, "inbox failed", "error", err)
+				a.cfg.Logger.WarnContext(ctx, "inbox failed", "error", err)
 			}
 		}
 	}
@@ -102,7 +172,7 @@ func leftOver(l *store.Lease[store.Received]) *task {
 // return route or an endpoint of its sender, or waits for the message to come
 // again.
 func (a *Agent) redeliver(ctx context.Context, k *task) {
-	l := k.lease
+	l := k.held()
 	if l.Attempts >= a.cfg.MaxTries {
 		reason := l.LastError
 		if reason == "" {
@@ -156,11 +226,12 @@ func (a *Agent) reopen(ctx context.Context, data []byte) (u *envelope.Unpacked, 
 
 // setAside ends a message that is not handled.
 func (a *Agent) setAside(ctx context.Context, k *task, reason error) {
+	l := k.held()
 	k.in.log(a.cfg.Logger).ErrorContext(ctx, "message set aside", "error", reason)
-	a.note(ctx, a.cfg.Trace.Handled, "message handled no more", k.in, k.lease.Attempts, reason)
+	a.note(ctx, a.cfg.Trace.Handled, "message handled no more", k.in, l.Attempts, reason)
 	defer a.inHand.remove(k)
-	term := func(ctx context.Context) error { return a.cfg.Inbox.Term(ctx, k.lease, reason.Error()) }
-	if err := store.Tell(ctx, k.lease.Until, a.cfg.MinBackoff, a.life.Done(), term); err != nil {
+	term := func(ctx context.Context) error { return a.cfg.Inbox.Term(ctx, l, reason.Error()) }
+	if err := store.Tell(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), term); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
 	}
 }

@@ -141,9 +141,10 @@ func (a *Agent) sendOnce(ctx context.Context, items []store.Item, notify func(Ou
 }
 
 // Relay delivers a packet that is not ours, such as the payload of a forward, to a
-// DID, or to an endpoint given as a URI. The packet is in the outbox when Relay returns,
-// as durably as a message of Send, and tried until expires, or for Config.MaxAge if that
-// is zero. Nothing acks the packet, and it keeps no order with others (Routing 2.0).
+// DID, or DID URL of a key, or to an endpoint given as a URI. The packet is in the outbox
+// when Relay returns, as durably as a message of Send, and tried until expires, or for
+// Config.MaxAge if that is sooner or expires is zero. Nothing acks the packet, and the
+// packet keeps no order with others (Routing 2.0).
 //
 // Errors: ErrNoRoute, store.ErrFull, ErrNotRunning and ErrStopped as for Send; those of
 // the Packer, which resolves.
@@ -151,25 +152,23 @@ func (a *Agent) Relay(ctx context.Context, p Packet, to string, expires time.Tim
 	if err := a.runs(); err != nil {
 		return err
 	}
-	routes := []store.Route{{Endpoint: to}}
-	if _, err := did.Parse(to); err == nil {
-		found, err := a.routes(ctx, to)
+	routes, last := []store.Route{{Endpoint: to}}, a.cfg.Now().Add(a.cfg.MaxAge)
+	if expires.IsZero() || expires.After(last) {
+		expires = last
+	}
+	if _, err := did.Parse(did.Base(to)); err == nil {
+		found, err := a.routes(ctx, did.Base(to))
 		if err != nil {
 			return err
 		}
-		var opts []envelope.PackOption
-		if !expires.IsZero() {
-			opts = append(opts, envelope.Expires(expires))
-		}
 		found = found[:min(len(found), delivery.MaxRoutes)]
-		if routes, err = a.wrap(ctx, envelope.Envelope{MediaType: p.MediaType, Data: p.Data, To: to}, found, opts...); len(routes) == 0 {
+		payload := envelope.Envelope{MediaType: p.MediaType, Data: p.Data, To: to}
+		if routes, err = a.wrap(ctx, payload, found, envelope.Expires(expires)); len(routes) == 0 {
 			return fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)
 		}
+		to = did.Base(to)
 	} else if a.delivery.Sender(to) == nil {
 		return fmt.Errorf("%w to %s: no sender for this scheme", ErrNoRoute, to)
-	}
-	if expires.IsZero() {
-		expires = a.cfg.Now().Add(a.cfg.MaxAge)
 	}
 	if err := a.delivery.Relay(ctx, to, store.Packet(p), routes, expires); err != nil {
 		return fmt.Errorf("outbox: %w", err)
