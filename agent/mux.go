@@ -77,7 +77,7 @@ type Orderer interface {
 	// party in one line are handled one at a time, in the order in which they were
 	// accepted. Empty is the line of the message's thread, of one connection. The name is
 	// also that of the lane of a message to be sent. Of a message to be sent, and of one
-	// that an earlier life left over, in has the id, type, From and To at least.
+	// that an earlier life left over, in has at least the id, the type and From.
 	Line(in *Inbound) string
 }
 
