@@ -13,7 +13,7 @@ type lines struct {
 	max int // messages of one owner whose ServePacket need not wait
 
 	mu      sync.Mutex // guards all below
-	waiting map[line][]func()
+	waiting map[line][]func(returned func())
 	owners  map[line]*owner
 }
 
@@ -32,7 +32,7 @@ type owner struct {
 }
 
 func newLines(max int) lines {
-	return lines{max: max, waiting: make(map[line][]func()), owners: make(map[line]*owner)}
+	return lines{max: max, waiting: make(map[line][]func(func())), owners: make(map[line]*owner)}
 }
 
 // owner names the owner of a line.
@@ -53,7 +53,7 @@ func (l line) owner() line {
 func (a *Agent) place(ctx context.Context, w transport.Replier, k *task) (handled <-chan struct{}, err error) {
 	done := make(chan struct{})
 	if l, ok := a.lineOf(w, k.in); ok {
-		o := a.line(l, func() {
+		o := a.line(l, k, func() {
 			defer close(done)
 			a.run(ctx, w, k)
 		}, func() {
@@ -82,9 +82,11 @@ func (a *Agent) place(ctx context.Context, w transport.Replier, k *task) (handle
 }
 
 // line puts a message in a line: run handles the message in a slot, when those before
-// have been handled, and giveUp is called instead if the agent has stopped by then. The
-// caller takes one of the owner's slots.
-func (a *Agent) line(l line, run, giveUp func()) *owner {
+// have been handled, and giveUp is called instead if the agent has stopped by then. In
+// an ordered protocol those before have been when their handlers have returned: a whole
+// party would else wait for the inbox after each message. The caller takes one of the
+// owner's slots.
+func (a *Agent) line(l line, k *task, run, giveUp func()) *owner {
 	t := &a.lines
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -95,12 +97,16 @@ func (a *Agent) line(l line, run, giveUp func()) *owner {
 	}
 	o.users++
 	before, running := t.waiting[l]
-	t.waiting[l] = append(before, func() {
+	t.waiting[l] = append(before, func(returned func()) {
+		defer returned()
 		if !a.handlers.take(a.life.Done()) {
 			giveUp()
 			return
 		}
 		defer a.handlers.free()
+		if l.session == nil {
+			k.returned = returned
+		}
 		run()
 	})
 	if !running {
@@ -120,7 +126,13 @@ func (a *Agent) drain(l line, o *owner) {
 		next := t.waiting[l][0]
 		t.waiting[l] = t.waiting[l][1:]
 		t.mu.Unlock()
-		next()
+		returned := make(chan struct{})
+		a.work.Add(1)
+		go func() {
+			defer a.leave()
+			next(sync.OnceFunc(func() { close(returned) }))
+		}()
+		<-returned
 		select {
 		case <-o.slots:
 		case <-a.life.Done():

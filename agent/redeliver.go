@@ -16,10 +16,12 @@ import (
 )
 
 const (
-	// redeliverers are how many leases of what is left over are asked for at a time:
-	// where each is a commit, many messages of a process that died would else come back
-	// one commit after the other.
+	// redeliverers are how many leases of what is left over are asked for at a time
+	// while there is more of that: where each is a commit, many messages of a process
+	// that died would else come back one commit after the other.
 	redeliverers = 8
+	// patience is how long there is taken to be more.
+	patience = 50 * time.Millisecond
 	// together is how long those of ordered protocols are waited for that came with the
 	// first.
 	together = 2 * time.Millisecond
@@ -30,11 +32,70 @@ const (
 // died.
 func (a *Agent) redeliverAll(ctx context.Context) {
 	ordered := make(chan *task)
+	var lines sync.WaitGroup
+	defer lines.Wait()
+	lines.Go(func() { a.lineUpAll(ctx, ordered) })
+	for {
+		suspect, err := a.leaseOne(ctx, ctx, ordered)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			a.cfg.Logger.ErrorContext(ctx, "inbox failed", "error", err)
+			select { // an inbox that fails would keep the loop spinning
+			case <-time.After(a.cfg.MinBackoff):
+			case <-ctx.Done():
+			}
+		case !suspect:
+			a.leaseMore(ctx, ordered)
+		}
+	}
+}
+
+// leaseMore leases, several at a time, until nothing is left over for a while.
+func (a *Agent) leaseMore(ctx context.Context, ordered chan<- *task) {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	for range redeliverers {
-		asking.Go(func() { a.leaseAll(ctx, ordered) })
+		asking.Go(func() {
+			for more := true; more; {
+				soon, cancel := context.WithTimeout(ctx, patience)
+				suspect, err := a.leaseOne(ctx, soon, ordered)
+				cancel()
+				more = !suspect && err == nil
+			}
+		})
 	}
+}
+
+// leaseOne leases one message that is left over, if there is one before soon ends. It
+// hands on one of an ordered protocol, and handles any other. It reports whether the
+// message is one that may end the process: no more of those are to be in hand than can be
+// helped.
+func (a *Agent) leaseOne(ctx, soon context.Context, ordered chan<- *task) (suspect bool, err error) {
+	l, err := a.cfg.Inbox.Lease(soon, a.leaseTime())
+	if err != nil {
+		return false, err
+	}
+	if a.inHand.renew(l) { // it waits, or is handled, for longer than it should
+		return false, nil
+	}
+	k := leftOver(l)
+	a.inHand.add(k)
+	if _, ok := a.orderedLine(k.in); !ok || cutOff(l) > 1 {
+		a.again(ctx, k)
+		return cutOff(l) > 1, nil
+	}
+	select {
+	case ordered <- k:
+	case <-ctx.Done():
+		a.nak(ctx, k, 0, "")
+	}
+	return false, nil
+}
+
+// lineUpAll puts messages of ordered protocols in their lines.
+func (a *Agent) lineUpAll(ctx context.Context, ordered <-chan *task) {
 	for {
 		var list []*task
 		select {
@@ -59,40 +120,6 @@ func (a *Agent) redeliverAll(ctx context.Context) {
 	}
 }
 
-// leaseAll leases what is left over and not in hand. It hands on messages of ordered
-// protocols, and handles all others.
-func (a *Agent) leaseAll(ctx context.Context, ordered chan<- *task) {
-	for {
-		l, err := a.cfg.Inbox.Lease(ctx, a.leaseTime())
-		switch {
-		case err != nil:
-			if ctx.Err() != nil {
-				return
-			}
-			a.cfg.Logger.ErrorContext(ctx, "inbox failed", "error", err)
-			select { // an inbox that fails would keep the loop spinning
-			case <-time.After(a.cfg.MinBackoff):
-			case <-ctx.Done():
-			}
-			continue
-		case a.inHand.renew(l): // it waits, or is handled, for longer than it should
-			continue
-		}
-		k := leftOver(l)
-		a.inHand.add(k)
-		if _, ok := a.orderedLine(k.in); !ok || cutOff(l) > 1 {
-			a.again(ctx, k)
-			continue
-		}
-		select {
-		case ordered <- k:
-		case <-ctx.Done():
-			a.nak(ctx, k, 0, "")
-			return
-		}
-	}
-}
-
 // lineUp puts a message of an ordered protocol in its line.
 func (a *Agent) lineUp(ctx context.Context, k *task) {
 	l, _ := a.orderedLine(k.in)
@@ -100,7 +127,7 @@ func (a *Agent) lineUp(ctx context.Context, k *task) {
 		a.nak(ctx, k, a.cfg.MinBackoff, "")
 		return
 	}
-	o := a.line(l, func() { a.redeliver(ctx, k) }, func() { a.nak(ctx, k, 0, "") })
+	o := a.line(l, k, func() { a.redeliver(ctx, k) }, func() { a.nak(ctx, k, 0, "") })
 	select {
 	case o.slots <- struct{}{}:
 	case <-a.life.Done():
@@ -121,7 +148,8 @@ func (a *Agent) again(ctx context.Context, k *task) {
 	if cutOff(k.held()) > 1 {
 		if !a.suspect.CompareAndSwap(false, true) {
 			a.handlers.free()
-			a.nak(ctx, k, a.cfg.MinBackoff, "")
+			// Not all at one time, which might be that at which the process ends.
+			a.nak(ctx, k, a.cfg.backoff().After(1), "")
 			return
 		}
 		done = func() { a.suspect.Store(false); a.handlers.free() }

@@ -24,6 +24,9 @@ func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
 	}
 	defer func() { a.replyLate(hctx, k, r.kept()) }()
 	err := r.call(hctx)
+	if k.returned != nil {
+		k.returned()
+	}
 	if err != nil && a.postpone(ctx, r, k, err) {
 		a.note(ctx, a.cfg.Trace.Parked, "message to be handled later", k.in, r.attempt, err)
 		return

@@ -17,6 +17,10 @@ type task struct {
 	key     threadKey
 	request *request // that the message answers, or nil
 
+	// returned, if not nil, is called when the handler has returned, before the message
+	// is settled. Owned by the goroutine that runs the handler.
+	returned func()
+
 	mu    sync.Mutex                   // guards all below
 	lease *store.Lease[store.Received] // nil for what need not be remembered, or handled
 	again transport.Session            // by which the message came again meanwhile, or nil

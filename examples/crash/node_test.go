@@ -117,7 +117,7 @@ func runNode(path string) error {
 	a, err := agent.New(agent.Config{
 		DID: cfg.DID, Packer: packer, Logger: logger,
 		Outbox: s.Outbox(), Inbox: s.Inbox(),
-		Handler: agent.NewMux(empty.Handle(), basicmessage.Handle(
+		Handler: agent.NewMux(empty.Handle(), unordered(
 			func(ctx context.Context, _ agent.Responder, in *agent.Inbound, _ basicmessage.Body) error {
 				fmt.Println("begun")
 				defer fmt.Println("ended")
@@ -182,6 +182,14 @@ func obey(ctx context.Context, a *agent.Agent, peers map[string]string) {
 		})
 	}
 	sends.Wait()
+}
+
+// unordered handles basic messages as if each were of somebody else: the few clients of
+// this suite stand for many.
+func unordered(fn basicmessage.Handler) agent.MuxOption {
+	return agent.Handle(agent.Protocol{
+		PIURI: basicmessage.PIURI, Messages: map[string]agent.Handler{basicmessage.TypeMessage: fn},
+	})
 }
 
 func send(ctx context.Context, a *agent.Agent, to, id string) error {
