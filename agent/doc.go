@@ -140,8 +140,9 @@
 //
 // Messages of one thread that come by one connection (such as a WebSocket) are
 // handled one at a time, in the order in which they came. So are those of one party in
-// an ordered protocol (Protocol.Ordered, Orderer), whatever ways they come by, and those
-// of them that an earlier life of the agent left over. Other messages are handled at the
+// an ordered protocol (Protocol.Ordered, Orderer), whatever ways they come by, and the
+// first Config.SessionQueue of those that an earlier life of the agent left over. A
+// message is handled here when its handler has returned. Other messages are handled at the
 // same time. A message that cannot be opened at once holds up those behind on its
 // connection for a second (transport.Turn). Answers to a waiting Request overtake those
 // in line. What a handler asked to get again (Retry) comes when it is due. Agents that

@@ -113,7 +113,8 @@ func (d *Dispatcher) confirm(ctx context.Context, l *store.Lease[store.Item], t 
 
 // Try sends an item past the outbox: by each way once, now, and waits for the ack
 // where one is asked for. Nothing is kept of an item that did not arrive; its outcome
-// is Queued if it may arrive later, Expired if its deadline has passed. Notify is as for Deliver.
+// is Queued if it may arrive later, Expired if its deadline has passed. Notify is as for
+// Deliver.
 func (d *Dispatcher) Try(ctx context.Context, notify func(Outcome), item store.Item) Outcome {
 	defer d.followers.add(notify, []store.Item{item})()
 	if !d.cfg.Now().Before(item.Deadline) {
