@@ -13,9 +13,9 @@ import (
 
 // Inbox is a store.Inbox and a store.InboxAdmin.
 type Inbox struct {
-	w    *writer
-	read *statements
-	desk *inboxDesk
+	w     *writer
+	read  *statements
+	table *inboxTable
 }
 
 var (
@@ -23,7 +23,7 @@ var (
 	_ store.InboxAdmin = (*Inbox)(nil)
 )
 
-// What is asked of an inboxDesk.
+// What is asked of an inboxTable.
 type (
 	addMessage struct {
 		id, peer    string // keys
@@ -86,7 +86,7 @@ func (b *Inbox) Add(ctx context.Context, m store.Received, d time.Duration) (*st
 		id: messageKey(m.Sender, m.ID), peer: key(m.Peer), m: &m, d: d,
 		names: encodeNames(m.Sender, m.ID, m.Peer, m.To, m.Type, m.Thread, m.Packet.MediaType), data: orEmpty(m.Packet.Data),
 	}
-	if err := b.w.do(ctx, b.desk, r); err != nil {
+	if err := b.w.do(ctx, b.table, r); err != nil {
 		return nil, nil, err
 	}
 	return r.lease, r.known, nil
@@ -95,7 +95,7 @@ func (b *Inbox) Add(ctx context.Context, m store.Received, d time.Duration) (*st
 // Lease implements store.Inbox.
 func (b *Inbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Received], error) {
 	r := &leaseMessage{d: d}
-	if err := b.w.lease(ctx, b.desk, r); err != nil {
+	if err := b.w.lease(ctx, b.table, r); err != nil {
 		return nil, err
 	}
 	return r.lease, nil
@@ -107,7 +107,7 @@ func (b *Inbox) Extend(ctx context.Context, l *store.Lease[store.Received], d ti
 	if r.token == 0 {
 		return nil, store.ErrLease
 	}
-	if err := b.w.do(ctx, b.desk, r); err != nil {
+	if err := b.w.do(ctx, b.table, r); err != nil {
 		return nil, err
 	}
 	extended := *l
@@ -135,7 +135,7 @@ func (b *Inbox) settle(ctx context.Context, l *store.Lease[store.Received], s se
 	if s.token == 0 {
 		return store.ErrLease
 	}
-	return b.w.do(ctx, b.desk, &s)
+	return b.w.do(ctx, b.table, &s)
 }
 
 // Remembered implements store.Inbox.
@@ -193,12 +193,12 @@ func (b *Inbox) List(ctx context.Context, after uint64, n int) ([]store.Entry[st
 
 // Retry implements store.InboxAdmin.
 func (b *Inbox) Retry(ctx context.Context, seq uint64) error {
-	return b.w.do(ctx, b.desk, &retryMessage{int64(min(seq, never))})
+	return b.w.do(ctx, b.table, &retryMessage{int64(min(seq, never))})
 }
 
 // Drop implements store.InboxAdmin.
 func (b *Inbox) Drop(ctx context.Context, seq uint64) error {
-	return b.w.do(ctx, b.desk, &dropMessage{int64(min(seq, never))})
+	return b.w.do(ctx, b.table, &dropMessage{int64(min(seq, never))})
 }
 
 // messageColumns are what a messageRow reads, and more behind them.

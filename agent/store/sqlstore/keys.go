@@ -11,14 +11,14 @@ import (
 
 // Keys is a store.Keys.
 type Keys struct {
-	w    *writer
-	read *statements
-	desk *keyDesk
+	w     *writer
+	read  *statements
+	table *keyTable
 }
 
 var _ store.Keys = (*Keys)(nil)
 
-// What is asked of a keyDesk.
+// What is asked of a keyTable.
 type (
 	setWrapping struct{ old, wrapped []byte }
 	putKeys     struct{ keys []store.SealedKey }
@@ -39,17 +39,17 @@ const selectWrapping = "SELECT wrapped FROM keyring WHERE id = 1"
 
 // SetWrapping implements store.Keys.
 func (k *Keys) SetWrapping(ctx context.Context, old, wrapped []byte) error {
-	return k.w.do(ctx, k.desk, &setWrapping{old, wrapped})
+	return k.w.do(ctx, k.table, &setWrapping{old, wrapped})
 }
 
 // Put implements store.Keys.
 func (k *Keys) Put(ctx context.Context, keys ...store.SealedKey) error {
-	return k.w.do(ctx, k.desk, &putKeys{keys})
+	return k.w.do(ctx, k.table, &putKeys{keys})
 }
 
 // Delete implements store.Keys.
 func (k *Keys) Delete(ctx context.Context, kid string) error {
-	return k.w.do(ctx, k.desk, &deleteKey{key(kid)})
+	return k.w.do(ctx, k.table, &deleteKey{key(kid)})
 }
 
 // All implements store.Keys.
@@ -66,12 +66,12 @@ func (k *Keys) All(ctx context.Context) ([]store.SealedKey, error) {
 	return all, k.w.failed(ctx, err)
 }
 
-// keyDesk runs the operations of the keyring, which are few, one by one.
-type keyDesk struct {
+// keyTable runs the operations of the keyring, which are few, one by one.
+type keyTable struct {
 	left bool // a former wrapping could not be scrubbed
 }
 
-func (d *keyDesk) run(t *tx, reqs []*request) error {
+func (d *keyTable) run(t *tx, reqs []*request) error {
 	for _, r := range reqs {
 		var err error
 		switch body := r.body.(type) {
@@ -90,7 +90,7 @@ func (d *keyDesk) run(t *tx, reqs []*request) error {
 	return nil
 }
 
-func (d *keyDesk) set(t *tx, s *setWrapping) (failed, fault error) {
+func (d *keyTable) set(t *tx, s *setWrapping) (failed, fault error) {
 	var now []byte
 	err := t.query(func(rows *sql.Rows) error { return rows.Scan(&now) }, selectWrapping+" FOR UPDATE")
 	switch {
@@ -113,7 +113,7 @@ func (d *keyDesk) set(t *tx, s *setWrapping) (failed, fault error) {
 }
 
 // scrub takes away what is left of former wrappings.
-func (d *keyDesk) scrub(ctx context.Context, db *Backend, c *sql.Conn, log *slog.Logger) {
+func (d *keyTable) scrub(ctx context.Context, db *Backend, c *sql.Conn, log *slog.Logger) {
 	if db.Scrub == nil {
 		return
 	}
@@ -123,7 +123,7 @@ func (d *keyDesk) scrub(ctx context.Context, db *Backend, c *sql.Conn, log *slog
 	}
 }
 
-func (d *keyDesk) put(t *tx, p *putKeys) (failed, fault error) {
+func (d *keyTable) put(t *tx, p *putKeys) (failed, fault error) {
 	// Who puts waits for who did, so that keys come to be seen in the order of their
 	// seqs: the first keys stay the first.
 	err := t.query(func(*sql.Rows) error { return nil }, selectWrapping+" FOR UPDATE")

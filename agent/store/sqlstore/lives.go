@@ -53,7 +53,7 @@ func leftBehind(table string) string {
 // lives keeps the row of this opening, and watches those of the others.
 type lives struct {
 	w             *writer
-	inbox, outbox desk
+	inbox, outbox table
 	conn          *statements // on connections of its own
 	id            int64
 
@@ -75,7 +75,7 @@ type sighting struct {
 	since time.Time
 }
 
-func newLives(w *writer, inbox, outbox desk, conn *statements) *lives {
+func newLives(w *writer, inbox, outbox table, conn *statements) *lives {
 	return &lives{w: w, inbox: inbox, outbox: outbox, conn: conn, id: w.clock.life, begin: make(chan struct{})}
 }
 
@@ -139,7 +139,7 @@ func (l *lives) repeat(ctx context.Context, what string, do func(limit context.C
 	}
 }
 
-// watch marks those that are dead, and has the desks give back the leases that no
+// watch marks those that are dead, and has the tables give back the leases that no
 // living process knows of. The queries are within limit.
 func (l *lives) watch(ctx, limit context.Context) error {
 	dead, gone, err := l.look(limit)
@@ -170,7 +170,7 @@ func (l *lives) watch(ctx, limit context.Context) error {
 		l.through, back = now, orphans != 0
 	}
 	back = l.doubt.Swap(false) || back
-	for _, d := range []desk{l.inbox, l.outbox} {
+	for _, d := range []table{l.inbox, l.outbox} {
 		for more := back; more; {
 			r := new(reclaim)
 			if err := l.w.do(ctx, d, r); err != nil {

@@ -13,10 +13,10 @@ import (
 
 // Mailbox is a store.Mailbox.
 type Mailbox struct {
-	w    *writer
-	read *statements
-	desk *mailDesk
-	poll bool // whether Wait looks by itself now and then
+	w     *writer
+	read  *statements
+	table *mailTable
+	poll  bool // whether Wait looks by itself now and then
 
 	mu      sync.Mutex                      // guards all below
 	waiters map[string]map[*mailWaiter]bool // by short hash of the box
@@ -28,7 +28,7 @@ var _ store.Mailbox = (*Mailbox)(nil)
 // mailWaiter is one call of Wait.
 type mailWaiter struct{ wake chan struct{} }
 
-// What is asked of a mailDesk.
+// What is asked of a mailTable.
 type (
 	deposit struct {
 		box, id                 string
@@ -56,7 +56,7 @@ func (d *deposit) bytes() int { return len(d.data) }
 
 // Deposit implements store.Mailbox.
 func (m *Mailbox) Deposit(ctx context.Context, box string, p store.Mail) error {
-	return m.w.do(ctx, m.desk, &deposit{
+	return m.w.do(ctx, m.table, &deposit{
 		box: key(box), id: key(p.ID), received: toMicros(p.Time), expires: toMicros(p.Expires), size: int64(len(p.Packet.Data)),
 		names: encodeNames(p.ID, p.For, p.Packet.MediaType), data: orEmpty(p.Packet.Data),
 	})
@@ -69,7 +69,7 @@ func (m *Mailbox) Lease(ctx context.Context, box string, n int, d time.Duration)
 	if due, err := m.due(ctx, r.box); err != nil || n <= 0 || due > time.Now().UnixMicro() {
 		return nil, err
 	}
-	if err := m.w.do(ctx, m.desk, r); err != nil {
+	if err := m.w.do(ctx, m.table, r); err != nil {
 		return nil, err
 	}
 	return r.mail, nil
@@ -78,13 +78,13 @@ func (m *Mailbox) Lease(ctx context.Context, box string, n int, d time.Duration)
 // Ack implements store.Mailbox.
 func (m *Mailbox) Ack(ctx context.Context, box string, ids ...string) (int, error) {
 	r := &ackMail{box: key(box), ids: keysOf(ids)}
-	err := m.w.do(ctx, m.desk, r)
+	err := m.w.do(ctx, m.table, r)
 	return r.n, err
 }
 
 // Nak implements store.Mailbox.
 func (m *Mailbox) Nak(ctx context.Context, box string, ids ...string) error {
-	return m.w.do(ctx, m.desk, &nakMail{box: key(box), ids: keysOf(ids)})
+	return m.w.do(ctx, m.table, &nakMail{box: key(box), ids: keysOf(ids)})
 }
 
 func keysOf(names []string) []string {

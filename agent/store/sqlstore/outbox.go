@@ -12,9 +12,9 @@ import (
 
 // Outbox is a store.Outbox and a store.OutboxAdmin.
 type Outbox struct {
-	w    *writer
-	read *statements
-	desk *outboxDesk
+	w     *writer
+	read  *statements
+	table *outboxTable
 }
 
 var (
@@ -22,7 +22,7 @@ var (
 	_ store.OutboxAdmin = (*Outbox)(nil)
 )
 
-// What is asked of an outboxDesk.
+// What is asked of an outboxTable.
 type (
 	enqueue struct{ items []newItem }
 	settle  struct {
@@ -86,13 +86,13 @@ func (o *Outbox) Enqueue(ctx context.Context, items ...store.Item) error {
 			names: encodeItemNames(it), data: encodeItem(it),
 		}
 	}
-	return o.w.do(ctx, o.desk, &enqueue{ready})
+	return o.w.do(ctx, o.table, &enqueue{ready})
 }
 
 // Lease implements store.Outbox.
 func (o *Outbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Item], error) {
 	r := &leaseItem{d: d}
-	if err := o.w.lease(ctx, o.desk, r); err != nil {
+	if err := o.w.lease(ctx, o.table, r); err != nil {
 		return nil, err
 	}
 	return r.lease, nil
@@ -118,7 +118,7 @@ func (o *Outbox) Await(ctx context.Context, l *store.Lease[store.Item]) error {
 	if l.Token == 0 {
 		return store.ErrLease
 	}
-	return o.w.do(ctx, o.desk, &awaitItem{id: key(l.Item.ID), peer: key(l.Item.To), token: int64(l.Token)})
+	return o.w.do(ctx, o.table, &awaitItem{id: key(l.Item.ID), peer: key(l.Item.To), token: int64(l.Token)})
 }
 
 // Term implements store.Outbox.
@@ -131,22 +131,22 @@ func (o *Outbox) settle(ctx context.Context, l *store.Lease[store.Item], s settl
 	if s.token == 0 {
 		return store.ErrLease
 	}
-	return o.w.do(ctx, o.desk, &s)
+	return o.w.do(ctx, o.table, &s)
 }
 
 // Wake implements store.Outbox.
 func (o *Outbox) Wake(ctx context.Context, to string) error {
-	return o.w.do(ctx, o.desk, &wakePeer{key(to)})
+	return o.w.do(ctx, o.table, &wakePeer{key(to)})
 }
 
 // Retry implements store.OutboxAdmin.
 func (o *Outbox) Retry(ctx context.Context, id string, deadline time.Time) error {
-	return o.w.do(ctx, o.desk, &retryItem{key(id), deadline})
+	return o.w.do(ctx, o.table, &retryItem{key(id), deadline})
 }
 
 // Drop implements store.OutboxAdmin.
 func (o *Outbox) Drop(ctx context.Context, id string) error {
-	return o.w.do(ctx, o.desk, &dropItem{key(id)})
+	return o.w.do(ctx, o.table, &dropItem{key(id)})
 }
 
 // entryColumns are what showItem reads.

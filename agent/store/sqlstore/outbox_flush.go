@@ -146,7 +146,7 @@ func (c *peerCols) add(name string, p *peer) {
 // derive adds to the numbers of peers and sets when each has next something to
 // lease: when the first of its heads is due, or, while it has as many leases as
 // one may, when the first of those ends.
-func (d *outboxDesk) derive(t *tx, names []string, items, bytes []int64) error {
+func (d *outboxTable) derive(t *tx, names []string, items, bytes []int64) error {
 	err := t.execRows(`WITH r(peer TEXT, items BIGINT, bytes BIGINT)
 		UPDATE outbox_peer SET items = outbox_peer.items + r.items, bytes = outbox_peer.bytes + r.bytes,
 			due = COALESCE(CASE WHEN (SELECT COUNT(*) FROM (SELECT 1 FROM outbox o WHERE o.peer = r.peer AND o.awaits = 0 AND o.token <> 0 AND o.due > ? LIMIT ? + 0) l) >= ?

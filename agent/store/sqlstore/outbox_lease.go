@@ -19,7 +19,7 @@ type candidate struct {
 // lease serves as many requests as there are heads due, the longest due first.
 // The k heads that have been due the longest belong to the k peers that have been
 // so, because a peer is due with its first head.
-func (d *outboxDesk) lease(t *tx, reqs []*request) (int, error) {
+func (d *outboxTable) lease(t *tx, reqs []*request) (int, error) {
 	served := 0
 	for served < len(reqs) {
 		n, err := d.leaseSome(t, reqs[served:])
@@ -34,7 +34,7 @@ func (d *outboxDesk) lease(t *tx, reqs []*request) (int, error) {
 	return served, nil
 }
 
-func (d *outboxDesk) leaseSome(t *tx, reqs []*request) (int, error) {
+func (d *outboxTable) leaseSome(t *tx, reqs []*request) (int, error) {
 	var names []string
 	err := t.query(func(rows *sql.Rows) error {
 		var name string
@@ -76,7 +76,7 @@ func firstHeads(d Dialect) string {
 
 // choose picks at most n heads of the peers, no more of one than it may have
 // leased.
-func (d *outboxDesk) choose(t *tx, names []string, n int) ([]candidate, error) {
+func (d *outboxTable) choose(t *tx, names []string, n int) ([]candidate, error) {
 	var all []candidate
 	running := make(map[string]int)
 	err := t.queryRows(func(rows *sql.Rows) error {
@@ -104,7 +104,7 @@ func (d *outboxDesk) choose(t *tx, names []string, n int) ([]candidate, error) {
 }
 
 // take leases the heads, each for the time that its request asks for.
-func (d *outboxDesk) take(t *tx, chosen []candidate, reqs []*request) (map[int64]*store.Lease[store.Item], error) {
+func (d *outboxTable) take(t *tx, chosen []candidate, reqs []*request) (map[int64]*store.Lease[store.Item], error) {
 	var seqs, tokens, untils []int64
 	leases := make(map[int64]*store.Lease[store.Item], len(chosen))
 	for i, c := range chosen {

@@ -10,10 +10,10 @@ import (
 // request is one operation. Until done is closed it belongs to the writer, once
 // that has begun it.
 type request struct {
-	desk desk
-	body any // the desk's
-	err  error
-	done chan struct{}
+	table table
+	body  any // the table's
+	err   error
+	done  chan struct{}
 
 	// Guarded by the writer's mu.
 	begun     bool
@@ -21,7 +21,7 @@ type request struct {
 	abandoned bool  // its caller does not wait for it any more
 }
 
-// leaser is what waits at a desk.
+// leaser is what waits at a table.
 type leaser struct {
 	waiting []*request
 	next    int64 // when to try again
@@ -36,8 +36,8 @@ func (w *writer) signal() {
 }
 
 // do has a request done. An error of ctx means that it was not.
-func (w *writer) do(ctx context.Context, d desk, body any) error {
-	return w.await(ctx, w.patience(), &request{desk: d, body: body, done: make(chan struct{})}, func(r *request) { w.queue = append(w.queue, r) })
+func (w *writer) do(ctx context.Context, d table, body any) error {
+	return w.await(ctx, w.patience(), &request{table: d, body: body, done: make(chan struct{})}, func(r *request) { w.queue = append(w.queue, r) })
 }
 
 // patience is sent to when a caller has waited long enough; nil is never.
@@ -49,8 +49,8 @@ func (w *writer) patience() <-chan time.Time {
 }
 
 // lease waits until d has something for a request.
-func (w *writer) lease(ctx context.Context, d leaseDesk, body any) error {
-	return w.await(ctx, nil, &request{desk: d, body: body, done: make(chan struct{})}, func(r *request) {
+func (w *writer) lease(ctx context.Context, d leaseTable, body any) error {
+	return w.await(ctx, nil, &request{table: d, body: body, done: make(chan struct{})}, func(r *request) {
 		l := w.leasers[d]
 		l.waiting = append(l.waiting, r)
 	})
@@ -125,7 +125,7 @@ func (w *writer) withdraw(r *request, cause error) bool {
 	return true
 }
 
-// look makes leases of all desks be tried again.
+// look makes leases of all tables be tried again.
 func (w *writer) look() {
 	w.mu.Lock()
 	for _, l := range w.leasers {
@@ -141,7 +141,7 @@ const pollEvery = 250 * time.Millisecond
 
 // take begins what is to be done: requests, and leases to try. When there is
 // nothing it returns how long to sleep; 0 is until woken, less is for good.
-func (w *writer) take() (batch []*request, leases map[leaseDesk][]*request, sleep time.Duration) {
+func (w *writer) take() (batch []*request, leases map[leaseTable][]*request, sleep time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	// Those whom the last commit answered come back in a moment: it is better to
@@ -163,10 +163,10 @@ func (w *writer) take() (batch []*request, leases map[leaseDesk][]*request, slee
 	if n > 0 {
 		w.last = n
 	}
-	touched := make(map[desk]bool)
+	touched := make(map[table]bool)
 	for _, r := range batch {
 		r.begun = true
-		touched[r.desk] = true
+		touched[r.table] = true
 	}
 	now := w.clock.now()
 	next := int64(never)
@@ -185,7 +185,7 @@ func (w *writer) take() (batch []*request, leases map[leaseDesk][]*request, slee
 		case l.next <= now:
 			k := min(len(l.waiting), maxBatch)
 			if leases == nil {
-				leases = make(map[leaseDesk][]*request)
+				leases = make(map[leaseTable][]*request)
 			}
 			leases[d] = slices.Clone(l.waiting[:k])
 			l.waiting = slices.Delete(l.waiting, 0, k)

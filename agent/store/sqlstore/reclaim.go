@@ -2,7 +2,7 @@ package sqlstore
 
 import "database/sql"
 
-// reclaim asks a desk to give back what is leased: all of it, or else what lives have
+// reclaim asks a table to give back what is leased: all of it, or else what lives have
 // leased that are over, and what this life has leased and nobody has in hand.
 type reclaim struct {
 	all  bool

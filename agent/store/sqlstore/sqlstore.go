@@ -156,18 +156,18 @@ func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	shard := rand.Int64N(shards)
-	s.outbox = &Outbox{w: s.w, read: s.read, desk: &outboxDesk{cfg: cfg.Outbox, total: &total{name: "outbox", shard: shard}, buried: &total{name: "outbox buried", shard: shard}}}
-	s.inbox = &Inbox{w: s.w, read: s.read, desk: &inboxDesk{cfg: cfg.Inbox, total: &total{name: "inbox", shard: shard}, past: &total{name: "inbox past", shard: shard}}}
-	s.mail = &Mailbox{w: s.w, read: s.read, desk: &mailDesk{cfg: cfg.Mailbox, total: &total{name: "mail", shard: shard}}, poll: db.Changed == nil}
-	s.keys = &Keys{w: s.w, read: s.read, desk: &keyDesk{}}
-	s.w.desks = []desk{s.outbox.desk, s.inbox.desk, s.mail.desk, s.keys.desk}
-	s.w.leasers = map[leaseDesk]*leaser{s.outbox.desk: {}, s.inbox.desk: {}}
+	s.outbox = &Outbox{w: s.w, read: s.read, table: &outboxTable{cfg: cfg.Outbox, total: &total{name: "outbox", shard: shard}, buried: &total{name: "outbox buried", shard: shard}}}
+	s.inbox = &Inbox{w: s.w, read: s.read, table: &inboxTable{cfg: cfg.Inbox, total: &total{name: "inbox", shard: shard}, past: &total{name: "inbox past", shard: shard}}}
+	s.mail = &Mailbox{w: s.w, read: s.read, table: &mailTable{cfg: cfg.Mailbox, total: &total{name: "mail", shard: shard}}, poll: db.Changed == nil}
+	s.keys = &Keys{w: s.w, read: s.read, table: &keyTable{}}
+	s.w.tables = []table{s.outbox.table, s.inbox.table, s.mail.table, s.keys.table}
+	s.w.leasers = map[leaseTable]*leaser{s.outbox.table: {}, s.inbox.table: {}}
 	s.w.changed = s.mail.wakeAll
 	if db.Shared {
 		s.w.inHand = newInHand()
-		s.w.lives = newLives(s.w, s.inbox.desk, s.outbox.desk, &statements{on: db.Beat, dialect: db.Dialect})
+		s.w.lives = newLives(s.w, s.inbox.table, s.outbox.table, &statements{on: db.Beat, dialect: db.Dialect})
 	}
-	s.mail.desk.wake = s.mail.wake
+	s.mail.table.wake = s.mail.wake
 	err := s.prepare(ctx, cfg.Reclaim)
 	if err != nil {
 		s.w.lives.end()
@@ -200,8 +200,8 @@ func (s *Store) prepare(ctx context.Context, again bool) error {
 		return nil
 	}
 	var reqs []*request
-	for _, d := range s.w.desks[:3] {
-		reqs = append(reqs, &request{desk: d, body: &reclaim{all: true}})
+	for _, d := range s.w.tables[:3] {
+		reqs = append(reqs, &request{table: d, body: &reclaim{all: true}})
 	}
 	stop := context.AfterFunc(ctx, s.w.giveUp)
 	for more := true; more; {
@@ -275,7 +275,7 @@ func (s *Store) Close() error {
 		s.stopListening()
 		s.listening.Wait()
 		s.w.lives.end()
-		if s.keys.desk.left {
+		if s.keys.table.left {
 			s.scrub()
 		}
 		s.closeErr = s.closePools()
@@ -291,7 +291,7 @@ func (s *Store) scrub() {
 		return
 	}
 	defer c.Close()
-	s.keys.desk.scrub(ctx, s.db, c, s.w.log)
+	s.keys.table.scrub(ctx, s.db, c, s.w.log)
 }
 
 func (s *Store) closePools() error {

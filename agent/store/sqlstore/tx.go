@@ -18,19 +18,19 @@ type tx struct {
 	log        *slog.Logger
 	inHand     *inHand
 	now        int64
-	again      bool              // it is not the first try
-	mark       int64             // of the transaction, 0 where the back end has none
-	committing bool              // the commit is on its way
-	served     map[leaseDesk]int // how many leases of each desk it has made
-	pending    []Statement       // what has to run before the next query
-	ending     []func() error    // what has to run last
+	again      bool               // it is not the first try
+	mark       int64              // of the transaction, 0 where the back end has none
+	committing bool               // the commit is on its way
+	served     map[leaseTable]int // how many leases of each table it has made
+	pending    []Statement        // what has to run before the next query
+	ending     []func() error     // what has to run last
 	notices    []string
 	onCommit   []func()
 }
 
 // finish does what is to be done once the transaction is committed, and returns how
-// many leases of each desk it has made.
-func (t *tx) finish() map[leaseDesk]int {
+// many leases of each table it has made.
+func (t *tx) finish() map[leaseTable]int {
 	for _, f := range t.onCommit {
 		f()
 	}

@@ -29,12 +29,12 @@ const (
 // Who waits for something to lease waits at the writer too. A lease is tried in
 // the transaction that made something due, or when the time comes.
 type writer struct {
-	db    *Backend
-	log   *slog.Logger
-	clock *clock
-	desks []desk // in the order in which a transaction visits them
-	wake  chan struct{}
-	done  chan struct{}
+	db     *Backend
+	log    *slog.Logger
+	clock  *clock
+	tables []table // in the order in which a transaction visits them
+	wake   chan struct{}
+	done   chan struct{}
 	// lives and inHand are nil where the database is not shared.
 	lives  *lives
 	inHand *inHand
@@ -47,23 +47,23 @@ type writer struct {
 
 	mu      sync.Mutex // guards all below
 	queue   []*request
-	leasers map[leaseDesk]*leaser
+	leasers map[leaseTable]*leaser
 	watched int // how many wait otherwise for changes by other processes
 	last    int // operations in the last transaction
 	closed  bool
 }
 
-// desk runs the operations of one kind.
-type desk interface {
+// table runs the operations of one kind.
+type table interface {
 	// run does the requests, and sets err of those that fail by their own
 	// checks. A fault of the database is returned: then nothing of what was done
 	// holds, and the requests are run again.
 	run(t *tx, reqs []*request) error
 }
 
-// leaseDesk is a desk where requests wait until there is something to lease.
-type leaseDesk interface {
-	desk
+// leaseTable is a table where requests wait until there is something to lease.
+type leaseTable interface {
+	table
 	// lease serves the requests, as far as there is something due, from the
 	// front, and returns how many it served.
 	lease(t *tx, reqs []*request) (int, error)
@@ -143,7 +143,7 @@ type settling interface{ settled() int64 }
 
 // commit does requests and leases in one transaction, or, when that fails, each
 // request in one of its own.
-func (w *writer) commit(batch []*request, leases map[leaseDesk][]*request) {
+func (w *writer) commit(batch []*request, leases map[leaseTable][]*request) {
 	served, err := w.attempt(batch, leases)
 	if err != nil {
 		w.log.Warn("sqlstore: transaction failed", "database", w.db.Name, "operations", len(batch), "error", err)
@@ -170,7 +170,7 @@ func (w *writer) commit(batch []*request, leases map[leaseDesk][]*request) {
 
 // putBack lets leases wait on that were tried in vain. After a failure they are
 // not tried at once.
-func (w *writer) putBack(d leaseDesk, reqs []*request, failed bool) {
+func (w *writer) putBack(d leaseTable, reqs []*request, failed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	l := w.leasers[d]
@@ -191,8 +191,8 @@ func (w *writer) putBack(d leaseDesk, reqs []*request, failed bool) {
 }
 
 // attempt runs one transaction, again when the database asks for that. It returns
-// how many leases each desk served.
-func (w *writer) attempt(batch []*request, leases map[leaseDesk][]*request) (map[leaseDesk]int, error) {
+// how many leases each table served.
+func (w *writer) attempt(batch []*request, leases map[leaseTable][]*request) (map[leaseTable]int, error) {
 	for try := 1; ; try++ {
 		t, err := w.once(try, batch, leases)
 		if err == nil {
@@ -306,7 +306,7 @@ func (w *writer) explain(err error, f Fault) error {
 
 // once runs one transaction. The transaction that it returns with an error is
 // committing if the database may have committed it.
-func (w *writer) once(try int, batch []*request, leases map[leaseDesk][]*request) (t *tx, err error) {
+func (w *writer) once(try int, batch []*request, leases map[leaseTable][]*request) (t *tx, err error) {
 	ctx, cancel := w.tryTime()
 	defer cancel()
 	if err := w.connect(ctx); err != nil {
@@ -344,13 +344,13 @@ func (w *writer) once(try int, batch []*request, leases map[leaseDesk][]*request
 	return t, nil
 }
 
-// visit has each desk do its part of a transaction.
-func (w *writer) visit(t *tx, batch []*request, leases map[leaseDesk][]*request) (map[leaseDesk]int, error) {
-	served := make(map[leaseDesk]int)
-	for _, d := range w.desks {
+// visit has each table do its part of a transaction.
+func (w *writer) visit(t *tx, batch []*request, leases map[leaseTable][]*request) (map[leaseTable]int, error) {
+	served := make(map[leaseTable]int)
+	for _, d := range w.tables {
 		var reqs []*request
 		for _, r := range batch {
-			if r.desk == d {
+			if r.table == d {
 				reqs = append(reqs, r)
 			}
 		}
@@ -360,7 +360,7 @@ func (w *writer) visit(t *tx, batch []*request, leases map[leaseDesk][]*request)
 				return nil, err
 			}
 		}
-		ld, ok := d.(leaseDesk)
+		ld, ok := d.(leaseTable)
 		if !ok || len(leases[ld]) == 0 {
 			continue
 		}
@@ -388,7 +388,7 @@ func (w *writer) visit(t *tx, batch []*request, leases map[leaseDesk][]*request)
 	return served, nil
 }
 
-func (w *writer) setNext(d leaseDesk, next int64) {
+func (w *writer) setNext(d leaseTable, next int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if l := w.leasers[d]; l.again {
@@ -399,8 +399,8 @@ func (w *writer) setNext(d leaseDesk, next int64) {
 }
 
 // promising returns the leases that are worth a transaction.
-func (w *writer) promising(ctx context.Context, leases map[leaseDesk][]*request) (map[leaseDesk][]*request, error) {
-	worth := make(map[leaseDesk][]*request)
+func (w *writer) promising(ctx context.Context, leases map[leaseTable][]*request) (map[leaseTable][]*request, error) {
+	worth := make(map[leaseTable][]*request)
 	for d, reqs := range leases {
 		due, err := d.due(ctx, w.conn)
 		if err != nil {

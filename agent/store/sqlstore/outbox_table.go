@@ -21,11 +21,11 @@ const (
 // leaseNotice tells other processes that something may have become due.
 const leaseNotice = "lease"
 
-// outboxDesk runs the operations of the outbox. They lock the rows of the peers
+// outboxTable runs the operations of the outbox. They lock the rows of the peers
 // that they touch first, which makes them alone with their items, and leave in
 // outbox_peer.due when there is next something to lease for each. So a lease
 // looks only at the first peers of an index, however many are held back.
-type outboxDesk struct {
+type outboxTable struct {
 	cfg           store.OutboxConfig
 	total, buried *total
 }
@@ -42,7 +42,7 @@ type row struct {
 
 // outboxBatch is what operations of one transaction have to do with each other.
 type outboxBatch struct {
-	*outboxDesk
+	*outboxTable
 	t     *tx
 	peers map[string]*peer
 	rows  map[string]*row // by id
@@ -62,8 +62,8 @@ type peer struct {
 	moved       bool  // its heads are others now, or due at other times
 }
 
-func (d *outboxDesk) run(t *tx, reqs []*request) error {
-	b := &outboxBatch{outboxDesk: d, t: t, peers: make(map[string]*peer), rows: make(map[string]*row), lanes: make(map[lane]bool)}
+func (d *outboxTable) run(t *tx, reqs []*request) error {
+	b := &outboxBatch{outboxTable: d, t: t, peers: make(map[string]*peer), rows: make(map[string]*row), lanes: make(map[lane]bool)}
 	var ids, awaiting []string
 	var enqueues []*request
 	var found []orphans
@@ -375,6 +375,6 @@ func laneCols(lanes iter.Seq[lane]) (peers, names []string) {
 }
 
 // due is when some peer is next due.
-func (d *outboxDesk) due(ctx context.Context, c *statements) (int64, error) {
+func (d *outboxTable) due(ctx context.Context, c *statements) (int64, error) {
 	return number(ctx, c, "SELECT COALESCE(MIN(due), 9223372036854775807) FROM outbox_peer")
 }

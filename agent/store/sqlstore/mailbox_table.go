@@ -8,8 +8,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// mailDesk runs the operations of the mailboxes.
-type mailDesk struct {
+// mailTable runs the operations of the mailboxes.
+type mailTable struct {
 	cfg   store.MailboxConfig
 	total *total
 	wake  func(hashes []string)
@@ -19,7 +19,7 @@ type mailDesk struct {
 
 // mailBatch is what operations of one transaction have to do with each other.
 type mailBatch struct {
-	*mailDesk
+	*mailTable
 	t      *tx
 	boxes  map[string]*box
 	mail   map[mailKey]*mailRow
@@ -41,8 +41,8 @@ type box struct {
 	ready       bool  // there may be something to lease now
 }
 
-func (d *mailDesk) run(t *tx, reqs []*request) error {
-	b := &mailBatch{mailDesk: d, t: t, boxes: make(map[string]*box), mail: make(map[mailKey]*mailRow)}
+func (d *mailTable) run(t *tx, reqs []*request) error {
+	b := &mailBatch{mailTable: d, t: t, boxes: make(map[string]*box), mail: make(map[mailKey]*mailRow)}
 	var (
 		boxes, ids []string
 		deposits   []*request

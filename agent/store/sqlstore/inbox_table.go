@@ -31,8 +31,8 @@ func messageState(state, due, now int64) store.State {
 	return store.Waiting
 }
 
-// inboxDesk runs the operations of the inbox.
-type inboxDesk struct {
+// inboxTable runs the operations of the inbox.
+type inboxTable struct {
 	cfg store.InboxConfig
 	// total counts what is to be handled; past what is remembered, and the bytes
 	// that are kept with it.
@@ -53,7 +53,7 @@ type message struct {
 
 // inboxBatch is what operations of one transaction have to do with each other.
 type inboxBatch struct {
-	*inboxDesk
+	*inboxTable
 	t      *tx
 	rows   map[string]*message // by id
 	old    []int64             // seqs of entries that others take the place of
@@ -65,8 +65,8 @@ type inboxBatch struct {
 	ready  bool                // something may have become due
 }
 
-func (d *inboxDesk) run(t *tx, reqs []*request) error {
-	b := &inboxBatch{inboxDesk: d, t: t, rows: make(map[string]*message), counts: make(map[string]*share), has: make(map[string]share)}
+func (d *inboxTable) run(t *tx, reqs []*request) error {
+	b := &inboxBatch{inboxTable: d, t: t, rows: make(map[string]*message), counts: make(map[string]*share), has: make(map[string]share)}
 	var (
 		ids   []string
 		seqs  []int64
@@ -328,12 +328,12 @@ func (b *inboxBatch) drop(m *message) error {
 }
 
 // due is when a message is next due.
-func (d *inboxDesk) due(ctx context.Context, c *statements) (int64, error) {
+func (d *inboxTable) due(ctx context.Context, c *statements) (int64, error) {
 	return number(ctx, c, "SELECT COALESCE(MIN(due), 9223372036854775807) FROM inbox WHERE state < 2")
 }
 
 // lease serves as many requests as there are messages due.
-func (d *inboxDesk) lease(t *tx, reqs []*request) (int, error) {
+func (d *inboxTable) lease(t *tx, reqs []*request) (int, error) {
 	var (
 		seqs []int64
 		own  = make(map[int64]*store.Lease[store.Received])
