@@ -33,7 +33,7 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	now := a.cfg.Now()
 	item := store.Item{
 		ID: message.NewID(), MessageID: m.ID, Thread: foldID(subject(m)), From: m.From, To: to, Lane: a.lane(m, o),
-		Direct: store.Packet{MediaType: e.MediaType, Data: e.Data}, Confirm: confirm, Receipt: must && !confirm,
+		Direct: store.Packet{MediaType: e.MediaType, Data: e.Data}, AskAck: confirm, NeedsReceipt: must && !confirm,
 		Created: now, Deadline: now.Add(a.cfg.MaxAge),
 	}
 	if !m.ExpiresTime.IsZero() {
@@ -42,7 +42,7 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	if !o.deadline.IsZero() && o.deadline.Before(item.Deadline) {
 		item.Deadline = o.deadline
 	}
-	if item.Routes, err = a.wrap(ctx, e, routes, forwardOptions(m)...); len(item.Routes) == 0 && !session {
+	if item.Endpoints, err = a.wrap(ctx, e, routes, forwardOptions(m)...); len(item.Endpoints) == 0 && !session {
 		return store.Item{}, fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)
 	}
 	return item, nil

@@ -49,11 +49,11 @@ func noRouteReason(all []envelope.Route) string {
 
 // wrap makes the packet for each route; the error joins those of routes that are
 // left out.
-func (a *Agent) wrap(ctx context.Context, direct envelope.Envelope, routes []envelope.Route, opts ...envelope.PackOption) ([]store.Route, error) {
-	var wrapped []store.Route
+func (a *Agent) wrap(ctx context.Context, direct envelope.Envelope, routes []envelope.Route, opts ...envelope.PackOption) ([]store.Endpoint, error) {
+	var wrapped []store.Endpoint
 	var errs []error
 	for _, r := range routes {
-		out := store.Route{Endpoint: r.URI}
+		out := store.Endpoint{URI: r.URI}
 		if len(r.RoutingKeys) > 0 {
 			e, err := a.cfg.Packer.Forward(ctx, direct, r.RoutingKeys, opts...)
 			if err != nil {
@@ -77,7 +77,7 @@ func forwardOptions(m *message.Message) []envelope.PackOption {
 
 // moved are the routes to an item's recipient that the item does not have: its
 // DID is looked up anew, since its endpoints may have moved.
-func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Route {
+func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Endpoint {
 	if err := a.cfg.Packer.Refresh(ctx, item.To); err != nil {
 		a.cfg.Logger.InfoContext(ctx, "party not resolved anew", "did", item.To, "error", err)
 		return nil
@@ -87,7 +87,7 @@ func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Route {
 		return nil
 	}
 	routes = slices.DeleteFunc(routes, func(r envelope.Route) bool {
-		return slices.ContainsFunc(item.Routes, func(old store.Route) bool { return old.Endpoint == r.URI })
+		return slices.ContainsFunc(item.Endpoints, func(old store.Endpoint) bool { return old.URI == r.URI })
 	})
 	direct := envelope.Envelope{MediaType: item.Direct.MediaType, Data: item.Direct.Data, To: item.To}
 	fresh, err := a.wrap(ctx, direct, routes[:min(len(routes), delivery.MaxRoutes)])

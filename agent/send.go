@@ -152,7 +152,7 @@ func (a *Agent) Relay(ctx context.Context, p Packet, to string, expires time.Tim
 	if err := a.runs(); err != nil {
 		return err
 	}
-	routes, last := []store.Route{{Endpoint: to}}, a.cfg.Now().Add(a.cfg.MaxAge)
+	routes, last := []store.Endpoint{{URI: to}}, a.cfg.Now().Add(a.cfg.MaxAge)
 	if expires.IsZero() || expires.After(last) {
 		expires = last
 	}

@@ -47,11 +47,11 @@ func newAcks(p *parties) acks {
 func (d *Dispatcher) wait(item *store.Item, followed bool) *waiting {
 	w := &waiting{
 		message: d.keyOf(item.To, item.MessageID), party: d.keyOf(item.To, ""), thread: d.keyOf(item.To, item.Thread),
-		heard: make(chan error, 1), asked: item.Confirm,
+		heard: make(chan error, 1), asked: item.AskAck,
 	}
 	// An item that must have a receipt goes by a way that gives none where its recipient
 	// has moved: a connection that lives on is the best sign then that the item arrived.
-	w.confirm = item.Confirm && d.parties.gives(w.party) || item.Receipt
+	w.confirm = item.AskAck && d.parties.gives(w.party) || item.NeedsReceipt
 	if !w.confirm && !followed {
 		return nil
 	}

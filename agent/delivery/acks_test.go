@@ -66,7 +66,7 @@ func TestAcks(t *testing.T) {
 					it := confirmed("m", way)
 					if way == delivery.ReturnRoute {
 						p.bind(s)
-						it.Routes = nil
+						it.Endpoints = nil
 					}
 					if c.change != nil {
 						c.change(&it)
@@ -309,7 +309,7 @@ func TestProblemNoted(t *testing.T) {
 				if c.follow {
 					notify = func(delivery.Outcome) {}
 				}
-				it := with(item("m", "http://b"), func(it *store.Item) { it.Thread, it.Confirm = "thread", c.confirm })
+				it := with(item("m", "http://b"), func(it *store.Item) { it.Thread, it.AskAck = "thread", c.confirm })
 				if _, err := p.Deliver(t.Context(), notify, it); err != nil {
 					t.Fatal(err)
 				}
@@ -361,10 +361,10 @@ func TestAwaitingKeepsNoPackets(t *testing.T) {
 		s := newSession()
 		p := run(t, delivery.Config{Outbox: box, Senders: senders(wire{s}, "ws")})
 		p.deliver(with(confirmed("1", "ws://b"), func(it *store.Item) {
-			it.Routes = append(it.Routes, store.Route{Endpoint: "ws://c", Packet: it.Direct})
+			it.Endpoints = append(it.Endpoints, store.Endpoint{URI: "ws://c", Packet: it.Direct})
 		}))
 		synctest.Wait()
-		if e := p.entry("1"); len(e.Item.Direct.Data) == 0 || len(e.Item.Routes) != 2 || len(e.Item.Routes[1].Packet.Data) == 0 {
+		if e := p.entry("1"); len(e.Item.Direct.Data) == 0 || len(e.Item.Endpoints) != 2 || len(e.Item.Endpoints[1].Packet.Data) == 0 {
 			t.Errorf("the outbox has %+v", e.Item)
 		}
 		p.Hear(delivery.Heard{From: bob, Acks: []string{"1"}})

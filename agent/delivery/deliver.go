@@ -78,7 +78,7 @@ func (d *Dispatcher) tried(ctx context.Context, l *store.Lease[store.Item], t *t
 	default:
 		d.became(ctx, sent(&l.Item, l.Attempts, t.way))
 		// Very many items may wait: the outbox alone keeps their packets.
-		l.Item.Direct.Data, l.Item.Routes = nil, make([]store.Route, len(l.Item.Routes))
+		l.Item.Direct.Data, l.Item.Endpoints = nil, make([]store.Endpoint, len(l.Item.Endpoints))
 		d.workers.Go(func() { d.confirm(ctx, l, t, w) }) // without a worker
 	}
 }
@@ -238,7 +238,7 @@ func (d *Dispatcher) putOff(ctx context.Context, l *store.Lease[store.Item], t *
 	case ctx.Err() != nil:
 		d.giveBack(ctx, l)
 		return
-	case len(item.Routes) == 0:
+	case len(item.Endpoints) == 0:
 		delay = min(delay, max(left, 0)) // it may be woken until then
 	case delay >= left:
 		d.bury(ctx, l, Expired, expired(err, ""))

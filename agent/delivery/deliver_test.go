@@ -211,12 +211,12 @@ func TestFailover(t *testing.T) {
 						}
 						return errDown
 					}), "http"),
-					Moved: func(ctx context.Context, it *store.Item) (routes []store.Route) {
+					Moved: func(ctx context.Context, it *store.Item) (routes []store.Endpoint) {
 						if it.MessageID != "m" {
 							t.Errorf("item %q", it.MessageID)
 						}
 						for _, e := range c.moved {
-							routes = append(routes, store.Route{Endpoint: e})
+							routes = append(routes, store.Endpoint{URI: e})
 						}
 						return routes
 					},
@@ -236,8 +236,8 @@ func TestRoutePacket(t *testing.T) {
 		s := newSession()
 		p := run(t, delivery.Config{Senders: map[string]transport.Sender{"ws": wire{s}}})
 		wrapped := item("m", "ws://b")
-		wrapped.Routes[0].Packet.Data = []byte("forward of m")
-		wrapped.Confirm = true // of which a mediator knows nothing
+		wrapped.Endpoints[0].Packet.Data = []byte("forward of m")
+		wrapped.AskAck = true // of which a mediator knows nothing
 		p.deliver(wrapped)
 		synctest.Wait()
 		s.got.want(t, "forward of m")

@@ -41,7 +41,7 @@ type Config struct {
 	Party func(did string) string
 	// Moved finds routes to the recipient of an item that the item does not have,
 	// once none of its own could be used. Default: there are none.
-	Moved func(ctx context.Context, it *store.Item) []store.Route
+	Moved func(ctx context.Context, it *store.Item) []store.Endpoint
 	// Outcome, if not nil, is called with each change of the outcome of an item, by the
 	// worker or the caller of Try that sends it, which waits.
 	Outcome func(ctx context.Context, o Outcome)
@@ -82,7 +82,7 @@ func New(cfg Config) *Dispatcher {
 		cfg.Party = func(did string) string { return did }
 	}
 	if cfg.Moved == nil {
-		cfg.Moved = func(context.Context, *store.Item) []store.Route { return nil }
+		cfg.Moved = func(context.Context, *store.Item) []store.Endpoint { return nil }
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -150,10 +150,10 @@ func (d *Dispatcher) Deliver(ctx context.Context, notify func(Outcome), items ..
 // one of these routes, before a time. To is the DID, or the URI of the endpoint, that the
 // packet is for. The packet goes as it is; nothing acks it, and it keeps no order with
 // others.
-func (d *Dispatcher) Relay(ctx context.Context, to string, p store.Packet, routes []store.Route, expires time.Time) error {
+func (d *Dispatcher) Relay(ctx context.Context, to string, p store.Packet, routes []store.Endpoint, expires time.Time) error {
 	id := rand.Text()
 	_, err := d.Deliver(ctx, nil, store.Item{
-		ID: id, MessageID: id, To: to, Lane: id, Direct: p, Routes: routes, Created: d.cfg.Now(), Deadline: expires,
+		ID: id, MessageID: id, To: to, Lane: id, Direct: p, Endpoints: routes, Created: d.cfg.Now(), Deadline: expires,
 	})
 	return err
 }

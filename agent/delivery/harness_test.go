@@ -119,7 +119,7 @@ func item(id string, endpoints ...string) store.Item {
 		Created: time.Now(), Deadline: time.Now().Add(24 * time.Hour),
 	}
 	for _, e := range endpoints {
-		it.Routes = append(it.Routes, store.Route{Endpoint: e})
+		it.Endpoints = append(it.Endpoints, store.Endpoint{URI: e})
 	}
 	return it
 }
@@ -132,7 +132,7 @@ func with(it store.Item, change func(*store.Item)) store.Item {
 
 // confirmed is an item that asks for an ack.
 func confirmed(id string, endpoints ...string) store.Item {
-	return with(item(id, endpoints...), func(it *store.Item) { it.Confirm = true })
+	return with(item(id, endpoints...), func(it *store.Item) { it.AskAck = true })
 }
 
 // record is a list of lines, each with its time.

@@ -263,7 +263,7 @@ func TestBindWakes(t *testing.T) {
 				}
 				for i := range 20 {
 					it := item(fmt.Sprint(i))
-					it.To, it.Routes = c.to, c.item.Routes
+					it.To, it.Endpoints = c.to, c.item.Endpoints
 					p.deliver(it)
 				}
 				time.Sleep(time.Second)
@@ -307,7 +307,7 @@ func TestWaitForConnection(t *testing.T) {
 // connection; meanwhile it is not tried all the time.
 func TestReceiptOnly(t *testing.T) {
 	for name, change := range map[string]func(*store.Item){
-		"receipt":   func(it *store.Item) { it.Receipt = true },
+		"receipt":   func(it *store.Item) { it.NeedsReceipt = true },
 		"no packet": func(it *store.Item) { it.Direct.Data = nil },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -316,7 +316,7 @@ func TestReceiptOnly(t *testing.T) {
 				p.bind(s)
 				p.deliver(with(item("connection"), change))
 				p.deliver(with(item("both", "http://b"), func(it *store.Item) {
-					it.Routes[0].Packet = it.Direct
+					it.Endpoints[0].Packet = it.Direct
 					change(it)
 				}))
 				time.Sleep(time.Hour)
@@ -340,11 +340,11 @@ func TestReceiptMoved(t *testing.T) {
 				"http": newFault(errDown).web(),
 				"ws":   dialing{func() *session { i++; return []*session{first, second, second}[i-1] }},
 			},
-			Moved: func(context.Context, *store.Item) []store.Route {
-				return []store.Route{{Endpoint: "ws://b"}}
+			Moved: func(context.Context, *store.Item) []store.Endpoint {
+				return []store.Endpoint{{URI: "ws://b"}}
 			},
 		})
-		p.deliver(with(item("m", "http://b"), func(it *store.Item) { it.Receipt = true }))
+		p.deliver(with(item("m", "http://b"), func(it *store.Item) { it.NeedsReceipt = true }))
 		time.Sleep(10 * time.Second)
 		first.end()
 		time.Sleep(20 * time.Second)

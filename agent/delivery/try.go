@@ -57,7 +57,7 @@ func (d *Dispatcher) try(ctx context.Context, item *store.Item) *tries {
 			return t
 		}
 	}
-	if d.tryRoutes(ctx, item, item.Routes, t) || len(item.Routes) == 0 || ctx.Err() != nil {
+	if d.tryRoutes(ctx, item, item.Endpoints, t) || len(item.Endpoints) == 0 || ctx.Err() != nil {
 		return t
 	}
 	// Its endpoints may have moved.
@@ -67,10 +67,10 @@ func (d *Dispatcher) try(ctx context.Context, item *store.Item) *tries {
 	return t
 }
 
-func (d *Dispatcher) tryRoutes(ctx context.Context, item *store.Item, routes []store.Route, t *tries) (sent bool) {
+func (d *Dispatcher) tryRoutes(ctx context.Context, item *store.Item, routes []store.Endpoint, t *tries) (sent bool) {
 	for _, route := range routes[:min(len(routes), MaxRoutes)] {
 		s, receipt, err := d.send(ctx, item, route)
-		if t.add(route.Endpoint, err) {
+		if t.add(route.URI, err) {
 			t.session, t.receipt = s, receipt
 			return true
 		}
@@ -81,7 +81,7 @@ func (d *Dispatcher) tryRoutes(ctx context.Context, item *store.Item, routes []s
 // returns are the connections that the recipient of an item made, and that the item
 // may go by.
 func (d *Dispatcher) returns(item *store.Item) []transport.Session {
-	if item.Receipt || len(item.Direct.Data) == 0 { // a connection gives no receipt
+	if item.NeedsReceipt || len(item.Direct.Data) == 0 { // a connection gives no receipt
 		return nil
 	}
 	return d.sessions(item.From, item.To, item.Thread)
@@ -96,19 +96,19 @@ func (d *Dispatcher) back(ctx context.Context, s transport.Session, item *store.
 
 // send sends an item by one route. The session is the connection to the recipient
 // that it went by, if there is one that stays.
-func (d *Dispatcher) send(ctx context.Context, item *store.Item, route store.Route) (s transport.Session, receipt bool, err error) {
-	by := d.Sender(route.Endpoint)
+func (d *Dispatcher) send(ctx context.Context, item *store.Item, route store.Endpoint) (s transport.Session, receipt bool, err error) {
+	by := d.Sender(route.URI)
 	if by == nil {
-		return nil, false, &transport.SendError{Endpoint: route.Endpoint, Err: errors.New("no sender for this scheme")}
+		return nil, false, &transport.SendError{Endpoint: route.URI, Err: errors.New("no sender for this scheme")}
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
 	defer cancel()
 	if len(route.Packet.Data) > 0 { // a forward, which a mediator does not ack
-		return nil, true, by.Send(ctx, route.Endpoint, packet(route.Packet))
+		return nil, true, by.Send(ctx, route.URI, packet(route.Packet))
 	}
 	if on, ok := by.(transport.SessionSender); ok {
-		s, err = on.SendOn(ctx, route.Endpoint, packet(item.Direct))
+		s, err = on.SendOn(ctx, route.URI, packet(item.Direct))
 		return s, by.Receipts(), err
 	}
-	return nil, by.Receipts(), by.Send(ctx, route.Endpoint, packet(item.Direct))
+	return nil, by.Receipts(), by.Send(ctx, route.URI, packet(item.Direct))
 }

@@ -169,7 +169,7 @@ func TestRelay(t *testing.T) {
 		}})
 		relay := func(endpoint string) {
 			t.Helper()
-			err := p.Relay(t.Context(), endpoint, store.Packet{Data: []byte("theirs")}, []store.Route{{Endpoint: endpoint}}, time.Now().Add(time.Hour))
+			err := p.Relay(t.Context(), endpoint, store.Packet{Data: []byte("theirs")}, []store.Endpoint{{URI: endpoint}}, time.Now().Add(time.Hour))
 			if err != nil {
 				t.Fatal(err)
 			}

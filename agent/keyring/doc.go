@@ -1,6 +1,6 @@
 // Package keyring holds private keys and lends out what they can do: key agreement
 // and signatures, never their bytes. A [Keyring], in memory, and a [Sealed], kept
-// in a store.Keys, are each an envelope.Keys.
+// in a store.SealedKeys, are each an envelope.Keys.
 //
 // Start with [ParseSecrets] to read a secrets file, the JSON array of private
 // JWKs of DIDComm Messaging v2.1, Appendix A (or a JWK Set), or with [Generate]

@@ -25,7 +25,7 @@ func TestKeys(t *testing.T) {
 	}
 	t.Run("Memory", func(t *testing.T) { keyringtest.TestKeys(t, ring, held...) })
 
-	keys := store.NewKeys()
+	keys := store.NewSealedKeys()
 	made, err := keyring.Create(t.Context(), keys, cheap("secret"))
 	if err != nil {
 		t.Fatal(err)

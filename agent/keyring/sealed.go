@@ -16,12 +16,12 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Sealed is a keyring whose keys are kept in a store.Keys, each of them sealed.
+// Sealed is a keyring whose keys are kept in a store.SealedKeys, each of them sealed.
 // Create makes one, Open reads it, whole, once: what another process adds or
 // deletes after that is not seen. All methods may be called at the same time from
 // many goroutines.
 type Sealed struct {
-	keys store.Keys
+	keys store.SealedKeys
 	key  func() []byte // what seals; hidden from reflection
 	ring *Keyring      // all keys, parsed
 
@@ -38,7 +38,7 @@ var (
 
 // Create makes an empty Sealed in keys, where there must be nothing yet. Errors:
 // store.ErrExists where there is, those of w, those of the store.
-func Create(ctx context.Context, keys store.Keys, w Wrapper) (*Sealed, error) {
+func Create(ctx context.Context, keys store.SealedKeys, w Wrapper) (*Sealed, error) {
 	// Sealed keys whose wrapping is lost must not be mixed with others: there may
 	// be a copy of it.
 	all, err := keys.All(ctx)
@@ -64,7 +64,7 @@ func Create(ctx context.Context, keys store.Keys, w Wrapper) (*Sealed, error) {
 // keyring, ErrWrapper if it is wrapped by something else than w, ErrPassphrase,
 // ErrInvalid, with its kid, for a key that is damaged, under another kid than it
 // was sealed for, or sealed for another keyring; others of w and of the store.
-func Open(ctx context.Context, keys store.Keys, w Wrapper) (*Sealed, error) {
+func Open(ctx context.Context, keys store.SealedKeys, w Wrapper) (*Sealed, error) {
 	wrapping, err := keys.Wrapping(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open keyring: %w", err)

@@ -31,7 +31,7 @@ func generate(t testing.TB, curve keyring.Curve) *keyring.Key {
 	return key
 }
 
-func create(t testing.TB, keys store.Keys, w keyring.Wrapper, kids ...string) *keyring.Sealed {
+func create(t testing.TB, keys store.SealedKeys, w keyring.Wrapper, kids ...string) *keyring.Sealed {
 	t.Helper()
 	s, err := keyring.Create(t.Context(), keys, w)
 	if err != nil {
@@ -47,7 +47,7 @@ func create(t testing.TB, keys store.Keys, w keyring.Wrapper, kids ...string) *k
 
 func TestSealedLife(t *testing.T) {
 	ctx := t.Context()
-	keys := store.NewKeys()
+	keys := store.NewSealedKeys()
 	if _, err := keyring.Open(ctx, keys, cheap("a")); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("Open of nothing: %v", err)
 	}
@@ -165,7 +165,7 @@ func TestSealedLife(t *testing.T) {
 
 // cutOff is a store that fails from some write on, as that of a process that dies.
 type cutOff struct {
-	store.Keys
+	store.SealedKeys
 	left int
 }
 
@@ -183,28 +183,28 @@ func (c *cutOff) SetWrapping(ctx context.Context, old, wrapped []byte) error {
 	if err := c.write(); err != nil {
 		return err
 	}
-	return c.Keys.SetWrapping(ctx, old, wrapped)
+	return c.SealedKeys.SetWrapping(ctx, old, wrapped)
 }
 
 func (c *cutOff) Put(ctx context.Context, keys ...store.SealedKey) error {
 	if err := c.write(); err != nil {
 		return err
 	}
-	return c.Keys.Put(ctx, keys...)
+	return c.SealedKeys.Put(ctx, keys...)
 }
 
 func (c *cutOff) Delete(ctx context.Context, kid string) error {
 	if err := c.write(); err != nil {
 		return err
 	}
-	return c.Keys.Delete(ctx, kid)
+	return c.SealedKeys.Delete(ctx, kid)
 }
 
 // TestRewrapCutOff stops a Rewrap before and after each write that it makes: the
 // keys open by the old or by the new passphrase, whole.
 func TestRewrapCutOff(t *testing.T) {
 	for writes := range 3 {
-		keys := store.NewKeys()
+		keys := store.NewSealedKeys()
 		create(t, keys, cheap("old"), "did:example:a#1", "did:example:a#2")
 		s, err := keyring.Open(t.Context(), &cutOff{keys, writes}, cheap("old"))
 		if err != nil {
@@ -226,9 +226,9 @@ func TestRewrapCutOff(t *testing.T) {
 }
 
 func TestWriteFails(t *testing.T) {
-	keys := store.NewKeys()
+	keys := store.NewSealedKeys()
 	create(t, keys, cheap("a"), "did:example:a#1")
-	s, err := keyring.Open(t.Context(), &cutOff{Keys: keys}, cheap("a"))
+	s, err := keyring.Open(t.Context(), &cutOff{SealedKeys: keys}, cheap("a"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestWriteFails(t *testing.T) {
 }
 
 func TestAddAtOnce(t *testing.T) {
-	keys := store.NewKeys()
+	keys := store.NewSealedKeys()
 	create(t, keys, cheap("a"))
 	var group sync.WaitGroup
 	for i := range 4 {
@@ -270,7 +270,7 @@ func TestAddAtOnce(t *testing.T) {
 // TestSealedDamage changes each byte of what is stored: that is never another key.
 func TestSealedDamage(t *testing.T) {
 	ctx := t.Context()
-	keys := store.NewKeys()
+	keys := store.NewSealedKeys()
 	create(t, keys, keyring.None(), "did:example:alice#1", "did:example:alice#2")
 	all, err := keys.All(ctx)
 	if err != nil {
@@ -281,7 +281,7 @@ func TestSealedDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	open := func(w keyring.Wrapper, wrapping []byte, all ...store.SealedKey) error {
-		keys := store.NewKeys()
+		keys := store.NewSealedKeys()
 		if err := errors.Join(keys.SetWrapping(ctx, nil, wrapping), keys.Put(ctx, all...)); err != nil {
 			t.Fatal(err)
 		}
@@ -309,7 +309,7 @@ func TestSealedDamage(t *testing.T) {
 		t.Error(err)
 	}
 	// Of another purpose: the key type is part of what is sealed.
-	ed := store.NewKeys()
+	ed := store.NewSealedKeys()
 	create(t, ed, keyring.None(), "did:example:alice#1")
 	one, err := ed.All(ctx)
 	if err != nil {
@@ -327,7 +327,7 @@ func TestSealedDamage(t *testing.T) {
 		t.Errorf("keys of another keyring: %v", err)
 	}
 	// Without its wrapping, a keyring is not made anew over the keys.
-	orphans := store.NewKeys()
+	orphans := store.NewSealedKeys()
 	if err := orphans.Put(ctx, all...); err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +339,7 @@ func TestSealedDamage(t *testing.T) {
 // wrappingOf returns what is stored for a passphrase, and where its cost stands.
 func wrappingOf(t testing.TB, secret string) (wrapping []byte, cost int) {
 	t.Helper()
-	keys := store.NewKeys()
+	keys := store.NewSealedKeys()
 	create(t, keys, cheap(secret))
 	wrapping, err := keys.Wrapping(t.Context())
 	if err != nil {
@@ -391,7 +391,7 @@ func TestWrappingDamage(t *testing.T) {
 		"key":             {flip(len(good) - 17), keyring.ErrPassphrase},
 		"tag":             {flip(len(good) - 1), keyring.ErrPassphrase},
 	} {
-		keys := store.NewKeys()
+		keys := store.NewSealedKeys()
 		if err := keys.SetWrapping(t.Context(), nil, test.wrapping); err != nil {
 			t.Fatal(err)
 		}
@@ -400,7 +400,7 @@ func TestWrappingDamage(t *testing.T) {
 		}
 	}
 	for i := range good {
-		keys := store.NewKeys()
+		keys := store.NewSealedKeys()
 		if err := keys.SetWrapping(t.Context(), nil, flip(i)); err != nil {
 			t.Fatal(err)
 		}
@@ -409,7 +409,7 @@ func TestWrappingDamage(t *testing.T) {
 			t.Errorf("byte %d changed: %v", i, err)
 		}
 	}
-	none := store.NewKeys()
+	none := store.NewSealedKeys()
 	if err := none.SetWrapping(t.Context(), nil, append([]byte{1, 4}, "none and a short key"...)); err != nil {
 		t.Fatal(err)
 	}
@@ -426,7 +426,7 @@ func TestPassphraseCost(t *testing.T) {
 		"threads": keyring.Passphrase([]byte("x"), keyring.Argon2id{Threads: 17}),
 		"lanes":   keyring.Passphrase([]byte("x"), keyring.Argon2id{Memory: 8}),
 	} {
-		keys := store.NewKeys()
+		keys := store.NewSealedKeys()
 		if _, err := keyring.Create(t.Context(), keys, w); !errors.Is(err, keyring.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -435,7 +435,7 @@ func TestPassphraseCost(t *testing.T) {
 		}
 	}
 	// The default is RFC 9106's, and stands in the wrapping.
-	keys := store.NewKeys()
+	keys := store.NewSealedKeys()
 	if _, err := keyring.Create(t.Context(), keys, keyring.Passphrase([]byte("x"), keyring.Argon2id{})); err != nil {
 		t.Fatal(err)
 	}
@@ -474,7 +474,7 @@ func (k kms) Unwrap(_ context.Context, wrapped []byte) ([]byte, error) {
 }
 
 func TestHook(t *testing.T) {
-	keys := store.NewKeys()
+	keys := store.NewSealedKeys()
 	create(t, keys, kms{name: "kms.example.org"}, "did:example:a#1")
 	if s, err := keyring.Open(t.Context(), keys, kms{name: "kms.example.org"}); err != nil || len(s.KIDs()) != 1 {
 		t.Error(err)
@@ -490,7 +490,7 @@ func TestHook(t *testing.T) {
 		t.Error(by, err)
 	}
 	for _, w := range []keyring.Wrapper{kms{name: ""}, kms{name: "a b"}, kms{name: strings.Repeat("a", 65)}, kms{"kms", down}} {
-		if _, err := keyring.Create(t.Context(), store.NewKeys(), w); err == nil {
+		if _, err := keyring.Create(t.Context(), store.NewSealedKeys(), w); err == nil {
 			t.Errorf("Create by %q: no error", w.Name())
 		}
 	}
@@ -501,7 +501,7 @@ func TestHook(t *testing.T) {
 func TestSealedNothingPrints(t *testing.T) {
 	const secret = "correct horse battery staple"
 	ctx := t.Context()
-	keys := store.NewKeys()
+	keys := store.NewSealedKeys()
 	w := cheap(secret)
 	s := create(t, keys, w)
 	planted := bytes.Repeat([]byte{0x5a}, 32)
@@ -569,7 +569,7 @@ func TestSealedNothingPrints(t *testing.T) {
 // FuzzOpen reads what somebody planted in a store: a keyring, or an error that
 // says so.
 func FuzzOpen(f *testing.F) {
-	keys := store.NewKeys()
+	keys := store.NewSealedKeys()
 	create(f, keys, keyring.None(), "did:example:alice#1")
 	wrapping, err := keys.Wrapping(context.Background())
 	if err != nil {
@@ -587,7 +587,7 @@ func FuzzOpen(f *testing.F) {
 			t.Skip("allowed, and slow")
 		}
 		for _, w := range []keyring.Wrapper{keyring.None(), cheap("secret")} {
-			keys := store.NewKeys()
+			keys := store.NewSealedKeys()
 			if err := errors.Join(keys.SetWrapping(t.Context(), nil, wrapping), keys.Put(t.Context(), store.SealedKey{KID: kid, Sealed: sealed})); err != nil {
 				t.Fatal(err)
 			}

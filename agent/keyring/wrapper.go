@@ -42,7 +42,7 @@ func (none) Unwrap(_ context.Context, wrapped []byte) ([]byte, error) { return w
 // with, or rewrapped last, so that a program knows what to ask for. It is what the
 // store says: who can write to that can make it None. Errors: store.ErrNotFound
 // where there is none, ErrInvalid.
-func WrappedBy(ctx context.Context, keys store.Keys) (name string, err error) {
+func WrappedBy(ctx context.Context, keys store.SealedKeys) (name string, err error) {
 	stored, err := keys.Wrapping(ctx)
 	if err != nil {
 		return "", err

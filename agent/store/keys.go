@@ -2,10 +2,10 @@ package store
 
 import "context"
 
-// Keys holds the private keys of one keyring, each sealed by a key of the
+// SealedKeys holds the private keys of one keyring, each sealed by a key of the
 // keyring's own, which stands beside them, wrapped. What is in them is
 // agent/keyring's affair.
-type Keys interface {
+type SealedKeys interface {
 	// Wrapping returns the wrapped key of the keyring. Errors: ErrNotFound where
 	// there is none yet.
 	Wrapping(ctx context.Context) ([]byte, error)

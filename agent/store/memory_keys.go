@@ -7,10 +7,10 @@ import (
 	"sync"
 )
 
-// NewKeys makes a Keys in memory.
-func NewKeys() Keys { return new(keys) }
+// NewSealedKeys makes a SealedKeys in memory.
+func NewSealedKeys() SealedKeys { return new(keys) }
 
-var _ Keys = (*keys)(nil)
+var _ SealedKeys = (*keys)(nil)
 
 type keys struct {
 	mu      sync.Mutex // guards all below

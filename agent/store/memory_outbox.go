@@ -132,7 +132,7 @@ func (o *outbox) Enqueue(ctx context.Context, items ...Item) error {
 		}
 	}
 	for _, it := range items {
-		it.Routes = slices.Clone(it.Routes)
+		it.Endpoints = slices.Clone(it.Endpoints)
 		o.seq++
 		e := &entry{Item: it, seq: o.seq}
 		o.byID[it.ID] = e
@@ -422,9 +422,9 @@ func (o *outbox) List(ctx context.Context, after uint64, n int) ([]Entry[Item], 
 	for i := range list {
 		it := &list[i].Item
 		it.Direct.Data = nil
-		it.Routes = slices.Clone(it.Routes)
-		for k := range it.Routes {
-			it.Routes[k].Packet.Data = nil
+		it.Endpoints = slices.Clone(it.Endpoints)
+		for k := range it.Endpoints {
+			it.Endpoints[k].Packet.Data = nil
 		}
 	}
 	return list, nil

@@ -34,7 +34,7 @@ func TestMailboxWhenFull(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	storetest.TestKeys(t, func(*testing.T) store.Keys { return store.NewKeys() })
+	storetest.TestKeys(t, func(*testing.T) store.SealedKeys { return store.NewSealedKeys() })
 }
 
 func TestOutboxLimits(t *testing.T) {

@@ -75,16 +75,16 @@ type Item struct {
 	// Direct is the packet as its recipient opens it, for a connection that it
 	// has to us; its Data may be empty.
 	Direct Packet
-	// Routes are the alternatives, best first. Delivery by one is enough. There
+	// Endpoints are the alternatives, best first. Delivery by one is enough. There
 	// may be none: then only a connection that the recipient makes will do.
-	Routes []Route
-	// Confirm tells that the message asks for an acknowledgement: where a
+	Endpoints []Endpoint
+	// AskAck tells that the message asks for an acknowledgement: where a
 	// connection gives no receipt, it is delivered when that has come.
-	Confirm bool
-	// Receipt tells that it asks for none and yet must not be lost: a way that gives
+	AskAck bool
+	// NeedsReceipt tells that it asks for none and yet must not be lost: a way that gives
 	// no receipt will do only if the recipient has no other, and once the connection
 	// was seen to live on.
-	Receipt bool
+	NeedsReceipt bool
 	// Created is when the item was made, Deadline when it is worth nothing any
 	// more.
 	Created, Deadline time.Time
@@ -93,14 +93,14 @@ type Item struct {
 // Bytes is the size of the item's packets.
 func (it *Item) Bytes() int64 {
 	n := len(it.Direct.Data)
-	for _, r := range it.Routes {
+	for _, r := range it.Endpoints {
 		n += len(r.Packet.Data)
 	}
 	return int64(n)
 }
 
-// Route is a packet, packed for one way to the recipient.
-type Route struct {
-	Endpoint string // URI
+// Endpoint is one way to a recipient, with the packet that goes that way to the recipient.
+type Endpoint struct {
+	URI    string
 	Packet   Packet // Data is empty where it is the item's Direct
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Keys is a store.Keys.
+// Keys is a store.SealedKeys.
 type Keys struct {
 	w     *writer
 	read  *statements
 	table *keyTable
 }
 
-var _ store.Keys = (*Keys)(nil)
+var _ store.SealedKeys = (*Keys)(nil)
 
 // What is asked of a keyTable.
 type (
@@ -25,7 +25,7 @@ type (
 	deleteKey   struct{ kid string }
 )
 
-// Wrapping implements store.Keys.
+// Wrapping implements store.SealedKeys.
 func (k *Keys) Wrapping(ctx context.Context) ([]byte, error) {
 	var wrapped []byte
 	err := k.read.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&wrapped) }, selectWrapping)
@@ -37,22 +37,22 @@ func (k *Keys) Wrapping(ctx context.Context) ([]byte, error) {
 
 const selectWrapping = "SELECT wrapped FROM keyring WHERE id = 1"
 
-// SetWrapping implements store.Keys.
+// SetWrapping implements store.SealedKeys.
 func (k *Keys) SetWrapping(ctx context.Context, old, wrapped []byte) error {
 	return k.w.do(ctx, k.table, &setWrapping{old, wrapped})
 }
 
-// Put implements store.Keys.
+// Put implements store.SealedKeys.
 func (k *Keys) Put(ctx context.Context, keys ...store.SealedKey) error {
 	return k.w.do(ctx, k.table, &putKeys{keys})
 }
 
-// Delete implements store.Keys.
+// Delete implements store.SealedKeys.
 func (k *Keys) Delete(ctx context.Context, kid string) error {
 	return k.w.do(ctx, k.table, &deleteKey{key(kid)})
 }
 
-// All implements store.Keys.
+// All implements store.SealedKeys.
 func (k *Keys) All(ctx context.Context) ([]store.SealedKey, error) {
 	var all []store.SealedKey
 	err := k.read.query(ctx, func(rows *sql.Rows) error {

@@ -61,17 +61,17 @@ func decodeItemNames(names []byte, it *store.Item) error {
 // encodeItem is what only the agent looks at of an outbox item: Confirm or
 // Receipt, Direct, then the routes.
 func encodeItem(it *store.Item) []byte {
-	b := make([]byte, 0, int(it.Bytes())+64*(1+len(it.Routes)))
+	b := make([]byte, 0, int(it.Bytes())+64*(1+len(it.Endpoints)))
 	proof := ""
 	switch {
-	case it.Confirm:
+	case it.AskAck:
 		proof = proofConfirm
-	case it.Receipt:
+	case it.NeedsReceipt:
 		proof = proofReceipt
 	}
 	b = appendPacket(appendField(b, proof), it.Direct)
-	for _, r := range it.Routes {
-		b = appendPacket(appendField(b, r.Endpoint), r.Packet)
+	for _, r := range it.Endpoints {
+		b = appendPacket(appendField(b, r.URI), r.Packet)
 	}
 	return b
 }
@@ -80,10 +80,10 @@ func encodeItem(it *store.Item) []byte {
 func decodeItem(data []byte, it *store.Item) error {
 	f := fields{rest: data}
 	proof := string(f.next())
-	it.Confirm, it.Receipt = proof == proofConfirm, proof == proofReceipt
+	it.AskAck, it.NeedsReceipt = proof == proofConfirm, proof == proofReceipt
 	it.Direct = f.packet()
 	for len(f.rest) > 0 {
-		it.Routes = append(it.Routes, store.Route{Endpoint: string(f.next()), Packet: f.packet()})
+		it.Endpoints = append(it.Endpoints, store.Endpoint{URI: string(f.next()), Packet: f.packet()})
 	}
 	return f.err
 }

@@ -13,8 +13,8 @@ import (
 func FuzzPackets(f *testing.F) {
 	for _, it := range []store.Item{
 		{},
-		{Direct: store.Packet{MediaType: "x/y", Data: []byte("data")}, Confirm: true},
-		{Routes: []store.Route{{}, {Endpoint: "https://example.org", Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}}}, Receipt: true},
+		{Direct: store.Packet{MediaType: "x/y", Data: []byte("data")}, AskAck: true},
+		{Endpoints: []store.Endpoint{{}, {URI: "https://example.org", Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}}}, NeedsReceipt: true},
 	} {
 		f.Add(encodeItem(&it))
 	}

@@ -63,7 +63,7 @@ func (f *Faults) Inbox(b store.Inbox) store.Inbox { return faultyInbox{b, f} }
 func (f *Faults) Mailbox(m store.Mailbox) store.Mailbox { return faultyMailbox{m, f} }
 
 // Keys wraps a key store.
-func (f *Faults) Keys(k store.Keys) store.Keys { return faultyKeys{k, f} }
+func (f *Faults) Keys(k store.SealedKeys) store.SealedKeys { return faultyKeys{k, f} }
 
 // Crashed is closed by the next crash, or is so since the last one.
 func (f *Faults) Crashed() <-chan struct{} {

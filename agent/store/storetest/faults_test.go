@@ -92,7 +92,7 @@ func TestFaults(t *testing.T) {
 func TestFaultsCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner, inbox := store.NewOutbox(store.OutboxConfig{}), store.NewInbox(store.InboxConfig{})
-		mailbox, keys := store.NewMailbox(store.MailboxConfig{}), store.NewKeys()
+		mailbox, keys := store.NewMailbox(store.MailboxConfig{}), store.NewSealedKeys()
 		f := storetest.NewFaults(storetest.FaultConfig{Seed: 1, Crash: 0.1})
 		o, b, m, k := f.Outbox(inner), f.Inbox(inbox), f.Mailbox(mailbox), f.Keys(keys)
 		ended := make(chan error, 2)

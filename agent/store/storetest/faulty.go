@@ -115,26 +115,26 @@ func (m faultyMailbox) Wait(ctx context.Context, box string) error {
 }
 
 type faultyKeys struct {
-	store.Keys
+	store.SealedKeys
 	f *Faults
 }
 
 func (k faultyKeys) Wrapping(ctx context.Context) ([]byte, error) {
-	return ask(k.f, ctx, func() ([]byte, error) { return k.Keys.Wrapping(ctx) })
+	return ask(k.f, ctx, func() ([]byte, error) { return k.SealedKeys.Wrapping(ctx) })
 }
 
 func (k faultyKeys) SetWrapping(ctx context.Context, old, wrapped []byte) error {
-	return k.f.call(ctx, func() error { return k.Keys.SetWrapping(ctx, old, wrapped) })
+	return k.f.call(ctx, func() error { return k.SealedKeys.SetWrapping(ctx, old, wrapped) })
 }
 
 func (k faultyKeys) Put(ctx context.Context, keys ...store.SealedKey) error {
-	return k.f.call(ctx, func() error { return k.Keys.Put(ctx, keys...) })
+	return k.f.call(ctx, func() error { return k.SealedKeys.Put(ctx, keys...) })
 }
 
 func (k faultyKeys) All(ctx context.Context) ([]store.SealedKey, error) {
-	return ask(k.f, ctx, func() ([]store.SealedKey, error) { return k.Keys.All(ctx) })
+	return ask(k.f, ctx, func() ([]store.SealedKey, error) { return k.SealedKeys.All(ctx) })
 }
 
 func (k faultyKeys) Delete(ctx context.Context, kid string) error {
-	return k.f.call(ctx, func() error { return k.Keys.Delete(ctx, kid) })
+	return k.f.call(ctx, func() error { return k.SealedKeys.Delete(ctx, kid) })
 }

@@ -11,7 +11,7 @@ import (
 
 // TestKeys runs the suite on the key stores that open returns, each of them
 // empty.
-func TestKeys(t *testing.T, open func(t *testing.T) store.Keys) {
+func TestKeys(t *testing.T, open func(t *testing.T) store.SealedKeys) {
 	t.Run("Wrapping", func(t *testing.T) {
 		k := open(t)
 		if w, err := k.Wrapping(t.Context()); !errors.Is(err, store.ErrNotFound) {

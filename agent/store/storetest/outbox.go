@@ -80,7 +80,7 @@ func item(id, to, thread string) store.Item {
 	return store.Item{
 		ID: id, MessageID: "m-" + id, Thread: thread, From: "did:example:from", To: to,
 		Direct:  store.Packet{MediaType: "x/y", Data: []byte("packet of " + id)},
-		Routes:  []store.Route{{Endpoint: "mem:" + to}},
+		Endpoints:  []store.Endpoint{{URI: "mem:" + to}},
 		Created: now, Deadline: now.Add(long),
 	}
 }
@@ -281,7 +281,7 @@ func testAllOrNone(t *testing.T, o store.Outbox) {
 func testKeepsItem(t *testing.T, o store.Outbox) {
 	for i, proof := range []struct{ confirm, receipt bool }{{}, {confirm: true}, {receipt: true}} {
 		want := item(fmt.Sprint(i), "did:a", fmt.Sprint(i))
-		want.Confirm, want.Receipt = proof.confirm, proof.receipt
+		want.AskAck, want.NeedsReceipt = proof.confirm, proof.receipt
 		keepsItem(t, o, want)
 	}
 	named := item("named", "did:a", "t")
@@ -291,12 +291,12 @@ func testKeepsItem(t *testing.T, o store.Outbox) {
 
 func keepsItem(t *testing.T, o store.Outbox, want store.Item) {
 	t.Helper()
-	want.Routes = append(want.Routes, store.Route{Endpoint: "wss://b", Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}})
+	want.Endpoints = append(want.Endpoints, store.Endpoint{URI: "wss://b", Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}})
 	enqueue(t, o, want)
 	got := lease(t, o, long).Item
 	if got.ID != want.ID || got.MessageID != want.MessageID || got.Thread != want.Thread || got.Lane != want.Lane || got.From != want.From ||
-		got.To != want.To || got.Confirm != want.Confirm || got.Receipt != want.Receipt || !got.Created.Equal(want.Created) || !got.Deadline.Equal(want.Deadline) ||
-		!reflect.DeepEqual(got.Direct, want.Direct) || !samePackets(got.Routes, want.Routes) {
+		got.To != want.To || got.AskAck != want.AskAck || got.NeedsReceipt != want.NeedsReceipt || !got.Created.Equal(want.Created) || !got.Deadline.Equal(want.Deadline) ||
+		!reflect.DeepEqual(got.Direct, want.Direct) || !samePackets(got.Endpoints, want.Endpoints) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	if a, ok := o.(store.OutboxAdmin); ok {
@@ -309,9 +309,9 @@ func keepsItem(t *testing.T, o store.Outbox, want store.Item) {
 }
 
 // samePackets compares routes; no data and empty data are the same.
-func samePackets(a, b []store.Route) bool {
-	return slices.EqualFunc(a, b, func(a, b store.Route) bool {
-		return a.Endpoint == b.Endpoint && a.Packet.MediaType == b.Packet.MediaType && bytes.Equal(a.Packet.Data, b.Packet.Data)
+func samePackets(a, b []store.Endpoint) bool {
+	return slices.EqualFunc(a, b, func(a, b store.Endpoint) bool {
+		return a.URI == b.URI && a.Packet.MediaType == b.Packet.MediaType && bytes.Equal(a.Packet.Data, b.Packet.Data)
 	})
 }
 

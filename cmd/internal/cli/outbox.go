@@ -235,8 +235,8 @@ func showEntry(w io.Writer, e *outboxEntry) error {
 	line("thread", o.Thread)
 	line("from", o.From)
 	line("to", o.To)
-	for _, r := range e.Item.Routes {
-		line("by", r.Endpoint)
+	for _, r := range e.Item.Endpoints {
+		line("by", r.URI)
 	}
 	line("size", fmt.Sprintf("%d bytes", e.Item.Bytes()))
 	line("created", e.Item.Created.Local().Format(time.DateTime))
@@ -286,8 +286,8 @@ func entryJSON(e *outboxEntry) *entryObject {
 func packetsJSON(e *outboxEntry) *entryObject {
 	o := entryJSON(e)
 	o.Packet = packetJSON(e.Item.Direct)
-	for _, r := range e.Item.Routes {
-		o.Routes = append(o.Routes, routeObject{r.Endpoint, packetJSON(r.Packet)})
+	for _, r := range e.Item.Endpoints {
+		o.Routes = append(o.Routes, routeObject{r.URI, packetJSON(r.Packet)})
 	}
 	return o
 }

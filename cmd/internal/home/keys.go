@@ -60,7 +60,7 @@ func (c Config) unseal(ctx context.Context, s *sqlstore.Store) (*Home, error) {
 }
 
 // unlock opens the sealed keys, or makes an empty ring of them.
-func (c Config) unlock(ctx context.Context, keys store.Keys) (*keyring.Sealed, keyring.Wrapper, error) {
+func (c Config) unlock(ctx context.Context, keys store.SealedKeys) (*keyring.Sealed, keyring.Wrapper, error) {
 	by, err := keyring.WrappedBy(ctx, keys)
 	missing := errors.Is(err, store.ErrNotFound)
 	if err != nil && !missing {
@@ -111,7 +111,7 @@ func wrapper(secret []byte) keyring.Wrapper {
 
 // settle gives an empty ring the agent's own keys, new ones. Of several processes
 // that do, the keys of the first are the agent's.
-func settle(ctx context.Context, keys store.Keys, ring *keyring.Sealed, w keyring.Wrapper) (*keyring.Sealed, error) {
+func settle(ctx context.Context, keys store.SealedKeys, ring *keyring.Sealed, w keyring.Wrapper) (*keyring.Sealed, error) {
 	made, err := NewKeys(keyring.Ed25519)
 	if err != nil {
 		return nil, err

@@ -88,7 +88,7 @@ func TestMailboxLimits(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	storetest.TestKeys(t, func(t *testing.T) store.Keys { return fresh(t).Keys() })
+	storetest.TestKeys(t, func(t *testing.T) store.SealedKeys { return fresh(t).Keys() })
 }
 
 // dsn is a sqlsuite.Database.

@@ -11,7 +11,7 @@ import (
 
 func sized(id, to string, n int) store.Item {
 	it := item(id, to, id)
-	it.Direct.Data, it.Routes = make([]byte, n), nil
+	it.Direct.Data, it.Endpoints = make([]byte, n), nil
 	return it
 }
 

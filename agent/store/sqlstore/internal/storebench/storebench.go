@@ -42,7 +42,7 @@ func item(id string, n int) store.Item {
 	return store.Item{
 		ID: id, MessageID: id, Thread: id, From: "did:example:from", To: fmt.Sprint("did:example:peer", n%peers),
 		Direct:  store.Packet{MediaType: "application/didcomm-encrypted+json", Data: make([]byte, packet)},
-		Routes:  []store.Route{{Endpoint: "https://example.org/"}},
+		Endpoints:  []store.Endpoint{{URI: "https://example.org/"}},
 		Created: time.Now(), Deadline: time.Now().Add(time.Hour),
 	}
 }
