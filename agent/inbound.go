@@ -9,6 +9,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/transport"
 )
 
 // Inbound is a message that was taken in. It is shared: treat it as read-only.
@@ -21,17 +22,9 @@ type Inbound struct {
 	// To is our DID that the message came to.
 	To string
 	// Packet is the message as it came.
-	Packet Packet
+	Packet transport.Packet
 
 	aliases *aliases // nil: keys went by their ids
-}
-
-// Packet is a message as it travels: an envelope, or a plaintext.
-type Packet struct {
-	// MediaType is as of DIDComm v2.1, IANA Media Types; empty where the sender
-	// named none.
-	MediaType string
-	Data      []byte
 }
 
 // aliases are other names than their ids for the two keys of an authcrypt, by

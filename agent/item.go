@@ -20,7 +20,7 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	if err != nil && (!session || !errors.Is(err, ErrNoRoute)) {
 		return store.Item{}, err
 	}
-	routes = routes[:min(len(routes), delivery.MaxRoutes)]
+	routes = routes[:min(len(routes), delivery.MaxEndpoints)]
 	must := !o.answered && !o.anonymous && !isEmpty(m) && !isProblemReport(m) // else no ack will come
 	confirm := must && (session || a.unconfirmed(routes))
 	if confirm {

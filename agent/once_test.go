@@ -307,7 +307,7 @@ func TestRelay(t *testing.T) {
 	author := newStranger(t, n)
 	m := newMessage(t, s.DID)
 	m.ID, m.From = "id", author.DID
-	p := agent.Packet(author.pack(t, m))
+	p := transport.Packet(author.pack(t, m))
 	for _, to := range []string{s.DID, "mem://stranger"} {
 		if err := a.Relay(t.Context(), p, to, time.Time{}); err != nil {
 			t.Fatal(err)
@@ -339,7 +339,7 @@ func TestRelayThroughMediator(t *testing.T) {
 		t.Fatal(err)
 	}
 	expires := time.Now().Add(time.Hour).Truncate(time.Second)
-	if err := a.Relay(t.Context(), agent.Packet{MediaType: list[0].MediaType, Data: list[0].Data}, behind, expires); err != nil {
+	if err := a.Relay(t.Context(), transport.Packet{MediaType: list[0].MediaType, Data: list[0].Data}, behind, expires); err != nil {
 		t.Fatal(err)
 	}
 	u := mediator.next(t)
@@ -373,7 +373,7 @@ func TestRelayExpires(t *testing.T) {
 				if test.expires != 0 {
 					expires = begin.Add(test.expires)
 				}
-				if err := a.Relay(t.Context(), agent.Packet{MediaType: transport.MediaTypeEncrypted, Data: []byte("{}")}, "test://peer", expires); err != nil {
+				if err := a.Relay(t.Context(), transport.Packet{MediaType: transport.MediaTypeEncrypted, Data: []byte("{}")}, "test://peer", expires); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(2 * time.Hour) // of the bubble

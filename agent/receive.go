@@ -45,7 +45,7 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	if !a.current(ctx, in) {
 		return nil, nil
 	}
-	in.Packet = Packet(p)
+	in.Packet = p
 	a.note(ctx, a.cfg.Trace.Opened, "message opened", in, 0, nil)
 	if a.inCustody(in) {
 		return nil, a.takeIn(ctx, w, in)

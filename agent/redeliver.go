@@ -226,7 +226,7 @@ func (a *Agent) redeliver(ctx context.Context, k *task) {
 		return
 	}
 	k.in = a.inbound(u)
-	k.in.Packet = Packet(l.Item.Packet)
+	k.in.Packet = transport.Packet(l.Item.Packet)
 	if !a.current(ctx, k.in) {
 		a.setAside(ctx, k, errors.New("expired, or its thread failed too often"))
 		return

@@ -18,7 +18,7 @@ import (
 // do not take DIDComm v2.
 func (a *Agent) routes(ctx context.Context, to string) ([]envelope.Route, error) {
 	all, err := a.cfg.Packer.Routes(ctx, to)
-	if errors.Is(err, envelope.ErrRoute) {
+	if errors.Is(err, envelope.ErrService) {
 		return nil, fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)
 	}
 	if err != nil {
@@ -90,7 +90,7 @@ func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Endpoint {
 		return slices.ContainsFunc(item.Endpoints, func(old store.Endpoint) bool { return old.URI == r.URI })
 	})
 	direct := envelope.Envelope{MediaType: item.Direct.MediaType, Data: item.Direct.Data, To: item.To}
-	fresh, err := a.wrap(ctx, direct, routes[:min(len(routes), delivery.MaxRoutes)])
+	fresh, err := a.wrap(ctx, direct, routes[:min(len(routes), delivery.MaxEndpoints)])
 	if err != nil {
 		a.cfg.Logger.InfoContext(ctx, "party has moved where we cannot follow", "did", item.To, "error", err)
 	}

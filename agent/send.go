@@ -13,6 +13,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/transport"
 )
 
 // Send sends m to each DID of its To, packed for each on its own, through the
@@ -148,7 +149,7 @@ func (a *Agent) sendOnce(ctx context.Context, items []store.Item, notify func(Ou
 //
 // Errors: ErrNoRoute, store.ErrFull, ErrNotRunning and ErrStopped as for Send; those of
 // the Packer, which resolves.
-func (a *Agent) Relay(ctx context.Context, p Packet, to string, expires time.Time) error {
+func (a *Agent) Relay(ctx context.Context, p transport.Packet, to string, expires time.Time) error {
 	if err := a.runs(); err != nil {
 		return err
 	}
@@ -161,7 +162,7 @@ func (a *Agent) Relay(ctx context.Context, p Packet, to string, expires time.Tim
 		if err != nil {
 			return err
 		}
-		found = found[:min(len(found), delivery.MaxRoutes)]
+		found = found[:min(len(found), delivery.MaxEndpoints)]
 		payload := envelope.Envelope{MediaType: p.MediaType, Data: p.Data, To: to}
 		if routes, err = a.wrap(ctx, payload, found, envelope.Expires(expires)); len(routes) == 0 {
 			return fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)

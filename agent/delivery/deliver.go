@@ -11,7 +11,7 @@ import (
 )
 
 // sendTime bounds the tries of one item, so that they end before its lease does.
-func (d *Dispatcher) sendTime() time.Duration { return (MaxRoutes + 1) * d.cfg.SendTimeout }
+func (d *Dispatcher) sendTime() time.Duration { return (MaxEndpoints + 1) * d.cfg.SendTimeout }
 
 // work is one worker: it takes items from the outbox until ctx ends.
 func (d *Dispatcher) work(ctx context.Context) {

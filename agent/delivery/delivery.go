@@ -26,8 +26,8 @@ var (
 	ErrTooMany = errors.New("too many return routes")
 )
 
-// MaxRoutes bounds the endpoints of one recipient that are tried.
-const MaxRoutes = 4
+// MaxEndpoints bounds the endpoints of one recipient that are tried.
+const MaxEndpoints = 4
 
 // Config is what a Dispatcher is made of. Outbox is required; every other field has a
 // default for its zero value.

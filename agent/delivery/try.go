@@ -68,7 +68,7 @@ func (d *Dispatcher) try(ctx context.Context, item *store.Item) *tries {
 }
 
 func (d *Dispatcher) tryRoutes(ctx context.Context, item *store.Item, routes []store.Endpoint, t *tries) (sent bool) {
-	for _, route := range routes[:min(len(routes), MaxRoutes)] {
+	for _, route := range routes[:min(len(routes), MaxEndpoints)] {
 		s, receipt, err := d.send(ctx, item, route)
 		if t.add(route.URI, err) {
 			t.session, t.receipt = s, receipt

@@ -47,7 +47,7 @@ func classOf(err error) error {
 		{ErrRefused, []error{
 			ErrDecrypt, ErrSignature, ErrSenderMismatch, ErrSignerMismatch, ErrRecipientMismatch, ErrHeaderConflict,
 			ErrUnprotectedAlg, ErrUnsupportedAlg, ErrInvalidPoint, ErrLowOrderPoint, ErrNesting, ErrDuplicateName,
-			ErrCritical, ErrCompressed, ErrFromPrior, ErrNoRecipient, ErrNoCommonKey, ErrRoute,
+			ErrCritical, ErrCompressed, ErrFromPrior, ErrNoRecipient, ErrNoCommonKey, ErrService,
 		}},
 		{ErrInternal, nil},
 	} {

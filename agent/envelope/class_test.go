@@ -153,7 +153,7 @@ func TestClassOfPack(t *testing.T) {
 		return err
 	}
 	toBob := newMessage(t, w.alice, w.bob)
-	_, routed := p.Forward(t.Context(), envelope.Envelope{MediaType: envelope.MediaTypePlain}, []string{bobDID})
+	_, routed := p.Forward(t.Context(), envelope.Envelope{MediaType: message.MediaType}, []string{bobDID})
 	_, rotated := p.FromPrior(t.Context(), aliceDID, aliceDID, now)
 	for _, tt := range []struct {
 		name       string
@@ -164,7 +164,7 @@ func TestClassOfPack(t *testing.T) {
 		{"another's key", pack(newMessage(t, w.bob, w.alice), envelope.From(bobDID)), envelope.ErrNoKey, envelope.ErrNotForUs},
 		{"another sender", pack(toBob, envelope.From(bobDID)), envelope.ErrSenderMismatch, envelope.ErrRefused},
 		{"no id", pack(&message.Message{Type: toBob.Type, From: aliceDID, To: []string{bobDID}}), message.ErrInvalid, envelope.ErrMalformed},
-		{"plaintext in a forward", routed, envelope.ErrRoute, envelope.ErrRefused},
+		{"plaintext in a forward", routed, envelope.ErrService, envelope.ErrRefused},
 		{"rotation to itself", rotated, envelope.ErrFromPrior, envelope.ErrRefused},
 	} {
 		checkClass(t, tt.name, tt.err, tt.want, tt.rule)

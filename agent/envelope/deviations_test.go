@@ -354,7 +354,7 @@ func TestPlaintext(t *testing.T) {
 
 	u := unpack(t, w.packer(t, w.bob), sealed(map[string]any{"tag": "one", "iv": 2, "payload": []int{3}, "body": nil}))
 	if got := values(t, encode(t, u.Message)); !reflect.DeepEqual(got, map[string]any{
-		"id": "1", "typ": envelope.MediaTypePlain, "type": testType, "from": aliceDID, "to": []any{bobDID},
+		"id": "1", "typ": message.MediaType, "type": testType, "from": aliceDID, "to": []any{bobDID},
 		"tag": "one", "iv": 2.0, "payload": []any{3.0}, "body": map[string]any{},
 	}) {
 		t.Errorf("unknown headers do not round-trip: %v", got)

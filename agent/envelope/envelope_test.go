@@ -167,7 +167,7 @@ func TestAppendix(t *testing.T) {
 			if tt.file != "plaintext.json" {
 				// What the appendix packs differs from its plaintext in the scheme
 				// of type and has the media type.
-				if got["typ"] != envelope.MediaTypePlain {
+				if got["typ"] != message.MediaType {
 					t.Errorf("typ is %v", got["typ"])
 				}
 				delete(got, "typ")

@@ -96,9 +96,9 @@ var (
 	// ErrNoCommonKey is a recipient without a key agreement key that we can
 	// encrypt for, or, for authcrypt, none of a type that the sender has too.
 	ErrNoCommonKey = errors.New("no common key type")
-	// ErrRoute is a service that cannot be used: a mediator behind a mediator's
+	// ErrService is a service that cannot be used: a mediator behind a mediator's
 	// DID, a loop, too many hops.
-	ErrRoute = errors.New("unusable route")
+	ErrService = errors.New("unusable service")
 )
 
 // Deviations that Unpack tolerates in envelopes, beside those that package

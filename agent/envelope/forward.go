@@ -36,7 +36,7 @@ type Route struct {
 // whose keys come first in the routing keys (Routing 2.0, Using a DID as an
 // endpoint). Endpoints that do not accept DIDComm v2 and the queue transport
 // are left out. With nothing left the result is empty and err is nil, unless
-// what was found is unusable: then it is ErrRoute or the Resolver's error.
+// what was found is unusable: then it is ErrService or the Resolver's error.
 func (p *Packer) Routes(ctx context.Context, id string) (_ []Route, err error) {
 	defer classify(&err)
 	doc, err := p.resolve(ctx, id)
@@ -53,7 +53,7 @@ func (p *Packer) Routes(ctx context.Context, id string) (_ []Route, err error) {
 			continue
 		case strings.HasPrefix(e.URI, "did:"):
 			if mediators++; mediators > maxMediators {
-				failed = append(failed, fmt.Errorf("%w: more than %d mediators", ErrRoute, maxMediators))
+				failed = append(failed, fmt.Errorf("%w: more than %d mediators", ErrService, maxMediators))
 				continue
 			}
 			if found, err = p.mediated(ctx, doc.ID, e); err != nil {
@@ -63,7 +63,7 @@ func (p *Packer) Routes(ctx context.Context, id string) (_ []Route, err error) {
 		}
 		for _, r := range found {
 			if len(r.RoutingKeys) > p.cfg.MaxHops {
-				failed = append(failed, fmt.Errorf("%w: %d routing keys", ErrRoute, len(r.RoutingKeys)))
+				failed = append(failed, fmt.Errorf("%w: %d routing keys", ErrService, len(r.RoutingKeys)))
 				continue
 			}
 			routes = append(routes, r)
@@ -79,7 +79,7 @@ func (p *Packer) Routes(ctx context.Context, id string) (_ []Route, err error) {
 func (p *Packer) mediated(ctx context.Context, owner string, e did.Endpoint) ([]Route, error) {
 	mediator := did.Base(e.URI)
 	if sameParty(mediator, owner) {
-		return nil, fmt.Errorf("%w: %s names itself as mediator", ErrRoute, owner)
+		return nil, fmt.Errorf("%w: %s names itself as mediator", ErrService, owner)
 	}
 	doc, err := p.resolve(ctx, mediator)
 	if err != nil {
@@ -99,7 +99,7 @@ func (p *Packer) mediated(ctx context.Context, owner string, e did.Endpoint) ([]
 		})
 	}
 	if len(routes) == 0 {
-		return nil, fmt.Errorf("%w: mediator %s has no endpoint of its own", ErrRoute, mediator)
+		return nil, fmt.Errorf("%w: mediator %s has no endpoint of its own", ErrService, mediator)
 	}
 	return routes, nil
 }
@@ -122,10 +122,10 @@ func acceptsV2(accept []string) bool {
 func (p *Packer) Forward(ctx context.Context, e Envelope, routingKeys []string, opts ...PackOption) (_ Envelope, err error) {
 	defer classify(&err)
 	if len(routingKeys) > p.cfg.MaxHops {
-		return Envelope{}, fmt.Errorf("%w: %d routing keys", ErrRoute, len(routingKeys))
+		return Envelope{}, fmt.Errorf("%w: %d routing keys", ErrService, len(routingKeys))
 	}
 	if e.MediaType != MediaTypeEncrypted {
-		return Envelope{}, fmt.Errorf("%w: only an encrypted message is forwarded", ErrRoute)
+		return Envelope{}, fmt.Errorf("%w: only an encrypted message is forwarded", ErrService)
 	}
 	o := collect(opts)
 	next := e.To

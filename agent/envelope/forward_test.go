@@ -116,9 +116,9 @@ func TestForward(t *testing.T) {
 		keys []string
 		want error
 	}{
-		{"too many hops", e, many, envelope.ErrRoute},
-		{"signed only", signed, []string{m1.did}, envelope.ErrRoute},
-		{"signed only, nobody between", signed, nil, envelope.ErrRoute},
+		{"too many hops", e, many, envelope.ErrService},
+		{"signed only", signed, []string{m1.did}, envelope.ErrService},
+		{"signed only, nobody between", signed, nil, envelope.ErrService},
 		{"unknown mediator", e, []string{"did:example:nobody"}, did.ErrNotFound},
 		{"unknown key", e, []string{m1.did + "#none"}, envelope.ErrNoCommonKey},
 	} {
@@ -177,16 +177,16 @@ func TestRoutes(t *testing.T) {
 			{URI: "https://m2.example/", RoutingKeys: []string{m2, "did:example:own#1"}}}, nil},
 		{"mediator with a URL beside a DID", []did.Endpoint{{URI: "did:example:mixed"}},
 			[]envelope.Route{{URI: mURL, Accept: v2, RoutingKeys: []string{"did:example:mixed"}}}, nil},
-		{"mediator behind a mediator", []did.Endpoint{{URI: "did:example:nested"}}, nil, envelope.ErrRoute},
-		{"mediator that loops", []did.Endpoint{{URI: "did:example:loop"}}, nil, envelope.ErrRoute},
-		{"own DID as mediator", []did.Endpoint{{URI: bobDID}}, nil, envelope.ErrRoute},
+		{"mediator behind a mediator", []did.Endpoint{{URI: "did:example:nested"}}, nil, envelope.ErrService},
+		{"mediator that loops", []did.Endpoint{{URI: "did:example:loop"}}, nil, envelope.ErrService},
+		{"own DID as mediator", []did.Endpoint{{URI: bobDID}}, nil, envelope.ErrService},
 		{"own DID as mediator beside a URL", []did.Endpoint{{URI: bobDID}, {URI: url}}, []envelope.Route{{URI: url}}, nil},
-		{"mediator without service", []did.Endpoint{{URI: "did:example:mute"}}, nil, envelope.ErrRoute},
-		{"mediator with a queue", []did.Endpoint{{URI: "did:example:queue"}}, nil, envelope.ErrRoute},
+		{"mediator without service", []did.Endpoint{{URI: "did:example:mute"}}, nil, envelope.ErrService},
+		{"mediator with a queue", []did.Endpoint{{URI: "did:example:queue"}}, nil, envelope.ErrService},
 		{"mediator unknown", []did.Endpoint{{URI: "did:example:nobody"}}, nil, did.ErrNotFound},
 		{"mediator unknown, and a URL", []did.Endpoint{{URI: "did:example:nobody"}, {URI: url}}, []envelope.Route{{URI: url}}, nil},
 		{"as many hops as may be", []did.Endpoint{{URI: url, RoutingKeys: keys}}, []envelope.Route{{URI: url, RoutingKeys: keys}}, nil},
-		{"too many hops", []did.Endpoint{{URI: m1, RoutingKeys: keys}}, nil, envelope.ErrRoute},
+		{"too many hops", []did.Endpoint{{URI: m1, RoutingKeys: keys}}, nil, envelope.ErrService},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
@@ -210,7 +210,7 @@ func TestRoutes(t *testing.T) {
 			endpoints = append(endpoints, did.Endpoint{URI: fmt.Sprintf("did:example:nobody%d", i)})
 		}
 		w.bob.serve(t, endpoints...)
-		if got, err := w.packer(t, w.alice).Routes(t.Context(), bobDID); !errors.Is(err, envelope.ErrRoute) || got != nil {
+		if got, err := w.packer(t, w.alice).Routes(t.Context(), bobDID); !errors.Is(err, envelope.ErrService) || got != nil {
 			t.Errorf("got %v, %v", got, err)
 		}
 		if n := len(w.took()); n != 1+8 {

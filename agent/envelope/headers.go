@@ -15,7 +15,7 @@ func headerDeviations(m *message.Message) []message.Deviation {
 	note := func(code message.DeviationCode, format string, value string) {
 		found = append(found, message.Deviation{Code: code, Detail: fmt.Sprintf(format, value)})
 	}
-	if m.Typ != "" && m.Typ != MediaTypePlain && "application/"+m.Typ != MediaTypePlain {
+	if m.Typ != "" && m.Typ != message.MediaType && "application/"+m.Typ != message.MediaType {
 		note(DeviationMessageTyp, "typ is %.200q", m.Typ)
 	}
 	if _, err := message.ParseType(m.Type); err != nil {

@@ -13,16 +13,16 @@ import (
 	"github.com/didcomm-go/didcomm/did/didpeer"
 )
 
-// Media types of DIDComm v2.1, IANA Media Types.
+// Media types of envelopes (DIDComm v2.1, IANA Media Types). A plaintext has
+// message.MediaType.
 const (
-	MediaTypePlain     = "application/didcomm-plain+json"
 	MediaTypeSigned    = jws.Type
 	MediaTypeEncrypted = jwe.Type
 )
 
 // Envelope is a packed message.
 type Envelope struct {
-	MediaType string // one of the MediaType constants
+	MediaType string // a MediaType constant, or message.MediaType
 	Data      []byte
 	To        string   // DID of the recipient, "" if not encrypted
 	KIDs      []string // keys of To that open it, sorted
@@ -56,7 +56,7 @@ func (p *Packer) Pack(ctx context.Context, m *message.Message, opts ...PackOptio
 	if err != nil {
 		return nil, fmt.Errorf("encode message: %w", err)
 	}
-	e := Envelope{MediaType: MediaTypePlain, Data: payload}
+	e := Envelope{MediaType: message.MediaType, Data: payload}
 	if len(o.signBy) > 0 {
 		if err := p.sign(ctx, &e, &o); err != nil {
 			return nil, err
@@ -145,7 +145,7 @@ func (o *packOptions) address(m *message.Message) *message.Message {
 		}
 	}
 	if o.plain && c.Typ == "" {
-		c.Typ = MediaTypePlain
+		c.Typ = message.MediaType
 	}
 	return &c
 }

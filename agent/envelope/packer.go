@@ -17,7 +17,7 @@ import (
 
 // Defaults of Config.
 const (
-	DefaultMaxBytes      = 16 << 20
+	DefaultMaxBytes      = 5 << 20
 	DefaultMaxRecipients = 100
 	DefaultMaxSignatures = 5
 	DefaultMaxDepth      = 64

@@ -222,7 +222,7 @@ func strict(cfg *envelope.Config) { cfg.Strict = true }
 // nil, takes them away.
 func text(t testing.TB, from *agent, to []*agent, set map[string]any) []byte {
 	t.Helper()
-	m := map[string]any{"id": "1", "typ": envelope.MediaTypePlain, "type": testType, "body": map[string]any{"content": "hello"}}
+	m := map[string]any{"id": "1", "typ": message.MediaType, "type": testType, "body": map[string]any{"content": "hello"}}
 	if from != nil {
 		m["from"] = from.did
 	}

@@ -15,7 +15,7 @@ import (
 // Limits bound what is read, before the work of reading it. A zero field means
 // its default.
 type Limits struct {
-	Bytes       int // of the whole message; default 16 MiB
+	Bytes       int // of the whole message; default 5 MiB
 	Depth       int // of nested objects and arrays; default 64
 	Attachments int // default 1000
 	List        int // entries of to, ack, please_ack, accept-lang, and of links each; default 1000
@@ -45,7 +45,7 @@ func (l Limits) Parse(data []byte) (*Message, []Deviation, error) { return l.par
 func (l Limits) ParseInPlace(data []byte) (*Message, []Deviation, error) { return l.parse(data, true) }
 
 func (l Limits) parse(data []byte, keep bool) (*Message, []Deviation, error) {
-	l.Bytes = cmp.Or(max(l.Bytes, 0), 16<<20)
+	l.Bytes = cmp.Or(max(l.Bytes, 0), 5<<20)
 	l.Depth = cmp.Or(max(l.Depth, 0), 64)
 	l.Attachments = cmp.Or(max(l.Attachments, 0), 1000)
 	l.List = cmp.Or(max(l.List, 0), 1000)

@@ -102,5 +102,5 @@ func (it *Item) Bytes() int64 {
 // Endpoint is one way to a recipient, with the packet that goes that way to the recipient.
 type Endpoint struct {
 	URI    string
-	Packet   Packet // Data is empty where it is the item's Direct
+	Packet Packet // Data is empty where it is the item's Direct
 }

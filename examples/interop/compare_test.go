@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
 )
 
 // sameMessage compares what was opened with what was sent, value by value. What
@@ -23,7 +23,7 @@ func sameMessage(sent, opened []byte) error {
 	if err != nil {
 		return fmt.Errorf("opened message: %w", err)
 	}
-	if typ, ok := got["typ"]; ok && typ != envelope.MediaTypePlain && typ != want["typ"] {
+	if typ, ok := got["typ"]; ok && typ != message.MediaType && typ != want["typ"] {
 		return fmt.Errorf("typ is %v", typ)
 	}
 	for _, m := range []map[string]any{want, got} {

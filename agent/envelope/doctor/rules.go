@@ -74,7 +74,7 @@ func joseRules() []Rule {
 	return []Rule{
 		// Both formats.
 		{Code: "malformed", Severity: Error, Clause: "RFC 7515 and RFC 7516, section 7", Fix: "send a JWE, a JWS or a message as JSON, its parts in base64url"},
-		{Code: "too-large", Severity: Error, Clause: practice, Fix: "send less than 16 MiB; attach large content by links"},
+		{Code: "too-large", Severity: Error, Clause: practice, Fix: "send less than 5 MiB; attach large content by links"},
 		{Code: "too-deep", Severity: Error, Clause: practice, Fix: "nest objects and arrays no deeper than 64"},
 		{Code: "duplicate-member", Severity: Error, Clause: "RFC 7515 and RFC 7516, section 4; RFC 8259, section 4", Fix: "name each member of an object once"},
 		{Code: "nesting", Severity: Error, Clause: mediaTypes, Fix: "sign first, then encrypt; put anoncrypt around one authcrypt or one signature, and nothing else around anything"},

@@ -79,9 +79,9 @@ func item(id, to, thread string) store.Item {
 	now := time.Now().Truncate(time.Second)
 	return store.Item{
 		ID: id, MessageID: "m-" + id, Thread: thread, From: "did:example:from", To: to,
-		Direct:  store.Packet{MediaType: "x/y", Data: []byte("packet of " + id)},
-		Endpoints:  []store.Endpoint{{URI: "mem:" + to}},
-		Created: now, Deadline: now.Add(long),
+		Direct:    store.Packet{MediaType: "x/y", Data: []byte("packet of " + id)},
+		Endpoints: []store.Endpoint{{URI: "mem:" + to}},
+		Created:   now, Deadline: now.Add(long),
 	}
 }
 

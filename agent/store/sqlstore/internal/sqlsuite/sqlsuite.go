@@ -58,9 +58,9 @@ func check(t testing.TB, what string, got, want error) {
 func item(id, to, thread string) store.Item {
 	return store.Item{
 		ID: id, MessageID: "message of " + id, Thread: thread, From: "did:example:from", To: to,
-		Direct:  store.Packet{MediaType: "x/y", Data: []byte("packet of " + id)},
-		Endpoints:  []store.Endpoint{{URI: "https://example.org/" + id, Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}}},
-		Created: time.UnixMicro(1e15), Deadline: time.UnixMicro(4e15),
+		Direct:    store.Packet{MediaType: "x/y", Data: []byte("packet of " + id)},
+		Endpoints: []store.Endpoint{{URI: "https://example.org/" + id, Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}}},
+		Created:   time.UnixMicro(1e15), Deadline: time.UnixMicro(4e15),
 	}
 }
 

@@ -41,9 +41,9 @@ const (
 func item(id string, n int) store.Item {
 	return store.Item{
 		ID: id, MessageID: id, Thread: id, From: "did:example:from", To: fmt.Sprint("did:example:peer", n%peers),
-		Direct:  store.Packet{MediaType: "application/didcomm-encrypted+json", Data: make([]byte, packet)},
-		Endpoints:  []store.Endpoint{{URI: "https://example.org/"}},
-		Created: time.Now(), Deadline: time.Now().Add(time.Hour),
+		Direct:    store.Packet{MediaType: "application/didcomm-encrypted+json", Data: make([]byte, packet)},
+		Endpoints: []store.Endpoint{{URI: "https://example.org/"}},
+		Created:   time.Now(), Deadline: time.Now().Add(time.Hour),
 	}
 }
 
