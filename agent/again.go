@@ -17,7 +17,7 @@ func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound
 	if !in.Authenticated() || !in.addressed() {
 		return nil
 	}
-	if k := a.inHand.get(keyOf(in.From, in.Message.ID)); k != nil && known.State == store.Leased {
+	if k := a.pending.get(keyOf(in.From, in.Message.ID)); k != nil && known.State == store.Leased {
 		if s, ok := w.(transport.Session); ok {
 			k.cameAgain(s)
 			return nil
@@ -45,7 +45,7 @@ func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound
 }
 
 // replyLate is replyAgain for a message that came again while its handler ran.
-func (a *Agent) replyLate(ctx context.Context, k *task, replies []store.Packet) {
+func (a *Agent) replyLate(ctx context.Context, k *pending, replies []store.Packet) {
 	k.mu.Lock()
 	s := k.again
 	k.mu.Unlock()

@@ -35,12 +35,12 @@ type Agent struct {
 	work    sync.WaitGroup // packets being served; no Add once stopped
 
 	delivery *delivery.Dispatcher
-	lines    lines
+	lanes    lanes
 	requests requests
 	problems problemBudget
 	reports  rates // what peers did not ask for
 	answers  rates // what they did ask for, where that could cost us more than them
-	inHand   inHand
+	pending  pendingSet
 }
 
 var _ transport.Handler = (*Agent)(nil)
@@ -70,12 +70,12 @@ func New(cfg Config) (*Agent, error) {
 		lateAcks: make(slots, maxLateAcks),
 		ready:    make(chan struct{}),
 		stopping: make(chan struct{}),
-		lines:    newLines(cfg.SessionQueue),
+		lanes:    newLanes(cfg.SessionQueue),
 		requests: newRequests(cfg.MaxRequests),
 		problems: newProblemBudget(cfg.MaxThreadProblems),
 		reports:  newRates(cfg.ReportBurst, cfg.ReportsPerHour),
 		answers:  newRates(cfg.AnswerBurst, cfg.AnswersPerHour),
-		inHand:   newInHand(),
+		pending:  newPendingSet(),
 	}
 	a.delivery = delivery.New(delivery.Config{
 		Outbox: cfg.Outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Outcome: a.became, Idle: cfg.Guest,
@@ -114,7 +114,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var workers sync.WaitGroup
 	workers.Go(func() { a.delivery.Run(ctx) })
 	if !a.cfg.Guest {
-		workers.Go(func() { a.keepInHand(ctx) })
+		workers.Go(func() { a.keepPending(ctx) })
 		workers.Go(func() { a.redeliverAll(ctx) })
 	}
 	<-ctx.Done()

@@ -28,7 +28,7 @@ func (a *Agent) inCustody(in *Inbound) bool {
 // takeIn has a message taken in by its handler, whose success is the acceptance. The
 // inbox is not involved, since the handler is durable and idempotent.
 func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) error {
-	k := &task{in: in, key: keyOf(in.From, in.Message.ID)}
+	k := &pending{in: in, key: keyOf(in.From, in.Message.ID)}
 	// A message in custody keeps no order with what comes after on the connection.
 	transport.TurnOf(ctx).End(ctx)
 	// Nothing has the message yet, so it need not outlive the connection of its peer.
@@ -42,7 +42,7 @@ func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) er
 	// If the connection ends meanwhile, the handler need not be cut short for that.
 	hctx := newHandling(ctx, a.life, a.cfg.HandlerTimeout, a.cfg.MaxHandling)
 	defer hctx.close()
-	r := &responder{a: a, w: w, in: in, task: k, handling: hctx, attempt: 1}
+	r := &responder{a: a, w: w, in: in, pending: k, handling: hctx, attempt: 1}
 	err := r.call(hctx)
 	a.note(ctx, a.cfg.Trace.Handled, "message taken into custody", in, 1, err)
 	if err != nil {

@@ -145,7 +145,7 @@
 // message is handled here when its handler has returned. Other messages are handled at the
 // same time. A message that cannot be opened at once holds up those behind on its
 // connection for a second (transport.Turn). Answers to a waiting Request overtake those
-// in line. What a handler asked to get again (Retry) comes when it is due. Agents that
+// in a lane. What a handler asked to get again (Retry) comes when it is due. Agents that
 // share an inbox do not wait for each other.
 //
 // On the way out, messages in one lane to one party leave in the order of Send, one at

@@ -88,7 +88,7 @@ func (r *responder) Extend(ctx context.Context, d time.Duration) error {
 		return fmt.Errorf("%w: a message is handled for %v at most", ErrBusy, r.a.cfg.MaxHandling)
 	}
 	// The lease goes on for a while, in which the message is settled.
-	if err := r.a.keepLease(ctx, r.task, d+r.a.cfg.HandlerTimeout); err != nil {
+	if err := r.a.keepLease(ctx, r.pending, d+r.a.cfg.HandlerTimeout); err != nil {
 		return fmt.Errorf("agent: extend: %w", err)
 	}
 	if err := h.extend(d); err != nil {

@@ -52,7 +52,7 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 func (a *Agent) lane(m *message.Message, o *sendOptions) string {
 	name := o.lane
 	if ordered, ok := a.cfg.Handler.(Orderer); ok && name == "" {
-		name = ordered.Line(&Inbound{Message: m, From: m.From})
+		name = ordered.Lane(&Inbound{Message: m, From: m.From})
 	}
 	if name == "" {
 		return ""

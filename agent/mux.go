@@ -31,7 +31,7 @@ type Mux struct {
 type route struct {
 	typ     message.TypeURI
 	name    string // the type as it was registered
-	line    string // as of Orderer
+	lane    string // as of Orderer
 	custody bool
 	handler Handler
 }
@@ -73,12 +73,12 @@ type Feature struct {
 // Orderer is an optional power of Config.Handler, which a Mux has. A Handler around
 // a Mux passes the question on to it, or the order of the Mux is lost.
 type Orderer interface {
-	// Line names the line in which a message waits for its handler: those of one
-	// party in one line are handled one at a time, in the order in which they were
-	// accepted. Empty is the line of the message's thread, of one connection. The name is
+	// Lane names the lane in which a message waits for its handler: those of one
+	// party in one lane are handled one at a time, in the order in which they were
+	// accepted. Empty is the lane of the message's thread, of one connection. The name is
 	// also that of the lane of a message to be sent. Of a message to be sent, and of one
 	// that an earlier life left over, in has at least the id, the type and From.
-	Line(in *Inbound) string
+	Lane(in *Inbound) string
 }
 
 var (
@@ -132,7 +132,7 @@ func Handle(p Protocol) MuxOption {
 			}
 			r := &route{typ: t, name: typ, handler: handlers[typ], custody: p.Custody[typ] != nil}
 			if p.Ordered {
-				r.line = p.PIURI
+				r.lane = p.PIURI
 			}
 			m.exact[typ] = r
 			m.routes = append(m.routes, r)
@@ -186,11 +186,11 @@ func (m *Mux) Lookup(typ string) (h Handler, registered string) {
 	return m.fallback, ""
 }
 
-// Line implements Orderer: the messages of an ordered protocol wait in a line of the
+// Lane implements Orderer: the messages of an ordered protocol wait in a lane of the
 // protocol.
-func (m *Mux) Line(in *Inbound) string {
+func (m *Mux) Lane(in *Inbound) string {
 	if r := m.route(in.Message.Type); r != nil {
-		return r.line
+		return r.lane
 	}
 	return ""
 }

@@ -196,7 +196,7 @@ type orderly struct {
 	line func(in *agent.Inbound) string
 }
 
-func (o orderly) Line(in *agent.Inbound) string { return o.line(in) }
+func (o orderly) Lane(in *agent.Inbound) string { return o.line(in) }
 
 // Messages of an ordered protocol from one party wait for each other, those of
 // others and of other protocols do not.
@@ -210,7 +210,7 @@ func TestOrdered(t *testing.T) {
 		"ordered":     {func(h agent.Handler) agent.Handler { return agent.NewMux(chat(h, true), agent.Fallback(h)) }, []int{3, 1, 1}},
 		"wrapped mux": {func(h agent.Handler) agent.Handler {
 			mux := agent.NewMux(chat(h, true), agent.Fallback(h))
-			return orderly{mux, mux.Line}
+			return orderly{mux, mux.Lane}
 		}, []int{3, 1, 1}},
 		"of one's own": {func(h agent.Handler) agent.Handler {
 			return orderly{h, func(*agent.Inbound) string { return "all" }}

@@ -34,7 +34,7 @@ func ReturnRoute(mode string) SendOption { return func(o *sendOptions) { o.retur
 
 // AwaitDelivery makes Send wait until a transport has accepted each packet, or
 // it was given up. That is no proof that the recipient could open it.
-func AwaitDelivery() SendOption { return func(o *sendOptions) { o.watched = true } }
+func AwaitDelivery() SendOption { return func(o *sendOptions) { o.awaited = true } }
 
 // Once sends past the outbox: Send tries each way to the recipients once, now, and
 // returns when each has the message, or the first failed, with an error that is a
@@ -63,7 +63,7 @@ type sendOptions struct {
 	signBy      []string
 	protect     bool
 	returnRoute string
-	watched     bool
+	awaited     bool
 	once        bool
 	outcomes    func(Outcome)
 	lane        string

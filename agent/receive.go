@@ -13,7 +13,7 @@ import (
 )
 
 // ServePacket implements transport.Handler. It returns when the message is accepted
-// and has its place: a free handler, or one in the line of its transport.Session.
+// and has its place: a free handler, or one in the lane of its transport.Session.
 // handled is closed when the handler has returned and the message is settled. It is
 // nil for what no handler gets. Without an error the message is in Config.Inbox, was
 // handled, or was dropped. Errors:
@@ -95,14 +95,14 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 
 // abandon lets go of a message that was taken in and has not come to anybody: a
 // Request waits on, and what is to be handled comes back from the inbox.
-func (a *Agent) abandon(ctx context.Context, k *task) {
+func (a *Agent) abandon(ctx context.Context, k *pending) {
 	a.requests.giveBack(k.request)
 	a.nak(ctx, k, 0, "")
 }
 
 // leaveBe leaves a message to the agent whose guest this one is, unless that
 // concerns only what is being sent here.
-func (a *Agent) leaveBe(ctx context.Context, k *task, heard bool) error {
+func (a *Agent) leaveBe(ctx context.Context, k *pending, heard bool) error {
 	if heard || isEmpty(k.in.Message) {
 		a.settle(ctx, k, nil, nil)
 		return nil
@@ -166,9 +166,9 @@ func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 
 // take stores a message, so that it is handled whatever happens to this process.
 // It returns nil if there is nothing to do, as for one that was here before.
-func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p transport.Packet) (*task, error) {
+func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p transport.Packet) (*pending, error) {
 	now := a.cfg.Now()
-	k := &task{in: in, key: keyOf(in.From, in.Message.ID), request: a.requests.claim(in)}
+	k := &pending{in: in, key: keyOf(in.From, in.Message.ID), request: a.requests.claim(in)}
 	if isAck(in.Message) {
 		return k, nil // a second one changes nothing
 	}
@@ -201,7 +201,7 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p tr
 		return nil, nil
 	}
 	if k.lease = lease; lease != nil {
-		a.inHand.add(k)
+		a.pending.add(k)
 	}
 	return k, nil
 }

@@ -31,10 +31,10 @@ const (
 // agent, of a handler that asked to be called again, of another process that
 // died.
 func (a *Agent) redeliverAll(ctx context.Context) {
-	ordered := make(chan *task)
-	var lines sync.WaitGroup
-	defer lines.Wait()
-	lines.Go(func() { a.lineUpAll(ctx, ordered) })
+	ordered := make(chan *pending)
+	var lanes sync.WaitGroup
+	defer lanes.Wait()
+	lanes.Go(func() { a.enlistAll(ctx, ordered) })
 	for {
 		suspect, err := a.leaseOne(ctx, ctx, ordered)
 		switch {
@@ -53,7 +53,7 @@ func (a *Agent) redeliverAll(ctx context.Context) {
 }
 
 // leaseMore leases, several at a time, until nothing is left over for a while.
-func (a *Agent) leaseMore(ctx context.Context, ordered chan<- *task) {
+func (a *Agent) leaseMore(ctx context.Context, ordered chan<- *pending) {
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	for range redeliverers {
@@ -72,17 +72,17 @@ func (a *Agent) leaseMore(ctx context.Context, ordered chan<- *task) {
 // hands on one of an ordered protocol, and handles any other. It reports whether the
 // message is one that may end the process: no more of those are to be in hand than can be
 // helped.
-func (a *Agent) leaseOne(ctx, soon context.Context, ordered chan<- *task) (suspect bool, err error) {
+func (a *Agent) leaseOne(ctx, soon context.Context, ordered chan<- *pending) (suspect bool, err error) {
 	l, err := a.cfg.Inbox.Lease(soon, a.leaseTime())
 	if err != nil {
 		return false, err
 	}
-	if a.inHand.renew(l) { // it waits, or is handled, for longer than it should
+	if a.pending.renew(l) { // it waits, or is handled, for longer than it should
 		return false, nil
 	}
 	k := leftOver(l)
-	a.inHand.add(k)
-	if _, ok := a.orderedLine(k.in); !ok || cutOff(l) > 1 {
+	a.pending.add(k)
+	if _, ok := a.orderedLane(k.in); !ok || cutOff(l) > 1 {
 		a.again(ctx, k)
 		return cutOff(l) > 1, nil
 	}
@@ -94,10 +94,10 @@ func (a *Agent) leaseOne(ctx, soon context.Context, ordered chan<- *task) (suspe
 	return false, nil
 }
 
-// lineUpAll puts messages of ordered protocols in their lines.
-func (a *Agent) lineUpAll(ctx context.Context, ordered <-chan *task) {
+// enlistAll puts messages of ordered protocols in their lanes.
+func (a *Agent) enlistAll(ctx context.Context, ordered <-chan *pending) {
 	for {
-		var list []*task
+		var list []*pending
 		select {
 		case k := <-ordered:
 			list = append(list, k)
@@ -113,21 +113,21 @@ func (a *Agent) lineUpAll(ctx context.Context, ordered <-chan *task) {
 			}
 		}
 		// Leases that were asked for at the same time come in any order.
-		slices.SortStableFunc(list, func(x, y *task) int { return x.held().Item.Time.Compare(y.held().Item.Time) })
+		slices.SortStableFunc(list, func(x, y *pending) int { return x.held().Item.Time.Compare(y.held().Item.Time) })
 		for _, k := range list {
-			a.lineUp(ctx, k)
+			a.enlist(ctx, k)
 		}
 	}
 }
 
-// lineUp puts a message of an ordered protocol in its line.
-func (a *Agent) lineUp(ctx context.Context, k *task) {
-	l, _ := a.orderedLine(k.in)
-	if a.lines.full(l) {
+// enlist puts a message of an ordered protocol in its lane.
+func (a *Agent) enlist(ctx context.Context, k *pending) {
+	l, _ := a.orderedLane(k.in)
+	if a.lanes.full(l) {
 		a.nak(ctx, k, a.cfg.MinBackoff, "")
 		return
 	}
-	o := a.line(l, k, func() { a.redeliver(ctx, k) }, func() { a.nak(ctx, k, 0, "") })
+	o := a.queue(l, k, func() { a.redeliver(ctx, k) }, func() { a.nak(ctx, k, 0, "") })
 	select {
 	case o.slots <- struct{}{}:
 	case <-a.life.Done():
@@ -135,7 +135,7 @@ func (a *Agent) lineUp(ctx context.Context, k *task) {
 }
 
 // again handles a message that no other waits for.
-func (a *Agent) again(ctx context.Context, k *task) {
+func (a *Agent) again(ctx context.Context, k *pending) {
 	if !a.handlers.takeFree() {
 		// It must not be held against it if the process ends meanwhile.
 		a.nak(ctx, k, 0, "")
@@ -162,16 +162,16 @@ func (a *Agent) again(ctx context.Context, k *task) {
 	}()
 }
 
-// keepInHand makes the leases of messages last that wait long for their handler. If one
+// keepPending makes the leases of messages last that wait long for their handler. If one
 // ran out, the inbox would count each further lease as a try.
-func (a *Agent) keepInHand(ctx context.Context) {
+func (a *Agent) keepPending(ctx context.Context) {
 	for {
 		select {
 		case <-time.After(a.leaseTime() / 4):
 		case <-ctx.Done():
 			return
 		}
-		for _, k := range a.inHand.waiting(time.Now().Add(a.leaseTime() / 2)) {
+		for _, k := range a.pending.waiting(time.Now().Add(a.leaseTime() / 2)) {
 			if err := a.keepLease(ctx, k, a.leaseTime()); err != nil && !errors.Is(err, store.ErrLease) && ctx.Err() == nil {
 				a.cfg.Logger.WarnContext(ctx, "inbox failed", "error", err)
 			}
@@ -189,17 +189,17 @@ func cutOff(l *store.Lease[store.Received]) int {
 	return l.Attempts
 }
 
-// leftOver is the task of a message of which no more is known than the inbox
+// leftOver is the message of a message of which no more is known than the inbox
 // tells.
-func leftOver(l *store.Lease[store.Received]) *task {
+func leftOver(l *store.Lease[store.Received]) *pending {
 	m := &message.Message{ID: l.Item.ID, Type: l.Item.Type}
-	return &task{in: &Inbound{Message: m, From: l.Item.Sender, To: l.Item.To}, key: keyOf(l.Item.Sender, l.Item.ID), lease: l}
+	return &pending{in: &Inbound{Message: m, From: l.Item.Sender, To: l.Item.To}, key: keyOf(l.Item.Sender, l.Item.ID), lease: l}
 }
 
 // redeliver handles one such message in the caller's slot. Its reply goes by a
 // return route or an endpoint of its sender, or waits for the message to come
 // again.
-func (a *Agent) redeliver(ctx context.Context, k *task) {
+func (a *Agent) redeliver(ctx context.Context, k *pending) {
 	l := k.held()
 	if l.Attempts >= a.cfg.MaxTries {
 		reason := l.LastError
@@ -253,11 +253,11 @@ func (a *Agent) reopen(ctx context.Context, data []byte) (u *envelope.Unpacked, 
 }
 
 // setAside ends a message that is not handled.
-func (a *Agent) setAside(ctx context.Context, k *task, reason error) {
+func (a *Agent) setAside(ctx context.Context, k *pending, reason error) {
 	l := k.held()
 	k.in.log(a.cfg.Logger).ErrorContext(ctx, "message set aside", "error", reason)
 	a.note(ctx, a.cfg.Trace.Handled, "message handled no more", k.in, l.Attempts, reason)
-	defer a.inHand.remove(k)
+	defer a.pending.remove(k)
 	term := func(ctx context.Context) error { return a.cfg.Inbox.Term(ctx, l, reason.Error()) }
 	if err := store.Tell(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), term); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)

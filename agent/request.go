@@ -47,7 +47,7 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 			o.returnRoute = "all"
 		}
 	}
-	o.watched, o.answered = true, true
+	o.awaited, o.answered = true, true
 	o.deadline, _ = ctx.Deadline()
 	a.complete(&out, o)
 

@@ -26,7 +26,7 @@ type responder struct {
 	busy bool
 
 	// Of the call of the Handler, if there is one.
-	task     *task
+	pending  *pending
 	handling *handling
 	attempt  int
 

@@ -11,14 +11,14 @@ import (
 )
 
 // run runs the handler in the caller's slot, and settles the message.
-func (a *Agent) run(ctx context.Context, w transport.Replier, k *task) {
+func (a *Agent) run(ctx context.Context, w transport.Replier, k *pending) {
 	if !a.begin(ctx, k) {
 		return
 	}
 	hctx := newHandling(ctx, a.life, a.cfg.HandlerTimeout, a.cfg.MaxHandling)
 	defer hctx.close()
 
-	r := &responder{a: a, w: w, in: k.in, task: k, handling: hctx, attempt: 1}
+	r := &responder{a: a, w: w, in: k.in, pending: k, handling: hctx, attempt: 1}
 	if l := k.held(); l != nil {
 		r.attempt += l.Attempts
 	}

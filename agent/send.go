@@ -44,7 +44,7 @@ func (a *Agent) Send(ctx context.Context, m *message.Message, opts ...SendOption
 		return err
 	}
 	defer sent.forget()
-	if !o.watched {
+	if !o.awaited {
 		return nil
 	}
 	for range sent.items {
@@ -112,7 +112,7 @@ func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) (*
 	}
 	s := &sending{items: len(items), left: make(chan Outcome, len(items)), forget: func() {}, done: make(map[string]bool)}
 	var notify func(Outcome)
-	if o.watched || o.outcomes != nil {
+	if o.awaited || o.outcomes != nil {
 		notify = func(out Outcome) {
 			if o.outcomes != nil {
 				o.outcomes(out)

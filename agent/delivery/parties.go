@@ -132,7 +132,7 @@ func (p *parties) try(id key) (mark *party, ok bool) {
 	return x, true
 }
 
-// end tells how a try went. It reports whether a party that hung does so no more.
+// end tells how a try went. It reports whether a party that was slow does so no more.
 // Tries that began before the party was known to hang end beside the one that goes
 // on, and leave its mark alone.
 func (p *parties) end(id key, mark *party, hangs bool) (recovered bool) {

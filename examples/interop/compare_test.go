@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 

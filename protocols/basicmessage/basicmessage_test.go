@@ -100,7 +100,7 @@ func TestOrdered(t *testing.T) {
 		t.Fatal(err)
 	}
 	o, ok := mux.(agent.Orderer)
-	if !ok || o.Line(&agent.Inbound{Message: m}) != basicmessage.PIURI {
+	if !ok || o.Lane(&agent.Inbound{Message: m}) != basicmessage.PIURI {
 		t.Errorf("%T has no line for %s", mux, m.Type)
 	}
 }

@@ -7,53 +7,53 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// lines are the messages that wait for their handler, each in a line of those that are
+// lanes are the messages that wait for their handler, each in a lane of those that are
 // handled one after the other.
-type lines struct {
+type lanes struct {
 	max int // messages of one owner whose ServePacket need not wait
 
 	mu      sync.Mutex // guards all below
-	waiting map[line][]func(returned func())
-	owners  map[line]*owner
+	waiting map[lane][]func(returned func())
+	owners  map[lane]*owner
 }
 
-// line names a line: of a thread, among the messages of one session; or of an ordered
+// lane names a lane: of a thread, among the messages of one session; or of an ordered
 // protocol, among all of a party, with no session.
-type line struct {
+type lane struct {
 	session transport.Session
 	key     threadKey
 }
 
-// owner is the owner of a line: its session, for all lines of that, or else the line
+// owner is the owner of a lane: its session, for all lanes of that, or else the lane
 // itself.
 type owner struct {
-	slots chan struct{} // one per message in a line whose ServePacket need not wait
-	users int           // messages in a line; guarded by lines.mu
+	slots chan struct{} // one per message in a lane whose ServePacket need not wait
+	users int           // messages in a lane; guarded by lanes.mu
 }
 
-func newLines(max int) lines {
-	return lines{max: max, waiting: make(map[line][]func(func())), owners: make(map[line]*owner)}
+func newLanes(max int) lanes {
+	return lanes{max: max, waiting: make(map[lane][]func(func())), owners: make(map[lane]*owner)}
 }
 
-// owner names the owner of a line.
-func (l line) owner() line {
+// owner names the owner of a lane.
+func (l lane) owner() lane {
 	if l.session != nil {
 		l.key = threadKey{}
 	}
 	return l
 }
 
-// place gives a message its place, and returns before it is handled: a place in a line,
+// place gives a message its place, and returns before it is handled: a place in a lane,
 // or a slot to run its handler for a message of no ordered protocol that came by no
 // session. handled is closed when the message was handled, or given back to the inbox.
 //
 // The handler never runs in the caller's goroutine. That may be one of our own
 // workers, whose packet began the exchange: if the handler sends in its turn, it
 // must not take one worker more each time.
-func (a *Agent) place(ctx context.Context, w transport.Replier, k *task) (handled <-chan struct{}, err error) {
+func (a *Agent) place(ctx context.Context, w transport.Replier, k *pending) (handled <-chan struct{}, err error) {
 	done := make(chan struct{})
-	if l, ok := a.lineOf(w, k.in); ok {
-		o := a.line(l, k, func() {
+	if l, ok := a.laneOf(w, k.in); ok {
+		o := a.queue(l, k, func() {
 			defer close(done)
 			a.run(ctx, w, k)
 		}, func() {
@@ -81,13 +81,13 @@ func (a *Agent) place(ctx context.Context, w transport.Replier, k *task) (handle
 	return done, nil
 }
 
-// line puts a message in a line: run handles the message in a slot, when those before
+// queue puts a message in a lane: run handles the message in a slot, when those before
 // have been handled, and giveUp is called instead if the agent has stopped by then. In
 // an ordered protocol those before have been when their handlers have returned: a whole
 // party would else wait for the inbox after each message. The caller takes one of the
 // owner's slots.
-func (a *Agent) line(l line, k *task, run, giveUp func()) *owner {
-	t := &a.lines
+func (a *Agent) queue(l lane, k *pending, run, giveUp func()) *owner {
+	t := &a.lanes
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	o := t.owners[l.owner()]
@@ -116,10 +116,10 @@ func (a *Agent) line(l line, k *task, run, giveUp func()) *owner {
 	return o
 }
 
-// drain handles what stands in one line until nothing does.
-func (a *Agent) drain(l line, o *owner) {
+// drain handles what stands in one lane until nothing does.
+func (a *Agent) drain(l lane, o *owner) {
 	defer a.leave()
-	t := &a.lines
+	t := &a.lanes
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for len(t.waiting[l]) > 0 {
@@ -145,31 +145,31 @@ func (a *Agent) drain(l line, o *owner) {
 	delete(t.waiting, l)
 }
 
-// full tells whether the owner of a line has as many messages as it may.
-func (t *lines) full(l line) bool {
+// full tells whether the owner of a lane has as many messages as it may.
+func (t *lanes) full(l lane) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	o := t.owners[l.owner()]
 	return o != nil && o.users >= t.max
 }
 
-// lineOf is the line in which a message waits for its handler that came by w; there is
+// laneOf is the lane in which a message waits for its handler that came by w; there is
 // none for a message of no ordered protocol that came by no session.
-func (a *Agent) lineOf(w transport.Replier, in *Inbound) (l line, ok bool) {
-	if l, ok := a.orderedLine(in); ok {
+func (a *Agent) laneOf(w transport.Replier, in *Inbound) (l lane, ok bool) {
+	if l, ok := a.orderedLane(in); ok {
 		return l, true
 	}
 	s, ok := w.(transport.Session)
-	return line{s, keyOf(in.From, in.Message.Thread())}, ok
+	return lane{s, keyOf(in.From, in.Message.Thread())}, ok
 }
 
-// orderedLine is the line of a message of an ordered protocol. Those who did not
+// orderedLane is the lane of a message of an ordered protocol. Those who did not
 // authenticate are no party: their messages do not wait for each other's.
-func (a *Agent) orderedLine(in *Inbound) (l line, ok bool) {
+func (a *Agent) orderedLane(in *Inbound) (l lane, ok bool) {
 	o, ok := a.cfg.Handler.(Orderer)
 	if !ok || !in.Authenticated() {
-		return line{}, false
+		return lane{}, false
 	}
-	name := o.Line(in)
-	return line{key: keyOf(in.From, name)}, name != ""
+	name := o.Lane(in)
+	return lane{key: keyOf(in.From, name)}, name != ""
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// task is a message that is to be handled.
-type task struct {
+// pending is a message that is to be handled.
+type pending struct {
 	in      *Inbound
 	key     threadKey
 	request *request // that the message answers, or nil
@@ -27,27 +27,27 @@ type task struct {
 	begun bool                         // its handler runs, or has run
 }
 
-// held is the lease of the task now; keepInHand makes it last, and inHand renews it.
-func (k *task) held() *store.Lease[store.Received] {
+// held is the lease of the message now; keepPending makes it last, and a redelivery renews it.
+func (k *pending) held() *store.Lease[store.Received] {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.lease
 }
 
-// leaseTime is how long a message is ours: it may wait in line for a while, and
+// leaseTime is how long a message is ours: it may wait in a lane for a while, and
 // then be handled.
 func (a *Agent) leaseTime() time.Duration { return 4 * a.cfg.HandlerTimeout }
 
 // giveUp is for a message that the agent has no time left to handle: the inbox
 // keeps it for the agent's next life.
-func (a *Agent) giveUp(ctx context.Context, k *task) error {
+func (a *Agent) giveUp(ctx context.Context, k *pending) error {
 	a.nak(ctx, k, 0, "")
 	return ErrStopped
 }
 
 // begin tells whether the handler may run: not if the lease may end before it
 // does, since another would begin then. Such a message comes back from the inbox.
-func (a *Agent) begin(ctx context.Context, k *task) bool {
+func (a *Agent) begin(ctx context.Context, k *pending) bool {
 	if l := k.start(); l != nil && time.Until(l.Until) < a.cfg.HandlerTimeout {
 		a.nak(ctx, k, 0, "")
 		return false
@@ -56,16 +56,16 @@ func (a *Agent) begin(ctx context.Context, k *task) bool {
 }
 
 // start is held, from when on nobody but the handler makes the lease last.
-func (k *task) start() *store.Lease[store.Received] {
+func (k *pending) start() *store.Lease[store.Received] {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.begun = true
 	return k.lease
 }
 
-// waitsBeyond tells whether the task has a lease that ends before a time, and waits for
+// waitsBeyond tells whether the message has a lease that ends before a time, and waits for
 // its handler.
-func (k *task) waitsBeyond(t time.Time) bool {
+func (k *pending) waitsBeyond(t time.Time) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return !k.begun && k.lease != nil && k.lease.Until.Before(t)
@@ -73,7 +73,7 @@ func (k *task) waitsBeyond(t time.Time) bool {
 
 // postpone puts a message off whose handler asks for that, or failed as the agent
 // stopped. It reports false if the message is to be settled instead.
-func (a *Agent) postpone(ctx context.Context, r *responder, k *task, err error) bool {
+func (a *Agent) postpone(ctx context.Context, r *responder, k *pending, err error) bool {
 	var again *retryError
 	var problem *message.Problem
 	switch l := k.held(); {
@@ -94,11 +94,11 @@ func (a *Agent) postpone(ctx context.Context, r *responder, k *task, err error) 
 }
 
 // settle ends a message: well if it was handled, be it with a problem that its
-// sender has heard of; else it is set aside for a person to see. The task is in
+// sender has heard of; else it is set aside for a person to see. The message is in
 // hand until the inbox knows, so that it is not handled again because the store
 // fails, or because it took longer than its lease.
-func (a *Agent) settle(ctx context.Context, k *task, err error, replies []store.Packet) {
-	defer a.inHand.remove(k)
+func (a *Agent) settle(ctx context.Context, k *pending, err error, replies []store.Packet) {
+	defer a.pending.remove(k)
 	var p *message.Problem
 	how := func(ctx context.Context, l *store.Lease[store.Received]) error {
 		return a.cfg.Inbox.Ack(ctx, l, replies...)
@@ -127,7 +127,7 @@ func (a *Agent) settle(ctx context.Context, k *task, err error, replies []store.
 
 // renewed waits for a lease after l, which was lost. There is none where the message
 // is settled: by a try whose success was not told, or by another process.
-func (a *Agent) renewed(ctx context.Context, k *task, l *store.Lease[store.Received]) (next *store.Lease[store.Received], settled bool) {
+func (a *Agent) renewed(ctx context.Context, k *pending, l *store.Lease[store.Received]) (next *store.Lease[store.Received], settled bool) {
 	for range int(a.leaseTime()/time.Second) + 1 {
 		if now := k.held(); now != l { // redeliverAll came by it
 			return now, false
@@ -148,20 +148,20 @@ func (a *Agent) renewed(ctx context.Context, k *task, l *store.Lease[store.Recei
 }
 
 // nak gives a message back to the inbox.
-func (a *Agent) nak(ctx context.Context, k *task, delay time.Duration, reason string) {
+func (a *Agent) nak(ctx context.Context, k *pending, delay time.Duration, reason string) {
 	l := k.held()
 	if l == nil {
 		return
 	}
-	a.inHand.remove(k) // before it can be leased again
+	a.pending.remove(k) // before it can be leased again
 	nak := func(ctx context.Context) error { return a.cfg.Inbox.Nak(ctx, l, delay, reason) }
 	if err := store.Tell(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), nak); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
 	}
 }
 
-// keepLease makes the lease of a task last for d.
-func (a *Agent) keepLease(ctx context.Context, k *task, d time.Duration) error {
+// keepLease makes the lease of a message last for d.
+func (a *Agent) keepLease(ctx context.Context, k *pending, d time.Duration) error {
 	for {
 		l := k.held()
 		if l == nil || time.Until(l.Until) >= d {
@@ -175,9 +175,9 @@ func (a *Agent) keepLease(ctx context.Context, k *task, d time.Duration) error {
 	}
 }
 
-// replace makes next the lease of the task, unless next is nil, where the lease is l
+// replace makes next the lease of the message, unless next is nil, where the lease is l
 // yet. It reports whether it was.
-func (k *task) replace(l, next *store.Lease[store.Received]) bool {
+func (k *pending) replace(l, next *store.Lease[store.Received]) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.lease != l {
@@ -189,37 +189,37 @@ func (k *task) replace(l, next *store.Lease[store.Received]) bool {
 	return true
 }
 
-func (k *task) cameAgain(s transport.Session) {
+func (k *pending) cameAgain(s transport.Session) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.again = s
 }
 
-// inHand are the messages that this process has leased, to handle them.
-type inHand struct {
-	mu    sync.Mutex
-	tasks map[threadKey]*task
+// pendingSet are the messages that this process has leased, to handle them.
+type pendingSet struct {
+	mu      sync.Mutex
+	pending map[threadKey]*pending
 }
 
-func newInHand() inHand { return inHand{tasks: make(map[threadKey]*task)} }
+func newPendingSet() pendingSet { return pendingSet{pending: make(map[threadKey]*pending)} }
 
-func (h *inHand) add(k *task) {
+func (h *pendingSet) add(k *pending) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.tasks[k.key] = k
+	h.pending[k.key] = k
 }
 
-func (h *inHand) get(key threadKey) *task {
+func (h *pendingSet) get(key threadKey) *pending {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.tasks[key]
+	return h.pending[key]
 }
 
-// waiting are the tasks that wait for their handler, with a lease that ends before a time.
-func (h *inHand) waiting(end time.Time) (list []*task) {
+// waiting are those that wait for their handler, with a lease that ends before a time.
+func (h *pendingSet) waiting(end time.Time) (list []*pending) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, k := range h.tasks {
+	for _, k := range h.pending {
 		if k.waitsBeyond(end) {
 			list = append(list, k)
 		}
@@ -227,12 +227,12 @@ func (h *inHand) waiting(end time.Time) (list []*task) {
 	return list
 }
 
-// renew hands a lease to the task that has the message in hand, whose own has run
+// renew hands a lease to the message that has the message in hand, whose own has run
 // out.
-func (h *inHand) renew(l *store.Lease[store.Received]) bool {
+func (h *pendingSet) renew(l *store.Lease[store.Received]) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	k := h.tasks[keyOf(l.Item.Sender, l.Item.ID)]
+	k := h.pending[keyOf(l.Item.Sender, l.Item.ID)]
 	if k == nil {
 		return false
 	}
@@ -242,10 +242,10 @@ func (h *inHand) renew(l *store.Lease[store.Received]) bool {
 	return true
 }
 
-func (h *inHand) remove(k *task) {
+func (h *pendingSet) remove(k *pending) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.tasks[k.key] == k {
-		delete(h.tasks, k.key)
+	if h.pending[k.key] == k {
+		delete(h.pending, k.key)
 	}
 }
