@@ -39,6 +39,8 @@ var (
 	ErrNotFound = errors.New("store: not found")
 	// ErrLease: the lease ran out, or its item is gone. Nothing was changed.
 	ErrLease = errors.New("store: lease lost")
+	// ErrVersion: the record is another by now. Nothing was changed.
+	ErrVersion = errors.New("store: record changed")
 )
 
 // Packet is a message as it travels.
