@@ -80,11 +80,11 @@ func (a *Agent) hear(in *Inbound) (problem bool) {
 	if !in.Authenticated() || !in.addressed() || isBusy(m) {
 		return false
 	}
-	h := delivery.Heard{Acks: m.Ack[:min(len(m.Ack), maxAcks)], Thread: m.ThreadID}
+	h := delivery.Heard{Own: in.To, Acks: m.Ack[:min(len(m.Ack), maxAcks)], Thread: m.ThreadID}
 	if isProblemReport(m) {
 		h.About, h.Problem = subject(m), message.ReadProblem(m.Body)
 	}
-	for _, h.From = range in.names() {
+	for _, h.Peer = range in.names() {
 		problem = a.delivery.Hear(h) || problem
 	}
 	return problem

@@ -17,7 +17,7 @@ func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound
 	if !in.Authenticated() || !in.addressed() {
 		return nil
 	}
-	if k := a.pending.get(keyOf(in.From, in.Message.ID)); k != nil && known.State == store.Leased {
+	if k := a.pending.get(in.key(in.Message.ID)); k != nil && known.State == store.Leased {
 		if s, ok := w.(transport.Session); ok {
 			k.cameAgain(s)
 			return nil
@@ -31,7 +31,7 @@ func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound
 		(&responder{a: a, w: w, in: in}).acknowledge(ctx)
 		return nil
 	}
-	if _, ok := w.(transport.Session); ok && !a.answers.take(in.From) {
+	if _, ok := w.(transport.Session); ok && !a.answers.take(in) {
 		in.log(a.cfg.Logger).InfoContext(ctx, "not replied again, the sender has had too many answers")
 		return nil
 	}

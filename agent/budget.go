@@ -59,7 +59,7 @@ func live(tallies *recent[*tally], key threadKey) *tally {
 func (b *problemBudget) count(in *Inbound) budgetState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	key, shared := keyOf(in.From, subject(in.Message)), b.of(in)
+	key, shared := in.key(subject(in.Message)), b.of(in)
 	if shared == nil {
 		shared = new(tally)
 		b.shared.put(key, shared)
@@ -84,7 +84,7 @@ func (b *problemBudget) count(in *Inbound) budgetState {
 func (b *problemBudget) uncount(in *Inbound) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, t := range [...]*tally{b.of(in), live(&b.own, keyOf(in.From, subject(in.Message)))} {
+	for _, t := range [...]*tally{b.of(in), live(&b.own, in.key(subject(in.Message)))} {
 		if t != nil {
 			t.n--
 		}
@@ -98,7 +98,7 @@ func (b *problemBudget) reported(in *Inbound, report *message.Message) {
 	defer b.mu.Unlock()
 	if t := b.of(in); t != nil {
 		for _, id := range [...]string{in.Message.ID, report.Thread()} {
-			b.shared.put(keyOf(in.From, id), t)
+			b.shared.put(in.key(id), t)
 		}
 	}
 }
@@ -107,7 +107,7 @@ func (b *problemBudget) reported(in *Inbound, report *message.Message) {
 func (b *problemBudget) over(in *Inbound) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := live(&b.own, keyOf(in.From, subject(in.Message)))
+	t := live(&b.own, in.key(subject(in.Message)))
 	return t != nil && t.n > b.max
 }
 
@@ -120,8 +120,8 @@ func (b *problemBudget) of(in *Inbound) *tally {
 		if thread == "" {
 			continue
 		}
-		if t := live(&b.shared, keyOf(in.From, thread)); t != nil {
-			b.shared.put(keyOf(in.From, subject(m)), t)
+		if t := live(&b.shared, in.key(thread)); t != nil {
+			b.shared.put(in.key(subject(m)), t)
 			return t
 		}
 	}

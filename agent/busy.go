@@ -30,7 +30,7 @@ func untold(w transport.Replier, err error) error {
 // isBusyFor tells whether a message says that its sender was too busy to take one of
 // ours that waits for its ack.
 func (a *Agent) isBusyFor(in *Inbound) bool {
-	return in.Authenticated() && in.addressed() && isBusy(in.Message) && a.delivery.Awaits(in.From, subject(in.Message))
+	return in.Authenticated() && in.addressed() && isBusy(in.Message) && a.delivery.Awaits(in.To, in.From, subject(in.Message))
 }
 
 // busy tells the peer to try again, for there is no room or the inbox fails: by

@@ -28,7 +28,7 @@ func (a *Agent) inCustody(in *Inbound) bool {
 // takeIn has a message taken in by its handler, whose success is the acceptance. The
 // inbox is not involved, since the handler is durable and idempotent.
 func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) error {
-	k := &pending{in: in, key: keyOf(in.From, in.Message.ID)}
+	k := &pending{in: in, key: in.key(in.Message.ID)}
 	// A message in custody keeps no order with what comes after on the connection.
 	transport.TurnOf(ctx).End(ctx)
 	// Nothing has the message yet, so it need not outlive the connection of its peer.

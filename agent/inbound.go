@@ -99,14 +99,24 @@ func (in *Inbound) log(l *slog.Logger) *slog.Logger {
 	return l.With("id", in.Message.ID, "type", in.Message.Type, "from", in.From)
 }
 
-// threadKey names a conversation with one party. It is a digest, so that what is
-// filed under it costs the same however long a stranger's DID is.
+// threadKey names a thread between a DID of ours and a party. It is a digest, so that
+// what is filed under it costs the same however long a stranger's DID is.
+//
+// What the agent knows of a party it knows for each of our DIDs apart: else the party
+// could find out that two of them are of one agent.
 type threadKey [sha256.Size]byte
 
-func keyOf(id, thread string) threadKey {
-	// No DID has a space in it.
-	return sha256.Sum256([]byte(party(id) + " " + foldID(thread)))
+func keyOf(pair, thread string) threadKey {
+	return sha256.Sum256([]byte(pair + " " + foldID(thread)))
 }
+
+// pairOf names a DID of ours and a party. No DID has a space in it.
+func pairOf(own, peer string) string { return party(own) + " " + party(peer) }
+
+// pair names the DID of ours that the message came to and its sender.
+func (in *Inbound) pair() string { return pairOf(in.To, in.From) }
+
+func (in *Inbound) key(thread string) threadKey { return keyOf(in.pair(), thread) }
 
 // party is the name under which the agent files what it knows of a DID: the long
 // and the short form of a did:peer:4 are one party.

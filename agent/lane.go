@@ -160,7 +160,7 @@ func (a *Agent) laneOf(w transport.Replier, in *Inbound) (l lane, ok bool) {
 		return l, true
 	}
 	s, ok := w.(transport.Session)
-	return lane{s, keyOf(in.From, in.Message.Thread())}, ok
+	return lane{s, in.key(in.Message.Thread())}, ok
 }
 
 // orderedLane is the lane of a message of an ordered protocol. Those who did not
@@ -171,5 +171,5 @@ func (a *Agent) orderedLane(in *Inbound) (l lane, ok bool) {
 		return lane{}, false
 	}
 	name := o.Lane(in)
-	return lane{key: keyOf(in.From, name)}, name != ""
+	return lane{key: in.key(name)}, name != ""
 }

@@ -24,9 +24,9 @@ func newRates(burst, perHour int) rates {
 	return rates{every: time.Hour / time.Duration(perHour), burst: burst, parties: recent[*rate.Limiter]{max: maxRates}}
 }
 
-// take counts one message to a party, unless that has had too many.
-func (r *rates) take(id string) bool {
-	key := keyOf(id, "")
+// take counts one message to the sender of another, unless the sender has had too many.
+func (r *rates) take(in *Inbound) bool {
+	key := in.key("")
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l, ok := r.parties.get(key)

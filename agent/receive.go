@@ -168,12 +168,12 @@ func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 // It returns nil if there is nothing to do, as for one that was here before.
 func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p transport.Packet) (*pending, error) {
 	now := a.cfg.Now()
-	k := &pending{in: in, key: keyOf(in.From, in.Message.ID), request: a.requests.claim(in)}
+	k := &pending{in: in, key: in.key(in.Message.ID), request: a.requests.claim(in)}
 	if isAck(in.Message) {
 		return k, nil // a second one changes nothing
 	}
 	m := store.Received{
-		Sender: party(in.From), ID: foldID(in.Message.ID), Peer: party(in.From),
+		Sender: in.pair(), ID: foldID(in.Message.ID), Peer: party(in.From),
 		To: in.To, Type: in.Message.Type, Thread: in.Message.Thread(),
 		Time: now, Until: now.Add(a.cfg.ReplayWindow),
 	}
@@ -197,7 +197,7 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p tr
 	case err != nil:
 		return nil, a.busy(ctx, w, in, fmt.Errorf("inbox: %w", err))
 	case busy:
-		a.delivery.Busy(in.From, subject(in.Message))
+		a.delivery.Busy(in.To, in.From, subject(in.Message))
 		return nil, nil
 	}
 	if k.lease = lease; lease != nil {

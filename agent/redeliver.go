@@ -193,7 +193,7 @@ func cutOff(l *store.Lease[store.Received]) int {
 // tells.
 func leftOver(l *store.Lease[store.Received]) *pending {
 	m := &message.Message{ID: l.Item.ID, Type: l.Item.Type}
-	return &pending{in: &Inbound{Message: m, From: l.Item.Sender, To: l.Item.To}, key: keyOf(l.Item.Sender, l.Item.ID), lease: l}
+	return &pending{in: &Inbound{Message: m, From: l.Item.Peer, To: l.Item.To}, key: keyOf(l.Item.Sender, l.Item.ID), lease: l}
 }
 
 // redeliver handles one such message in the caller's slot. Its reply goes by a

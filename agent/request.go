@@ -51,9 +51,10 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 	o.deadline, _ = ctx.Deadline()
 	a.complete(&out, o)
 
-	key := keyOf(to, out.Thread())
+	pair := pairOf(out.From, to)
+	key := keyOf(pair, out.Thread())
 	waiting := &request{
-		id: out.ID, key: keyOf(to, out.ID), acks: len(out.PleaseAck) > 0, byChild: o.byChild,
+		id: out.ID, key: keyOf(pair, out.ID), acks: len(out.PleaseAck) > 0, byChild: o.byChild,
 		answer: make(chan *Inbound, 1),
 	}
 	if err := a.requests.add(key, waiting); err != nil {
@@ -190,7 +191,7 @@ func (r *requests) find(in *Inbound) *request {
 			if t == "" {
 				continue
 			}
-			child, key := i == 1, keyOf(f, t)
+			child, key := i == 1, keyOf(pairOf(in.To, f), t)
 			q := r.waiting[key]
 			if q == nil && report {
 				q = r.byID[key]

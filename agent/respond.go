@@ -137,7 +137,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 	var unsent *store.Packet
 	var paid *rates
 	if how == returnYes {
-		if paid = r.limit(&m, true); paid != nil && !paid.take(in.From) {
+		if paid = r.limit(&m, true); paid != nil && !paid.take(in) {
 			return r.overLimit(ctx, &m)
 		}
 		e, err := r.a.pack(ctx, &m, in.From, o)
@@ -156,7 +156,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 		}
 		unsent = &p
 	}
-	if l := r.limit(&m, false); l != nil && l != paid && !l.take(in.From) {
+	if l := r.limit(&m, false); l != nil && l != paid && !l.take(in) {
 		return r.overLimit(ctx, &m)
 	}
 	_, err = r.a.send(ctx, &m, o) // nobody follows what becomes of a reply
@@ -256,7 +256,7 @@ func (r *responder) wantedAcks(ctx context.Context) []string {
 			asked[foldID(id)] = id
 		}
 	}
-	received, err := r.a.cfg.Inbox.Remembered(ctx, party(in.From), slices.Collect(maps.Keys(asked)))
+	received, err := r.a.cfg.Inbox.Remembered(ctx, in.pair(), slices.Collect(maps.Keys(asked)))
 	if err != nil {
 		in.log(r.a.cfg.Logger).WarnContext(ctx, "older messages not acknowledged", "error", err)
 	}

@@ -46,7 +46,7 @@ func newAcks(p *parties) acks {
 // nobody wants to know.
 func (d *Dispatcher) wait(item *store.Item, followed bool) *waiting {
 	w := &waiting{
-		message: d.keyOf(item.To, item.MessageID), party: d.keyOf(item.To, ""), thread: d.keyOf(item.To, item.Thread),
+		message: d.pair(item.From, item.To, item.MessageID), party: d.pair(item.From, item.To, ""), thread: d.pair(item.From, item.To, item.Thread),
 		heard: make(chan error, 1), asked: item.AskAck,
 	}
 	// An item that must have a receipt goes by a way that gives none where its recipient
@@ -102,7 +102,9 @@ func (t *acks) drop(w *waiting) {
 // Heard is what a message of an authenticated party says of items that were sent to
 // that party.
 type Heard struct {
-	From string // the DID of the party
+	// Own is the DID of ours that the message came to, Peer the DID of the party: only
+	// items that went from Own to Peer are meant.
+	Own, Peer string
 	// Acks are the ids of messages that the party has, and Thread, if the message
 	// has one, is the id of a message that it answers.
 	Acks   []string
@@ -118,7 +120,7 @@ type Heard struct {
 // reports a problem with. It reports whether the problem is with an item that is
 // being sent by Try, or followed: then the item's outcome has the problem.
 func (d *Dispatcher) Hear(h Heard) (noted bool) {
-	name := d.cfg.Party(h.From) // once: that may take long for a long DID
+	name := d.cfg.Party(h.Own) + " " + d.cfg.Party(h.Peer) // once: that may take long for a long DID
 	keyOf := func(id string) key { return digest(name, id) }
 	t := &d.acks
 	t.mu.Lock()
@@ -144,18 +146,18 @@ func (d *Dispatcher) Hear(h Heard) (noted bool) {
 	return noted
 }
 
-// Awaits tells whether an item waits for an ack of a party on a thread.
-func (d *Dispatcher) Awaits(from, thread string) bool {
-	k := d.keyOf(from, thread)
+// Awaits tells whether an item from a DID of ours waits for an ack of peer on a thread.
+func (d *Dispatcher) Awaits(own, peer, thread string) bool {
+	k := d.pair(own, peer, thread)
 	d.acks.mu.Lock()
 	defer d.acks.mu.Unlock()
 	return slices.ContainsFunc(d.acks.threads[k], func(w *waiting) bool { return w.confirm })
 }
 
-// Busy ends the wait of all items of a thread whose recipient says that it had no
-// room for one of them: they are sent again.
-func (d *Dispatcher) Busy(from, thread string) {
-	k := d.keyOf(from, thread)
+// Busy ends the wait of all items of a thread from a DID of ours to peer, which says
+// that it had no room for one of them: they are sent again.
+func (d *Dispatcher) Busy(own, peer, thread string) {
+	k := d.pair(own, peer, thread)
 	d.acks.mu.Lock()
 	defer d.acks.mu.Unlock()
 	d.acks.settle(d.acks.threads[k], errBusy)

@@ -18,7 +18,7 @@ import (
 // receipt, nothing has to be said.
 func TestAcks(t *testing.T) {
 	hear := func(h delivery.Heard) func(*post, *session) {
-		h.From = bob
+		h.Own, h.Peer = alice, bob
 		return func(p *post, _ *session) { p.Hear(h) }
 	}
 	thread := func(it *store.Item) { it.Thread = "Thread" }
@@ -38,16 +38,16 @@ func TestAcks(t *testing.T) {
 		"report of thread": {change: thread, then: hear(delivery.Heard{About: "thread", Problem: errProblem}), wait: time.Minute, told: []string{"m 1: sent by WAY: e.p.me: cannot"}},
 		"report of other":  {then: hear(delivery.Heard{About: "m", Acks: []string{"x"}, Problem: errProblem}), wait: time.Minute, told: []string{"m 1: sent by WAY: e.p.me: cannot"}},
 		"report of none":   {change: func(it *store.Item) { it.Thread = "" }, then: hear(delivery.Heard{Problem: errProblem}), wait: time.Minute, told: []string{"m 1: sent by WAY"}},
-		"another party":    {then: func(p *post, _ *session) { p.Hear(delivery.Heard{From: alice, Acks: []string{"m"}}) }},
-		"busy":             {change: thread, then: func(p *post, _ *session) { p.Busy(bob, "THREAD") }, told: []string{"m 1: queued: the peer has no room for the message now"}},
-		"other busy":       {then: func(p *post, _ *session) { p.Busy(bob, "x"); p.Busy(alice, "m") }},
+		"another party":    {then: func(p *post, _ *session) { p.Hear(delivery.Heard{Own: alice, Peer: alice, Acks: []string{"m"}}) }},
+		"busy":             {change: thread, then: func(p *post, _ *session) { p.Busy(alice, bob, "THREAD") }, told: []string{"m 1: queued: the peer has no room for the message now"}},
+		"other busy":       {then: func(p *post, _ *session) { p.Busy(alice, bob, "x"); p.Busy(alice, alice, "m") }},
 		"cut":              {then: func(_ *post, s *session) { s.end() }, told: []string{"m 1: queued: the connection ended before an ack came"}, wire: true},
 		"silent":           {wait: 28 * time.Second},
 		"silent for long":  {wait: 29 * time.Second, told: []string{"m 1: sent by WAY"}},
 		"acked twice": {then: func(p *post, _ *session) {
 			for range 3 {
-				p.Hear(delivery.Heard{From: bob, Acks: []string{"m", "m"}, Thread: "m"})
-				p.Busy(bob, "m")
+				p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"m", "m"}, Thread: "m"})
+				p.Busy(alice, bob, "m")
 			}
 		}, told: []string{"m 1: acknowledged by WAY"}},
 		"stopped": {then: func(p *post, _ *session) { p.stop() }},
@@ -93,8 +93,8 @@ func TestAcks(t *testing.T) {
 					if n := len(p.queued()); n != left {
 						t.Errorf("%d left", n)
 					}
-					if p.Awaits(bob, it.Thread) != (left == 1 && len(want) == 1 && name != "stopped") {
-						t.Errorf("awaits: %t", p.Awaits(bob, it.Thread))
+					if p.Awaits(alice, bob, it.Thread) != (left == 1 && len(want) == 1 && name != "stopped") {
+						t.Errorf("awaits: %t", p.Awaits(alice, bob, it.Thread))
 					}
 				})
 			})
@@ -120,7 +120,7 @@ func TestEarlyAck(t *testing.T) {
 				p := newPost(t, delivery.Config{Backoff: delivery.Backoff{Min: time.Hour, Max: time.Hour}})
 				s := newSession()
 				s.take = func(context.Context, string) error {
-					c.hear.From = bob
+					c.hear.Own, c.hear.Peer = alice, bob
 					p.Hear(c.hear)
 					return c.err
 				}
@@ -180,7 +180,7 @@ func TestSilence(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		ack := func(id string) { p.Hear(delivery.Heard{From: bob, Acks: []string{id}}); synctest.Wait() }
+		ack := func(id string) { p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{id}}); synctest.Wait() }
 
 		silent(true, 30*time.Second)
 		silent(true, 0)
@@ -202,7 +202,7 @@ func TestAckUnasked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := run(t, delivery.Config{})
 		p.bind(newSession())
-		p.Hear(delivery.Heard{From: bob, Acks: []string{"what it never got"}})
+		p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"what it never got"}})
 		p.deliver(confirmed("m"))
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
@@ -218,7 +218,7 @@ func TestSilentTogether(t *testing.T) {
 		p.bind(dead)
 		p.deliver(confirmed("0"))
 		synctest.Wait()
-		p.Hear(delivery.Heard{From: bob, Acks: []string{"0"}})
+		p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"0"}})
 		for i := range 50 {
 			p.deliver(confirmed(fmt.Sprint("m", i)))
 			time.Sleep(10 * time.Millisecond)
@@ -250,7 +250,7 @@ func TestAwaitBudget(t *testing.T) {
 			t.Errorf("%d of %d wait", got, n)
 		}
 		for i := range n {
-			p.Hear(delivery.Heard{From: bob, Acks: []string{fmt.Sprint(i)}})
+			p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{fmt.Sprint(i)}})
 		}
 		synctest.Wait()
 		if left := p.queued(); len(left) != 0 || len(s.got.list()) != n {
@@ -277,7 +277,7 @@ func TestCut(t *testing.T) {
 			time.Sleep(4 * time.Second)
 		}
 		synctest.Wait()
-		p.Hear(delivery.Heard{From: bob, Acks: []string{"m"}})
+		p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"m"}})
 		synctest.Wait()
 		sent, cut := "sent by ws://b, not acknowledged yet", "queued: the connection ended before an ack came"
 		p.told.want(t, "m 1: "+sent, "m 1: "+cut, "m 2: "+sent, "m 2: "+cut, "m 3: "+sent, "m 3: acknowledged by ws://b")
@@ -300,7 +300,7 @@ func TestProblemNoted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var p *post
-				noted, report := false, delivery.Heard{From: bob, About: c.about, Problem: errProblem}
+				noted, report := false, delivery.Heard{Own: alice, Peer: bob, About: c.about, Problem: errProblem}
 				p = run(t, delivery.Config{Senders: senders(web(func(context.Context, string, string) error {
 					noted = p.Hear(report)
 					return nil
@@ -333,10 +333,12 @@ func TestProblemNoted(t *testing.T) {
 func TestHearNamesOnce(t *testing.T) {
 	names := 0
 	d := delivery.New(delivery.Config{Outbox: store.NewOutbox(store.OutboxConfig{}), Party: func(did string) string {
-		names++
+		if did == bob {
+			names++
+		}
 		return did
 	}})
-	d.Hear(delivery.Heard{From: bob, Acks: make([]string, 100), Thread: "1", About: "2", Problem: errProblem})
+	d.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: make([]string, 100), Thread: "1", About: "2", Problem: errProblem})
 	if names != 1 {
 		t.Errorf("the sender was named %d times", names)
 	}
@@ -367,7 +369,7 @@ func TestAwaitingKeepsNoPackets(t *testing.T) {
 		if e := p.entry("1"); len(e.Item.Direct.Data) == 0 || len(e.Item.Endpoints) != 2 || len(e.Item.Endpoints[1].Packet.Data) == 0 {
 			t.Errorf("the outbox has %+v", e.Item)
 		}
-		p.Hear(delivery.Heard{From: bob, Acks: []string{"1"}})
+		p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"1"}})
 		if it := <-box.acked; it.Bytes() != 0 {
 			t.Errorf("%d bytes were kept", it.Bytes())
 		}

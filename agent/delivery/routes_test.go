@@ -358,7 +358,7 @@ func TestReceiptMoved(t *testing.T) {
 		}
 		p.deliver(confirmed("n", "http://b"))
 		time.Sleep(time.Second)
-		if !p.Awaits(bob, "n") {
+		if !p.Awaits(alice, bob, "n") {
 			t.Error("the party is taken for one that does not ack")
 		}
 	})

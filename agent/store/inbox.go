@@ -9,8 +9,7 @@ import (
 // that we have it, handled, and remembered for a time with what was replied, so
 // that it is handled once even if it comes again.
 //
-// A message is known by its Sender and ID. The empty sender stands for all who
-// did not authenticate. Messages are leased in the order of Add, those that are
+// A message is known by its Sender and ID. Messages are leased in the order of Add, those that are
 // due at the same time, and do not wait for each other.
 //
 // All methods may be called at the same time from many goroutines, and, where
@@ -59,8 +58,9 @@ type InboxAdmin interface {
 
 // Received is a message that was taken in.
 type Received struct {
+	// Sender names who sent the message, and to whom; ID is the id of the message.
 	Sender, ID string
-	// Peer is the party whose share of the inbox it takes; usually Sender.
+	// Peer is the party whose share of the inbox it takes; the sender, usually.
 	Peer string
 	// To is the DID of ours that it came to, Type and Thread are what the
 	// message says.

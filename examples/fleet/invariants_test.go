@@ -138,7 +138,7 @@ func emptyTables(w *world, fail func(string, ...any)) {
 		in, err := h.inbox.(store.InboxAdmin).List(context.Background(), 0, math.MaxInt)
 		w.must(err)
 		for _, e := range in {
-			genuine := w.isHonest(w.registry.party(e.Item.Sender))
+			genuine := w.isHonest(w.registry.party(e.Item.Peer))
 			if e.State == store.Waiting || e.State == store.Leased || e.State == store.Buried && genuine {
 				fail("%s is %s in the inbox of %s, tried %d times: %s", e.Item.ID, e.State, h.name, e.Attempts, e.LastError)
 			}

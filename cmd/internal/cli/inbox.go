@@ -146,7 +146,7 @@ func showLetter(w io.Writer, l home.Letter) error {
 			state += " (" + oneLine(l.LastError) + ")"
 		}
 	}
-	from := l.Item.Sender
+	from := l.Item.Peer
 	if from == "" {
 		from = "anonymous"
 	}
@@ -190,7 +190,7 @@ func letterJSON(w io.Writer, l home.Letter) error {
 		Thread   string           `json:"thread,omitzero"`
 		Message  *message.Message `json:"message,omitzero"`
 		Unopened string           `json:"unopened,omitzero"`
-	}{l.Item.Time, inboxStates[l.State], l.Attempts, l.LastError, l.Item.Sender, l.Item.To, l.Item.ID, l.Item.Type, l.Item.Thread, l.Message, ""}
+	}{l.Item.Time, inboxStates[l.State], l.Attempts, l.LastError, l.Item.Peer, l.Item.To, l.Item.ID, l.Item.Type, l.Item.Thread, l.Message, ""}
 	if l.Err != nil {
 		v.Unopened = l.Err.Error()
 	}

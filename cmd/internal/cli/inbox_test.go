@@ -40,7 +40,7 @@ func TestInboxStates(t *testing.T) {
 		{"4", func(*store.Lease[store.Received]) error { return nil }},
 	} {
 		l, _, err := box.Add(ctx, store.Received{
-			Sender: "did:example:\x1b[31malice", ID: m.id, Peer: "did:example:alice", Type: "https://example.org/chess/1.0/move",
+			Sender: "did:example:bob did:example:alice", ID: m.id, Peer: "did:example:\x1b[31malice", Type: "https://example.org/chess/1.0/move",
 			Packet: store.Packet{Data: []byte("{}")}, Time: time.Now(), Until: time.Now().Add(time.Hour),
 		}, time.Hour)
 		if err != nil {
