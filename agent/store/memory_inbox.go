@@ -28,7 +28,9 @@ type InboxConfig struct {
 
 // NewInbox makes an Inbox in memory, which is an InboxAdmin too. Each operation
 // costs O(log n) in the number of messages that wait, but those of InboxAdmin.
-func NewInbox(cfg InboxConfig) Inbox {
+func NewInbox(cfg InboxConfig) Inbox { return newInbox(cfg, new(sync.Mutex)) }
+
+func newInbox(cfg InboxConfig, mu *sync.Mutex) *inbox {
 	cfg.MaxItems = cmp.Or(max(cfg.MaxItems, 0), 10_000)
 	cfg.MaxBytes = cmp.Or(max(cfg.MaxBytes, 0), 256<<20)
 	cfg.MaxPeerItems = cmp.Or(max(cfg.MaxPeerItems, 0), max(1, cfg.MaxItems/peerShare))
@@ -38,6 +40,7 @@ func NewInbox(cfg InboxConfig) Inbox {
 	return &inbox{
 		cfg:   cfg,
 		wake:  newSignal(),
+		mu:    mu,
 		byKey: make(map[inboxKey]*received),
 		bySeq: make(map[uint64]*received),
 		peers: make(map[string]share),
@@ -53,7 +56,7 @@ type inbox struct {
 	cfg  InboxConfig
 	wake signal // sent whenever a waiting Lease should look again
 
-	mu    sync.Mutex // guards all below
+	mu    *sync.Mutex // guards all below; New shares it with other parts
 	seq   uint64
 	token uint64
 	byKey map[inboxKey]*received
@@ -209,9 +212,14 @@ func (b *inbox) Ack(ctx context.Context, l *Lease[Received], replies ...Packet) 
 	if err != nil {
 		return err
 	}
+	b.done(r, replies)
+	return nil
+}
+
+// done ends the lease of an entry that was handled.
+func (b *inbox) done(r *received, replies []Packet) {
 	r.replies = slices.Clone(replies)
 	b.settle(r, Done)
-	return nil
 }
 
 func (b *inbox) Term(ctx context.Context, l *Lease[Received], reason string) error {

@@ -26,7 +26,9 @@ const peerShare = 4
 
 // NewOutbox makes an Outbox in memory, which is an OutboxAdmin too. Each
 // operation costs O(log n) in the number of lanes, but those of OutboxAdmin.
-func NewOutbox(cfg OutboxConfig) Outbox {
+func NewOutbox(cfg OutboxConfig) Outbox { return newOutbox(cfg, new(sync.Mutex)) }
+
+func newOutbox(cfg OutboxConfig, mu *sync.Mutex) *outbox {
 	cfg.MaxItems = cmp.Or(max(cfg.MaxItems, 0), 10_000)
 	cfg.MaxBytes = cmp.Or(max(cfg.MaxBytes, 0), 256<<20)
 	cfg.MaxPeerItems = cmp.Or(max(cfg.MaxPeerItems, 0), max(1, cfg.MaxItems/peerShare))
@@ -37,6 +39,7 @@ func NewOutbox(cfg OutboxConfig) Outbox {
 	return &outbox{
 		cfg:   cfg,
 		wake:  newSignal(),
+		mu:    mu,
 		byID:  make(map[string]*entry),
 		lanes: make(map[laneKey]*lane),
 		peers: make(map[string]*peer),
@@ -52,7 +55,7 @@ type outbox struct {
 	cfg  OutboxConfig
 	wake signal // sent whenever a waiting Lease should look again
 
-	mu     sync.Mutex // guards all below
+	mu     *sync.Mutex // guards all below; New shares it with other parts
 	bytes  int64
 	token  uint64
 	seq    uint64
@@ -123,6 +126,15 @@ func (o *outbox) Enqueue(ctx context.Context, items ...Item) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if err := o.check(items); err != nil {
+		return err
+	}
+	o.enqueue(items)
+	return nil
+}
+
+// check tells why the items cannot be enqueued.
+func (o *outbox) check(items []Item) error {
 	if o.full(items) {
 		return ErrFull
 	}
@@ -131,6 +143,11 @@ func (o *outbox) Enqueue(ctx context.Context, items ...Item) error {
 			return ErrExists
 		}
 	}
+	return nil
+}
+
+// enqueue stores items that check has passed.
+func (o *outbox) enqueue(items []Item) {
 	for _, it := range items {
 		it.Endpoints = slices.Clone(it.Endpoints)
 		o.seq++
@@ -138,7 +155,6 @@ func (o *outbox) Enqueue(ctx context.Context, items ...Item) error {
 		o.byID[it.ID] = e
 		o.push(e, time.Now())
 	}
-	return nil
 }
 
 // full tells whether the items would go over a limit.

@@ -5,18 +5,22 @@
 // The contracts speak the words of a work queue: an item is leased for a time,
 // then acked, naked with a delay, or ended ("term") with a reason; a lease that
 // runs out gives its item back, so that work of a process that died is done by
-// another. There are four:
+// another. There are five:
 //
 //   - Outbox: packets on their way out, in order per recipient and lane.
 //   - Inbox: messages taken in, each handled once, and what was replied.
 //   - Mailbox: packets that wait for somebody else to pick them up.
-//   - Keys: private keys, sealed by agent/keyring.
+//   - Records: what protocols and the agent know, by collection and key.
+//   - SealedKeys: private keys, sealed by agent/keyring.
+//
+// A Store has an outbox, an inbox and records, and commits changes to them together,
+// so that what a handler knows and what it sends do not part in a crash.
 //
 // OutboxAdmin and InboxAdmin are the optional powers that a person needs who
-// looks after an agent. NewOutbox, NewInbox, NewMailbox and NewKeys make the ones
-// in memory, which live as long as the process; agent/store/sqlstore keeps them
-// in SQLite and PostgreSQL; agent/store/storetest is the suite that every
-// implementation passes.
+// looks after an agent. New makes a Store in memory, and NewOutbox, NewInbox,
+// NewRecords, NewMailbox and NewSealedKeys make one part each; all live as long as the
+// process. agent/store/sqlstore keeps them in SQLite and PostgreSQL;
+// agent/store/storetest is the suite that every implementation passes.
 //
 // Values in this package are strings, bytes and times: a store knows nothing
 // of DIDs or message formats. It is given packets as they travel, and keys
@@ -41,6 +45,9 @@ var (
 	ErrLease = errors.New("store: lease lost")
 	// ErrVersion: the record is another by now. Nothing was changed.
 	ErrVersion = errors.New("store: record changed")
+	// ErrIndex: the record has more than MaxIndex names in its Index. Nothing was
+	// changed.
+	ErrIndex = errors.New("store: too many names of a record")
 )
 
 // Packet is a message as it travels.
