@@ -41,10 +41,10 @@ const (
 // Resolver resolves peer DIDs (methods 0, 2 and 4). The zero value works. It
 // may be used from several goroutines.
 //
-// A did:peer:4 in short form resolves after Resolve has seen its long form;
-// before that, and after the long form was displaced by MaxBytes of later ones,
-// it is did.ErrNotFound. Whoever must know a short form for longer stores the
-// long form and resolves that.
+// The short form of a did:peer:4 does not hold the document, so Resolve needs the
+// long form too. The Resolver keeps in memory each long form that it resolves, up
+// to MaxBytes. For a short form whose long form is not in memory, Resolve calls
+// LongForm. Without LongForm, such a short form is did.ErrNotFound.
 //
 // A document made from a did:peer:2 has key ids #key-1, #key-2 ... in the order
 // of the DID, of type Multikey. Document.Method also finds a key under the
@@ -55,9 +55,15 @@ const (
 // padding. In a did:peer:4, Document.Method takes ids under the long and the
 // short form.
 type Resolver struct {
-	// MaxBytes bounds the long forms that are kept for their short forms, the
-	// least recently used go first; 0 is DefaultMaxBytes. Set it before use.
+	// MaxBytes bounds the memory for long forms, in bytes. The least recently used
+	// ones are dropped first. 0 means DefaultMaxBytes. Set it before use.
 	MaxBytes int
+	// LongForm, if not nil, is asked for the long form of a did:peer:4 in short form
+	// that is not in memory, such as a long form that a store has kept. It returns ""
+	// if it knows none. An error means that the lookup failed and may succeed later,
+	// so it must not match an error of package did. Resolve may call LongForm from
+	// several goroutines at the same time. Set it before use.
+	LongForm func(ctx context.Context, short string) (string, error)
 
 	seen seen
 }
@@ -67,11 +73,16 @@ var _ did.Resolver = (*Resolver)(nil)
 // NewResolver returns a Resolver with default limits.
 func NewResolver() *Resolver { return &Resolver{} }
 
-// Resolve makes the document of a peer DID. It does no I/O. Errors match
-// did.ErrInvalid for a DID that breaks its grammar, whose hash is wrong, or that
-// exceeds a limit; did.ErrNotFound for a short form whose long form is not
-// known; did.ErrUnsupported for other numalgos and key types; did.ErrMethod for
-// DIDs of other methods.
+// Resolve makes the document of a peer DID from the DID itself. It does no I/O,
+// except that it may call LongForm. Errors match
+//   - did.ErrInvalid if the DID breaks its grammar, has a wrong hash, or exceeds a
+//     limit;
+//   - did.ErrNotFound if the DID is a short form whose long form is not known;
+//   - did.ErrUnsupported if the numalgo or a key type is not supported;
+//   - did.ErrMethod if the DID has another method.
+//
+// An error of LongForm is wrapped. A long form from LongForm whose hash is wrong is
+// an error that matches none of these, because the DID is not at fault.
 func (r *Resolver) Resolve(ctx context.Context, id string) (*did.Document, error) {
 	rest, ok := strings.CutPrefix(id, prefix)
 	switch {
@@ -90,7 +101,7 @@ func (r *Resolver) Resolve(ctx context.Context, id string) (*did.Document, error
 	case '2':
 		doc, err = resolve2(id)
 	case '4':
-		doc, err = r.resolve4(id)
+		doc, err = r.resolve4(ctx, id)
 	case '1', '3', '5', '6', '7', '8', '9':
 		err = fmt.Errorf("%w: peer did with numalgo %c", did.ErrUnsupported, numalgo)
 	default:

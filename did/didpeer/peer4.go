@@ -2,6 +2,7 @@ package didpeer
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"slices"
@@ -121,19 +122,18 @@ func SameParty(a, b string) bool {
 }
 
 // resolve4 follows section Resolving a DID of method 4.
-func (r *Resolver) resolve4(id string) (*did.Document, error) {
+func (r *Resolver) resolve4(ctx context.Context, id string) (*did.Document, error) {
 	short, encoded, err := cut4(id)
 	if err != nil {
 		return nil, err
 	}
+	long := id
 	if encoded == "" {
-		long, ok := r.seen.get(short)
-		if !ok {
-			return nil, fmt.Errorf("%w: long form of this did:peer:4 not seen", did.ErrNotFound)
+		if long, err = r.longForm(ctx, short); err != nil {
+			return nil, err
 		}
-		return contextualize(short, long, short)
 	}
-	doc, err := contextualize(id, id, short)
+	doc, err := contextualize(id, long, short)
 	if err != nil {
 		return nil, err
 	}
@@ -141,8 +141,30 @@ func (r *Resolver) resolve4(id string) (*did.Document, error) {
 	if limit <= 0 {
 		limit = DefaultMaxBytes
 	}
-	r.seen.put(short, id, limit)
+	r.seen.put(short, long, limit)
 	return doc, nil
+}
+
+// longForm finds the long form in memory, or asks LongForm. A long form with the
+// wrong hash is no did.ErrInvalid: the DID that was asked for is not at fault.
+func (r *Resolver) longForm(ctx context.Context, short string) (string, error) {
+	if long, ok := r.seen.get(short); ok {
+		return long, nil
+	}
+	var long string
+	if r.LongForm != nil {
+		var err error
+		if long, err = r.LongForm(ctx, short); err != nil {
+			return "", fmt.Errorf("look up the long form of %s: %w", short, err)
+		}
+	}
+	if long == "" {
+		return "", fmt.Errorf("%w: no long form of %s", did.ErrNotFound, short)
+	}
+	if s, ok := Short(long); !ok || s != short {
+		return "", fmt.Errorf("look up the long form of %s: got %q, which has another hash", short, clip(long))
+	}
+	return long, nil
 }
 
 // contextualize makes the document of id, which is one of long and short.

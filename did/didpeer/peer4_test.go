@@ -1,6 +1,7 @@
 package didpeer_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -289,6 +290,64 @@ func TestSeenIsBounded(t *testing.T) {
 	tiny := &didpeer.Resolver{MaxBytes: 1}
 	resolve(t, tiny, favourite)
 	resolve(t, tiny, favouriteShort) // the last one is always kept
+}
+
+func TestLongForm(t *testing.T) {
+	long := load[spec4](t, "spec-method4.json").Long.ID
+	short, _ := didpeer.Short(long)
+	broken := errors.New("store is down")
+	empty := encoded4(`[]`)
+	emptyShort, _ := didpeer.Short(long4(empty))
+	for _, tt := range []struct {
+		name, ask, long string
+		failure         error
+		want            error // nil means that the error matches no class
+		ok              bool
+	}{
+		{"known", short, long, nil, nil, true},
+		{"unknown", short, "", nil, did.ErrNotFound, false},
+		{"failed", short, "", broken, broken, false},
+		{"failed with a long form", short, long, broken, broken, false},
+		{"short form", short, short, nil, nil, false},
+		{"of another document", short, long4(encoded4(`{}`)), nil, nil, false},
+		{"with the hash of another document", short, short + ":" + encoded4(`{}`), nil, nil, false},
+		{"of a document that is none", emptyShort, long4(empty), nil, did.ErrInvalid, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			calls := 0
+			r := &didpeer.Resolver{LongForm: func(ctx context.Context, asked string) (string, error) {
+				calls++
+				if asked != tt.ask || ctx != t.Context() {
+					t.Errorf("asked for %s", asked)
+				}
+				return tt.long, tt.failure
+			}}
+			doc, err := r.Resolve(t.Context(), tt.ask)
+			if ok := err == nil; ok != tt.ok || ok != (doc != nil) {
+				t.Fatalf("Resolve = %v, %v", doc, err)
+			}
+			if tt.want != nil && !errors.Is(err, tt.want) {
+				t.Errorf("error %v, want %v", err, tt.want)
+			}
+			for _, class := range []error{did.ErrNotFound, did.ErrInvalid, did.ErrMethod, did.ErrUnsupported, did.ErrRefused} {
+				if errors.Is(err, class) && tt.want != class {
+					t.Errorf("error %v matches %v", err, class)
+				}
+			}
+			_, again := r.Resolve(t.Context(), tt.ask)
+			if tt.ok {
+				if doc.ID != tt.ask || again != nil || calls != 1 {
+					t.Errorf("document of %s; again %v; %d calls", doc.ID, again, calls)
+				}
+			} else if again == nil || calls != 2 {
+				t.Errorf("again %v; %d calls", again, calls)
+			}
+		})
+	}
+	// A long form that was resolved is not asked for.
+	r := &didpeer.Resolver{LongForm: func(context.Context, string) (string, error) { return "", broken }}
+	resolve(t, r, long)
+	resolve(t, r, short)
 }
 
 func TestResolverConcurrently(t *testing.T) {
