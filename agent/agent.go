@@ -10,6 +10,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -34,6 +35,8 @@ type Agent struct {
 	stopped bool
 	work    sync.WaitGroup // packets being served; no Add once stopped
 
+	outbox   store.Outbox // of Config.Store
+	inbox    store.Inbox
 	delivery *delivery.Dispatcher
 	lanes    lanes
 	requests requests
@@ -66,6 +69,8 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a := &Agent{
 		cfg:      cfg,
+		outbox:   cfg.Store.Outbox(),
+		inbox:    cfg.Store.Inbox(),
 		handlers: make(slots, cfg.MaxHandlers),
 		lateAcks: make(slots, maxLateAcks),
 		ready:    make(chan struct{}),
@@ -78,7 +83,7 @@ func New(cfg Config) (*Agent, error) {
 		pending:  newPendingSet(),
 	}
 	a.delivery = delivery.New(delivery.Config{
-		Outbox: cfg.Outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Outcome: a.became, Idle: cfg.Guest,
+		Outbox: a.outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Outcome: a.became, Idle: cfg.Guest,
 		Logger: cfg.Logger, Now: cfg.Now,
 		Workers: cfg.Workers, MaxReturnRoutes: cfg.MaxSessions,
 		SendTimeout: cfg.SendTimeout, AckTimeout: cfg.AckTimeout, StopTimeout: cfg.StopTimeout, Backoff: cfg.backoff(),

@@ -80,7 +80,7 @@ func TestFailureOverLimit(t *testing.T) {
 				t.Errorf("Reply: %v", err)
 			}
 			return errors.Join(broken, err)
-		}), agenttest.Configure(func(cfg *agent.Config) { cfg.ReportBurst, cfg.Inbox = 1, box }))
+		}), agenttest.Configure(func(cfg *agent.Config) { cfg.ReportBurst, cfg.Store = 1, storeOf(nil, box) }))
 		s := newStranger(t, n, "mem://stranger")
 		for range 3 {
 			s.give(t, a, new(call), s.message(t, a, chatType, nil))

@@ -135,7 +135,7 @@ func TestBusyPeer(t *testing.T) {
 			refused := make(chan struct{}, 1)
 			alice := n.Agent(t, nil, scheme, agenttest.Configure(func(cfg *agent.Config) {
 				cfg.MinBackoff, cfg.MaxBackoff = 10*time.Millisecond, 50*time.Millisecond
-				cfg.Outbox = unhurried{store.NewOutbox(store.OutboxConfig{}), refused}
+				cfg.Store = storeOf(unhurried{store.NewOutbox(store.OutboxConfig{}), refused}, nil)
 			}))
 			const all = 5
 			sent := make(map[string]bool)

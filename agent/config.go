@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -29,9 +30,11 @@ type Config struct {
 	// is nil. New binds the agent to each that is a transport.Binder. The agent closes
 	// none.
 	Senders map[string]transport.Sender
-	// Outbox and Inbox keep what must not be lost. Default: in memory.
-	Outbox store.Outbox
-	Inbox  store.Inbox
+	// Store keeps what must not be lost. Default: in memory.
+	Store store.Store
+	// Contacts is what the agent knows of other parties; it is kept in Store. Default: a
+	// Book with the defaults of package contact.
+	Contacts *contact.Book
 	// Logger gets ids and DIDs, never bodies. Default: discard.
 	Logger *slog.Logger
 	// Now tells the time of messages. Default: time.Now.
@@ -41,7 +44,7 @@ type Config struct {
 	AcceptPlaintext bool
 	// Trace are hooks that are called as messages go their way. Default: none.
 	Trace *Trace
-	// Guest leaves Outbox and Inbox to another agent that has the same ones, the host.
+	// Guest leaves the outbox and the inbox to another agent that has the same Store, the host.
 	// No Handler is called. A message that is not sent Once waits in the outbox for the
 	// host. A message that comes in and answers no Request is left to the host in the
 	// inbox, but for a problem report with one that is being sent Once: that is in the
@@ -118,14 +121,14 @@ func (c *Config) setDefaults() error {
 	if c.Handler == nil {
 		c.Handler = NewMux()
 	}
-	if c.Outbox == nil {
-		c.Outbox = store.NewOutbox(store.OutboxConfig{})
-	}
-	if c.Inbox == nil {
-		c.Inbox = store.NewInbox(store.InboxConfig{})
+	if c.Store == nil {
+		c.Store = store.New(store.Config{})
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Contacts == nil {
+		c.Contacts = contact.New(c.Store, contact.Config{Logger: c.Logger})
 	}
 	if c.Trace == nil {
 		c.Trace = new(Trace)

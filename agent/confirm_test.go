@@ -78,7 +78,7 @@ func newConfirmWorld(t *testing.T) *confirmWorld {
 	n := agenttest.NewNet()
 	w := &confirmWorld{line: new(line), outbox: store.NewOutbox(store.OutboxConfig{}), handled: make(inbox, 100)}
 	w.agent = n.Agent(t, w.handled, agenttest.Configure(func(cfg *agent.Config) {
-		cfg.Senders["line"], cfg.Outbox = w.line, w.outbox
+		cfg.Senders["line"], cfg.Store = w.line, storeOf(w.outbox, nil)
 	}))
 	w.stranger = &stranger{Party: agenttest.NewParty(t, "line://stranger")}
 	return w
@@ -324,7 +324,7 @@ func TestConfirmAfterStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s, box, l := agenttest.NewParty(t), agenttest.NewParty(t, "line://stranger"), store.NewOutbox(store.OutboxConfig{}), new(line)
 		for life := range 2 {
-			a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Outbox: box, Senders: map[string]transport.Sender{"line": l}})
+			a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Store: storeOf(box, nil), Senders: map[string]transport.Sender{"line": l}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -82,7 +82,7 @@ func TestPush(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, got, box := agenttest.NewNet(), make(connections, 1), store.NewOutbox(store.OutboxConfig{})
-				a := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.Outbox = box }))
+				a := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.Store = storeOf(box, nil) }))
 				s, w := newStranger(t, n, "mem://stranger"), newSession()
 				came := s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = test.route })
 				s.give(t, a, w, came)

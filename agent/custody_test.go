@@ -48,7 +48,7 @@ func (u untouched) Add(context.Context, store.Received, time.Duration) (*store.L
 }
 
 func noInbox(t *testing.T) agenttest.Option {
-	return agenttest.Configure(func(cfg *agent.Config) { cfg.Inbox = untouched{store.NewInbox(store.InboxConfig{}), t} })
+	return agenttest.Configure(func(cfg *agent.Config) { cfg.Store = storeOf(nil, untouched{store.NewInbox(store.InboxConfig{}), t}) })
 }
 
 // The answer to a POST tells whether the handler has taken the message in; the inbox

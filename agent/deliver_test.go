@@ -111,7 +111,7 @@ func TestBackMeanwhile(t *testing.T) {
 			defer mu.Unlock()
 			arrived = append(arrived, time.Since(start))
 			return nil
-		}), agenttest.Configure(func(cfg *agent.Config) { cfg.Outbox, cfg.Workers = box, 2 }))
+		}), agenttest.Configure(func(cfg *agent.Config) { cfg.Store, cfg.Workers = storeOf(box, nil), 2 }))
 		p := agenttest.NewParty(t, "test://one")
 		for range 2 {
 			if err := a.Send(t.Context(), newMessage(t, p.DID)); err != nil {
@@ -186,7 +186,7 @@ func TestBuriedIsRetried(t *testing.T) {
 			}
 			return &transport.SendError{Endpoint: "test://one", Err: errors.New("410 gone")}
 		}), agenttest.Configure(func(cfg *agent.Config) {
-			cfg.Outbox, cfg.Trace = box, &agent.Trace{Buried: func(_ context.Context, o agent.Outcome) { buried <- o }}
+			cfg.Store, cfg.Trace = storeOf(box, nil), &agent.Trace{Buried: func(_ context.Context, o agent.Outcome) { buried <- o }}
 		}))
 		m := newMessage(t, agenttest.NewParty(t, "test://one").DID)
 		m.ID = "m"
@@ -219,7 +219,7 @@ func TestFailoverToConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, box := new(line), store.NewOutbox(store.OutboxConfig{})
 		a := agenttest.NewNet().Agent(t, nil, withSender(func(context.Context, string, transport.Packet) error { return failure(true, 0) }),
-			agenttest.Configure(func(cfg *agent.Config) { cfg.Senders["line"], cfg.Outbox = l, box }))
+			agenttest.Configure(func(cfg *agent.Config) { cfg.Senders["line"], cfg.Store = l, storeOf(box, nil) }))
 		s := &stranger{Party: agenttest.NewParty(t, "test://one", "line://two")}
 		if err := a.Send(t.Context(), newMessage(t, s.DID)); err != nil {
 			t.Fatal(err)

@@ -53,7 +53,7 @@
 //
 // # What a peer may rely on
 //
-// A packet is answered with an HTTP 2xx when its message is in Config.Inbox, or
+// A packet is answered with an HTTP 2xx when its message is in the inbox, or
 // its handler has returned. A message in the inbox is handled, if not by this
 // process then by the next one that has the same inbox. When there is no room, or
 // the inbox fails, HTTP answers 503 with Retry-After, and a WebSocket brings a
@@ -82,7 +82,7 @@
 // # What a caller may rely on
 //
 // Send and Request work from when the Agent is Ready until Run returns. When Send has
-// returned nil, the message is in Config.Outbox, as durably as that keeps it, packed.
+// returned nil, the message is in the outbox, as durably as that keeps it, packed.
 // It leaves while Run runs, is tried at each way to the
 // recipient, then at those it has moved to since, and then again after a delay
 // that doubles, or that the recipient asked for, until a way has taken it or its
@@ -105,7 +105,7 @@
 //
 // A Handler that is durable and idempotent by itself, such as that of a mediator for
 // forwards, can take messages in: see Protocol.Custody. It runs before the 2xx, its
-// success is the acceptance. The message is not in Config.Inbox, and may be handled
+// success is the acceptance. The message is not in the inbox, and may be handled
 // again whenever it comes again.
 //
 // # Duplicates

@@ -48,7 +48,7 @@ func (n *node) live(ctx context.Context, t *testing.T) {
 		n.faults.Restart()
 		mem, wire := n.net.Mem.Sender(), n.wires.sender(n.endpoint)
 		a, err := agent.New(agent.Config{
-			DID: n.party.DID, Packer: n.party.Packer, Handler: n, Outbox: n.outbox, Inbox: n.inbox,
+			DID: n.party.DID, Packer: n.party.Packer, Handler: n, Store: storeOf(n.outbox, n.inbox),
 			Senders:  map[string]transport.Sender{"mem": mem, "wire": wire},
 			MaxTries: 20, // it crashes more often than any process
 		})

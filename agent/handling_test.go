@@ -201,7 +201,7 @@ func TestExtendKeepsLease(t *testing.T) {
 					return nil
 				})
 				process := func(inbox store.Inbox) *agent.Agent {
-					a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Handler: h, Inbox: inbox})
+					a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Handler: h, Store: storeOf(nil, inbox)})
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -259,7 +259,7 @@ func TestExtendLostLease(t *testing.T) {
 			left = time.Until(deadline)
 			return nil
 		}), agenttest.Configure(func(cfg *agent.Config) {
-			cfg.Inbox = unextendable{store.NewInbox(store.InboxConfig{})}
+			cfg.Store = storeOf(nil, unextendable{store.NewInbox(store.InboxConfig{})})
 		}))
 		s := newStranger(t, n)
 		s.give(t, a, new(call), s.message(t, a, chatType, nil))

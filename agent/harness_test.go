@@ -11,6 +11,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -234,4 +235,15 @@ func wantError(t testing.TB, what string, got, want error) {
 	if !errors.Is(got, want) {
 		t.Errorf("%s: error %v, want %v", what, got, want)
 	}
+}
+
+// storeOf is a Store of parts, those in memory for nil.
+func storeOf(o store.Outbox, i store.Inbox) store.Store {
+	if o == nil {
+		o = store.NewOutbox(store.OutboxConfig{})
+	}
+	if i == nil {
+		i = store.NewInbox(store.InboxConfig{})
+	}
+	return store.Join(o, i, store.NewRecords(store.RecordsConfig{}))
 }

@@ -22,7 +22,7 @@ import (
 
 // withInbox gives an agent an inbox that the test looks into.
 func withInbox(b store.Inbox) agenttest.Option {
-	return agenttest.Configure(func(cfg *agent.Config) { cfg.Inbox = b })
+	return agenttest.Configure(func(cfg *agent.Config) { cfg.Store = storeOf(nil, b) })
 }
 
 // states are what has become of the messages in an inbox, in order.
@@ -198,7 +198,7 @@ func TestCutOff(t *testing.T) {
 		s, lives := newStranger(t, n), 0
 		for ; lives < 20; lives++ {
 			calls := 0
-			a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Inbox: box, Handler: agent.HandlerFunc(
+			a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Store: storeOf(nil, box), Handler: agent.HandlerFunc(
 				func(ctx context.Context, _ agent.Responder, _ *agent.Inbound) error {
 					calls++
 					if lives < 19 {
@@ -396,7 +396,7 @@ func TestBystanders(t *testing.T) {
 					dead := make(chan struct{})
 					ctx, stop := context.WithTimeout(t.Context(), time.Hour)
 					a, err := agent.New(agent.Config{
-						DID: p.DID, Packer: p.Packer, Inbox: mortal{box, dead}, MaxHandlers: slots,
+						DID: p.DID, Packer: p.Packer, Store: storeOf(nil, mortal{box, dead}), MaxHandlers: slots,
 						Handler: agent.HandlerFunc(func(_ context.Context, _ agent.Responder, in *agent.Inbound) error {
 							time.Sleep(time.Second)
 							if in.Message.ID == "0" {

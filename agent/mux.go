@@ -54,7 +54,7 @@ type Protocol struct {
 	// Custody has the handlers, by type URI, that are durable and idempotent by
 	// themselves, as one of forwards is. Such a handler runs before the peer is told that
 	// the message is here: its success is the acceptance. The message is not put into
-	// Config.Inbox, takes no peer's share of that, and is not remembered. A Retry, or an
+	// the inbox, takes no peer's share of that, and is not remembered. A Retry, or an
 	// error that is no *message.Problem, asks the peer to come again; a Problem refuses
 	// the message.
 	// Such a handler replies last: over HTTP a reply tells the peer that the message is

@@ -31,7 +31,7 @@ func (o noOutbox) Enqueue(context.Context, ...store.Item) error {
 }
 
 func withoutOutbox(t *testing.T) agenttest.Option {
-	return agenttest.Configure(func(cfg *agent.Config) { cfg.Outbox = noOutbox{store.NewOutbox(store.OutboxConfig{}), t} })
+	return agenttest.Configure(func(cfg *agent.Config) { cfg.Store = storeOf(noOutbox{store.NewOutbox(store.OutboxConfig{}), t}, nil) })
 }
 
 // becomes collects the states of outcomes.
@@ -157,7 +157,7 @@ func TestOnceProblem(t *testing.T) {
 			n, got := agenttest.NewNet(), make(inbox, 1)
 			box := ending{store.NewInbox(store.InboxConfig{}), make(chan string, 10)}
 			guest := n.Agent(t, got, opt, agenttest.Hidden(), withoutOutbox(t), agenttest.Configure(func(cfg *agent.Config) {
-				cfg.Guest, cfg.Inbox = true, box
+				cfg.Guest, cfg.Store = true, storeOf(nil, box)
 			}))
 			b := n.Agent(t, fails(message.NewProblem("e.p.x", nil)), opt)
 			var last agent.Outcome
@@ -209,7 +209,7 @@ func TestGuest(t *testing.T) {
 		box, out := store.NewInbox(store.InboxConfig{}), store.NewOutbox(store.OutboxConfig{})
 		r := new(recorder)
 		shared := agenttest.Configure(func(cfg *agent.Config) {
-			cfg.DID, cfg.Packer, cfg.Inbox, cfg.Outbox = host.DID, host.Packer, box, out
+			cfg.DID, cfg.Packer, cfg.Store = host.DID, host.Packer, storeOf(out, box)
 		})
 		old := newMessage(t, host.DID)
 		old.From = s.DID

@@ -233,7 +233,7 @@ func TestOrderOfLeftOvers(t *testing.T) {
 		n, got, box, p := agenttest.NewNet(), make(inbox, messages), store.NewInbox(store.InboxConfig{}), agenttest.NewParty(t)
 		configure := func(guest bool) agenttest.Option {
 			return agenttest.Configure(func(cfg *agent.Config) {
-				cfg.DID, cfg.Packer, cfg.Inbox, cfg.Guest = p.DID, p.Packer, box, guest
+				cfg.DID, cfg.Packer, cfg.Store, cfg.Guest = p.DID, p.Packer, storeOf(nil, box), guest
 			})
 		}
 		s, guest := newStranger(t, n), n.Agent(t, nil, configure(true))

@@ -269,7 +269,7 @@ func TestOutboxFails(t *testing.T) {
 	f.ack <- errors.New("disk is full")
 	n := agenttest.NewNet()
 	a := n.Agent(t, nil, agenttest.Configure(func(cfg *agent.Config) {
-		cfg.Outbox, cfg.Workers, cfg.MinBackoff = f, 1, time.Millisecond
+		cfg.Store, cfg.Workers, cfg.MinBackoff = storeOf(f, nil), 1, time.Millisecond
 	}))
 	s := newStranger(t, n, "mem://stranger")
 	for range 2 {
@@ -289,7 +289,7 @@ func (brokenInbox) Add(context.Context, store.Received, time.Duration) (*store.L
 // When a message cannot be kept, the peer is to try again.
 func TestInboxFails(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 1)
-	a, s := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.Inbox = brokenInbox{store.NewInbox(store.InboxConfig{})} })), newStranger(t, n)
+	a, s := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.Store = storeOf(nil, brokenInbox{store.NewInbox(store.InboxConfig{})}) })), newStranger(t, n)
 	err := serve(t.Context(), a, new(call), s.pack(t, s.message(t, a, chatType, nil)))
 	var busy *transport.BusyError
 	if !errors.As(err, &busy) || busy.RetryAfter <= 0 || len(got) != 0 {

@@ -101,12 +101,12 @@ func (a *Agent) settle(ctx context.Context, k *pending, err error, replies []sto
 	defer a.pending.remove(k)
 	var p *message.Problem
 	how := func(ctx context.Context, l *store.Lease[store.Received]) error {
-		return a.cfg.Inbox.Ack(ctx, l, replies...)
+		return a.inbox.Ack(ctx, l, replies...)
 	}
 	if err != nil && (!errors.As(err, &p) || errors.Is(err, errForGood)) {
 		reason := err.Error()
 		how = func(ctx context.Context, l *store.Lease[store.Received]) error {
-			return a.cfg.Inbox.Term(ctx, l, reason)
+			return a.inbox.Term(ctx, l, reason)
 		}
 	}
 	for l := k.held(); l != nil; {
@@ -132,7 +132,7 @@ func (a *Agent) renewed(ctx context.Context, k *pending, l *store.Lease[store.Re
 		if now := k.held(); now != l { // redeliverAll came by it
 			return now, false
 		}
-		_, known, err := a.cfg.Inbox.Add(context.WithoutCancel(ctx), l.Item, 0)
+		_, known, err := a.inbox.Add(context.WithoutCancel(ctx), l.Item, 0)
 		switch {
 		case err != nil:
 		case known == nil, known.State == store.Done, known.State == store.Buried:
@@ -154,7 +154,7 @@ func (a *Agent) nak(ctx context.Context, k *pending, delay time.Duration, reason
 		return
 	}
 	a.pending.remove(k) // before it can be leased again
-	nak := func(ctx context.Context) error { return a.cfg.Inbox.Nak(ctx, l, delay, reason) }
+	nak := func(ctx context.Context) error { return a.inbox.Nak(ctx, l, delay, reason) }
 	if err := store.Tell(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), nak); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
 	}
@@ -167,7 +167,7 @@ func (a *Agent) keepLease(ctx context.Context, k *pending, d time.Duration) erro
 		if l == nil || time.Until(l.Until) >= d {
 			return nil
 		}
-		next, err := a.cfg.Inbox.Extend(ctx, l, d)
+		next, err := a.inbox.Extend(ctx, l, d)
 		if k.replace(l, next) {
 			return err
 		}

@@ -15,7 +15,7 @@ import (
 // ServePacket implements transport.Handler. It returns when the message is accepted
 // and has its place: a free handler, or one in the lane of its transport.Session.
 // handled is closed when the handler has returned and the message is settled. It is
-// nil for what no handler gets. Without an error the message is in Config.Inbox, was
+// nil for what no handler gets. Without an error the message is in the inbox, was
 // handled, or was dropped. Errors:
 //   - *transport.RejectError: the packet cannot be opened, or is not let in. Its
 //     Reason does not tell why decryption failed.
@@ -185,7 +185,7 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p tr
 	// inbox with a lease that nobody knows of.
 	add, cancel := a.lasting(ctx)
 	defer cancel()
-	lease, known, err := a.cfg.Inbox.Add(add, m, hold)
+	lease, known, err := a.inbox.Add(add, m, hold)
 	switch {
 	case known != nil:
 		a.requests.giveBack(k.request)

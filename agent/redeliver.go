@@ -73,7 +73,7 @@ func (a *Agent) leaseMore(ctx context.Context, ordered chan<- *pending) {
 // message is one that may end the process: no more of those are to be in hand than can be
 // helped.
 func (a *Agent) leaseOne(ctx, soon context.Context, ordered chan<- *pending) (suspect bool, err error) {
-	l, err := a.cfg.Inbox.Lease(soon, a.leaseTime())
+	l, err := a.inbox.Lease(soon, a.leaseTime())
 	if err != nil {
 		return false, err
 	}
@@ -258,7 +258,7 @@ func (a *Agent) setAside(ctx context.Context, k *pending, reason error) {
 	k.in.log(a.cfg.Logger).ErrorContext(ctx, "message set aside", "error", reason)
 	a.note(ctx, a.cfg.Trace.Handled, "message handled no more", k.in, l.Attempts, reason)
 	defer a.pending.remove(k)
-	term := func(ctx context.Context) error { return a.cfg.Inbox.Term(ctx, l, reason.Error()) }
+	term := func(ctx context.Context) error { return a.inbox.Term(ctx, l, reason.Error()) }
 	if err := store.Tell(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), term); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
 	}

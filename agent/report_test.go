@@ -373,7 +373,7 @@ func TestAnswerRateOnSession(t *testing.T) {
 	t.Run("busy", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			n := agenttest.NewNet()
-			a := n.Agent(t, nil, rate, agenttest.Configure(func(cfg *agent.Config) { cfg.Inbox = brokenInbox{store.NewInbox(store.InboxConfig{})} }))
+			a := n.Agent(t, nil, rate, agenttest.Configure(func(cfg *agent.Config) { cfg.Store = storeOf(nil, brokenInbox{store.NewInbox(store.InboxConfig{})}) }))
 			s, w, told := newStranger(t, n), newSession(), 0
 			for range 6 {
 				m := s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" })

@@ -256,7 +256,7 @@ func (r *responder) wantedAcks(ctx context.Context) []string {
 			asked[foldID(id)] = id
 		}
 	}
-	received, err := r.a.cfg.Inbox.Remembered(ctx, in.pair(), slices.Collect(maps.Keys(asked)))
+	received, err := r.a.inbox.Remembered(ctx, in.pair(), slices.Collect(maps.Keys(asked)))
 	if err != nil {
 		in.log(r.a.cfg.Logger).WarnContext(ctx, "older messages not acknowledged", "error", err)
 	}

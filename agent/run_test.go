@@ -184,7 +184,7 @@ func TestStopWithMessagesWaiting(t *testing.T) {
 				n, p, box, handled := agenttest.NewNet(), agenttest.NewParty(t), store.NewInbox(store.InboxConfig{}), 0
 				s := newStranger(t, n)
 				start := func(h agent.Handler) *agent.Agent {
-					a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Handler: h, Inbox: box, MaxHandlers: 1})
+					a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Handler: h, Store: storeOf(nil, box), MaxHandlers: 1})
 					if err != nil {
 						t.Fatal(err)
 					}

@@ -17,7 +17,7 @@ import (
 )
 
 // Send sends m to each DID of its To, packed for each on its own, through the
-// outbox: it holds the packets when Send returns, as durably as Config.Outbox
+// outbox: it holds the packets when Send returns, as durably as the outbox
 // does, and Run delivers them from it, by the return route to the recipient if one
 // is open, else to an endpoint of it. By default the message is authcrypted from
 // Config.DID.

@@ -118,7 +118,7 @@ func TestSendNoRoute(t *testing.T) {
 func TestSendOutboxFull(t *testing.T) {
 	n := agenttest.NewNet()
 	a := n.Agent(t, nil, agenttest.Configure(func(cfg *agent.Config) {
-		cfg.Outbox = store.NewOutbox(store.OutboxConfig{MaxBytes: 1})
+		cfg.Store = storeOf(store.NewOutbox(store.OutboxConfig{MaxBytes: 1}), nil)
 	}))
 	s := newStranger(t, n, "mem://stranger")
 	wantError(t, "Send", a.Send(t.Context(), newMessage(t, s.DID)), store.ErrFull)

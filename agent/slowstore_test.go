@@ -40,7 +40,7 @@ func TestReplyWaitsForNoOther(t *testing.T) {
 		}
 		close(box.release)
 		return <-first
-	}), agenttest.Configure(func(cfg *agent.Config) { cfg.Inbox = box }))
+	}), agenttest.Configure(func(cfg *agent.Config) { cfg.Store = storeOf(nil, box) }))
 	s := newStranger(t, n, "mem://stranger")
 	asks := s.message(t, a, chatType, func(m *message.Message) { m.PleaseAck = []string{""} })
 	s.give(t, a, new(call), asks)

@@ -177,7 +177,7 @@ func TestTraceSetAside(t *testing.T) {
 		leave(t, b, s, p.DID, m)
 		time.Sleep(2 * time.Minute) // of the bubble
 		a := n.Agent(t, fails(nil), r.option(), agenttest.Configure(func(cfg *agent.Config) {
-			cfg.DID, cfg.Packer, cfg.Inbox, cfg.MaxTries = p.DID, p.Packer, b, 1
+			cfg.DID, cfg.Packer, cfg.Store, cfg.MaxTries = p.DID, p.Packer, storeOf(nil, b), 1
 		}))
 		synctest.Wait()
 		r.wantIn(t, "handled")

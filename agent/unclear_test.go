@@ -52,7 +52,7 @@ func TestUnclearBurial(t *testing.T) {
 		box, buried := unclearOutbox{store.NewOutbox(store.OutboxConfig{}), new(unclear)}, make(chan agent.Outcome, 10)
 		a := agenttest.NewNet().Agent(t, nil, withSender(func(context.Context, string, transport.Packet) error { return failure(false, 0) }),
 			agenttest.Configure(func(cfg *agent.Config) {
-				cfg.Outbox, cfg.Trace = box, &agent.Trace{Buried: func(_ context.Context, o agent.Outcome) { buried <- o }}
+				cfg.Store, cfg.Trace = storeOf(box, nil), &agent.Trace{Buried: func(_ context.Context, o agent.Outcome) { buried <- o }}
 			}))
 		err := a.Send(t.Context(), newMessage(t, agenttest.NewParty(t, "test://one").DID), agent.AwaitDelivery())
 		wantError(t, "Send", err, agent.ErrUndelivered)

@@ -24,6 +24,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
 	"github.com/didcomm-go/didcomm/did"
@@ -116,7 +117,7 @@ func runNode(path string) error {
 	defer socket.Close()
 	a, err := agent.New(agent.Config{
 		DID: cfg.DID, Packer: packer, Logger: logger,
-		Outbox: s.Outbox(), Inbox: s.Inbox(),
+		Store: store.Join(s.Outbox(), s.Inbox(), store.NewRecords(store.RecordsConfig{})),
 		Handler: agent.NewMux(empty.Handle(), unordered(
 			func(ctx context.Context, _ agent.Responder, in *agent.Inbound, _ basicmessage.Body) error {
 				fmt.Println("begun")

@@ -105,7 +105,7 @@ func (h *honest) start() {
 	h.w.must(err)
 	l.agent, err = agent.New(agent.Config{
 		DID: h.did(), Packer: l.packer, Handler: h.mux(l), Senders: l.host.senders(),
-		Outbox: mortalOutbox{h.outbox, l.host.up}, Inbox: mortalInbox{h.inbox, l.host.up},
+		Store: store.Join(mortalOutbox{h.outbox, l.host.up}, mortalInbox{h.inbox, l.host.up}, store.NewRecords(store.RecordsConfig{})),
 		Trace: &agent.Trace{Buried: h.onBuried}, MaxTries: maxTries, Workers: 8,
 		Logger: h.w.log.With("agent", h.name),
 	})

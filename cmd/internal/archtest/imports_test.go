@@ -30,6 +30,7 @@ var folderRules = map[string][]string{
 var packageRules = map[string][]string{
 	"agent/message":             {},
 	"agent/store":               {},
+	"agent/contact":             {"agent/store", "did"},
 	"agent/internal/x25519":     {},
 	"agent/envelope":            {"agent/internal/x25519", "agent/message", "did"},
 	"agent/keyring":             {"agent/internal/x25519", "agent/envelope", "agent/store", "did"}, // the Keys that envelope asks for
@@ -45,7 +46,7 @@ var packageRules = map[string][]string{
 // exactRules says which of our packages a package may import: those alone, and
 // not what is below them. It says nothing of packages below its own.
 var exactRules = map[string][]string{
-	"agent":          {"agent/delivery", "agent/envelope", "agent/message", "agent/store", "did", "did/lru", "transport"}, // no DID method, no guard
+	"agent":          {"agent/contact", "agent/delivery", "agent/envelope", "agent/message", "agent/store", "did", "did/lru", "transport"}, // no DID method, no guard
 	"agent/delivery": {"agent/store", "transport"},
 }
 
