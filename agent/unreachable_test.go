@@ -120,7 +120,9 @@ func (a away) KeyAgreement(context.Context, string) (ecdh.KeyExchanger, error) {
 
 func (away) Signer(context.Context, string) (crypto.Signer, error) { return nil, errAway }
 
-func (away) DIDs(context.Context) ([]string, error) { return nil, errAway }
+func (away) Own(context.Context, string) (string, error) { return "", errAway }
+
+func (away) DIDs(context.Context, int) ([]string, error) { return nil, errAway }
 
 // While our keys cannot be reached, no message is refused for good.
 func TestUnreachableKeys(t *testing.T) {

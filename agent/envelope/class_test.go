@@ -65,7 +65,9 @@ func (f faulty) Signer(ctx context.Context, kid string) (crypto.Signer, error) {
 	return nil, f.err
 }
 
-func (f faulty) DIDs(context.Context) ([]string, error) { return nil, f.err }
+func (f faulty) Own(context.Context, string) (string, error) { return "", f.err }
+
+func (f faulty) DIDs(context.Context, int) ([]string, error) { return nil, f.err }
 
 type faultyHandle struct {
 	ecdh.KeyExchanger

@@ -17,11 +17,19 @@ import (
 type meter struct {
 	envelope.Keys
 	dids      []string
+	owns      atomic.Int32
 	exchanges atomic.Int32
 	lookups   atomic.Int32
 }
 
-func (m *meter) DIDs(context.Context) ([]string, error) { return m.dids, nil }
+func (m *meter) Own(ctx context.Context, id string) (string, error) {
+	m.owns.Add(1)
+	return owner{dids: m.dids}.Own(ctx, id)
+}
+
+func (m *meter) DIDs(ctx context.Context, n int) ([]string, error) {
+	return owner{dids: m.dids}.DIDs(ctx, n)
+}
 
 func (m *meter) KeyAgreement(ctx context.Context, kid string) (ecdh.KeyExchanger, error) {
 	m.lookups.Add(1)

@@ -123,8 +123,9 @@ const (
 	// which nobody else could have encrypted for us.
 	DeviationSignedNoTo message.DeviationCode = "signed-encrypted-no-to"
 	// DeviationRecipient is a to that names a DID of ours, but not that of the key
-	// that opened the message. Who learns that it was taken learns that both DIDs
-	// are ours.
+	// that opened the message. Unpack looks for such a DID among the first
+	// [Config.MaxRecipients] different DIDs of to. A sender who learns that the message
+	// was taken learns that both DIDs are ours.
 	DeviationRecipient message.DeviationCode = "recipient-mismatch"
 
 	DeviationMessageTyp message.DeviationCode = "message-typ"  // typ of the message not that of a plaintext

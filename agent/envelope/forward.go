@@ -155,29 +155,36 @@ func (p *Packer) Forward(ctx context.Context, e Envelope, routingKeys []string, 
 	return e, nil
 }
 
-// unwrapForward opens what a forward carries if it is for one of our keys: the
-// re-wrapping of Routing 2.0. It returns nil for any other message, and for a
-// forward that goes on to somebody else.
-func (p *Packer) unwrapForward(ctx context.Context, m *message.Message) (*Unpacked, error) {
-	if !message.Is(m, forwardType) {
+// unwrapForward opens the envelope that a forward carries if the envelope is for one of
+// our keys: the re-wrapping of Routing 2.0. It returns nil for any other message, and
+// for a forward that goes on to somebody else.
+//
+// A forward has one attachment as a rule. Of more, those are looked at that name
+// MaxRecipients keys in all: as many as a single envelope may name.
+func (o *opening) unwrapForward(ctx context.Context) (*Unpacked, error) {
+	if !message.Is(o.msg, forwardType) {
 		return nil, nil
 	}
-	for _, a := range m.Attachments {
+	named := 0
+	for _, a := range o.msg.Attachments {
 		data, err := a.Data.Bytes()
 		if err != nil {
 			continue
 		}
-		env, err := jwe.Parse(data, p.jwe)
+		env, err := jwe.Parse(data, o.p.jwe)
 		if err != nil {
 			continue
 		}
-		if _, err := p.heldKeys(ctx, env.KIDs); err != nil {
+		if named += len(env.KIDs); named > o.p.cfg.MaxRecipients {
+			return nil, nil
+		}
+		if _, err := o.search.keys(ctx, env.KIDs); err != nil {
 			if errors.Is(err, ErrNoKey) {
 				continue
 			}
 			return nil, err
 		}
-		u, err := p.unpack(ctx, data, true)
+		u, err := o.p.unpack(ctx, data, true)
 		if err != nil {
 			return nil, fmt.Errorf("re-wrapped message: %w", err)
 		}

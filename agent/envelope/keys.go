@@ -28,9 +28,25 @@ type Keys interface {
 	Signer(ctx context.Context, kid string) (crypto.Signer, error)
 }
 
-// Owner is an optional power of Keys. With it, an envelope whose kid is
-// relative ("#key-1"), or an alias of one of our keys, is opened too.
+// Owner is an optional interface of [Config.Keys]: it tells which DIDs are ours. With
+// it a Packer opens an envelope whose kid is relative ("#key-1") or an alias of one of
+// our keys, and a message whose to names another DID of ours than the one whose key
+// opened it.
+//
+// A Packer asks for each message that it opens, and at most [Config.MaxRecipients]
+// times. Both methods should take the same time with one DID and with many.
 type Owner interface {
-	// DIDs returns the DIDs whose keys are held.
-	DIDs(ctx context.Context) ([]string, error)
+	// Own returns the DID of ours that id, a DID, names in any of its forms (as the
+	// long and the short form of a did:peer:4), in the form that resolves. An error
+	// that matches ErrNoKey says that id names none of ours; any other error is a
+	// failure of the store behind Keys.
+	Own(ctx context.Context, id string) (string, error)
+	// DIDs returns at most n DIDs of ours, those that were added first, for a kid that
+	// is relative and so names no DID. Unpack asks for [MaxRelativeDIDs].
+	DIDs(ctx context.Context, n int) ([]string, error)
 }
+
+// MaxRelativeDIDs is how many DIDs of ours Unpack searches for the key of a relative
+// kid ("#key-1"): those that were added first. A key of any other DID of ours is not
+// found by a relative kid.
+const MaxRelativeDIDs = 8

@@ -91,7 +91,18 @@ type owner struct {
 	dids []string
 }
 
-func (o owner) DIDs(context.Context) ([]string, error) { return o.dids, nil }
+func (o owner) Own(_ context.Context, id string) (string, error) {
+	for _, own := range o.dids {
+		if didpeer.SameParty(own, id) {
+			return own, nil
+		}
+	}
+	return "", envelope.ErrNoKey
+}
+
+func (o owner) DIDs(_ context.Context, n int) ([]string, error) {
+	return o.dids[:min(n, len(o.dids))], nil
+}
 
 // A relative kid may be a key of any DID of ours: one that does not resolve now
 // does not hide the others, and is the error where no other has it.

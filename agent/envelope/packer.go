@@ -5,7 +5,6 @@ import (
 	"crypto/ecdh"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -210,26 +209,37 @@ func (p *Packer) senderKeys(ctx context.Context, id string) ([]senderKey, error)
 	return held, nil
 }
 
-// Holds checks that Keys can act for a DID: it lists the DID (Owner), or holds one of
-// the key agreement or authentication keys of the DID's document. The document is
-// resolved only if Keys does not list the DID. An error that matches ErrNoKey means that
-// Keys cannot act for the DID; after any other error that is not known.
-func (p *Packer) Holds(ctx context.Context, id string) error {
+// Holds checks that Keys can act for the DID of a DID or DID URL: Keys says that the
+// DID is ours (see [Owner]), or holds one of the key agreement or authentication keys
+// of the DID's document. The document is resolved only in the second case. An error
+// that matches ErrNoKey means that Keys cannot act for the DID; after any other error
+// that is not known.
+func (p *Packer) Holds(ctx context.Context, id string) (err error) {
+	defer classify(&err)
 	id = did.Base(id)
 	if p.owner != nil {
-		own, err := p.owner.DIDs(ctx)
-		if err != nil {
-			return fmt.Errorf("own DIDs: %w", err)
-		}
-		if slices.ContainsFunc(own, func(o string) bool { return sameParty(o, id) }) {
-			return nil
+		if _, err := p.own(ctx, id); !errors.Is(err, ErrNoKey) {
+			return err
 		}
 	}
-	_, err := p.senderKeys(ctx, id)
+	_, err = p.senderKeys(ctx, id)
 	if errors.Is(err, ErrNoKey) {
 		_, err = p.signer(ctx, id)
 	}
 	return err
+}
+
+// own is Owner.Own of the DID of a DID or DID URL.
+func (p *Packer) own(ctx context.Context, id string) (string, error) {
+	id = did.Base(id)
+	if _, err := did.Parse(id); err != nil {
+		return "", ErrNoKey // a text that a stranger wrote need not reach a store of keys
+	}
+	own, err := p.owner.Own(ctx, id)
+	if err != nil && !errors.Is(err, ErrNoKey) {
+		err = outside{fmt.Errorf("own DIDs: %w", err)}
+	}
+	return own, err
 }
 
 // signer returns the first authentication key of id that we hold.

@@ -3,7 +3,6 @@ package envelope
 import (
 	"context"
 	"crypto/ecdh"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -32,12 +31,12 @@ func (p *Packer) unpack(ctx context.Context, data []byte, rewrapped bool) (*Unpa
 	if len(data) > p.cfg.MaxBytes {
 		return nil, ErrTooLarge
 	}
-	o := opening{p: p}
+	o := opening{p: p, search: search{p: p}}
 	if err := o.open(ctx, data); err != nil {
 		return nil, err
 	}
 	if !rewrapped {
-		inner, err := p.unwrapForward(ctx, o.msg)
+		inner, err := o.unwrapForward(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -59,6 +58,8 @@ type opening struct {
 	p    *Packer
 	msg  *message.Message
 	meta Metadata
+
+	search search
 	// ours are the kids, as our documents list them, that opened a layer.
 	ours []string
 	// openedAs and senderAs are the kids of the innermost encryption as the peer
@@ -129,7 +130,7 @@ func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
 	if err := o.noteRecipients(env.KIDs); err != nil {
 		return nil, err
 	}
-	held, err := o.p.heldKeys(ctx, env.KIDs)
+	held, err := o.search.keys(ctx, env.KIDs)
 	if err != nil {
 		return nil, err
 	}
@@ -178,89 +179,6 @@ func (o *opening) noteRecipients(kids []string) error {
 		}
 	}
 	return nil
-}
-
-// heldKey is a recipient key of an envelope that is ours.
-type heldKey struct {
-	index int // among the recipients
-	kid   string
-	key   ecdh.KeyExchanger
-}
-
-// heldKeys finds our keys among the recipients: by the kid as it stands, and
-// only if there are none by what else the kid can mean. A kid that is repeated,
-// or that could stand for many keys of ours, buys no more key operations than
-// MaxRecipients different ones.
-func (p *Packer) heldKeys(ctx context.Context, kids []string) ([]heldKey, error) {
-	var held []heldKey
-	add := func(i int, kid string) error {
-		key, err := p.cfg.Keys.KeyAgreement(ctx, kid)
-		switch {
-		case err == nil:
-			held = append(held, heldKey{i, kid, key})
-		case !errors.Is(err, ErrNoKey):
-			return outside{fmt.Errorf("key %.200s: %w", kid, err)}
-		}
-		return nil
-	}
-	for i, kid := range kids {
-		if slices.Contains(kids[:i], kid) {
-			continue
-		}
-		if err := add(i, kid); err != nil {
-			return nil, err
-		}
-	}
-	if len(held) > 0 || p.owner == nil {
-		return heldOrErr(held, kids)
-	}
-	own, err := p.owner.DIDs(ctx)
-	if err != nil {
-		return nil, outside{fmt.Errorf("own DIDs: %w", err)}
-	}
-	resolved := 0
-	var failed error
-	for _, id := range own {
-		var doc *did.Document
-		for i, kid := range kids {
-			// Only our own documents are resolved here: the sender of an
-			// envelope must not choose what we fetch.
-			if kid[0] != '#' && !sameParty(kid, id) {
-				continue
-			}
-			if doc == nil {
-				if resolved++; resolved > p.cfg.MaxRecipients {
-					return heldOrErr(held, kids)
-				}
-				if doc, err = p.resolve(ctx, id); err != nil {
-					failed = err // the key may be another DID's
-					break
-				}
-			}
-			for _, m := range pick(doc, doc.KeyAgreementKeys(), kid) {
-				if len(held) == p.cfg.MaxRecipients {
-					return held, nil
-				}
-				if err := add(i, m.ID); err != nil {
-					return nil, err
-				}
-			}
-		}
-	}
-	if len(held) == 0 && failed != nil {
-		return nil, failed
-	}
-	return heldOrErr(held, kids)
-}
-
-func heldOrErr(held []heldKey, kids []string) ([]heldKey, error) {
-	if len(held) > 0 {
-		return held, nil
-	}
-	if len(kids) == 1 {
-		return nil, fmt.Errorf("%w for %.200s", ErrNoKey, kids[0])
-	}
-	return nil, fmt.Errorf("%w for %.200s or any of %d other recipients", ErrNoKey, kids[0], len(kids)-1)
 }
 
 // senderMethod resolves the sender's key, which its DID must list for key
@@ -375,13 +293,11 @@ func (o *opening) checkTo(ctx context.Context) error {
 			continue
 		}
 		if o.p.owner != nil {
-			own, err := o.p.owner.DIDs(ctx)
+			another, err := o.search.anyOwn(ctx, o.msg.To)
 			if err != nil {
-				return outside{fmt.Errorf("own DIDs: %w", err)}
+				return err
 			}
-			if slices.ContainsFunc(o.msg.To, func(to string) bool {
-				return slices.ContainsFunc(own, func(id string) bool { return sameParty(to, id) })
-			}) {
+			if another {
 				err := o.tolerate(message.Deviation{
 					Code:   DeviationRecipient,
 					Detail: fmt.Sprintf("to names another DID of ours than %.200s", did.Base(kid)),

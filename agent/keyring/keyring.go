@@ -1,16 +1,17 @@
 package keyring
 
 import (
+	"container/list"
 	"context"
 	"crypto"
 	"crypto/ecdh"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/keyring/internal/owned"
 	"github.com/didcomm-go/didcomm/did"
 )
 
@@ -32,9 +33,15 @@ var (
 type Keyring struct {
 	mu sync.RWMutex
 	// guarded by mu
-	keys map[string]*Key
-	kids []string // in the order they were added
-	dids []string // of kids, each once, in that order
+	keys map[string]held
+	kids list.List // of string, in the order they were added
+	dids owned.DIDs
+}
+
+// held is a key and the place of its key id in Keyring.kids.
+type held struct {
+	*Key
+	kid *list.Element
 }
 
 var (
@@ -45,7 +52,7 @@ var (
 )
 
 // New makes an empty keyring.
-func New() *Keyring { return &Keyring{keys: make(map[string]*Key)} }
+func New() *Keyring { return &Keyring{keys: make(map[string]held)} }
 
 // Add puts a private key under kid, the DID URL with fragment by which a DID
 // document lists the public one. key is what NewKey takes. The error matches
@@ -68,11 +75,8 @@ func (k *Keyring) Add(kid string, key crypto.PrivateKey) error {
 		}
 		return nil
 	}
-	k.keys[kid] = parsed
-	k.kids = append(k.kids, kid)
-	if owner := did.Base(kid); !slices.Contains(k.dids, owner) {
-		k.dids = append(k.dids, owner)
-	}
+	k.keys[kid] = held{parsed, k.kids.PushBack(kid)}
+	k.dids.Add(kid)
 	return nil
 }
 
@@ -80,15 +84,13 @@ func (k *Keyring) Add(kid string, key crypto.PrivateKey) error {
 func (k *Keyring) remove(kid string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.keys, kid)
-	// What KIDs and DIDs returned is not written to: they are clones.
-	k.kids = slices.DeleteFunc(k.kids, func(other string) bool { return other == kid })
-	k.dids = nil
-	for _, kid := range k.kids {
-		if owner := did.Base(kid); !slices.Contains(k.dids, owner) {
-			k.dids = append(k.dids, owner)
-		}
+	key, ok := k.keys[kid]
+	if !ok {
+		return
 	}
+	delete(k.keys, kid)
+	k.kids.Remove(key.kid)
+	k.dids.Remove(kid)
 }
 
 // Key returns the key under kid; the error matches envelope.ErrNoKey.
@@ -99,7 +101,7 @@ func (k *Keyring) Key(kid string) (*Key, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: %s", envelope.ErrNoKey, clip(kid))
 	}
-	return key, nil
+	return key.Key, nil
 }
 
 // KeyAgreement returns the key under kid for ECDH. The error matches
@@ -128,26 +130,44 @@ func (k *Keyring) Signer(_ context.Context, kid string) (crypto.Signer, error) {
 	return key.signer, nil
 }
 
-// DIDs returns the DIDs that the key ids belong to, in the order of their first
-// keys. The error is always nil.
-func (k *Keyring) DIDs(context.Context) ([]string, error) {
+// Own returns the DID that id names, as the key ids of its keys have it: of a
+// did:peer:4 with key ids of both forms the long one. The error matches envelope.ErrNoKey
+// if no key belongs to that DID. Own takes the same time whatever the number of keys.
+func (k *Keyring) Own(_ context.Context, id string) (string, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	return slices.Clone(k.dids), nil
+	return k.dids.Own(id)
+}
+
+// DIDs returns the first n of the DIDs that the key ids belong to, in the order of
+// their first keys, or all of them if there are fewer. The error is always nil.
+func (k *Keyring) DIDs(_ context.Context, n int) ([]string, error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.dids.First(n), nil
 }
 
 // KIDs returns all key ids in the order they were added.
 func (k *Keyring) KIDs() []string {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	return slices.Clone(k.kids)
+	return k.ordered()
+}
+
+// ordered is KIDs for callers that hold mu.
+func (k *Keyring) ordered() []string {
+	kids := make([]string, 0, k.kids.Len())
+	for e := k.kids.Front(); e != nil; e = e.Next() {
+		kids = append(kids, e.Value.(string))
+	}
+	return kids
 }
 
 // Format prints the number of keys, whatever the verb.
 func (k *Keyring) Format(s fmt.State, _ rune) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	fmt.Fprintf(s, "Keyring(%d keys REDACTED)", len(k.kids))
+	fmt.Fprintf(s, "Keyring(%d keys REDACTED)", k.kids.Len())
 }
 
 // LogValue shows the key ids.

@@ -228,7 +228,7 @@ func TestAdd(t *testing.T) {
 	if n := len(ring.KIDs()); n != 4 {
 		t.Errorf("%d keys", n)
 	}
-	if dids, err := ring.DIDs(ctx); err != nil || len(dids) != 2 {
+	if dids, err := ring.DIDs(ctx, 10); err != nil || len(dids) != 2 {
 		t.Error(dids, err)
 	}
 	for _, kid := range []string{"", "key-1", "#key-1", "did:example:a", "did:example:a#", "did::a#k", "did:example:a k#k"} {
@@ -374,7 +374,7 @@ func TestConcurrentUse(t *testing.T) {
 				if _, err := ring.KeyAgreement(context.Background(), kid); err != nil {
 					t.Error(err)
 				}
-				ring.DIDs(context.Background())
+				ring.DIDs(context.Background(), 10)
 			}
 		})
 	}

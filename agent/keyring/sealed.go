@@ -141,7 +141,7 @@ func (s *Sealed) AddAll(ctx context.Context, ring *Keyring) error {
 		err := s.keys.Put(ctx, sealed...)
 		if err == nil {
 			for _, kid := range added.KIDs() {
-				if err := s.ring.Add(kid, added.keys[kid]); err != nil {
+				if err := s.ring.Add(kid, added.keys[kid].Key); err != nil {
 					return err
 				}
 			}
@@ -213,8 +213,11 @@ func (s *Sealed) Signer(ctx context.Context, kid string) (crypto.Signer, error) 
 	return s.ring.Signer(ctx, kid)
 }
 
+// Own is Keyring.Own.
+func (s *Sealed) Own(ctx context.Context, id string) (string, error) { return s.ring.Own(ctx, id) }
+
 // DIDs is Keyring.DIDs.
-func (s *Sealed) DIDs(ctx context.Context) ([]string, error) { return s.ring.DIDs(ctx) }
+func (s *Sealed) DIDs(ctx context.Context, n int) ([]string, error) { return s.ring.DIDs(ctx, n) }
 
 // KIDs returns all key ids in the order they were added.
 func (s *Sealed) KIDs() []string { return s.ring.KIDs() }

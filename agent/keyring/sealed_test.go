@@ -125,7 +125,7 @@ func TestSealedLife(t *testing.T) {
 			t.Errorf("Signer of a deleted key: %v", err)
 		}
 	}
-	if dids, err := s.DIDs(ctx); err != nil || !slices.Equal(dids, []string{"did:example:a", "did:example:c"}) {
+	if dids, err := s.DIDs(ctx, 10); err != nil || !slices.Equal(dids, []string{"did:example:a", "did:example:c"}) {
 		t.Errorf("%q, %v", dids, err)
 	}
 	if secrets, err = s.MarshalSecrets(); err != nil {

@@ -115,8 +115,9 @@ func (s *secret) key() (*Key, error) {
 func (k *Keyring) MarshalSecrets() ([]byte, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	secrets := make([]secret, len(k.kids))
-	for i, kid := range k.kids {
+	kids := k.ordered()
+	secrets := make([]secret, len(kids))
+	for i, kid := range kids {
 		key := k.keys[kid]
 		pub, err := did.FormatJWK(key.public)
 		if err != nil {

@@ -40,7 +40,7 @@ func TestAppendixA(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s %s: %v", owner, form, err)
 			}
-			if dids, err := ring.DIDs(ctx); err != nil || !reflect.DeepEqual(dids, []string{"did:example:" + owner}) {
+			if dids, err := ring.DIDs(ctx, 10); err != nil || !reflect.DeepEqual(dids, []string{"did:example:" + owner}) {
 				t.Error(dids, err)
 			}
 			for _, jwk := range want {

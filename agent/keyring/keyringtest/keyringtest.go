@@ -276,18 +276,33 @@ func testAtOnce(t *testing.T, keys envelope.Keys, held []Held) {
 }
 
 func testOwner(t *testing.T, owner envelope.Owner, held []Held) {
-	got, err := owner.DIDs(context.WithoutCancel(t.Context()))
+	ctx := context.WithoutCancel(t.Context())
+	var want []string
+	for _, h := range held {
+		base := did.Base(h.KID)
+		if !slices.Contains(want, base) {
+			want = append(want, base)
+		}
+		if own, err := owner.Own(ctx, base); err != nil || own != base {
+			t.Errorf("Own(%q) = %q, %v", base, own, err)
+		}
+	}
+	for _, id := range []string{"did:example:nobody", want[0] + "x", ""} {
+		if own, err := owner.Own(ctx, id); !errors.Is(err, envelope.ErrNoKey) || own != "" {
+			t.Errorf("Own(%q) = %q, %v; want ErrNoKey", id, own, err)
+		}
+	}
+	all, err := owner.DIDs(ctx, len(want)+1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var want []string
-	for _, h := range held {
-		if base := did.Base(h.KID); !slices.Contains(want, base) {
-			want = append(want, base)
+	for n := range len(want) + 1 {
+		got, err := owner.DIDs(ctx, n)
+		if err != nil || !slices.Equal(got, all[:min(n, len(all))]) {
+			t.Errorf("DIDs(%d) = %q, %v; all are %q", n, got, err, all)
 		}
 	}
-	got = slices.Clone(got)
-	slices.Sort(got)
+	got := slices.Sorted(slices.Values(all))
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("DIDs() = %q, want %q", got, want)

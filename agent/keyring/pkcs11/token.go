@@ -10,13 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 
 	p11 "github.com/miekg/pkcs11"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/keyring/internal/owned"
 	"github.com/didcomm-go/didcomm/did"
 )
 
@@ -79,7 +79,7 @@ type Token struct {
 
 	mu   sync.RWMutex // guards what follows
 	keys map[string]*key
-	dids []string
+	dids owned.DIDs
 }
 
 var (
@@ -207,10 +207,10 @@ func (t *Token) Bind(kid, label string) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.keys[kid] = k
-	if owner := did.Base(kid); !slices.Contains(t.dids, owner) {
-		t.dids = append(t.dids, owner)
+	if _, bound := t.keys[kid]; !bound {
+		t.dids.Add(kid)
 	}
+	t.keys[kid] = k
 	return nil
 }
 
@@ -260,10 +260,20 @@ func (t *Token) key(kid string) (*key, error) {
 	return nil, fmt.Errorf("%w: %.200s", envelope.ErrNoKey, kid)
 }
 
-// DIDs returns the DIDs of the key ids that keys are bound to. The error is always
-// nil.
-func (t *Token) DIDs(context.Context) ([]string, error) {
+// Own returns the DID that id names, as the key ids have it that keys are bound to: of
+// a did:peer:4 with key ids of both forms the long one. The error matches
+// envelope.ErrNoKey if no key is bound for that DID.
+func (t *Token) Own(_ context.Context, id string) (string, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return slices.Clone(t.dids), nil
+	return t.dids.Own(id)
+}
+
+// DIDs returns the first n of the DIDs whose key ids keys are bound to, in the order
+// in which the first key of each was bound, or all of them if there are fewer. The error
+// is always nil.
+func (t *Token) DIDs(_ context.Context, n int) ([]string, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.dids.First(n), nil
 }
