@@ -44,6 +44,7 @@ func newInbox(cfg InboxConfig, mu *sync.Mutex) *inbox {
 		byKey: make(map[inboxKey]*received),
 		bySeq: make(map[uint64]*received),
 		peers: make(map[string]share),
+		owned: make(map[string]share),
 	}
 }
 
@@ -64,6 +65,7 @@ type inbox struct {
 	queue indexedHeap[*received] // what is to be handled
 	all   share                  // of that
 	peers map[string]share
+	owned map[string]share
 	past  list.List // of *received that are done or buried, oldest first
 	kept  int64     // bytes of packets of past
 	bare  *list.Element
@@ -123,15 +125,19 @@ func (b *inbox) Add(ctx context.Context, m Received, d time.Duration) (*Lease[Re
 		}
 		b.forget(r)
 	}
+	ofPeer, ofOwner := m.PeerShare, m.OwnerShare
+	m.PeerShare, m.OwnerShare = Share{}, Share{}
 	r := &received{Received: m, key: key, index: -1}
 	if d <= 0 {
 		b.enter(r)
 		b.settle(r, Done)
 		return nil, nil, nil
 	}
-	peer, n := b.peers[m.Peer], int64(len(m.Packet.Data))
+	peer, owner, n := b.peers[m.Peer], b.owned[m.Owner], int64(len(m.Packet.Data))
 	if b.all.items+1 > b.cfg.MaxItems || b.all.bytes+n > b.cfg.MaxBytes ||
-		peer.items+1 > b.cfg.MaxPeerItems || peer.bytes+n > b.cfg.MaxPeerBytes {
+		peer.items+1 > b.cfg.MaxPeerItems || peer.bytes+n > b.cfg.MaxPeerBytes ||
+		!ofPeer.Allows(peer.items+1, peer.bytes+n) ||
+		m.Owner != "" && !ofOwner.Allows(owner.items+1, owner.bytes+n) {
 		return nil, nil, ErrFull
 	}
 	b.enter(r)
@@ -156,11 +162,19 @@ func (b *inbox) push(r *received, at time.Time) {
 func (b *inbox) count(r *received, sign int) {
 	n := int64(sign * len(r.Packet.Data))
 	b.all.items, b.all.bytes = b.all.items+sign, b.all.bytes+n
-	p := b.peers[r.Peer]
-	if p.items, p.bytes = p.items+sign, p.bytes+n; p.items == 0 {
-		delete(b.peers, r.Peer)
+	tally(b.peers, r.Peer, sign, n)
+	if r.Owner != "" {
+		tally(b.owned, r.Owner, sign, n)
+	}
+}
+
+// tally adds to what a party has, and forgets a party that has nothing left.
+func tally(shares map[string]share, party string, items int, bytes int64) {
+	s := shares[party]
+	if s.items, s.bytes = s.items+items, s.bytes+bytes; s.items == 0 {
+		delete(shares, party)
 	} else {
-		b.peers[r.Peer] = p
+		shares[party] = s
 	}
 }
 

@@ -43,6 +43,7 @@ func newOutbox(cfg OutboxConfig, mu *sync.Mutex) *outbox {
 		byID:  make(map[string]*entry),
 		lanes: make(map[laneKey]*lane),
 		peers: make(map[string]*peer),
+		owned: make(map[string]share),
 	}
 }
 
@@ -62,6 +63,7 @@ type outbox struct {
 	byID   map[string]*entry // in the queue, or buried
 	lanes  map[laneKey]*lane
 	peers  map[string]*peer
+	owned  map[string]share   // by Owner
 	queue  indexedHeap[*lane] // every lane but the parked ones
 	buried []*entry           // oldest first
 }
@@ -149,7 +151,7 @@ func (o *outbox) check(items []Item) error {
 // enqueue stores items that check has passed.
 func (o *outbox) enqueue(items []Item) {
 	for _, it := range items {
-		it.Endpoints = slices.Clone(it.Endpoints)
+		it.Endpoints, it.OwnerShare = slices.Clone(it.Endpoints), Share{}
 		o.seq++
 		e := &entry{Item: it, seq: o.seq}
 		o.byID[it.ID] = e
@@ -159,16 +161,14 @@ func (o *outbox) enqueue(items []Item) {
 
 // full tells whether the items would go over a limit.
 func (o *outbox) full(items []Item) bool {
-	type share struct {
-		items int
-		bytes int64
-	}
 	var all share
-	shares := make(map[string]share)
+	shares, owned := make(map[string]share), make(map[string]share)
 	for i := range items {
-		to, n := items[i].To, items[i].Bytes()
-		s := shares[to]
-		shares[to] = share{s.items + 1, s.bytes + n}
+		n := items[i].Bytes()
+		tally(shares, items[i].To, 1, n)
+		if items[i].Owner != "" {
+			tally(owned, items[i].Owner, 1, n)
+		}
 		all = share{all.items + 1, all.bytes + n}
 	}
 	if len(o.byID)-len(o.buried)+all.items > o.cfg.MaxItems || o.bytes+all.bytes > o.cfg.MaxBytes {
@@ -179,6 +179,12 @@ func (o *outbox) full(items []Item) bool {
 			s.items, s.bytes = s.items+p.items, s.bytes+p.bytes
 		}
 		if s.items > o.cfg.MaxPeerItems || s.bytes > o.cfg.MaxPeerBytes {
+			return true
+		}
+	}
+	for i := range items {
+		has, more := o.owned[items[i].Owner], owned[items[i].Owner]
+		if items[i].Owner != "" && !items[i].OwnerShare.Allows(has.items+more.items, has.bytes+more.bytes) {
 			return true
 		}
 	}
@@ -205,6 +211,9 @@ func (o *outbox) push(e *entry, at time.Time) {
 	l.peer.items++
 	l.peer.bytes += e.Bytes()
 	o.bytes += e.Bytes()
+	if e.Owner != "" {
+		tally(o.owned, e.Owner, 1, e.Bytes())
+	}
 	if len(l.items) == 1 {
 		o.queue.add(l)
 		o.wake.send()
@@ -368,6 +377,9 @@ func (o *outbox) pull(e *entry) {
 	p.items--
 	p.bytes -= e.Bytes()
 	o.bytes -= e.Bytes()
+	if e.Owner != "" {
+		tally(o.owned, e.Owner, -1, -e.Bytes())
+	}
 	i := slices.Index(l.items, e)
 	l.items = slices.Delete(l.items, i, i+1)
 	if i > 0 {

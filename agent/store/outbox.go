@@ -17,7 +17,9 @@ import (
 // the back end is shared, from many processes.
 type Outbox interface {
 	// Enqueue stores the items, all or none. They are durable, as far as the
-	// back end goes, when it returns. Errors: ErrFull, ErrExists.
+	// back end goes, when it returns. Errors: ErrExists; ErrFull, also where the Owner
+	// of an item would have more in the queue, all of these items included, than its
+	// OwnerShare allows.
 	Enqueue(ctx context.Context, items ...Item) error
 	// Lease waits for an item that is due and hands it out for d. An item that
 	// is neither acked, naked nor ended when d has passed is due again. It
@@ -70,6 +72,14 @@ type Item struct {
 	// MessageID and Thread are the id and thread of the message, From and To
 	// the DIDs it goes between; From is empty for an anonymous message.
 	MessageID, Thread, From, To string
+	// Owner is the party whose share of the queue the item takes, besides that of To,
+	// such as the DID of ours that it is from; empty for none. An Owner and a To of the
+	// same name have a share each.
+	Owner string
+	// OwnerShare bounds what Owner may have in the queue, for Enqueue of this item only.
+	// Buried items are in no share, and Retry looks at no bound. An Item that a store
+	// returns has none.
+	OwnerShare Share
 	// Lane names the lane, together with To; where it is empty, Thread does.
 	Lane string
 	// Direct is the packet as its recipient opens it, for a connection that it

@@ -34,7 +34,7 @@ import (
 
 // Errors that users of a store act on; match them with errors.Is.
 var (
-	// ErrFull: the store, or the share of one peer in it, holds as much as it
+	// ErrFull: the store, or the share of one party in it, holds as much as it
 	// may, or its disk is full. Nothing was stored.
 	ErrFull = errors.New("store: full")
 	// ErrExists: there is one of that name already. Nothing was stored.

@@ -1,0 +1,14 @@
+package store
+
+// Share bounds what a party may have in a store at a time. A field of 0 or less sets no
+// bound.
+type Share struct {
+	Items int
+	Bytes int64 // of the packets of those items
+}
+
+// Allows tells whether a party may have that many items, with packets of that many bytes
+// in all.
+func (s Share) Allows(items int, bytes int64) bool {
+	return (s.Items <= 0 || items <= s.Items) && (s.Bytes <= 0 || bytes <= s.Bytes)
+}
