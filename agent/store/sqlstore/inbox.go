@@ -26,12 +26,13 @@ var (
 // What is asked of an inboxTable.
 type (
 	addMessage struct {
-		id, peer    string // keys
-		m           *store.Received
-		names, data []byte
-		d           time.Duration
-		lease       *store.Lease[store.Received] // the answer is one of these
-		known       *store.Known
+		id, peer, owner       string // keys
+		peerShare, ownerShare store.Share
+		m                     *store.Received
+		names, data           []byte
+		d                     time.Duration
+		lease                 *store.Lease[store.Received] // the answer is one of these
+		known                 *store.Known
 	}
 	settleMessage struct {
 		id      string
@@ -83,9 +84,10 @@ func (s *settleMessage) settled() int64 { return s.token }
 // Add implements store.Inbox.
 func (b *Inbox) Add(ctx context.Context, m store.Received, d time.Duration) (*store.Lease[store.Received], *store.Known, error) {
 	r := &addMessage{
-		id: messageKey(m.Sender, m.ID), peer: key(m.Peer), m: &m, d: d,
-		names: encodeNames(m.Sender, m.ID, m.Peer, m.To, m.Type, m.Thread, m.Packet.MediaType), data: orEmpty(m.Packet.Data),
+		id: messageKey(m.Sender, m.ID), peer: key(m.Peer), owner: ownerKey(m.Owner), peerShare: m.PeerShare, ownerShare: m.OwnerShare, m: &m, d: d,
+		names: encodeOwned(m.Owner, m.Sender, m.ID, m.Peer, m.To, m.Type, m.Thread, m.Packet.MediaType), data: orEmpty(m.Packet.Data),
 	}
+	m.PeerShare, m.OwnerShare = store.Share{}, store.Share{}
 	if err := b.w.do(ctx, b.table, r); err != nil {
 		return nil, nil, err
 	}
@@ -218,7 +220,7 @@ func (r *messageRow) scan(rows *sql.Rows, m *store.Received) error {
 		return err
 	}
 	m.Time, m.Until = fromMicros(received), fromMicros(until)
-	r.broken = decodeNames(names, &m.Sender, &m.ID, &m.Peer, &m.To, &m.Type, &m.Thread, &m.Packet.MediaType)
+	r.broken = decodeOwned(names, &m.Owner, &m.Sender, &m.ID, &m.Peer, &m.To, &m.Type, &m.Thread, &m.Packet.MediaType)
 	return nil
 }
 

@@ -2,8 +2,6 @@ package sqlstore
 
 import (
 	"database/sql"
-	"maps"
-	"slices"
 	"time"
 )
 
@@ -37,13 +35,13 @@ func (b *inboxBatch) flush() error {
 
 func (b *inboxBatch) insert(added []*message) error {
 	var (
-		ids, peers, errs                                              []string
+		ids, peers, owners, errs                                      []string
 		seqs, states, dues, tokens, attempts, receives, untils, sizes []int64
 		whole                                                         []int64
 		names, data                                                   [][]byte
 	)
 	for _, m := range added {
-		ids, peers, errs = append(ids, m.id), append(peers, m.peer), append(errs, m.lastError)
+		ids, peers, owners, errs = append(ids, m.id), append(peers, m.peer), append(owners, m.owner), append(errs, m.lastError)
 		seqs, states, dues, tokens = append(seqs, m.seq), append(states, m.state), append(dues, m.due), append(tokens, m.token)
 		attempts, receives, untils, sizes = append(attempts, m.attempts), append(receives, toMicros(m.add.m.Time)), append(untils, m.until), append(sizes, m.size)
 		// What is neither to be handled nor to be shown has no packet.
@@ -51,10 +49,10 @@ func (b *inboxBatch) insert(added []*message) error {
 			whole, names, data = append(whole, m.seq), append(names, m.add.names), append(data, m.add.data)
 		}
 	}
-	err := b.t.execRows(`WITH r(id TEXT, seq BIGINT, peer TEXT, state BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, received BIGINT, until BIGINT, size BIGINT)
-		INSERT INTO inbox (id, seq, peer, state, due, token, attempts, last_error, received, until, size)
-		SELECT id, seq, peer, state, due, token, attempts, last_error, received, until, size FROM r`,
-		cols{ids, seqs, peers, states, dues, tokens, attempts, errs, receives, untils, sizes})
+	err := b.t.execRows(`WITH r(id TEXT, seq BIGINT, peer TEXT, state BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, received BIGINT, until BIGINT, size BIGINT, owner TEXT)
+		INSERT INTO inbox (id, seq, peer, state, due, token, attempts, last_error, received, until, size, owner)
+		SELECT id, seq, peer, state, due, token, attempts, last_error, received, until, size, owner FROM r`,
+		cols{ids, seqs, peers, states, dues, tokens, attempts, errs, receives, untils, sizes, owners})
 	if err != nil {
 		return err
 	}
@@ -104,27 +102,6 @@ func (b *inboxBatch) deleteFrom(seqs []int64, tables ...string) error {
 		}
 	}
 	return nil
-}
-
-// writeShares adds to the numbers of the peers, in one order, and forgets those
-// that have nothing left, at the end of the transaction.
-func (b *inboxBatch) writeShares() {
-	var (
-		names        []string
-		items, bytes []int64
-	)
-	for _, name := range slices.Sorted(maps.Keys(b.counts)) {
-		if n := b.counts[name]; *n != (share{}) {
-			names, items, bytes = append(names, name), append(items, n.items), append(bytes, n.bytes)
-		}
-	}
-	if len(names) == 0 {
-		return
-	}
-	b.t.last(`WITH r(peer TEXT, items BIGINT, bytes BIGINT) INSERT INTO inbox_peer (peer, items, bytes)
-		SELECT peer, items, bytes FROM r WHERE true ON CONFLICT (peer) DO UPDATE
-		SET items = inbox_peer.items + excluded.items, bytes = inbox_peer.bytes + excluded.bytes`, cols{names, items, bytes})
-	b.t.last("WITH r(peer TEXT) DELETE FROM inbox_peer WHERE items <= 0 AND peer IN (SELECT peer FROM r)", cols{names})
 }
 
 // purgeStep is how many messages are forgotten in one transaction at most.

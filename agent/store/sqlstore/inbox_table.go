@@ -42,7 +42,7 @@ type inboxTable struct {
 
 // message is a row of inbox.
 type message struct {
-	id, peer                               string
+	id, peer, owner                        string
 	seq, state, due, token, attempts, size int64
 	until                                  int64
 	lastError                              string
@@ -57,8 +57,7 @@ type inboxBatch struct {
 	t      *tx
 	rows   map[string]*message // by id
 	old    []int64             // seqs of entries that others take the place of
-	counts map[string]*share   // changes, by peer
-	has    map[string]share    // of peers that something is added for
+	shares *shares             // of peers and owners
 	all    share               // what is to be handled
 	change share               // of that
 	aside  share               // change of the past
@@ -66,17 +65,20 @@ type inboxBatch struct {
 }
 
 func (d *inboxTable) run(t *tx, reqs []*request) error {
-	b := &inboxBatch{inboxTable: d, t: t, rows: make(map[string]*message), counts: make(map[string]*share), has: make(map[string]share)}
+	b := &inboxBatch{inboxTable: d, t: t, rows: make(map[string]*message), shares: newShares("inbox_peer", "peer")}
 	var (
-		ids   []string
-		seqs  []int64
-		peers = make(map[string]bool)
+		ids     []string
+		seqs    []int64
+		parties = make(map[string]bool)
 	)
 	for _, r := range reqs {
 		switch body := r.body.(type) {
 		case *addMessage:
 			ids = append(ids, body.id)
-			peers[body.peer] = true
+			parties[body.peer] = true
+			if body.owner != "" {
+				parties[body.owner] = true
+			}
 		case *settleMessage:
 			ids = append(ids, body.id)
 		case *extendMessage:
@@ -94,7 +96,7 @@ func (d *inboxTable) run(t *tx, reqs []*request) error {
 	if err := b.load(ids, seqs); err != nil {
 		return err
 	}
-	if err := b.loadShares(slices.Sorted(maps.Keys(peers))); err != nil {
+	if err := b.loadShares(slices.Sorted(maps.Keys(parties))); err != nil {
 		return err
 	}
 	for _, r := range reqs {
@@ -117,7 +119,7 @@ func (d *inboxTable) run(t *tx, reqs []*request) error {
 	if err := b.purge(); err != nil {
 		return err
 	}
-	b.writeShares()
+	b.shares.write(t)
 	d.total.add(t, b.change)
 	d.past.add(t, b.aside)
 	if b.ready {
@@ -128,11 +130,11 @@ func (d *inboxTable) run(t *tx, reqs []*request) error {
 
 // load reads the messages that are named, and the replies of those that are done.
 func (b *inboxBatch) load(ids []string, seqs []int64) error {
-	const columns = "id, peer, seq, state, due, token, attempts, size, until, last_error FROM inbox WHERE "
+	const columns = "id, peer, owner, seq, state, due, token, attempts, size, until, last_error FROM inbox WHERE "
 	replied := make(map[int64]*message)
 	each := func(rows *sql.Rows) error {
 		var m message
-		err := rows.Scan(&m.id, &m.peer, &m.seq, &m.state, &m.due, &m.token, &m.attempts, &m.size, &m.until, &m.lastError)
+		err := rows.Scan(&m.id, &m.peer, &m.owner, &m.seq, &m.state, &m.due, &m.token, &m.attempts, &m.size, &m.until, &m.lastError)
 		b.rows[m.id] = &m
 		if m.state == done && m.size > 0 {
 			replied[m.seq] = &m
@@ -157,21 +159,15 @@ func (b *inboxBatch) load(ids []string, seqs []int64) error {
 	}, "WITH r(seq BIGINT) SELECT seq, data FROM inbox_reply WHERE seq IN (SELECT seq FROM r)", cols{slices.Sorted(maps.Keys(replied))})
 }
 
-// loadShares reads what the peers have already.
-func (b *inboxBatch) loadShares(peers []string) (err error) {
-	if len(peers) == 0 {
+// loadShares reads what parties have already, and all.
+func (b *inboxBatch) loadShares(parties []string) (err error) {
+	if len(parties) == 0 {
 		return nil
 	}
 	if b.all, err = b.total.read(b.t); err != nil {
 		return err
 	}
-	return b.t.queryRows(func(rows *sql.Rows) error {
-		var name string
-		var has share
-		err := rows.Scan(&name, &has.items, &has.bytes)
-		b.has[name] = has
-		return err
-	}, "WITH r(peer TEXT) SELECT peer, items, bytes FROM inbox_peer WHERE peer IN (SELECT peer FROM r)", cols{peers})
+	return b.shares.read(b.t, parties)
 }
 
 func (b *inboxBatch) bySeq(seq int64) *message {
@@ -199,19 +195,19 @@ func (b *inboxBatch) add(a *addMessage) error {
 		}
 		b.forget(old)
 	}
-	m := &message{id: a.id, peer: a.peer, add: a, until: toMicros(a.m.Until), size: int64(len(a.data))}
+	m := &message{id: a.id, peer: a.peer, owner: a.owner, add: a, until: toMicros(a.m.Until), size: int64(len(a.data))}
 	if a.d <= 0 {
 		m.seq, m.state = b.t.next(), done
 		b.rows[m.id] = m
 		b.aside.add(1, m.size)
 		return nil
 	}
-	peer := b.has[m.peer]
-	if change := b.counts[m.peer]; change != nil {
-		peer.add(change.items, change.bytes)
-	}
+	peer, owner := b.shares.of(m.peer), b.shares.of(m.owner)
+	peer.add(1, m.size)
+	owner.add(1, m.size)
 	if b.all.items+b.change.items+1 > int64(b.cfg.MaxItems) || b.all.bytes+b.change.bytes+m.size > b.cfg.MaxBytes ||
-		peer.items+1 > int64(b.cfg.MaxPeerItems) || peer.bytes+m.size > b.cfg.MaxPeerBytes {
+		peer.items > int64(b.cfg.MaxPeerItems) || peer.bytes > b.cfg.MaxPeerBytes ||
+		!peer.within(a.peerShare) || m.owner != "" && !owner.within(a.ownerShare) {
 		if old := b.rows[a.id]; old != nil && old.gone {
 			// What it would have taken the place of is forgotten all the same.
 			delete(b.rows, a.id)
@@ -242,12 +238,10 @@ func (b *inboxBatch) forget(m *message) {
 }
 
 func (b *inboxBatch) count(m *message, sign int64) {
-	n := b.counts[m.peer]
-	if n == nil {
-		n = new(share)
-		b.counts[m.peer] = n
+	b.shares.add(m.peer, sign, sign*m.size)
+	if m.owner != "" {
+		b.shares.add(m.owner, sign, sign*m.size)
 	}
-	n.add(sign, sign*m.size)
 	b.change.add(sign, sign*m.size)
 }
 

@@ -29,6 +29,14 @@ func key(name string) string {
 // name. The ID is a key.
 func ownLane(id string) string { return hashed + "=" + id }
 
+// ownerKey is the key of an owner, which is that of no peer; empty for none.
+func ownerKey(owner string) string {
+	if owner == "" {
+		return ""
+	}
+	return hashed + "@" + key(owner)
+}
+
 // messageKey is the key of a message in the inbox.
 func messageKey(sender, id string) string {
 	return hex.EncodeToString(hash(sender, id))

@@ -67,7 +67,8 @@ func (s *settle) settled() int64 { return s.token }
 
 // newItem is an item ready for the tables.
 type newItem struct {
-	id, peer, lane          string
+	id, peer, lane, owner   string
+	ownerShare              store.Share
 	created, deadline, size int64
 	names, data             []byte
 }
@@ -81,7 +82,7 @@ func (o *Outbox) Enqueue(ctx context.Context, items ...store.Item) error {
 	for i := range items {
 		it := &items[i]
 		ready[i] = newItem{
-			id: key(it.ID), peer: key(it.To), lane: key(cmp.Or(it.Lane, it.Thread)),
+			id: key(it.ID), peer: key(it.To), lane: key(cmp.Or(it.Lane, it.Thread)), owner: ownerKey(it.Owner), ownerShare: it.OwnerShare,
 			created: toMicros(it.Created), deadline: toMicros(it.Deadline), size: it.Bytes(),
 			names: encodeItemNames(it), data: encodeItem(it),
 		}

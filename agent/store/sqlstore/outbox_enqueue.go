@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"database/sql"
 	"maps"
+	"slices"
 
 	"github.com/didcomm-go/didcomm/agent/store"
 )
@@ -33,8 +34,11 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 	if err != nil {
 		return err
 	}
+	if err := b.owners.read(b.t, owners(reqs)); err != nil {
+		return err
+	}
 	var (
-		ids, peers, laneNames                         []string
+		ids, peers, laneNames, owners                 []string
 		seqs, places, dues, created, deadlines, sizes []int64
 		names, data                                   [][]byte
 	)
@@ -55,21 +59,35 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 				}
 			}
 			ids, peers, laneNames = append(ids, it.id), append(peers, it.peer), append(laneNames, it.lane)
+			owners = append(owners, it.owner)
 			seqs, places, dues = append(seqs, b.t.next()), append(places, place), append(dues, due)
 			created, deadlines, sizes = append(created, it.created), append(deadlines, it.deadline), append(sizes, it.size)
 			names, data = append(names, it.names), append(data, it.data)
 		}
 	}
-	err = b.t.execRows(`WITH r(id TEXT, seq BIGINT, peer TEXT, lane TEXT, place BIGINT, due BIGINT, created BIGINT, deadline BIGINT, size BIGINT)
-		INSERT INTO outbox (id, seq, peer, lane, place, due, token, awaits, attempts, last_error, created, deadline, size)
-		SELECT id, seq, peer, lane, place, due, 0, 0, 0, '', created, deadline, size FROM r`,
-		cols{ids, seqs, peers, laneNames, places, dues, created, deadlines, sizes})
+	err = b.t.execRows(`WITH r(id TEXT, seq BIGINT, peer TEXT, lane TEXT, place BIGINT, due BIGINT, created BIGINT, deadline BIGINT, size BIGINT, owner TEXT)
+		INSERT INTO outbox (id, seq, peer, lane, place, due, token, awaits, attempts, last_error, created, deadline, size, owner)
+		SELECT id, seq, peer, lane, place, due, 0, 0, 0, '', created, deadline, size, owner FROM r`,
+		cols{ids, seqs, peers, laneNames, places, dues, created, deadlines, sizes, owners})
 	if err != nil {
 		return err
 	}
 	err = b.t.execRows("WITH r(seq BIGINT, names BYTEA, data BYTEA) INSERT INTO outbox_packet (seq, names, data) SELECT seq, names, data FROM r",
 		cols{seqs, names, data})
 	return err
+}
+
+// owners are those of the items.
+func owners(reqs []*request) []string {
+	owners := make(map[string]bool)
+	for _, r := range reqs {
+		for _, it := range r.body.(*enqueue).items {
+			if it.owner != "" {
+				owners[it.owner] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(owners))
 }
 
 // known are those ids that are taken. As a rule none is: this looks when an index
@@ -127,16 +145,27 @@ func (b *outboxBatch) admit(items []newItem, known map[string]bool, all share) e
 			err = store.ErrFull
 		}
 		if err != nil {
-			for _, it := range items[:i] {
-				delete(known, it.id)
-				b.peers[it.peer].change.add(-1, -it.size)
-				b.all.add(-1, -it.size)
-			}
+			b.refuse(items[:i], known)
 			return err
 		}
 		known[it.id] = true
-		p.change.add(1, it.size)
-		b.all.add(1, it.size)
+		b.count(it.peer, it.owner, 1, it.size)
+	}
+	for i := range items {
+		// It bounds all of the items, also those behind it.
+		if it := &items[i]; it.owner != "" && !b.owners.of(it.owner).within(it.ownerShare) {
+			b.refuse(items, known)
+			return store.ErrFull
+		}
 	}
 	return nil
+}
+
+// refuse counts items out again.
+func (b *outboxBatch) refuse(items []newItem, known map[string]bool) {
+	for i := range items {
+		it := &items[i]
+		delete(known, it.id)
+		b.count(it.peer, it.owner, -1, -it.size)
+	}
 }

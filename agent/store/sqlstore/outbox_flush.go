@@ -86,6 +86,7 @@ func (b *outboxBatch) bury() error {
 
 // rest writes the numbers of the peers and when each is due.
 func (b *outboxBatch) rest() error {
+	b.owners.write(b.t)
 	b.total.add(b.t, b.all)
 	b.buried.add(b.t, b.aside)
 	var (

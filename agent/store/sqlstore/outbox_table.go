@@ -32,7 +32,7 @@ type outboxTable struct {
 
 // row is an item of the tables.
 type row struct {
-	id, peer, lane                                           string
+	id, peer, lane, owner                                    string
 	seq, place, due, token, awaits, attempts, size, deadline int64
 	lastError                                                string
 
@@ -43,12 +43,13 @@ type row struct {
 // outboxBatch is what operations of one transaction have to do with each other.
 type outboxBatch struct {
 	*outboxTable
-	t     *tx
-	peers map[string]*peer
-	rows  map[string]*row // by id
-	lanes map[lane]bool   // that lost their head
-	all   share           // change of the total
-	aside share           // change of what is buried
+	t      *tx
+	peers  map[string]*peer
+	owners *shares
+	rows   map[string]*row // by id
+	lanes  map[lane]bool   // that lost their head
+	all    share           // change of the total
+	aside  share           // change of what is buried
 }
 
 type lane struct{ peer, name string }
@@ -63,7 +64,7 @@ type peer struct {
 }
 
 func (d *outboxTable) run(t *tx, reqs []*request) error {
-	b := &outboxBatch{outboxTable: d, t: t, peers: make(map[string]*peer), rows: make(map[string]*row), lanes: make(map[lane]bool)}
+	b := &outboxBatch{outboxTable: d, t: t, peers: make(map[string]*peer), owners: newShares("outbox_owner", "owner"), rows: make(map[string]*row), lanes: make(map[lane]bool)}
 	var ids, awaiting []string
 	var enqueues []*request
 	var found []orphans
@@ -211,13 +212,13 @@ func lockPeers(d Dialect) string {
 func (b *outboxBatch) load(ids []string) error {
 	return b.t.queryRows(func(rows *sql.Rows) error {
 		var r row
-		err := rows.Scan(&r.id, &r.peer, &r.lane, &r.seq, &r.place, &r.due, &r.token, &r.awaits, &r.attempts, &r.lastError, &r.deadline, &r.size)
+		err := rows.Scan(&r.id, &r.peer, &r.lane, &r.owner, &r.seq, &r.place, &r.due, &r.token, &r.awaits, &r.attempts, &r.lastError, &r.deadline, &r.size)
 		r.oldSeq = r.seq
 		if b.peers[r.peer] != nil {
 			b.rows[r.id] = &r
 		}
 		return err
-	}, `WITH r(id TEXT) SELECT id, peer, lane, seq, place, due, token, awaits, attempts, last_error, deadline, size
+	}, `WITH r(id TEXT) SELECT id, peer, lane, owner, seq, place, due, token, awaits, attempts, last_error, deadline, size
 		FROM outbox WHERE id IN (SELECT id FROM r)`, cols{ids})
 }
 
@@ -316,7 +317,8 @@ func (b *outboxBatch) leave(r *row) {
 	if r.place == head {
 		b.lanes[lane{r.peer, r.lane}] = true
 	}
-	b.count(r, -1)
+	b.moved(r.peer)
+	b.count(r.peer, r.owner, -1, -r.size)
 }
 
 // moved is the peer of an item, of which a head changes.
@@ -325,9 +327,13 @@ func (b *outboxBatch) moved(name string) *peer {
 	return b.peers[name]
 }
 
-func (b *outboxBatch) count(r *row, sign int64) {
-	b.moved(r.peer).change.add(sign, sign*r.size)
-	b.all.add(sign, sign*r.size)
+// count adds to what a peer, an owner, if there is one, and all have.
+func (b *outboxBatch) count(peer, owner string, items, bytes int64) {
+	b.peers[peer].change.add(items, bytes)
+	b.all.add(items, bytes)
+	if owner != "" {
+		b.owners.add(owner, items, bytes)
+	}
 }
 
 func (b *outboxBatch) retry(q *retryItem) error {
@@ -342,7 +348,8 @@ func (b *outboxBatch) retry(q *retryItem) error {
 			r.deadline = toMicros(q.deadline)
 		}
 		b.aside.add(-1, -r.size)
-		b.count(r, 1)
+		b.moved(r.peer)
+		b.count(r.peer, r.owner, 1, r.size)
 		b.lanes[lane{r.peer, r.lane}] = true
 	case r.place == head && r.token == 0:
 		r.changed, r.due = true, b.t.now

@@ -51,11 +51,11 @@ const (
 )
 
 func encodeItemNames(it *store.Item) []byte {
-	return encodeNames(it.ID, it.MessageID, it.Thread, it.From, it.To, it.Lane)
+	return encodeOwned(it.Owner, it.ID, it.MessageID, it.Thread, it.From, it.To, it.Lane)
 }
 
 func decodeItemNames(names []byte, it *store.Item) error {
-	return decodeNames(names, &it.ID, &it.MessageID, &it.Thread, &it.From, &it.To, &it.Lane)
+	return decodeOwned(names, &it.Owner, &it.ID, &it.MessageID, &it.Thread, &it.From, &it.To, &it.Lane)
 }
 
 // encodeItem is what only the agent looks at of an outbox item: Confirm or
@@ -118,6 +118,27 @@ func decodeNames(data []byte, names ...*string) error {
 	f := fields{rest: data}
 	for _, name := range names {
 		*name = string(f.next())
+	}
+	return f.err
+}
+
+// encodeOwned is encodeNames, with an owner behind the names if there is one.
+func encodeOwned(owner string, names ...string) []byte {
+	b := encodeNames(names...)
+	if owner != "" {
+		b = appendField(b, owner)
+	}
+	return b
+}
+
+// decodeOwned reads what encodeOwned wrote.
+func decodeOwned(data []byte, owner *string, names ...*string) error {
+	f := fields{rest: data}
+	for _, name := range names {
+		*name = string(f.next())
+	}
+	if len(f.rest) > 0 {
+		*owner = string(f.next())
 	}
 	return f.err
 }

@@ -19,17 +19,6 @@ type total struct {
 	until int64 // when it is to be read again
 }
 
-// share is a number of items and their bytes.
-type share struct {
-	items int64
-	bytes int64
-}
-
-func (s *share) add(items, bytes int64) {
-	s.items += items
-	s.bytes += bytes
-}
-
 func (n *total) read(t *tx) (share, error) {
 	if t.now < n.until {
 		return n.seen, nil
