@@ -12,25 +12,37 @@ import (
 	"github.com/didcomm-go/didcomm/did/lru"
 )
 
-// Forever is the lifetime of what never changes: the document of a method whose
-// DID is its own document.
+// Forever is the lifetime of documents that never change, because the method makes
+// the document from the DID itself.
 const Forever time.Duration = math.MaxInt64
 
-// CacheConfig says what a Cache keeps and for how long. The zero value is ready
-// to use.
+// CacheConfig configures a [Cache]. The zero value is ready to use.
 type CacheConfig struct {
-	MaxEntries int // documents kept, the least recently used goes first; 0 means 10000
-	MaxBytes   int // memory that they take together, about; 0 means 64 MiB
+	// MaxEntries is the largest number of documents in the cache. The least recently
+	// used ones are dropped first. 0 means 10000.
+	MaxEntries int
+	// MaxBytes is the approximate amount of memory for all documents in the cache, in
+	// bytes. The least recently used ones are dropped first. 0 means 64 MiB.
+	MaxBytes int
 
-	Lifetime  time.Duration            // of methods that Lifetimes does not name; 0 means 5 minutes
-	Lifetimes map[string]time.Duration // by method name; 0 keeps nothing; nil means Forever for key, jwk and peer
-	Timeout   time.Duration            // of one resolution, whoever waits for it; 0 means 30 seconds
+	// Lifetime is how long a document stays in the cache if Lifetimes does not name
+	// the method of its DID. 0 means 5 minutes.
+	Lifetime time.Duration
+	// Lifetimes is how long a document stays in the cache, by the method name of its
+	// DID, such as "web". A lifetime of 0 disables the cache for a method. nil means
+	// Forever for key, jwk and peer.
+	Lifetimes map[string]time.Duration
+	// Timeout limits each call of the wrapped resolver. 0 means 30 seconds.
+	Timeout time.Duration
 
-	Now func() time.Time // nil means time.Now
+	// Now returns the current time. nil means time.Now.
+	Now func() time.Time
 }
 
-// Cache keeps the documents that another resolver found. However many ask for
-// one DID at once, it is resolved once; errors are not kept. Use NewCache.
+// Cache is a [Resolver] that keeps the documents of another resolver in memory.
+// Concurrent callers of Resolve share one call of that resolver for each DID. Errors
+// are not kept. A Cache may be used from several goroutines. Use [NewCache] to make
+// one.
 type Cache struct {
 	// Static after construction.
 	resolver Resolver
@@ -39,7 +51,7 @@ type Cache struct {
 	mu      sync.Mutex
 	kept    lru.Map[string, entry] // guarded by mu
 	bytes   int                    // guarded by mu; sum of the entries' sizes
-	flights map[string]*flight     // guarded by mu
+	running map[string]*resolution // guarded by mu; by DID
 }
 
 var _ Resolver = (*Cache)(nil)
@@ -50,10 +62,10 @@ type entry struct {
 	expires time.Time // zero for never
 }
 
-// flight is one resolution on its way. It lives in a goroutine of its own, so
-// that a caller can leave while others wait; when the last one has left it is
-// cancelled.
-type flight struct {
+// resolution is a call of the resolver in progress. It has a goroutine of its own, so
+// that one caller can stop waiting while others go on. When the last caller stops
+// waiting, the call is cancelled.
+type resolution struct {
 	refresh bool
 	cancel  context.CancelFunc
 	waiting int           // guarded by Cache.mu
@@ -62,7 +74,7 @@ type flight struct {
 	err     error
 }
 
-// NewCache wraps r.
+// NewCache returns an empty Cache in front of r.
 func NewCache(r Resolver, cfg CacheConfig) *Cache {
 	if cfg.MaxEntries <= 0 {
 		cfg.MaxEntries = 10000
@@ -82,40 +94,42 @@ func NewCache(r Resolver, cfg CacheConfig) *Cache {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Cache{resolver: r, cfg: cfg, flights: make(map[string]*flight)}
+	return &Cache{resolver: r, cfg: cfg, running: make(map[string]*resolution)}
 }
 
-// Resolve gives the kept document, or resolves it. A caller whose ctx ends stops
-// waiting with its error; the resolution goes on for others who wait.
+// Resolve returns the document of a DID from the cache, or calls the wrapped
+// resolver. Errors are those of the wrapped resolver, or context.Cause(ctx) if ctx
+// ends first. The call of the resolver goes on while other callers wait for it.
 func (c *Cache) Resolve(ctx context.Context, id string) (*Document, error) {
 	c.mu.Lock()
 	if doc := c.lookup(id); doc != nil {
 		c.mu.Unlock()
 		return doc, nil
 	}
-	f := c.flights[id]
-	if f == nil {
-		f = c.launch(ctx, id, false)
+	r := c.running[id]
+	if r == nil {
+		r = c.start(ctx, id, false)
 	}
-	f.waiting++
+	r.waiting++
 	c.mu.Unlock()
-	return c.wait(ctx, id, f)
+	return c.wait(ctx, id, r)
 }
 
-// Refresh resolves one DID anew, past what is kept, and keeps the answer. When
-// that fails, what was kept stays until its lifetime ends, unless the answer was
-// ErrNotFound.
+// Refresh calls the wrapped resolver even if the cache has the document of the DID,
+// and puts the result into the cache. If the resolver fails with [ErrNotFound], the
+// old document is dropped. If it fails in another way, the old document stays for the
+// rest of its lifetime.
 func (c *Cache) Refresh(ctx context.Context, id string) (*Document, error) {
 	c.mu.Lock()
-	f := c.flights[id]
-	// A flight of Resolve may have read the old document already: fly again, and
-	// let its own callers have what it brings.
-	if f == nil || !f.refresh {
-		f = c.launch(ctx, id, true)
+	r := c.running[id]
+	// A call that Resolve began may have read the old document already. Its callers
+	// still get its result.
+	if r == nil || !r.refresh {
+		r = c.start(ctx, id, true)
 	}
-	f.waiting++
+	r.waiting++
 	c.mu.Unlock()
-	return c.wait(ctx, id, f)
+	return c.wait(ctx, id, r)
 }
 
 // lookup is called with mu held.
@@ -131,22 +145,22 @@ func (c *Cache) lookup(id string) *Document {
 	return e.doc
 }
 
-// launch is called with mu held.
-func (c *Cache) launch(ctx context.Context, id string, refresh bool) *flight {
+// start is called with mu held.
+func (c *Cache) start(ctx context.Context, id string, refresh bool) *resolution {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Timeout)
-	f := &flight{refresh: refresh, cancel: cancel, done: make(chan struct{})}
-	c.flights[id] = f
-	go c.fly(ctx, id, f)
-	return f
+	r := &resolution{refresh: refresh, cancel: cancel, done: make(chan struct{})}
+	c.running[id] = r
+	go c.run(ctx, id, r)
+	return r
 }
 
-func (c *Cache) fly(ctx context.Context, id string, f *flight) {
-	defer f.cancel()
+func (c *Cache) run(ctx context.Context, id string, r *resolution) {
+	defer r.cancel()
 	doc, err := c.resolve(ctx, id)
 	c.mu.Lock()
-	f.doc, f.err = doc, err
-	if c.flights[id] == f {
-		delete(c.flights, id)
+	r.doc, r.err = doc, err
+	if c.running[id] == r {
+		delete(c.running, id)
 		if err == nil {
 			c.store(id, doc)
 		} else if errors.Is(err, ErrNotFound) {
@@ -154,12 +168,12 @@ func (c *Cache) fly(ctx context.Context, id string, f *flight) {
 		}
 	}
 	c.mu.Unlock()
-	close(f.done)
+	close(r.done)
 }
 
-// resolve turns a panic of a resolver into an error: in this goroutine it would
-// end the process, whatever guards the caller has. No document and no error is
-// ErrNotFound.
+// resolve turns a panic of the resolver into an error. In this goroutine a panic
+// would end the process even if the caller of Resolve recovers from panics. A
+// resolver that returns neither document nor error is treated as ErrNotFound.
 func (c *Cache) resolve(ctx context.Context, id string) (doc *Document, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -173,18 +187,18 @@ func (c *Cache) resolve(ctx context.Context, id string) (doc *Document, err erro
 	return doc, err
 }
 
-func (c *Cache) wait(ctx context.Context, id string, f *flight) (*Document, error) {
+func (c *Cache) wait(ctx context.Context, id string, r *resolution) (*Document, error) {
 	select {
-	case <-f.done:
-		return f.doc, f.err
+	case <-r.done:
+		return r.doc, r.err
 	case <-ctx.Done():
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.waiting--; f.waiting == 0 {
-		f.cancel()
-		if c.flights[id] == f {
-			delete(c.flights, id)
+	if r.waiting--; r.waiting == 0 {
+		r.cancel()
+		if c.running[id] == r {
+			delete(c.running, id)
 		}
 	}
 	return nil, fmt.Errorf("resolve %s: %w", abbreviate(id), context.Cause(ctx))
@@ -224,9 +238,9 @@ func (c *Cache) remove(id string) {
 	}
 }
 
-// footprint is about the memory that a document takes. The JSON of usual ones
-// has 4 to 5 bytes in memory for each of its own, that of the worst, which are
-// full of tiny members, 9.
+// footprint estimates the memory that a document takes, in bytes. Usual documents
+// take 4 to 5 times the length of their JSON. Documents with many tiny members take 9
+// times that length.
 func (d *Document) footprint() int {
 	if d.size > 0 {
 		return 8 * d.size

@@ -207,7 +207,7 @@ func TestCacheOneFlight(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		leave() // the one who started the flight; it goes on
+		leave() // the caller that started the resolution, which goes on
 		synctest.Wait()
 		r.gate <- struct{}{}
 		wg.Wait()
@@ -217,8 +217,9 @@ func TestCacheOneFlight(t *testing.T) {
 	})
 }
 
-// When nobody waits any more the flight ends, and what comes next flies anew.
-func TestCacheAbandonedFlight(t *testing.T) {
+// When no caller waits any more, the resolution is cancelled. The next caller starts
+// a new one.
+func TestCacheAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &counter{gate: make(chan struct{})}
 		c := did.NewCache(r, did.CacheConfig{Timeout: time.Hour})
@@ -227,7 +228,7 @@ func TestCacheAbandonedFlight(t *testing.T) {
 		if _, err := c.Resolve(ctx, "did:x:a"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
-		synctest.Wait() // the flight's goroutine has ended, or the bubble would never
+		synctest.Wait() // for the goroutine of the resolution to end
 		go func() { r.gate <- struct{}{} }()
 		if got := resolve(t, c, "did:x:a"); got != "2" {
 			t.Errorf("got %s", got)
@@ -290,9 +291,9 @@ func TestCacheRefresh(t *testing.T) {
 	})
 }
 
-// A refresh does not take the answer of a flight that started before it, and the
-// older answer does not replace the newer one.
-func TestCacheRefreshInFlight(t *testing.T) {
+// A refresh does not use the result of a resolution that started before it, and the
+// older result does not replace the newer one.
+func TestCacheRefreshDuringResolve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		older, newer := make(chan struct{}), make(chan struct{})
 		gates := make(chan chan struct{}, 2)
@@ -307,7 +308,7 @@ func TestCacheRefreshInFlight(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if got := resolve(t, c, "did:x:a"); got != "1" {
-				t.Errorf("the older flight: %s", got)
+				t.Errorf("the older resolution: %s", got)
 			}
 		})
 		synctest.Wait()

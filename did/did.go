@@ -1,17 +1,26 @@
-// Package did turns decentralized identifiers into documents and keys.
+// Package did parses decentralized identifiers (DIDs), and resolves them to
+// documents and public keys.
 //
-// Call [Methods] with one resolver per DID method (packages didkey, didjwk,
-// didpeer and didweb hold them), wrap it in a [Cache], and ask it for a
-// [Document]; [Document.KeyAgreementKeys] and [Document.Method] give the keys,
-// [Document.DIDCommServices] the endpoints.
+// Start with a [Methods] map that names one [Resolver] for each DID method. The
+// packages didkey, didjwk, didpeer and didweb provide these resolvers. Wrap the
+// map with [NewCache], and call [Cache.Resolve] to get a [Document]. Then
+//   - [Document.KeyAgreementKeys], [Document.AuthenticationKeys] and
+//     [Document.Method] return the keys;
+//   - [Document.DIDCommServices] returns the endpoints for DIDComm messages.
 //
-// It implements Decentralized Identifiers (DIDs) v1.0, W3C Recommendation of
-// 19 July 2022: the DID and DID URL grammar and relative references (section
-// 3), the core properties of documents (section 5) and their JSON form (section
-// 6.2). A document is read tolerantly and written as it was read: members that
-// DID Core does not name, relative ids and the shape of a service survive a
-// round trip. Reading is bounded (see [ParseDocument]), and a key is parsed once,
-// when its document is.
+// [Parse] and [ParseURL] check the syntax of a DID or DID URL without resolving
+// it.
+//
+// The package implements these parts of Decentralized Identifiers (DIDs) v1.0
+// (DID Core), W3C Recommendation of 19 July 2022:
+//   - the grammar of DIDs and DID URLs, and relative references (section 3);
+//   - the core properties of documents (section 5);
+//   - the JSON representation of documents (section 6.2).
+//
+// Parsing a document tolerates deviations of known peers, within the limits that
+// [ParseDocument] lists. A document is written as it was read: relative ids, the
+// shape of a service, and members that DID Core does not name survive a round
+// trip. Each key is parsed once, together with its document.
 package did
 
 import (
@@ -22,15 +31,15 @@ import (
 )
 
 // DID is a decentralized identifier, "did:" Method ":" ID (DID Core 1.0, section
-// 3.1). DIDs compare with ==, percent-encoded letters as they are written.
+// 3.1). DIDs can be compared with ==, which does not normalize percent-encoding.
 type DID struct {
 	Method string // lower-case letters and digits
 	ID     string // the method-specific id, which may hold colons
 }
 
-// URL is a DID with what may follow it (DID Core 1.0, section 3.2). Percent
-// escapes stay as they are written. An empty query or fragment and an absent
-// one are the same.
+// URL is a DID URL: a DID with an optional path, query and fragment (DID Core 1.0,
+// section 3.2). Percent-encoding is not decoded. An empty query or fragment is the
+// same as an absent one.
 type URL struct {
 	DID      DID
 	Path     string // with its leading "/"
@@ -38,7 +47,8 @@ type URL struct {
 	Fragment string // without "#"
 }
 
-// Parse reads a bare DID. What is not one, a DID URL included, is ErrInvalid.
+// Parse parses a DID without path, query or fragment. The error matches ErrInvalid
+// for any other string, including a DID URL.
 func Parse(s string) (DID, error) {
 	rest, ok := strings.CutPrefix(s, "did:")
 	if !ok {
@@ -56,16 +66,16 @@ func Parse(s string) (DID, error) {
 	if id == "" || id[len(id)-1] == ':' {
 		return DID{}, fmt.Errorf("%w: %q ends without an identifier", ErrInvalid, abbreviate(s))
 	}
-	// Older did:peer:2 DIDs carry padded base64url, which the grammar does not
-	// have.
+	// Older libraries write did:peer:2 with padded base64url, although "=" is not in
+	// the grammar.
 	padded := func(c byte) bool { return c == '=' && method == "peer" }
 	if !consists(id, func(c byte) bool { return isIDChar(c) || padded(c) }) {
-		return DID{}, fmt.Errorf("%w: %q has a character that no DID has", ErrInvalid, abbreviate(s))
+		return DID{}, fmt.Errorf("%w: %q has a character that is not allowed in a DID", ErrInvalid, abbreviate(s))
 	}
 	return DID{Method: method, ID: id}, nil
 }
 
-// String is the DID as it was parsed; "" for the zero DID.
+// String returns the DID as it was parsed, or "" for the zero DID.
 func (d DID) String() string {
 	if d == (DID{}) {
 		return ""
@@ -73,10 +83,11 @@ func (d DID) String() string {
 	return "did:" + d.Method + ":" + d.ID
 }
 
-// Reference resolves ref against d: an absolute DID URL as it is, else a
-// fragment, query or path of d (DID Core 1.0, section 3.2.2, after RFC 3986,
-// section 5.2, where the DID takes the place of the authority). A reference of
-// another scheme, and one that starts with "//", is ErrInvalid.
+// Reference resolves ref against d (DID Core 1.0, section 3.2.2). An absolute DID
+// URL is parsed as it is. Any other ref is a path, query or fragment of d; it is
+// resolved as in RFC 3986, section 5.2, with the DID in place of the authority. The
+// error matches ErrInvalid for a reference that has another scheme or starts with
+// "//".
 func (d DID) Reference(ref string) (URL, error) {
 	if strings.HasPrefix(ref, "did:") {
 		return ParseURL(ref)
@@ -98,7 +109,8 @@ func (d DID) Reference(ref string) (URL, error) {
 	return u, nil
 }
 
-// ParseURL reads an absolute DID URL; a bare DID is one. Errors match ErrInvalid.
+// ParseURL parses an absolute DID URL. A DID without path, query or fragment is
+// also a DID URL. Errors match ErrInvalid.
 func ParseURL(s string) (URL, error) {
 	base := Base(s)
 	d, err := Parse(base)
@@ -112,7 +124,7 @@ func ParseURL(s string) (URL, error) {
 	return u, nil
 }
 
-// String puts the URL together again.
+// String returns the DID URL as text.
 func (u URL) String() string {
 	s := u.DID.String() + u.Path
 	if u.Query != "" {
@@ -124,7 +136,8 @@ func (u URL) String() string {
 	return s
 }
 
-// parseTail fills what stands behind the DID: path-abempty, query, fragment.
+// parseTail parses the part of a DID URL after the DID: path-abempty, query and
+// fragment.
 func (u *URL) parseTail(s string) error {
 	path, rest := split(s)
 	u.Path = path
@@ -144,8 +157,8 @@ func (u *URL) parseTail(s string) error {
 	return nil
 }
 
-// Base is the part of a DID URL that names its document: everything before the
-// first "/", "?" or "#". It checks nothing and allocates nothing.
+// Base returns the DID of a DID URL: everything before the first "/", "?" or "#".
+// It does not check the syntax, and does not allocate.
 func Base(didURL string) string {
 	for i := range len(didURL) {
 		switch didURL[i] {
@@ -156,9 +169,9 @@ func Base(didURL string) string {
 	return didURL
 }
 
-// Canonical is the one DID that all DIDs and DID URLs of a party share as far as
-// their text shows: the Base, or, for the long form of a did:peer:4 whose hash
-// matches, its short form.
+// Canonical returns the same DID for all DIDs and DID URLs whose text shows that
+// they name the same party. For the long form of a did:peer:4 whose hash matches,
+// that is the short form. For any other DID URL, it is [Base].
 func Canonical(didURL string) string {
 	base := Base(didURL)
 	if short, ok := peer4.Short(base); ok {
@@ -167,7 +180,7 @@ func Canonical(didURL string) string {
 	return base
 }
 
-// split cuts a reference behind its path.
+// split splits a reference after its path.
 func split(s string) (path, rest string) {
 	if i := strings.IndexAny(s, "?#"); i >= 0 {
 		return s[:i], s[i:]
@@ -175,8 +188,8 @@ func split(s string) (path, rest string) {
 	return s, ""
 }
 
-// removeDotSegments takes "." and ".." out of an absolute path (RFC 3986,
-// section 5.2.4).
+// removeDotSegments removes "." and ".." from an absolute path (RFC 3986, section
+// 5.2.4).
 func removeDotSegments(path string) string {
 	segments := strings.Split(path[1:], "/")
 	out := make([]string, 0, len(segments))
@@ -199,7 +212,7 @@ func removeDotSegments(path string) string {
 	return "/" + strings.Join(out, "/")
 }
 
-// consists tells whether s holds only bytes that ok takes, and whole percent
+// consists reports whether s has only bytes that ok allows and complete percent
 // escapes.
 func consists(s string, ok func(byte) bool) bool {
 	for i := 0; i < len(s); i++ {
@@ -219,7 +232,8 @@ func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
-// isIDChar is idchar of DID Core 1.0, section 3.1, and the colon between.
+// isIDChar is idchar of DID Core 1.0, section 3.1, plus the colon that separates
+// groups of them.
 func isIDChar(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
 		c == '.' || c == '-' || c == '_' || c == ':'
@@ -232,7 +246,7 @@ func isPathChar(c byte) bool {
 
 func isQueryChar(c byte) bool { return isPathChar(c) || c == '/' || c == '?' }
 
-// abbreviate keeps a hostile identifier from filling the log.
+// abbreviate bounds the length of a peer's identifier in errors and logs.
 func abbreviate(s string) string {
 	const most = 80
 	if len(s) <= most {

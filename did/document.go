@@ -14,14 +14,14 @@ const (
 	maxMethods       = 256 // verification methods, embedded ones included
 	maxRelations     = 256 // entries of one verification relationship
 	maxServices      = 256
-	maxEndpoints     = 256 // of all services together: a sender tries them one by one
+	maxEndpoints     = 256 // of all services together, because a sender tries them one by one
 )
 
-// Document is a DID document (DID Core 1.0, section 5). One that came from
-// ParseDocument or a resolver is shared: treat it as read-only. Who builds one
-// fills the fields and calls [Document.Index].
+// Document is a DID document (DID Core 1.0, section 5). A document that a resolver
+// returned is shared, so treat it as read-only. To build a document, fill in the
+// exported fields and call [Document.Index].
 type Document struct {
-	Context              stdjson.RawMessage // value of @context as received, nil if absent
+	Context              stdjson.RawMessage // JSON value of @context as received; nil if absent
 	ID                   string             // a DID
 	AlsoKnownAs          []string
 	Controller           []string
@@ -34,8 +34,8 @@ type Document struct {
 	Service              []Service
 	Extra                map[string]stdjson.RawMessage // members that DID Core 1.0 does not name
 
-	controllerList bool // controller came as an array
-	size           int  // bytes of the JSON it came from
+	controllerList bool // controller was an array in the JSON
+	size           int  // bytes of the JSON that was parsed; 0 for a document that was built
 	index          *index
 }
 
@@ -54,11 +54,17 @@ type wireDocument struct {
 	Extra                map[string]stdjson.RawMessage `json:",embed"`
 }
 
-// ParseDocument reads a document: at most 1 MiB of JSON, nested at most 32 deep,
-// with at most 256 verification methods, services, endpoints of all services and
-// entries of a relationship, no member named twice, and a DID as id. What breaks
-// that is ErrInvalid. A key that does not parse makes only its own method
-// unusable: [VerificationMethod.PublicKey] tells why.
+// ParseDocument parses the JSON representation of a document, and indexes it as
+// [Document.Index] does. The error matches ErrInvalid if the JSON
+//   - is longer than 1 MiB, is nested deeper than 32 levels, or has a duplicate
+//     member name;
+//   - has an id that is not a DID;
+//   - has more than 256 verification methods, 256 services, 256 endpoints in all
+//     services together, or 256 entries in one verification relationship;
+//   - has a verification method without id, or two different ones with the same id.
+//
+// A malformed key does not make the document invalid. The error comes from
+// [VerificationMethod.PublicKey] of that key.
 func ParseDocument(data []byte) (*Document, error) {
 	if len(data) > maxDocumentBytes {
 		return nil, fmt.Errorf("%w: document of %d bytes, more than %d", ErrInvalid, len(data), maxDocumentBytes)
@@ -84,7 +90,7 @@ func ParseDocument(data []byte) (*Document, error) {
 	return d, nil
 }
 
-// UnmarshalJSON is ParseDocument.
+// UnmarshalJSON parses a document with the limits and errors of [ParseDocument].
 func (d *Document) UnmarshalJSON(data []byte) error {
 	parsed, err := ParseDocument(data)
 	if err != nil {
@@ -94,8 +100,9 @@ func (d *Document) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// MarshalJSON writes the document in the JSON form of DID Core 1.0, section 6.2;
-// relative ids, the shapes of services and unknown members as they were received.
+// MarshalJSON writes the document in the JSON representation of DID Core 1.0,
+// section 6.2. Relative ids, the shapes of services, and unknown members are
+// written as they were received.
 func (d *Document) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wireDocument{
 		Context: d.Context, ID: d.ID, AlsoKnownAs: d.AlsoKnownAs, Controller: oneOrMany{d.Controller, d.controllerList},
@@ -106,9 +113,9 @@ func (d *Document) MarshalJSON() ([]byte, error) {
 	}, json.Deterministic(true))
 }
 
-// tooDeep tells whether JSON nests deeper than limit. It looks at brackets
-// outside of strings alone, so that it costs less than any parser; what is not
-// JSON is for the parser to find.
+// tooDeep reports whether JSON nests deeper than limit. It only counts brackets
+// outside of strings, which costs less than any parser. The parser finds other
+// errors.
 func tooDeep(data []byte, limit int) bool {
 	depth, inString := 0, false
 	for i := 0; i < len(data); i++ {

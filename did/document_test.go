@@ -18,7 +18,7 @@ const (
 )
 
 // everything is a document with each member of DID Core 1.0, relative ids, both
-// kinds of relationships and members of nobody.
+// kinds of relationships, and unknown members.
 const everything = `{
 	"@context": ["https://www.w3.org/ns/did/v1", {"@base": "did:example:123"}],
 	"id": "did:example:123",
@@ -204,7 +204,7 @@ func TestAddAlias(t *testing.T) {
 	}
 }
 
-// A document of a program's own works with and without Index.
+// A document that was not parsed works with and without Index.
 func TestBuiltDocument(t *testing.T) {
 	build := func() *did.Document {
 		return &did.Document{
@@ -245,7 +245,7 @@ func TestBuiltDocument(t *testing.T) {
 		t.Error("ids are not absolute")
 	}
 
-	// Index again takes a changed key in.
+	// Index parses a changed key again.
 	d.VerificationMethod[0].PublicKeyMultibase = "z"
 	if err := d.Index(); err != nil {
 		t.Fatal(err)

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// index is what a document's users ask for, worked out once.
+// index holds the results of Document's look-up methods.
 type index struct {
 	methods        map[string]*VerificationMethod // by localID
 	keyAgreement   []*VerificationMethod
@@ -14,10 +14,12 @@ type index struct {
 	endpoints      []Endpoint
 }
 
-// Index completes a document that was built by hand or changed, before it is
-// shared: it resolves relative ids, parses keys, and prepares the look-ups. It
-// drops aliases. An id that is not a DID, two different methods of one id, and
-// too many of anything are ErrInvalid.
+// Index completes a document that was built from its fields, or whose fields were
+// changed. It makes relative ids absolute, parses the keys, prepares the look-up
+// methods, and drops all aliases. Call it before the document is shared. The error
+// matches ErrInvalid if the document's id is not a DID, if a verification method has
+// no id or the same id as a different one, or if the document exceeds a limit of
+// [ParseDocument].
 func (d *Document) Index() error {
 	if _, err := Parse(d.ID); err != nil {
 		return fmt.Errorf("document id: %w", err)
@@ -93,8 +95,9 @@ func (d *Document) buildIndex() (*index, error) {
 	return ix, nil
 }
 
-// add takes a method in, its key parsed. DID Core 1.0, section 5.2, forbids two
-// methods of one id; the same method embedded twice does no harm.
+// add parses a method's key and indexes the method. DID Core 1.0, section 5.2,
+// forbids two methods with the same id. A method that is merely repeated is
+// accepted.
 func (ix *index) add(d *Document, m *VerificationMethod) error {
 	if m.ID == "" {
 		return fmt.Errorf("%w: verification method without id", ErrInvalid)
@@ -110,8 +113,8 @@ func (ix *index) add(d *Document, m *VerificationMethod) error {
 	return nil
 }
 
-// resolve gives the methods of a relationship. A reference to a method that the
-// document does not have is passed over.
+// resolve returns the methods of a relationship. It skips a reference to a method
+// that the document does not have.
 func (ix *index) resolve(d *Document, relationship []Relationship) []*VerificationMethod {
 	methods := make([]*VerificationMethod, 0, len(relationship))
 	for _, r := range relationship {
@@ -124,7 +127,8 @@ func (ix *index) resolve(d *Document, relationship []Relationship) []*Verificati
 	return methods
 }
 
-// resolveID makes an id absolute and keeps how it was written.
+// resolveID returns the absolute form of an id, and the relative form if the id was
+// written so.
 func (d *Document) resolveID(id, relative string) (string, string) {
 	if abs := absolute(d.ID, id); abs != id {
 		return abs, id
@@ -132,8 +136,8 @@ func (d *Document) resolveID(id, relative string) (string, string) {
 	return id, relative
 }
 
-// localID cuts the document's own DID off an id, so that the absolute and the
-// relative form of it are one key.
+// localID removes the document's own DID from an id, so that its absolute and
+// relative form are the same key of the index.
 func (d *Document) localID(id string) string {
 	if rest, ok := strings.CutPrefix(id, d.ID); ok && rest != "" && strings.IndexByte("#?/", rest[0]) >= 0 {
 		return rest
@@ -141,8 +145,8 @@ func (d *Document) localID(id string) string {
 	return id
 }
 
-// indexed gives the index, made anew for each call on a document that nobody
-// indexed: storing it would race.
+// indexed returns the index. For a document that was not indexed, each call builds
+// a new index, because storing it would be a data race.
 func (d *Document) indexed() *index {
 	if d.index != nil {
 		return d.index
@@ -154,7 +158,7 @@ func (d *Document) indexed() *index {
 	return ix
 }
 
-// clone copies what buildIndex writes to.
+// clone copies the parts of a document that buildIndex writes to.
 func (d *Document) clone() *Document {
 	c := *d
 	c.VerificationMethod = slices.Clone(d.VerificationMethod)
@@ -171,10 +175,12 @@ func (d *Document) clone() *Document {
 	return &c
 }
 
-// AddAlias makes [Document.Method] find the method id (absolute or relative) by
-// another DID URL or fragment too: a DID method's older ways to name a key. It
-// reports whether the document has that method; a name that is taken stays. Call
-// it after Index or ParseDocument, and before the document is shared.
+// AddAlias makes [Document.Method] find the verification method with the given id
+// under another DID URL or fragment too. Resolvers use it for the names that older
+// versions of a DID method gave to a key. The id may be absolute or relative. A name
+// that already finds a method is not changed. AddAlias reports whether the document
+// is indexed and has a method with that id. Call it after [Document.Index] or
+// [ParseDocument], and before the document is shared.
 func (d *Document) AddAlias(alias, id string) bool {
 	m, ok := d.Method(id)
 	if !ok || d.index == nil {
@@ -186,20 +192,25 @@ func (d *Document) AddAlias(alias, id string) bool {
 	return true
 }
 
-// Method finds a verification method, embedded ones included, by its DID URL,
-// absolute or relative to the document, or by an alias of it.
+// Method finds a verification method by its DID URL, which may be absolute or
+// relative to the document, or by an alias. It also finds methods that are embedded
+// in a verification relationship.
 func (d *Document) Method(id string) (*VerificationMethod, bool) {
 	m, ok := d.indexed().methods[d.localID(id)]
 	return m, ok
 }
 
-// KeyAgreementKeys are the methods of keyAgreement in the document's order,
-// references resolved. The slice is shared; some of its keys may be unusable.
+// KeyAgreementKeys returns the verification methods under keyAgreement, both
+// embedded and referenced ones, in the document's order. The slice is shared, so
+// treat it as read-only. Some of the keys may be unusable: their
+// [VerificationMethod.PublicKey] returns an error.
 func (d *Document) KeyAgreementKeys() []*VerificationMethod { return d.indexed().keyAgreement }
 
-// AuthenticationKeys are the methods of authentication, as KeyAgreementKeys.
+// AuthenticationKeys returns the verification methods under authentication, in the
+// way of [Document.KeyAgreementKeys].
 func (d *Document) AuthenticationKeys() []*VerificationMethod { return d.indexed().authentication }
 
-// DIDCommServices are the endpoints of all services of type DIDCommMessaging, in
-// the document's order. The slice is shared.
+// DIDCommServices returns the endpoints of all services of type
+// [TypeDIDCommMessaging], in the document's order. Endpoints without a URI are left
+// out. The slice is shared, so treat it as read-only.
 func (d *Document) DIDCommServices() []Endpoint { return d.indexed().endpoints }

@@ -28,15 +28,18 @@ type jwk struct {
 	E   string `json:"e,omitzero"`
 	X   string `json:"x,omitzero"`
 	Y   string `json:"y,omitzero"`
-	// What a public key must not have.
+	// Private members, which a public key must not have.
 	D jsontext.Value `json:"d,omitzero"`
 	K jsontext.Value `json:"k,omitzero"`
 }
 
-// ParseJWK reads a public key from a JSON Web Key and gives the types that
-// [ParseMultikey] gives. EC coordinates without their leading zeros are padded,
-// because peers write them. A key that breaks its form, lies off its curve or
-// has a private part is ErrInvalid; another key type or curve is ErrUnsupported.
+// ParseJWK parses a public key from a JSON Web Key (RFC 7517; RFC 7518, section 6;
+// RFC 8037; RFC 8812). The key has one of the Go types that [ParseMultikey] returns.
+// EC coordinates without leading zeros are accepted, because peers write them. The
+// error matches
+//   - ErrInvalid if the key is malformed, is not a point of its curve, or has a
+//     private part;
+//   - ErrUnsupported if the key has another type or curve.
 func ParseJWK(data []byte) (crypto.PublicKey, error) {
 	var k jwk
 	if err := json.Unmarshal(data, &k); err != nil {
@@ -58,8 +61,8 @@ func ParseJWK(data []byte) (crypto.PublicKey, error) {
 	return nil, fmt.Errorf("%w: jwk of kty %q", ErrUnsupported, abbreviate(k.Kty))
 }
 
-// FormatJWK writes a public key as JSON Web Key, its required members alone and
-// in the order of RFC 7638. It takes what [FormatMultikey] takes.
+// FormatJWK returns a public key as a JSON Web Key that has only the required
+// members, in the order of RFC 7638. Types and errors are those of [FormatMultikey].
 func FormatJWK(key crypto.PublicKey) (stdjson.RawMessage, error) {
 	k, err := newJWK(key)
 	if err != nil {
@@ -186,8 +189,8 @@ func (k jwk) rsa() (crypto.PublicKey, error) {
 	return newRSA(new(big.Int).SetBytes(n), int(exp.Int64()))
 }
 
-// decodeMember reads a base64url member; padding, which RFC 7515 forbids and
-// some peers write, is taken.
+// decodeMember decodes a base64url member. It accepts padding, which RFC 7515
+// forbids, because some peers write it.
 func decodeMember(name, value string) ([]byte, error) {
 	if value == "" {
 		return nil, fmt.Errorf("%w: jwk without %s", ErrInvalid, name)

@@ -17,14 +17,15 @@ import (
 	"github.com/didcomm-go/didcomm/did/internal/multikey"
 )
 
-// Secp256k1PublicKey is a point of secp256k1, compressed (SEC 1, section 2.3.3).
-// Make one with [NewSecp256k1PublicKey], which checks it.
+// Secp256k1PublicKey is a public key on the curve secp256k1, as a compressed point
+// (SEC 1, section 2.3.3). Use [NewSecp256k1PublicKey], which checks the point.
 type Secp256k1PublicKey [33]byte
 
-// NewSecp256k1PublicKey takes a SEC 1 point of 33 or 65 bytes. What is not a
-// point of the curve is ErrInvalid.
+// NewSecp256k1PublicKey returns the key of a SEC 1 point, which is compressed (33
+// bytes) or uncompressed (65 bytes). The error matches ErrInvalid if the bytes are
+// not a point of the curve.
 func NewSecp256k1PublicKey(sec1 []byte) (Secp256k1PublicKey, error) {
-	// The hybrid form (first byte 6 or 7) is no form of SEC 1 version 2.
+	// SEC 1 version 2 has no hybrid form (first byte 6 or 7).
 	if len(sec1) == 65 && sec1[0] != 4 {
 		return Secp256k1PublicKey{}, fmt.Errorf("%w: secp256k1 point in hybrid form", ErrInvalid)
 	}
@@ -35,13 +36,13 @@ func NewSecp256k1PublicKey(sec1 []byte) (Secp256k1PublicKey, error) {
 	return Secp256k1PublicKey(p.SerializeCompressed()), nil
 }
 
-// Equal tells whether x is the same key.
+// Equal reports whether x is a Secp256k1PublicKey with the same value.
 func (k Secp256k1PublicKey) Equal(x crypto.PublicKey) bool {
 	o, ok := x.(Secp256k1PublicKey)
 	return ok && o == k
 }
 
-// uncompressed is the point in 65 bytes.
+// uncompressed returns the uncompressed point of 65 bytes.
 func (k Secp256k1PublicKey) uncompressed() ([]byte, error) {
 	p, err := secp256k1.ParsePubKey(k[:])
 	if err != nil {
@@ -50,11 +51,13 @@ func (k Secp256k1PublicKey) uncompressed() ([]byte, error) {
 	return p.SerializeUncompressed(), nil
 }
 
-// ParseMultikey reads a public key from its multibase string, multicodec prefix
-// included: ed25519.PublicKey, *ecdsa.PublicKey (P-256, P-384, P-521),
-// *ecdh.PublicKey (X25519), Secp256k1PublicKey or *rsa.PublicKey. A key that
-// breaks its form or lies off its curve is ErrInvalid; a well-formed key of
-// another type, such as BLS12-381, is ErrUnsupported.
+// ParseMultikey parses a public key from a multibase string (base58btc or base64url)
+// with a multicodec prefix, the form of did:key and publicKeyMultibase (Controlled
+// Identifiers v1.0, section 2.2.2). The key has one of these types: ed25519.PublicKey,
+// *ecdsa.PublicKey (P-256, P-384, P-521), *ecdh.PublicKey (X25519),
+// Secp256k1PublicKey or *rsa.PublicKey. The error matches
+//   - ErrInvalid if the key is malformed or is not a point of its curve;
+//   - ErrUnsupported if the key has another type, for example BLS12-381.
 func ParseMultikey(s string) (crypto.PublicKey, error) {
 	code, raw, err := multikey.Decode(s)
 	if err != nil {
@@ -63,9 +66,10 @@ func ParseMultikey(s string) (crypto.PublicKey, error) {
 	return keyOf(code, raw)
 }
 
-// FormatMultikey writes a public key as base58btc multibase string; it takes the
-// types that ParseMultikey gives, and *ecdh.PublicKey of the NIST curves too. Any
-// other is ErrUnsupported.
+// FormatMultikey returns a public key as a base58btc multibase string with a
+// multicodec prefix. The key has a type that [ParseMultikey] returns, or is an
+// *ecdh.PublicKey of a NIST curve. The error matches ErrUnsupported for any other
+// type, and ErrInvalid for a key with an impossible value.
 func FormatMultikey(key crypto.PublicKey) (string, error) {
 	code, raw, err := rawOf(key)
 	if err != nil {
@@ -74,8 +78,9 @@ func FormatMultikey(key crypto.PublicKey) (string, error) {
 	return multikey.Encode(code, raw), nil
 }
 
-// keyOf makes a key of its multicodec form. It and what it calls give the
-// interface, so that an error comes with nil and not with a nil pointer.
+// keyOf parses the bytes that follow a multicodec prefix. This function and its
+// helpers return the interface type, so that the key is nil, and not a nil pointer,
+// if there is an error.
 func keyOf(code multikey.Code, raw []byte) (crypto.PublicKey, error) {
 	if want := code.Size(); want != 0 && len(raw) != want {
 		return nil, fmt.Errorf("%w: %v key has %d bytes, not %d", ErrInvalid, code, len(raw), want)
@@ -106,7 +111,7 @@ func keyOf(code multikey.Code, raw []byte) (crypto.PublicKey, error) {
 	return nil, fmt.Errorf("%w: key type %v", ErrUnsupported, code)
 }
 
-// rawOf is the multicodec form of a key.
+// rawOf returns the multicodec code of a key, and the bytes that follow the code.
 func rawOf(key crypto.PublicKey) (multikey.Code, []byte, error) {
 	switch k := key.(type) {
 	case ed25519.PublicKey:
@@ -152,7 +157,7 @@ func x25519Of(raw []byte) (crypto.PublicKey, error) {
 	return k, nil
 }
 
-// pointOf is the uncompressed point of a key on a NIST curve.
+// pointOf returns the uncompressed point of a key on a NIST curve.
 func pointOf(k *ecdsa.PublicKey) ([]byte, error) {
 	switch k.Curve {
 	case elliptic.P256(), elliptic.P384(), elliptic.P521():
@@ -166,7 +171,7 @@ func pointOf(k *ecdsa.PublicKey) ([]byte, error) {
 	return b, nil
 }
 
-// codeOfPoint tells the NIST curve by the size of an uncompressed point.
+// codeOfPoint determines the NIST curve from the size of an uncompressed point.
 func codeOfPoint(point []byte) (multikey.Code, bool) {
 	switch len(point) {
 	case 65:
@@ -192,7 +197,8 @@ func decompress(curve elliptic.Curve, raw []byte) (crypto.PublicKey, error) {
 	return newECDSA(curve, x.Bytes(), y.Bytes())
 }
 
-// newECDSA puts coordinates together, left-padded, and checks the point.
+// newECDSA returns the key with the given coordinates, and checks that they are a
+// point of the curve.
 func newECDSA(curve elliptic.Curve, x, y []byte) (crypto.PublicKey, error) {
 	n := (curve.Params().BitSize + 7) / 8
 	if len(x) > n || len(y) > n {
@@ -205,7 +211,8 @@ func newECDSA(curve elliptic.Curve, x, y []byte) (crypto.PublicKey, error) {
 	return k, nil
 }
 
-// joinPoint is the uncompressed point of coordinates of at most n bytes.
+// joinPoint returns the uncompressed point of two coordinates, which have at most n
+// bytes each.
 func joinPoint(n int, x, y []byte) []byte {
 	point := make([]byte, 1+2*n)
 	point[0] = 4
@@ -225,12 +232,12 @@ func rsaOfDER(der []byte) (crypto.PublicKey, error) {
 	if rest, err := asn1.Unmarshal(der, &k); err != nil {
 		return nil, fmt.Errorf("%w: rsa key: %w", ErrInvalid, err)
 	} else if len(rest) > 0 {
-		return nil, fmt.Errorf("%w: rsa key: bytes behind its end", ErrInvalid)
+		return nil, fmt.Errorf("%w: rsa key: trailing bytes", ErrInvalid)
 	}
 	return newRSA(k.N, k.E)
 }
 
-// maxRSABits bounds what a signature check with a foreign key costs.
+// maxRSABits bounds the cost of verifying a signature with a peer's key.
 const maxRSABits = 16384
 
 func newRSA(n *big.Int, e int) (crypto.PublicKey, error) {

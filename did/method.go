@@ -17,7 +17,7 @@ import (
 	"github.com/didcomm-go/didcomm/did/internal/multikey"
 )
 
-// Types of verification methods whose keys are read.
+// Types of verification methods, each with the member that holds the key.
 const (
 	TypeJSONWebKey2020                    = "JsonWebKey2020"                    // publicKeyJwk
 	TypeJSONWebKey                        = "JsonWebKey"                        // publicKeyJwk
@@ -29,12 +29,13 @@ const (
 	TypeEcdsaSecp256k1VerificationKey2019 = "EcdsaSecp256k1VerificationKey2019" // publicKeyBase58 or publicKeyJwk
 )
 
-// errNoKey is the reason why a method without key material has no key.
+// errNoKey means that a method has no member with a key.
 var errNoKey = errors.New("no publicKeyJwk, publicKeyMultibase or publicKeyBase58")
 
-// VerificationMethod is a public key of a document (DID Core 1.0, section 5.2).
-// One of the three key members is set; which one, and what its bytes mean,
-// follows from the type, but any of them is taken for any type that fits.
+// VerificationMethod is a public key of a document (DID Core 1.0, section 5.2). Its
+// type says which of the three key members is set, and how its bytes are encoded.
+// Peers do not always follow the type, so any one member is accepted whose key fits
+// the type. Use [VerificationMethod.PublicKey] to get the key.
 type VerificationMethod struct {
 	ID                 string // absolute DID URL
 	Type               string
@@ -42,13 +43,13 @@ type VerificationMethod struct {
 	PublicKeyJWK       stdjson.RawMessage // JSON object, nil if absent
 	PublicKeyMultibase string
 	PublicKeyBase58    string
-	Extra              map[string]stdjson.RawMessage // other members
+	Extra              map[string]stdjson.RawMessage // all other members
 
-	wireID string // relative id as received, "" if it was absolute
-	parsed *parsedKey
+	wireID string     // relative id as received, "" if it was absolute
+	parsed *parsedKey // set by Document.Index; nil for a method outside of a document
 }
 
-// parsedKey is what a method's key material says, computed once.
+// parsedKey is the result of parsing a method's key members.
 type parsedKey struct {
 	key     crypto.PublicKey
 	err     error
@@ -56,9 +57,11 @@ type parsedKey struct {
 	ecdhErr error
 }
 
-// NewVerificationMethod makes a method of a key, in the form that typ asks for.
-// A type that is none of the constants of this package is ErrUnsupported, a key
-// that typ cannot hold ErrInvalid.
+// NewVerificationMethod returns a verification method with a public key, in the
+// encoding of typ, which is one of this package's Type constants. The key has one of
+// the Go types that [FormatMultikey] accepts. The id may be relative. The error
+// matches ErrUnsupported for another type of method or key, and ErrInvalid for a key
+// that does not fit typ.
 func NewVerificationMethod(id, controller, typ string, key crypto.PublicKey) (VerificationMethod, error) {
 	m := VerificationMethod{ID: id, Type: typ, Controller: controller}
 	code, raw, err := rawOf(key)
@@ -84,24 +87,28 @@ func NewVerificationMethod(id, controller, typ string, key crypto.PublicKey) (Ve
 	return m, nil
 }
 
-// PublicKey is the method's key: ed25519.PublicKey, *ecdsa.PublicKey (P-256,
-// P-384, P-521), *ecdh.PublicKey (X25519), Secp256k1PublicKey or *rsa.PublicKey.
-// Errors match ErrInvalid (a key that breaks its form, is off its curve, or is
-// not of the method's type) or ErrUnsupported (a type or curve not known).
+// PublicKey returns the key with one of these types: ed25519.PublicKey,
+// *ecdsa.PublicKey (P-256, P-384, P-521), *ecdh.PublicKey (X25519),
+// Secp256k1PublicKey or *rsa.PublicKey. The error matches
+//   - ErrInvalid if the key is malformed, is not a point of its curve, or does not
+//     fit the method's type;
+//   - ErrUnsupported if the type or curve is not supported, or if there is no key.
 func (m *VerificationMethod) PublicKey() (crypto.PublicKey, error) {
 	p := m.once()
 	return p.key, p.err
 }
 
-// ECDH is the method's key for key agreement, X25519 or a NIST curve. Other keys
-// are ErrUnsupported; errors of PublicKey come through.
+// ECDH returns the key for key agreement. Its curve is X25519, P-256, P-384 or
+// P-521. The error matches ErrUnsupported for other keys. Errors of
+// [VerificationMethod.PublicKey] are returned unchanged.
 func (m *VerificationMethod) ECDH() (*ecdh.PublicKey, error) {
 	p := m.once()
 	return p.ecdh, p.ecdhErr
 }
 
-// once gives the key as it was parsed with the document; a method that stands
-// alone is parsed at each call, because nothing guards it.
+// once returns the key that was parsed with the document. The key of a method
+// outside of a document is parsed in each call, because storing the result would be
+// a data race.
 func (m *VerificationMethod) once() *parsedKey {
 	if m.parsed != nil {
 		return m.parsed
@@ -135,7 +142,7 @@ func newParsedKey(key crypto.PublicKey, err error) *parsedKey {
 	return p
 }
 
-// decode parses the key material and holds it against the type.
+// decode parses the key and checks that it fits the method's type.
 func (m *VerificationMethod) decode() (crypto.PublicKey, error) {
 	var (
 		key  crypto.PublicKey
@@ -163,8 +170,8 @@ func (m *VerificationMethod) decode() (crypto.PublicKey, error) {
 	return key, nil
 }
 
-// decodeMultibase reads a prefixed key, or the bare key where the type tells
-// what it is: some peers leave the multicodec prefix out.
+// decodeMultibase parses a key with a multicodec prefix. Some peers leave the prefix
+// out; such a key is accepted if the method's type determines the key type.
 func (m *VerificationMethod) decodeMultibase(want multikey.Code) (crypto.PublicKey, error) {
 	if want != 0 {
 		raw, err := multikey.DecodeMultibase(m.PublicKeyMultibase)
@@ -192,7 +199,8 @@ func (m *VerificationMethod) decodeBase58(want multikey.Code) (crypto.PublicKey,
 	return keyOf(want, raw)
 }
 
-// codeOfType is the one key type that a method type holds, 0 if it holds any.
+// codeOfType returns the key type of a method type, or 0 if the method type allows
+// several.
 func codeOfType(typ string) multikey.Code {
 	switch typ {
 	case TypeEd25519VerificationKey2018, TypeEd25519VerificationKey2020:
@@ -205,7 +213,8 @@ func codeOfType(typ string) multikey.Code {
 	return 0
 }
 
-// kindOf is the code of the key types that codeOfType gives.
+// kindOf returns the code of a key for comparison with codeOfType, or 0 for keys of
+// other types.
 func kindOf(key crypto.PublicKey) multikey.Code {
 	switch key.(type) {
 	case ed25519.PublicKey:
@@ -218,7 +227,7 @@ func kindOf(key crypto.PublicKey) multikey.Code {
 	return 0
 }
 
-// sameMaterial tells whether two methods say the same of one key.
+// sameMaterial reports whether two methods with the same id describe the same key.
 func (m *VerificationMethod) sameMaterial(o *VerificationMethod) bool {
 	return m.Type == o.Type && m.Controller == o.Controller && bytes.Equal(m.PublicKeyJWK, o.PublicKeyJWK) &&
 		m.PublicKeyMultibase == o.PublicKeyMultibase && m.PublicKeyBase58 == o.PublicKeyBase58
@@ -234,7 +243,8 @@ type wireMethod struct {
 	Extra              map[string]stdjson.RawMessage `json:",embed"`
 }
 
-// MarshalJSON writes the method, with the relative id if it came with one.
+// MarshalJSON writes the verification method. An id that was received in relative
+// form is written in relative form.
 func (m VerificationMethod) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wireMethod{
 		ID:                 wireID(m.ID, m.wireID),
@@ -247,8 +257,8 @@ func (m VerificationMethod) MarshalJSON() ([]byte, error) {
 	}, json.Deterministic(true))
 }
 
-// UnmarshalJSON reads a method that stands alone; a relative id stays relative
-// until [Document.Index] knows the document.
+// UnmarshalJSON parses a verification method. A relative id stays relative until
+// [Document.Index] makes it absolute. Errors match ErrInvalid.
 func (m *VerificationMethod) UnmarshalJSON(data []byte) error {
 	var w wireMethod
 	if err := json.Unmarshal(data, &w); err != nil {
@@ -257,7 +267,7 @@ func (m *VerificationMethod) UnmarshalJSON(data []byte) error {
 	if w.ID == "" {
 		return fmt.Errorf("%w: verification method without id", ErrInvalid)
 	}
-	if string(w.PublicKeyJWK) == "null" && (w.PublicKeyMultibase != "" || w.PublicKeyBase58 != "") { // said to be absent
+	if string(w.PublicKeyJWK) == "null" && (w.PublicKeyMultibase != "" || w.PublicKeyBase58 != "") { // null means absent here
 		w.PublicKeyJWK = nil
 	}
 	*m = VerificationMethod{
@@ -268,8 +278,8 @@ func (m *VerificationMethod) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// absolute resolves an id of the wire against the document's id. What is neither
-// absolute nor starts like a relative DID URL stays as it is.
+// absolute returns the absolute form of a relative DID URL. Any other id is returned
+// unchanged.
 func absolute(doc, id string) string {
 	if id != "" && strings.IndexByte("#?/", id[0]) >= 0 {
 		return doc + id
@@ -277,7 +287,8 @@ func absolute(doc, id string) string {
 	return id
 }
 
-// wireID is the id to write: the relative one while it still says the same.
+// wireID returns the id to write: the relative form as received, unless the id has
+// changed since.
 func wireID(id, relative string) string {
 	if relative != "" && len(id) > len(relative) && strings.HasSuffix(id, relative) {
 		return relative
@@ -286,7 +297,8 @@ func wireID(id, relative string) string {
 }
 
 // Relationship is an entry of a verification relationship (DID Core 1.0, section
-// 5.3): a reference to a method, or a method of its own.
+// 5.3): either a reference to a verification method of the document, or an embedded
+// verification method.
 type Relationship struct {
 	ID       string              // absolute DID URL, always set
 	Embedded *VerificationMethod // nil for a reference
@@ -294,7 +306,7 @@ type Relationship struct {
 	wireID string // relative reference as received
 }
 
-// MarshalJSON writes a string or a method.
+// MarshalJSON writes the reference as a string, or the embedded method as an object.
 func (r Relationship) MarshalJSON() ([]byte, error) {
 	if r.Embedded != nil {
 		return r.Embedded.MarshalJSON()
@@ -302,7 +314,8 @@ func (r Relationship) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wireID(r.ID, r.wireID))
 }
 
-// UnmarshalJSON reads a string or a method.
+// UnmarshalJSON parses a reference from a string, or an embedded method from an
+// object. Errors match ErrInvalid.
 func (r *Relationship) UnmarshalJSON(data []byte) error {
 	*r = Relationship{}
 	if len(data) > 0 && data[0] == '"' {

@@ -63,7 +63,7 @@ func keys(t testing.TB) map[string]crypto.PublicKey {
 	return all
 }
 
-// fits is which key a method type takes; the others take all.
+// fits names the key types that a method type allows; other method types allow all.
 var fits = map[string]string{
 	did.TypeEd25519VerificationKey2018:        "Ed25519",
 	did.TypeEd25519VerificationKey2020:        "Ed25519",
@@ -258,7 +258,7 @@ func TestShortCoordinates(t *testing.T) {
 		if err != nil || !key.Equal(got) {
 			t.Errorf("%s: %v", curve.Params().Name, err)
 		}
-		// What we write is never short.
+		// FormatJWK always writes the leading zeros.
 		out, err := did.FormatJWK(key)
 		if err != nil {
 			t.Fatal(err)

@@ -5,14 +5,16 @@ import (
 	"fmt"
 )
 
-// Methods picks the resolver by the DID's method name:
-// Methods{"key": didkey.Resolver{}, ...}. It is read-only once in use.
+// Methods is a [Resolver] that selects one of several resolvers by the method name
+// of the DID, for example Methods{"key": didkey.Resolver{}}. Do not change the map
+// after the first call of Resolve.
 type Methods map[string]Resolver
 
 var _ Resolver = Methods(nil)
 
-// Resolve asks the resolver of the method. An id that is no bare DID is
-// ErrInvalid, a method without a resolver ErrMethod.
+// Resolve calls the resolver of the DID's method and wraps its error. The error
+// matches ErrInvalid if id is not a DID, and ErrMethod if the map has no resolver for
+// its method.
 func (m Methods) Resolve(ctx context.Context, id string) (*Document, error) {
 	d, err := Parse(id)
 	if err != nil {

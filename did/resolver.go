@@ -5,32 +5,34 @@ import (
 	"errors"
 )
 
-// Errors that users of a Resolver act on; match them with errors.Is.
+// Error classes of this package and of every [Resolver]; match them with errors.Is.
+// All of them are final: trying again later is not expected to help.
 var (
-	// ErrNotFound: the identifier is well formed, but nothing is known of it.
+	// ErrNotFound means that a DID is well formed, but has no document.
 	ErrNotFound = errors.New("did: not found")
-	// ErrInvalid: a DID, DID URL, document or key that breaks its grammar.
+	// ErrInvalid means that a DID, DID URL, document or key is malformed.
 	ErrInvalid = errors.New("did: invalid")
-	// ErrMethod: no resolver for this DID method.
+	// ErrMethod means that there is no resolver for the DID's method.
 	ErrMethod = errors.New("did: method not supported")
-	// ErrUnsupported: something well formed that this library does not do, such
-	// as a BLS12-381 key.
+	// ErrUnsupported means that this library does not support a well-formed DID or
+	// key, for example a BLS12-381 key.
 	ErrUnsupported = errors.New("did: unsupported")
-	// ErrRefused: the DID leads to an address that the resolver does not connect to,
-	// today and tomorrow.
+	// ErrRefused means that the document is at an address to which the resolver never
+	// connects, such as a private IP address.
 	ErrRefused = errors.New("did: refused")
 )
 
-// Resolver turns a DID into its document (DID Core 1.0, section 7.1). id is a
-// bare DID, without path, query or fragment. Errors match ErrNotFound,
-// ErrInvalid, ErrMethod, ErrUnsupported or ErrRefused where one of them is the
-// reason; any other is a failure that may pass. A returned Document is shared:
-// treat it as read-only.
+// Resolver resolves a DID to its document (DID Core 1.0, section 7.1). It may be
+// used from several goroutines.
 type Resolver interface {
+	// Resolve returns the document of a DID; id has no path, query or fragment. The
+	// document is shared, so treat it as read-only. Final errors match ErrNotFound,
+	// ErrInvalid, ErrMethod, ErrUnsupported or ErrRefused. Any other error is a
+	// failure after which a later call may succeed.
 	Resolve(ctx context.Context, id string) (*Document, error)
 }
 
-// ResolverFunc makes a Resolver of a function.
+// ResolverFunc is a function that is a [Resolver].
 type ResolverFunc func(ctx context.Context, id string) (*Document, error)
 
 // Resolve calls f.

@@ -14,34 +14,38 @@ import (
 // Service Endpoint").
 const TypeDIDCommMessaging = "DIDCommMessaging"
 
-// Service is a way to reach the subject (DID Core 1.0, section 5.4).
+// Service is a service of a DID document: a way to communicate with its subject
+// (DID Core 1.0, section 5.4).
 type Service struct {
-	ID        string // absolute; "" if the document names none
+	ID        string // absolute DID URL; "" if the service has no id
 	Type      []string
-	Endpoints []Endpoint                    // every shape of serviceEndpoint, in its order
-	Extra     map[string]stdjson.RawMessage // other members, top-level accept and routingKeys too
+	Endpoints []Endpoint                    // serviceEndpoint, in the order of the document
+	Extra     map[string]stdjson.RawMessage // all other members, including accept and routingKeys
 
 	wireID   string             // relative id as received
-	typeList bool               // type came as an array
+	typeList bool               // type was an array in the JSON
 	raw      stdjson.RawMessage // serviceEndpoint as received
 }
 
-// QueueURI is the endpoint of a party without one: what is for it is kept until it
-// asks, or goes back on a connection that it has opened (return_route).
+// QueueURI is the endpoint URI of a party that cannot be connected to. Messages for
+// this party are kept until it asks for them, or go back over a connection that it
+// has opened (return_route).
 const QueueURI = "didcomm:transport/queue"
 
-// Endpoint is one address of a service. A plain string is one with a URI alone;
-// accept and routingKeys that stand beside serviceEndpoint, as older peers write
-// them, are filled in where the endpoint has none of its own.
+// Endpoint is one address of a service (DIDComm v2.1, "DID Document Service
+// Endpoint"). A serviceEndpoint that is a plain string becomes an Endpoint with only
+// a URI. Older peers write accept and routingKeys beside serviceEndpoint; each
+// endpoint without its own values takes these.
 type Endpoint struct {
-	URI         string   // URL, DID of a mediator, or QueueURI; "" for an object that names none
-	Accept      []string // media type profiles, such as "didcomm/v2"
-	RoutingKeys []string // DID URLs or did:keys, the outermost hop first
-	Extra       map[string]stdjson.RawMessage
+	URI         string                        // URL, DID of a mediator, or QueueURI; "" for an object without uri
+	Accept      []string                      // media type profiles, such as "didcomm/v2"
+	RoutingKeys []string                      // DID URLs of keys or did:keys, the outermost hop first
+	Extra       map[string]stdjson.RawMessage // all other members
 }
 
-// NewDIDCommService is a service of the one shape that every peer reads: one
-// object, which accepts didcomm/v2.
+// NewDIDCommService returns a DIDCommMessaging service in the shape that every peer
+// reads: serviceEndpoint is one object with the URI, the routing keys, and the
+// profile "didcomm/v2" under accept. The id may be relative.
 func NewDIDCommService(id, uri string, routingKeys ...string) Service {
 	return Service{ID: id, Type: []string{TypeDIDCommMessaging}, Endpoints: []Endpoint{
 		{URI: uri, Accept: []string{"didcomm/v2"}, RoutingKeys: routingKeys},
@@ -51,7 +55,7 @@ func NewDIDCommService(id, uri string, routingKeys ...string) Service {
 // oneOrMany is a string or an array of strings.
 type oneOrMany struct {
 	list  []string
-	array bool // write an array even of one
+	array bool // write an array even for one string
 }
 
 func (o oneOrMany) IsZero() bool { return o.list == nil }
@@ -86,9 +90,9 @@ type wireEndpoint struct {
 	Extra       map[string]stdjson.RawMessage `json:",embed"`
 }
 
-// MarshalJSON writes the service: serviceEndpoint as it was received unless
-// Endpoints changed, else an object per endpoint, or a string for an endpoint of
-// a URI alone.
+// MarshalJSON writes the service. If Endpoints did not change, serviceEndpoint is
+// written as it was received. Otherwise each endpoint is written as an object, or as
+// a string if the service is not for DIDComm and the endpoint has only a URI.
 func (s Service) MarshalJSON() ([]byte, error) {
 	w := wireService{ID: wireID(s.ID, s.wireID), Type: oneOrMany{s.Type, s.typeList}, Endpoint: s.raw, Extra: s.Extra}
 	if !s.asReceived() {
@@ -100,7 +104,7 @@ func (s Service) MarshalJSON() ([]byte, error) {
 	return json.Marshal(w, json.Deterministic(true))
 }
 
-// asReceived tells whether raw still says what Endpoints do.
+// asReceived reports whether raw still has the same content as Endpoints.
 func (s Service) asReceived() bool {
 	endpoints, err := parseEndpoints(s.raw)
 	if s.raw == nil || err != nil {
@@ -131,8 +135,8 @@ func (s Service) marshalEndpoints() (stdjson.RawMessage, error) {
 
 func (s *Service) isDIDComm() bool { return slices.Contains(s.Type, TypeDIDCommMessaging) }
 
-// UnmarshalJSON reads a service with its endpoint in any of the shapes that peers
-// write: a string, an object, or an array of them.
+// UnmarshalJSON parses a service. Its serviceEndpoint may be a string, an object, or
+// an array of strings and objects. Errors match ErrInvalid.
 func (s *Service) UnmarshalJSON(data []byte) error {
 	var w wireService
 	if err := json.Unmarshal(data, &w); err != nil {
@@ -150,8 +154,8 @@ func (s *Service) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// inherit fills accept and routingKeys from beside serviceEndpoint. What has
-// another form there belongs to another kind of service and stays in Extra.
+// inherit copies accept and routingKeys from the service to the endpoints that lack
+// them. A member of another type belongs to another kind of service, and is ignored.
 func (s *Service) inherit() {
 	read := func(name string) []string {
 		var o oneOrMany
@@ -209,7 +213,7 @@ func parseEndpoint(raw stdjson.RawMessage) (Endpoint, error) {
 	}
 	var w wireEndpoint
 	if err := json.Unmarshal(raw, &w); err != nil {
-		// An object of another vocabulary, whose uri or accept is not ours.
+		// An object of another vocabulary may have a uri or accept of another type.
 		var extra map[string]stdjson.RawMessage
 		if err := json.Unmarshal(raw, &extra); err != nil {
 			return Endpoint{}, err

@@ -1,10 +1,16 @@
-// Package didjwk is the did:jwk method (github.com/quartzjer/did-jwk): the DID is
-// a JSON Web Key in base64url, so nothing is fetched and nothing changes.
+// Package didjwk implements the did:jwk method (github.com/quartzjer/did-jwk). A
+// did:jwk contains its public key as a JSON Web Key (JWK) in base64url, so it is
+// resolved without I/O and never changes.
 //
-// Call [New] to make a DID of a public key and [Resolver] to get the document of
-// one. The document has one JsonWebKey2020 method, "#0", whose publicKeyJwk is
-// the JWK of the DID with every member; its "use" decides where it stands: "sig"
-// keeps it out of keyAgreement, "enc" out of everything else.
+// Call [New] to make the DID of a public key, and [Resolver.Resolve] to get its
+// document.
+//
+// A document has one verification method, "#0", of type JsonWebKey2020. Its
+// publicKeyJwk is the JWK from the DID, with all members. The member "use" of the JWK
+// determines the verification relationships that list the key:
+//   - "sig": all except keyAgreement;
+//   - "enc": only keyAgreement;
+//   - absent or any other value: all five.
 package didjwk
 
 import (
@@ -25,14 +31,15 @@ import (
 
 const prefix = "did:jwk:"
 
-// maxLen is the length of the longest DID that is read; a 16384-bit RSA key with
-// room for members beside it.
+// maxLen is the length of the longest DID that is resolved, in bytes. An RSA key of
+// 16384 bits fits, with space for other members.
 const maxLen = 8192
 
-// New is the DID of a public key: ed25519.PublicKey, *ecdh.PublicKey,
-// *ecdsa.PublicKey, did.Secp256k1PublicKey or *rsa.PublicKey. X25519 keys get the
-// use "enc" and Ed25519 keys "sig", which is all they can do. Another type or
-// curve is did.ErrUnsupported.
+// New returns the did:jwk of a public key, which is an ed25519.PublicKey,
+// *ecdh.PublicKey, *ecdsa.PublicKey, did.Secp256k1PublicKey or *rsa.PublicKey. The JWK
+// of an X25519 key has the use "enc", that of an Ed25519 key has the use "sig", and
+// that of any other key has no use. The error matches did.ErrUnsupported for any other
+// type or curve, and did.ErrInvalid for a key with an impossible value.
 func New(pub crypto.PublicKey) (string, error) {
 	jwk, err := did.FormatJWK(pub)
 	if err != nil {
@@ -53,14 +60,16 @@ func New(pub crypto.PublicKey) (string, error) {
 	return prefix + base64.RawURLEncoding.EncodeToString(jwk), nil
 }
 
-// Resolver makes documents of did:jwks. It has no state.
+// Resolver resolves did:jwk. It has no state and does no I/O.
 type Resolver struct{}
 
 var _ did.Resolver = Resolver{}
 
-// Resolve gives the document of a did:jwk. What is malformed, and a key with its
-// private part, is did.ErrInvalid, a well-formed key of another type
-// did.ErrUnsupported, another method did.ErrMethod.
+// Resolve returns the document of a did:jwk. The error matches
+//   - did.ErrInvalid if the DID or its key is malformed, or if the key has a private
+//     part;
+//   - did.ErrUnsupported if the key has a type that is not supported;
+//   - did.ErrMethod if the DID has another method.
 func (Resolver) Resolve(_ context.Context, id string) (*did.Document, error) {
 	encoded, ok := strings.CutPrefix(id, prefix)
 	if !ok {

@@ -119,7 +119,7 @@ func TestResolveRefuses(t *testing.T) {
 	if _, err := (didjwk.Resolver{}).Resolve(t.Context(), good); err != nil || !strings.HasSuffix(good, "IA") {
 		t.Fatalf("%s: %v", good, err)
 	}
-	trailing := strings.TrimSuffix(good, "A") + "B" // the last letter carries bits of no byte
+	trailing := strings.TrimSuffix(good, "A") + "B" // the last letter has unused bits that are set
 	for name, test := range map[string]struct {
 		id   string
 		want error

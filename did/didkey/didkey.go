@@ -1,17 +1,18 @@
-// Package didkey is the did:key method (W3C CCG, "The did:key Method v0.9",
-// sections 2 and 3): the DID is its key, so nothing is fetched and nothing
-// changes.
+// Package didkey implements the did:key method (W3C CCG, "The did:key Method v0.9",
+// sections 2 and 3). A did:key contains its public key, so it is resolved without
+// I/O and never changes.
 //
-// Call [New] to make a DID of a public key and [Resolver] to get the document of
-// one. Keys are Ed25519, X25519, P-256, P-384, P-521, secp256k1 and RSA; a
-// BLS12-381 key is did.ErrUnsupported.
+// Call [New] to make the DID of a public key, and [Resolver.Resolve] to get its
+// document. The key types are Ed25519, X25519, P-256, P-384, P-521, secp256k1 and
+// RSA. A BLS12-381 key is not supported.
 //
-// Documents are rendered with JsonWebKey2020 methods, the one form that every
-// DIDComm v2 peer reads (those built on the libraries of 2022 do not know
-// Multikey). As in the method's test vectors, a key stands in all five
-// verification relationships, with these exceptions: an Ed25519 key not in
-// keyAgreement, where the X25519 key that it maps to takes its place, and an
-// X25519 key in keyAgreement alone.
+// The verification methods of a document have the type JsonWebKey2020, which every
+// DIDComm v2 peer reads. (Peers with the libraries of 2022 do not read Multikey.) As
+// in the test vectors of the method, a key is listed under all five verification
+// relationships, with two exceptions:
+//   - An Ed25519 key is not listed under keyAgreement. The X25519 key that is derived
+//     from it is listed there instead.
+//   - An X25519 key is only listed under keyAgreement.
 package didkey
 
 import (
@@ -31,9 +32,10 @@ import (
 
 const prefix = "did:key:"
 
-// New is the DID of a public key: ed25519.PublicKey, *ecdh.PublicKey,
-// *ecdsa.PublicKey, did.Secp256k1PublicKey or *rsa.PublicKey. Another type or
-// curve is did.ErrUnsupported.
+// New returns the did:key of a public key, which is an ed25519.PublicKey,
+// *ecdh.PublicKey, *ecdsa.PublicKey, did.Secp256k1PublicKey or *rsa.PublicKey. The
+// error matches did.ErrUnsupported for any other type or curve, and did.ErrInvalid
+// for a key with an impossible value.
 func New(pub crypto.PublicKey) (string, error) {
 	mb, err := did.FormatMultikey(pub)
 	if err != nil {
@@ -42,20 +44,21 @@ func New(pub crypto.PublicKey) (string, error) {
 	return prefix + mb, nil
 }
 
-// Resolver makes documents of did:keys. It has no state.
+// Resolver resolves did:key. It has no state and does no I/O.
 type Resolver struct{}
 
 var _ did.Resolver = Resolver{}
 
-// Resolve gives the document of a did:key. What is malformed is did.ErrInvalid, a
-// well-formed key of another type did.ErrUnsupported, another method
-// did.ErrMethod.
+// Resolve returns the document of a did:key. The error matches
+//   - did.ErrInvalid if the DID or its key is malformed;
+//   - did.ErrUnsupported if the key has a type that is not supported;
+//   - did.ErrMethod if the DID has another method.
 func (Resolver) Resolve(_ context.Context, id string) (*did.Document, error) {
 	mb, ok := strings.CutPrefix(id, prefix)
 	if !ok {
 		return nil, fmt.Errorf("%w: not a did:key", did.ErrMethod)
 	}
-	// The method names base58btc alone, and "z" is all that it can look like.
+	// The specification allows only base58btc, whose multibase prefix is "z".
 	if !strings.HasPrefix(mb, "z") {
 		return nil, fmt.Errorf("%w: did:key is not base58btc", did.ErrInvalid)
 	}
@@ -112,9 +115,9 @@ func document(id, mb string, key crypto.PublicKey) (*did.Document, error) {
 	return doc, nil
 }
 
-// KeyAgreement is the X25519 key that a did:key of an Ed25519 key lists under
-// keyAgreement: the same point in Montgomery form (RFC 7748, section 4.1). A key
-// that is not a point is did.ErrInvalid.
+// KeyAgreement returns the X25519 key that the document of an Ed25519 did:key lists
+// under keyAgreement. It is the same point in Montgomery form (RFC 7748, section 4.1).
+// The error matches did.ErrInvalid if pub is not a point of the curve.
 func KeyAgreement(pub ed25519.PublicKey) (*ecdh.PublicKey, error) {
 	p, err := new(edwards25519.Point).SetBytes(pub)
 	if err != nil {
@@ -127,8 +130,10 @@ func KeyAgreement(pub ed25519.PublicKey) (*ecdh.PublicKey, error) {
 	return x, nil
 }
 
-// KeyAgreementPrivate is the private key of KeyAgreement(priv.Public()): the
-// scalar that Ed25519 derives from its seed (RFC 8032, section 5.1.5).
+// KeyAgreementPrivate returns the private key of the X25519 key that [KeyAgreement]
+// derives from the public key of priv. It is the scalar that Ed25519 derives from its
+// seed (RFC 8032, section 5.1.5). The error matches did.ErrInvalid if priv does not
+// have the size of a private key.
 func KeyAgreementPrivate(priv ed25519.PrivateKey) (*ecdh.PrivateKey, error) {
 	if len(priv) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("%w: ed25519 private key has %d bytes", did.ErrInvalid, len(priv))

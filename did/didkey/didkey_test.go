@@ -24,7 +24,7 @@ import (
 	"github.com/didcomm-go/didcomm/did/didkey"
 )
 
-// equaler is what every public key of crypto and did.Secp256k1PublicKey are.
+// equaler is implemented by every public key of crypto and did.Secp256k1PublicKey.
 type equaler interface{ Equal(crypto.PublicKey) bool }
 
 // documents reads the vectors of one file: their documents by DID.
@@ -60,8 +60,8 @@ func ids(relationship []did.Relationship) []string {
 	return all
 }
 
-// keyIn is the key of a vector's method; P256Key2021, which only the vectors
-// use, is read here.
+// keyIn returns the key of a vector's method. It also reads P256Key2021, which only
+// the vectors use.
 func keyIn(t *testing.T, m *did.VerificationMethod) crypto.PublicKey {
 	t.Helper()
 	if m.Type == "P256Key2021" {
@@ -82,8 +82,8 @@ func keyIn(t *testing.T, m *did.VerificationMethod) crypto.PublicKey {
 	return key
 }
 
-// The vectors are rendered in several styles; keys, ids and relationships are
-// what they must agree on.
+// The vectors use several types of verification methods. The documents have to agree
+// in keys, ids and relationships.
 func TestVectors(t *testing.T) {
 	for name, want := range map[string]int{"ed25519-x25519.json": 5, "x25519.json": 4, "nist-curves.json": 7, "secp256k1.json": 6, "rsa.json": 2} {
 		docs := documents(t, name)
@@ -173,7 +173,7 @@ func TestBLSIsUnsupported(t *testing.T) {
 	}
 }
 
-// The vectors' private keys are the ones that our map of the seed gives.
+// The private keys of the vectors are derived from the seed with KeyAgreementPrivate.
 func TestKeyAgreementPrivate(t *testing.T) {
 	data, err := os.ReadFile("testdata/ed25519-x25519.json")
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 )
 
 func Example() {
-	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)) // yours is random
+	// A fixed key, so that the output is known. Use ed25519.GenerateKey instead.
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	id, err := didkey.New(key.Public())
 	if err != nil {
 		panic(err)

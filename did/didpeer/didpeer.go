@@ -1,16 +1,18 @@
-// Package didpeer makes and resolves peer DIDs: identifiers that carry their own
-// document, for agents that know each other and need no registry.
+// Package didpeer makes and resolves peer DIDs (did:peer). A peer DID contains its
+// own document, so agents that know each other need no registry.
 //
-// Call [New2] for a did:peer:2 or [New4] for a did:peer:4, and
-// [Resolver.Resolve] for any of them. [Short] and [SameParty] relate the two
-// forms of a did:peer:4.
+// Call [New2] to make a did:peer:2, or [New4] to make a did:peer:4. Call
+// [Resolver.Resolve] to get the document of a peer DID. [Short] and [SameParty]
+// relate the long and the short form of a did:peer:4.
 //
-// It implements the Peer DID Method Specification (DIF), section Generation
-// Method: methods 2 and 4 to create and resolve, method 0 to resolve. Methods 1
-// and 3 are did.ErrUnsupported.
+// The package implements the Peer DID Method Specification (DIF), section Generation
+// Method:
+//   - methods 2 and 4 to make and to resolve DIDs;
+//   - method 0 to resolve DIDs;
+//   - methods 1 and 3 not at all (did.ErrUnsupported).
 //
-// What is written follows the current text of the specification. What is read
-// includes what older libraries write: see [Resolver] for keys and services.
+// New DIDs follow the current text of the specification. The [Resolver] also accepts
+// the DIDs of older libraries.
 package didpeer
 
 import (
@@ -26,15 +28,15 @@ import (
 const (
 	prefix = "did:peer:"
 
-	// MaxLength is the longest peer DID that is made or resolved, in bytes.
-	// The document repeats the DID for each key, so it has to be modest; a
+	// MaxLength is the length of the longest peer DID that is made or resolved, in
+	// bytes. The limit is low because the document repeats the DID for each key. A
 	// usual did:peer:2 has 300 to 1300 bytes.
 	MaxLength = peer4.MaxLength
-	// MaxElements is the largest number of keys, and of services, that a
-	// did:peer:2 may hold.
+	// MaxElements is the largest number of keys in a did:peer:2, and the largest
+	// number of services.
 	MaxElements = 32
-	// DefaultMaxBytes is what a Resolver keeps of long forms unless told
-	// otherwise, in bytes: about 3000 of a usual did:peer:4.
+	// DefaultMaxBytes is the default of Resolver.MaxBytes, in bytes. About 3000 usual
+	// long forms fit.
 	DefaultMaxBytes = 4 << 20
 )
 
@@ -46,14 +48,19 @@ const (
 // to MaxBytes. For a short form whose long form is not in memory, Resolve calls
 // LongForm. Without LongForm, such a short form is did.ErrNotFound.
 //
-// A document made from a did:peer:2 has key ids #key-1, #key-2 ... in the order
-// of the DID, of type Multikey. Document.Method also finds a key under the
-// fragments that earlier texts of the specification and libraries used: #z6LS...,
-// #6LS... and its first eight characters, #6LSbysY2. A service is read with
-// abbreviated or full names, as an object or a list of them, with the endpoint
-// nested or as a string beside its routing keys, in base64url with or without
-// padding. In a did:peer:4, Document.Method takes ids under the long and the
-// short form.
+// The keys in the document of a did:peer:2 have the type Multikey and the ids #key-1,
+// #key-2 and so on, in the order of the DID. [did.Document.Method] also finds a key
+// under the fragments of earlier specifications and libraries: #z6LSbysY2... (the
+// key), #6LSbysY2... (without "z"), and #6LSbysY2 (only eight characters).
+//
+// A service in a did:peer:2 may have any of these forms of older libraries:
+//   - an object, or a list of objects;
+//   - abbreviated or full member names;
+//   - the endpoint as an object, or as a string beside its routing keys;
+//   - base64url with or without padding.
+//
+// In the document of a did:peer:4, [did.Document.Method] accepts key ids that start
+// with the long form and key ids that start with the short form.
 type Resolver struct {
 	// MaxBytes bounds the memory for long forms, in bytes. The least recently used
 	// ones are dropped first. 0 means DefaultMaxBytes. Set it before use.
@@ -87,7 +94,7 @@ func (r *Resolver) Resolve(ctx context.Context, id string) (*did.Document, error
 	rest, ok := strings.CutPrefix(id, prefix)
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("%w: %q is no peer did", did.ErrMethod, clip(id))
+		return nil, fmt.Errorf("%w: %q is not a peer did", did.ErrMethod, clip(id))
 	case rest == "" || strings.ContainsAny(rest, "/?#"):
 		return nil, fmt.Errorf("%w: peer did %q", did.ErrInvalid, clip(id))
 	case len(id) > MaxLength:
@@ -113,8 +120,8 @@ func (r *Resolver) Resolve(ctx context.Context, id string) (*did.Document, error
 	return doc, nil
 }
 
-// resolve0 takes the document of the equivalent did:key ("functionally
-// equivalent", section Method 0) under the peer DID's name.
+// resolve0 returns the document of the "functionally equivalent" did:key (section
+// Method 0), with the peer DID in place of the did:key.
 func resolve0(ctx context.Context, id string) (*did.Document, error) {
 	key := id[len(prefix)+1:]
 	if !strings.HasPrefix(key, "z") {
@@ -141,8 +148,8 @@ func resolve0(ctx context.Context, id string) (*did.Document, error) {
 	return doc, nil
 }
 
-// addKeyAliases indexes a method under the fragments that older libraries give
-// a key: its multibase string, that without the "z", and eight characters of it.
+// addKeyAliases adds the fragments that older libraries give to a key: its multibase
+// string, the same without the "z", and the first eight characters of the latter.
 func addKeyAliases(doc *did.Document, id, multibase string) {
 	key, ok := strings.CutPrefix(multibase, "z")
 	if !ok {
@@ -159,7 +166,7 @@ func addKeyAliases(doc *did.Document, id, multibase string) {
 // use as its fragment.
 const shortFragment = 8
 
-// clip keeps an error readable and bounded.
+// clip bounds the length of a peer's DID in errors.
 func clip(s string) string {
 	const most = 64
 	if len(s) <= most {

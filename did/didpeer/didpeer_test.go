@@ -251,7 +251,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// did.Methods names the DID in its errors; the resolver must not do it again.
+// did.Methods adds the DID to errors, so the resolver must not repeat it.
 func TestErrorNamesDIDOnce(t *testing.T) {
 	const id = "did:peer:2.Xz"
 	_, err := did.Methods{"peer": didpeer.NewResolver()}.Resolve(t.Context(), id)

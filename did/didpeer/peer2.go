@@ -15,11 +15,11 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// Purpose says what a key of a did:peer:2 is for: its purpose code (section
-// Purpose Codes).
+// Purpose is the purpose code of a key in a did:peer:2 (section Purpose Codes). It
+// names the verification relationship that lists the key.
 type Purpose byte
 
-// The purposes, each a verification relationship of DID Core.
+// The purpose codes of the verification relationships of DID Core.
 const (
 	Assertion            Purpose = 'A'
 	KeyAgreement         Purpose = 'E'
@@ -28,10 +28,11 @@ const (
 	CapabilityDelegation Purpose = 'D'
 )
 
-// service is the purpose code of what is no key.
+// service is the purpose code of a service.
 const service Purpose = 'S'
 
-// relationship is the document's name for p, "" if p is no purpose of a key.
+// relationship returns the member of a document that p stands for, or "" if p is not
+// the purpose code of a key.
 func (p Purpose) relationship() string {
 	switch p {
 	case Assertion:
@@ -48,21 +49,22 @@ func (p Purpose) relationship() string {
 	return ""
 }
 
-// Key is a public key with its purpose. A key with two purposes is given twice.
+// Key is a public key with its purpose. A key with two purposes needs two entries.
 type Key struct {
 	Purpose Purpose
-	Public  crypto.PublicKey // of a type that did.NewVerificationMethod takes
+	Public  crypto.PublicKey // of a type that did.FormatMultikey accepts
 }
 
-// New2 makes a did:peer:2 (section Generating a did:peer:2). The keys get the
-// ids #key-1, #key-2 ... in the order given. A service's ID is left out where it
-// is empty or the one that its place gives it anyway (#service, then #service-1
-// ...), which every library reads; another one must be relative ("#inbox"). A
-// DIDCommMessaging endpoint without Accept gets ["didcomm/v2"].
+// New2 makes a did:peer:2 (section Generating a did:peer:2). The keys get the ids
+// #key-1, #key-2 and so on, in the given order. The services without an ID get the ids
+// #service, #service-1 and so on. Any other ID of a service must be relative, for
+// example "#inbox"; some libraries only read services without one. An endpoint of a
+// DIDCommMessaging service without Accept gets ["didcomm/v2"].
 //
-// Errors match did.ErrInvalid (no key, a key that cannot serve its purpose, a
-// service without endpoint, too long) or did.ErrUnsupported (a key type without
-// multicodec).
+// The error matches
+//   - did.ErrInvalid if there is no key, a key cannot serve its purpose, a service has
+//     no type or no endpoint, or the DID exceeds MaxElements or MaxLength;
+//   - did.ErrUnsupported if a key has a type that is not supported.
 func New2(keys []Key, services ...did.Service) (string, error) {
 	if len(keys) == 0 || len(keys) > MaxElements || len(services) > MaxElements {
 		return "", fmt.Errorf("%w: did:peer:2 of %d keys and %d services", did.ErrInvalid, len(keys), len(services))
@@ -103,7 +105,7 @@ func New2(keys []Key, services ...did.Service) (string, error) {
 	return b.String(), nil
 }
 
-// check refuses keys that can never do what they are listed for.
+// check refuses a key whose type cannot serve its purpose.
 func (k Key) check() error {
 	if k.Purpose.relationship() == "" {
 		return fmt.Errorf("%w: purpose %q", did.ErrInvalid, k.Purpose)
@@ -121,7 +123,7 @@ func (k Key) check() error {
 	return nil
 }
 
-// method2 is a verification method of a did:peer:2 as it is resolved.
+// method2 is a verification method in the document of a did:peer:2.
 type method2 struct {
 	ID                 string `json:"id"`
 	Type               string `json:"type"`
@@ -129,8 +131,8 @@ type method2 struct {
 	PublicKeyMultibase string `json:"publicKeyMultibase"`
 }
 
-// resolve2 follows section Resolving a did:peer:2. It writes the document that
-// the section describes and leaves reading it to package did.
+// resolve2 follows section Resolving a did:peer:2. It writes the JSON document that
+// the section describes, and package did parses it.
 func resolve2(id string) (*did.Document, error) {
 	elements := strings.Split(id[len(prefix)+1:], ".")
 	if elements[0] != "" || len(elements) < 2 {
@@ -184,8 +186,8 @@ func resolve2(id string) (*did.Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Keys are all that such a DID consists of: one that is no key makes it no
-	// DID. A key of a type that is merely unknown stays in the document.
+	// A malformed key makes the DID itself malformed. A key of an unknown type stays in
+	// the document.
 	for i := range doc.VerificationMethod {
 		m := &doc.VerificationMethod[i]
 		if _, err := m.PublicKey(); err != nil && !errors.Is(err, did.ErrUnsupported) {

@@ -18,7 +18,7 @@ import (
 
 const (
 	prefix4 = peer4.Prefix
-	// The multicodec prefix for JSON, varint 0x0200.
+	// multicodecJSON is the multicodec prefix for JSON, the varint of 0x0200.
 	multicodecJSON = "\x80\x04"
 )
 
@@ -28,10 +28,10 @@ func relationships() []string {
 	return []string{"authentication", "assertionMethod", "keyAgreement", "capabilityInvocation", "capabilityDelegation"}
 }
 
-// New4 makes a did:peer:4 in long form (section Method 4, Creating a DID);
-// Short gives its short form. doc need not have an ID: what it has goes, and
-// every id, reference and controller in it that starts with that ID becomes
-// relative or, for controllers, is left out. Errors match did.ErrInvalid.
+// New4 makes a did:peer:4 in long form from a document (section Method 4, Creating a
+// DID). [Short] returns the short form. The document may have a placeholder as its ID,
+// or none. The ID is removed: ids and references that start with it become relative,
+// and a controller that is equal to it is left out. Errors match did.ErrInvalid.
 func New4(doc *did.Document) (string, error) {
 	text, err := doc.MarshalJSON()
 	if err != nil {
@@ -44,16 +44,16 @@ func New4(doc *did.Document) (string, error) {
 	return Encode4(input)
 }
 
-// Encode4 makes a did:peer:4 in long form of an input document, JSON without
-// "id" and with relative references only, whose members keep their order. Most
-// callers want New4. Errors match did.ErrInvalid.
+// Encode4 makes a did:peer:4 in long form from the JSON of an input document: a
+// document without "id", in which all key ids are relative. The order of its members
+// is kept. Most callers want [New4]. Errors match did.ErrInvalid.
 func Encode4(input []byte) (string, error) {
 	text := jsontext.Value(slices.Clone(input))
 	if err := text.Compact(); err != nil {
 		return "", fmt.Errorf("did:peer:4: %w: %w", did.ErrInvalid, err)
 	}
 	if text.Kind() != '{' {
-		return "", fmt.Errorf("did:peer:4: %w: input document is no object", did.ErrInvalid)
+		return "", fmt.Errorf("did:peer:4: %w: input document is not an object", did.ErrInvalid)
 	}
 	if len(text) > MaxLength {
 		return "", fmt.Errorf("did:peer:4: %w: input document of %d bytes", did.ErrInvalid, len(text))
@@ -63,19 +63,19 @@ func Encode4(input []byte) (string, error) {
 	if len(long) > MaxLength {
 		return "", fmt.Errorf("did:peer:4: %w: %d bytes, more than %d", did.ErrInvalid, len(long), MaxLength)
 	}
-	// What does not resolve here would not anywhere.
+	// A DID that does not resolve here would not resolve at a peer.
 	if _, err := contextualize(long, long, long[:strings.LastIndexByte(long, ':')]); err != nil {
 		return "", fmt.Errorf("did:peer:4: %w", err)
 	}
 	return long, nil
 }
 
-// cut4 takes a did:peer:4 apart; encoded is "" for a short form. It checks the
-// form, and for a long form the hash.
+// cut4 returns the short form and the encoded document of a did:peer:4; encoded is ""
+// for a short form. It checks the syntax, and the hash of a long form.
 func cut4(id string) (short, encoded string, err error) {
 	rest, ok := strings.CutPrefix(id, prefix4)
 	if !ok || len(id) > MaxLength || strings.ContainsAny(rest, "/?#") {
-		return "", "", fmt.Errorf("%w: no did:peer:4 %q", did.ErrInvalid, clip(id))
+		return "", "", fmt.Errorf("%w: %q is not a did:peer:4", did.ErrInvalid, clip(id))
 	}
 	hash, encoded, long := strings.Cut(rest, ":")
 	if len(hash) > peer4.MaxHash || !strings.HasPrefix(hash, "z") {
@@ -97,20 +97,21 @@ func cut4(id string) (short, encoded string, err error) {
 	return id, "", nil
 }
 
-// Short returns the short form of a did:peer:4 in long form, and whether id was
-// one: false for short forms, other DIDs, DID URLs, and a long form whose hash
-// does not match.
+// Short returns the short form of a did:peer:4 in long form. It returns false if id
+// is a short form, another DID or a DID URL, or if the hash in id does not match its
+// document.
 func Short(id string) (string, bool) { return peer4.Short(id) }
 
-// SameParty tells whether two DIDs or DID URLs name the same party as far as
-// their text shows: equal DIDs, or the long and short form of one did:peer:4. It
-// is false for two empty strings.
+// SameParty reports whether the text of two DIDs or DID URLs shows that they name the
+// same party: their DIDs are equal, or are the long and the short form of the same
+// did:peer:4. It is false for two empty strings.
 func SameParty(a, b string) bool {
 	a, b = did.Base(a), did.Base(b)
 	if a == b {
 		return a != ""
 	}
-	// The hash binds the long form, so only one of the two can be short.
+	// Two different long forms cannot have the same hash, so the shorter DID has to be
+	// the short form.
 	if len(a) > len(b) {
 		a, b = b, a
 	}
@@ -145,8 +146,8 @@ func (r *Resolver) resolve4(ctx context.Context, id string) (*did.Document, erro
 	return doc, nil
 }
 
-// longForm finds the long form in memory, or asks LongForm. A long form with the
-// wrong hash is no did.ErrInvalid: the DID that was asked for is not at fault.
+// longForm finds the long form in memory, or calls LongForm. A wrong hash is not
+// did.ErrInvalid, because the short form is not at fault.
 func (r *Resolver) longForm(ctx context.Context, short string) (string, error) {
 	if long, ok := r.seen.get(short); ok {
 		return long, nil
@@ -167,7 +168,8 @@ func (r *Resolver) longForm(ctx context.Context, short string) (string, error) {
 	return long, nil
 }
 
-// contextualize makes the document of id, which is one of long and short.
+// contextualize returns the document for id, which is either the long or the short
+// form.
 func contextualize(id, long, short string) (*did.Document, error) {
 	encoded := long[len(short)+1:]
 	text, err := base58.Decode(encoded[1:])
@@ -176,7 +178,7 @@ func contextualize(id, long, short string) (*did.Document, error) {
 	}
 	text, ok := bytes.CutPrefix(text, []byte(multicodecJSON))
 	if !ok {
-		return nil, fmt.Errorf("%w: did:peer:4 document is not multicodec json", did.ErrInvalid)
+		return nil, fmt.Errorf("%w: did:peer:4 document lacks the multicodec prefix of json", did.ErrInvalid)
 	}
 	other := long
 	if id == long {
@@ -208,15 +210,15 @@ func contextualize(id, long, short string) (*did.Document, error) {
 	return doc, nil
 }
 
-// contextualized puts id, the other form and missing controllers into an input
-// document.
+// contextualized adds the id, the other form (under alsoKnownAs) and missing
+// controllers to an input document.
 func contextualized(text []byte, id, other string) ([]byte, error) {
 	var doc map[string]jsontext.Value
 	if err := json.Unmarshal(text, &doc); err != nil {
 		return nil, err
 	}
 	if doc == nil {
-		return nil, fmt.Errorf("no object")
+		return nil, fmt.Errorf("not an object")
 	}
 	quotedID, err := json.Marshal(id)
 	if err != nil {
@@ -241,7 +243,7 @@ func contextualized(text []byte, id, other string) ([]byte, error) {
 		if _, ok := m["controller"]; !ok {
 			m["controller"] = quotedID
 		}
-		// An absolute id would let one party's document speak of another's keys.
+		// With an absolute id, a document could claim the key id of another DID.
 		var methodID string
 		if err := json.Unmarshal(m["id"], &methodID); err != nil || strings.HasPrefix(methodID, "did:") {
 			return fmt.Errorf("verification method without relative id")
@@ -254,8 +256,8 @@ func contextualized(text []byte, id, other string) ([]byte, error) {
 	return json.Marshal(doc, json.Deterministic(true))
 }
 
-// eachMethod calls change on every verification method of a document, embedded
-// ones included, and puts the result back. References stay as they are.
+// eachMethod calls change on every verification method of a document, including the
+// embedded ones, and stores the result. References are not changed.
 func eachMethod(doc map[string]jsontext.Value, change func(map[string]jsontext.Value) error) error {
 	for _, name := range append(relationships(), "verificationMethod") {
 		raw, ok := doc[name]
@@ -291,7 +293,7 @@ func eachMethod(doc map[string]jsontext.Value, change func(map[string]jsontext.V
 	return nil
 }
 
-// relativize makes an input document of a document with the given id.
+// relativize turns a document with the given id into an input document.
 func relativize(text []byte, id string) ([]byte, error) {
 	var doc map[string]jsontext.Value
 	if err := json.Unmarshal(text, &doc); err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/didcomm-go/didcomm/did/lru"
 )
 
-// seen remembers the long forms of did:peer:4 by their short forms, the least
-// recently used go first. The zero value is empty.
+// seen keeps long forms of did:peer:4 by their short forms. It drops the least
+// recently used ones first. The zero value is empty.
 type seen struct {
 	mu    sync.Mutex
 	longs lru.Map[string, string] // guarded by mu
@@ -21,14 +21,15 @@ func (s *seen) get(short string) (long string, ok bool) {
 	return s.longs.Get(short)
 }
 
-// put keeps long, at least until the next put, within limit bytes in all.
+// put keeps a long form, and drops others until all of them have at most limit bytes.
+// The last one put is kept even if it is longer than limit.
 func (s *seen) put(short, long string, limit int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.longs.Get(short); ok {
 		return
 	}
-	// A copy: id may be a part of a whole message.
+	// The DID may be a substring of a message, which would stay in memory.
 	long = strings.Clone(long)
 	s.longs.Put(long[:len(short)], long)
 	s.bytes += len(long)

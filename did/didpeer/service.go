@@ -16,7 +16,7 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// longName is the name that a key of a service object is short for (section
+// longName returns the full name of an abbreviated member name of a service (section
 // Common String Abbreviations).
 func longName(s string) string {
 	switch s {
@@ -32,7 +32,7 @@ func longName(s string) string {
 	return s
 }
 
-// defaultServiceID is the id of the n-th service that names none, from 0.
+// defaultServiceID returns the id of the n-th service without an id, from 0.
 func defaultServiceID(n int) string {
 	if n == 0 {
 		return "#service"
@@ -40,7 +40,8 @@ func defaultServiceID(n int) string {
 	return fmt.Sprintf("#service-%d", n)
 }
 
-// shortService and shortEndpoint are what New2 writes, in this order.
+// shortService and shortEndpoint are a service in the form that New2 writes, with
+// their members in this order.
 type shortService struct {
 	Type     any                           `json:"t"` // a string or []string
 	Endpoint any                           `json:"s"` // a string, shortEndpoint or []shortEndpoint
@@ -55,7 +56,7 @@ type shortEndpoint struct {
 	Extra       map[string]stdjson.RawMessage `json:",embed"`
 }
 
-// abbreviateService encodes a service for a did:peer:2, before base64.
+// abbreviateService returns the JSON of a service in a did:peer:2.
 func abbreviateService(s did.Service) ([]byte, error) {
 	if s.ID != "" && (!strings.HasPrefix(s.ID, "#") || len(s.ID) == 1) {
 		return nil, fmt.Errorf("%w: id %q is not a relative reference", did.ErrInvalid, clip(s.ID))
@@ -64,7 +65,7 @@ func abbreviateService(s did.Service) ([]byte, error) {
 		return nil, fmt.Errorf("%w: no type or no endpoint", did.ErrInvalid)
 	}
 	out := shortService{ID: s.ID, Extra: maps.Clone(s.Extra)}
-	delete(out.Extra, "accept") // the endpoints have them already
+	delete(out.Extra, "accept") // the endpoints have these members already
 	delete(out.Extra, "routingKeys")
 	types := make([]string, len(s.Type))
 	didcomm := false
@@ -103,8 +104,8 @@ func abbreviateService(s did.Service) ([]byte, error) {
 	return text, nil
 }
 
-// expandServices decodes one S element: an object, or a list of them as older
-// libraries wrote. unnamed counts the services without id so far.
+// expandServices decodes one S element: an object, or a list of objects, which older
+// libraries wrote. unnamed counts the services without an id so far.
 func expandServices(encoded string, unnamed *int) ([]jsontext.Value, error) {
 	text, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(encoded, "="))
 	if err != nil {
@@ -124,7 +125,7 @@ func expandServices(encoded string, unnamed *int) ([]jsontext.Value, error) {
 	for i, entry := range list {
 		var s map[string]jsontext.Value
 		if err := json.Unmarshal(entry, &s); err != nil || s == nil {
-			return nil, fmt.Errorf("%w: a service that is no object", did.ErrInvalid)
+			return nil, fmt.Errorf("%w: a service that is not an object", did.ErrInvalid)
 		}
 		var id string
 		if raw, ok := s["id"]; ok {
@@ -149,8 +150,9 @@ func expandServices(encoded string, unnamed *int) ([]jsontext.Value, error) {
 	return list, nil
 }
 
-// expandNames replaces the abbreviated names in a service, at every level, and
-// the abbreviated type. A name that stands there in both forms is an error.
+// expandNames replaces the abbreviated member names in a service, at every level, and
+// the abbreviated type. An object with both forms of a name is an error, because it
+// then has a duplicate name.
 func expandNames(text []byte) ([]byte, error) {
 	dec := jsontext.NewDecoder(bytes.NewReader(text))
 	var out bytes.Buffer

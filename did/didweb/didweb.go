@@ -1,16 +1,21 @@
-// Package didweb resolves and publishes did:web identifiers, whose documents
-// stand on a web server that the domain's certificate vouches for.
+// Package didweb resolves and publishes did:web identifiers. The document of a
+// did:web is a file on a web server of the domain in the DID.
 //
-// Call [NewResolver] with the address guard's dial function, and
-// [Resolver.Resolve]. To publish, mount [Handler] at [PathOf]; [New] makes the
-// DID of a domain.
+// To resolve, call [NewResolver] and then [Resolver.Resolve]. To publish, call [New]
+// to make the DID of a domain, and mount [Handler] at the path that [PathOf] returns.
 //
-// It implements the did:web Method Specification (W3C Credentials Community
-// Group), sections Method-specific identifier and Read (Resolve): https only, a
-// port as %3A, a path in colons, the document's id equal to the DID. Beyond it,
-// what is fetched is bounded in size, time and redirects, because a stranger's
-// message makes us fetch it. A document with relative ids is read although the
-// specification asks for absolute ones.
+// The package implements the did:web Method Specification (W3C Credentials Community
+// Group), sections Method-specific identifier and Read (Resolve):
+//   - documents are fetched only over https;
+//   - a port is written as %3A and its number, and each "/" of a path as ":";
+//   - the id of the document must be equal to the DID.
+//
+// A stranger's message can make an agent resolve a did:web. So the resolver also
+// limits the size of a document, the time, and the number of redirects, and connects
+// only through the dial function that it is given.
+//
+// The specification requires absolute ids in a document. The resolver accepts relative
+// ids too.
 package didweb
 
 import (
@@ -25,20 +30,20 @@ import (
 
 const prefix = "did:web:"
 
-// MaxLength is the longest did:web that is made or resolved, in bytes: a
-// stranger's message makes us ask for it, and web servers take no longer URLs.
+// MaxLength is the length of the longest did:web that is made or resolved, in bytes.
+// Web servers do not reliably accept longer URLs.
 const MaxLength = 2048
 
-// location is where the document of a did:web stands.
+// location is the address of the document of a did:web.
 type location struct {
 	host string // name or IPv4 address
 	port string // "" for the default
 	path string // escaped, from "/" to "did.json"
 }
 
-// New makes the did:web of a domain, "HOST[:PORT][/PATH]". A domain name with
-// letters beyond ASCII must be given in its A-label (xn--) form. Errors match
-// did.ErrInvalid.
+// New returns the did:web of a domain, which has the form "HOST[:PORT][/PATH]", for
+// example "example.com/users/alice". The host of an internationalized domain name must
+// be in its A-label form ("xn--..."). Errors match did.ErrInvalid.
 func New(domain string) (string, error) {
 	host, path, _ := strings.Cut(domain, "/")
 	id := prefix + strings.ReplaceAll(host, ":", "%3A")
@@ -53,7 +58,7 @@ func New(domain string) (string, error) {
 	return id, nil
 }
 
-// URLOf returns the https URL of a did:web's document. Errors match
+// URLOf returns the https URL of the document of a did:web. Errors match
 // did.ErrInvalid.
 func URLOf(id string) (string, error) {
 	at, err := locate(id)
@@ -63,8 +68,8 @@ func URLOf(id string) (string, error) {
 	return at.url("https"), nil
 }
 
-// PathOf returns the URL path, escaped, at which the document of a did:web has
-// to be published: "/.well-known/did.json", or "/a/b/did.json" for
+// PathOf returns the escaped URL path at which the document of a did:web has to be
+// published: "/.well-known/did.json" for did:web:example.com, and "/a/b/did.json" for
 // did:web:example.com:a:b. Errors match did.ErrInvalid.
 func PathOf(id string) (string, error) {
 	at, err := locate(id)
@@ -82,8 +87,8 @@ func (l location) url(scheme string) string {
 	return scheme + "://" + host + l.path
 }
 
-// loopback tells whether the host is this machine by its very name: localhost
-// (RFC 6761, section 6.3) or an address in 127.0.0.0/8.
+// loopback reports whether the host is localhost (RFC 6761, section 6.3) or an
+// address in 127.0.0.0/8.
 func (l location) loopback() bool {
 	if addr, err := netip.ParseAddr(l.host); err == nil {
 		return addr.IsLoopback()
@@ -91,7 +96,7 @@ func (l location) loopback() bool {
 	return strings.EqualFold(l.host, "localhost")
 }
 
-// locate reads the method-specific identifier.
+// locate parses the method-specific identifier.
 func locate(id string) (location, error) {
 	if len(id) > MaxLength {
 		return location{}, fmt.Errorf("%w: did:web of %d bytes, more than %d", did.ErrInvalid, len(id), MaxLength)
@@ -101,7 +106,7 @@ func locate(id string) (location, error) {
 		return location{}, err
 	}
 	if parsed.Method != "web" {
-		return location{}, fmt.Errorf("%w: %q is no did:web", did.ErrInvalid, clip(id))
+		return location{}, fmt.Errorf("%w: %q is not a did:web", did.ErrInvalid, clip(id))
 	}
 	segments := strings.Split(parsed.ID, ":")
 	at, err := locateHost(segments[0])
@@ -121,8 +126,8 @@ func locate(id string) (location, error) {
 	return at, nil
 }
 
-// locateHost reads a domain name with its optional port. No character of it may
-// be escaped but the colon before the port, so nothing can hide there.
+// locateHost parses a domain name with an optional port. Only the colon before the
+// port may be escaped, so an escape cannot hide another host.
 func locateHost(s string) (location, error) {
 	host, port, hasPort := s, "", false
 	if i := strings.Index(strings.ToUpper(s), "%3A"); i >= 0 {
@@ -140,9 +145,9 @@ func locateHost(s string) (location, error) {
 	return location{host: host, port: port}, nil
 }
 
-// isDomain follows RFC 1123, section 2.1, with underscores, which real names
-// have. What ends in a number is an IPv4 address in all four parts or nothing:
-// some resolvers take 127.1 and 0x7f000001 for addresses too.
+// isDomain follows RFC 1123, section 2.1, and also allows underscores, which real
+// names have. A name whose last label is a number must be an IPv4 address with four
+// parts, because some resolvers treat names like 127.1 and 0x7f000001 as addresses.
 func isDomain(host string) bool {
 	if len(host) > 253 {
 		return false
@@ -165,7 +170,7 @@ func isDomain(host string) bool {
 	return err == nil && addr.Is4()
 }
 
-// isNumber tells whether a label is a decimal or hexadecimal number.
+// isNumber reports whether a label is a decimal or hexadecimal number.
 func isNumber(label string) bool {
 	if hex, ok := strings.CutPrefix(strings.ToLower(label), "0x"); ok {
 		return strings.Trim(hex, "0123456789abcdef") == ""
@@ -173,8 +178,8 @@ func isNumber(label string) bool {
 	return strings.Trim(label, "0123456789") == ""
 }
 
-// checkSegment refuses path segments that a server could take for more than the
-// name that they are: dot segments, and separators or controls behind escapes.
+// checkSegment refuses path segments that a server could misinterpret: dot segments,
+// and escaped separators or control characters.
 func checkSegment(s string) error {
 	plain := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
@@ -182,7 +187,7 @@ func checkSegment(s string) error {
 			plain = append(plain, s[i])
 			continue
 		}
-		b, err := strconv.ParseUint(s[i+1:i+3], 16, 8) // did.Parse has seen that two digits follow
+		b, err := strconv.ParseUint(s[i+1:i+3], 16, 8) // did.Parse checked the two digits
 		if err != nil || b < 0x20 || b == 0x7f || strings.IndexByte(`/\%?#`, byte(b)) >= 0 {
 			return fmt.Errorf("%w: did:web path segment %q", did.ErrInvalid, clip(s))
 		}
@@ -195,7 +200,7 @@ func checkSegment(s string) error {
 	return nil
 }
 
-// escape percent-encodes what cannot stand in a DID.
+// escape percent-encodes all characters that a DID cannot have.
 func escape(segment string) string {
 	var b strings.Builder
 	for i := range len(segment) {
@@ -212,7 +217,7 @@ func isAlnum(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
-// clip keeps an error readable and bounded.
+// clip bounds the length of a peer's text in errors.
 func clip(s string) string {
 	const most = 80
 	if len(s) <= most {

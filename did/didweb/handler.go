@@ -12,13 +12,15 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// MediaType is what Handler serves documents as (DID Core 1.0, section 6.2).
+// MediaType is the media type of the documents that [Handler] serves (DID Core 1.0,
+// section 6.2).
 const MediaType = "application/did+json"
 
-// Handler publishes the document that the given function returns, to be mounted
-// at the path that PathOf names. It answers GET and HEAD, with an ETag and for
-// any origin (section Cross-Origin Resource Sharing), 404 where the function's
-// error matches did.ErrNotFound and 500 for any other.
+// Handler returns an HTTP handler that serves the document which the given function
+// returns for each request. Mount it at the path that [PathOf] returns. It answers GET
+// and HEAD, with an ETag, and allows requests from any origin (section Cross-Origin
+// Resource Sharing). If the function returns an error, the status is 404 if the error
+// matches did.ErrNotFound, and 500 otherwise.
 func Handler(document func(ctx context.Context) (*did.Document, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -43,7 +45,7 @@ func Handler(document func(ctx context.Context) (*did.Document, error)) http.Han
 		h := w.Header()
 		h.Set("Content-Type", MediaType)
 		h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
-		h.Set("Cache-Control", "no-cache") // a rotated key must show at once; the ETag makes that cheap
+		h.Set("Cache-Control", "no-cache") // peers must see a rotated key at once; the ETag makes revalidation cheap
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("X-Content-Type-Options", "nosniff")
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))

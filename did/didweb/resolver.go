@@ -15,35 +15,37 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// Limits that hold unless the Config says otherwise.
+// Limits of a Resolver.
 const (
-	DefaultTimeout  = 10 * time.Second
-	DefaultMaxBytes = 1 << 20
-	MaxRedirects    = 3
+	DefaultTimeout  = 10 * time.Second // default of Config.Timeout
+	DefaultMaxBytes = 1 << 20          // default of Config.MaxBytes
+	MaxRedirects    = 3                // redirects that are followed for one document
 )
 
-// Config is what a Resolver lives by.
+// Config configures a [Resolver].
 type Config struct {
-	// Dial opens every connection, redirects included. It is required, and has
-	// to refuse the addresses that a stranger must not make this machine talk
-	// to: see Guard.DialContext of package transport/netguard. An error of Dial
-	// that has, or wraps one that has, a method AddressRefused() bool which is true
-	// becomes did.ErrRefused.
+	// Dial opens every connection, also after a redirect. It is required, and should
+	// refuse addresses that strangers must not make this machine connect to, such as
+	// those of the internal network: see netguard.Guard.DialContext of this module. If
+	// Dial returns an error with a method AddressRefused() bool that returns true, or
+	// an error that wraps such an error, then Resolve returns did.ErrRefused.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// AllowHTTPLoopback lets the hosts localhost and 127.0.0.0/8 be asked, over
-	// https first and over plain http where they do not speak https. Dial has
-	// to let loopback through as well.
+	// AllowHTTPLoopback allows the hosts localhost and 127.0.0.0/8. Resolve then uses
+	// plain http if such a host does not support https. Dial has to allow loopback
+	// addresses too.
 	AllowHTTPLoopback bool
-	// RootCAs are the certificate authorities to trust; nil for the system's.
+	// RootCAs are the trusted certificate authorities. nil means those of the system.
 	RootCAs *x509.CertPool
-	// Timeout bounds one Resolve from dial to last byte; 0 is DefaultTimeout.
+	// Timeout limits one call of Resolve. 0 means DefaultTimeout.
 	Timeout time.Duration
-	// MaxBytes bounds a document, decompressed; 0 is DefaultMaxBytes.
+	// MaxBytes limits the size of a document after decompression, in bytes. 0 means
+	// DefaultMaxBytes.
 	MaxBytes int64
 }
 
-// Resolver resolves did:web. It keeps no connections and no documents; wrap it
-// in a did.Cache. It may be used from several goroutines.
+// Resolver resolves did:web. It keeps neither connections nor documents, so wrap it
+// in a did.Cache. It may be used from several goroutines. Use [NewResolver] to make
+// one.
 type Resolver struct {
 	cfg    Config
 	client *http.Client
@@ -51,7 +53,7 @@ type Resolver struct {
 
 var _ did.Resolver = (*Resolver)(nil)
 
-// NewResolver returns a Resolver, or an error if cfg has no Dial.
+// NewResolver returns a Resolver. It returns an error if cfg has no Dial function.
 func NewResolver(cfg Config) (*Resolver, error) {
 	if cfg.Dial == nil {
 		return nil, errors.New("did:web resolver: no dial function")
@@ -64,7 +66,8 @@ func NewResolver(cfg Config) (*Resolver, error) {
 	}
 	r := &Resolver{cfg: cfg}
 	r.client = &http.Client{
-		// Proxy stays nil: a proxy would dial where Dial does not see it.
+		// Proxy stays nil, because Dial cannot check the addresses that a proxy connects
+		// to.
 		Transport: &http.Transport{
 			DialContext:            cfg.Dial,
 			TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
@@ -76,14 +79,18 @@ func NewResolver(cfg Config) (*Resolver, error) {
 	return r, nil
 }
 
-// Resolve fetches the document of a did:web. Errors match did.ErrNotFound (the
-// server says 404 or 410), did.ErrInvalid (no did:web, no document, too large, or
-// the document of another DID), did.ErrMethod (another method), did.ErrRefused
-// (Dial refuses the address), or the cause of a failure that may pass: what Dial
-// returned else, a TLS error, a deadline, another status.
+// Resolve fetches the document of a did:web. The error matches
+//   - did.ErrNotFound if the server answers with status 404 or 410;
+//   - did.ErrInvalid if the DID or the document is malformed, if the document is too
+//     large, or if its id is not the DID;
+//   - did.ErrMethod if the DID has another method;
+//   - did.ErrRefused if Dial refuses the address.
+//
+// Any other error may be temporary, for example a failed connection, a TLS error, a
+// deadline or another status.
 func (r *Resolver) Resolve(ctx context.Context, id string) (*did.Document, error) {
 	if d, err := did.Parse(id); err == nil && d.Method != "web" {
-		return nil, fmt.Errorf("%w: %q is no did:web", did.ErrMethod, clip(id))
+		return nil, fmt.Errorf("%w: %q is not a did:web", did.ErrMethod, clip(id))
 	}
 	at, err := locate(id)
 	if err != nil {
@@ -108,13 +115,13 @@ func (r *Resolver) Resolve(ctx context.Context, id string) (*did.Document, error
 		return nil, fmt.Errorf("did:web: %w", err)
 	}
 	if doc.ID != id {
-		return nil, fmt.Errorf("did:web: %w: document of %q", did.ErrInvalid, clip(doc.ID))
+		return nil, fmt.Errorf("did:web: %w: document has the id %q", did.ErrInvalid, clip(doc.ID))
 	}
 	return doc, nil
 }
 
-// fetch gets a document. Its media type is not looked at: servers that know only
-// the name did.json say application/json, text/plain or nothing.
+// fetch fetches a document. It ignores the media type, because servers that serve
+// did.json as a plain file send application/json, text/plain or none.
 func (r *Resolver) fetch(ctx context.Context, url string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -135,7 +142,7 @@ func (r *Resolver) fetch(ctx context.Context, url string) ([]byte, error) {
 	case http.StatusNotFound, http.StatusGone:
 		return nil, fmt.Errorf("%w: %s", did.ErrNotFound, resp.Status)
 	default:
-		return nil, fmt.Errorf("server says %s", resp.Status)
+		return nil, fmt.Errorf("server answered %s", resp.Status)
 	}
 	if resp.ContentLength > r.cfg.MaxBytes {
 		return nil, fmt.Errorf("%w: document of %d bytes, more than %d", did.ErrInvalid, resp.ContentLength, r.cfg.MaxBytes)
@@ -150,15 +157,15 @@ func (r *Resolver) fetch(ctx context.Context, url string) ([]byte, error) {
 	return body, nil
 }
 
-// checkRedirect lets a redirect lead from https to https only. One that began on
-// plain http did so on loopback, and stays there or goes to https.
+// checkRedirect allows redirects to https. A redirect to http is allowed only from
+// http to a loopback host, which implies that the first request was to loopback.
 func (r *Resolver) checkRedirect(req *http.Request, via []*http.Request) error {
 	to := location{host: req.URL.Hostname()}
 	switch {
 	case len(via) > MaxRedirects:
 		return fmt.Errorf("more than %d redirects", MaxRedirects)
 	case req.URL.User != nil:
-		return errors.New("redirect to an address with a user name")
+		return errors.New("redirect to a url with a user name")
 	case req.URL.Scheme == "https":
 		return nil
 	case req.URL.Scheme == "http" && via[len(via)-1].URL.Scheme == "http" && to.loopback():

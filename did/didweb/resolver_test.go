@@ -200,7 +200,7 @@ func TestDialErrorComesThrough(t *testing.T) {
 	}
 }
 
-// An address that the guard refuses is no failure that may pass.
+// An address that the guard refuses is a final error.
 func TestAddressRefused(t *testing.T) {
 	r, err := didweb.NewResolver(didweb.Config{Dial: (&netguard.Guard{}).DialContext})
 	if err != nil {
@@ -271,7 +271,7 @@ func TestRedirects(t *testing.T) {
 		}
 	}
 
-	// What the redirects lead to is in order, only the way there is not.
+	// The document is valid, but the redirects to it are not allowed.
 	w.mux.HandleFunc("/target/{name}", func(rw http.ResponseWriter, r *http.Request) {
 		io.WriteString(rw, document("did:web:example.com:"+r.PathValue("name")))
 	})
@@ -447,7 +447,7 @@ func TestHTTPLoopback(t *testing.T) {
 	}
 }
 
-// TestNoProxy: a proxy from the environment would dial behind the guard's back.
+// TestNoProxy: Dial cannot check the addresses that a proxy connects to.
 func TestNoProxy(t *testing.T) {
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"} {
 		t.Setenv(name, "http://127.0.0.1:9")
@@ -462,7 +462,7 @@ func TestNoProxy(t *testing.T) {
 	}
 }
 
-// did.Methods names the DID in its errors; the resolver must not do it again.
+// did.Methods adds the DID to errors, so the resolver must not repeat it.
 func TestErrorNamesDIDOnce(t *testing.T) {
 	w := newWeb(t)
 	const id = "did:web:" + host + ":none"

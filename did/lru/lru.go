@@ -1,16 +1,20 @@
-// Package lru has the Map that the caches of this module are made of: did.Cache,
-// did/didpeer, and those of package agent, which may share no internal package
-// with did. A Map knows in which order its entries were used. Its owner removes
-// the oldest at bounds of its own, such as a number of entries or of bytes.
+// Package lru implements a map that keeps its entries in the order of their last use
+// (least recently used, LRU). The caches of this module use it, for example did.Cache.
+//
+// The zero [Map] is ready to use. It has no limit of its own: the caller checks its
+// own limit, such as a number of entries or bytes, and calls [Map.RemoveOldest].
+//
+// The package is exported only because packages did and agent cannot share an
+// internal package.
 package lru
 
 import "container/list"
 
-// Map maps keys to values. The zero value is empty and ready to use; it must not
-// be copied after the first Put. It is not safe for concurrent use.
+// Map maps keys to values. The zero value is empty and ready to use. A Map must not
+// be copied after the first Put, and is not safe for concurrent use.
 type Map[K comparable, V any] struct {
 	entries map[K]*list.Element
-	order   list.List // of *entry[K, V], the last used last
+	order   list.List // of *entry[K, V], the most recently used last
 }
 
 type entry[K comparable, V any] struct {
@@ -21,7 +25,8 @@ type entry[K comparable, V any] struct {
 // Len returns the number of entries.
 func (m *Map[K, V]) Len() int { return len(m.entries) }
 
-// Get returns the value of a key, if there is one, and counts as its use.
+// Get returns the value of a key, and whether the map has the key. It makes the key
+// the most recently used one.
 func (m *Map[K, V]) Get(key K) (v V, ok bool) {
 	e, ok := m.entries[key]
 	if !ok {
@@ -31,7 +36,7 @@ func (m *Map[K, V]) Get(key K) (v V, ok bool) {
 	return e.Value.(*entry[K, V]).value, true
 }
 
-// Put sets the value of a key, and counts as its use.
+// Put sets the value of a key. It makes the key the most recently used one.
 func (m *Map[K, V]) Put(key K, v V) {
 	if e, ok := m.entries[key]; ok {
 		e.Value.(*entry[K, V]).value = v
@@ -44,7 +49,8 @@ func (m *Map[K, V]) Put(key K, v V) {
 	m.entries[key] = m.order.PushBack(&entry[K, V]{key, v})
 }
 
-// Remove removes a key, and returns the value that it had, if any.
+// Remove removes a key. It returns the removed value, and whether the map had the
+// key.
 func (m *Map[K, V]) Remove(key K) (v V, ok bool) {
 	e, ok := m.entries[key]
 	if !ok {
@@ -53,8 +59,8 @@ func (m *Map[K, V]) Remove(key K) (v V, ok bool) {
 	return m.remove(e), true
 }
 
-// RemoveOldest removes the key that was used least recently, and returns its
-// value, if there is one.
+// RemoveOldest removes the least recently used key. It returns the removed value, and
+// false if the map is empty.
 func (m *Map[K, V]) RemoveOldest() (v V, ok bool) {
 	e := m.order.Front()
 	if e == nil {

@@ -1,10 +1,10 @@
-// Package multikey reads and writes public keys as multibase strings of a
-// multicodec-prefixed key, the form that did:key, did:peer and publicKeyMultibase
-// share (Controlled Identifiers v1.0, sections 2.2.2 Multikey and 2.4 Multibase;
-// the multicodec table). Call [Decode] and [Encode].
+// Package multikey encodes and decodes public keys as multibase strings with a
+// multicodec prefix (Controlled Identifiers v1.0, sections 2.2.2 Multikey and 2.4
+// Multibase; the multicodec table). did:key, did:peer and publicKeyMultibase use this
+// form. Call [Decode] and [Encode].
 //
-// It knows the key types' codes and sizes; what the bytes mean, and whether they
-// are a point of their curve, is package did's to say.
+// The package knows the codes and sizes of the key types. It does not check that the
+// bytes are a point of the curve. Package did does.
 package multikey
 
 import (
@@ -32,12 +32,12 @@ const (
 	RSA          Code = 0x1205 // DER of an RSAPublicKey (RFC 8017, appendix A.1.1)
 )
 
-// MaxLen is the length of the longest multibase string that is read: base58
-// takes time quadratic in it. A 16384-bit RSA key fits.
+// MaxLen is the length of the longest multibase string that is decoded, because
+// decoding base58 takes time quadratic in the length. An RSA key of 16384 bits fits.
 const MaxLen = 3072
 
-// Size is the number of bytes of a key of type c, 0 where it varies or is not
-// known.
+// Size returns the length of a key of type c in bytes, or 0 if the length varies or
+// is not known.
 func (c Code) Size() int {
 	switch c {
 	case Ed25519, X25519:
@@ -52,7 +52,7 @@ func (c Code) Size() int {
 	return 0
 }
 
-// String is the name of c in the multicodec table.
+// String returns the name of c in the multicodec table.
 func (c Code) String() string {
 	switch c {
 	case Secp256k1:
@@ -79,15 +79,15 @@ func (c Code) String() string {
 	return fmt.Sprintf("multicodec 0x%x", uint64(c))
 }
 
-// Encode is the base58btc multibase string of key with the prefix of c.
+// Encode returns a key as a base58btc multibase string, with the multicodec prefix c.
 func Encode(c Code, key []byte) string {
 	s, _ := multibase.Encode(multibase.Base58BTC, append(binary.AppendUvarint(nil, uint64(c)), key...)) // base58btc never fails
 	return s
 }
 
-// Decode takes a multibase string apart. A prefix that is not the shortest
-// varint and a key of a size that its type does not have are errors; so is a
-// base other than base58btc and base64url, the two that Multikey knows.
+// Decode returns the multicodec prefix and the key of a multibase string. It returns
+// an error if the base is neither base58btc nor base64url (the bases of Multikey), if
+// the prefix is not the shortest varint, or if the key's size does not fit its type.
 func Decode(s string) (Code, []byte, error) {
 	b, err := DecodeMultibase(s)
 	if err != nil {
@@ -107,7 +107,7 @@ func Decode(s string) (Code, []byte, error) {
 	return c, key, nil
 }
 
-// DecodeMultibase is the bytes of a base58btc or base64url multibase string.
+// DecodeMultibase returns the bytes of a base58btc or base64url multibase string.
 func DecodeMultibase(s string) ([]byte, error) {
 	if len(s) > MaxLen {
 		return nil, fmt.Errorf("multibase string of %d characters, more than %d", len(s), MaxLen)

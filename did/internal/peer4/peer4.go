@@ -1,5 +1,5 @@
-// Package peer4 holds what the text of a did:peer:4 tells without its document
-// (Peer DID Method Specification, Method 4): which short form a long form has.
+// Package peer4 relates the long form of a did:peer:4 to its short form (Peer DID
+// Method Specification, Method 4), without decoding the document. Call [Short].
 package peer4
 
 import (
@@ -9,26 +9,27 @@ import (
 	"github.com/mr-tron/base58"
 )
 
-// Prefix is what every did:peer:4 begins with.
+// Prefix is the beginning of every did:peer:4.
 const Prefix = "did:peer:4"
 
 // MultihashSHA256 is the multihash prefix for SHA2-256 of 32 bytes.
 const MultihashSHA256 = "\x12\x20"
 
-// MaxLength is the longest did:peer in bytes.
+// MaxLength is the length of the longest supported did:peer, in bytes.
 const MaxLength = 8 << 10
 
-// MaxHash is the longest hash of a did:peer:4, as text, in bytes.
+// MaxHash is the length of the longest hash in a did:peer:4 that is compared, in
+// bytes of base58btc text.
 const MaxHash = 64
 
-// Hash is the hash of an encoded document as it stands in the DID.
+// Hash returns the hash of an encoded document, in the base58btc text of the DID.
 func Hash(encoded string) string {
 	sum := sha256.Sum256([]byte(encoded))
 	return "z" + base58.Encode(append([]byte(MultihashSHA256), sum[:]...))
 }
 
-// Short returns the short form of a long form, and whether id was one whose hash
-// matches.
+// Short returns the short form of a did:peer:4 in long form. It returns false if id is
+// not in long form, or if its hash does not match its document.
 func Short(id string) (string, bool) {
 	rest, ok := strings.CutPrefix(id, Prefix)
 	if !ok || len(id) > MaxLength || strings.ContainsAny(rest, "/?#") {
