@@ -23,8 +23,12 @@ func (a *Agent) Push(ctx context.Context, m *message.Message, opts ...SendOption
 	if err := a.runs(); err != nil {
 		return err
 	}
-	o, out, to := optionsOf(opts...), *m, did.Base(m.To[0])
+	o, out := optionsOf(opts...), *m
 	a.complete(&out, o)
+	if err := a.address(ctx, &out); err != nil {
+		return err
+	}
+	to := did.Base(out.To[0])
 	if !a.delivery.Connected(out.From, to, subject(&out)) {
 		return fmt.Errorf("%w to %s: no live connection", ErrNoRoute, to)
 	}

@@ -45,6 +45,12 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	if !a.current(ctx, in) {
 		return nil, nil
 	}
+	switch ignore, err := a.meet(ctx, in); {
+	case err != nil:
+		return nil, a.busy(ctx, w, in, err)
+	case ignore:
+		return nil, nil
+	}
 	in.Packet = p
 	a.note(ctx, a.cfg.Trace.Opened, "message opened", in, 0, nil)
 	if a.inCustody(in) {

@@ -40,18 +40,20 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 	if len(m.To) != 1 {
 		return nil, fmt.Errorf("agent: a request has one recipient, not %d", len(m.To))
 	}
-	to, out := m.To[0], *m
-	if o.returnRoute == "" && out.ReturnRoute == "" {
-		// The way that it goes first: a mediator would not pass an answer on.
-		if routes, err := a.routes(ctx, to); err == nil && len(routes[0].RoutingKeys) == 0 {
-			o.returnRoute = "all"
-		}
-	}
-	o.awaited, o.answered = true, true
+	out := *m
+	o.awaited, o.answered, o.keep = true, true, true
 	o.deadline, _ = ctx.Deadline()
 	a.complete(&out, o)
-
-	pair := pairOf(out.From, to)
+	if err := a.address(ctx, &out); err != nil {
+		return nil, err
+	}
+	if out.ReturnRoute == "" {
+		// The way that it goes first: a mediator would not pass an answer on.
+		if routes, err := a.routes(ctx, out.To[0]); err == nil && len(routes[0].RoutingKeys) == 0 {
+			out.ReturnRoute = "all"
+		}
+	}
+	pair := pairOf(out.From, out.To[0])
 	key := keyOf(pair, out.Thread())
 	waiting := &request{
 		id: out.ID, key: keyOf(pair, out.ID), acks: len(out.PleaseAck) > 0, byChild: o.byChild,

@@ -39,6 +39,7 @@ func (a *Agent) Send(ctx context.Context, m *message.Message, opts ...SendOption
 	}
 	o, out := optionsOf(opts...), *m
 	a.complete(&out, o)
+	o.keep = true
 	sent, err := a.send(ctx, &out, o)
 	if err != nil {
 		return err
@@ -99,6 +100,9 @@ func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) (*
 	if len(m.To) == 0 {
 		return nil, errors.New("agent: message without a recipient")
 	}
+	if err := a.address(ctx, m); err != nil {
+		return nil, err
+	}
 	var items []store.Item
 	for i, to := range m.To {
 		if slices.ContainsFunc(m.To[:i], func(t string) bool { return party(t) == party(to) }) {
@@ -120,10 +124,22 @@ func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) (*
 			s.note(out)
 		}
 	}
+	contacts := new(store.Changes)
+	if o.keep {
+		var err error
+		if contacts, err = a.keeping(ctx, m); err != nil {
+			return nil, err
+		}
+	}
 	if o.once {
+		if len(contacts.Put) > 0 {
+			if err := a.enqueue(ctx, contacts, nil); err != nil {
+				return nil, err
+			}
+		}
 		return s, a.sendOnce(ctx, items, notify)
 	}
-	forget, err := a.delivery.Deliver(ctx, notify, items...)
+	forget, err := a.delivery.DeliverBy(func() error { return a.enqueue(ctx, contacts, items) }, notify, items...)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}

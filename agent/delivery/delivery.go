@@ -138,8 +138,14 @@ func (d *Dispatcher) Run(ctx context.Context) {
 //
 // Errors: those of the outbox, such as store.ErrFull.
 func (d *Dispatcher) Deliver(ctx context.Context, notify func(Outcome), items ...store.Item) (forget func(), err error) {
+	return d.DeliverBy(func() error { return d.cfg.Outbox.Enqueue(ctx, items...) }, notify, items...)
+}
+
+// DeliverBy is Deliver for items that enqueue puts into the outbox, as it commits them
+// together with something else. Errors: those of enqueue.
+func (d *Dispatcher) DeliverBy(enqueue func() error, notify func(Outcome), items ...store.Item) (forget func(), err error) {
 	forget = d.followers.add(notify, items) // before a worker can be done with them
-	if err := d.cfg.Outbox.Enqueue(ctx, items...); err != nil {
+	if err := enqueue(); err != nil {
 		forget()
 		return func() {}, err
 	}
