@@ -134,6 +134,24 @@ const (
 	DeviationTo         message.DeviationCode = "to-not-did"   // an entry of to not one either
 )
 
+// ResolveError says that a message did not open because a DID that the message names
+// did not resolve: the DID of the sender, of the signer, or of the issuer of from_prior.
+// Find it with errors.As in an error of Unpack. If the error matches ErrTryLater, the DID
+// cannot be reached now and the same message may open later; if it matches ErrRefused,
+// the DID will never resolve.
+//
+// No ResolveError is in the error for a DID of ours or of a mediator, or where Keys failed.
+type ResolveError struct {
+	DID string // without path, query and fragment
+	Err error  // of the Resolver, or the reason why DID is none
+}
+
+// Error is the text of Err, which names the DID.
+func (e *ResolveError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *ResolveError) Unwrap() error { return e.Err }
+
 // DeviationError is what Unpack returns with Config.Strict for an envelope that
 // it would else tolerate.
 type DeviationError struct {

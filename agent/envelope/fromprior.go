@@ -89,7 +89,7 @@ func (o *opening) checkFromPrior(ctx context.Context) error {
 	if err := jwt.Validate(token, jwt.WithClock(jwt.ClockFunc(p.cfg.Now)), jwt.WithAcceptableSkew(5*time.Minute)); err != nil {
 		return fail(err)
 	}
-	doc, err := p.resolve(ctx, longer(kid, f.Iss))
+	doc, err := p.resolvePeer(ctx, longer(kid, f.Iss))
 	switch {
 	case err == nil:
 	case isFinal(err):

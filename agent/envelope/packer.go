@@ -105,6 +105,16 @@ func (p *Packer) resolve(ctx context.Context, id string) (*did.Document, error) 
 	return doc, nil
 }
 
+// resolvePeer is resolve for the DID of a sender, a signer or the issuer of a
+// from_prior, with a ResolveError.
+func (p *Packer) resolvePeer(ctx context.Context, id string) (*did.Document, error) {
+	doc, err := p.resolve(ctx, id)
+	if err != nil {
+		return nil, &ResolveError{DID: did.Base(id), Err: err}
+	}
+	return doc, nil
+}
+
 // Refresh looks the DID of a DID or DID URL up anew, if the Resolver has a method
 // Refresh like did.Cache, so that Routes and Pack see what has changed. A Resolver
 // without that method is taken to look anew each time: there is nothing to do then,

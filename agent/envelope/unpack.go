@@ -187,7 +187,7 @@ func (p *Packer) senderMethod(ctx context.Context, skid string) (*did.Verificati
 	if u, err := did.ParseURL(skid); err != nil || u.Fragment == "" {
 		return nil, fmt.Errorf("%w: skid %.200q is not the DID URL of a key", ErrMalformed, skid)
 	}
-	doc, err := p.resolve(ctx, skid)
+	doc, err := p.resolvePeer(ctx, skid)
 	if err != nil {
 		return nil, fmt.Errorf("sender: %w", err)
 	}
@@ -218,7 +218,7 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 			return fmt.Errorf("%w: from is %.200q, signed by %.200s", ErrSignerMismatch, o.msg.From, s.KID)
 		}
 	}
-	doc, err := o.p.resolve(ctx, longer(env.Signatures[0].KID, o.msg.From))
+	doc, err := o.p.resolvePeer(ctx, longer(env.Signatures[0].KID, o.msg.From))
 	if err != nil {
 		return fmt.Errorf("signer: %w", err)
 	}
