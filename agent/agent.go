@@ -18,10 +18,11 @@ import (
 // from any goroutine.
 type Agent struct {
 	// static after New
-	cfg      Config
-	handlers slots       // of handlers that run
-	lateAcks slots       // of acks that are tried again
-	suspect  atomic.Bool // one of them may end the process: see cutOff
+	cfg       Config
+	handlers  slots // of handlers that run
+	unparking slots
+	lateAcks  slots       // of acks that are tried again
+	suspect   atomic.Bool // one of them may end the process: see cutOff
 
 	// ready is closed when Run begins. life ends when handlers must; stopping is
 	// closed before, when no new work is taken.
@@ -68,19 +69,20 @@ func New(cfg Config) (*Agent, error) {
 		return nil, fmt.Errorf("agent: Config.DID: %w", err)
 	}
 	a := &Agent{
-		cfg:      cfg,
-		outbox:   cfg.Store.Outbox(),
-		inbox:    cfg.Store.Inbox(),
-		handlers: make(slots, cfg.MaxHandlers),
-		lateAcks: make(slots, maxLateAcks),
-		ready:    make(chan struct{}),
-		stopping: make(chan struct{}),
-		lanes:    newLanes(cfg.SessionQueue),
-		requests: newRequests(cfg.MaxRequests),
-		problems: newProblemBudget(cfg.MaxThreadProblems),
-		reports:  newRates(cfg.ReportBurst, cfg.ReportsPerHour),
-		answers:  newRates(cfg.AnswerBurst, cfg.AnswersPerHour),
-		pending:  newPendingSet(),
+		cfg:       cfg,
+		outbox:    cfg.Store.Outbox(),
+		inbox:     cfg.Store.Inbox(),
+		handlers:  make(slots, cfg.MaxHandlers),
+		unparking: make(slots, maxUnparking),
+		lateAcks:  make(slots, maxLateAcks),
+		ready:     make(chan struct{}),
+		stopping:  make(chan struct{}),
+		lanes:     newLanes(cfg.SessionQueue),
+		requests:  newRequests(cfg.MaxRequests),
+		problems:  newProblemBudget(cfg.MaxThreadProblems),
+		reports:   newRates(cfg.ReportBurst, cfg.ReportsPerHour),
+		answers:   newRates(cfg.AnswerBurst, cfg.AnswersPerHour),
+		pending:   newPendingSet(),
 	}
 	a.delivery = delivery.New(delivery.Config{
 		Outbox: a.outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Outcome: a.became, Idle: cfg.Guest,

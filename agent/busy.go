@@ -27,6 +27,13 @@ func untold(w transport.Replier, err error) error {
 	return err
 }
 
+// isSession tells whether what comes by w comes by a connection that lives on, and gives
+// no receipt.
+func isSession(w transport.Replier) bool {
+	_, ok := w.(transport.Session)
+	return ok
+}
+
 // isBusyFor tells whether a message says that its sender was too busy to take one of
 // ours that waits for its ack.
 func (a *Agent) isBusyFor(in *Inbound) bool {

@@ -55,6 +55,8 @@ type Config struct {
 	MaxRequests       int // Requests waiting at a time. Default 10,000
 	MaxSessions       int // return routes bound at a time, a hundredth to one connection. Default 100,000
 	SessionQueue      int // packets of a session waiting for their handler. Default 64
+	MaxParked         int // messages kept that cannot be opened now. Default 1000
+	MaxParkedPerHost  int // of those, messages that name DIDs of one host. Default 16
 	MaxTries          int // of a message whose handler fails with Retry, or does not end. Default 5
 	MaxThreadProblems int // problem reports in a thread, both ways, until one hour without. Default 10
 	Workers           int // packets being sent at a time. Default 64
@@ -67,6 +69,8 @@ type Config struct {
 	// reports that we are busy, and what is sent again on a connection. Default 1000,
 	// and 36,000.
 	AnswerBurst, AnswersPerHour int
+
+	MaxParkedBytes int64 // of the packets of such messages; a 16th for one host. Default 64 MiB
 
 	HandlerTimeout time.Duration // for one message, unless its handler asks for more. Default 1 min
 	MaxHandling    time.Duration // for one message whose handler asks for more. Default 1 h
@@ -141,6 +145,9 @@ func (c *Config) setDefaults() error {
 	c.MaxSessions = cmp.Or(max(c.MaxSessions, 0), 100_000)
 	c.SessionQueue = cmp.Or(max(c.SessionQueue, 0), 64)
 	c.MaxThreadProblems = cmp.Or(max(c.MaxThreadProblems, 0), 10)
+	c.MaxParked = cmp.Or(max(c.MaxParked, 0), 1000)
+	c.MaxParkedPerHost = cmp.Or(max(c.MaxParkedPerHost, 0), 16)
+	c.MaxParkedBytes = cmp.Or(max(c.MaxParkedBytes, 0), 64<<20)
 	c.MaxTries = cmp.Or(max(c.MaxTries, 0), 5)
 	c.Workers = cmp.Or(max(c.Workers, 0), 64)
 	c.ReportBurst = cmp.Or(max(c.ReportBurst, 0), 20)

@@ -20,7 +20,9 @@ import (
 //   - *transport.RejectError: the packet cannot be opened, or is not let in. Its
 //     Reason does not tell why decryption failed.
 //   - *transport.BusyError: there is no room, or the packet cannot be opened or stored
-//     now but perhaps later, as when a DID or the database cannot be reached.
+//     now but perhaps later, as when a DID or the database cannot be reached. A packet
+//     that names a DID which cannot be reached, and that came by a transport.Session, is
+//     parked instead, or dropped where too many are, without an error.
 //   - ErrStopped: Run has ended.
 //   - any other: as BusyError, where w is a transport.Session whose peer could not be
 //     told. The connection has to end.
@@ -36,9 +38,18 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	defer context.AfterFunc(a.life, cancel)()
 	u, err := a.cfg.Packer.Unpack(ctx, p.Data)
 	if err != nil {
+		if id := unreachable(err); id != "" && isSession(w) && a.life.Err() == nil {
+			return nil, a.park(ctx, p, id, err)
+		}
 		return nil, untold(w, refusal(err))
 	}
 	in := a.inbound(u)
+	in.Packet = p
+	return a.accept(ctx, w, in)
+}
+
+// accept takes in a message that was opened: see ServePacket.
+func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (handled <-chan struct{}, err error) {
 	if md := &in.Metadata; !md.Encrypted && !in.Authenticated() && !a.cfg.AcceptPlaintext {
 		return nil, &transport.RejectError{Reason: "plaintext messages are not accepted"}
 	}
@@ -51,12 +62,11 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 	case ignore:
 		return nil, nil
 	}
-	in.Packet = p
 	a.note(ctx, a.cfg.Trace.Opened, "message opened", in, 0, nil)
 	if a.inCustody(in) {
 		return nil, a.takeIn(ctx, w, in)
 	}
-	k, err := a.take(ctx, w, in, p)
+	k, err := a.take(ctx, w, in)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +182,7 @@ func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 
 // take stores a message, so that it is handled whatever happens to this process.
 // It returns nil if there is nothing to do, as for one that was here before.
-func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p transport.Packet) (*pending, error) {
+func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound) (*pending, error) {
 	now := a.cfg.Now()
 	k := &pending{in: in, key: in.key(in.Message.ID), request: a.requests.claim(in)}
 	if isAck(in.Message) {
@@ -185,7 +195,7 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound, p tr
 	}
 	hold, busy := time.Duration(0), k.request == nil && a.isBusyFor(in)
 	if k.request == nil && !busy {
-		m.Packet, hold = store.Packet(p), a.leaseTime()
+		m.Packet, hold = store.Packet(in.Packet), a.leaseTime()
 	}
 	// If the connection ends meanwhile, the message must not stay behind in the
 	// inbox with a lease that nobody knows of.

@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/didcomm-go/didcomm/agent/envelope"
-	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
 )
@@ -82,6 +80,10 @@ func (a *Agent) leaseOne(ctx, soon context.Context, ordered chan<- *pending) (su
 	}
 	k := leftOver(l)
 	a.pending.add(k)
+	if IsParked(l.Item) {
+		a.unparkSoon(ctx, k)
+		return false, nil
+	}
 	if _, ok := a.orderedLane(k.in); !ok || cutOff(l) > 1 {
 		a.again(ctx, k)
 		return cutOff(l) > 1, nil
@@ -189,13 +191,6 @@ func cutOff(l *store.Lease[store.Received]) int {
 	return l.Attempts
 }
 
-// leftOver is the message of a message of which no more is known than the inbox
-// tells.
-func leftOver(l *store.Lease[store.Received]) *pending {
-	m := &message.Message{ID: l.Item.ID, Type: l.Item.Type}
-	return &pending{in: &Inbound{Message: m, From: l.Item.Peer, To: l.Item.To}, key: keyOf(l.Item.Sender, l.Item.ID), lease: l}
-}
-
 // redeliver handles one such message in the caller's slot. Its reply goes by a
 // return route or an endpoint of its sender, or waits for the message to come
 // again.
@@ -209,7 +204,7 @@ func (a *Agent) redeliver(ctx context.Context, k *pending) {
 		a.setAside(ctx, k, fmt.Errorf("given up after %d tries: %s", l.Attempts, reason))
 		return
 	}
-	u, err := a.reopen(ctx, l.Item.Packet.Data)
+	in, err := a.reopen(ctx, l.Item.Packet.Data)
 	age := a.cfg.Now().Sub(l.Item.Time)
 	switch {
 	case err == nil:
@@ -225,7 +220,7 @@ func (a *Agent) redeliver(ctx context.Context, k *pending) {
 		a.nak(ctx, k, min(max(age/2, a.cfg.MinBackoff), a.cfg.MaxBackoff), "")
 		return
 	}
-	k.in = a.inbound(u)
+	k.in = in
 	k.in.Packet = transport.Packet(l.Item.Packet)
 	if !a.current(ctx, k.in) {
 		a.setAside(ctx, k, errors.New("expired, or its thread failed too often"))
@@ -236,7 +231,7 @@ func (a *Agent) redeliver(ctx context.Context, k *pending) {
 
 // reopen opens a packet that was opened before. No transport is there to contain
 // a panic.
-func (a *Agent) reopen(ctx context.Context, data []byte) (u *envelope.Unpacked, err error) {
+func (a *Agent) reopen(ctx context.Context, data []byte) (in *Inbound, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.HandlerTimeout)
 	defer cancel()
 	defer func() {
@@ -245,11 +240,11 @@ func (a *Agent) reopen(ctx context.Context, data []byte) (u *envelope.Unpacked, 
 			err = &transport.RejectError{Reason: "unpack panicked"}
 		}
 	}()
-	u, err = a.cfg.Packer.Unpack(ctx, data)
+	u, err := a.cfg.Packer.Unpack(ctx, data)
 	if err != nil {
 		return nil, refusal(err)
 	}
-	return u, nil
+	return a.inbound(u), nil
 }
 
 // setAside ends a message that is not handled.
