@@ -31,8 +31,9 @@ const (
 	Secp256k1 Curve = "secp256k1" // signatures
 )
 
-// Key is a private key, parsed and checked. It does not give its bytes away and
-// prints as "REDACTED".
+// Key is a private key, parsed and checked. A Key does not give its bytes away and
+// prints as "REDACTED". It is a handle to sign and to agree on keys, each as far as its
+// type goes.
 type Key struct {
 	curve     Curve
 	public    crypto.PublicKey
@@ -40,6 +41,11 @@ type Key struct {
 	exchanger *exchanger    // nil if the key does not agree on keys
 	signer    *signer       // nil if the key does not sign
 }
+
+var (
+	_ crypto.Signer     = (*Key)(nil)
+	_ ecdh.KeyExchanger = (*Key)(nil)
+)
 
 // Generate makes a new private key. The error matches ErrInvalid for a curve
 // that is not one of the constants.
@@ -160,12 +166,46 @@ func newSecp256k1(d []byte) (*Key, error) {
 	return &Key{curve: Secp256k1, public: public, private: key.Serialize, signer: &signer{&secp256k1Signer{key, public}}}, nil
 }
 
-// Curve is the key's type.
-func (k *Key) Curve() Curve { return k.curve }
+// Type is the key's type.
+func (k *Key) Type() Curve { return k.curve }
 
 // Public is the public key: ed25519.PublicKey, *ecdsa.PublicKey, *ecdh.PublicKey
 // (X25519) or did.Secp256k1PublicKey. A DID is made of it.
 func (k *Key) Public() crypto.PublicKey { return k.public }
+
+// Sign signs as crypto.Signer says. The error matches ErrInvalid for a key that only
+// agrees on keys.
+func (k *Key) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	if k.signer == nil {
+		return nil, fmt.Errorf("%w: a key of type %s does not sign", ErrInvalid, k.curve)
+	}
+	return k.signer.Sign(rand, digest, opts)
+}
+
+// PublicKey is the public key for ECDH, nil for a key that only signs.
+func (k *Key) PublicKey() *ecdh.PublicKey {
+	if k.exchanger == nil {
+		return nil
+	}
+	return k.exchanger.PublicKey()
+}
+
+// Curve is the curve for ECDH, nil for a key that only signs.
+func (k *Key) Curve() ecdh.Curve {
+	if k.exchanger == nil {
+		return nil
+	}
+	return k.exchanger.Curve()
+}
+
+// ECDH agrees on a shared secret with the owner of remote. The error matches ErrInvalid
+// for a key that only signs.
+func (k *Key) ECDH(remote *ecdh.PublicKey) ([]byte, error) {
+	if k.exchanger == nil {
+		return nil, fmt.Errorf("%w: a key of type %s does not agree on keys", ErrInvalid, k.curve)
+	}
+	return k.exchanger.ECDH(remote)
+}
 
 // X25519 derives the key agreement key of an Ed25519 key, as did:key does
 // (did:key, Derive Encryption Key Algorithm). The error matches ErrInvalid for

@@ -44,8 +44,8 @@ func TestGenerate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if key.Curve() != curve {
-			t.Errorf("%s: curve %s", curve, key.Curve())
+		if key.Type() != curve {
+			t.Errorf("%s: type %s", curve, key.Type())
 		}
 		const kid = "did:example:alice#1"
 		if err := ring.Add(kid, key); err != nil {

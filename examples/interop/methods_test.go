@@ -150,10 +150,10 @@ func resolved(t testing.TB, id string, agree, sign *keyring.Key) *party {
 func algorithmOf(t testing.TB, key *keyring.Key) string {
 	t.Helper()
 	for _, alg := range signatures {
-		if signing[alg] == key.Curve() {
+		if signing[alg] == key.Type() {
 			return alg
 		}
 	}
-	t.Fatal(fmt.Errorf("no algorithm for %s", key.Curve()))
+	t.Fatal(fmt.Errorf("no algorithm for %s", key.Type()))
 	return ""
 }

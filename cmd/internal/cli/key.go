@@ -81,7 +81,7 @@ signatures, enc for key agreement, or sig,enc.`,
 					if err != nil {
 						return err
 					}
-					fmt.Fprintln(cmd.OutOrStdout(), kid, key.Curve(), use(key.Curve()))
+					fmt.Fprintln(cmd.OutOrStdout(), kid, key.Type(), use(key.Type()))
 				}
 				return nil
 			})

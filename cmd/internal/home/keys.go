@@ -187,8 +187,8 @@ func pair(ring *keyring.Sealed) (Keys, error) {
 	if err != nil {
 		return Keys{}, err
 	}
-	if !Signs(a.Curve()) || !Agrees(e.Curve()) {
-		return Keys{}, fmt.Errorf("%w: want a key that signs and one that agrees on keys, not %s and %s", keyring.ErrInvalid, a.Curve(), e.Curve())
+	if !Signs(a.Type()) || !Agrees(e.Type()) {
+		return Keys{}, fmt.Errorf("%w: want a key that signs and one that agrees on keys, not %s and %s", keyring.ErrInvalid, a.Type(), e.Type())
 	}
 	return Keys{a, e}, nil
 }
