@@ -33,6 +33,7 @@ var packageRules = map[string][]string{
 	"agent/contact":             {"agent/store", "did"},
 	"agent/internal/x25519":     {},
 	"agent/envelope":            {"agent/internal/x25519", "agent/message", "did"},
+	"agent/identity":            {"agent/envelope", "agent/keyring", "agent/store", "did"},
 	"agent/keyring":             {"agent/internal/x25519", "agent/envelope", "agent/store", "did"}, // the Keys that envelope asks for
 	"agent/keyring/pkcs11":      {"agent/envelope", "agent/keyring", "did"},
 	"agent/keyring/keyringtest": {"agent/envelope", "agent/keyring", "agent/message", "did"},
