@@ -282,7 +282,7 @@ func TestPushToParty(t *testing.T) {
 	a, s, w := n.Agent(t, fails(nil), withoutOutbox(t)), newStranger(t, n, "mem://stranger"), newSession()
 	wantError(t, "no connection", a.Push(t.Context(), newMessage(t, s.DID)), agent.ErrNoRoute)
 	s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
-	m := newMessage(t, s.DID+"#key-1")
+	m := newMessage(t, s.DID+"#key-2")
 	if err := a.Push(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}

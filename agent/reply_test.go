@@ -360,10 +360,10 @@ func TestReplyNamesKeysAsTheSender(t *testing.T) {
 	a := agenttest.NewNet().Agent(t, agent.HandlerFunc(replier))
 	s := &stranger{Party: agenttest.NewParty(t)}
 	for name, keys := range map[string]struct{ theirs, ours string }{
-		"ids":     {s.DID + "#key-1", a.DID() + "#key-1"},
+		"ids":     {s.DID + "#key-2", a.DID() + "#key-2"},
 		"aliases": {older(s.DID), older(a.DID())},
-		"theirs":  {older(s.DID), a.DID() + "#key-1"},
-		"ours":    {s.DID + "#key-1", older(a.DID())},
+		"theirs":  {older(s.DID), a.DID() + "#key-2"},
+		"ours":    {s.DID + "#key-2", older(a.DID())},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := new(call)
@@ -388,10 +388,10 @@ func TestToKeys(t *testing.T) {
 		to   []string
 		want string
 	}{
-		"none":       {nil, s.DID + "#key-1"},
-		"id":         {[]string{s.DID + "#key-1"}, s.DID + "#key-1"},
+		"none":       {nil, s.DID + "#key-2"},
+		"id":         {[]string{s.DID + "#key-2"}, s.DID + "#key-2"},
 		"alias":      {[]string{older(s.DID)}, older(s.DID)},
-		"of another": {[]string{older(a.DID())}, s.DID + "#key-1"},
+		"of another": {[]string{older(a.DID())}, s.DID + "#key-2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := a.Send(t.Context(), newMessage(t, s.DID), agent.ToKeys(keys.to...), agent.AwaitDelivery()); err != nil {

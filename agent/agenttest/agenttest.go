@@ -23,6 +23,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didkey"
@@ -213,25 +214,16 @@ func NewParty(t testing.TB, endpoints ...string) *Party {
 			t.Fatalf("agenttest: %v", err)
 		}
 	}
-	agree, err := keyring.Generate(keyring.X25519)
+	pair, err := identity.Generate(keyring.Ed25519)
 	fatal(err)
-	sign, err := keyring.Generate(keyring.Ed25519)
+	id, err := identity.Peer2(pair, endpoints...)
 	fatal(err)
-	var services []did.Service
-	for _, uri := range endpoints {
-		services = append(services, did.NewDIDCommService("", uri))
-	}
-	id, err := didpeer.New2([]didpeer.Key{
-		{Purpose: didpeer.KeyAgreement, Public: agree.Public()},
-		{Purpose: didpeer.Authentication, Public: sign.Public()},
-	}, services...)
-	fatal(err)
-	p := &Party{DID: id, Keys: keyring.New(), Resolver: did.NewCache(did.Methods{
+	p := &Party{DID: id.DID(), Resolver: did.NewCache(did.Methods{
 		"peer": didpeer.NewResolver(),
 		"key":  didkey.Resolver{},
 	}, did.CacheConfig{})}
-	fatal(p.Keys.Add(id+"#key-1", agree))
-	fatal(p.Keys.Add(id+"#key-2", sign))
+	p.Keys, err = id.Keyring()
+	fatal(err)
 	p.Packer, err = envelope.New(envelope.Config{Keys: p.Keys, Resolver: p.Resolver})
 	fatal(err)
 	return p

@@ -11,6 +11,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didkey"
@@ -39,7 +40,13 @@ type text struct{ from, content string }
 func newBackend(listener net.Listener, logger *slog.Logger) (*backend, error) {
 	b := &backend{listener: listener, inbox: make(chan text, 16)}
 
-	id, keys, err := newIdentity("http://" + listener.Addr().String() + "/didcomm")
+	// New keys, and the did:peer:2 of them. Yours shall outlive the program: take them
+	// from your KMS (see examples/seal), or seal them in a store (keyring.Sealed).
+	pair, err := identity.Generate(keyring.Ed25519)
+	if err != nil {
+		return nil, err
+	}
+	id, err := identity.Peer2(pair, "http://"+listener.Addr().String()+"/didcomm")
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +54,7 @@ func newBackend(listener net.Listener, logger *slog.Logger) (*backend, error) {
 		"key":  didkey.Resolver{},
 		"peer": didpeer.NewResolver(),
 	}, did.CacheConfig{})
-	packer, err := envelope.New(envelope.Config{Keys: keys, Resolver: resolver})
+	packer, err := envelope.New(envelope.Config{Keys: id, Resolver: resolver})
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +68,7 @@ func newBackend(listener net.Listener, logger *slog.Logger) (*backend, error) {
 		return nil, err
 	}
 	b.agent, err = agent.New(agent.Config{
-		DID:     id,
+		DID:     id.DID(),
 		Packer:  packer,
 		Handler: agent.NewMux(trustping.Handle(), basicmessage.Handle(b.keep)),
 		Senders: map[string]transport.Sender{"http": b.client, "https": b.client},
@@ -76,36 +83,6 @@ func newBackend(listener net.Listener, logger *slog.Logger) (*backend, error) {
 	router.Handle("/didcomm", httptransport.NewHandler(b.agent, httptransport.HandlerConfig{Logger: logger}))
 	b.server = httptransport.NewServer(router) // with timeouts; an http.Server of yours does as well
 	return b, nil
-}
-
-// newIdentity makes new keys and the did:peer:2 of them. Yours shall outlive the
-// program: keep the keys in your KMS (see examples/seal), or keep what
-// Keyring.MarshalSecrets writes and read it with keyring.ParseSecrets.
-func newIdentity(endpoint string) (string, *keyring.Keyring, error) {
-	agreement, err := keyring.Generate(keyring.X25519)
-	if err != nil {
-		return "", nil, err
-	}
-	signing, err := keyring.Generate(keyring.Ed25519)
-	if err != nil {
-		return "", nil, err
-	}
-	id, err := didpeer.New2([]didpeer.Key{
-		{Purpose: didpeer.KeyAgreement, Public: agreement.Public()},
-		{Purpose: didpeer.Authentication, Public: signing.Public()},
-	}, did.NewDIDCommService("", endpoint))
-	if err != nil {
-		return "", nil, err
-	}
-	// A did:peer:2 names its keys #key-1, #key-2 ... in the order given.
-	keys := keyring.New()
-	if err := keys.Add(id+"#key-1", agreement); err != nil {
-		return "", nil, err
-	}
-	if err := keys.Add(id+"#key-2", signing); err != nil {
-		return "", nil, err
-	}
-	return id, keys, nil
 }
 
 // run serves until ctx ends, and returns when everything has stopped.

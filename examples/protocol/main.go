@@ -20,6 +20,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
@@ -92,27 +93,21 @@ func ask(ctx context.Context, out io.Writer, alice *agent.Agent, clock string) e
 // newAgent makes an agent with new keys and a did:peer:2 of them, which takes
 // messages at endpoint.
 func newAgent(network *memtransport.Network, endpoint string, handler agent.Handler) (*agent.Agent, error) {
-	agreement, err := keyring.Generate(keyring.X25519)
+	pair, err := identity.Generate(keyring.Ed25519)
 	if err != nil {
 		return nil, err
 	}
-	id, err := didpeer.New2([]didpeer.Key{
-		{Purpose: didpeer.KeyAgreement, Public: agreement.Public()},
-	}, did.NewDIDCommService("", endpoint))
+	id, err := identity.Peer2(pair, endpoint)
 	if err != nil {
-		return nil, err
-	}
-	keys := keyring.New()
-	if err := keys.Add(id+"#key-1", agreement); err != nil {
 		return nil, err
 	}
 	resolver := did.NewCache(did.Methods{"peer": didpeer.NewResolver()}, did.CacheConfig{})
-	packer, err := envelope.New(envelope.Config{Keys: keys, Resolver: resolver})
+	packer, err := envelope.New(envelope.Config{Keys: id, Resolver: resolver})
 	if err != nil {
 		return nil, err
 	}
 	a, err := agent.New(agent.Config{
-		DID:     id,
+		DID:     id.DID(),
 		Packer:  packer,
 		Handler: handler,
 		Senders: map[string]transport.Sender{memtransport.Scheme: network.Sender()},

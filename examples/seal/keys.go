@@ -4,43 +4,40 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdh"
-	"fmt"
+	"crypto/ecdsa"
 	"io"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 )
 
-// kmsKeys finds the key of the KMS for a key id of a DID document. Only public
-// halves and the names of keys are in this process.
-type kmsKeys struct {
-	service *kms
-	// Keys by DID URL. A key serves one purpose.
-	agreement, signing map[string]kmsKey
-}
+// kmsKeys lends out the keys of the KMS by their names. Only their public halves are in
+// this process. Package identity asks by the name, whatever key id the DID document gives
+// a key.
+type kmsKeys struct{ service *kms }
 
 var _ envelope.Keys = (*kmsKeys)(nil)
 
-// KeyAgreement returns a handle that derives shared secrets. A key that is not
-// held must be ErrNoKey: the Packer then tries the next one of the envelope.
-func (k *kmsKeys) KeyAgreement(ctx context.Context, kid string) (ecdh.KeyExchanger, error) {
-	key, ok := k.agreement[kid]
-	if !ok {
-		return nil, fmt.Errorf("%w: %s", envelope.ErrNoKey, kid)
+// KeyAgreement returns a handle that derives shared secrets. The error for a key that the
+// service does not have matches envelope.ErrNoKey.
+func (k *kmsKeys) KeyAgreement(ctx context.Context, name string) (ecdh.KeyExchanger, error) {
+	key, err := k.handle(ctx, name)
+	if err != nil {
+		return nil, err
 	}
 	public, err := key.public.ECDH()
 	if err != nil {
 		return nil, err
 	}
-	return &exchanger{handle{ctx, k.service, key}, public}, nil
+	return &exchanger{key, public}, nil
 }
 
 // Signer returns a handle that signs.
-func (k *kmsKeys) Signer(ctx context.Context, kid string) (crypto.Signer, error) {
-	key, ok := k.signing[kid]
-	if !ok {
-		return nil, fmt.Errorf("%w: %s", envelope.ErrNoKey, kid)
+func (k *kmsKeys) Signer(ctx context.Context, name string) (crypto.Signer, error) {
+	key, err := k.handle(ctx, name)
+	if err != nil {
+		return nil, err
 	}
-	return &signer{handle{ctx, k.service, key}}, nil
+	return &signer{key}, nil
 }
 
 // handle is a key of the KMS for the time of one message. The interfaces of
@@ -49,7 +46,17 @@ func (k *kmsKeys) Signer(ctx context.Context, kid string) (crypto.Signer, error)
 type handle struct {
 	ctx     context.Context
 	service *kms
-	key     kmsKey
+	name    string
+	public  *ecdsa.PublicKey
+}
+
+// handle asks the service for the public half, which never changes: you may keep it.
+func (k *kmsKeys) handle(ctx context.Context, name string) (handle, error) {
+	public, err := k.service.publicKey(ctx, name)
+	if err != nil {
+		return handle{}, err
+	}
+	return handle{ctx, k.service, name, public}, nil
 }
 
 // exchanger is all that encrypting and decrypting need of a private key.
@@ -64,7 +71,7 @@ func (e *exchanger) PublicKey() *ecdh.PublicKey { return e.public }
 func (e *exchanger) Curve() ecdh.Curve          { return e.public.Curve() }
 
 func (e *exchanger) ECDH(peer *ecdh.PublicKey) ([]byte, error) {
-	return e.service.deriveSharedSecret(e.ctx, e.key.name, peer)
+	return e.service.deriveSharedSecret(e.ctx, e.name, peer)
 }
 
 // signer is all that signing needs of a private key.
@@ -72,10 +79,10 @@ type signer struct{ handle }
 
 var _ crypto.Signer = (*signer)(nil)
 
-func (s *signer) Public() crypto.PublicKey { return s.key.public }
+func (s *signer) Public() crypto.PublicKey { return s.public }
 
 // Sign leaves the random numbers to the service. The signature is ASN.1 DER, as
 // crypto.Signer wants it of ECDSA; the Packer brings it into the form of JWS.
 func (s *signer) Sign(_ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
-	return s.service.sign(s.ctx, s.key.name, digest)
+	return s.service.sign(s.ctx, s.name, digest)
 }

@@ -8,6 +8,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"sync"
+
+	"github.com/didcomm-go/didcomm/agent/envelope"
 )
 
 // kms stands in for a remote service: keys are made in it, are used by name, and
@@ -17,27 +19,30 @@ type kms struct {
 	keys map[string]*ecdsa.PrivateKey // guarded by mu
 }
 
-// kmsKey is what the service tells of a key.
-type kmsKey struct {
-	name   string
-	public *ecdsa.PublicKey
-}
-
 func newKMS() *kms { return &kms{keys: map[string]*ecdsa.PrivateKey{}} }
 
-func (s *kms) createKey(ctx context.Context) (kmsKey, error) {
+// createKey makes a key and returns its name.
+func (s *kms) createKey(ctx context.Context) (string, error) {
 	if err := ctx.Err(); err != nil {
-		return kmsKey{}, err
+		return "", err
 	}
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return kmsKey{}, err
+		return "", err
 	}
 	name := rand.Text()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keys[name] = private
-	return kmsKey{name, &private.PublicKey}, nil
+	return name, nil
+}
+
+func (s *kms) publicKey(ctx context.Context, name string) (*ecdsa.PublicKey, error) {
+	private, err := s.key(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &private.PublicKey, nil
 }
 
 func (s *kms) deriveSharedSecret(ctx context.Context, name string, peer *ecdh.PublicKey) ([]byte, error) {
@@ -68,7 +73,7 @@ func (s *kms) key(ctx context.Context, name string) (*ecdsa.PrivateKey, error) {
 	defer s.mu.Unlock()
 	private, ok := s.keys[name]
 	if !ok {
-		return nil, fmt.Errorf("kms: no key %s", name)
+		return nil, fmt.Errorf("%w: the kms has no key %s", envelope.ErrNoKey, name)
 	}
 	return private, nil
 }

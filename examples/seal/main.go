@@ -1,6 +1,6 @@
 // Seal packs messages and opens them again, with private keys that never leave a
 // key management service (KMS): signed, encrypted, and signed then encrypted.
-// It needs no agent and no network, only package agent/envelope.
+// It needs no agent and no network, only packages agent/envelope and agent/identity.
 //
 //	go run ./examples/seal
 //
@@ -17,6 +17,7 @@ import (
 	"os"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didpeer"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
@@ -37,34 +38,27 @@ type party struct {
 
 // newParty makes two keys in the KMS and a did:peer:2 of their public halves.
 func newParty(ctx context.Context, service *kms, resolver did.Resolver) (*party, error) {
-	agreement, err := service.createKey(ctx)
-	if err != nil {
-		return nil, err
-	}
 	signing, err := service.createKey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	id, err := didpeer.New2([]didpeer.Key{
-		{Purpose: didpeer.KeyAgreement, Public: agreement.public},
-		{Purpose: didpeer.Authentication, Public: signing.public},
-	})
+	agreement, err := service.createKey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	// A did:peer:2 names its keys #key-1, #key-2 ... in the order given.
-	packer, err := envelope.New(envelope.Config{
-		Keys: &kmsKeys{
-			service:   service,
-			agreement: map[string]kmsKey{id + "#key-1": agreement},
-			signing:   map[string]kmsKey{id + "#key-2": signing},
-		},
-		Resolver: resolver,
-	})
+	pair, err := identity.Find(ctx, &kmsKeys{service}, signing, agreement)
 	if err != nil {
 		return nil, err
 	}
-	return &party{DID: id, packer: packer}, nil
+	id, err := identity.Peer2(pair)
+	if err != nil {
+		return nil, err
+	}
+	packer, err := envelope.New(envelope.Config{Keys: id, Resolver: resolver})
+	if err != nil {
+		return nil, err
+	}
+	return &party{DID: id.DID(), packer: packer}, nil
 }
 
 func run(ctx context.Context, out io.Writer) error {
