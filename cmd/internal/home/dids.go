@@ -79,7 +79,7 @@ func (h *Home) last() (*Identity, error) {
 		return nil, err
 	}
 	for i, doc := range slices.Backward(docs) {
-		if id, err := identify(doc, h.Own.Authentication, h.Own.Agreement); err == nil {
+		if id, err := identify(doc, h.Own); err == nil {
 			return id, id.formerly(docs[:i], h.Own)
 		}
 	}
@@ -119,7 +119,7 @@ func (h *Home) Become(id *Identity) error {
 // keys.
 func (id *Identity) formerly(docs []*did.Document, keys Keys) error {
 	for _, doc := range docs {
-		old, err := identify(doc, keys.Authentication, keys.Agreement)
+		old, err := identify(doc, keys)
 		if err != nil {
 			continue // of other keys
 		}
