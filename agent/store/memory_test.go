@@ -25,6 +25,18 @@ func TestInbox(t *testing.T) {
 	storetest.TestInbox(t, func(*testing.T) store.Inbox { return store.NewInbox(store.InboxConfig{}) })
 }
 
+func TestRecords(t *testing.T) {
+	storetest.TestRecords(t, func(*testing.T) store.Records { return store.NewRecords(store.RecordsConfig{}) })
+}
+
+func TestRecordsLimits(t *testing.T) {
+	storetest.TestRecordsLimits(t, func(_ *testing.T, cfg store.RecordsConfig) store.Records { return store.NewRecords(cfg) })
+}
+
+func TestStore(t *testing.T) {
+	storetest.TestStore(t, func(_ *testing.T, cfg store.Config) store.Store { return store.New(cfg) })
+}
+
 func TestMailbox(t *testing.T) {
 	storetest.TestMailbox(t, func(*testing.T) store.Mailbox { return store.NewMailbox(store.MailboxConfig{}) })
 }
@@ -35,6 +47,62 @@ func TestMailboxWhenFull(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	storetest.TestKeys(t, func(*testing.T) store.SealedKeys { return store.NewSealedKeys() })
+}
+
+// Join commits as a store in memory does, as long as nothing fails; else what was done
+// before stays.
+func TestJoin(t *testing.T) {
+	outbox, inbox := store.NewOutbox(store.OutboxConfig{}), store.NewInbox(store.InboxConfig{})
+	s := store.Join(outbox, inbox, store.NewRecords(store.RecordsConfig{}))
+	if s.Outbox() != outbox || s.Inbox() != inbox {
+		t.Error("the parts are others")
+	}
+	l, _, err := inbox.Add(t.Context(), store.Received{ID: "1", Until: time.Now().Add(time.Hour)}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &store.Changes{
+		Put: []store.Record{{Collection: "c", Key: "k"}}, Enqueue: []store.Item{{ID: "1"}},
+		Ack: l, Replies: []store.Packet{{Data: []byte("reply")}},
+	}
+	if err := s.Commit(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	_, known, err := inbox.Add(t.Context(), store.Received{ID: "1"}, time.Hour)
+	if err != nil || known == nil || known.State != store.Done || len(known.Replies) != 1 {
+		t.Errorf("the message is %+v, %v", known, err)
+	}
+	if got, err := s.Records().Get(t.Context(), "c", "k"); err != nil || got.Version != c.Put[0].Version {
+		t.Errorf("record %+v, %v", got, err)
+	}
+	for what, tt := range map[string]struct {
+		c       store.Changes
+		want    error
+		records int
+		items   int
+	}{
+		"delete":  {store.Changes{Delete: []store.Record{{Key: "none"}}, Put: []store.Record{{Key: "1"}}}, store.ErrNotFound, 0, 1},
+		"put":     {store.Changes{Put: []store.Record{{Key: "2"}, {Key: "2"}}, Enqueue: []store.Item{{ID: "2"}}}, store.ErrVersion, 1, 1},
+		"enqueue": {store.Changes{Put: []store.Record{{Key: "3"}}, Enqueue: []store.Item{{ID: "1"}}, Ack: l}, store.ErrExists, 1, 1},
+		"ack":     {store.Changes{Put: []store.Record{{Key: "4"}}, Enqueue: []store.Item{{ID: "4"}}, Ack: l}, store.ErrLease, 1, 2},
+	} {
+		r := store.NewRecords(store.RecordsConfig{})
+		o := store.NewOutbox(store.OutboxConfig{})
+		if err := o.Enqueue(t.Context(), store.Item{ID: "1"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Join(o, inbox, r).Commit(t.Context(), &tt.c); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", what, err, tt.want)
+		}
+		records, err := r.List(t.Context(), store.Query{N: 10})
+		if err != nil || len(records) != tt.records {
+			t.Errorf("%s: records %v, %v", what, records, err)
+		}
+		items, err := o.(store.OutboxAdmin).List(t.Context(), 0, 10)
+		if err != nil || len(items) != tt.items {
+			t.Errorf("%s: %d items, %v", what, len(items), err)
+		}
+	}
 }
 
 func TestOutboxLimits(t *testing.T) {

@@ -29,7 +29,7 @@ type FaultConfig struct {
 // what those who use them make of it. It wraps any implementation:
 //
 //	f := storetest.NewFaults(storetest.FaultConfig{Seed: 1, Before: 0.05, After: 0.05, Crash: 0.01})
-//	cfg.Outbox, cfg.Inbox = f.Outbox(outbox), f.Inbox(inbox)
+//	s := f.Store(store.New(store.Config{}))
 //	ring, err := keyring.Open(ctx, f.Keys(keys), wrapper)
 //
 // A crash is what the end of the process is for its stores: a call under way has
@@ -58,6 +58,12 @@ func (f *Faults) Outbox(o store.Outbox) store.Outbox { return faultyOutbox{o, f}
 
 // Inbox wraps an inbox.
 func (f *Faults) Inbox(b store.Inbox) store.Inbox { return faultyInbox{b, f} }
+
+// Records wraps records.
+func (f *Faults) Records(r store.Records) store.Records { return faultyRecords{r, f} }
+
+// Store wraps a store with all its parts, and what it commits together.
+func (f *Faults) Store(s store.Store) store.Store { return faultyStore{s, f} }
 
 // Mailbox wraps a mailbox.
 func (f *Faults) Mailbox(m store.Mailbox) store.Mailbox { return faultyMailbox{m, f} }

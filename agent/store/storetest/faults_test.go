@@ -22,6 +22,40 @@ func TestFaultless(t *testing.T) {
 	storetest.TestOutbox(t, func(*testing.T) store.Outbox { return f.Outbox(store.NewOutbox(store.OutboxConfig{})) })
 	storetest.TestOutboxLimits(t, func(_ *testing.T, cfg store.OutboxConfig) store.Outbox { return f.Outbox(store.NewOutbox(cfg)) })
 	storetest.TestInbox(t, func(*testing.T) store.Inbox { return f.Inbox(store.NewInbox(store.InboxConfig{})) })
+	storetest.TestRecords(t, func(*testing.T) store.Records { return f.Records(store.NewRecords(store.RecordsConfig{})) })
+	storetest.TestStore(t, func(_ *testing.T, cfg store.Config) store.Store { return f.Store(store.New(cfg)) })
+}
+
+// A fault makes all of a commit fail: either nothing of it took effect, or all.
+func TestFaultsOfCommit(t *testing.T) {
+	seen := make(map[bool]int) // failures, by whether they took effect
+	inner := store.New(store.Config{})
+	s := storetest.NewFaults(storetest.FaultConfig{Seed: 1, Before: 0.3, After: 0.3}).Store(inner)
+	for i := range 100 {
+		id := fmt.Sprint(i)
+		l, _, err := inner.Inbox().Add(t.Context(), store.Received{ID: id}, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &store.Changes{Put: []store.Record{{Collection: "c", Key: id}}, Enqueue: []store.Item{{ID: id}}, Ack: l}
+		failed := s.Commit(t.Context(), c)
+		_, get := inner.Records().Get(t.Context(), "c", id)
+		_, find := inner.Outbox().(store.OutboxAdmin).Get(t.Context(), id)
+		ack := inner.Inbox().Ack(t.Context(), l)
+		done := get == nil
+		if done != (find == nil) || done != errors.Is(ack, store.ErrLease) || failed == nil && !done || failed != nil && !errors.Is(failed, storetest.ErrFault) {
+			t.Errorf("Commit: %v; record: %v; item: %v; ack: %v", failed, get, find, ack)
+		}
+		if told := c.Put[0].Version > 0; told != (failed == nil) {
+			t.Errorf("Commit: %v; the version was told: %v", failed, told)
+		}
+		if failed != nil {
+			seen[done]++
+		}
+	}
+	if seen[true] == 0 || seen[false] == 0 {
+		t.Errorf("%d commits failed and took effect, %d without", seen[true], seen[false])
+	}
 }
 
 // Every call on a lease can fail.
@@ -93,8 +127,10 @@ func TestFaultsCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner, inbox := store.NewOutbox(store.OutboxConfig{}), store.NewInbox(store.InboxConfig{})
 		mailbox, keys := store.NewMailbox(store.MailboxConfig{}), store.NewSealedKeys()
+		records := store.NewRecords(store.RecordsConfig{})
 		f := storetest.NewFaults(storetest.FaultConfig{Seed: 1, Crash: 0.1})
 		o, b, m, k := f.Outbox(inner), f.Inbox(inbox), f.Mailbox(mailbox), f.Keys(keys)
+		r := f.Store(store.Join(inner, inbox, records)).Records()
 		ended := make(chan error, 2)
 		go func() {
 			_, err := b.Lease(t.Context(), time.Minute)
@@ -127,6 +163,12 @@ func TestFaultsCrash(t *testing.T) {
 			if err := k.Put(t.Context(), store.SealedKey{KID: fmt.Sprint(i)}); !errors.Is(err, storetest.ErrFault) {
 				t.Errorf("after the crash: %v", err)
 			}
+			if _, err := r.Put(t.Context(), store.Record{Key: fmt.Sprint(i)}); !errors.Is(err, storetest.ErrFault) {
+				t.Errorf("after the crash: %v", err)
+			}
+		}
+		if all, err := records.List(t.Context(), store.Query{N: 10}); len(all) > 0 || err != nil {
+			t.Errorf("%d records were stored after the crash, %v", len(all), err)
 		}
 		if all, err := keys.All(t.Context()); len(all) > 0 || err != nil {
 			t.Errorf("%d keys were stored after the crash, %v", len(all), err)

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -82,6 +83,46 @@ func (b faultyInbox) Term(ctx context.Context, l *store.Lease[store.Received], r
 
 func (b faultyInbox) Remembered(ctx context.Context, sender string, ids []string) ([]string, error) {
 	return ask(b.f, ctx, func() ([]string, error) { return b.Inbox.Remembered(ctx, sender, ids) })
+}
+
+type faultyRecords struct {
+	store.Records
+	f *Faults
+}
+
+func (r faultyRecords) Get(ctx context.Context, collection, key string) (store.Record, error) {
+	return ask(r.f, ctx, func() (store.Record, error) { return r.Records.Get(ctx, collection, key) })
+}
+
+func (r faultyRecords) Put(ctx context.Context, rec store.Record) (uint64, error) {
+	return ask(r.f, ctx, func() (uint64, error) { return r.Records.Put(ctx, rec) })
+}
+
+func (r faultyRecords) Delete(ctx context.Context, collection, key string, version uint64) error {
+	return r.f.call(ctx, func() error { return r.Records.Delete(ctx, collection, key, version) })
+}
+
+func (r faultyRecords) List(ctx context.Context, q store.Query) ([]store.Record, error) {
+	return ask(r.f, ctx, func() ([]store.Record, error) { return r.Records.List(ctx, q) })
+}
+
+type faultyStore struct {
+	store.Store
+	f *Faults
+}
+
+func (s faultyStore) Outbox() store.Outbox   { return s.f.Outbox(s.Store.Outbox()) }
+func (s faultyStore) Inbox() store.Inbox     { return s.f.Inbox(s.Store.Inbox()) }
+func (s faultyStore) Records() store.Records { return s.f.Records(s.Store.Records()) }
+
+func (s faultyStore) Commit(ctx context.Context, c *store.Changes) error {
+	done := *c
+	done.Put = slices.Clone(c.Put) // the versions of a call that failed are not told
+	err := s.f.call(ctx, func() error { return s.Store.Commit(ctx, &done) })
+	if err == nil {
+		copy(c.Put, done.Put)
+	}
+	return err
 }
 
 type faultyMailbox struct {
