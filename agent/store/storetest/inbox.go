@@ -43,6 +43,7 @@ func TestInbox(t *testing.T, open func(t *testing.T) store.Inbox) {
 	for name, test := range inboxTests {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
+	testInboxShares(t, open)
 }
 
 func received(sender, id string) store.Received {

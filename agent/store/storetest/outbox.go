@@ -55,6 +55,7 @@ func TestOutbox(t *testing.T, open func(t *testing.T) store.Outbox) {
 	for name, test := range outboxTests {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
+	testOutboxShares(t, open)
 }
 
 // TestOutboxLimits runs the suite on how many items for one To are leased: open

@@ -17,11 +17,20 @@ const (
 )
 
 // testAnyCalls: whatever is called, in whatever order, what is leased is the head of
-// its lane and within the limits, and all that may be leased is.
+// its lane and within the limits, and all that may be leased is; and each owner has as
+// much of the queue as its items there.
 func testAnyCalls(t *testing.T, o store.Outbox, seed uint64) {
 	m := &outboxModel{t: t, o: o, rand: rand.New(rand.NewPCG(seed, seed)), lanes: make(map[string][]*modelItem)}
 	for range 300 {
 		m.step()
+	}
+	for i := range 2 {
+		// What is there counts, and nothing else: one more fits, and no second one.
+		owner := fmt.Sprint("owner ", i)
+		has := m.has(owner)
+		bound := store.Share{Items: has.Items + 1, Bytes: has.Bytes + 1000}
+		m.enqueue(owner, bound)
+		m.enqueue(owner, bound)
 	}
 	for to := range 3 {
 		m.wake(fmt.Sprint("did:", to))
@@ -50,6 +59,8 @@ type outboxModel struct {
 
 type modelItem struct {
 	id, to, lane string
+	owner        string
+	bytes        int64
 	lease        *store.Lease[store.Item] // nil if it has none
 	awaits       bool
 	later        bool // after a Nak
@@ -62,7 +73,8 @@ func (m *outboxModel) step() {
 	delay := []time.Duration{0, long}[m.rand.IntN(2)]
 	switch n := m.rand.IntN(20); {
 	case n < 5:
-		m.enqueue()
+		owner := []string{"", "owner 0", "owner 1"}[m.rand.IntN(3)]
+		m.enqueue(owner, []store.Share{{}, {Items: 1 + m.rand.IntN(10)}, {Bytes: 1 + m.rand.Int64N(150)}}[m.rand.IntN(3)])
 	case n < 11:
 		if len(m.due()) > 0 {
 			m.lease()
@@ -153,11 +165,30 @@ func (m *outboxModel) leave(it *modelItem) {
 	}
 }
 
-func (m *outboxModel) enqueue() {
+// has is what an owner has in the queue.
+func (m *outboxModel) has(owner string) (s store.Share) {
+	for _, it := range m.items {
+		if it.owner == owner && !it.buried {
+			s.Items++
+			s.Bytes += it.bytes
+		}
+	}
+	return s
+}
+
+func (m *outboxModel) enqueue(owner string, bound store.Share) {
+	m.t.Helper()
 	m.made++
-	it := &modelItem{id: fmt.Sprint(m.made), to: fmt.Sprint("did:", m.rand.IntN(3)), lane: fmt.Sprint(m.rand.IntN(5))}
-	m.enter(it)
-	enqueue(m.t, m.o, item(it.id, it.to, it.lane))
+	it := &modelItem{id: fmt.Sprint(m.made), to: fmt.Sprint("did:", m.rand.IntN(3)), lane: fmt.Sprint(m.rand.IntN(5)), owner: owner}
+	full := item(it.id, it.to, it.lane)
+	full.Owner, full.OwnerShare, it.bytes = owner, bound, full.Bytes()
+	want, has := error(nil), m.has(owner)
+	if owner != "" && (bound.Items > 0 && has.Items+1 > bound.Items || bound.Bytes > 0 && has.Bytes+it.bytes > bound.Bytes) {
+		want = store.ErrFull
+	} else {
+		m.enter(it)
+	}
+	check(m.t, "Enqueue", m.o.Enqueue(m.t.Context(), full), want)
 }
 
 func (m *outboxModel) lease() {
