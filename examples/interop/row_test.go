@@ -4,6 +4,7 @@ package interop_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -70,23 +71,55 @@ func (r *row) packages() string {
 	return strings.Join(versions, ", ") + " (" + language + ")"
 }
 
+// libraries say what the library of each peer is, for the summary.
+var libraries = map[string]string{
+	"affinidi":          "Affinidi's library",
+	"didcomm-jvm":       "SICPA's library for the JVM",
+	"didcomm-messaging": "the library of ACA-Py, by Indicio",
+	"didcomm-node":      "didcomm-rust as WebAssembly",
+	"didcomm-python":    "SICPA's library",
+	"didcomm-rust":      "SICPA's library",
+	"go-jose":           "plain JOSE, without DIDComm",
+	"veramo":            "Veramo's agent framework",
+}
+
 // summary is the block in README.md: a line for each peer.
 func (m *matrix) summary() []byte {
 	var b bytes.Buffer
-	b.WriteString("| peer | packages | cells | green | it lacks | its defects |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| peer | what it is | signed | anoncrypt | authcrypt | cells | green | it lacks | its defects |\n|" + strings.Repeat("---|", 9) + "\n")
 	for _, r := range m.rows {
 		if r.notRun != "" {
-			fmt.Fprintf(&b, "| %s | %s | - | - | - | - |\n", r.name, notRun+r.notRun)
+			fmt.Fprintf(&b, "| %s | %s; %s |%s\n", r.name, libraries[r.name], notRun+r.notRun, strings.Repeat(" - |", 7))
 			continue
 		}
 		n := count(r.cells)
-		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d", r.name, r.packages(), len(r.cells), n[green], n[lacked], n[defective])
+		fmt.Fprintf(&b, "| %s | %s: %s | %s | %s | %s | %d | %d | %d | %d", r.name, libraries[r.name], r.packages(),
+			r.choices("signed"), r.choices("anoncrypt"), r.choices("authcrypt"), len(r.cells), n[green], n[lacked], n[defective])
 		if n[red] > 0 {
 			fmt.Fprintf(&b, ", and %d red", n[red])
 		}
 		b.WriteString(" |\n")
 	}
 	return b.Bytes()
+}
+
+// choices are the curves or signature algorithms of a mode's green cells: those to
+// the peer / those from the peer, once where they are the same.
+func (r *row) choices(mode string) string {
+	found := map[string][]string{}
+	for _, c := range r.cells {
+		direction, cell, _ := strings.Cut(c.cell, ": ")
+		name, rest, _ := strings.Cut(cell, "/")
+		choice, _, _ := strings.Cut(rest, "/")
+		if name == mode && c.outcome == green && !slices.Contains(found[direction], choice) {
+			found[direction] = append(found[direction], choice)
+		}
+	}
+	to, from := cmp.Or(strings.Join(found["to peer"], ", "), "-"), cmp.Or(strings.Join(found["from peer"], ", "), "-")
+	if to == from {
+		return to
+	}
+	return to + " / " + from
 }
 
 // page is MATRIX.md.

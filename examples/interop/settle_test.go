@@ -124,6 +124,29 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// The summary says of each peer what it is, and of which curves and algorithms cells
+// are green.
+func TestSummary(t *testing.T) {
+	summary := string(aRun().summary())
+	want := "| didcomm-jvm | SICPA's library for the JVM: a 1, b 2 (Go) | - | - | P-256, X25519 / - | 6 | 4 | 1 | 1 |\n"
+	if !strings.Contains(summary, want) {
+		t.Errorf("no %q in %s", want, summary)
+	}
+}
+
+// Each peer says what its library is.
+func TestLibraries(t *testing.T) {
+	entries, err := os.ReadDir("peers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); e.IsDir() && name != ours && name != "live" && libraries[name] == "" {
+			t.Errorf("libraries has no entry for %s", name)
+		}
+	}
+}
+
 // A peer that cannot be had fails a run under CI; one is let miss, when its
 // registry has it not.
 func TestMiss(t *testing.T) {
