@@ -1,5 +1,7 @@
-// The tests here hold README.md to what there is: its Go code compiles and runs,
-// and its commands, flags and folders exist.
+// The tests here hold README.md and the other documents to what there is: Go code
+// compiles and runs, and folders, links, tests and suites exist. Commands and flags
+// of the program are held by the tests of package cli, sessions by those of
+// cmd/didcomm.
 package examples_test
 
 import (
@@ -12,29 +14,25 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
-	"github.com/didcomm-go/didcomm/protocols/discover"
 	"github.com/didcomm-go/didcomm/protocols/trustping"
-	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
 )
 
-// seal packs a text that bob alone can read, and knows to be from alice. The
-// other side opens it with Packer.Unpack.
-func seal(ctx context.Context, packer *envelope.Packer, alice, bob, text string) ([]byte, error) {
-	m, err := basicmessage.New(text, "en")
-	if err != nil {
-		return nil, err
-	}
+// seal packs a message so that only bob can read it and can be sure that alice sent
+// it. Packer.Unpack opens it.
+func seal(ctx context.Context, packer *envelope.Packer, m *message.Message, alice, bob string) ([]byte, error) {
 	sealed, err := packer.Pack(ctx, m, envelope.From(alice), envelope.To(bob))
 	if err != nil {
 		return nil, err
@@ -42,15 +40,10 @@ func seal(ctx context.Context, packer *envelope.Packer, alice, bob, text string)
 	return sealed[0].Data, nil // one envelope for each recipient
 }
 
-// mount puts an agent on a router. Keep its Run(ctx) running, and from when it is
-// Ready() send with the functions of the protocols: trustping.Ping(ctx, a, did).
-func mount(router *http.ServeMux, id string, packer *envelope.Packer, senders map[string]transport.Sender) (*agent.Agent, error) {
-	a, err := agent.New(agent.Config{
-		DID:     id,
-		Packer:  packer,
-		Handler: agent.NewMux(trustping.Handle(), discover.Handle()),
-		Senders: senders,
-	})
+// mount adds an agent that answers pings to a router. The agent works while its
+// method Run runs.
+func mount(router *http.ServeMux, id string, packer *envelope.Packer) (*agent.Agent, error) {
+	a, err := agent.New(agent.Config{DID: id, Packer: packer, Handler: agent.NewMux(trustping.Handle())})
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +53,11 @@ func mount(router *http.ServeMux, id string, packer *envelope.Packer, senders ma
 
 func TestSeal(t *testing.T) {
 	alice, bob := agenttest.NewParty(t), agenttest.NewParty(t)
-	data, err := seal(t.Context(), alice.Packer, alice.DID, bob.DID, "hello, Bob")
+	m, err := basicmessage.New("hello, Bob", "en")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := seal(t.Context(), alice.Packer, m, alice.DID, bob.DID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +75,7 @@ func TestMount(t *testing.T) {
 	server := httptest.NewServer(router)
 	defer server.Close()
 	bob := agenttest.NewParty(t, server.URL+"/didcomm")
-	a, err := mount(router, bob.DID, bob.Packer, nil)
+	a, err := mount(router, bob.DID, bob.Packer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,65 +142,142 @@ func TestReadmeCode(t *testing.T) {
 	}
 }
 
-// Each command of README.md exists, with each flag and variable that it names.
-func TestReadmeCommands(t *testing.T) {
-	text := readme(t)
-	binary := filepath.Join(t.TempDir(), "didcomm.exe")
-	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/didcomm").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	// A switch is followed by the values that it takes in brackets.
-	help := func(command ...string) string {
-		out, err := exec.Command(binary, append(command, "--help")...).Output()
-		if err != nil {
-			t.Fatalf("didcomm %s --help: %v", strings.Join(command, " "), err)
-		}
-		return strings.ReplaceAll(string(out), "[=", " [=")
-	}
-	all := help()
-	for _, command := range []string{"serve", "ping", "send", "pack", "unpack", "inspect", "did create", "did resolve", "inbox", "outbox list", "key list", "key passwd"} {
-		all += help(strings.Fields(command)...)
-	}
-
-	flags := regexp.MustCompile(`--[a-z][a-z-]+`)
-	for _, line := range strings.Split(strings.Join(blocks(text, "sh"), ""), "\n") {
-		command, ok := strings.CutPrefix(line, "go run ./cmd/didcomm ")
-		if !ok {
-			continue
-		}
-		verb := strings.Fields(command)[0]
-		own := help(verb)
-		for _, flag := range flags.FindAllString(command, -1) {
-			if !strings.Contains(own, flag+" ") {
-				t.Errorf("%s: %s has no %s", line, verb, flag)
+// Each folder that a document names exists.
+func TestReadmePaths(t *testing.T) {
+	named := regexp.MustCompile("(?:\\./|`)((?:did|transport|agent|protocols|cmd|examples|\\.ci)(?:/[a-z0-9]+)*)")
+	for name, text := range documents(t) {
+		for _, m := range named.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join("..", filepath.FromSlash(m[1]))); err != nil {
+				t.Errorf("%s: %v", name, err)
 			}
-		}
-	}
-	for _, flag := range flags.FindAllString(text, -1) {
-		if !strings.Contains(all, flag+" ") {
-			t.Errorf("README.md names %s, which no command has", flag)
-		}
-	}
-	for _, m := range regexp.MustCompile(`DIDCOMM_([A-Z_]+)`).FindAllStringSubmatch(text, -1) {
-		flag := "--" + strings.ReplaceAll(strings.ToLower(m[1]), "_", "-")
-		// The passphrase is no flag, which others could read; help names it.
-		if !strings.Contains(all, flag+" ") && !strings.Contains(all, m[0]) {
-			t.Errorf("README.md names %s, but no command has %s", m[0], flag)
 		}
 	}
 }
 
-// Each folder that README.md names exists.
-func TestReadmePaths(t *testing.T) {
-	paths := regexp.MustCompile("(?:\\./|`)((?:did|transport|agent|protocols|cmd|examples|\\.ci)(?:/[a-z0-9]+)*)").FindAllStringSubmatch(readme(t), -1)
-	if len(paths) < 10 {
-		t.Fatalf("found only %d paths", len(paths))
-	}
-	for _, m := range paths {
-		if _, err := os.Stat(filepath.Join("..", filepath.FromSlash(m[1]))); err != nil {
-			t.Error(err)
+// Each link of a document to another, or to a heading, leads somewhere.
+func TestReadmeLinks(t *testing.T) {
+	all, found := documents(t), 0
+	for name, text := range all {
+		for _, m := range regexp.MustCompile(`\]\(([^)#]*)(?:#([^)]*))?\)`).FindAllStringSubmatch(text, -1) {
+			target, anchor := m[1], m[2]
+			if strings.Contains(target, "://") {
+				continue
+			}
+			found++
+			file := name
+			if target != "" {
+				file = path.Join(path.Dir(name), target)
+			}
+			if _, err := os.Stat(filepath.Join("..", filepath.FromSlash(file))); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if anchor != "" && !slices.Contains(anchors(all[file]), anchor) {
+				t.Errorf("%s: %s has no heading #%s", name, file, anchor)
+			}
 		}
 	}
+	if found < 20 {
+		t.Errorf("found only %d links", found)
+	}
+}
+
+// anchors are the names of a document's headings in links.
+func anchors(text string) []string {
+	var found []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+		name := regexp.MustCompile(`[^\w -]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		found = append(found, strings.ReplaceAll(name, " ", "-"))
+	}
+	return found
+}
+
+// documents are the texts of the Markdown files by their paths from the top.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	root := os.DirFS("..")
+	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || path.Ext(name) != ".md" {
+			return err
+		}
+		data, err := fs.ReadFile(root, name)
+		all[name] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 8 {
+		t.Fatalf("found only %d documents", len(all))
+	}
+	return all
+}
+
+// Each test and each flag in a "go test" of a document exists in the folder that it
+// names.
+func TestReadmeTests(t *testing.T) {
+	found := 0
+	for name, text := range documents(t) {
+		for _, line := range regexp.MustCompile("go test [^`\n]*").FindAllString(text, -1) {
+			args := strings.Fields(line)[2:]
+			source := ""
+			for _, arg := range args {
+				if folder, ok := strings.CutPrefix(arg, "./"); ok {
+					source += tests(t, folder)
+				}
+			}
+			for i, arg := range args {
+				switch flag, ok := strings.CutPrefix(arg, "-"); {
+				case !ok || slices.Contains([]string{"tags", "timeout", "v", "run='^$'", "skip"}, flag):
+				case flag == "run" && i+1 < len(args):
+					found++
+					test, _, _ := strings.Cut(strings.Trim(args[i+1], "'"), "/")
+					if !regexp.MustCompile(`(?m)^func Test\w*` + strings.TrimPrefix(test, "Test")).MatchString(source) {
+						t.Errorf("%s: %s: no test is called %s", name, line, test)
+					}
+				case strings.HasPrefix(flag, "bench="):
+					if !strings.Contains(source, "func Benchmark") {
+						t.Errorf("%s: %s: no benchmark", name, line)
+					}
+				default:
+					found++
+					flag, _, _ = strings.Cut(flag, "=")
+					if !strings.Contains(source, `("`+flag+`",`) {
+						t.Errorf("%s: %s: no test has the flag -%s", name, line, flag)
+					}
+				}
+			}
+		}
+	}
+	if found < 8 {
+		t.Errorf("found only %d tests and flags", found)
+	}
+}
+
+// tests are the sources of a folder's tests, with ... also of those below it.
+func tests(t *testing.T, folder string) string {
+	t.Helper()
+	folder, below := strings.CutSuffix(folder, "...")
+	folder = path.Clean(folder)
+	var b strings.Builder
+	root := os.DirFS("..")
+	err := fs.WalkDir(root, folder, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name != folder && !below:
+			return fs.SkipDir
+		case d.IsDir() || !strings.HasSuffix(name, "_test.go"):
+			return nil
+		}
+		data, err := fs.ReadFile(root, name)
+		b.Write(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
 
 // Each suite behind a build tag has its one command in README.md.

@@ -24,7 +24,7 @@ import (
 	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
-var speed = flag.Bool("speed", false, "time all peers at length and write SPEED.md")
+var speed = flag.Bool("speed", false, "time all peers at length and write SPEED.md, and its figures in README.md")
 
 // ours is this library's program, which is timed like those of the peers.
 const ours = "didcomm-go"
@@ -75,7 +75,16 @@ func TestSpeed(t *testing.T) {
 	if !*speed {
 		return
 	}
-	if err := os.WriteFile("SPEED.md", speedPage(contests, contestants, rounds, time.Now()), 0o644); err != nil {
+	page := speedPage(contests, contestants, rounds, time.Now())
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	front, err := withExcerpt(string(readme), string(page))
+	if err := errors.Join(err, os.WriteFile("SPEED.md", page, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("README.md", []byte(front), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
