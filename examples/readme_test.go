@@ -30,8 +30,8 @@ import (
 	"github.com/didcomm-go/didcomm/transport/httptransport"
 )
 
-// seal packs a message so that only bob can read it and can be sure that alice sent
-// it. Packer.Unpack opens it.
+// seal packs a message that only bob can read. The envelope proves to bob that alice
+// is the sender. Packer.Unpack opens it.
 func seal(ctx context.Context, packer *envelope.Packer, m *message.Message, alice, bob string) ([]byte, error) {
 	sealed, err := packer.Pack(ctx, m, envelope.From(alice), envelope.To(bob))
 	if err != nil {
@@ -40,8 +40,7 @@ func seal(ctx context.Context, packer *envelope.Packer, m *message.Message, alic
 	return sealed[0].Data, nil // one envelope for each recipient
 }
 
-// mount adds an agent that answers pings to a router. The agent works while its
-// method Run runs.
+// mount puts an agent on a router. The agent answers pings while its Run(ctx) runs.
 func mount(router *http.ServeMux, id string, packer *envelope.Packer) (*agent.Agent, error) {
 	a, err := agent.New(agent.Config{DID: id, Packer: packer, Handler: agent.NewMux(trustping.Handle())})
 	if err != nil {
@@ -150,6 +149,20 @@ func TestReadmePaths(t *testing.T) {
 			if _, err := os.Stat(filepath.Join("..", filepath.FromSlash(m[1]))); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
+		}
+	}
+}
+
+// The table of packages in examples/README.md has those of the agent.
+func TestReadmePackages(t *testing.T) {
+	entries, err := os.ReadDir("../agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := documents(t)["examples/README.md"]
+	for _, e := range entries {
+		if e.IsDir() && e.Name() != "internal" && e.Name() != "testdata" && !strings.Contains(text, "\n| `agent/"+e.Name()+"` |") {
+			t.Errorf("examples/README.md has no line for agent/%s", e.Name())
 		}
 	}
 }
