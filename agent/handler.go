@@ -41,6 +41,17 @@ type Responder interface {
 	// or a ping-response that is left out, and logged, because the sender has had too
 	// many (Config.ReportBurst, Config.AnswerBurst).
 	Reply(ctx context.Context, m *message.Message) error
+	// Commit makes what the Handler has done take effect, all of it or nothing: records
+	// change, messages are in the outbox, and the message is handled. It is the last thing
+	// that a Handler does; a crash before leaves the message to be handled again, with the
+	// records as they were. A message of c.Send without a recipient is a reply, as of
+	// Reply; a reply that goes by the connection of the message is stored with the message
+	// first and written then.
+	//
+	// Errors: store.ErrVersion where another changed a record meanwhile, others of the
+	// Store, and those of Reply and Agent.Send. All but those that will last are a Retry:
+	// a Handler that returns the error is called again.
+	Commit(ctx context.Context, c Changes) error
 	// Agent is the agent that runs the Handler.
 	Agent() *Agent
 	// Attempt is 1 when the message is handled for the first time. It counts those

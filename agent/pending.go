@@ -189,6 +189,13 @@ func (k *pending) replace(l, next *store.Lease[store.Received]) bool {
 	return true
 }
 
+// settled is for a message whose end was committed.
+func (k *pending) settled() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lease = nil
+}
+
 func (k *pending) cameAgain(s transport.Session) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

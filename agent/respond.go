@@ -71,13 +71,19 @@ func (r *responder) overLimit(ctx context.Context, m *message.Message) error {
 // Reply implements Responder.
 func (r *responder) Reply(ctx context.Context, reply *message.Message) error {
 	err := r.reply(ctx, reply)
-	switch {
-	case errors.Is(err, errOverLimit):
+	if errors.Is(err, errOverLimit) {
 		return nil // the Handler can do no more about that than the log
-	case err != nil && !isLasting(err):
-		return Retry(0, err)
 	}
-	return err
+	return retried(err)
+}
+
+// retried is an error of a Responder, as a Retry if the error need not be the same the
+// next time.
+func retried(err error) error {
+	if err == nil || isLasting(err) {
+		return err
+	}
+	return Retry(0, err)
 }
 
 // isLasting tells whether an error of Reply would be the same the next time. That
@@ -88,18 +94,17 @@ func isLasting(err error) bool {
 		errors.Is(err, envelope.ErrNotForUs) || errors.Is(err, envelope.ErrRefused)
 }
 
-// reply is Reply with errOverLimit.
-func (r *responder) reply(ctx context.Context, reply *message.Message) (err error) {
-	in := r.in
-	if !in.Authenticated() {
-		return ErrUnauthenticated
-	}
-	m := *reply
+// prepare completes a reply, and tells how it may go back by the connection that the
+// message came by. After an error of what follows, the caller calls r.oweAcks if acks is
+// true: the reply had taken the acks that the message asks for.
+func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *message.Message, o *sendOptions, back returnRoute, acks bool) {
+	in, out := r.in, *reply
+	m = &out
 	m.To = []string{in.From}
 	if m.From == "" {
 		m.From = in.To
 	}
-	if !isProblemReport(&m) || m.ParentThreadID == "" {
+	if !isProblemReport(m) || m.ParentThreadID == "" {
 		if m.ThreadID == "" {
 			m.ThreadID = in.Message.Thread()
 		}
@@ -108,47 +113,60 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 		}
 	}
 	if len(m.Ack) == 0 || slices.Equal(m.Ack, []string{in.Message.ID}) {
-		if acks := r.takeAcks(ctx); len(acks) > 0 {
-			m.Ack = acks
-			defer func() {
-				if err != nil {
-					r.oweAcks()
-				}
-			}()
+		if ids := r.takeAcks(ctx); len(ids) > 0 {
+			m.Ack, acks = ids, true
 		}
 	}
-	o := optionsOf()
+	o = optionsOf()
 	o.from = m.From
 	o.protect = in.Metadata.AnonymousSender && in.Metadata.EncryptedFromKID != ""
-	r.a.complete(&m, o)
+	r.a.complete(m, o)
 	in.nameKeys(o)
-
-	how := in.asksReturn(&m)
-	if how == returnUnsaid {
+	back = in.asksReturn(m)
+	if back == returnUnsaid {
 		// A sender without an endpoint of its own can be answered here or
 		// nowhere, though it has not asked.
 		if _, err := r.a.routes(ctx, in.From); errors.Is(err, ErrNoRoute) {
-			how = returnYes
+			back = returnYes
 		}
 	}
-	if how != returnYes && r.here {
+	return m, o, back, acks
+}
+
+// packed is a reply as it goes back by the connection.
+func (r *responder) packed(ctx context.Context, m *message.Message, o *sendOptions) (store.Packet, error) {
+	e, err := r.a.pack(ctx, m, r.in.From, o)
+	return store.Packet{MediaType: e.MediaType, Data: e.Data}, err
+}
+
+// reply is Reply with errOverLimit.
+func (r *responder) reply(ctx context.Context, reply *message.Message) (err error) {
+	if !r.in.Authenticated() {
+		return ErrUnauthenticated
+	}
+	m, o, back, acks := r.prepare(ctx, reply)
+	defer func() {
+		if err != nil && acks {
+			r.oweAcks()
+		}
+	}()
+	if back != returnYes && r.here {
 		return transport.ErrNoReturnRoute
 	}
 	var unsent *store.Packet
 	var paid *rates
-	if how == returnYes {
-		if paid = r.limit(&m, true); paid != nil && !paid.take(in) {
-			return r.overLimit(ctx, &m)
+	if back == returnYes {
+		if paid = r.limit(m, true); paid != nil && !paid.take(r.in) {
+			return r.overLimit(ctx, m)
 		}
-		e, err := r.a.pack(ctx, &m, in.From, o)
+		p, err := r.packed(ctx, m, o)
 		if err != nil {
 			return err
 		}
-		p := store.Packet{MediaType: e.MediaType, Data: e.Data}
 		err = r.w.Reply(ctx, transport.Packet(p))
 		if err == nil {
 			r.keep(p)
-			r.a.wrote(ctx, &m, in.From)
+			r.a.wrote(ctx, m, r.in.From)
 			return nil
 		}
 		if r.here {
@@ -156,10 +174,10 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 		}
 		unsent = &p
 	}
-	if l := r.limit(&m, false); l != nil && l != paid && !l.take(in) {
-		return r.overLimit(ctx, &m)
+	if l := r.limit(m, false); l != nil && l != paid && !l.take(r.in) {
+		return r.overLimit(ctx, m)
 	}
-	_, err = r.a.send(ctx, &m, o) // nobody follows what becomes of a reply
+	_, err = r.a.send(ctx, m, o) // nobody follows what becomes of a reply
 	if unsent != nil && errors.Is(err, ErrNoRoute) && len(r.kept()) == 0 {
 		// The connection is gone. When the message comes again, by another, it is
 		// answered there.

@@ -97,22 +97,12 @@ func (s *sending) lastError() error {
 // send packs m for each recipient and puts it into the outbox, or with Once sends it.
 // The caller calls forget.
 func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) (*sending, error) {
-	if len(m.To) == 0 {
-		return nil, errors.New("agent: message without a recipient")
-	}
 	if err := a.address(ctx, m); err != nil {
 		return nil, err
 	}
-	var items []store.Item
-	for i, to := range m.To {
-		if slices.ContainsFunc(m.To[:i], func(t string) bool { return party(t) == party(to) }) {
-			continue
-		}
-		item, err := a.item(ctx, m, did.Base(to), o)
-		if err != nil {
-			return nil, err
-		}
-		items = append(items, item)
+	items, err := a.items(ctx, m, o)
+	if err != nil {
+		return nil, err
 	}
 	s := &sending{items: len(items), left: make(chan Outcome, len(items)), forget: func() {}, done: make(map[string]bool)}
 	var notify func(Outcome)
@@ -126,7 +116,6 @@ func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) (*
 	}
 	contacts := new(store.Changes)
 	if o.keep {
-		var err error
 		if contacts, err = a.keeping(ctx, m); err != nil {
 			return nil, err
 		}
@@ -145,6 +134,25 @@ func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) (*
 	}
 	s.forget = forget
 	return s, nil
+}
+
+// items packs m for each recipient.
+func (a *Agent) items(ctx context.Context, m *message.Message, o *sendOptions) ([]store.Item, error) {
+	if len(m.To) == 0 {
+		return nil, errors.New("agent: message without a recipient")
+	}
+	var items []store.Item
+	for i, to := range m.To {
+		if slices.ContainsFunc(m.To[:i], func(t string) bool { return party(t) == party(to) }) {
+			continue
+		}
+		item, err := a.item(ctx, m, did.Base(to), o)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, item)
+	}
+	return items, nil
 }
 
 // sendOnce sends items past the outbox.
