@@ -6,19 +6,19 @@ import (
 	"runtime/debug"
 )
 
-// PanicError is a panic of a Handler, turned into an error by Contain.
+// PanicError is the error for a panic of a Handler. See [Contain].
 type PanicError struct {
-	Value any    // what was given to panic
-	Stack []byte // the goroutine's stack, as of runtime/debug.Stack
+	Value any    // the argument of panic
+	Stack []byte // the stack of the goroutine, as runtime/debug.Stack returns it
 }
 
-// Error says what the Handler panicked with, without the stack.
+// Error returns the value of the panic, without the stack.
 func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.Value) }
 
-// Contain returns a Handler that calls h and returns a panic of its ServePacket as
-// a *PanicError. Every transport here hands its packets to a contained Handler,
-// so that one packet cannot end the process. A panic of h after ServePacket has
-// returned is for h to contain.
+// Contain returns a Handler that calls h, recovers from a panic of h.ServePacket, and
+// returns a *PanicError for it. All transports of this module use it, so that one packet
+// cannot end the process. Contain does not recover from panics in other goroutines of
+// h.
 func Contain(h Handler) Handler { return contained{h} }
 
 type contained struct{ h Handler }
@@ -34,11 +34,11 @@ func (c contained) ServePacket(ctx context.Context, w Replier, p Packet) (handle
 	return c.h.ServePacket(ctx, w, p)
 }
 
-// NoReply is the Replier of a packet that came by a connection which takes no
-// answer, such as the body of an HTTP response.
+// NoReply is a Replier for packets that cannot be replied to on their connection, for
+// example because they came in the body of an HTTP response.
 type NoReply struct{}
 
 var _ Replier = NoReply{}
 
-// Reply returns ErrNoReturnRoute.
+// Reply returns [ErrNoReturnRoute].
 func (NoReply) Reply(context.Context, Packet) error { return ErrNoReturnRoute }

@@ -1,13 +1,16 @@
-// Package transport defines what every DIDComm transport has in common:
-// packets of bytes with a media type, a Handler that takes them in, a Replier
-// that answers on the connection a packet came by, and a Sender that carries
-// them to an endpoint.
+// Package transport defines the types that all DIDComm transports share:
+//   - a [Packet] is a message as bytes, with a media type;
+//   - a [Sender] sends packets to endpoints;
+//   - a [Handler] receives packets;
+//   - a [Replier] sends a packet back on the connection of a received packet.
 //
-// A transport knows bytes, never messages: whether a packet opens, who sent it
-// and whether it may be answered on the same connection is for the Handler to
-// say (agent.Agent implements Handler).
+// To send and receive packets, use a package that implements a transport, such as
+// httptransport or wstransport. In an agent, agent.Agent is the Handler.
 //
-// It implements the transport-neutral part of DIDComm v2.1, Transports, and
+// A transport does not open messages. The Handler decides whether a packet is a valid
+// message, who sent it, and whether the connection may carry the answer.
+//
+// The package implements the transport-neutral part of DIDComm v2.1, Transports, and
 // the media types of DIDComm v2.1, IANA Media Types.
 package transport
 
@@ -27,70 +30,75 @@ const (
 	MediaTypeEncrypted = "application/didcomm-encrypted+json"
 )
 
-// DefaultMaxBytes is the largest packet that a transport reads unless told
-// otherwise: 5 MiB.
+// DefaultMaxBytes is the default of the largest packet that a transport reads: 5 MiB.
 const DefaultMaxBytes = 5 << 20
 
-// Errors that users of a transport act on.
+// Errors of transports; match them with errors.Is.
 var (
-	// ErrNoReturnRoute is what a Replier returns when the connection can take
-	// no (further) reply: a closed WebSocket, an HTTP response already written.
+	// ErrNoReturnRoute means that a connection cannot carry a reply, for example
+	// because a WebSocket is closed or an HTTP response is already written.
 	ErrNoReturnRoute = errors.New("transport: no return route")
-	// ErrMediaType is a media type that is none of DIDComm's.
+	// ErrMediaType means that a media type is not one of DIDComm.
 	ErrMediaType = errors.New("transport: not a didcomm media type")
-	// ErrTooLarge is a packet over the limit.
+	// ErrTooLarge means that a packet is larger than the limit.
 	ErrTooLarge = errors.New("transport: packet too large")
 )
 
-// Packet is one DIDComm message as it travels: an envelope, or a plaintext.
+// Packet is one DIDComm message as a transport carries it: an encrypted, signed or
+// plaintext message.
 type Packet struct {
-	// MediaType is one of the MediaType constants, or empty where the sender
-	// named none.
+	// MediaType is one of the MediaType constants, or empty if it is not known.
 	MediaType string
-	// Data is the message. The receiver of a Packet may keep it.
+	// Data is the message in JSON. It belongs to the receiver of the Packet.
 	Data []byte
 }
 
-// Handler takes packets in.
+// Handler receives packets. It may be called from several goroutines.
+//
+// Two events matter to a transport. A packet is accepted when the Handler has taken
+// responsibility for it, for example by storing it. The packet is handled when the
+// Handler has finished its work, such as sending a reply.
 type Handler interface {
-	// ServePacket returns when p is accepted, with a nil error, or is not.
-	// A *RejectError names what the peer may be told, a *BusyError asks it to
-	// try again later; any other error is an internal failure of which the peer
-	// learns nothing but that it happened.
+	// ServePacket returns a nil error when p is accepted. If p is not accepted, it
+	// returns
+	//   - a *RejectError to refuse p for good, with a reason that the peer may see;
+	//   - a *BusyError to ask the peer to try again later;
+	//   - any other error for an internal failure. The peer does not see the error.
 	//
-	// An accepted packet need not be handled yet. handled is closed when p has
-	// been handled, or when the Handler is not going to do that any more; after
-	// that nothing is replied by w unless w is a Session. A nil handled means
-	// that there is nothing to wait for; with an error it is always nil.
+	// The channel handled is closed when p is handled, or when the Handler has given up
+	// handling p. A nil channel means that p is already handled. The channel is nil if
+	// there is an error. After the channel is closed, the Handler does not use w
+	// anymore, unless w is a [Session].
 	//
-	// ctx may end once ServePacket has returned: it ends when the transport
-	// waits no longer.
+	// The transport may cancel ctx when it no longer waits for handled.
 	ServePacket(ctx context.Context, w Replier, p Packet) (handled <-chan struct{}, err error)
 }
 
-// HandlerFunc makes a Handler of a function that accepts a packet by handling it.
+// HandlerFunc is a function that is a [Handler]. A packet is both accepted and handled
+// when the function returns nil.
 type HandlerFunc func(ctx context.Context, w Replier, p Packet) error
 
-// ServePacket calls f. The packet is handled when f has returned.
+// ServePacket calls f and returns a nil channel.
 func (f HandlerFunc) ServePacket(ctx context.Context, w Replier, p Packet) (handled <-chan struct{}, err error) {
 	return nil, f(ctx, w, p)
 }
 
-// Replier sends a packet back on the connection that a packet came by. It
-// returns ErrNoReturnRoute when that connection takes no more.
+// Replier sends packets back on the connection of a received packet.
 type Replier interface {
+	// Reply sends p. The error matches ErrNoReturnRoute if the connection cannot carry
+	// another reply.
 	Reply(ctx context.Context, p Packet) error
 }
 
-// Session is a Replier that outlives the packet that it came with, such as a
+// Session is a Replier that can be used after the packet is handled, for example a
 // WebSocket connection.
 type Session interface {
 	Replier
-	// Done is closed when the connection has ended.
+	// Done returns a channel that is closed when the connection has ended.
 	Done() <-chan struct{}
 }
 
-// Ended tells whether a connection has ended.
+// Ended reports whether the connection of a Session has ended.
 func Ended(s Session) bool {
 	select {
 	case <-s.Done():
@@ -100,62 +108,70 @@ func Ended(s Session) bool {
 	}
 }
 
-// Sender carries packets to endpoints of the URI schemes that it was made for.
+// Sender sends packets to endpoints. Each Sender supports certain URI schemes. It may
+// be used from several goroutines.
 type Sender interface {
-	// Send sends p to endpoint. A failure is a *SendError.
+	// Send sends p to the URI endpoint. Errors are of type *SendError.
 	Send(ctx context.Context, endpoint string, p Packet) error
-	// Receipts tells what a nil error of Send means. True: the peer has p, or
-	// what keeps p for the peer has it, as with HTTP, in memory and JetStream.
-	// False: p was only written, and may be lost on its way, as with WebSocket
-	// and core NATS. It is the same for every Send.
+	// Receipts reports what a nil error of Send means, for all packets:
+	//   - true means that the peer has p, or a server that keeps p for the peer. This
+	//     is the case for HTTP, JetStream and memtransport.
+	//   - false means that p was written, but may be lost on its way. This is the case
+	//     for WebSocket and core NATS.
 	Receipts() bool
 }
 
-// SessionSender is a Sender that sends on connections which outlive the packet,
-// such as that of WebSocket.
+// SessionSender is a Sender whose connections stay open after a packet is sent, for
+// example those of WebSocket.
 type SessionSender interface {
 	Sender
-	// SendOn is Send, and returns the connection that the packet was written to.
+	// SendOn is like Send, and also returns the connection on which p was sent.
 	SendOn(ctx context.Context, endpoint string, p Packet) (Session, error)
 }
 
-// Binder is implemented by a Sender whose peers may answer on the connection
-// that it opened. Whoever owns the Sender calls Bind once, before the first
-// Send, with the Handler for such answers.
+// Binder is an optional interface of a Sender. It is for transports whose peers can
+// send packets back on a connection that the Sender opened.
 type Binder interface {
+	// Bind sets the Handler for packets that come back. Call it once, before the first
+	// Send.
 	Bind(h Handler)
 }
 
-// SendError is a failed Send.
+// SendError is the error of a failed [Sender.Send].
 type SendError struct {
+	// Endpoint is the URI that Send was called with.
 	Endpoint string
-	// Retryable tells whether the same packet may succeed later at the same
-	// endpoint: true for timeouts, refused connections and 5xx, false for a
-	// 4xx, a refused address and a malformed endpoint.
+	// Retryable reports whether sending the same packet to the same endpoint may
+	// succeed later. It is true for timeouts, refused connections and HTTP status 5xx.
+	// It is false for most of 4xx, an address that is refused by netguard, and a
+	// malformed endpoint.
 	Retryable bool
-	// RetryAfter is the delay that the peer asked for, 0 if it asked for none.
+	// RetryAfter is the delay that the peer asked for, or 0.
 	RetryAfter time.Duration
-	// Answered tells that the endpoint was reached, and did not take the packet; Busy
-	// that it said it may take it later, as with a BusyError, 429 or 503.
-	Answered, Busy bool
-	Err            error
+	// Answered reports whether the endpoint was reached and did not accept the packet.
+	Answered bool
+	// Busy reports whether the endpoint may accept the packet later, as after a
+	// BusyError of its Handler or HTTP status 429 or 503.
+	Busy bool
+	// Err is the cause.
+	Err error
 }
 
-// Error says which endpoint failed and why.
+// Error returns the endpoint and the cause.
 func (e *SendError) Error() string { return fmt.Sprintf("send to %s: %v", e.Endpoint, e.Err) }
 
 // Unwrap returns the cause.
 func (e *SendError) Unwrap() error { return e.Err }
 
-// RejectError is a Handler's refusal of a packet.
+// RejectError is the error of a [Handler] that refuses a packet for good.
 type RejectError struct {
-	// Reason is one plain line that the peer may see.
+	// Reason is one line of plain text that the peer may see.
 	Reason string
-	// Err is the cause, for the log only.
+	// Err is the cause, which only goes to the log. It may be nil.
 	Err error
 }
 
-// Error joins reason and cause; send Reason, not Error, to a peer.
+// Error returns the reason and the cause. Send only Reason to a peer.
 func (e *RejectError) Error() string {
 	if e.Err == nil {
 		return e.Reason
@@ -166,16 +182,18 @@ func (e *RejectError) Error() string {
 // Unwrap returns the cause.
 func (e *RejectError) Unwrap() error { return e.Err }
 
-// BusyError is a Handler's way to say that it cannot take a packet now, as when it
-// has no room or cannot reach what it needs, and kept nothing of it.
+// BusyError is the error of a [Handler] that cannot accept a packet now, for example
+// because its store is full or a DID cannot be resolved. The Handler has kept nothing
+// of the packet.
 type BusyError struct {
-	// RetryAfter is when the peer may try again; 0 leaves that to the peer.
+	// RetryAfter is the delay after which the peer may try again. 0 leaves the delay to
+	// the peer.
 	RetryAfter time.Duration
-	// Err is the cause, for the log only.
+	// Err is the cause, which only goes to the log. It may be nil.
 	Err error
 }
 
-// Error has the cause; a peer is told no more than that we are busy.
+// Error returns "busy" and the cause. A peer only sees that we are busy.
 func (e *BusyError) Error() string {
 	if e.Err == nil {
 		return "busy"
@@ -186,11 +204,14 @@ func (e *BusyError) Error() string {
 // Unwrap returns the cause.
 func (e *BusyError) Unwrap() error { return e.Err }
 
-// ParseMediaType returns the MediaType constant that a Content-Type stands
-// for. It takes parameters, any case, a missing "application/" prefix (DIDComm
-// v2.1, IANA Media Types), and the older application/didcomm-envelope-enc and
-// application/didcomm+encrypted spellings. An empty one yields "" and no
-// error; anything else is ErrMediaType.
+// ParseMediaType returns the MediaType constant for the value of a Content-Type
+// header. It ignores parameters and case, and accepts
+//   - a missing "application/" prefix (DIDComm v2.1, IANA Media Types);
+//   - the older names application/didcomm-envelope-enc and
+//     application/didcomm+encrypted;
+//   - an empty value, for which it returns "" and no error.
+//
+// The error matches ErrMediaType for any other value.
 func ParseMediaType(s string) (string, error) {
 	if strings.TrimSpace(s) == "" {
 		return "", nil

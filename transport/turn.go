@@ -5,30 +5,34 @@ import (
 	"time"
 )
 
-// TurnTimeout bounds how long a packet waits for the one before it to be opened. The
-// connection may be shared by many senders: one whose DID takes long to resolve does not
-// hold up the packets of others for longer.
+// TurnTimeout is how long [Turn.Wait] waits until the packet before is opened. Many
+// senders may share a connection. With the timeout, a sender whose DID takes long to
+// resolve does not delay the packets of other senders any longer.
 const TurnTimeout = time.Second
 
-// Turn is the place of a packet among those of its connection, which are served at the
-// same time. A Turn is for the goroutine that serves the packet. That of a packet with
-// no place is nil.
+// Turn restores the order of packets that came on the same connection and are opened
+// concurrently. Each packet has its own Turn, which is used only by the goroutine that
+// serves the packet. The Handler gets it from the context with [TurnOf]. It calls
+// [Turn.Wait] when it has opened the packet, then puts the packet into a queue, and then
+// calls [Turn.End].
+//
+// All methods can be called on a nil Turn, which belongs to a packet without an order.
 type Turn struct {
-	before *Turn         // nil for the first, and once the turn is waited for
-	ready  chan struct{} // closed when the turn is waited for
-	over   chan struct{}
+	before *Turn         // nil for the first packet, and after Wait
+	ready  chan struct{} // closed by Wait
+	over   chan struct{} // closed by End
 
 	waited, ended bool
 }
 
-// Next makes the Turn of the packet that came next.
+// Next returns the Turn of the packet after that of t. Transports call it in the order
+// in which they read the packets.
 func (t *Turn) Next() *Turn {
 	return &Turn{before: t, ready: make(chan struct{}), over: make(chan struct{})}
 }
 
-// Wait is called when the packet is opened. It returns when the turn before is over, when
-// the packet before is not opened within TurnTimeout, or when ctx ends. The second call
-// returns at once.
+// Wait returns when the Turn before t has ended, when the packet before is not opened
+// within TurnTimeout, or when ctx ends. Only the first call waits.
 func (t *Turn) Wait(ctx context.Context) {
 	if t == nil || t.waited {
 		return
@@ -36,7 +40,7 @@ func (t *Turn) Wait(ctx context.Context) {
 	t.waited = true
 	close(t.ready)
 	b := t.before
-	t.before = nil // or it would live as long as the connection
+	t.before = nil // lets the garbage collector free the Turns before
 	if b == nil {
 		return
 	}
@@ -55,8 +59,9 @@ func (t *Turn) Wait(ctx context.Context) {
 	}
 }
 
-// End is called when the packet has its place in line. It calls Wait first, since the
-// packet after waits for this turn alone. The second call does nothing.
+// End lets the packet after that of t go on. It first calls Wait, because the next
+// packet only waits for t and not for the packets before t. Only the first call has an
+// effect.
 func (t *Turn) End(ctx context.Context) {
 	if t == nil || t.ended {
 		return
@@ -68,13 +73,14 @@ func (t *Turn) End(ctx context.Context) {
 
 type turnKey struct{}
 
-// WithTurn is ctx for a packet with a Turn.
+// WithTurn returns a context for [Handler.ServePacket] that carries t. Transports call
+// it.
 func WithTurn(ctx context.Context, t *Turn) context.Context {
 	return context.WithValue(ctx, turnKey{}, t)
 }
 
-// TurnOf is the Turn of the packet that ServePacket was given with ctx, nil if the
-// transport keeps no order.
+// TurnOf returns the Turn in the context of [Handler.ServePacket]. It returns nil if the
+// transport does not define an order.
 func TurnOf(ctx context.Context) *Turn {
 	t, _ := ctx.Value(turnKey{}).(*Turn)
 	return t

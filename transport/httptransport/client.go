@@ -19,46 +19,51 @@ import (
 	"github.com/didcomm-go/didcomm/transport/internal/exchange"
 )
 
-// Defaults of ClientConfig.
+// Defaults of [ClientConfig].
 const (
-	DefaultTimeout       = 60 * time.Second
-	DefaultDialTimeout   = 10 * time.Second
-	DefaultHeaderTimeout = 30 * time.Second
-	DefaultIdleTimeout   = 90 * time.Second
+	DefaultTimeout       = 60 * time.Second // of Timeout
+	DefaultDialTimeout   = 10 * time.Second // of DialTimeout
+	DefaultHeaderTimeout = 30 * time.Second // of HeaderTimeout
+	DefaultIdleTimeout   = 90 * time.Second // of IdleTimeout
 )
 
 const (
 	maxRedirects = 3
-	// maxDrain is how much of a body that nobody wants is read to keep its
-	// connection.
+	// maxDrain is how many bytes of an unread body are read so that the connection can
+	// be used again.
 	maxDrain = 64 << 10
 )
 
-// ClientConfig configures NewClient. Dial is required; zero elsewhere means
-// the default.
+// ClientConfig configures [NewClient]. Dial is required. A zero in any other field
+// means the default.
 type ClientConfig struct {
-	// Dial opens every connection, those of redirects too. It is where
-	// addresses are refused: hand in DialContext of a netguard.Guard.
+	// Dial opens every connection, also after a redirect. It decides which addresses
+	// the Client may connect to: use DialContext of a netguard.Guard.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// MaxBytes bounds the body of a response; 0 is transport.DefaultMaxBytes.
+	// MaxBytes limits the body of a response, in bytes. The default is
+	// transport.DefaultMaxBytes.
 	MaxBytes int64
-	// Timeout bounds one exchange, from dialling to the response's last byte.
+	// Timeout limits one request, from dialling to the last byte of the response.
 	Timeout time.Duration
-	// DialTimeout bounds one Dial, one TLS handshake, and twice over the silence of
-	// an HTTP/2 connection.
+	// DialTimeout limits one call of Dial, and one TLS handshake. An HTTP/2 connection
+	// that is silent for this time is pinged, and closed if there is no answer within
+	// the same time.
 	DialTimeout time.Duration
-	// HeaderTimeout is how long a response may take to begin.
+	// HeaderTimeout limits the time from the end of a request to the header of its
+	// response.
 	HeaderTimeout time.Duration
-	// IdleTimeout is how long an idle connection is kept.
+	// IdleTimeout is how long an idle connection is kept open.
 	IdleTimeout time.Duration
-	// RootCAs verify servers; nil is the system's.
+	// RootCAs are the trusted certificate authorities. The default is those of the
+	// system.
 	RootCAs *x509.CertPool
-	// Logger hears of answers that could not be handled; nil discards.
+	// Logger logs responses that could not be handled. The default discards logs.
 	Logger *slog.Logger
 }
 
-// Client sends packets to http and https endpoints over pooled connections. It
-// uses no proxy and keeps no cookies.
+// Client is a [transport.Sender] for http and https endpoints. It keeps connections
+// open for further requests, uses no proxy, and keeps no cookies. It may be used from
+// several goroutines. Use [NewClient] to make one.
 type Client struct {
 	cfg   ClientConfig
 	http  *http.Client
@@ -72,7 +77,8 @@ var (
 	_ io.Closer        = (*Client)(nil)
 )
 
-// NewClient returns a Client, or an error when cfg has no Dial. Close it.
+// NewClient returns a Client. It returns an error if cfg has no Dial function. Call
+// [Client.Close] when the Client is not needed anymore.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Dial == nil {
 		return nil, errors.New("httptransport: ClientConfig.Dial is required")
@@ -94,33 +100,37 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		MaxIdleConnsPerHost:    8,
 		MaxResponseHeaderBytes: 64 << 10,
 		ForceAttemptHTTP2:      true,
-		// A connection that died without a word must not take all that is sent to
-		// its host: one that is silent for as long as a dial may take is pinged, and
-		// given up after the same time.
+		// All requests to a host share one HTTP/2 connection. Without pings they would
+		// all fail if the connection is lost without a reset.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: cfg.DialTimeout, PingTimeout: cfg.DialTimeout},
-		// A compressed answer would have to be inflated before its size is
-		// known.
+		// The size of a compressed response is only known after decompression.
 		DisableCompression: true,
 	}
 	c.http = &http.Client{Transport: c.pool, CheckRedirect: checkRedirect}
 	return c, nil
 }
 
-// Bind names the Handler for packets that come in response bodies. Its Replier
-// always returns transport.ErrNoReturnRoute. Call it before the first Send.
+// Bind sets the Handler for packets in the bodies of responses. The Replier of such a
+// packet is [transport.NoReply]. Call Bind before the first Send.
 func (c *Client) Bind(h transport.Handler) { c.sends.Bind(h) }
 
-// Send POSTs p to endpoint and returns nil on any 2xx. A packet in the body of
-// the response goes to the bound Handler, which accepts it before Send returns. If that
-// cannot take it now, or the body breaks off, Send fails, retryably: the peer has
-// accepted p, but its answer is had by sending p again. An answer that the Handler
-// refuses, or panics at, or that is too large, does not change the outcome and goes
-// to the log.
+// Send sends p by POST to an endpoint, which is an http or https URL. It returns nil if
+// the status is 2xx. If the body of the response is a DIDComm packet, Send passes the
+// packet to the bound Handler and returns when the Handler has accepted it.
 //
-// A failure is a *transport.SendError: retryable for network errors, timeouts, an
-// answer that was not taken and a closed Client, 408, 425, 429 and 5xx (RetryAfter
-// from the header of that name); not for other statuses, malformed endpoints, unsuitable
-// redirects, packets that are no DIDComm and addresses that Dial refuses.
+// Errors are of type *transport.SendError. These can be retried:
+//   - network errors, timeouts, and a closed Client;
+//   - status 408, 425, 429 and 5xx; RetryAfter is that of the response header;
+//   - a response whose body is incomplete, or whose packet the bound Handler cannot
+//     accept now; the peer has p, but only another Send gets its reply.
+//
+// These cannot be retried:
+//   - any other status, and redirects that are not followed;
+//   - a malformed endpoint, and an address that Dial refuses;
+//   - a packet that is empty or has a media type other than DIDComm's.
+//
+// A packet in a response does not make Send fail if it is too large, if the Handler
+// refuses it, or if the Handler panics. Such a packet is logged and dropped.
 func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error {
 	u, err := endpoint.Parse(to, "http", "https")
 	if err != nil {
@@ -149,15 +159,16 @@ func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error 
 	}
 	if _, err := bound.ServePacket(ctx, transport.NoReply{}, reply); err != nil {
 		c.cfg.Logger.WarnContext(ctx, "response body not handled", "endpoint", to, "error", err)
-		return endpoint.Untaken(to, err)
+		return endpoint.NotAccepted(to, err)
 	}
 	return nil
 }
 
-// Receipts is true: a 2xx says that the peer has the packet.
+// Receipts returns true, because status 2xx means that the peer has the packet.
 func (c *Client) Receipts() bool { return true }
 
-// exchange returns the packet of the response, empty if there is none.
+// exchange sends the request, and returns the packet in the response, which is empty if
+// there is none.
 func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data []byte) (transport.Packet, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
@@ -168,9 +179,9 @@ func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data [
 	}
 	req.Header.Set("Content-Type", mediaType)
 	req.Header.Set("User-Agent", "didcomm-go")
-	// Lets net/http try again on a fresh connection when the server closed the
-	// pooled one under it; the empty value is not sent. Receivers drop the
-	// second copy of a message by its id.
+	// With this header, net/http sends the request again on a new connection if the
+	// server has closed the idle one. The header itself is not sent, because it has no
+	// value. Receivers recognize a second copy of a message by its id.
 	req.Header["X-Idempotency-Key"] = nil
 
 	resp, err := c.http.Do(req)
@@ -196,7 +207,7 @@ func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data [
 	}
 	reply, err := c.read(resp)
 	if err != nil {
-		if !errors.Is(err, transport.ErrTooLarge) { // the peer gives it once more
+		if !errors.Is(err, transport.ErrTooLarge) { // the peer repeats its reply
 			return none, endpoint.Network(to, err)
 		}
 		c.cfg.Logger.WarnContext(ctx, "response body dropped", "endpoint", to, "error", err)
@@ -205,8 +216,8 @@ func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data [
 	return reply, nil
 }
 
-// read returns the packet in a 2xx response. A body of another media type,
-// such as a server's "OK", is none.
+// read returns the packet in a response with status 2xx. It ignores a body of another
+// media type, such as the text "OK".
 func (c *Client) read(resp *http.Response) (transport.Packet, error) {
 	mediaType, err := transport.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
@@ -225,9 +236,9 @@ func (c *Client) read(resp *http.Response) (transport.Packet, error) {
 	return transport.Packet{MediaType: mediaType, Data: data}, nil
 }
 
-// Close ends the Sends under way, waits for them and for their Handlers to have
-// accepted what came back, and closes the pooled connections. It is idempotent; a
-// Handler must not call it.
+// Close cancels all calls of Send, waits until they have returned, and closes the idle
+// connections. It always returns nil. It can be called more than once, but not by the
+// bound Handler.
 func (c *Client) Close() error {
 	c.sends.Close()
 	c.pool.CloseIdleConnections()
@@ -242,8 +253,9 @@ func (c *Client) dial(ctx context.Context, network, addr string) (net.Conn, erro
 
 var errRedirect = errors.New("redirect not followed")
 
-// checkRedirect follows 307 (DIDComm v2.1, Transports, HTTPS) and 308. The
-// other redirects turn a POST into a GET; their response is returned as it is.
+// checkRedirect follows status 307 (DIDComm v2.1, Transports, HTTPS) and 308. Other
+// redirects turn a POST into a GET; they are not followed, so that Send sees their
+// status.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	switch {
 	case req.Method != http.MethodPost:

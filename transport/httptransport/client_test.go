@@ -33,8 +33,8 @@ func mustFail(t *testing.T, err error, retryable bool) *transport.SendError {
 	return e
 }
 
-// A proxy from the environment would dial behind the guard's back. This test
-// comes first: net/http reads the environment once.
+// The client ignores a proxy of the environment, whose connections the guard cannot check.
+// This test is the first, because net/http reads the environment once.
 func TestNoProxy(t *testing.T) {
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"} {
 		t.Setenv(name, "http://proxy.example:1")
@@ -65,8 +65,8 @@ func TestGuardRefusal(t *testing.T) {
 	}
 }
 
-// The request is one that every peer takes: the bare media type, nothing that
-// identifies or couples requests.
+// The request is acceptable to every peer: the media type has no parameters, and no
+// header identifies the client or links two requests.
 func TestRequest(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost || r.URL.String() != "/a%20b?q=1" || r.ContentLength != 1 {
@@ -252,7 +252,7 @@ func TestUnboundAndPanickingHandler(t *testing.T) {
 	}
 }
 
-// The client's timeouts, by a clock that a bubble makes.
+// The timeouts of the client, with virtual time.
 func TestTimeouts(t *testing.T) {
 	never := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		<-ctx.Done()
@@ -300,8 +300,8 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
-// Close ends what is under way, waits for it, and leaves no goroutine: the
-// bubble would tell.
+// Close cancels Sends, waits for them, and leaves no goroutine, which would make the
+// bubble fail.
 func TestCloseEndsSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := transport.HandlerFunc(func(ctx context.Context, _ transport.Replier, p transport.Packet) error {
@@ -329,8 +329,8 @@ func TestCloseEndsSends(t *testing.T) {
 	})
 }
 
-// A pooled connection that the server closes under a request is replaced, not
-// reported.
+// If the server closes an idle connection while a request is sent on it, the request is
+// sent again on a new connection.
 func TestPooledConnectionIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pipes := pipenet.Listen()
@@ -343,7 +343,7 @@ func TestPooledConnectionIsReplaced(t *testing.T) {
 					return
 				}
 				conns++
-				server.Go(func() { // answers one request, and hangs up on the second
+				server.Go(func() { // answers the first request, and closes the connection on the second
 					defer nc.Close()
 					br := bufio.NewReader(nc)
 					for i := range 2 {
@@ -416,8 +416,8 @@ func TestPooledConnectionIsReused(t *testing.T) {
 	})
 }
 
-// An answer that could not be taken must come again: the peer has nothing else to
-// send it by.
+// If a reply could not be accepted, Send fails, because the peer can only send the reply
+// again when the packet is sent again.
 func TestAnswerNotTaken(t *testing.T) {
 	srv := httptest.NewServer(httptransport.NewHandler(transport.HandlerFunc(func(ctx context.Context, w transport.Replier, p transport.Packet) error {
 		return w.Reply(ctx, p)
@@ -442,7 +442,8 @@ func TestAnswerNotTaken(t *testing.T) {
 	}
 }
 
-// hole swallows what is written once dead, as a NAT that forgot the flow does.
+// hole is a connection that discards what is written once it is dead, like a NAT that has
+// dropped its state.
 type hole struct {
 	net.Conn
 	dead atomic.Bool
@@ -455,7 +456,7 @@ func (h *hole) Write(b []byte) (int, error) {
 	return h.Conn.Write(b)
 }
 
-// An HTTP/2 connection that died without a word is given up for another.
+// An HTTP/2 connection that was lost without a reset is replaced.
 func TestDeadHTTP2(t *testing.T) {
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)

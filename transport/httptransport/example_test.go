@@ -13,18 +13,21 @@ import (
 	"github.com/didcomm-go/didcomm/transport/wstransport"
 )
 
-// One URL takes POST and WebSocket, on any router.
+// One URL for both POST and WebSocket, on any router.
 func ExampleNewHandler() {
+	// This Handler returns each packet to its sender. In an agent, use agent.Agent.
 	var handler transport.HandlerFunc = func(ctx context.Context, w transport.Replier, p transport.Packet) error {
-		return w.Reply(ctx, p) // an agent.Agent unpacks p here
+		return w.Reply(ctx, p)
 	}
 	ws := wstransport.NewServer(handler, wstransport.ServerConfig{})
 	defer ws.Close(context.Background())
 	mux := http.NewServeMux()
 	mux.Handle("/didcomm", httptransport.NewHandler(handler, httptransport.HandlerConfig{WebSocket: ws}))
-	srv := httptest.NewServer(mux) // else: httptransport.NewServer(mux), with Addr set
+	// Outside of tests, use httptransport.NewServer(mux) and set its Addr.
+	srv := httptest.NewServer(mux)
 	defer srv.Close()
 
+	// Outside of tests, use the zero Guard, which refuses loopback addresses.
 	guard := &netguard.Guard{AllowLoopback: true}
 	client, err := httptransport.NewClient(httptransport.ClientConfig{Dial: guard.DialContext})
 	if err != nil {

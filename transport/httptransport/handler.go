@@ -1,15 +1,16 @@
-// Package httptransport carries DIDComm packets over HTTP and HTTPS.
+// Package httptransport sends and receives DIDComm packets over HTTP and HTTPS.
 //
-// A server mounts NewHandler on any router (it is a plain http.Handler; in echo
-// with echo.WrapHandler) and should take its timeouts from NewServer. A client
-// starts with NewClient, whose Dial is the address guard of transport/netguard.
+// To receive packets, mount the http.Handler of [NewHandler] on any router, and serve
+// the router with an http.Server that has the timeouts of [NewServer]. To send packets,
+// call [NewClient] with the dial function of a netguard.Guard, and then [Client.Send].
 //
-// It implements DIDComm v2.1, Transports, HTTPS: messages travel by POST under
-// their IANA media type and any 2xx means received. Beyond that section it
-// serves return routes (Return-Route extension): a reply that the Handler makes
-// before the packet is handled is the body of the response, and such a body reaches
-// the Handler that the client is bound to. Of redirects the client follows 307,
-// and 308 as the same thing.
+// The package implements DIDComm v2.1, Transports, HTTPS: a message is sent by POST
+// with its IANA media type, any status 2xx means that the peer has received it, and
+// status 307 is followed. It goes beyond that section in two points:
+//   - It supports the return-route extension. If the Handler replies before a packet is
+//     handled, the reply is the body of the response. The client passes this body to
+//     the Handler that is set by [Client.Bind].
+//   - It follows status 308 in the same way as 307.
 package httptransport
 
 import (
@@ -30,45 +31,52 @@ import (
 	"github.com/didcomm-go/didcomm/transport/internal/exchange"
 )
 
-// DefaultTransferTimeout bounds the reading of a request's body and the writing
-// of a reply where HandlerConfig names no other.
+// DefaultTransferTimeout is the default of HandlerConfig.ReadTimeout and
+// HandlerConfig.WriteTimeout.
 const DefaultTransferTimeout = 30 * time.Second
 
-// HandlerConfig configures NewHandler; the zero value is usable.
+// HandlerConfig configures [NewHandler]. The zero value is ready to use.
 type HandlerConfig struct {
-	// MaxBytes is the largest body that is read; 0 is transport.DefaultMaxBytes.
+	// MaxBytes limits the body of a request, in bytes. 0 means
+	// transport.DefaultMaxBytes.
 	MaxBytes int64
-	// ReadTimeout bounds the reading of one whole body, so that a sender that
-	// trickles holds a connection no longer; 0 is DefaultTransferTimeout.
+	// ReadTimeout limits the time to read the whole body of a request. 0 means
+	// DefaultTransferTimeout.
 	ReadTimeout time.Duration
-	// WriteTimeout bounds the writing of one reply; 0 is DefaultTransferTimeout.
+	// WriteTimeout limits the time to write a reply. 0 means DefaultTransferTimeout.
 	WriteTimeout time.Duration
-	// WebSocket is given the WebSocket upgrades that come to the same URL;
-	// usually a *wstransport.Server. With nil they are answered 405.
+	// WebSocket, if not nil, serves the WebSocket upgrades at the same URL. It is
+	// usually a *wstransport.Server. If it is nil, upgrades are answered with status
+	// 405.
 	WebSocket http.Handler
-	// Logger hears of failed packets; nil discards.
+	// Logger logs failed packets. nil discards logs.
 	Logger *slog.Logger
 }
 
-// NewHandler returns an http.Handler that gives every packet that is POSTed to
-// it to h, and answers:
+// NewHandler returns an http.Handler that passes each packet that is sent to it by
+// POST to h. It waits until h has handled the packet, and answers with one of these
+// statuses:
 //
-//	200  with the packet that h gave to its Replier as the body
-//	202  accepted and handled, no reply
-//	400  one plain line: the Reason of h's *transport.RejectError, or that the body broke off
-//	405  a method other than POST
-//	408  the body took longer than ReadTimeout
+//	200  h has replied; the body is the reply
+//	202  h has accepted the packet and has not replied
+//	400  h returned a *transport.RejectError, whose Reason is the body; or the
+//	     body of the request is empty or incomplete
+//	405  the method is not POST
+//	408  reading the body took longer than ReadTimeout
 //	413  the body is larger than MaxBytes
-//	415  a media type other than DIDComm's, or a content coding
-//	500  one plain line, the same for every other error and panic of h
-//	503  h's *transport.BusyError, with its RetryAfter
+//	415  the media type is not one of DIDComm, or the body has a content coding
+//	500  h returned any other error or panicked; the body does not tell the cause
+//	503  h returned a *transport.BusyError; Retry-After is its RetryAfter
 //
-// The Replier takes one packet, until h has handled its own, from any goroutine; it
-// writes the response at once, so that an error of Reply means that the packet
-// did not leave. After that, or when the client has gone, it returns
-// transport.ErrNoReturnRoute. When h both replies and returns an error, the
-// reply stands and the error goes to the log alone. The context of ServePacket,
-// and the wait until h has handled the packet, end when the client goes away.
+// The Replier that h gets accepts one reply, from any goroutine, until h has handled
+// the packet. It writes the response at once, so an error of Reply means that the
+// reply was not sent. Its errors match [transport.ErrNoReturnRoute] after the first
+// reply, after the packet is handled, and when the client has closed its connection.
+// If h replies and then returns an error, the status stays 200 and the error is
+// logged.
+//
+// When the client closes its connection, the context of ServePacket ends, and the
+// http.Handler does not wait for h any longer.
 func NewHandler(h transport.Handler, cfg HandlerConfig) http.Handler {
 	cfg.MaxBytes = cmp.Or(max(cfg.MaxBytes, 0), transport.DefaultMaxBytes)
 	cfg.ReadTimeout = cmp.Or(max(cfg.ReadTimeout, 0), DefaultTransferTimeout)
@@ -77,11 +85,11 @@ func NewHandler(h transport.Handler, cfg HandlerConfig) http.Handler {
 	return &handler{next: transport.Contain(h), cfg: cfg}
 }
 
-// NewServer returns an http.Server for h with the timeouts and limits that an
-// agent on the open Internet needs: 10 s and 64 KiB for the header of a
-// request, 2 minutes for an idle connection. Bodies and replies are bounded by
-// HandlerConfig, so ReadTimeout and WriteTimeout, which would also bound what a
-// Handler may take, stay unset. The caller sets Addr, TLSConfig and ErrorLog.
+// NewServer returns an http.Server for h with the limits that an agent on the open
+// Internet needs: 10 seconds and 64 KiB for the header of a request, and 2 minutes for
+// an idle connection. It leaves ReadTimeout and WriteTimeout unset, because they would
+// also limit the time of a transport.Handler; [HandlerConfig] limits bodies and
+// replies. The caller sets Addr, TLSConfig and ErrorLog.
 func NewServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -98,15 +106,15 @@ type handler struct {
 
 var _ http.Handler = (*handler)(nil)
 
-// ServeHTTP serves one POST, or hands on one upgrade.
+// ServeHTTP serves a POST, or passes on an upgrade.
 func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.WebSocket != nil && isUpgrade(r) {
 		s.cfg.WebSocket.ServeHTTP(w, r)
 		return
 	}
-	// It holds for what net/http reads of a body that was refused, too; at the
-	// end of the body net/http lifts it. A writer that has no deadlines (a
-	// test's recorder) comes with a body in memory.
+	// The deadline also limits how long net/http reads the rest of a refused body.
+	// net/http removes the deadline at the end of the body. The error is ignored for
+	// writers without deadlines, such as a test's recorder, whose body is in memory.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout))
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
@@ -119,7 +127,7 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnsupportedMediaType, "not a DIDComm media type")
 		return
 	}
-	// A compressed body would have to be inflated before its size is known.
+	// The size of a compressed body is only known after decompression.
 	if c := r.Header.Get("Content-Encoding"); c != "" && !strings.EqualFold(c, "identity") {
 		w.Header().Set("Accept-Encoding", "identity")
 		refuse(w, http.StatusUnsupportedMediaType, "content codings are not supported")
@@ -175,14 +183,14 @@ func (s *handler) log(r *http.Request, err error) {
 	}
 }
 
-// read returns the body, or the status and the line to refuse it with.
+// read returns the body, or the status and text for a refusal.
 func (s *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, int, error) {
 	tooLarge := fmt.Errorf("larger than %d bytes", s.cfg.MaxBytes)
 	if r.ContentLength > s.cfg.MaxBytes {
 		return nil, http.StatusRequestEntityTooLarge, tooLarge
 	}
-	// What the sender claims is believed up to 64 KiB, so that claims cost
-	// no memory.
+	// A Content-Length is trusted only up to 64 KiB, so that the header alone does not
+	// make us allocate much memory.
 	var buf bytes.Buffer
 	buf.Grow(int(min(max(r.ContentLength, 0), 64<<10)) + bytes.MinRead)
 	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, s.cfg.MaxBytes))
@@ -200,14 +208,14 @@ func (s *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, int, err
 	return buf.Bytes(), 0, nil
 }
 
-// refuse answers before the body was read to its end. The connection ends with
-// it, since its next request is somewhere behind that body.
+// refuse answers a request whose body is not read to its end, and closes the
+// connection, because the next request would only begin after that body.
 func refuse(w http.ResponseWriter, code int, line string) {
 	w.Header().Set("Connection", "close")
 	http.Error(w, line, code)
 }
 
-// plainLine makes one line of at most 500 bytes of s.
+// plainLine turns s into one line of at most 500 bytes.
 func plainLine(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -221,7 +229,7 @@ func plainLine(s string) string {
 	return s
 }
 
-// isUpgrade tells whether r asks for a WebSocket (RFC 6455, section 4.1).
+// isUpgrade reports whether r is a WebSocket handshake (RFC 6455, section 4.1).
 func isUpgrade(r *http.Request) bool {
 	return r.Method == http.MethodGet && hasToken(r.Header["Connection"], "upgrade") && hasToken(r.Header["Upgrade"], "websocket")
 }
@@ -240,14 +248,14 @@ func hasToken(values []string, token string) bool {
 // write writes p as the response to r.
 func (s *handler) write(ctx context.Context, w http.ResponseWriter, r *http.Request, p transport.Packet) error {
 	if err := r.Context().Err(); err != nil {
-		return fmt.Errorf("%w: client has gone: %w", transport.ErrNoReturnRoute, err)
+		return fmt.Errorf("%w: client has closed the connection: %w", transport.ErrNoReturnRoute, err)
 	}
 	deadline := time.Now().Add(s.cfg.WriteTimeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
 	rc := http.NewResponseController(w)
-	_ = rc.SetWriteDeadline(deadline) // net/http lifts it after the request
+	_ = rc.SetWriteDeadline(deadline) // net/http removes the deadline after the request
 
 	head := w.Header()
 	head.Set("Content-Type", p.MediaType)

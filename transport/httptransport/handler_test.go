@@ -273,7 +273,8 @@ func (a accepting) ServePacket(_ context.Context, w transport.Replier, _ transpo
 	return make(chan struct{}), nil
 }
 
-// A client that has gone is not waited for until its packet is handled.
+// After the client has closed its connection, the handler does not wait until the packet
+// is handled.
 func TestClientGoneBeforeHandled(t *testing.T) {
 	h := make(accepting, 1)
 	ctx, leave := context.WithCancel(t.Context())
@@ -360,8 +361,7 @@ func TestRefusedSenderIsDropped(t *testing.T) {
 	}
 }
 
-// What is written to a client that has gone may go to a socket that still
-// takes it.
+// A reply to a client that has closed its connection may still be written to the socket.
 func TestReplyAfterClientHasGone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	h := transport.HandlerFunc(func(_ context.Context, w transport.Replier, p transport.Packet) error {
@@ -375,7 +375,7 @@ func TestReplyAfterClientHasGone(t *testing.T) {
 	httptransport.NewHandler(h, httptransport.HandlerConfig{}).ServeHTTP(httptest.NewRecorder(), r)
 }
 
-// A reply to a client that has gone, or that does not read, is an error.
+// A reply to a client that has closed its connection, or that does not read, is an error.
 func TestReplyToNobody(t *testing.T) {
 	for _, leave := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

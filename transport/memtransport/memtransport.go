@@ -1,10 +1,11 @@
-// Package memtransport carries DIDComm packets between agents in one process,
-// with no network: for tests, and for a program that runs two agents.
+// Package memtransport sends DIDComm packets between agents in the same process,
+// without a network. It is meant for tests, and for programs that run several agents.
 //
-// Make a Network, give it the receivers with Handle and send with a Sender.
-// Like HTTP it takes one reply for each packet, until the receiver has handled it, and
-// lets the sender know what became of the packet (see Sender.Send). It
-// implements the transport-neutral part of DIDComm v2.1, Transports.
+// Call [NewNetwork], register the receivers with [Network.Handle], and send with the
+// Sender that [Network.Sender] returns. Each packet can have one reply, until the
+// receiver has handled the packet, as over HTTP.
+//
+// The package implements the transport-neutral part of DIDComm v2.1, Transports.
 package memtransport
 
 import (
@@ -21,22 +22,24 @@ import (
 	"github.com/didcomm-go/didcomm/transport/internal/exchange"
 )
 
-// Scheme is the URI scheme of the endpoints, as in mem://alice.
+// Scheme is the URI scheme of endpoints, for example in mem://alice.
 const Scheme = "mem"
 
-// Network connects Senders to the Handlers of endpoints.
+// Network connects Senders to the Handlers of endpoints. It may be used from several
+// goroutines.
 type Network struct {
 	mu       sync.RWMutex
 	handlers map[string]transport.Handler
 }
 
-// NewNetwork returns a Network with no endpoints.
+// NewNetwork returns a Network without endpoints.
 func NewNetwork() *Network {
 	return &Network{handlers: map[string]transport.Handler{}}
 }
 
-// Handle lets h receive what is sent to to, such as "mem://alice"; nil removes
-// it. The error is a *transport.SendError for a malformed endpoint.
+// Handle registers h as the receiver of packets for an endpoint, for example
+// "mem://alice". A nil h removes the endpoint. The error is a *transport.SendError if
+// the endpoint is malformed.
 func (n *Network) Handle(to string, h transport.Handler) error {
 	u, err := endpoint.Parse(to, Scheme)
 	if err != nil {
@@ -52,12 +55,13 @@ func (n *Network) Handle(to string, h transport.Handler) error {
 	return nil
 }
 
-// Sender returns a new Sender, one for each agent.
+// Sender returns a new Sender. Each agent needs its own.
 func (n *Network) Sender() *Sender {
 	return &Sender{network: n, sends: exchange.NewSends()}
 }
 
-// Sender sends to the endpoints of a Network.
+// Sender is a [transport.Sender] for the endpoints of a Network. Use [Network.Sender]
+// to make one.
 type Sender struct {
 	network *Network
 	sends   *exchange.Sends
@@ -69,20 +73,27 @@ var (
 	_ io.Closer        = (*Sender)(nil)
 )
 
-// Bind names the Handler for replies; its Replier returns
-// transport.ErrNoReturnRoute. Call it before the first Send.
+// Bind sets the Handler for replies. The Replier of a reply is [transport.NoReply].
+// Without a bound Handler, the receivers of packets cannot reply. Call Bind before the
+// first Send.
 func (s *Sender) Bind(h transport.Handler) { s.sends.Bind(h) }
 
-// Send gives a copy of p to the Handler of the endpoint, in the caller's
-// goroutine, and waits until it is handled. A reply goes to the bound Handler after
-// that, which accepts it before Send returns; if that cannot take it now, Send fails,
-// retryably, so that the reply is had by sending p again.
+// Send passes a copy of p to the Handler of an endpoint, in the goroutine of the caller,
+// and waits until that Handler has handled the packet. If there is a reply, Send then
+// passes the reply to the bound Handler, and returns when the bound Handler has accepted
+// the reply.
 //
-// A failure is a *transport.SendError. A *transport.RejectError of the receiver
-// is not retryable and shows its Reason, a *transport.BusyError is retryable with
-// its RetryAfter, other errors and panics are retryable
-// and show nothing, as over HTTP; so is an endpoint that nobody handles. A
-// packet over transport.DefaultMaxBytes is transport.ErrTooLarge.
+// Errors are of type *transport.SendError. These can be retried:
+//   - an endpoint without a Handler, the end of ctx, and a closed Sender;
+//   - a *transport.BusyError of the receiver; RetryAfter is copied;
+//   - any other error or panic of the receiver, whose cause is not shown, as over HTTP;
+//   - a reply that the bound Handler cannot accept now; another Send gets it again.
+//
+// These cannot be retried:
+//   - a *transport.RejectError of the receiver; its Reason is shown;
+//   - a malformed endpoint;
+//   - a packet that is empty, has a media type other than DIDComm's, or is larger than
+//     [transport.DefaultMaxBytes] (transport.ErrTooLarge).
 func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error {
 	u, err := endpoint.Parse(to, Scheme)
 	if err != nil {
@@ -102,7 +113,7 @@ func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error 
 	h := s.network.handlers[u.String()]
 	s.network.mu.RUnlock()
 	if h == nil {
-		return endpoint.Network(to, errors.New("nobody listens"))
+		return endpoint.Network(to, errors.New("endpoint has no handler"))
 	}
 	ctx, bound, end, ok := s.sends.Begin(ctx)
 	if !ok {
@@ -126,7 +137,7 @@ func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error 
 	switch {
 	case replied:
 		_, err := bound.ServePacket(ctx, transport.NoReply{}, reply)
-		return endpoint.Untaken(to, err)
+		return endpoint.NotAccepted(to, err)
 	case errors.As(err, &reject):
 		return endpoint.Malformed(to, errors.New(reject.Reason))
 	case errors.As(err, &busy):
@@ -143,11 +154,12 @@ func (s *Sender) Send(ctx context.Context, to string, p transport.Packet) error 
 	return nil
 }
 
-// Receipts is true.
+// Receipts returns true, because Send returns after the receiver has accepted the
+// packet.
 func (s *Sender) Receipts() bool { return true }
 
-// Close ends the contexts of the Sends under way and waits for them. It is
-// idempotent; a Handler must not call it.
+// Close cancels all calls of Send and waits until they have returned. It always returns
+// nil. It can be called more than once, but not by a Handler.
 func (s *Sender) Close() error {
 	s.sends.Close()
 	return nil

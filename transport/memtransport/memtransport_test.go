@@ -62,7 +62,7 @@ func (a accepting) ServePacket(context.Context, transport.Replier, transport.Pac
 	return make(chan struct{}), nil
 }
 
-// Who waits no longer until a packet is handled does not know that it was accepted.
+// If ctx ends before the packet is handled, Send fails, although the packet is accepted.
 func TestUnhandled(t *testing.T) {
 	n := memtransport.NewNetwork()
 	s := n.Sender()

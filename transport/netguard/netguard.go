@@ -1,22 +1,21 @@
-// Package netguard keeps an agent from being used to reach what stands behind
-// it: every address that a DID, a DID document or a message makes us fetch is
-// dialled through a Guard, which refuses the addresses of the machine, of its
-// own networks and of the cloud's metadata service (server-side request
-// forgery).
+// Package netguard protects against server-side request forgery (SSRF). DIDs, DID
+// documents and messages of strangers contain URLs that an agent connects to. A [Guard]
+// refuses connections to addresses that strangers must not reach through the agent: the
+// machine itself, its internal networks, and the metadata services of clouds.
 //
-// Hand Guard.DialContext to whatever opens connections:
+// Pass [Guard.DialContext] to everything that opens connections:
 //
 //	guard := &netguard.Guard{}
 //	client := &http.Client{Transport: &http.Transport{DialContext: guard.DialContext}}
 //
-// The check stands between name resolution and connect, on the very address
-// that is dialled, so a name that resolves to something harmless first and to
-// 127.0.0.1 later gains nothing. A proxy would move the dial out of the guard's
-// sight: leave http.Transport.Proxy nil.
+// The Guard checks an address after name resolution and right before the connection is
+// made. So it also refuses a name that first resolves to a public address and later to
+// 127.0.0.1 (DNS rebinding). It cannot check addresses that a proxy connects to, so leave
+// http.Transport.Proxy nil.
 //
-// What is refused follows the IANA special-purpose address registries (RFC
-// 6890 and its updates): for IPv4 a list, for IPv6 everything outside 2000::/3
-// and the special blocks inside it. See Guard for the exceptions.
+// The refused addresses are those of the IANA special-purpose address registries (RFC
+// 6890 and its updates): a list of blocks for IPv4, and for IPv6 everything outside
+// 2000::/3 and the special blocks inside it. The fields of Guard allow exceptions.
 package netguard
 
 import (
@@ -30,10 +29,9 @@ import (
 	"time"
 )
 
-// ErrRefused is an address that the guard does not let through. It is matched
-// by errors.Is through the *net.OpError and *url.Error that wrap it, and no
-// retry changes it. It has a method AddressRefused() bool, which is true, for
-// packages that do not import this one.
+// ErrRefused means that a Guard refuses an address. Match it with errors.Is, also when
+// it is wrapped in a *net.OpError or *url.Error. Trying again does not help. For packages
+// that do not import netguard, it has a method AddressRefused() bool, which returns true.
 var ErrRefused error = refused{}
 
 type refused struct{}
@@ -41,36 +39,37 @@ type refused struct{}
 func (refused) Error() string        { return "address refused" }
 func (refused) AddressRefused() bool { return true }
 
-// DefaultTimeout bounds one dial where Guard.Timeout is zero.
+// DefaultTimeout is the default of Guard.Timeout.
 const DefaultTimeout = 10 * time.Second
 
-// Guard dials addresses that somebody else chose. The zero value refuses every
-// address that is not public. A Guard must not be changed once in use; it may
-// be used from several goroutines.
+// Guard connects to addresses that strangers have chosen. The zero value refuses every
+// address that is not public. Do not change a Guard after the first use. It may be used
+// from several goroutines.
 type Guard struct {
-	// AllowLoopback lets 127.0.0.0/8 and ::1 through, and ::ffff:127.0.0.0/104,
-	// which the kernel dials as 127.0.0.0/8. Every other way to reach loopback
-	// stays refused: 0.0.0.0 and ::, the IPv4-compatible ::127.0.0.1, NAT64,
-	// 6to4 and Teredo forms. Those have no honest use here.
+	// AllowLoopback allows 127.0.0.0/8, ::1, and ::ffff:127.0.0.0/104, which the kernel
+	// treats as 127.0.0.0/8. Other addresses that may lead to loopback are still refused,
+	// because they have no legitimate use here: 0.0.0.0, ::, the IPv4-compatible
+	// ::127.0.0.1, and the NAT64, 6to4 and Teredo forms.
 	AllowLoopback bool
-	// Allow lets further addresses through, such as the private network that
-	// an operator's agents share. It is matched against the address as dialled
-	// (::ffff:a.b.c.d as the IPv4 address a.b.c.d), before everything else, and
-	// does not extend to other forms of an address in it, nor to the metadata
-	// services of clouds, some of which have addresses in private networks: those
-	// need a prefix of their one address.
+	// Allow lists further addresses that are allowed, for example a private network with
+	// other agents of the same operator. The Guard compares the address of the connection;
+	// it treats ::ffff:a.b.c.d as the IPv4 address a.b.c.d. Two kinds of addresses in a
+	// prefix are not allowed by it:
+	//   - other forms of an IPv4 address, such as NAT64;
+	//   - the metadata services of clouds. They need a prefix of one address only, such as
+	//     169.254.169.254/32.
 	Allow []netip.Prefix
-	// Timeout bounds one DialContext with its name resolution; 0 is
-	// DefaultTimeout. An earlier deadline of the context holds.
+	// Timeout limits one call of DialContext, including name resolution. An earlier
+	// deadline of the context also applies. 0 means DefaultTimeout.
 	Timeout time.Duration
-	// Resolver looks names up; nil is net.DefaultResolver.
+	// Resolver resolves names. nil means net.DefaultResolver.
 	Resolver *net.Resolver
 }
 
-// DialContext connects to addr ("host:port") on network "tcp", "tcp4" or
-// "tcp6". Where a name has several addresses, the refused ones among them are
-// passed over. The error matches ErrRefused if the first address tried was
-// refused and no other answered, or if network is another one.
+// DialContext connects to addr, which has the form "host:port". The network is "tcp",
+// "tcp4" or "tcp6". If a name has several addresses, those that are refused are skipped.
+// The error matches [ErrRefused] if no connection was made and the first address is
+// refused, or if the network is another one.
 func (g *Guard) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	switch network {
 	case "tcp", "tcp4", "tcp6":
@@ -85,8 +84,7 @@ func (g *Guard) DialContext(ctx context.Context, network, addr string) (net.Conn
 	return d.DialContext(ctx, network, addr)
 }
 
-// control runs after the socket is made and before it connects; address is
-// what connect gets.
+// control runs after the socket is made and before it is connected to address.
 func (g *Guard) control(_ context.Context, _, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -95,9 +93,9 @@ func (g *Guard) control(_ context.Context, _, address string, _ syscall.RawConn)
 	return g.Check(ap.Addr())
 }
 
-// Check tells whether the guard lets an address through: nil, or an error that
-// matches ErrRefused and says what kind of address it is. DialContext does
-// this by itself; Check is for configuration that names addresses.
+// Check returns nil if the Guard allows an address. Otherwise the error matches
+// [ErrRefused] and names the kind of address. DialContext calls Check itself. Call it
+// directly to check addresses in a configuration.
 func (g *Guard) Check(addr netip.Addr) error {
 	a := addr.Unmap().WithZone("")
 	why := special(a)

@@ -161,8 +161,8 @@ func TestAllow(t *testing.T) {
 	}
 }
 
-// Some metadata services have addresses in private networks: who allows the
-// network has not meant them.
+// Some metadata services have addresses in private networks. Allowing such a network does
+// not allow them.
 func TestAllowLeavesMetadata(t *testing.T) {
 	for _, c := range []struct {
 		allow, addr string
@@ -234,7 +234,7 @@ func greeter(t *testing.T, network, addr string) (ln net.Listener, got <-chan st
 	return ln, clients
 }
 
-// mustBeFirst dials ln without a guard and checks that nobody was accepted
+// mustBeFirst dials ln without a guard, and checks that ln has accepted no connection
 // before.
 func mustBeFirst(t *testing.T, ln net.Listener, got <-chan string) {
 	t.Helper()

@@ -2,7 +2,7 @@ package netguard
 
 import "net/netip"
 
-// block is a range of addresses and why it is no place to send to.
+// block is a range of addresses, and the reason to refuse it.
 type block struct {
 	prefix netip.Prefix
 	why    string
@@ -16,14 +16,13 @@ func blocks(pairs ...string) []block {
 	return out
 }
 
-// metadata is why an address is refused that a wider Guard.Allow does not open.
+// metadata is the reason for addresses that only a Guard.Allow of one address allows.
 const metadata = "a cloud metadata service"
 
-// The tables below are constants in all but syntax. The more precise reason
-// comes first where two blocks overlap.
+// These tables are never changed. If two blocks overlap, the one with the more precise
+// reason comes first.
 var (
-	// IANA IPv4 Special-Purpose Address Registry, and the clouds' services
-	// that answer on addresses of their own.
+	// IANA IPv4 Special-Purpose Address Registry, and the metadata services of clouds.
 	specialV4 = blocks(
 		"169.254.169.254/32", metadata,
 		"168.63.129.16/32", metadata,
@@ -46,8 +45,8 @@ var (
 		"240.0.0.0/4", "reserved",
 	)
 
-	// IANA IPv6 Special-Purpose Address Registry. Whatever is not in
-	// 2000::/3 is refused anyway; it is listed where it has a better name.
+	// IANA IPv6 Special-Purpose Address Registry. Addresses outside 2000::/3 are refused
+	// even if they are not listed. Those in this table have a more precise reason.
 	specialV6 = blocks(
 		"fd00:ec2::254/128", metadata,
 		"fd20:ce::254/128", metadata,
@@ -72,18 +71,18 @@ var (
 	nat64         = netip.MustParsePrefix("64:ff9b::/96")
 )
 
-// special says why an address, already unmapped, is not a public one; "" if it
-// is.
+// special returns the reason why an unmapped address is not public, or "" if it is
+// public.
 func special(a netip.Addr) string {
 	table := specialV6
 	switch {
 	case !a.IsValid():
-		return "no address"
+		return "not an address"
 	case a.Is4():
 		table = specialV4
 	case nat64.Contains(a):
-		// A host on an IPv6-only network reaches public IPv4 through its
-		// translator this way (RFC 6052), so the address inside decides.
+		// A host on an IPv6-only network uses such addresses to reach public IPv4
+		// addresses (RFC 6052), so the embedded IPv4 address decides.
 		b := a.As16()
 		if why := special(netip.AddrFrom4([4]byte(b[12:]))); why != "" {
 			return "nat64 for an address that is " + why

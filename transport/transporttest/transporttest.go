@@ -1,5 +1,6 @@
-// Package transporttest holds the contract of transport.Sender, Handler,
-// Replier and Binder as tests: a transport passes Run.
+// Package transporttest is the conformance suite of transports: it tests that they keep
+// the contracts of transport.Sender, Handler, Replier and Binder. Call [Run] in a test of
+// the transport:
 //
 //	func TestConformance(t *testing.T) {
 //		transporttest.Run(t, func(t *testing.T, server, client transport.Handler) transporttest.Link { ... })
@@ -19,28 +20,29 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Link is a sender that is coupled to a running receiver.
+// Link is a sender and a running receiver of the transport under test.
 type Link struct {
-	// Sender is bound (transport.Binder) to the client Handler.
+	// Sender is the sender. If it is a transport.Binder, it is bound to the Handler
+	// client of Start.
 	Sender transport.Sender
-	// Endpoint reaches the receiver.
+	// Endpoint is the endpoint of the receiver.
 	Endpoint string
-	// Dead is a well-formed endpoint at which nothing listens.
+	// Dead is a well-formed endpoint without a receiver.
 	Dead string
-	// MaxBytes is the receiver's limit.
+	// MaxBytes is the size of the largest packet that the receiver accepts, in bytes.
 	MaxBytes int
-	// Session: the Repliers are transport.Sessions.
+	// Session says that each Replier of the transport is a transport.Session.
 	Session bool
-	// OneWay: what becomes of a packet at the receiver does not reach Send.
-	// Where it does, the Sender gives receipts (transport.Sender).
+	// OneWay says that Send does not get an error if the receiver does not accept a
+	// packet. It is the opposite of Sender.Receipts.
 	OneWay bool
 }
 
-// Start makes a Link that gives packets to server and answers to client. It
-// registers with t.Cleanup what stops both ends.
+// Start starts a receiver that passes packets to server, and a sender that passes the
+// packets that come back to client. It stops both with t.Cleanup.
 type Start func(t *testing.T, server, client transport.Handler) Link
 
-// Run tests the transport that start links.
+// Run tests a transport. It calls start several times.
 func Run(t *testing.T, start Start) {
 	for _, c := range []struct {
 		name string
@@ -72,7 +74,7 @@ func packet(s string) transport.Packet {
 	return transport.Packet{MediaType: transport.MediaTypeEncrypted, Data: []byte(s)}
 }
 
-// collect is a Handler that passes on what it gets.
+// collect returns a Handler, and a channel with the packets that it gets.
 func collect(n int) (transport.Handler, <-chan transport.Packet) {
 	got := make(chan transport.Packet, n)
 	return transport.HandlerFunc(func(_ context.Context, _ transport.Replier, p transport.Packet) error {
@@ -183,7 +185,7 @@ func testReplyEnds(t *testing.T, start Start) {
 	}
 }
 
-// testReplyLate is about a connection that was answered without a reply.
+// testReplyLate replies after the packet was handled without a reply.
 func testReplyLate(t *testing.T, start Start) {
 	repliers := make(chan transport.Replier, 1)
 	l := start(t, transport.HandlerFunc(func(_ context.Context, w transport.Replier, _ transport.Packet) error {
@@ -199,8 +201,8 @@ func testReplyLate(t *testing.T, start Start) {
 	}
 }
 
-// accepting is a Handler that handles packets after it accepted them: handle is
-// called in a goroutine of its own.
+// accepting is a Handler that accepts packets, and then handles each in a goroutine of
+// its own.
 type accepting func(w transport.Replier, p transport.Packet)
 
 func (f accepting) ServePacket(_ context.Context, w transport.Replier, p transport.Packet) (handled <-chan struct{}, err error) {
@@ -212,8 +214,8 @@ func (f accepting) ServePacket(_ context.Context, w transport.Replier, p transpo
 	return done, nil
 }
 
-// testUnhandled is about packets that are handled well after they were accepted:
-// their connections take replies, and others are served meanwhile.
+// testUnhandled tests packets that are handled long after they are accepted: they can be
+// replied to, and other packets are served in between.
 func testUnhandled(t *testing.T, start Start) {
 	const n = 10
 	release := make(chan struct{})
@@ -255,8 +257,8 @@ func testUnhandled(t *testing.T, start Start) {
 	}
 }
 
-// testUnhandledReply is about a reply that its Handler accepts and does not handle
-// before Send has returned.
+// testUnhandledReply tests a reply that is accepted, but not handled before Send has
+// returned.
 func testUnhandledReply(t *testing.T, start Start) {
 	release, handled := make(chan struct{}), make(chan struct{})
 	l := start(t, transport.HandlerFunc(func(ctx context.Context, w transport.Replier, p transport.Packet) error {
@@ -300,8 +302,7 @@ func testSession(t *testing.T, start Start) {
 	}
 }
 
-// testSendOn is about senders that have connections: the answer comes by that on
-// which the packet was sent.
+// testSendOn tests that a reply comes on the connection that SendOn returned.
 func testSendOn(t *testing.T, start Start) {
 	back := make(chan transport.Replier, 1)
 	l := start(t, transport.HandlerFunc(func(ctx context.Context, w transport.Replier, p transport.Packet) error {
@@ -407,7 +408,7 @@ func testPanic(t *testing.T, start Start) {
 		sendError(t, err, true)
 	}
 	if s, ok := w.(transport.Session); ok {
-		<-s.Done() // the panic may cost the connection, and nothing else
+		<-s.Done() // a panic may end the connection
 	}
 	mustSend(t, l, packet("fine"))
 	<-served

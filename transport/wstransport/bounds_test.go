@@ -18,8 +18,8 @@ import (
 	"github.com/didcomm-go/didcomm/transport/wstransport"
 )
 
-// A proxy from the environment would dial behind the guard's back. This test
-// comes first: net/http reads the environment once.
+// The client ignores a proxy of the environment, whose connections the guard cannot check.
+// This test is the first, because net/http reads the environment once.
 func TestNoProxy(t *testing.T) {
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"} {
 		t.Setenv(name, "http://proxy.example:1")
@@ -80,7 +80,7 @@ func TestBackoffIsBounded(t *testing.T) {
 		}
 		e := mustFail(t, c.Send(t.Context(), endpoint, packet("x")), true)
 		if dials != 1 || e.RetryAfter > wstransport.DefaultMaxBackoff {
-			t.Errorf("%d dials, left alone for %v", dials, e.RetryAfter)
+			t.Errorf("%d dials, backoff of %v", dials, e.RetryAfter)
 		}
 		time.Sleep(wstransport.DefaultMaxBackoff) // of the bubble
 		if mustFail(t, c.Send(t.Context(), endpoint, packet("x")), true); dials != 2 {
@@ -89,8 +89,8 @@ func TestBackoffIsBounded(t *testing.T) {
 	})
 }
 
-// Endpoints that others choose must not take all descriptors: the connection
-// that was used least recently makes room.
+// Endpoints that strangers choose must not use up the file descriptors, so the least
+// recently used connection is closed.
 func TestConnectionsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dials := 0
@@ -117,7 +117,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	})
 }
 
-// A connection that is busy is not closed to make room for another.
+// A connection that is in use is not closed for another one.
 func TestBusyConnectionStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, echoBack, wstransport.ServerConfig{})

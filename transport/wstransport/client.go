@@ -20,73 +20,74 @@ import (
 	"github.com/didcomm-go/didcomm/transport/internal/endpoint"
 )
 
-// Defaults of ClientConfig.
+// Defaults of [ClientConfig].
 const (
-	DefaultMinBackoff  = 500 * time.Millisecond
-	DefaultMaxBackoff  = time.Minute
-	DefaultIdleTimeout = 5 * time.Minute
+	DefaultMinBackoff  = 500 * time.Millisecond // of MinBackoff
+	DefaultMaxBackoff  = time.Minute            // of MaxBackoff
+	DefaultIdleTimeout = 5 * time.Minute        // of Limits.IdleTimeout
 
-	DefaultMaxClientConns = 1000
+	DefaultMaxClientConns = 1000 // of MaxConns
 )
 
-// prunePeers is the number of remembered endpoints from which on those that
-// have nothing to remember are looked for.
+// prunePeers is the number of known endpoints above which those without a connection
+// or backoff are removed.
 const prunePeers = 1000
 
-// ClientConfig configures NewClient. Dial is required.
+// ClientConfig configures [NewClient]. Dial is required. A zero in any other field
+// means the default.
 type ClientConfig struct {
-	// Dial opens every connection. It is where addresses are refused: hand in
-	// DialContext of a netguard.Guard.
+	// Dial opens every connection. It decides which addresses the Client may connect
+	// to: use DialContext of a netguard.Guard.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// Limits bound a connection; IdleTimeout is DefaultIdleTimeout if zero and
-	// never if negative.
+	// Limits limits each connection. A negative IdleTimeout means no timeout.
 	Limits Limits
-	// HandshakeTimeout bounds dialling and the opening handshake together; 0
-	// is DefaultHandshakeTimeout.
+	// HandshakeTimeout limits the time for Dial and the opening handshake together. The
+	// default is DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
-	// MinBackoff and MaxBackoff are how long an endpoint is left alone after
-	// its first failed handshake, and at most; the time doubles in between.
-	// Zero means the defaults.
+	// MinBackoff is how long the Client does not connect to an endpoint after a failed
+	// handshake. The time doubles with each further failure, up to MaxBackoff.
 	MinBackoff, MaxBackoff time.Duration
-	// MaxConns is how many connections are kept; 0 is DefaultMaxClientConns.
-	// To open another, the one that was used least recently is closed; one on
-	// which a message is under way is not, so that there may be more for a while.
+	// MaxConns is the largest number of open connections. To open another one, the
+	// Client closes the least recently used connection on which no message is being
+	// sent or handled. If there is none, the Client exceeds MaxConns.
 	MaxConns int
-	// RootCAs verify servers; nil is the system's.
+	// RootCAs are the trusted certificate authorities. The default is those of the
+	// system.
 	RootCAs *x509.CertPool
-	// Logger hears of failed packets; nil discards.
+	// Logger logs failed packets. The default discards logs.
 	Logger *slog.Logger
 }
 
-// Client sends packets to ws and wss endpoints, over one connection for each
-// endpoint. A connection is opened by the first Send, and again by the first
-// Send after it was lost: a caller that waits for packets without sending any
-// watches Done of the Session that they come with.
+// Client is a [transport.SessionSender] for ws and wss endpoints. It has one connection
+// for each endpoint, which is opened by the first Send. After a connection is lost, only
+// the next Send opens it again. A program that waits for packets without sending has to
+// observe Done of the Session that SendOn returns. A Client may be used from several
+// goroutines. Use [NewClient] to make one.
 type Client struct {
 	// static after NewClient
 	cfg     ClientConfig
 	group   *group
 	tls     *tls.Config
 	buffers *sync.Pool
-	closing context.Context // done once Close was called: ends handshakes
+	closing context.Context // ends when Close is called, and with it all handshakes
 	stop    context.CancelFunc
 
 	// guarded by mu
 	mu     sync.Mutex
 	peers  map[string]*peer
-	pruned int // peers that the last prune left
+	pruned int // number of peers after the last prune
 }
 
-// peer is what a Client knows about an endpoint, guarded by Client.mu.
+// peer is the state of an endpoint, guarded by Client.mu.
 type peer struct {
-	conn      *conn    // nil if there is none
-	attempt   *attempt // handshake under way, nil if none
-	failures  int      // failed handshakes in a row
-	notBefore time.Time
-	cause     error // of the last one
+	conn      *conn     // nil if there is none
+	attempt   *attempt  // running handshake, nil if there is none
+	failures  int       // failed handshakes since the last success
+	notBefore time.Time // end of the backoff
+	cause     error     // of the last failure
 }
 
-// attempt is one handshake; its results are set before done is closed.
+// attempt is a handshake. Its results are set before done is closed.
 type attempt struct {
 	done chan struct{}
 	conn *conn
@@ -99,7 +100,8 @@ var (
 	_ io.Closer               = (*Client)(nil)
 )
 
-// NewClient returns a Client, or an error when cfg has no Dial. Close it.
+// NewClient returns a Client. It returns an error if cfg has no Dial function. Call
+// [Client.Close] when the Client is not needed anymore.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Dial == nil {
 		return nil, errors.New("wstransport: ClientConfig.Dial is required")
@@ -120,32 +122,35 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	return c, nil
 }
 
-// Bind names the Handler for packets that come in on the Client's connections;
-// its Replier is a transport.Session. Call it before the first Send.
+// Bind sets the Handler for packets from the peers. The Replier of such a packet is a
+// [transport.Session]. Call Bind before the first Send.
 func (c *Client) Bind(h transport.Handler) { c.group.bind(h) }
 
-// Send writes p to the connection to endpoint, which it opens if there is none,
-// and returns once it was written; whether the peer took it in, WebSocket does
-// not say. Sends to one endpoint are written one after the other; each waits
-// for its turn until ctx ends, and is refused at once when Limits.MaxWriters
-// wait already.
+// Send writes p to the connection of an endpoint, which is a ws or wss URL, and opens
+// the connection if there is none. It returns when p is written. That does not mean that
+// the peer has read p. Packets for the same endpoint are written one after the other.
 //
-// A failure is a *transport.SendError: retryable for network errors, timeouts,
-// a connection that is busy and a closed Client, and for handshakes answered by
-// 408, 425, 429 or 5xx. After a failed handshake the endpoint is left alone for
-// a time that grows; meanwhile Send fails at once, with the time left as
-// RetryAfter. Not retryable are other answers to the handshake, malformed
-// endpoints, packets that are no DIDComm and addresses that Dial refuses.
+// Errors are of type *transport.SendError. These can be retried:
+//   - network errors, timeouts, the end of ctx, and a closed Client;
+//   - a connection on which Limits.MaxWriters packets are being written already;
+//   - status 408, 425, 429 or 5xx of the handshake;
+//   - an endpoint whose last handshake failed less than its backoff ago; RetryAfter is
+//     the rest of the backoff.
+//
+// These cannot be retried:
+//   - any other status of the handshake;
+//   - a malformed endpoint, and an address that Dial refuses;
+//   - a packet that is empty or has a media type other than DIDComm's.
 func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error {
 	_, err := c.SendOn(ctx, to, p)
 	return err
 }
 
-// Receipts is false: what was written is lost if the connection ends before the
-// peer has read it.
+// Receipts returns false, because a packet is lost if the connection ends before the peer
+// has read the packet.
 func (c *Client) Receipts() bool { return false }
 
-// SendOn is Send, and returns the connection that p was written to.
+// SendOn is like [Client.Send], and also returns the connection that p was written to.
 func (c *Client) SendOn(ctx context.Context, to string, p transport.Packet) (transport.Session, error) {
 	u, err := endpoint.Parse(to, "ws", "wss")
 	if err != nil {
@@ -164,8 +169,8 @@ func (c *Client) SendOn(ctx context.Context, to string, p transport.Packet) (tra
 		case err == nil:
 			return conn, nil
 		case again && errors.Is(err, errEnded):
-			// It ended under us before anything was written. Where the peer
-			// ended it, the reader is about to notice.
+			// The connection ended before anything was written. If the peer closed it,
+			// the reader will close done in a moment.
 			select {
 			case <-conn.done:
 			case <-conn.shut:
@@ -177,9 +182,8 @@ func (c *Client) SendOn(ctx context.Context, to string, p transport.Packet) (tra
 	}
 }
 
-// connect returns the live connection to url, or makes one. All who ask
-// meanwhile wait for the same handshake, which does not end with the context of
-// the one who asked first.
+// connect returns the open connection to url, or opens one. Concurrent callers wait for
+// the same handshake, which does not end with the context of the first caller.
 func (c *Client) connect(ctx context.Context, to, url string) (*conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, endpoint.Network(to, err)
@@ -196,7 +200,7 @@ func (c *Client) connect(ctx context.Context, to, url string) (*conn, error) {
 	}
 }
 
-// lookup returns a live connection, the handshake to wait for, or an error.
+// lookup returns an open connection, a handshake to wait for, or an error.
 func (c *Client) lookup(to, url string) (*attempt, *conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -213,7 +217,7 @@ func (c *Client) lookup(to, url string) (*attempt, *conn, error) {
 		return p.attempt, nil, nil
 	}
 	if wait := time.Until(p.notBefore); wait > 0 {
-		e := endpoint.Network(to, fmt.Errorf("left alone after %d failures: %w", p.failures, p.cause))
+		e := endpoint.Network(to, fmt.Errorf("backing off after %d failures: %w", p.failures, p.cause))
 		e.RetryAfter = wait
 		return nil, nil, e
 	}
@@ -222,13 +226,13 @@ func (c *Client) lookup(to, url string) (*attempt, *conn, error) {
 	}
 	a := &attempt{done: make(chan struct{})}
 	p.attempt = a
-	go c.open(p, a, to, url) // owned by the reservation
+	go c.open(p, a, to, url) // Close waits for it, because of reserve
 	return a, nil, nil
 }
 
 // open does the handshake a.
 func (c *Client) open(p *peer, a *attempt, to, url string) {
-	c.makeRoom()
+	c.evict()
 	ws, err := c.handshake(to, url)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -238,8 +242,8 @@ func (c *Client) open(p *peer, a *attempt, to, url string) {
 		a.err = err
 		if err.Retryable {
 			p.failures++
-			// The caller knows all of RetryAfter; here it would keep p for as long
-			// as the server likes.
+			// The caller of Send gets the whole RetryAfter. Here it is bounded, so that a
+			// server cannot keep p in memory as long as it likes.
 			p.notBefore = time.Now().Add(max(c.backoff(p.failures), min(err.RetryAfter, c.cfg.MaxBackoff)))
 			p.cause = err.Err
 		} else if p.conn == nil {
@@ -271,17 +275,16 @@ func (c *Client) forget(url string, ended *conn) {
 	}
 }
 
-// makeRoom closes the connection that was used least recently if there are as
-// many as there may be.
-func (c *Client) makeRoom() {
-	if oldest := c.leastRecent(); oldest != nil {
+// evict closes the least recently used connection if there are MaxConns of them.
+func (c *Client) evict() {
+	if oldest := c.leastRecentlyUsed(); oldest != nil {
 		oldest.close(websocket.CloseNormalClosure, "idle")
 	}
 }
 
-// leastRecent is the connection to close for another one, nil if there is room
-// or none is at rest.
-func (c *Client) leastRecent() (oldest *conn) {
+// leastRecentlyUsed returns the connection to evict. It returns nil if there are fewer
+// than MaxConns connections, or if none of them is quiet.
+func (c *Client) leastRecentlyUsed() (oldest *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
@@ -290,7 +293,7 @@ func (c *Client) leastRecent() (oldest *conn) {
 			continue
 		}
 		n++
-		if p.conn.resting() && (oldest == nil || p.conn.used.Load() < oldest.used.Load()) {
+		if p.conn.quiet() && (oldest == nil || p.conn.used.Load() < oldest.used.Load()) {
 			oldest = p.conn
 		}
 	}
@@ -300,8 +303,8 @@ func (c *Client) leastRecent() (oldest *conn) {
 	return oldest
 }
 
-// prune forgets endpoints that were left alone for long enough, so that
-// endpoints which others choose do not fill the memory.
+// prune removes endpoints whose backoff is over, so that endpoints that strangers choose
+// do not fill the memory.
 func (c *Client) prune() {
 	if len(c.peers) < max(prunePeers, 2*c.pruned) {
 		return
@@ -315,8 +318,8 @@ func (c *Client) prune() {
 	c.pruned = len(c.peers)
 }
 
-// backoff is the time to leave an endpoint alone after n failures, less up to
-// a quarter, so that clients do not come back all at once.
+// backoff returns the time to wait after n failures. It is reduced by a random part of up
+// to a quarter, so that clients do not reconnect all at once.
 func (c *Client) backoff(n int) time.Duration {
 	d := c.cfg.MaxBackoff
 	if n < 20 {
@@ -325,9 +328,10 @@ func (c *Client) backoff(n int) time.Duration {
 	return d - rand.N(d/4+1)
 }
 
-// Close ends handshakes, lets what was received be handled for up to
-// DefaultCloseTimeout, closes every connection and waits for all of it. It is
-// idempotent; a handler must not call it.
+// Close ends all handshakes, waits until the received packets are handled, and closes all
+// connections. After [DefaultCloseTimeout] it cancels the contexts of the Handler, cuts
+// the connections, and returns context.DeadlineExceeded. It can be called more than once,
+// but not by the Handler.
 func (c *Client) Close() error {
 	c.stop()
 	ctx, cancel := context.WithTimeout(context.Background(), DefaultCloseTimeout)

@@ -110,8 +110,7 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 	})
 }
 
-// A connection is not idle before what came by it is handled, or the time for that
-// is over.
+// A connection is not idle until its packets are handled, or HandlerTimeout is over.
 func TestUnhandledIsNotIdle(t *testing.T) {
 	for name, test := range map[string]struct {
 		release time.Duration // when the packet is handled
@@ -187,13 +186,13 @@ func TestBackoff(t *testing.T) {
 				t.Fatal("dialled again at once")
 			}
 			if e.RetryAfter <= last*3/4 || e.RetryAfter > wstransport.DefaultMaxBackoff {
-				t.Errorf("left alone for %v after %v", e.RetryAfter, last)
+				t.Errorf("backoff of %v after %v", e.RetryAfter, last)
 			}
 			last = e.RetryAfter
 			time.Sleep(e.RetryAfter) // of the bubble
 		}
 		if last < wstransport.DefaultMaxBackoff*3/4 {
-			t.Errorf("left alone for %v at last, want about %v", last, wstransport.DefaultMaxBackoff)
+			t.Errorf("last backoff is %v, want about %v", last, wstransport.DefaultMaxBackoff)
 		}
 	})
 }
@@ -244,8 +243,8 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
-// A Send that waits for its turn leaves with its context; one too many is
-// refused at once.
+// A Send that waits for another write returns when its context ends. A Send beyond
+// MaxWriters fails at once.
 func TestFullQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pipes := stuck(t)
@@ -270,8 +269,8 @@ func TestFullQueue(t *testing.T) {
 	})
 }
 
-// firstDeaf is a server whose first connection swallows what comes, or reads
-// nothing at all, and whose next ones hand on their messages.
+// firstDeaf is a server whose first connection discards all messages, or does not read,
+// and whose next connections pass on their messages.
 func firstDeaf(t *testing.T, swallow bool) (*pipenet.Listener, <-chan string) {
 	release, got := make(chan struct{}), make(chan string, 10)
 	t.Cleanup(func() { close(release) })

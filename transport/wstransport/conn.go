@@ -16,36 +16,36 @@ import (
 	"github.com/didcomm-go/didcomm/transport/internal/exchange"
 )
 
-// closeWait is how long a connection that we close waits for the peer's close
-// frame, and for room to write its own.
+// closeWait limits the time to write a control frame, and the time to wait for the peer's
+// close frame.
 const closeWait = time.Second
 
 var (
 	errEnded = errors.New("connection has ended")
-	errBusy  = errors.New("too many writes wait for the connection")
+	errBusy  = errors.New("too many writes are waiting for the connection")
 )
 
-// conn is one WebSocket connection, at either end. While it is idle it costs
-// one goroutine, the reader; writers write in their own goroutine, one at a
-// time, and a timer does the pings.
+// conn is one WebSocket connection of a Server or Client. An idle connection costs one
+// goroutine, which reads. Messages are written in the goroutines of the callers, one at a
+// time. A timer sends the pings.
 type conn struct {
 	// static after start
-	group *group
-	ws    *websocket.Conn
-	turn  chan struct{} // held by the one who writes
-	slots chan struct{} // one held by each running ServePacket
-	shut  chan struct{} // closed when the close frame is about to be sent
-	done  chan struct{} // closed by the reader when it ends
+	group   *group
+	ws      *websocket.Conn
+	writing chan struct{} // semaphore of one: held while a message is written
+	slots   chan struct{} // semaphore of MaxHandlers: held while ServePacket runs
+	shut    chan struct{} // closed before the close frame is sent
+	done    chan struct{} // closed by the reader at its end
 
-	waiting   atomic.Int32   // writers in write
-	unhandled atomic.Int32   // messages that were read and are not handled yet
-	handling  sync.WaitGroup // as many
-	kind      atomic.Int32   // frame type to write: the one last read
-	used      atomic.Int64   // when a message last went either way, Unix nanoseconds
+	waiting   atomic.Int32   // running calls of write
+	unhandled atomic.Int32   // messages that are read but not handled yet
+	handling  sync.WaitGroup // the same messages
+	kind      atomic.Int32   // frame type of the last message that was read
+	used      atomic.Int64   // time of the last message in either direction, in Unix nanoseconds
 
-	inMessage bool            // owned by the reader
-	last      *transport.Turn // of the message that was read last; owned by the reader
-	failed    bool            // owned by the one who writes: a write has failed
+	inMessage bool            // whether a message is being read; owned by the reader
+	last      *transport.Turn // of the last message that was read; owned by the reader
+	failed    bool            // whether a write has failed; guarded by writing
 
 	// guarded by mu
 	mu       sync.Mutex
@@ -58,23 +58,23 @@ var _ transport.Session = (*conn)(nil)
 
 func newConn(g *group, ws *websocket.Conn) *conn {
 	c := &conn{
-		group: g,
-		ws:    ws,
-		turn:  make(chan struct{}, 1),
-		slots: make(chan struct{}, g.limits.MaxHandlers),
-		shut:  make(chan struct{}),
-		done:  make(chan struct{}),
+		group:   g,
+		ws:      ws,
+		writing: make(chan struct{}, 1),
+		slots:   make(chan struct{}, g.limits.MaxHandlers),
+		shut:    make(chan struct{}),
+		done:    make(chan struct{}),
 	}
 	c.kind.Store(websocket.TextMessage)
 	c.used.Store(time.Now().UnixNano())
 	ws.SetReadLimit(g.limits.MaxBytes)
-	// Any sign of life will do, since a peer that is busy pings and does not
-	// answer.
-	ws.SetPongHandler(func(string) error { return c.alive() })
+	// A ping extends the read deadline in the same way as a pong, because a busy peer may
+	// send pings without answering ours.
+	ws.SetPongHandler(func(string) error { return c.extendDeadline() })
 	ws.SetPingHandler(func(data string) error {
-		// A pong that finds no room is made up for by the next one.
+		// If this pong cannot be written, the next one may be.
 		_ = ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(closeWait))
-		return c.alive()
+		return c.extendDeadline()
 	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -82,7 +82,7 @@ func newConn(g *group, ws *websocket.Conn) *conn {
 	return c
 }
 
-// live tells whether the connection takes more writes, as far as is known.
+// live reports whether the connection is open and not being closed.
 func (c *conn) live() bool {
 	select {
 	case <-c.shut:
@@ -94,11 +94,11 @@ func (c *conn) live() bool {
 	}
 }
 
-// Done is closed when the connection has ended.
+// Done returns a channel that is closed when the connection has ended.
 func (c *conn) Done() <-chan struct{} { return c.done }
 
-// Reply writes p to the peer. It returns transport.ErrNoReturnRoute when the
-// connection has ended, failed, or has too many writes waiting.
+// Reply writes p to the peer. The error matches transport.ErrNoReturnRoute if the
+// connection has ended or failed, or if too many writes are waiting.
 func (c *conn) Reply(ctx context.Context, p transport.Packet) error {
 	if len(p.Data) == 0 {
 		return errors.New("empty packet")
@@ -110,10 +110,9 @@ func (c *conn) Reply(ctx context.Context, p transport.Packet) error {
 	return err
 }
 
-// write returns once the message was written. It waits for its turn until ctx
-// ends; a message that is being written is not abandoned, so that write may
-// outlast ctx by WriteTimeout. errEnded, errBusy and the error of ctx mean that
-// nothing of it was written.
+// write writes a message. Until ctx ends, it waits for other writes to finish. The end of
+// ctx does not interrupt the write itself, so write may return up to WriteTimeout later.
+// errEnded, errBusy and the error of ctx mean that nothing was written.
 func (c *conn) write(ctx context.Context, data []byte) error {
 	if c.waiting.Add(1) > int32(c.group.limits.MaxWriters) {
 		c.waiting.Add(-1)
@@ -121,8 +120,8 @@ func (c *conn) write(ctx context.Context, data []byte) error {
 	}
 	defer c.waiting.Add(-1)
 	select {
-	case c.turn <- struct{}{}:
-		defer func() { <-c.turn }()
+	case c.writing <- struct{}{}:
+		defer func() { <-c.writing }()
 	case <-c.done:
 		return errEnded
 	case <-ctx.Done():
@@ -141,7 +140,7 @@ func (c *conn) write(ctx context.Context, data []byte) error {
 		return errEnded
 	case err != nil:
 		c.failed = true
-		c.ws.Close() // half a message may be out; the reader ends
+		c.ws.Close() // a part of the message may be sent; Close also ends the reader
 		return fmt.Errorf("write: %w", err)
 	}
 	c.used.Store(time.Now().UnixNano())
@@ -162,18 +161,18 @@ func (c *conn) read() {
 	c.group.logger.Debug("websocket ended", "error", err)
 }
 
-// messages hands each message to a handler until the connection fails.
+// messages reads messages and passes them to handle, until the connection fails.
 func (c *conn) messages() error {
 	for {
-		if err := c.alive(); err != nil {
+		if err := c.extendDeadline(); err != nil {
 			return err
 		}
 		kind, r, err := c.ws.NextReader()
 		if err != nil {
 			return err
 		}
-		// From here on pongs do not extend the deadline, so that a peer
-		// cannot trickle a message for ever.
+		// Inside of a message, pongs do not extend the deadline, so that a peer cannot
+		// send a message slowly for ever.
 		c.readBy(c.group.limits.ReadTimeout)
 		c.inMessage = true
 		data, err := io.ReadAll(r)
@@ -182,7 +181,7 @@ func (c *conn) messages() error {
 			return err
 		}
 		if len(data) == 0 {
-			continue // an application's keep-alive
+			continue // some peers send empty messages to keep the connection open
 		}
 		c.kind.Store(int32(kind))
 		c.used.Store(time.Now().UnixNano())
@@ -193,14 +192,14 @@ func (c *conn) messages() error {
 			c.handling.Add(1)
 			c.last = c.last.Next()
 			go c.handle(data, c.last)
-		case <-c.shut: // dropped; read on to the peer's close frame
+		case <-c.shut: // drop the message, and read until the peer's close frame
 		}
 	}
 }
 
-// handle gives one message to the Handler, frees the slot for the next when the
-// Handler has accepted it, and waits until it is handled. The end of the connection
-// does not end its context: the peer takes the message for delivered.
+// handle passes a message to the Handler, releases the slot when the Handler has accepted
+// the message, and waits until the message is handled. The context does not end with the
+// connection, because the peer regards the message as delivered.
 func (c *conn) handle(data []byte, turn *transport.Turn) {
 	defer c.group.wg.Done()
 	defer c.handling.Done()
@@ -213,7 +212,8 @@ func (c *conn) handle(data []byte, turn *transport.Turn) {
 	exchange.Await(ctx, handled)
 }
 
-// accept gives one message to the Handler, and tells when it is handled.
+// accept passes a message to the Handler. The channel that it returns is closed when the
+// message is handled.
 func (c *conn) accept(ctx context.Context, data []byte) <-chan struct{} {
 	h := c.group.handler()
 	if h == nil {
@@ -234,17 +234,18 @@ func (c *conn) accept(ctx context.Context, data []byte) <-chan struct{} {
 	case errors.As(err, &reject):
 		c.group.logger.Info("packet rejected", "remote", c.ws.RemoteAddr().String(), "error", err)
 	default:
-		// The peer must not take for delivered what is lost: the end of the
-		// connection is all that WebSocket has to say so.
+		// The message is lost, and the peer must not regard it as delivered. WebSocket can
+		// only tell that by closing the connection.
 		c.group.logger.Error("packet failed", "remote", c.ws.RemoteAddr().String(), "error", err)
 		c.close(websocket.CloseInternalServerErr, "internal error")
 	}
 	return handled
 }
 
-// alive gives the peer until after the next ping, unless a message or the end
-// has set a deadline of its own.
-func (c *conn) alive() error {
+// extendDeadline sets the read deadline after the next ping and its pong. It does not
+// change the deadline of a message that is being read, or of a connection that is being
+// closed.
+func (c *conn) extendDeadline() error {
 	if c.inMessage {
 		return nil
 	}
@@ -260,23 +261,23 @@ func (c *conn) readBy(d time.Duration) error {
 	return c.ws.SetReadDeadline(time.Now().Add(d))
 }
 
-// tick pings, or closes a connection that was idle for too long.
+// tick sends a ping, or closes a connection after IdleTimeout.
 func (c *conn) tick() {
 	c.mu.Lock()
 	if c.ended {
 		c.mu.Unlock()
 		return
 	}
-	c.group.wg.Add(1) // the reader still holds one, so that nobody has stopped waiting
+	c.group.wg.Add(1) // safe during Wait, because the reader still counts
 	c.mu.Unlock()
 	defer c.group.wg.Done()
 
-	if idle := c.group.limits.IdleTimeout; idle > 0 && c.idleFor() >= idle && c.resting() {
+	if idle := c.group.limits.IdleTimeout; idle > 0 && c.idleFor() >= idle && c.quiet() {
 		c.close(websocket.CloseNormalClosure, "idle")
 		return
 	}
-	// A ping that finds no room is missed by the peer's pong: the read
-	// deadline judges.
+	// If the ping cannot be written, there is no pong, and the read deadline ends the
+	// connection.
 	_ = c.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(closeWait))
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -285,8 +286,8 @@ func (c *conn) tick() {
 	}
 }
 
-// resting tells whether no message is being written or handled.
-func (c *conn) resting() bool {
+// quiet reports whether no message is being written or handled.
+func (c *conn) quiet() bool {
 	return len(c.slots) == 0 && c.unhandled.Load() == 0 && c.waiting.Load() == 0
 }
 
@@ -294,9 +295,9 @@ func (c *conn) idleFor() time.Duration {
 	return time.Duration(time.Now().UnixNano() - c.used.Load())
 }
 
-// nextTick is the time to the next ping, or to when the idle time is over. Up
-// to a quarter is taken off the interval, so that connections made at once are
-// not all pinged at once.
+// nextTick returns the time until the next ping, or until IdleTimeout is over. The
+// interval is reduced by a random part of up to a quarter, so that connections that were
+// opened together are not pinged together.
 func (c *conn) nextTick() time.Duration {
 	next := c.group.limits.PingInterval
 	next -= rand.N(next/4 + 1)
@@ -308,8 +309,8 @@ func (c *conn) nextTick() time.Duration {
 	return next
 }
 
-// drain keeps new messages from the Handler and waits until those that the Handler
-// has are handled; then it closes the connection.
+// drain takes all slots, so that no further message goes to the Handler, waits until all
+// messages are handled, and closes the connection.
 func (c *conn) drain(ctx context.Context) {
 	for range cap(c.slots) {
 		select {
@@ -324,8 +325,8 @@ func (c *conn) drain(ctx context.Context) {
 	c.close(websocket.CloseGoingAway, "")
 }
 
-// close sends a close frame and leaves the reader closeWait to hear the
-// peer's. It returns without waiting for that.
+// close sends a close frame, and lets the reader wait a short time for the peer's close
+// frame. It does not wait for the reader.
 func (c *conn) close(code int, text string) {
 	c.mu.Lock()
 	if c.shutting || c.ended {
@@ -336,9 +337,9 @@ func (c *conn) close(code int, text string) {
 	close(c.shut)
 	_ = c.ws.SetReadDeadline(time.Now().Add(2 * closeWait))
 	c.mu.Unlock()
-	goodbye(c.ws, code, text)
+	sendClose(c.ws, code, text)
 }
 
-func goodbye(ws *websocket.Conn, code int, text string) {
+func sendClose(ws *websocket.Conn, code int, text string) {
 	_ = ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(closeWait))
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// group is the connections of one Server or Client, and what they share.
+// group holds the connections of one Server or Client, and their common state.
 type group struct {
 	// static after newGroup
 	limits Limits
@@ -25,7 +25,7 @@ type group struct {
 	// guarded by mu
 	mu       sync.Mutex
 	bound    transport.Handler
-	reserved int // connections that live or are being made
+	reserved int // connections that are open or being opened
 	conns    map[*conn]func()
 	closed   bool
 }
@@ -57,9 +57,9 @@ func (g *group) handler() transport.Handler {
 	return g.bound
 }
 
-// reserve takes a place for a connection, which start fills or cancel of the
-// reservation, release, gives back. ok is false when the group is closed or
-// full.
+// reserve reserves one of max connections. The caller then calls start, or release if
+// there is no connection. reserve returns false if the group is closed or has max
+// connections.
 func (g *group) reserve() (ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -78,14 +78,14 @@ func (g *group) release() {
 	g.wg.Done()
 }
 
-// start runs the connection that a reservation was taken for. It returns nil,
-// with ws closed, when the group was closed meanwhile. onEnd, if any, is called
-// when it has ended.
+// start runs a connection after reserve. If the group was closed in between, start
+// closes ws and returns nil. onEnd may be nil; it is called when the connection has
+// ended.
 func (g *group) start(ws *websocket.Conn, onEnd func(*conn)) *conn {
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
-		goodbye(ws, websocket.CloseGoingAway, "")
+		sendClose(ws, websocket.CloseGoingAway, "")
 		ws.Close()
 		g.release()
 		return nil
@@ -97,11 +97,11 @@ func (g *group) start(ws *websocket.Conn, onEnd func(*conn)) *conn {
 		}
 	}
 	g.mu.Unlock()
-	go c.read() // takes over the reservation's place in wg
+	go c.read() // calls Done for the Add of reserve
 	return c
 }
 
-// remove is called by the reader of c as its last act.
+// remove is called by the reader of c before it returns.
 func (g *group) remove(c *conn) {
 	g.mu.Lock()
 	onEnd := g.conns[c]
@@ -111,9 +111,9 @@ func (g *group) remove(c *conn) {
 	onEnd()
 }
 
-// close lets what was received be handled, sends each peer a close frame and waits
-// until every goroutine has ended. When ctx ends first it cancels the handlers'
-// contexts, cuts the connections and returns the error of ctx.
+// close waits until the received packets are handled, sends a close frame on each
+// connection, and waits until every goroutine has ended. If ctx ends first, close cancels
+// the contexts of the handlers, cuts the connections and returns the error of ctx.
 func (g *group) close(ctx context.Context) error {
 	g.mu.Lock()
 	first := !g.closed

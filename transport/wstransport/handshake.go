@@ -18,9 +18,9 @@ import (
 func (c *Client) handshake(to, url string) (*websocket.Conn, *transport.SendError) {
 	ctx, cancel := context.WithTimeout(c.closing, c.cfg.HandshakeTimeout)
 	defer cancel()
-	// The dialer looks at the deadline of ctx only; Close must be able to cut
-	// a handshake short.
-	uncut := func() bool { return true }
+	// The dialer only uses the deadline of ctx. So that Close can end a handshake, the end
+	// of ctx closes the connection until keep is called.
+	keep := func() bool { return true }
 	var bounded *handshakeConn
 	dialer := websocket.Dialer{
 		NetDialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
@@ -28,7 +28,7 @@ func (c *Client) handshake(to, url string) (*websocket.Conn, *transport.SendErro
 			if err != nil {
 				return nil, err
 			}
-			uncut = context.AfterFunc(ctx, func() { nc.Close() })
+			keep = context.AfterFunc(ctx, func() { nc.Close() })
 			bounded = &handshakeConn{Conn: nc, left: maxHandshakeBytes}
 			return bounded, nil
 		},
@@ -43,26 +43,27 @@ func (c *Client) handshake(to, url string) (*websocket.Conn, *transport.SendErro
 	}
 	switch {
 	case errors.Is(err, websocket.ErrBadHandshake) && resp != nil && resp.StatusCode != http.StatusSwitchingProtocols:
-		uncut()
+		keep()
 		return nil, endpoint.Status(to, resp, time.Now())
 	case err != nil:
-		uncut()
+		keep()
 		return nil, endpoint.Network(to, err)
-	case !uncut():
+	case !keep():
 		ws.Close()
 		return nil, endpoint.Network(to, context.Cause(ctx))
 	}
 	return ws, nil
 }
 
-// maxHandshakeBytes is what a server may send before the connection is open, its
-// TLS handshake included.
+// maxHandshakeBytes limits what a server may send before the WebSocket is open,
+// including its TLS handshake.
 const maxHandshakeBytes = 256 << 10
 
-// handshakeConn bounds what is read: the dialer reads a header of any length.
+// handshakeConn limits the bytes that are read, because the dialer reads a header of any
+// length.
 type handshakeConn struct {
 	net.Conn
-	left int // bytes, negative for any number; owned by the handshake, then by the reader
+	left int // bytes, negative for no limit; owned by the handshake, then by the reader
 }
 
 func (c *handshakeConn) Read(b []byte) (int, error) {

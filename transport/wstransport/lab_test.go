@@ -50,7 +50,7 @@ func (l *lab) client(t *testing.T, cfg wstransport.ClientConfig) *wstransport.Cl
 	return newClient(t, cfg)
 }
 
-// peer is a WebSocket client of another make, which does nothing by itself.
+// peer is another WebSocket client, which does nothing by itself.
 func (l *lab) peer(t *testing.T) *websocket.Conn {
 	t.Helper()
 	d := websocket.Dialer{NetDialContext: l.net.Dial}
@@ -62,8 +62,8 @@ func (l *lab) peer(t *testing.T) *websocket.Conn {
 	return ws
 }
 
-// foreignServer is a WebSocket server of another make: each connection is
-// served by fn. It stops with the test.
+// foreignServer is another WebSocket server. It serves each connection with fn, and stops
+// with the test.
 func foreignServer(t *testing.T, fn func(*websocket.Conn)) *pipenet.Listener {
 	t.Helper()
 	net := pipenet.Listen()

@@ -7,36 +7,39 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Limits bound what one connection may cost. Zero fields take the defaults
-// named at each.
+// Limits limits one connection. A zero in a field means the default.
 type Limits struct {
-	// MaxBytes is the largest message that is read (transport.DefaultMaxBytes).
-	// A larger one ends the connection with close code 1009 before it is read.
+	// MaxBytes is the size of the largest message that is read, in bytes. A larger
+	// message ends the connection with close code 1009 before it is read. The default
+	// is transport.DefaultMaxBytes.
 	MaxBytes int64
-	// ReadTimeout bounds the time from a message's first byte to its last (30 s).
+	// ReadTimeout limits the time from the first to the last byte of a message. The
+	// default is 30 seconds.
 	ReadTimeout time.Duration
-	// WriteTimeout bounds the writing of one message (30 s); a connection that
-	// does not take it in time is closed.
+	// WriteTimeout limits the time to write a message. The connection is closed if
+	// writing takes longer. The default is 30 seconds.
 	WriteTimeout time.Duration
-	// PingInterval is how often a connection is pinged, at least (30 s).
+	// PingInterval is the longest time between two pings. The default is 30 seconds.
 	PingInterval time.Duration
-	// PongTimeout is how long after a ping the peer may stay silent before its
-	// connection is closed (10 s).
+	// PongTimeout is how long after a ping the peer may send nothing. Then the
+	// connection is closed. The default is 10 seconds.
 	PongTimeout time.Duration
-	// IdleTimeout closes a connection on which no message has gone either way
-	// for so long: 5 minutes at a Client; at a Server zero means never, since
-	// clients wait on their connections for live delivery.
+	// IdleTimeout is how long a connection stays open without a message in either
+	// direction. A message that is not handled yet also keeps it open. The default is 5
+	// minutes for a Client. The default for a Server is no timeout, because clients wait
+	// on their connections for messages.
 	IdleTimeout time.Duration
-	// HandlerTimeout bounds the context of one ServePacket, and the wait until its
-	// packet is handled (60 s).
+	// HandlerTimeout limits the time from calling the Handler for a packet until the
+	// packet is handled. The default is 60 seconds.
 	HandlerTimeout time.Duration
-	// MaxHandlers is how many ServePackets of one connection run at the same
-	// time (4). Each has a transport.Turn in the order of arrival. While all are busy the connection is not
-	// read: the peer's writes wait, and its pings too. How many accepted messages
-	// may wait to be handled is for the Handler to bound.
+	// MaxHandlers is the largest number of packets of a connection that the Handler
+	// accepts concurrently. Their order is in their transport.Turn. While that many calls
+	// of ServePacket are running, nothing is read from the connection, including pings.
+	// The Handler has to limit how many packets are accepted but not handled yet. The
+	// default is 4.
 	MaxHandlers int
-	// MaxWriters is how many writes to one connection may be under way or wait
-	// for their turn (64). One more is refused at once.
+	// MaxWriters is the largest number of writes to a connection that are running or
+	// waiting. Further writes fail at once. The default is 64.
 	MaxWriters int
 }
 

@@ -1,16 +1,18 @@
-// Package wstransport carries DIDComm packets over WebSocket.
+// Package wstransport sends and receives DIDComm packets over WebSocket.
 //
-// A server mounts NewServer, an http.Handler for upgrades, on its URL; to serve
-// POST at the same one, hand it to httptransport.HandlerConfig.WebSocket. A
-// client starts with NewClient, whose Dial is the address guard of
-// transport/netguard.
+// To receive packets, mount the http.Handler of [NewServer] at a URL. If the same URL
+// also receives packets by POST, set HandlerConfig.WebSocket of package httptransport to
+// the [Server] instead. To send packets, call [NewClient] with the dial function of a
+// netguard.Guard, and then [Client.Send].
 //
-// It implements DIDComm v2.1, Transports, WebSockets: each message is one
-// WebSocket message, trust comes from the envelope and never from the
-// connection. Beyond that section connections carry answers both ways
-// (Return-Route extension): the Replier of every packet is a transport.Session.
-// Text frames are sent unless the peer sends binary ones; both are received.
-// A packet that was received has no media type, because WebSocket carries none.
+// The package implements DIDComm v2.1, Transports, WebSockets: each DIDComm message is
+// one WebSocket message, and trust comes from the envelope, never from the connection. It
+// goes beyond that section by supporting the return-route extension: both ends can send
+// on a connection at any time, and the Replier of a packet is a [transport.Session].
+//
+// Messages are sent in text frames, unless the last message of the peer was in a binary
+// frame. Both are received. A received packet has no media type, because WebSocket does
+// not transmit one.
 package wstransport
 
 import (
@@ -28,41 +30,43 @@ import (
 )
 
 const (
-	// DefaultMaxConns is how many connections a Server holds at a time unless
-	// ServerConfig says otherwise.
+	// DefaultMaxConns is the default of ServerConfig.MaxConns.
 	DefaultMaxConns = 10_000
-	// DefaultHandshakeTimeout bounds one opening handshake, at either end.
+	// DefaultHandshakeTimeout limits the opening handshake of a Server, and is the
+	// default of ClientConfig.HandshakeTimeout.
 	DefaultHandshakeTimeout = 10 * time.Second
-	// DefaultCloseTimeout bounds Close where the caller gave no deadline.
+	// DefaultCloseTimeout limits Client.Close, and Server.Close if its context has no
+	// deadline.
 	DefaultCloseTimeout = 5 * time.Second
 )
 
-// Buffers: an idle connection keeps its read buffer, which only has to hold
-// headers since larger reads go past it; write buffers are pooled.
+// An idle connection keeps its read buffer. The buffer is small because larger reads
+// bypass it. Write buffers are pooled.
 const (
 	readBufferSize        = 512
 	serverWriteBufferSize = 4 << 10
-	clientWriteBufferSize = 32 << 10 // a client's messages are sent in fragments of this size
+	clientWriteBufferSize = 32 << 10 // a client sends messages in fragments of this size
 )
 
-// ServerConfig configures NewServer; the zero value is usable.
+// ServerConfig configures [NewServer]. The zero value is ready to use.
 type ServerConfig struct {
+	// Limits limits each connection.
 	Limits Limits
-	// MaxConns is how many connections may be open at the same time; the next
-	// is answered 503. 0 is DefaultMaxConns.
+	// MaxConns is the largest number of open connections. Further handshakes are
+	// answered with status 503. 0 means DefaultMaxConns.
 	MaxConns int
-	// AllowOrigins are the values of the Origin header, such as
-	// "https://wallet.example", that may connect; "*" is all. Agents send no
-	// Origin and may always connect. Browsers always send one: without an entry
-	// here no web page can make its visitors' browsers talk to the agent.
+	// AllowOrigins lists the allowed values of the Origin header, for example
+	// "https://wallet.example". "*" allows all of them. Browsers always send the header,
+	// so only web pages of these origins can connect to the agent. Agents do not send
+	// the header and can always connect.
 	AllowOrigins []string
-	// Logger hears of failed packets; nil discards.
+	// Logger logs failed packets. nil discards logs.
 	Logger *slog.Logger
 }
 
-// Server upgrades HTTP requests to WebSocket connections and gives what comes
-// to its Handler. An upgraded connection leaves nothing of the HTTP request
-// behind and costs one goroutine while it is idle.
+// Server is an http.Handler that upgrades HTTP requests to WebSocket connections. It
+// passes each message as a packet to its Handler. An idle connection costs one goroutine
+// and no HTTP state. Use [NewServer] to make one.
 type Server struct {
 	group    *group
 	upgrader websocket.Upgrader
@@ -70,13 +74,14 @@ type Server struct {
 
 var _ http.Handler = (*Server)(nil)
 
-// NewServer returns a Server that gives packets to h. Close it: http.Server's
-// Shutdown and Close leave upgraded connections alone.
+// NewServer returns a Server that passes packets to h. Call [Server.Close] when the
+// Server is not needed anymore, because Shutdown and Close of an http.Server do not close
+// upgraded connections.
 //
-// The context of ServePacket ends after Limits.HandlerTimeout or with the
-// Server, not with the connection. A connection is read on when its packet is
-// accepted, but is not idle before that is handled. An error of h is logged, the peer learns
-// nothing of it; a panic ends its connection.
+// The context of h.ServePacket ends after Limits.HandlerTimeout or when the Server is
+// closed, but not when the connection ends. Errors of h are logged. The connection stays
+// open after a *transport.RejectError or *transport.BusyError, although the peer does
+// not see the error. Any other error, or a panic, closes the connection.
 func NewServer(h transport.Handler, cfg ServerConfig) *Server {
 	cfg.MaxConns = cmp.Or(max(cfg.MaxConns, 0), DefaultMaxConns)
 	s := &Server{group: newGroup(cfg.Limits, cfg.Logger, cfg.MaxConns)}
@@ -95,16 +100,18 @@ func NewServer(h transport.Handler, cfg ServerConfig) *Server {
 	return s
 }
 
-// ServeHTTP upgrades the connection and returns; the Server owns it from then
-// on. It answers 503 when it is full or closed, 403 to a foreign Origin, and
-// 400 or 405 to what is no WebSocket handshake.
+// ServeHTTP upgrades a request and returns. From then on the Server owns the connection.
+// Instead of upgrading, it answers
+//   - 503 if it has MaxConns connections, or is closed;
+//   - 403 if the Origin is not allowed;
+//   - 400 or 405 if the request is not a WebSocket handshake.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.group.reserve() {
 		w.Header().Set("Retry-After", "10")
 		http.Error(w, "no more connections", http.StatusServiceUnavailable)
 		return
 	}
-	ws, err := s.upgrader.Upgrade(w, r, nil) // it has answered when it fails
+	ws, err := s.upgrader.Upgrade(w, r, nil) // answers the request if it fails
 	if err != nil {
 		s.group.release()
 		s.group.logger.InfoContext(r.Context(), "websocket handshake failed", "remote", r.RemoteAddr, "error", err)
@@ -113,11 +120,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.group.start(ws, nil)
 }
 
-// Close refuses new connections, lets what was received be handled and answered, says
-// goodbye to every peer (close code 1001) and waits for all of it. When ctx
-// ends first, or after DefaultCloseTimeout if it has no deadline, the handlers'
-// contexts are cancelled, the connections cut, and the error of ctx returned.
-// It is idempotent; a handler must not call it.
+// Close refuses new connections, waits until the received packets are handled, and closes
+// each connection with close code 1001. If ctx ends first, Close cancels the contexts of
+// the Handler, cuts the connections, and returns the error of ctx. If ctx has no
+// deadline, [DefaultCloseTimeout] applies. Close can be called more than once, but not by
+// the Handler.
 func (s *Server) Close(ctx context.Context) error {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc

@@ -66,7 +66,7 @@ func TestAnsweringPeerIsKept(t *testing.T) {
 	})
 }
 
-// Pings must not buy a message that trickles more than ReadTimeout.
+// Pings do not extend ReadTimeout for a message that is sent slowly.
 func TestTricklingMessageIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, func(context.Context, transport.Replier, transport.Packet) error {
@@ -173,8 +173,8 @@ func TestPanicEndsOneConnection(t *testing.T) {
 	})
 }
 
-// A handler that runs when the server closes may still answer; then the peer is
-// told goodbye.
+// A handler that runs when the server closes may still reply. Then the server sends a
+// close frame.
 func TestCloseDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		started, release := make(chan struct{}), make(chan struct{})
@@ -210,7 +210,7 @@ func TestCloseDrains(t *testing.T) {
 	})
 }
 
-// So may one that handles what it has accepted.
+// The same for a packet that is accepted and not handled yet.
 func TestCloseWaitsForAccepted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(accepting)

@@ -1,6 +1,6 @@
-// Package endpoint is what the clients of URL endpoints share: they parse the
-// URL with Parse and classify what went wrong with Malformed, Network and
-// Status, so that HTTP and WebSocket agree on what is worth a retry.
+// Package endpoint is shared by the clients for URL endpoints. They parse endpoints with
+// [Parse], and classify errors with [Malformed], [Network] and [Status], so that all
+// transports agree which errors can be retried.
 package endpoint
 
 import (
@@ -19,12 +19,12 @@ import (
 	"github.com/didcomm-go/didcomm/transport/netguard"
 )
 
-// maxRetryAfter bounds the delay that a peer can ask for.
+// maxRetryAfter is the longest delay that a peer can ask for.
 const maxRetryAfter = 24 * time.Hour
 
-// Parse returns the URL of an endpoint that has one of the schemes and a host.
-// User information in an endpoint is refused: it would be sent as credentials.
-// The error is a *transport.SendError that is not retryable.
+// Parse parses an endpoint, which must be a URL with one of the schemes and a host. It
+// refuses user information, which would be sent as credentials. The error is a
+// *transport.SendError that cannot be retried.
 func Parse(endpoint string, schemes ...string) (*url.URL, error) {
 	u, err := url.Parse(endpoint)
 	switch {
@@ -45,30 +45,31 @@ func Parse(endpoint string, schemes ...string) (*url.URL, error) {
 	return u, nil
 }
 
-// Malformed is an error that no retry changes.
+// Malformed returns an error that cannot be retried.
 func Malformed(endpoint string, err error) *transport.SendError {
 	return &transport.SendError{Endpoint: endpoint, Err: err}
 }
 
-// Network is a failed exchange: retryable, unless the address was refused.
+// Network returns an error for a failed request. It can be retried, unless the address
+// is refused.
 func Network(endpoint string, err error) *transport.SendError {
 	var ue *url.Error
 	if errors.As(err, &ue) {
-		err = ue.Err // it repeats the endpoint, which SendError names
+		err = ue.Err // without the endpoint, which SendError has already
 	}
 	return &transport.SendError{Endpoint: endpoint, Retryable: !errors.Is(err, netguard.ErrRefused), Err: err}
 }
 
-// Untaken is the outcome of an exchange in which the peer answered and the Handler
-// of the answer returned err: nil where that is no loss, or will be the same the
-// next time.
-func Untaken(endpoint string, err error) error {
+// NotAccepted returns the error of a Send whose reply the bound Handler did not accept,
+// but returned err. It returns nil if err is nil, or if the Handler would not accept the
+// same reply later either.
+func NotAccepted(endpoint string, err error) error {
 	var reject *transport.RejectError
 	var panicked *transport.PanicError
 	if err == nil || errors.As(err, &reject) || errors.As(err, &panicked) {
 		return nil
 	}
-	e := &transport.SendError{Endpoint: endpoint, Retryable: true, Err: fmt.Errorf("its answer was not taken: %w", err)}
+	e := &transport.SendError{Endpoint: endpoint, Retryable: true, Err: fmt.Errorf("reply not accepted: %w", err)}
 	var busy *transport.BusyError
 	if errors.As(err, &busy) {
 		e.RetryAfter = busy.RetryAfter
@@ -76,9 +77,9 @@ func Untaken(endpoint string, err error) error {
 	return e
 }
 
-// Status is a response other than the one hoped for. 408, 425, 429 and 5xx are
-// retryable. A line of plain text in the body, in which agents say why, becomes
-// part of the error.
+// Status returns the error for a response without success. Status 408, 425, 429 and 5xx
+// can be retried. A line of plain text in the body, in which many agents give the
+// reason, becomes part of the error.
 func Status(endpoint string, resp *http.Response, now time.Time) *transport.SendError {
 	e := &transport.SendError{Endpoint: endpoint, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), now)}
 	switch code := resp.StatusCode; code {
@@ -109,7 +110,7 @@ func Status(endpoint string, resp *http.Response, now time.Time) *transport.Send
 	return e
 }
 
-// reason returns the first line, of at most 200 bytes, of a text/plain body.
+// reason returns at most 200 bytes of the first line of a text/plain body.
 func reason(resp *http.Response) string {
 	t, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if t != "text/plain" || resp.Body == nil {
@@ -120,7 +121,8 @@ func reason(resp *http.Response) string {
 	return strings.TrimSpace(strings.ToValidUTF8(line, ""))
 }
 
-// retryAfter reads both forms of RFC 9110, section 10.2.3; 0 if there is none.
+// retryAfter parses both forms of a Retry-After header (RFC 9110, section 10.2.3). It
+// returns 0 if the header is absent or malformed.
 func retryAfter(v string, now time.Time) time.Duration {
 	v = strings.TrimSpace(v)
 	if n, err := strconv.ParseUint(v, 10, 63); err == nil {
@@ -138,9 +140,10 @@ func retryAfter(v string, now time.Time) time.Duration {
 	return min(max(t.Sub(now), 0), maxRetryAfter)
 }
 
-// MediaType returns the bare media type to send p under: some peers compare the
-// exact string. A packet that names none is an envelope that was carried for
-// somebody else, and those are encrypted. An empty packet is refused.
+// MediaType returns the media type for sending p, without parameters, because some peers
+// compare the exact string. A packet without a media type is one that is forwarded, and
+// those are encrypted. It returns an error for an empty packet, and an error that matches
+// transport.ErrMediaType for a media type other than DIDComm's.
 func MediaType(p transport.Packet) (string, error) {
 	if len(p.Data) == 0 {
 		return "", errors.New("empty packet")

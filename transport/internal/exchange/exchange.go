@@ -1,6 +1,6 @@
-// Package exchange is what the transports share that carry a packet one way and at
-// most one reply back: a client keeps its Sends, a server answers by a Replier and
-// waits with Await.
+// Package exchange is shared by the transports that send a packet and get at most one
+// reply. A client tracks its calls with [Sends]. A server replies with a [Replier] and
+// waits with [Await].
 package exchange
 
 import (
@@ -11,8 +11,8 @@ import (
 	"github.com/didcomm-go/didcomm/transport/internal/endpoint"
 )
 
-// Sends are the Sends of one client that are under way, and the Handler of what
-// comes back.
+// Sends tracks the running calls of Send of one client, and holds the Handler for
+// replies.
 type Sends struct {
 	closing context.Context // done once Close was called
 	stop    context.CancelFunc
@@ -24,23 +24,23 @@ type Sends struct {
 	inflight sync.WaitGroup
 }
 
-// NewSends returns Sends of which none is under way.
+// NewSends returns Sends without any call.
 func NewSends() *Sends {
 	s := new(Sends)
 	s.closing, s.stop = context.WithCancel(context.Background())
 	return s
 }
 
-// Bind names the Handler that Begin returns, contained.
+// Bind sets the Handler that Begin returns. It recovers from panics of h.
 func (s *Sends) Bind(h transport.Handler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bound = transport.Contain(h)
 }
 
-// Begin begins a Send, which goes on until end is called. Its context is sub, which
-// ends with ctx, with end and with Close. bound is nil if no Handler was named; ok is
-// false, and end nil, after Close.
+// Begin begins a call of Send, which lasts until end is called. The context sub is for
+// this call. It ends with ctx, and when end or Close is called. The Handler bound is nil
+// if none is set. After Close, ok is false and end is nil.
 func (s *Sends) Begin(ctx context.Context) (sub context.Context, bound transport.Handler, end func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,8 +57,8 @@ func (s *Sends) Begin(ctx context.Context) (sub context.Context, bound transport
 	}, true
 }
 
-// Close ends the contexts of the Sends under way, waits for them and lets no other
-// begin. It is idempotent.
+// Close refuses further calls of Send, cancels the running ones and waits for their end.
+// It can be called more than once.
 func (s *Sends) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -67,25 +67,24 @@ func (s *Sends) Close() {
 	s.inflight.Wait()
 }
 
-// Replier takes one reply, until End.
+// Replier accepts one reply, until End is called.
 type Replier struct {
 	// guarded by mu
 	mu      sync.Mutex
-	write   func(ctx context.Context, p transport.Packet) error // nil once it takes no reply
+	write   func(ctx context.Context, p transport.Packet) error // nil after Reply and End
 	replied bool
 }
 
 var _ transport.Replier = (*Replier)(nil)
 
-// NewReplier returns a Replier that calls write with its reply, under the media type
-// to send it as. write is called once at most, and does not run any more once End
-// has returned.
+// NewReplier returns a Replier that calls write with the reply, whose media type is set.
+// write is called at most once, and is not running when End has returned.
 func NewReplier(write func(ctx context.Context, p transport.Packet) error) *Replier {
 	return &Replier{write: write}
 }
 
-// Reply writes p. It returns transport.ErrNoReturnRoute if there was a reply, or
-// after End.
+// Reply writes p. It returns transport.ErrNoReturnRoute after another reply, or after
+// End.
 func (r *Replier) Reply(ctx context.Context, p transport.Packet) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -104,7 +103,7 @@ func (r *Replier) Reply(ctx context.Context, p transport.Packet) error {
 	return write(ctx, transport.Packet{MediaType: mediaType, Data: p.Data})
 }
 
-// End ends the return route, and tells whether a reply was begun.
+// End makes the Replier refuse replies. It reports whether Reply has called write.
 func (r *Replier) End() (replied bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,8 +111,8 @@ func (r *Replier) End() (replied bool) {
 	return r.replied
 }
 
-// Await waits until handled, as transport.Handler returns it, is closed. It
-// reports false when ctx ends first.
+// Await waits until the channel handled of a transport.Handler is closed. It returns
+// false if ctx ends first.
 func Await(ctx context.Context, handled <-chan struct{}) bool {
 	if handled == nil {
 		return true

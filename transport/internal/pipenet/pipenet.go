@@ -1,6 +1,6 @@
-// Package pipenet is a network of net.Pipe connections, for tests that run
-// servers and clients in a testing/synctest bubble, where time stands still
-// until everybody waits and no goroutine may stay behind.
+// Package pipenet provides a network of net.Pipe connections. It is for tests that run
+// servers and clients in a testing/synctest bubble, where real sockets do not work. Call
+// [Listen].
 package pipenet
 
 import (
@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// Listener accepts what Dial dials.
+// Listener is a net.Listener for connections that Dial makes.
 type Listener struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -23,7 +23,7 @@ func Listen() *Listener {
 	return &Listener{conns: make(chan net.Conn), done: make(chan struct{})}
 }
 
-// Dial connects to l, whatever the address.
+// Dial connects to l. It ignores the network and the address.
 func (l *Listener) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
@@ -46,13 +46,13 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends Accept and Dial.
+// Close makes Accept and Dial return errors.
 func (l *Listener) Close() error {
 	l.close.Do(func() { close(l.done) })
 	return nil
 }
 
-// Addr names the network only.
+// Addr returns a placeholder address.
 func (l *Listener) Addr() net.Addr { return addr{} }
 
 type addr struct{}
