@@ -27,6 +27,7 @@ type Agent struct {
 	// ready is closed when Run begins. life ends when handlers must; stopping is
 	// closed before, when no new work is taken.
 	ready    chan struct{}
+	done     chan struct{} // closed when Run returns
 	life     context.Context
 	kill     context.CancelFunc
 	stopping chan struct{}
@@ -76,6 +77,7 @@ func New(cfg Config) (*Agent, error) {
 		unparking: make(slots, maxUnparking),
 		lateAcks:  make(slots, maxLateAcks),
 		ready:     make(chan struct{}),
+		done:      make(chan struct{}),
 		stopping:  make(chan struct{}),
 		lanes:     newLanes(cfg.SessionQueue),
 		requests:  newRequests(cfg.MaxRequests),
@@ -99,8 +101,17 @@ func New(cfg Config) (*Agent, error) {
 	return a, nil
 }
 
-// DID is who the agent is, as Config says.
+// DID is the DID that the agent sends from where a message names none: Config.DID.
 func (a *Agent) DID() string { return a.cfg.DID }
+
+// Packer opens and makes the envelopes of the agent.
+func (a *Agent) Packer() *envelope.Packer { return a.cfg.Packer }
+
+// Store keeps what the agent must not lose.
+func (a *Agent) Store() store.Store { return a.cfg.Store }
+
+// Done is closed when Run has returned.
+func (a *Agent) Done() <-chan struct{} { return a.done }
 
 // Run delivers messages, and handles those that an earlier life of the agent took
 // in and did not get to handle, until ctx ends. Then it takes no more packets,
@@ -117,6 +128,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	a.running = true
 	close(a.ready)
 	a.mu.Unlock()
+	defer close(a.done)
 
 	var workers sync.WaitGroup
 	workers.Go(func() { a.delivery.Run(ctx) })

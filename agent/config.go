@@ -15,14 +15,23 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Config is what an Agent is made of. DID and Packer are required; every other
-// field has a default for its zero value.
+// Config is what an Agent is made of. DID is required, and either Keys and Resolver or
+// Packer; every other field has a default for its zero value.
 type Config struct {
-	// DID is the agent's name, unless a message is sent from another DID of ours. The
-	// Packer has keys of the DID, or New refuses it.
+	// DID is the DID that messages are sent from which name no other DID of ours, and that
+	// those without a recipient are taken to be for. There are keys of the DID, or New
+	// refuses it.
 	DID string
-	// Packer opens and makes envelopes. When no endpoint of a party could be reached, its
-	// Refresh is called, since the party may have moved.
+	// Keys are the private keys of DID, and of any other DIDs of ours: an
+	// identity.Identity or an identity.Set, for example. Those two resolve our own DIDs as
+	// well, as any Keys that are a did.Resolver do.
+	Keys envelope.Keys
+	// Resolver resolves the DIDs of other parties, did.Methods for example. New puts a
+	// did.Cache before it, unless it has the method Refresh of one.
+	Resolver did.Resolver
+	// Packer opens and makes envelopes. Default: one of Keys and Resolver, with the limits
+	// that package envelope has by default. A Packer that is given is used as it is: Keys
+	// and Resolver must be nil then.
 	Packer *envelope.Packer
 	// Handler handles messages; usually a *Mux. Default: an empty Mux.
 	Handler Handler
@@ -35,6 +44,9 @@ type Config struct {
 	// Contacts is what the agent knows of other parties; it is kept in Store. Default: a
 	// Book with the defaults of package contact.
 	Contacts *contact.Book
+	// Shares bound what one DID of ours may have in the inbox and in the outbox, so that it
+	// leaves room for the others. Default: no bounds but those of Store.
+	Shares func(own string) Shares
 	// Logger gets ids and DIDs, never bodies. Default: discard.
 	Logger *slog.Logger
 	// Now tells the time of messages. Default: time.Now.
@@ -84,6 +96,12 @@ type Config struct {
 	ReplayWindow   time.Duration // in which a message that was handled is remembered; longer than MaxAge of others. Default 96 h
 }
 
+// Shares are what one DID of ours may have of a store; zero fields set no bound.
+type Shares struct {
+	Inbox  store.Share // messages that wait for their handler
+	Outbox store.Share // messages that are to be delivered
+}
+
 // Errors that users of an Agent act on; match them with errors.Is.
 var (
 	// ErrNoRoute: the recipient has no endpoint that the agent can send to, and
@@ -111,8 +129,11 @@ func (c *Config) setDefaults() error {
 	if _, err := did.Parse(c.DID); err != nil {
 		return fmt.Errorf("agent: Config.DID: %w", err)
 	}
-	if c.Packer == nil {
-		return errors.New("agent: Config.Packer is required")
+	switch given := c.Keys != nil || c.Resolver != nil; {
+	case c.Packer != nil && given:
+		return errors.New("agent: Config has a Packer, and Keys or a Resolver besides")
+	case c.Packer == nil && (c.Keys == nil || c.Resolver == nil):
+		return errors.New("agent: Config needs Keys and Resolver, or a Packer")
 	}
 	for scheme, s := range c.Senders {
 		if !isScheme(scheme) {
@@ -134,11 +155,20 @@ func (c *Config) setDefaults() error {
 	if c.Contacts == nil {
 		c.Contacts = contact.New(c.Store, contact.Config{Logger: c.Logger})
 	}
+	if c.Shares == nil {
+		c.Shares = func(string) Shares { return Shares{} }
+	}
 	if c.Trace == nil {
 		c.Trace = new(Trace)
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Packer == nil {
+		var err error
+		if c.Packer, err = c.packer(); err != nil {
+			return err
+		}
 	}
 	c.MaxHandlers = cmp.Or(max(c.MaxHandlers, 0), 1024)
 	c.MaxRequests = cmp.Or(max(c.MaxRequests, 0), 10_000)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"crypto/sha256"
 	"log/slog"
 	"slices"
@@ -34,7 +35,7 @@ type aliases struct{ ours, theirs string }
 // Authenticated reports whether the sender has proven who it is.
 func (in *Inbound) Authenticated() bool { return in.From != "" }
 
-func (a *Agent) inbound(u *envelope.Unpacked) *Inbound {
+func (a *Agent) inbound(ctx context.Context, u *envelope.Unpacked) *Inbound {
 	in := &Inbound{Message: u.Message, Metadata: u.Metadata, To: a.cfg.DID}
 	switch {
 	case u.Metadata.EncryptedFromKID != "":
@@ -47,10 +48,29 @@ func (a *Agent) inbound(u *envelope.Unpacked) *Inbound {
 		in.From = did.Base(u.Message.From)
 	}
 	in.aliases = aliasesOf(u)
-	if kid := u.OpenedWith; kid != "" && party(kid) != party(a.cfg.DID) {
+	switch kid := u.OpenedWith; {
+	case kid == "":
+		in.To = a.named(ctx, u.Message)
+	case party(kid) != party(a.cfg.DID):
 		in.To = did.Base(kid)
 	}
 	return in
+}
+
+// maxNamed bounds the recipients of a message that is not encrypted which are looked at.
+const maxNamed = 8
+
+// named is the DID of ours that a message names which no key of ours has opened.
+func (a *Agent) named(ctx context.Context, m *message.Message) string {
+	for _, to := range m.To[:min(len(m.To), maxNamed)] {
+		if party(to) == party(a.cfg.DID) {
+			break
+		}
+		if own, err := a.cfg.Packer.Own(ctx, to); err == nil {
+			return own
+		}
+	}
+	return a.cfg.DID
 }
 
 // aliasesOf finds that a sender names keys by other fragments than their ids have.

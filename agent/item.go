@@ -36,6 +36,9 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 		Direct: store.Packet{MediaType: e.MediaType, Data: e.Data}, AskAck: confirm, NeedsReceipt: must && !confirm,
 		Created: now, Deadline: now.Add(a.cfg.MaxAge),
 	}
+	if s := a.cfg.Shares(m.From).Outbox; s != (store.Share{}) && m.From != "" {
+		item.Owner, item.OwnerShare = party(m.From), s
+	}
 	if !m.ExpiresTime.IsZero() {
 		item.Deadline = m.ExpiresTime
 	}
@@ -52,7 +55,7 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 func (a *Agent) lane(m *message.Message, o *sendOptions) string {
 	name := o.lane
 	if ordered, ok := a.cfg.Handler.(Orderer); ok && name == "" {
-		name = ordered.Lane(&Inbound{Message: m, From: m.From})
+		name = ordered.Lane(&Inbound{Message: m, From: m.From, To: m.From})
 	}
 	if name == "" {
 		return ""

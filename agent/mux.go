@@ -77,7 +77,8 @@ type Orderer interface {
 	// party in one lane are handled one at a time, in the order in which they were
 	// accepted. Empty is the lane of the message's thread, of one connection. The name is
 	// also that of the lane of a message to be sent. Of a message to be sent, and of one
-	// that an earlier life left over, in has at least the id, the type and From.
+	// that an earlier life left over, in has at least the id, the type, From and To; a
+	// message to be sent has our DID as both.
 	Lane(in *Inbound) string
 }
 

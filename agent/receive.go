@@ -43,7 +43,7 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 		}
 		return nil, untold(w, refusal(err))
 	}
-	in := a.inbound(u)
+	in := a.inbound(ctx, u)
 	in.Packet = p
 	return a.accept(ctx, w, in)
 }
@@ -192,6 +192,9 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound) (*pe
 		Sender: in.pair(), ID: foldID(in.Message.ID), Peer: party(in.From),
 		To: in.To, Type: in.Message.Type, Thread: in.Message.Thread(),
 		Time: now, Until: now.Add(a.cfg.ReplayWindow),
+	}
+	if s := a.cfg.Shares(in.To).Inbox; s != (store.Share{}) {
+		m.Owner, m.OwnerShare = party(in.To), s
 	}
 	hold, busy := time.Duration(0), k.request == nil && a.isBusyFor(in)
 	if k.request == nil && !busy {

@@ -244,7 +244,7 @@ func (a *Agent) reopen(ctx context.Context, data []byte) (in *Inbound, err error
 	if err != nil {
 		return nil, refusal(err)
 	}
-	return a.inbound(u), nil
+	return a.inbound(ctx, u), nil
 }
 
 // setAside ends a message that is not handled.
