@@ -140,9 +140,9 @@ func (s *search) find(ctx context.Context, id string) (string, error) {
 	return own, nil
 }
 
-// anyOwn tells whether one of ids names a DID of ours: of the first MaxRecipients
-// different DIDs among them.
-func (s *search) anyOwn(ctx context.Context, ids []string) (bool, error) {
+// anyOwn tells whether one of ids names a DID of ours that may stand for the DID of kid,
+// which is ours: of the first MaxRecipients different DIDs among them.
+func (s *search) anyOwn(ctx context.Context, kid string, ids []string) (bool, error) {
 	asked := make(map[string]bool)
 	for _, id := range ids {
 		if id = did.Base(id); asked[id] {
@@ -152,8 +152,16 @@ func (s *search) anyOwn(ctx context.Context, ids []string) (bool, error) {
 			break
 		}
 		asked[id] = true
-		if own, err := s.find(ctx, id); err != nil || own != "" {
-			return own != "", err
+		own, err := s.find(ctx, id)
+		if err != nil {
+			return false, err
+		}
+		if own == "" {
+			continue
+		}
+		same, err := s.p.related(ctx, did.Base(kid), own)
+		if same || err != nil {
+			return same, err
 		}
 	}
 	return false, nil

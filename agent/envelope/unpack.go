@@ -293,7 +293,7 @@ func (o *opening) checkTo(ctx context.Context) error {
 			continue
 		}
 		if o.p.owner != nil {
-			another, err := o.search.anyOwn(ctx, o.msg.To)
+			another, err := o.search.anyOwn(ctx, kid, o.msg.To)
 			if err != nil {
 				return err
 			}
