@@ -1,165 +1,223 @@
-// Package agent is a DIDComm agent: it takes packets in from any transport,
-// hands the messages in them to protocol handlers, and sends messages out.
+// Package agent is a DIDComm agent. An [Agent] opens the packets that any transport brings,
+// gives the messages in them to protocol handlers, and sends messages.
 //
-// Make a Mux of the protocols to serve, an Agent with New, and keep Run running
-// as long as the agent lives; it owns every goroutine. Mount the Agent, which is
-// a transport.Handler, on the transports that shall receive. Then use the verbs
-// of the protocol packages, or Send and Request:
+// Make a [Mux] of the protocols to serve, call [Start], and mount the Agent on the
+// transports that receive packets: the Agent is a transport.Handler. Then send with the
+// functions of the protocol packages, or with [Agent.Send] and [Agent.Request]:
 //
-//	a, err := agent.New(agent.Config{
-//		DID:     "did:peer:2...",
-//		Packer:  packer,
-//		Handler: agent.NewMux(trustping.Handle(), basicmessage.Handle(fn)),
-//		Senders: map[string]transport.Sender{"https": client, "wss": socket},
+//	a, err := agent.Start(ctx, agent.Config{
+//		DID:      id.DID(), // an identity.Identity
+//		Keys:     id,
+//		Resolver: resolver,
+//		Handler:  agent.NewMux(trustping.Handle(), basicmessage.Handle(fn)),
+//		Senders:  map[string]transport.Sender{"https": client, "wss": socket},
 //	})
-//	go a.Run(ctx)
-//	<-a.Ready()
 //	rtt, err := trustping.Ping(ctx, a, "did:web:example.com")
 //
-// # Policy
+// [New] and [Agent.Run] do the same in two steps. Run owns every goroutine of the Agent.
 //
-// A plaintext packet is refused unless Config.AcceptPlaintext is set. An
-// anonymous message (anoncrypt) is taken in and marked: its Inbound.From is
-// empty whatever it claims, it cannot be replied to, and it binds no return
-// route; nor does a signed message that does not name us. A peer that cannot be
-// answered, because it did not authenticate, learns nothing of what went wrong.
+// # Which messages are accepted
 //
-// An error that a handler returns goes to the log; a *message.Problem goes to the
-// peer as a problem report as well, and so does a panic, as an internal error. A
-// message that has expired is dropped though the peer is told that it came, and so is
-// one of a thread with too many problems, until an hour after the last of these.
+// The Agent accepts encrypted and signed messages. A plaintext message is refused, unless
+// Config.AcceptPlaintext is set.
+//
+// An anonymous message (anoncrypt) is accepted with these limits:
+//
+//   - Inbound.From is empty, whatever the message claims.
+//   - The message cannot be answered.
+//   - The connection of the message does not become a return route.
+//
+// The last limit also holds for a signed message that does not name a DID of ours in its
+// to header. A sender that has not authenticated is not told why a message was refused.
+//
+// A message that has expired is dropped, and the sender is told that the message arrived.
+// The same happens to a message of a thread with too many problem reports, until one hour
+// after the last report.
+//
+// # Rotation
+//
+// A peer can prove that it has moved to another DID (from_prior). From then on:
+//
+//   - Messages to the old DID are sent to the new DID.
+//   - Messages that arrive from the old DID are ignored and logged. The time of receipt
+//     counts, and not the time in the message.
+//   - Only a from_prior that was issued later changes this again.
+//
+// A peer that has ended the relationship is sent nothing more: Send returns
+// contact.ErrEnded. Package agent/contact keeps these facts in Config.Store.
+//
+// # Many identities
+//
+// One Agent can act for many DIDs: give it an identity.Set as Config.Keys. Inbound.To is
+// the DID that a message came to, and [PerIdentity] picks a Handler by that DID.
+// Config.Shares limits what one DID may occupy in the inbox and in the outbox. Everything
+// that the Agent remembers about a peer is kept per DID of ours. A peer that knows two
+// such DIDs cannot find out from the answers that both belong to one Agent.
 //
 // # Problem reports
 //
-// A message named problem-report is a report, whatever its protocol and version,
-// and whether its body can be read or not (message.ReadProblem). It goes to the
-// waiting Request whose thread or message id its thid or pthid names, else to the
-// handler; a Mux gives it to the handler of Report Problem 2.0 unless it has one for
-// that very type, and without either it is logged.
+// An error that a Handler returns is logged. The sender is told only in these cases:
 //
-// So that reports cannot go round, nothing that the agent does by itself answers a
-// report: no report, and no ack. Nor does a report answer an empty message. At most
-// Config.MaxThreadProblems reports are made in a thread, with which counts what
-// names one of its messages, or our report, as its parent (pthid); and a thread that
-// had more by itself, ours and the peer's, is one with too many problems. An answer
-// that a Request waits for is taken all the same. And whatever threads a peer begins,
-// it is sent at most Config.ReportBurst reports at once, then Config.ReportsPerHour,
-// but for those in the response to its own POST. Acks and ping-responses, which a peer
-// asks for, have a wider limit where they leave by another connection than the asking
-// came by (Config.AnswerBurst). A message over a limit is not sent, and logged; an ack
-// is sent when the message comes again, if there is room then. A report that a Handler
-// gives to its Responder counts for the peer as well; what a program sends by Send
-// does not.
+//   - The error is or wraps a *message.Problem: the sender gets a problem report.
+//   - The Handler panics: the sender gets a problem report of an internal error.
 //
-// # What a peer may rely on
+// The Agent treats every message whose type is named problem-report as a report, whatever
+// its protocol, version and body (message.ReadProblem). The report goes to the waiting
+// Request whose message or thread the report names in thid or pthid. Without such a
+// Request, the report goes to the Handler. A Mux gives it to the handler for that very
+// type, or to the handler of Report Problem 2.0, or logs it.
 //
-// A packet is answered with an HTTP 2xx when its message is in the inbox, or
-// its handler has returned. A message in the inbox is handled, if not by this
-// process then by the next one that has the same inbox. When there is no room, or
-// the inbox fails, HTTP answers 503 with Retry-After, and a WebSocket brings a
-// problem report of code e.p.me.res.storage without an ack; a peer that cannot be sent
-// that sees the connection end. A message that cannot be opened for now, as when the
-// DID of its sender, of its signer or of the issuer of its from_prior cannot be
-// reached, is answered by a 503, or ends the connection, since nobody is known to whom
-// a report could go. So one DID out of reach ends a WebSocket that many senders share,
-// as a mediator's, for all of them, and again when the message comes again. A message
-// is refused for good, by a 4xx, only for what will not change, such as a DID that
-// does not exist.
+// Reports must not circulate between two agents:
 //
-// WebSocket has no receipt of its own: that a frame was written says nothing. A
-// message that is sent over a WebSocket asks for an ack (please_ack). The message is
-// delivered when the ack has come, or an answer on a thread that the message began, or
-// a problem report that has the message as its parent and acks no other. A report that
-// the peer is busy does not count. If the connection ends before, the message is sent again. A party that
-// never acked and says nothing for Config.AckTimeout, while the connection lives, is
-// taken for one that does not ack, until it does; so is one that acked before and has
-// let three acks in a row go by. To such a party a message is delivered when it was
-// written, and what was written as the connection ended is lost. The same holds for
-// Requests, whose caller sees that no answer came, for acks, which a peer that needs
-// one asks for again, for problem reports, which nothing answers, and for anonymous
-// messages, which nobody can ack.
+//   - The Agent answers a report with neither a report nor an ack.
+//   - The Agent does not report problems with an empty message.
+//   - The Agent sends at most Config.MaxThreadProblems reports in a thread. A message that
+//     names a reported message, or the report, as its parent (pthid) counts as part of
+//     that thread.
+//   - The Agent sends a peer at most Config.ReportBurst reports at once, and then
+//     Config.ReportsPerHour. Reports in the HTTP response to the peer's own POST are not
+//     limited.
 //
-// # What a caller may rely on
+// Acks and ping responses that leave by another connection than the message came by have a
+// wider limit of their own (Config.AnswerBurst). A message over a limit is logged and not
+// sent. An ack over the limit is sent when the message arrives again. A report that a
+// Handler passes to its Responder counts towards the limits; a report that a program
+// passes to Send does not.
 //
-// Send and Request work from when the Agent is Ready until Run returns. When Send has
-// returned nil, the message is in the outbox, as durably as that keeps it, packed.
-// It leaves while Run runs, is tried at each way to the
-// recipient, then at those it has moved to since, and then again after a delay
-// that doubles, or that the recipient asked for, until a way has taken it or its
-// time is up: expires_time, or Config.MaxAge. Then it is buried: kept with its last
-// error, and told to Trace.Buried (but not if the process ends in between).
-// Parties that are slow to fail are tried by one worker at a time, so that others
-// are not delayed. Package agent/delivery says more. An Outcome is the state of a message
-// to one recipient: the option Outcomes hears of each, and the error of a Send that
-// waits (AwaitDelivery, Once) has the last.
+// # What a peer can rely on
 //
-// A Reply that leaves by the connection which its message came by is kept with the
-// message instead, and sent again when the message comes again. A message is delivered,
-// and does not come again, when any reply to it has arrived. Of two replies, one by the
-// connection and one by another way, the first can be lost with the connection.
+// The Agent answers an HTTP POST with:
 //
-// Push writes to a live connection, or fails: nothing is stored. Relay is Send for a
-// packet that is not ours.
+//   - 2xx when the message is in the inbox, or its Handler has returned. A message in the
+//     inbox is handled by this process, or by the next process with the same Store.
+//   - 503 with Retry-After when there is no room, or the store fails, or a DID that the
+//     message names cannot be reached. The DID can be that of the sender, of the signer,
+//     or of the issuer of from_prior.
+//   - 4xx when the message will never be accepted, for example because a DID does not exist.
 //
-// # Custody
+// A WebSocket has no such answers:
 //
-// A Handler that is durable and idempotent by itself, such as that of a mediator for
-// forwards, can take messages in: see Protocol.Custody. It runs before the 2xx, its
-// success is the acceptance. The message is not in the inbox, and may be handled
-// again whenever it comes again.
+//   - When there is no room, or the store fails, the sender gets a problem report of code
+//     e.p.me.res.storage without an ack. If the sender cannot be told, the connection ends.
+//   - When a DID cannot be reached, nobody is known who could be told. The message is
+//     parked: the inbox keeps the packet, and the Agent opens it later. Parked messages
+//     have a small share of the inbox for each host, and in all (Config.MaxParked). A
+//     message beyond this share is dropped and logged. After Config.MaxAge a parked
+//     message is set aside for a person to look at.
 //
-// # Duplicates
+// # What a sender can rely on
 //
-// A message is handled once: the same id from the same sender within
-// Config.ReplayWindow is not handled again. The replies that went by its connection
-// are sent again, by the connection that the message comes by now. If there were none,
-// the ack that the message asks for is sent, by any way. While the handler runs, both
-// wait for its end; a message that asks for its reply on an HTTP connection is answered
-// by a 503 meanwhile. A message that comes
-// again binds no return route, since another party may have sent it. A handler is called
-// again if it asks for that (Retry), if the agent stopped before it had returned, and
-// if the process ended before the inbox knew that it had, or the inbox failed until
-// its lease was lost: handlers that must not do a thing twice check for themselves.
-// Messages that the process had in hand two times as it ended are handled one at a
-// time, since one of them may be what ends it. After Config.MaxTries a message is set
-// aside, as is one whose handler panicked or returned an error that is neither a Retry
-// nor a Problem, for a person to look at (store.InboxAdmin).
+// Send and Request work between the moment when the Agent is Ready and the moment when Run
+// returns. When Send returns nil, the packed message is in the outbox of Config.Store, as
+// durably as the Store keeps it. The Agent then tries each endpoint of the recipient, looks
+// the recipient's DID up anew when all endpoints fail, and tries again after a delay that
+// doubles or that the recipient has asked for. After expires_time or Config.MaxAge the
+// message is buried: the outbox keeps it with its last error, and Trace.Buried is called
+// unless the process ends in between. A slow or dead recipient occupies one worker only.
+// Package agent/delivery says more.
 //
-// The other side of that: a message sent may arrive more than once, with the same
-// id, when its receipt was lost.
+// An [Outcome] is the state of a message to one recipient. The option [Outcomes] reports
+// each change; the error of a Send with [AwaitDelivery] or [Once] has the last state.
+//
+// [Agent.Push] writes to a live connection, or fails; nothing is stored. [Agent.Relay]
+// sends a packet that somebody else has packed.
 //
 // # Acks
 //
-// A message that has please_ack is acked once it was handled: in its first reply,
-// else in an empty message. It is acked before that if it is put off, since the ack
-// says that it is here and no more. Older ids in
-// please_ack are acked if they came from the same sender and are remembered. No
-// forward is acked, nor an ack, nor a problem report.
+// An HTTP POST has a receipt, and a WebSocket has none. A message that leaves by a
+// WebSocket therefore asks for an ack (please_ack). The message counts as delivered when
+// one of these messages arrives:
+//
+//   - the ack,
+//   - an answer, if the message has begun its thread,
+//   - a problem report whose parent is the message, and which acks no other message. A
+//     report that the recipient is busy does not count.
+//
+// If the connection ends before, the message is sent again. Some recipients never send
+// acks. A recipient is taken for one of them after it has ignored the first request, or,
+// if it has sent acks before, three requests in a row, each for Config.AckTimeout on a
+// connection that lived on. Messages to such a recipient count as delivered when they are
+// written. The same holds for messages that are never acked: Requests, acks, problem
+// reports and anonymous messages.
+//
+// A message that the Agent receives with please_ack is acked once it was handled: in the
+// first reply, or else in an empty message. If the message is put off, the ack is sent
+// before, since an ack means receipt and no more. Older ids in please_ack are acked if
+// those messages came from the same sender and are still remembered. The Agent acks no
+// forward, no ack and no problem report.
+//
+// # Replies
+//
+// A Reply that leaves by the connection of its message is kept with the message in the
+// inbox. When the message arrives again, the reply is sent again. A message counts as
+// delivered when any reply to it has arrived: of two replies, one by the connection and
+// one by another way, the first can be lost with the connection.
+//
+// # Exactly once
+//
+// A message is handled once: the same id from the same sender to the same DID of ours is
+// not handled again within Config.ReplayWindow. When such a message arrives again:
+//
+//   - The replies that went by its connection are sent again, by the connection that the
+//     message came by now.
+//   - If there were no such replies, the ack that the message asks for is sent.
+//   - While the handler still runs, both wait for its end. Over HTTP the answer is 503 if
+//     the message asks for its reply on the connection.
+//   - The connection does not become a return route, since another party may have sent
+//     the message.
+//
+// A Handler is called again for the same message in these cases only:
+//
+//   - The Handler has returned a [Retry].
+//   - The Agent was stopped before the Handler returned.
+//   - The process ended, or the store failed for long, before the inbox knew that the
+//     Handler had returned.
+//
+// A Handler that keeps its state in the records of Config.Store closes the last gap with
+// Responder.Commit: the changed records, the messages to send and the end of the handled
+// message become durable together, or not at all.
+//
+// A message is set aside for a person to look at (store.InboxAdmin) when it has been tried
+// Config.MaxTries times, when its Handler panics, or when its Handler returns an error that
+// is neither a Retry nor a Problem.
+//
+// A peer may receive a message of ours more than once, with the same id, when the receipt
+// was lost.
+//
+// # Custody
+//
+// A Handler that is durable and idempotent by itself can take messages into its own
+// custody (Protocol.Custody), as a mediator does with forwards. Such a Handler runs before
+// the 2xx, and its success is the acceptance. The message is not in the inbox, and is
+// handled again whenever it arrives again.
 //
 // # Order
 //
-// Messages of one thread that come by one connection (such as a WebSocket) are
-// handled one at a time, in the order in which they came. So are those of one party in
-// an ordered protocol (Protocol.Ordered, Orderer), whatever ways they come by, and the
-// first Config.SessionQueue of those that an earlier life of the agent left over. A
-// message is handled here when its handler has returned. Other messages are handled at the
-// same time. A message that cannot be opened at once holds up those behind on its
-// connection for a second (transport.Turn). Answers to a waiting Request overtake those
-// in a lane. What a handler asked to get again (Retry) comes when it is due. Agents that
-// share an inbox do not wait for each other.
+// Messages of one thread that arrive by one connection, such as a WebSocket, are handled
+// one at a time, in the order of arrival. In an ordered protocol (Protocol.Ordered,
+// [Orderer]) the same holds for all messages of one party to one DID of ours, whatever way
+// they arrive by. All other messages are handled at the same time. These limits apply:
 //
-// On the way out, messages in one lane to one party leave in the order of Send, one at
-// a time. None leaves before the one ahead is delivered or buried, or has left the lane
-// because its recipient refused it several times. They arrive in that order, unless one
-// arrives twice. The lane of a message is its thread. An ordered protocol has one lane
-// between two DIDs instead, and so has each name given by the option Lane. Replies that
-// go by the connection which their message came by are in no lane.
+//   - A message counts as handled when its Handler has returned.
+//   - A message that cannot be opened at once delays the messages behind it on its
+//     connection for one second at most (transport.Turn).
+//   - Answers to a waiting Request are not held up by other messages.
+//   - A message that a Handler asked to get again is handled when it is due.
+//   - After a restart, the order of an ordered protocol holds for the first
+//     Config.SessionQueue messages of a party.
+//   - Agents that share a Store do not wait for each other.
+//
+// On the way out, messages in one lane to one party leave in the order of Send, one at a
+// time. The next message leaves when the message ahead is delivered, is buried, or has
+// left the lane because its recipient has refused it several times. The lane of a message
+// is its thread, or in an ordered protocol all messages between the two DIDs, or the name
+// given by the option [Lane]. Replies by the connection of their message are in no lane.
 //
 // # Clauses
 //
-// Of DIDComm v2.1: Message Headers (to, from, created_time, expires_time),
-// Threading, ACKs (please_ack), Problem Reports and Cascading Problems, The
-// Empty Message, Service Endpoint, Failover, Using a DID as an endpoint and the
-// sender's side of Routing 2.0 (with agent/envelope); and the return-route
+// Of DIDComm v2.1: Message Headers (to, from, created_time, expires_time), Threading, DID
+// Rotation and Ending a Relationship (as receiver), ACKs (please_ack), Problem Reports and
+// Cascading Problems, The Empty Message, Service Endpoint, Failover, Using a DID as an
+// endpoint, the sender's side of Routing 2.0 (with agent/envelope), and the return-route
 // extension.
 package agent
