@@ -24,7 +24,11 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
+	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didpeer"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
 	"github.com/didcomm-go/didcomm/protocols/trustping"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
@@ -40,9 +44,10 @@ func seal(ctx context.Context, packer *envelope.Packer, m *message.Message, alic
 	return sealed[0].Data, nil // one envelope for each recipient
 }
 
-// mount puts an agent on a router. The agent answers pings while its Run(ctx) runs.
-func mount(router *http.ServeMux, id string, packer *envelope.Packer) (*agent.Agent, error) {
-	a, err := agent.New(agent.Config{DID: id, Packer: packer, Handler: agent.NewMux(trustping.Handle())})
+// start puts an agent on a router. The agent answers pings until ctx ends.
+func start(ctx context.Context, router *http.ServeMux, id *identity.Identity, resolver did.Resolver) (*agent.Agent, error) {
+	pings := agent.NewMux(trustping.Handle())
+	a, err := agent.Start(ctx, agent.Config{DID: id.DID(), Keys: id, Resolver: resolver, Handler: pings})
 	if err != nil {
 		return nil, err
 	}
@@ -69,26 +74,29 @@ func TestSeal(t *testing.T) {
 	}
 }
 
-func TestMount(t *testing.T) {
+func TestStart(t *testing.T) {
 	router := http.NewServeMux()
 	server := httptest.NewServer(router)
 	defer server.Close()
-	bob := agenttest.NewParty(t, server.URL+"/didcomm")
-	a, err := mount(router, bob.DID, bob.Packer)
+	pair, err := identity.Generate(keyring.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := identity.Peer2(pair, server.URL+"/didcomm")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- a.Run(ctx) }()
+	bob, err := start(ctx, router, id, didpeer.NewResolver())
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer func() {
 		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
+		<-bob.Done()
 	}()
 	alice := agenttest.NewNet().Agent(t, nil, agenttest.HTTP(), agenttest.Hidden())
-	if _, err := trustping.Ping(t.Context(), alice, bob.DID); err != nil {
+	if _, err := trustping.Ping(t.Context(), alice, bob.DID()); err != nil {
 		t.Error(err)
 	}
 }
