@@ -9,7 +9,7 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// classed is an error together with its class.
+// classed is an error with its class, one of ErrNotForUs, ErrRefused and so on.
 type classed struct {
 	error
 	class error
@@ -19,7 +19,7 @@ func (e *classed) Is(target error) bool { return target == e.class }
 
 func (e *classed) Unwrap() error { return e.error }
 
-// outside is a failure of what Config hands in: of the Resolver or of Keys.
+// outside is a failure of Config.Resolver or Config.Keys.
 type outside struct{ error }
 
 func (e outside) Unwrap() error { return e.error }
@@ -31,9 +31,9 @@ func classify(err *error) {
 	}
 }
 
-// classOf decides by the first class that err matches, or that has a rule which
-// err matches. Malformed bytes stay so; of other errors none is sure where the time ran
-// out.
+// classOf returns the first class that err matches itself, or that has a rule which err
+// matches. The order of the list matters: malformed bytes stay malformed, but any other
+// verdict is uncertain if the time ran out.
 func classOf(err error) error {
 	for _, c := range []struct {
 		class error
@@ -66,7 +66,7 @@ func classOf(err error) error {
 	return ErrInternal
 }
 
-// isFinal tells whether a DID that did not resolve will not do so later either.
+// isFinal reports whether err says that a DID will never resolve.
 func isFinal(err error) bool {
 	return slices.ContainsFunc([]error{
 		did.ErrNotFound, did.ErrInvalid, did.ErrMethod, did.ErrUnsupported, did.ErrRefused,

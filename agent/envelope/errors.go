@@ -11,154 +11,168 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// Classes of the errors of a Packer: each error of its methods matches exactly one
-// of them with errors.Is. They say what to do; the errors below say why.
+// Classes of errors. Each error of a method of Packer matches exactly one class with
+// errors.Is. The class says what to do about the error; the rules below (ErrDecrypt and so
+// on) say why it happened.
 var (
-	// ErrNotForUs is ErrNoKey: we hold none of the keys that an envelope names, or
-	// none of the DID that is to sign or to send. It is final unless Keys gets more.
+	// ErrNotForUs: we hold none of the keys that the envelope names, or none of the keys
+	// of the DID that is to sign or to send. The error is final unless Keys gets another
+	// key. Its rule is ErrNoKey.
 	ErrNotForUs = errors.New("not for us")
-	// ErrRefused is what cryptography or policy forbids, among it a DID that does not
-	// resolve and never will. It is final. A sender needs to learn no more than that.
+	// ErrRefused: cryptography or policy forbids the message. A DID that does not resolve
+	// and never will is refused, too. The error is final. A sender needs to learn no more
+	// than that the message was refused.
 	ErrRefused = errors.New("refused")
-	// ErrMalformed is what does not have the form of a JWE, a JWS or a message, or
-	// passes a limit of Config; message.ErrInvalid too. It is final.
+	// ErrMalformed: the bytes do not have the form of a JWE, a JWS or a message, or exceed
+	// a limit of Config. An error that matches message.ErrInvalid has this class. The
+	// error is final.
 	ErrMalformed = jose.ErrMalformed
-	// ErrTryLater is a failure of the moment, which the same call may not meet later: a
-	// context that ended, or a Resolver or Keys that could not be reached.
+	// ErrTryLater: the same call may succeed later. The context ended, or the Resolver or
+	// Keys could not be reached.
 	ErrTryLater = errors.New("try later")
-	// ErrInternal is a fault on our side which no sender can mend and no wait will:
-	// that of this package or of a library beneath.
+	// ErrInternal: this package or a library beneath it has a fault. Neither another
+	// message nor waiting will help.
 	ErrInternal = errors.New("internal fault")
 )
 
-// Errors of Unpack; match them with errors.Is. Those that concern keys and
-// algorithms can come from Pack too. The class of each is ErrRefused, or, of a
-// limit, ErrMalformed.
+// Rules of Unpack. An error of Unpack matches the rule that the envelope broke with
+// errors.Is. Pack returns some of them, too: those about keys and algorithms. Their class
+// is ErrRefused; the class of the limits is ErrMalformed.
 var (
-	// ErrDecrypt is all that is said when a key does not unwrap or a tag does
-	// not verify. An authcrypt of ECDH-1PU draft-03 (no tag in the key
-	// derivation, as Veramo makes it) or without the tag's length (Affinidi
-	// before 0.14) ends here too: nothing that is not secret tells it apart
-	// from a forgery, and to try those derivations would answer questions about
-	// our keys that draft-04 does not.
+	// ErrDecrypt: a content key could not be unwrapped, or an authentication tag did not
+	// verify. The error tells no more, so that a forger learns nothing.
+	//
+	// Two incompatible forms of authcrypt end in ErrDecrypt, too: ECDH-1PU draft-03, whose
+	// key derivation lacks the tag (as in Veramo), and a key derivation without the length
+	// of the tag (as in Affinidi before 0.14). No public value tells these from a forgery.
+	// Trying their key derivations would let a stranger test our keys in ways that
+	// draft-04 excludes.
 	ErrDecrypt = jwe.ErrDecrypt
-	// ErrSignature is a signature that does not verify.
+	// ErrSignature: a signature does not verify.
 	ErrSignature = jws.ErrSignature
-	// ErrSenderMismatch is a from that is absent or not the DID of the key that
-	// encrypted (Message Layer Addressing Consistency), or a sender's key that
-	// its DID does not list for key agreement.
+	// ErrSenderMismatch: the from header is absent, or is not the DID of the key that
+	// encrypted the message (Message Layer Addressing Consistency); or the DID of the
+	// sender does not list that key for key agreement.
 	ErrSenderMismatch = errors.New("sender mismatch")
-	// ErrSignerMismatch is a from that is absent or not the DID of the key that
-	// signed, or a signer's key that its DID does not list for authentication.
+	// ErrSignerMismatch: the from header is absent, or is not the DID of the key that
+	// signed the message; or the DID of the signer does not list that key for
+	// authentication.
 	ErrSignerMismatch = errors.New("signer mismatch")
-	// ErrRecipientMismatch is a to without the DID of the key that opened it, or
-	// no to in a message that is signed and anoncrypted.
+	// ErrRecipientMismatch: the to header does not name the DID whose key opened the
+	// message, or a message that is signed and anoncrypted has no to header.
 	ErrRecipientMismatch = errors.New("recipient mismatch")
-	// ErrHeaderConflict is two headers that must say the same and do not: apu
-	// and skid, the two places of kid, two epk.
+	// ErrHeaderConflict: two header members that must agree do not: apu and skid, kid in
+	// the protected and in the unprotected header, or two epk.
 	ErrHeaderConflict = jose.ErrHeaderConflict
-	// ErrUnprotectedAlg is an algorithm outside the protected header.
+	// ErrUnprotectedAlg: an algorithm is named outside of the protected header.
 	ErrUnprotectedAlg = jose.ErrUnprotectedAlg
-	// ErrUnsupportedAlg is an algorithm, or a combination, that DIDComm v2.1
-	// does not have, or one that does not fit its key.
+	// ErrUnsupportedAlg: DIDComm v2.1 does not have the algorithm or the combination of
+	// algorithms, or the algorithm does not fit the key.
 	ErrUnsupportedAlg = jose.ErrUnsupportedAlg
-	// ErrInvalidPoint is an epk that is not on its curve, or not on the curve
-	// of the recipient's or sender's key.
+	// ErrInvalidPoint: the epk is not a point of its curve, or its curve is not that of
+	// the recipient's or the sender's key.
 	ErrInvalidPoint = jwe.ErrInvalidPoint
-	// ErrLowOrderPoint is an X25519 public key that yields an all-zero secret.
+	// ErrLowOrderPoint: an X25519 public key makes the shared secret all zeros.
 	ErrLowOrderPoint = jwe.ErrLowOrderPoint
-	// ErrNesting is a combination of layers outside of IANA Media Types.
+	// ErrNesting: the layers are combined in a way that IANA Media Types does not permit.
 	ErrNesting = errors.New("layers nested in a way that is not permitted")
-	// ErrTooManyRecipients, ErrTooManySignatures, ErrTooLarge and ErrTooDeep
-	// are the limits of Config.
+	// ErrTooManyRecipients: a JWE has more recipients than Config.MaxRecipients.
 	ErrTooManyRecipients = jwe.ErrTooManyRecipients
+	// ErrTooManySignatures: a JWS has more signatures than Config.MaxSignatures.
 	ErrTooManySignatures = jws.ErrTooManySignatures
-	ErrTooLarge          = jose.ErrTooLarge
-	ErrTooDeep           = jose.ErrTooDeep
-	// ErrDuplicateName is a JSON object that names a member twice. Its class is
-	// ErrMalformed where that is a message, since message.ErrInvalid is then too.
+	// ErrTooLarge: an envelope has more bytes than Config.MaxBytes.
+	ErrTooLarge = jose.ErrTooLarge
+	// ErrTooDeep: JSON is nested deeper than Config.MaxDepth.
+	ErrTooDeep = jose.ErrTooDeep
+	// ErrDuplicateName: a JSON object has two members of one name. In a message the error
+	// matches message.ErrInvalid as well, and its class is ErrMalformed.
 	ErrDuplicateName = jose.ErrDuplicateName
-	// ErrCritical is a crit header: we understand no extension.
+	// ErrCritical: a header has the member crit. Unpack knows no extension of JOSE.
 	ErrCritical = jose.ErrCritical
-	// ErrCompressed is a zip header: decompression before authentication is a
-	// way to exhaust memory.
+	// ErrCompressed: a header has the member zip. Decompressing data that is not yet
+	// authenticated would let a stranger exhaust the memory.
 	ErrCompressed = jwe.ErrCompressed
-	// ErrFromPrior is a from_prior that proves no rotation to the sender. An issuer
-	// that cannot be resolved for now is the Resolver's error instead, without this
-	// class.
+	// ErrFromPrior: the from_prior header does not prove a rotation to the sender. If the
+	// issuer's DID cannot be resolved now, the error has a *ResolveError instead and does
+	// not match ErrFromPrior.
 	ErrFromPrior = errors.New("invalid from_prior")
 )
 
-// Errors of Pack, Routes and Forward. Their class is ErrRefused.
+// Rules of Pack, Routes and Forward. Their class is ErrRefused.
 var (
-	// ErrNoRecipient is an encryption without anyone to encrypt for.
+	// ErrNoRecipient: a message is to be encrypted, but neither To nor its to header names
+	// a recipient.
 	ErrNoRecipient = errors.New("no recipient")
-	// ErrNoCommonKey is a recipient without a key agreement key that we can
-	// encrypt for, or, for authcrypt, none of a type that the sender has too.
+	// ErrNoCommonKey: the recipient has no key agreement key that can be encrypted for, or,
+	// for authcrypt, none of a type that the sender has, too.
 	ErrNoCommonKey = errors.New("no common key type")
-	// ErrService is a service that cannot be used: a mediator behind a mediator's
-	// DID, a loop, too many hops.
+	// ErrService: a service of a DID document cannot be used: it has a mediator behind
+	// another mediator's DID, a loop, or too many hops.
 	ErrService = errors.New("unusable service")
 )
 
-// Deviations that Unpack tolerates in envelopes, beside those that package
-// message names.
+// Codes of the deviations that Unpack tolerates in envelopes. The codes of deviations in a
+// message are in package message.
 const (
 	DeviationSerialization   = jose.DevSerialization  // JWE not in General, JWS in Compact serialization
 	DeviationPadding         = jose.DevPadding        // base64url with padding
-	DeviationTyp             = jose.DevTyp            // typ of the envelope missing or not its media type
+	DeviationTyp             = jose.DevTyp            // typ of the envelope is missing or not its media type
 	DeviationAPVMissing      = jwe.DevAPVMissing      // no apv
 	DeviationAPVMismatch     = jwe.DevAPVMismatch     // apv is not the hash of the sorted kids
-	DeviationAPUMissing      = jwe.DevAPUMissing      // no apu beside skid
-	DeviationSKIDMissing     = jwe.DevSKIDMissing     // sender known from apu only
+	DeviationAPUMissing      = jwe.DevAPUMissing      // skid without apu
+	DeviationSKIDMissing     = jwe.DevSKIDMissing     // apu without skid
 	DeviationEPKUnprotected  = jwe.DevEPKUnprotected  // epk in a recipient's header
-	DeviationEPKString       = jwe.DevEPKString       // epk as the string of a JWK
-	DeviationShortCoordinate = jwe.DevShortCoordinate // epk coordinate without its leading zeros
-	DeviationHighS           = jws.DevHighS           // secp256k1 signature in its high-S form
-	// DeviationMixedDIDs is one envelope for keys of several DIDs.
+	DeviationEPKString       = jwe.DevEPKString       // epk is a string that holds a JWK
+	DeviationShortCoordinate = jwe.DevShortCoordinate // a coordinate of epk lacks its leading zeros
+	DeviationHighS           = jws.DevHighS           // secp256k1 signature with a high S
+	// DeviationMixedDIDs: one envelope is encrypted for keys of several DIDs.
 	DeviationMixedDIDs message.DeviationCode = "mixed-dids"
-	// DeviationKID is a kid that names our key otherwise than its document.
+	// DeviationKID: a kid names our key otherwise than our DID document does.
 	DeviationKID message.DeviationCode = "kid-alias"
-	// DeviationSignedNoTo is no to in a message that is signed and authcrypted,
-	// which nobody else could have encrypted for us.
+	// DeviationSignedNoTo: a message that is signed and authcrypted has no to header. It is
+	// tolerated because only the signer can have encrypted the message for us.
 	DeviationSignedNoTo message.DeviationCode = "signed-encrypted-no-to"
-	// DeviationRecipient is a to that names a DID of ours, but not that of the key
-	// that opened the message. Unpack looks for such a DID among the first
-	// [Config.MaxRecipients] different DIDs of to. A sender who learns that the message
-	// was taken learns that both DIDs are ours.
+	// DeviationRecipient: the to header does not name the DID whose key opened the message,
+	// but names another DID of ours. Unpack looks for that DID among the first
+	// Config.MaxRecipients different DIDs of to. A sender that learns that we took the
+	// message learns that both DIDs are ours.
 	DeviationRecipient message.DeviationCode = "recipient-mismatch"
 
-	DeviationMessageTyp message.DeviationCode = "message-typ"  // typ of the message not that of a plaintext
-	DeviationTypeURI    message.DeviationCode = "type-uri"     // type not a message type URI
-	DeviationFrom       message.DeviationCode = "from-not-did" // from not a DID, or a DID URL without fragment
-	DeviationTo         message.DeviationCode = "to-not-did"   // an entry of to not one either
+	DeviationMessageTyp message.DeviationCode = "message-typ"  // typ of the message is not that of a plaintext
+	DeviationTypeURI    message.DeviationCode = "type-uri"     // type is not a message type URI
+	DeviationFrom       message.DeviationCode = "from-not-did" // from is neither a DID nor a DID URL without fragment
+	DeviationTo         message.DeviationCode = "to-not-did"   // an entry of to is neither a DID nor a DID URL without fragment
 )
 
-// ResolveError says that a message did not open because a DID that the message names
-// did not resolve: the DID of the sender, of the signer, or of the issuer of from_prior.
-// Find it with errors.As in an error of Unpack. If the error matches ErrTryLater, the DID
-// cannot be reached now and the same message may open later; if it matches ErrRefused,
-// the DID will never resolve.
+// ResolveError says that Unpack could not open a message because a DID of the peer did
+// not resolve: the DID of the sender, of the signer, or of the issuer of from_prior. Use
+// errors.As to find the ResolveError in an error of Unpack.
 //
-// No ResolveError is in the error for a DID of ours or of a mediator, or where Keys failed.
+//   - If the error matches ErrTryLater, the DID cannot be reached now, and the same message
+//     may open later.
+//   - If the error matches ErrRefused, the DID will never resolve.
+//
+// If a DID of ours or of a mediator did not resolve, or if Keys failed, the error has no
+// ResolveError.
 type ResolveError struct {
 	DID string // without path, query and fragment
-	Err error  // of the Resolver, or the reason why DID is none
+	Err error  // of the Resolver, or says why DID is not a DID
 }
 
-// Error is the text of Err, which names the DID.
+// Error returns the text of Err, which names the DID.
 func (e *ResolveError) Error() string { return e.Err.Error() }
 
 // Unwrap returns Err.
 func (e *ResolveError) Unwrap() error { return e.Err }
 
-// DeviationError is what Unpack returns with Config.Strict for an envelope that
-// it would else tolerate.
+// DeviationError is the error of Unpack with Config.Strict for an envelope that deviates
+// from the specification. Without Strict, Unpack would have opened the envelope. The class
+// of the error is ErrRefused.
 type DeviationError struct {
 	Deviations []message.Deviation
 }
 
-// Error lists the deviations.
+// Error lists the codes and details of the deviations.
 func (e *DeviationError) Error() string {
 	list := make([]string, len(e.Deviations))
 	for i, d := range e.Deviations {

@@ -13,30 +13,35 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// forwardType is the one message of Routing 2.0.
+// forwardType is the type of the forward message of Routing 2.0.
 const forwardType = "https://didcomm.org/routing/2.0/forward"
 
-// maxMediators bounds the DIDs that one document can make Routes resolve.
+// maxMediators is the number of mediators' DIDs that Routes resolves for one document.
 const maxMediators = 8
 
 // Route is one way to reach a DID.
 type Route struct {
-	// URI is where to send: never a DID.
+	// URI is the endpoint to send to. It is never a DID.
 	URI string
-	// Accept lists the profiles that the endpoint takes, in its order of
-	// preference; empty if it does not say.
+	// Accept lists the profiles that the endpoint accepts, such as "didcomm/v2", the
+	// preferred one first. It is empty if the DID document does not say.
 	Accept []string
-	// RoutingKeys are the DIDs and DID URLs of keys to wrap forwards for, the
-	// first one outermost.
+	// RoutingKeys are the DIDs or DID URLs of the mediators' keys. Forward wraps a message
+	// for each of them; the first one is the outermost.
 	RoutingKeys []string
 }
 
-// Routes returns the ways to reach a DID, in the order of its document. An
-// endpoint that is itself a DID is replaced by the endpoints of that mediator,
-// whose keys come first in the routing keys (Routing 2.0, Using a DID as an
-// endpoint). Endpoints that do not accept DIDComm v2 and the queue transport
-// are left out. With nothing left the result is empty and err is nil, unless
-// what was found is unusable: then it is ErrService or the Resolver's error.
+// Routes returns the ways to reach a DID, in the order of the services in its document.
+//
+//   - An endpoint that is itself a DID is that of a mediator. Routes replaces it by the
+//     endpoints of the mediator, and puts the mediator's keys in front of the routing keys
+//     (Routing 2.0, Using a DID as an endpoint).
+//   - Endpoints that do not accept DIDComm v2 are left out.
+//   - The queue transport (didcomm:transport/queue) is left out.
+//
+// If the document has no service for DIDComm, Routes returns no route and no error. If it
+// has services and none of them can be used, the error matches ErrService or is that of the
+// Resolver.
 func (p *Packer) Routes(ctx context.Context, id string) (_ []Route, err error) {
 	defer classify(&err)
 	doc, err := p.resolve(ctx, id)
@@ -75,7 +80,7 @@ func (p *Packer) Routes(ctx context.Context, id string) (_ []Route, err error) {
 	return routes, nil
 }
 
-// mediated returns the routes of an endpoint that is the DID of a mediator.
+// mediated returns the routes of the endpoint e, which is the DID of a mediator.
 func (p *Packer) mediated(ctx context.Context, owner string, e did.Endpoint) ([]Route, error) {
 	mediator := did.Base(e.URI)
 	if sameParty(mediator, owner) {
@@ -87,8 +92,8 @@ func (p *Packer) mediated(ctx context.Context, owner string, e did.Endpoint) ([]
 	}
 	var routes []Route
 	for _, m := range doc.DIDCommServices() {
-		// A mediator behind another mediator's DID would make resolution
-		// recurse; the specification discourages it and we refuse it.
+		// A mediator behind another mediator's DID would make resolution recursive. The
+		// specification discourages such a service.
 		if strings.HasPrefix(m.URI, "did:") || isQueue(m.URI) || !acceptsV2(m.Accept) {
 			continue
 		}
@@ -106,8 +111,8 @@ func (p *Packer) mediated(ctx context.Context, owner string, e did.Endpoint) ([]
 
 func isQueue(uri string) bool { return strings.HasPrefix(uri, did.QueueURI) }
 
-// acceptsV2 tells whether an accept list takes DIDComm v2 (Negotiating
-// Compatibility); an empty one leaves the choice to us.
+// acceptsV2 reports whether an accept list includes DIDComm v2 (Negotiating Compatibility).
+// An empty list leaves the choice to the sender.
 func acceptsV2(accept []string) bool {
 	return len(accept) == 0 || slices.ContainsFunc(accept, func(profile string) bool {
 		name, _, _ := strings.Cut(profile, ";")
@@ -115,10 +120,13 @@ func acceptsV2(accept []string) bool {
 	})
 }
 
-// Forward wraps an encrypted envelope in one anoncrypted forward message for
-// each routing key, the last key innermost (Routing 2.0, Sender Process to
-// Enable Forwarding). Without routing keys it returns e. The options that apply
-// are ContentEncryption and Expires.
+// Forward wraps an encrypted envelope in forward messages: one for each routing key, each
+// of them anoncrypted (Routing 2.0, Sender Process to Enable Forwarding). The first routing
+// key is that of the outermost forward. Without routing keys Forward returns e. Of the
+// options, ContentEncryption and Expires have an effect.
+//
+// The error matches a class of this package. It matches ErrService if e is not encrypted or
+// if there are more routing keys than Config.MaxHops; others are those of Pack.
 func (p *Packer) Forward(ctx context.Context, e Envelope, routingKeys []string, opts ...PackOption) (_ Envelope, err error) {
 	defer classify(&err)
 	if len(routingKeys) > p.cfg.MaxHops {
@@ -155,12 +163,12 @@ func (p *Packer) Forward(ctx context.Context, e Envelope, routingKeys []string, 
 	return e, nil
 }
 
-// unwrapForward opens the envelope that a forward carries if the envelope is for one of
-// our keys: the re-wrapping of Routing 2.0. It returns nil for any other message, and
-// for a forward that goes on to somebody else.
+// unwrapForward opens the envelope in a forward message if that envelope is for a key of
+// ours (Routing 2.0, Rewrapping). It returns nil for a forward to somebody else and for any
+// other message.
 //
-// A forward has one attachment as a rule. Of more, those are looked at that name
-// MaxRecipients keys in all: as many as a single envelope may name.
+// A forward has a single attachment as a rule. With more attachments, unwrapForward stops
+// when they name more than MaxRecipients keys together: no more than one envelope may name.
 func (o *opening) unwrapForward(ctx context.Context) (*Unpacked, error) {
 	if !message.Is(o.msg, forwardType) {
 		return nil, nil

@@ -16,15 +16,19 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// maxFromPrior bounds the JWT in bytes; two DIDs and a signature need far less.
+// maxFromPrior is the largest size of the JWT, in bytes. Two DIDs and a signature need far
+// less.
 const maxFromPrior = 64 << 10
 
-// FromPrior returns the JWT for a message's from_prior: the party of prior, a
-// DID or the DID URL of one of its authentication keys, is sub from at on. An
-// empty sub ends the relationship (DIDComm v2.1, DID Rotation).
+// FromPrior returns a JWT for the from_prior header of a message (DIDComm v2.1, DID
+// Rotation). The JWT proves that the DID of prior has been replaced by the DID sub at the
+// time at. An empty sub ends the relationship: then the message must have no from header.
 //
-// Errors: one of the classes of this package, and ErrFromPrior, ErrNoKey, or those of
-// Keys and the Resolver.
+// prior is a DID, or the DID URL of the authentication key that is to sign. We must hold an
+// authentication key of prior. sub is a DID.
+//
+// The error matches a class of this package. It matches ErrFromPrior if sub is not a DID or
+// is that of prior, or ErrNoKey; others are those of Keys and the Resolver.
 func (p *Packer) FromPrior(ctx context.Context, prior, sub string, at time.Time) (_ string, err error) {
 	defer classify(&err)
 	if sub != "" {
@@ -58,7 +62,7 @@ func (p *Packer) FromPrior(ctx context.Context, prior, sub string, at time.Time)
 	return signed, nil
 }
 
-// checkFromPrior verifies the from_prior of the message.
+// checkFromPrior verifies the from_prior header of the message.
 func (o *opening) checkFromPrior(ctx context.Context) error {
 	m, p := o.msg, o.p
 	fail := func(err error) error { return fmt.Errorf("%w: %w", ErrFromPrior, err) }
@@ -110,13 +114,13 @@ func (o *opening) checkFromPrior(ctx context.Context) error {
 	}
 	o.meta.FromPrior, o.meta.FromPriorIssuerKID = f, methods[0].ID
 	return o.tolerate(slices.DeleteFunc(env.Deviations, func(d message.Deviation) bool {
-		// As a JWT it has another typ, and compact is right.
+		// A JWT has a typ of its own and is always compact.
 		return d.Code == DeviationSerialization || d.Code == DeviationTyp
 	})...)
 }
 
-// parseClaims reads the claims of a JWT. jwt.ParseInsecure alone would also look
-// into a JWT inside of them, and take the last of several claims of one name.
+// parseClaims reads the claims of a JWT. jwt.ParseInsecure alone would accept a JWT in the
+// place of the claims, and several claims of one name.
 func (p *Packer) parseClaims(payload []byte) (jwt.Token, error) {
 	if payload = bytes.TrimSpace(payload); !bytes.HasPrefix(payload, []byte("{")) {
 		return nil, fmt.Errorf("%w: not an object", ErrMalformed)

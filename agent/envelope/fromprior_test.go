@@ -133,19 +133,23 @@ func TestFromPriorRefused(t *testing.T) {
 	both := []string{w.carol.did, aliceDID}
 
 	for _, tt := range []struct {
-		name string
-		data []byte
+		name     string
+		data     []byte
+		issuedAt time.Time
 	}{
-		{"as it should be", seal(jwt(good), nil)},
-		{"typ missing", seal(jwt(good, header("typ", nil)), nil)},
-		{"iat missing", seal(jwt(claims(map[string]any{"iat": nil})), nil)},
-		{"in anoncrypt", seal(jwt(good), map[string]any{"x": 1})},
-		{"exp to come", seal(jwt(claims(map[string]any{"exp": now.Add(time.Hour).Unix()})), nil)},
-		{"clock somewhat ahead", seal(jwt(claims(map[string]any{"iat": now.Add(time.Minute).Unix()})), nil)},
+		{"as it should be", seal(jwt(good), nil), now},
+		{"typ missing", seal(jwt(good, header("typ", nil)), nil), now},
+		{"iat missing", seal(jwt(claims(map[string]any{"iat": nil})), nil), time.Time{}},
+		{"iat with a fraction", seal(jwt(claims(map[string]any{"iat": float64(now.Unix()) + 0.75})), nil), now},
+		{"in anoncrypt", seal(jwt(good), map[string]any{"x": 1}), now},
+		{"exp to come", seal(jwt(claims(map[string]any{"exp": now.Add(time.Hour).Unix()})), nil), now},
+		{"clock somewhat ahead", seal(jwt(claims(map[string]any{"iat": now.Add(time.Minute).Unix()})), nil), now.Add(time.Minute)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if u := unpack(t, bob, tt.data); u.Metadata.FromPrior == nil || u.Metadata.FromPriorIssuerKID != w.alice.kid("ed25519") {
-				t.Errorf("metadata %+v", u.Metadata)
+			u := unpack(t, bob, tt.data)
+			want := envelope.FromPrior{Iss: aliceDID, Sub: w.carol.did, IssuedAt: tt.issuedAt}
+			if got := u.Metadata.FromPrior; got == nil || *got != want || u.Metadata.FromPriorIssuerKID != w.alice.kid("ed25519") {
+				t.Errorf("metadata %+v, from_prior %+v, want %+v", u.Metadata, got, want)
 			}
 		})
 	}

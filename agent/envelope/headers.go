@@ -8,8 +8,8 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// headerDeviations are headers of a message that are no more than text where
-// Message Headers and DIDComm Plaintext Messages demand a form.
+// headerDeviations returns a deviation for each header of m that lacks the form which
+// DIDComm v2.1 (Message Headers; DIDComm Plaintext Messages) demands of it.
 func headerDeviations(m *message.Message) []message.Deviation {
 	var found []message.Deviation
 	note := func(code message.DeviationCode, format string, value string) {
@@ -33,7 +33,7 @@ func headerDeviations(m *message.Message) []message.Deviation {
 	return found
 }
 
-// isParty tells whether id is a DID, or a DID URL without fragment.
+// isParty reports whether id is a DID, or a DID URL without fragment.
 func isParty(id string) bool {
 	if strings.IndexByte(id, '#') >= 0 {
 		return false

@@ -7,46 +7,54 @@ import (
 	"errors"
 )
 
-// ErrNoKey is what Keys returns for a key that it does not hold, and what
-// Unpack returns when it holds none of the keys that an envelope names.
+// ErrNoKey is the error of Keys for a key that Keys does not hold, and of Owner for a DID
+// that is not ours. Unpack returns ErrNoKey if we hold none of the keys that an envelope
+// names.
 var ErrNoKey = errors.New("no key")
 
-// Keys hands out private-key operations by key id, never key bytes: software,
-// HSM and KMS keys serve alike. kid is a DID URL with a fragment, as the DID
-// document of its owner lists it.
+// Keys gives access to private keys by key id. It hands out operations, never the bytes
+// of a key, so that keys in memory, in an HSM or in a KMS can be used alike. A key id (kid)
+// is a DID URL with a fragment, as the owner's DID document lists it.
 //
-// Both methods return an error that matches ErrNoKey for a kid that they do
-// not hold. Any other error is a failure of the store behind them and ends the
-// operation, with ErrTryLater unless it has another class.
+// Both methods return an error that matches ErrNoKey for a key that Keys does not hold. Any
+// other error means that the key store failed. It ends the operation of the Packer, whose
+// error then matches ErrTryLater unless the key store's error has another class.
+//
+// Implementations are in agent/keyring and agent/keyring/pkcs11. The package
+// agent/keyring/keyringtest tests an implementation.
 type Keys interface {
-	// KeyAgreement returns the private key for ECDH: X25519, P-256, P-384 or
-	// P-521.
+	// KeyAgreement returns the private key for ECDH: X25519, P-256, P-384 or P-521.
 	KeyAgreement(ctx context.Context, kid string) (ecdh.KeyExchanger, error)
-	// Signer returns the private key for signatures: Ed25519, P-256, P-384,
-	// P-521 or secp256k1 (whose Public is a did.Secp256k1PublicKey). An ECDSA
-	// signer yields ASN.1 DER, as crypto.Signer says.
+	// Signer returns the private key for signatures: Ed25519, P-256, P-384, P-521 or
+	// secp256k1. The Public method of a secp256k1 key returns a did.Secp256k1PublicKey. An
+	// ECDSA signature is in ASN.1 DER, as crypto.Signer demands.
 	Signer(ctx context.Context, kid string) (crypto.Signer, error)
 }
 
-// Owner is an optional interface of [Config.Keys]: it tells which DIDs are ours. With
-// it a Packer opens an envelope whose kid is relative ("#key-1") or an alias of one of
-// our keys, and a message whose to names another DID of ours than the one whose key
-// opened it.
+// Owner is an optional interface of [Config].Keys. It says which DIDs are ours. With an
+// Owner, Unpack also opens these messages:
 //
-// A Packer asks for each message that it opens, and at most [Config.MaxRecipients]
-// times. Both methods should take the same time with one DID and with many.
+//   - an envelope whose kid is an alias of one of our keys, such as the short form of a
+//     did:peer:4 or #6LS... of a did:peer:2;
+//   - an envelope whose kid is relative, such as "#key-1";
+//   - a message whose to header names another DID of ours than the DID whose key opened
+//     the envelope.
+//
+// Unpack asks about at most Config.MaxRecipients DIDs for each layer of encryption, and
+// about as many for the to header. Both methods should take the same time with one DID and
+// with many.
 type Owner interface {
-	// Own returns the DID of ours that id, a DID, names in any of its forms (as the
-	// long and the short form of a did:peer:4), in the form that resolves. An error
-	// that matches ErrNoKey says that id names none of ours; any other error is a
-	// failure of the store behind Keys.
+	// Own returns the DID of ours that id names. id is a DID in any of its forms, such as
+	// the long or the short form of a did:peer:4. The result is the form that resolves. An
+	// error that matches ErrNoKey says that id names no DID of ours. Any other error means
+	// that the key store failed.
 	Own(ctx context.Context, id string) (string, error)
-	// DIDs returns at most n DIDs of ours, those that were added first, for a kid that
-	// is relative and so names no DID. Unpack asks for [MaxRelativeDIDs].
+	// DIDs returns at most n DIDs of ours, those that were added first. Unpack uses DIDs
+	// for a relative kid, which names no DID, with an n of MaxRelativeDIDs.
 	DIDs(ctx context.Context, n int) ([]string, error)
 }
 
-// MaxRelativeDIDs is how many DIDs of ours Unpack searches for the key of a relative
-// kid ("#key-1"): those that were added first. A key of any other DID of ours is not
-// found by a relative kid.
+// MaxRelativeDIDs is the number of our DIDs among which Unpack looks for the key of a
+// relative kid, such as "#key-1". They are the DIDs that were added first (see
+// [Owner].DIDs). An envelope with a relative kid for any other DID of ours does not open.
 const MaxRelativeDIDs = 8

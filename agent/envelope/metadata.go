@@ -11,68 +11,79 @@ import (
 type Unpacked struct {
 	Message  *message.Message
 	Metadata Metadata
-	// OpenedWith is the kid, as Keys has it, of our key that opened the innermost
-	// encryption; empty if there was none. The peer may have named it otherwise:
-	// OpenedAs.
+	// OpenedWith is the key id of our key that opened the innermost layer of encryption, as
+	// our DID document lists it. OpenedAs is the key id by which the peer named that key: it
+	// differs from OpenedWith if the peer used an alias. Both are empty if the message was
+	// not encrypted.
 	OpenedWith, OpenedAs string
-	// SenderAs is how the peer named the key Metadata.EncryptedFromKID.
+	// SenderAs is the key id by which the peer named its key Metadata.EncryptedFromKID.
 	SenderAs string
 }
 
-// Metadata says how a message was protected and what was tolerated. The JSON
+// Metadata says how a message was protected and which deviations were tolerated. The JSON
 // names are those that other DIDComm libraries use.
 type Metadata struct {
-	// Encrypted: there was at least one layer of encryption.
+	// Encrypted: the message had at least one layer of encryption.
 	Encrypted bool `json:"encrypted"`
-	// Authenticated: the message's from is proven, by authcrypt or a signature.
+	// Authenticated: authcrypt or a signature proves the from header of the message.
 	Authenticated bool `json:"authenticated"`
 	// NonRepudiation: the message was signed.
 	NonRepudiation bool `json:"non_repudiation"`
-	// AnonymousSender: there was a layer of anoncrypt. Unless Authenticated, a
-	// from in the message is a claim and no more.
+	// AnonymousSender: one layer was anoncrypt. If Authenticated is false, nothing proves
+	// the from header of the message.
 	AnonymousSender bool `json:"anonymous_sender"`
-	// ReWrappedInForward: a mediator had wrapped the message in a forward for us
-	// (Routing 2.0, Rewrapping).
+	// ReWrappedInForward: a mediator had wrapped the message in a forward for us (Routing
+	// 2.0, Rewrapping).
 	ReWrappedInForward bool `json:"re_wrapped_in_forward"`
 
-	// EncryptedFromKID is the sender's key, of authcrypt.
+	// EncryptedFromKID is the key id of the sender's key; only for authcrypt.
 	EncryptedFromKID string `json:"encrypted_from_kid,omitempty"`
-	// EncryptedToKIDs are the recipients' keys of the innermost encryption.
+	// EncryptedToKIDs are the key ids of all recipients of the innermost encryption.
 	EncryptedToKIDs []string `json:"encrypted_to_kids,omitempty"`
-	// SignFrom and SignAlg are the key and algorithm of the first signature;
-	// Signers are the keys of all.
+	// SignFrom is the key id of the first signature, SignAlg its algorithm, and Signers are
+	// the key ids of all signatures.
 	SignFrom string   `json:"sign_from,omitempty"`
 	SignAlg  string   `json:"sign_alg,omitempty"`
 	Signers  []string `json:"signers,omitempty"`
-	// EncAlgAuth and EncAlgAnon are the content encryption of authcrypt and
-	// anoncrypt.
+	// EncAlgAuth is the content encryption of authcrypt, EncAlgAnon that of anoncrypt.
 	EncAlgAuth Enc `json:"enc_alg_auth,omitempty"`
 	EncAlgAnon Enc `json:"enc_alg_anon,omitempty"`
-	// FromPriorIssuerKID and FromPrior tell of a DID rotation that was checked.
+	// FromPrior is the DID rotation that from_prior proves, nil if the message has no
+	// from_prior. FromPriorIssuerKID is the key id of the key that signed from_prior, one of
+	// the authentication keys of FromPrior.Iss.
 	FromPriorIssuerKID string     `json:"from_prior_issuer_kid,omitempty"`
 	FromPrior          *FromPrior `json:"from_prior,omitempty"`
-	// Deviations is what was tolerated.
+	// Deviations are the deviations from the specification that were tolerated.
 	Deviations []message.Deviation `json:"deviations,omitempty"`
 }
 
-// FromPrior is a verified DID rotation (DIDComm v2.1, DID Rotation).
+// FromPrior is a DID rotation that Unpack has verified (DIDComm v2.1, DID Rotation): a key
+// of the prior DID has signed it. The rotation is proven even if the message itself is not
+// [Metadata].Authenticated.
+//
+// Unpack does not remember rotations. If a from_prior comes again, Unpack returns it again,
+// also if the prior DID has rotated to another DID since. Compare IssuedAt to find the last
+// rotation of a DID.
 type FromPrior struct {
-	Iss string // the prior DID
-	// Sub is the new DID, "" if the relationship ends.
+	// Iss is the prior DID, in the form that the peer wrote.
+	Iss string
+	// Sub is the new DID, in the form that the peer wrote. It is the DID of the from header
+	// of the message. Sub is empty if the peer ends the relationship; the message then has
+	// no from header.
 	Sub string
-	// IssuedAt is when the rotation happened, to the second; zero if the peer
-	// did not say.
+	// IssuedAt is the time of the rotation, in whole seconds. It is zero if the peer did not
+	// give the time, and never more than five minutes in the future.
 	IssuedAt time.Time
 }
 
-// claims is FromPrior as a JWT writes it (RFC 7519, section 4.1).
+// claims is a FromPrior in the form of a JWT (RFC 7519, section 4.1).
 type claims struct {
 	Iss string `json:"iss"`
 	Sub string `json:"sub,omitempty"`
 	Iat *int64 `json:"iat,omitempty"` // seconds since 1970
 }
 
-// MarshalJSON writes the claims of the JWT: iss, sub and iat.
+// MarshalJSON returns the claims of the JWT: iss, sub and iat.
 func (f FromPrior) MarshalJSON() ([]byte, error) {
 	c := claims{Iss: f.Iss, Sub: f.Sub}
 	if !f.IssuedAt.IsZero() {
@@ -81,7 +92,7 @@ func (f FromPrior) MarshalJSON() ([]byte, error) {
 	return json.Marshal(c)
 }
 
-// UnmarshalJSON reads what MarshalJSON writes.
+// UnmarshalJSON reads the claims that MarshalJSON writes.
 func (f *FromPrior) UnmarshalJSON(data []byte) error {
 	var c claims
 	if err := json.Unmarshal(data, &c); err != nil {

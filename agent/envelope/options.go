@@ -6,18 +6,18 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jwe"
 )
 
-// Enc is a content encryption algorithm, in its JOSE name.
+// Enc is a content encryption algorithm, by its JOSE name.
 type Enc string
 
 // Content encryption algorithms (DIDComm v2.1, Curves and Content Encryption
-// Algorithms). Authcrypt takes A256CBCHS512 alone.
+// Algorithms). Authcrypt takes only A256CBCHS512.
 const (
 	A256CBCHS512 = Enc(jwe.A256CBCHS512)
 	A256GCM      = Enc(jwe.A256GCM)
 	XC20P        = Enc(jwe.XC20P)
 )
 
-// PackOption changes how one message is packed.
+// PackOption changes how Pack packs a message, or how Forward wraps an envelope.
 type PackOption func(*packOptions)
 
 type packOptions struct {
@@ -33,47 +33,52 @@ type packOptions struct {
 	expires       time.Time
 }
 
-// From makes authcrypt with a key of the DID, or with the key of the DID URL,
-// given, which the envelope names as it is given. Without From the encryption is
-// anoncrypt.
+// From encrypts by authcrypt, which proves the sender to the recipient. id is the sender:
+// a DID, or the DID URL of a key. The envelope names the key by that DID URL, which may be
+// an alias of the key. Without From, messages are encrypted by anoncrypt.
 func From(id string) PackOption { return func(o *packOptions) { o.from = id } }
 
-// To names the recipients: DIDs, or DID URLs of single keys. A key that is given
-// by an alias, as #6LS... of a did:peer:2, goes by that in the envelope, which is
-// for peers that know no other name of it. Without To they are the message's to.
+// To names the recipients: DIDs, or DID URLs of keys. The envelope names a key by the DID
+// URL given, even if the DID URL is an alias such as #6LS... of a did:peer:2; some peers
+// know their keys by the alias only. Without To, the recipients are those of the message's
+// to header. Several To options add up.
 func To(ids ...string) PackOption {
 	return func(o *packOptions) { o.to = append(o.to, ids...) }
 }
 
-// SignBy adds a signature inside the encryption by each of the DIDs, or DID
-// URLs of keys, given. All must be of the message's sender.
+// SignBy signs the message before it is encrypted. Each id is a DID, or the DID URL of a
+// key, and makes one signature. All of them must belong to the sender of the message.
 func SignBy(ids ...string) PackOption {
 	return func(o *packOptions) { o.signBy = append(o.signBy, ids...) }
 }
 
-// Signed leaves a message signed by SignBy unencrypted.
+// Signed leaves a message that is signed by SignBy without encryption.
 func Signed() PackOption { return func(o *packOptions) { o.signed = true } }
 
-// Plain leaves the message neither signed nor encrypted.
+// Plain leaves the message without signature and without encryption.
 func Plain() PackOption { return func(o *packOptions) { o.plain = true } }
 
-// ProtectSender puts anoncrypt around authcrypt, so that the sender's key id is
-// hidden on the way (Protecting the Sender Identity).
+// ProtectSender adds a layer of anoncrypt around the authcrypt that From asks for, so that
+// nobody on the way can read the sender's key id (DIDComm v2.1, Protecting the Sender
+// Identity).
 func ProtectSender() PackOption { return func(o *packOptions) { o.protectSender = true } }
 
-// ContentEncryption chooses the algorithm of anoncrypt; the default is
-// A256CBCHS512, which every peer opens.
+// ContentEncryption sets the algorithm of anoncrypt. The default is A256CBCHS512, which
+// every known implementation supports.
 func ContentEncryption(enc Enc) PackOption { return func(o *packOptions) { o.enc = enc } }
 
-// AllKeyTypes makes one envelope for each type of key that a recipient and we
-// can both use, not for the first alone.
+// AllKeyTypes makes an envelope for each key type that both sides have. Without
+// AllKeyTypes, Pack makes one envelope for each recipient, for the first key type in the
+// recipient's DID document that both sides have.
 func AllKeyTypes() PackOption { return func(o *packOptions) { o.allKeyTypes = true } }
 
-// ProtectedKID writes the signer's kid into the protected header of a JWS, which
-// Veramo needs and SICPA's libraries do not read.
+// ProtectedKID puts the signer's key id into the protected header of a JWS. By default the
+// key id is in the unprotected header, as in the examples of the specification. Veramo
+// needs the protected header; the libraries of SICPA do not read it.
 func ProtectedKID() PackOption { return func(o *packOptions) { o.protectKID = true } }
 
-// Expires sets expires_time of the messages that Forward makes.
+// Expires sets the expires_time of the forward messages that Forward makes. Pack ignores
+// Expires.
 func Expires(t time.Time) PackOption { return func(o *packOptions) { o.expires = t } }
 
 func collect(opts []PackOption) packOptions {

@@ -13,8 +13,8 @@ import (
 	"github.com/didcomm-go/didcomm/did/didpeer"
 )
 
-// Media types of envelopes (DIDComm v2.1, IANA Media Types). A plaintext has
-// message.MediaType.
+// Media types of envelopes (DIDComm v2.1, IANA Media Types). The media type of a plaintext
+// message is message.MediaType.
 const (
 	MediaTypeSigned    = jws.Type
 	MediaTypeEncrypted = jwe.Type
@@ -22,23 +22,28 @@ const (
 
 // Envelope is a packed message.
 type Envelope struct {
-	MediaType string // a MediaType constant, or message.MediaType
+	MediaType string // MediaTypeEncrypted, MediaTypeSigned or message.MediaType
 	Data      []byte
-	To        string   // DID of the recipient, "" if not encrypted
-	KIDs      []string // keys of To that open it, sorted
-	From      string   // kid of the sender's key for authcrypt, else ""
-	SignBy    []string // kids of the signers' keys
+	To        string   // DID of the recipient; empty if not encrypted
+	KIDs      []string // key ids of the recipient's keys that open the envelope, sorted
+	From      string   // key id of the sender's key; only for authcrypt
+	SignBy    []string // key ids of the signers' keys
 }
 
-// Pack returns m as envelopes: one for each recipient DID (Message Encryption:
-// each DID independently), for the first type of key in its document that both
-// sides can use; one in all if the message is not encrypted. Where m lacks
-// from, or a signed message lacks to, they are filled in from the options; m
-// itself is not changed.
+// Pack signs and encrypts m as the options say, and returns the envelopes. Without options
+// the message is encrypted by anoncrypt for the DIDs in its to header.
 //
-// Errors: one of the classes of this package, and ErrNoRecipient, ErrNoCommonKey,
-// ErrNoKey, ErrUnsupportedAlg, ErrSenderMismatch, ErrSignerMismatch,
-// ErrRecipientMismatch, or those of Keys and the Resolver.
+// A message that is encrypted makes an envelope for each recipient DID, as Message
+// Encryption demands. The envelope is for those keys of the DID document that have the first
+// key type that both sides can use (but see AllKeyTypes). A message that is not encrypted
+// makes a single envelope.
+//
+// If m has no from header, the packed message gets that of From or SignBy. If m is signed and
+// has no to header, the packed message gets the recipients. Pack does not change m itself.
+//
+// The error matches a class of this package and a rule, or is that of Keys or the Resolver.
+// The rules are ErrNoRecipient, ErrNoCommonKey, ErrNoKey, ErrUnsupportedAlg,
+// ErrSenderMismatch, ErrSignerMismatch and ErrRecipientMismatch.
 func (p *Packer) Pack(ctx context.Context, m *message.Message, opts ...PackOption) (_ []Envelope, err error) {
 	defer classify(&err)
 	o := collect(opts)
@@ -88,7 +93,7 @@ func (p *Packer) Pack(ctx context.Context, m *message.Message, opts ...PackOptio
 	return out, nil
 }
 
-// check finds options and a message that do not fit.
+// check returns an error if the options contradict each other or the message.
 func (o *packOptions) check(m *message.Message) error {
 	switch {
 	case o.plain && (o.signed || o.from != "" || len(o.signBy) > 0 || o.protectSender):
@@ -129,7 +134,7 @@ func (o *packOptions) check(m *message.Message) error {
 	return nil
 }
 
-// address fills in from and to where the layers need them.
+// address returns a copy of m with the from and to headers that the layers need.
 func (o *packOptions) address(m *message.Message) *message.Message {
 	c := *m
 	if c.From == "" {
@@ -137,8 +142,8 @@ func (o *packOptions) address(m *message.Message) *message.Message {
 			c.From = did.Base(o.signBy[0])
 		}
 	}
-	// Message Formats, DIDComm Signed Messages: what is signed and encrypted
-	// must say for whom.
+	// DIDComm Signed Messages: a message that is signed and encrypted must name its
+	// recipients.
 	if len(c.To) == 0 && len(o.signBy) > 0 {
 		for _, group := range byDID(o.to) {
 			c.To = append(c.To, did.Base(group[0]))
@@ -168,7 +173,7 @@ func (p *Packer) sign(ctx context.Context, e *Envelope, o *packOptions) error {
 	return nil
 }
 
-// target is one encryption: keys of one DID and one type, and our key of that
+// target is a set of keys of one DID and one type to encrypt for, with our key of that
 // type for authcrypt.
 type target struct {
 	did    string
@@ -177,8 +182,8 @@ type target struct {
 	sender senderKey
 }
 
-// byDID groups recipients by DID, keeping the order in which each is first
-// named.
+// byDID groups recipients by DID. The groups are in the order in which ids first names
+// their DIDs.
 func byDID(ids []string) [][]string {
 	var groups [][]string
 next:
@@ -194,8 +199,9 @@ next:
 	return groups
 }
 
-// targets finds the keys to encrypt for: of the recipients in ids, which are of
-// one DID, and usable with one of senders, if any are given.
+// targets returns the keys to encrypt for, a target for each key type, or the first target
+// only unless all is set. ids are recipients of a single DID. If senders are given, each
+// target has a key type that one of senders has, too.
 func (p *Packer) targets(ctx context.Context, ids []string, senders []senderKey, all bool) ([]target, error) {
 	doc, err := p.resolve(ctx, ids[0])
 	if err != nil {
@@ -207,7 +213,7 @@ func (p *Packer) targets(ctx context.Context, ids []string, senders []senderKey,
 		for _, m := range pick(doc, doc.KeyAgreementKeys(), id) {
 			key, err := m.ECDH()
 			if err != nil {
-				continue // a type of key that DIDComm does not encrypt for
+				continue // not a key type of DIDComm encryption
 			}
 			i := slices.IndexFunc(found, func(t target) bool { return t.curve == key.Curve() })
 			if i < 0 {
@@ -266,8 +272,8 @@ func (p *Packer) seal(e Envelope, t target, o *packOptions) (Envelope, error) {
 	return e, nil
 }
 
-// sameParty tells whether two DIDs or DID URLs are of one party: the same DID,
-// or the long and the short form of one did:peer:4.
+// sameParty reports whether two DIDs or DID URLs belong to the same party: they have the
+// same DID, or the long and the short form of the same did:peer:4.
 func sameParty(a, b string) bool {
 	a, b = did.Base(a), did.Base(b)
 	return a == b || didpeer.SameParty(a, b)

@@ -14,7 +14,7 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// Defaults of Config.
+// Default values of the fields of Config that have the same names.
 const (
 	DefaultMaxBytes      = 5 << 20
 	DefaultMaxRecipients = 100
@@ -24,42 +24,52 @@ const (
 	DefaultStaticSecrets = 1024
 )
 
-// Config is what a Packer works with. Keys and Resolver are required; a limit
-// of zero is its default.
+// Config is the configuration of a Packer. Keys and Resolver are required. A limit of
+// zero stands for its default.
 type Config struct {
-	// Keys are our private keys.
+	// Keys gives access to our private keys. If Keys is also an Owner, Unpack opens more
+	// envelopes; see Owner.
 	Keys Keys
-	// Resolver resolves the DIDs of senders, signers, recipients and mediators,
-	// and our own. Give it a did.Cache: it is asked for each message.
+	// Resolver resolves the DIDs of senders, signers, recipients and mediators, and our
+	// own. The Packer asks the Resolver for each message: a did.Cache answers at once.
 	Resolver did.Resolver
-	// Strict makes Unpack refuse what it would tolerate, with *DeviationError.
+	// Strict makes Unpack refuse each envelope and message that deviates from the
+	// specification, with a *DeviationError. By default Unpack tolerates harmless
+	// deviations.
 	Strict bool
-	// Now is the clock, time.Now if nil.
+	// Now is the clock that checks the times of from_prior. The default is time.Now.
 	Now func() time.Time
 
-	// StaticSecrets is for how many pairs of keys the static-static secret of
-	// authcrypt is kept in memory, which saves a third of packing and half of
-	// opening; 0 is DefaultStaticSecrets, negative keeps none.
+	// StaticSecrets is the number of shared secrets of authcrypt that are kept in memory.
+	// There is one for each pair of a sender's and a recipient's key. A secret in memory
+	// saves a third of the time of packing and half of the time of opening. The default is
+	// DefaultStaticSecrets; a negative number keeps none.
 	StaticSecrets int
 
-	MaxBytes      int // size of an envelope
-	MaxRecipients int // keys in one JWE
-	MaxSignatures int // signatures in one JWS
-	MaxDepth      int // JSON nesting
-	MaxHops       int // routing keys of one route
+	// MaxBytes is the largest size of an envelope, in bytes.
+	MaxBytes int
+	// MaxRecipients is the largest number of recipient keys in a JWE. It also bounds the
+	// DIDs about which one message makes Unpack ask Owner.
+	MaxRecipients int
+	// MaxSignatures is the largest number of signatures in a JWS.
+	MaxSignatures int
+	// MaxDepth is the deepest nesting of arrays and objects in JSON.
+	MaxDepth int
+	// MaxHops is the largest number of routing keys in a route.
+	MaxHops int
 }
 
-// Packer packs and unpacks. It is safe for concurrent use.
+// Packer packs and unpacks messages. It is safe for concurrent use. Use New.
 type Packer struct {
 	cfg     Config
-	owner   Owner // Config.Keys, if it has that power
+	owner   Owner // Config.Keys, nil if Keys is no Owner
 	jwe     jwe.Limits
 	jws     jws.Limits
 	message message.Limits
 	secrets *jwe.Secrets
 }
 
-// New returns a Packer. It fails only if Keys or Resolver is missing.
+// New returns a Packer. The only error is that Keys or Resolver is missing.
 func New(cfg Config) (*Packer, error) {
 	if cfg.Keys == nil || cfg.Resolver == nil {
 		return nil, errors.New("envelope: Config needs Keys and Resolver")
@@ -91,8 +101,7 @@ func New(cfg Config) (*Packer, error) {
 	return p, nil
 }
 
-// resolve resolves the DID of a DID or DID URL. A Resolver is asked for nothing
-// but DIDs.
+// resolve resolves the DID of id, a DID or DID URL. The Resolver sees only valid DIDs.
 func (p *Packer) resolve(ctx context.Context, id string) (*did.Document, error) {
 	base := did.Base(id)
 	if _, err := did.Parse(base); err != nil {
@@ -105,8 +114,8 @@ func (p *Packer) resolve(ctx context.Context, id string) (*did.Document, error) 
 	return doc, nil
 }
 
-// resolvePeer is resolve for the DID of a sender, a signer or the issuer of a
-// from_prior, with a ResolveError.
+// resolvePeer is resolve for the DID of a sender, a signer or the issuer of a from_prior.
+// The error has a ResolveError.
 func (p *Packer) resolvePeer(ctx context.Context, id string) (*did.Document, error) {
 	doc, err := p.resolve(ctx, id)
 	if err != nil {
@@ -115,10 +124,12 @@ func (p *Packer) resolvePeer(ctx context.Context, id string) (*did.Document, err
 	return doc, nil
 }
 
-// Refresh looks the DID of a DID or DID URL up anew, if the Resolver has a method
-// Refresh like did.Cache, so that Routes and Pack see what has changed. A Resolver
-// without that method is taken to look anew each time: there is nothing to do then,
-// and no error. Errors are those of Unpack that concern DIDs.
+// Refresh resolves the DID of id, a DID or DID URL, again and replaces the document in the
+// cache, so that Routes and Pack see the changes of the document. Refresh uses the method
+// Refresh of the Resolver, which did.Cache has. With a Resolver without that method Refresh
+// does nothing, since such a Resolver is taken to have no cache.
+//
+// The error matches a class of this package and is that of the Resolver.
 func (p *Packer) Refresh(ctx context.Context, id string) (err error) {
 	defer classify(&err)
 	r, ok := p.cfg.Resolver.(refresher)
@@ -135,16 +146,17 @@ func (p *Packer) Refresh(ctx context.Context, id string) (err error) {
 	return nil
 }
 
-// refresher is an optional power of a did.Resolver.
+// refresher is an optional interface of a did.Resolver.
 type refresher interface {
 	Refresh(ctx context.Context, id string) (*did.Document, error)
 }
 
 var _ refresher = (*did.Cache)(nil)
 
-// keyOrDID is what a caller of Pack, or a header, means by id: a key for a DID URL
-// with a fragment, a DID for any other, since to and from may have a path or query
-// (Message Headers). The kid of an envelope never means that.
+// keyOrDID returns the DID URL of the key or the DID that id means, where id is given to
+// Pack or stands in a header of a message. With a fragment id is the DID URL of a key. Any
+// other id means its DID, since to and from may have a path or a query (Message Headers).
+// The kid of an envelope is different: it always names a key.
 func keyOrDID(id string) string {
 	if strings.Contains(id, "#") {
 		return id
@@ -152,8 +164,8 @@ func keyOrDID(id string) string {
 	return did.Base(id)
 }
 
-// longer is the longer of two DIDs, or DIDs of DID URLs, that name one party: where
-// they are forms of one did:peer:4, it is the one that always resolves.
+// longer returns the longer DID of two DIDs or DID URLs of the same party. If these are the
+// two forms of a did:peer:4, the longer one is the form that always resolves.
 func longer(a, b string) string {
 	a, b = did.Base(a), did.Base(b)
 	if len(b) > len(a) {
@@ -162,8 +174,9 @@ func longer(a, b string) string {
 	return a
 }
 
-// pick returns the methods of a relationship that id means: all of them for a
-// DID, the one named for a DID URL with a fragment.
+// pick returns those of keys, the verification methods of one relationship of doc, that id
+// means. If id is a DID, these are all keys; if id is a DID URL with a fragment, they are
+// the key of that name, if there is one.
 func pick(doc *did.Document, keys []*did.VerificationMethod, id string) []*did.VerificationMethod {
 	if id == did.Base(id) {
 		return keys
@@ -180,8 +193,9 @@ func pick(doc *did.Document, keys []*did.VerificationMethod, id string) []*did.V
 	return nil
 }
 
-// named is what a method that pick has found is called in an envelope: by its id,
-// or as the caller named it, which may be an alias that the peer knows it by.
+// named returns the name that an envelope gives to the key m, which pick has found for id.
+// If id is a DID, the name is the id of m. Otherwise the name is id itself, which may be an
+// alias that the peer knows the key by.
 func named(id string, m *did.VerificationMethod) string {
 	if id == did.Base(id) {
 		return m.ID
@@ -189,14 +203,14 @@ func named(id string, m *did.VerificationMethod) string {
 	return id
 }
 
-// senderKey is one of our key agreement keys.
+// senderKey is a key agreement key of ours.
 type senderKey struct {
 	kid string
 	key ecdh.KeyExchanger
 }
 
-// senderKeys returns the key agreement keys of id that we hold, in the order of
-// the document.
+// senderKeys returns the key agreement keys of id that we hold, in the order of the DID
+// document.
 func (p *Packer) senderKeys(ctx context.Context, id string) ([]senderKey, error) {
 	id = keyOrDID(id)
 	doc, err := p.resolve(ctx, id)
@@ -219,11 +233,14 @@ func (p *Packer) senderKeys(ctx context.Context, id string) ([]senderKey, error)
 	return held, nil
 }
 
-// Holds checks that Keys can act for the DID of a DID or DID URL: Keys says that the
-// DID is ours (see [Owner]), or holds one of the key agreement or authentication keys
-// of the DID's document. The document is resolved only in the second case. An error
-// that matches ErrNoKey means that Keys cannot act for the DID; after any other error
-// that is not known.
+// Holds checks that we can act for the DID of id, a DID or DID URL. We can in two cases:
+//
+//   - Keys is an Owner and says that the DID is ours.
+//   - Keys holds a key agreement or authentication key of the DID's document. Holds
+//     resolves the document only in this case.
+//
+// An error that matches ErrNoKey means that we cannot act for the DID. Any other error
+// means that the answer is not known.
 func (p *Packer) Holds(ctx context.Context, id string) (err error) {
 	defer classify(&err)
 	id = did.Base(id)
@@ -239,11 +256,11 @@ func (p *Packer) Holds(ctx context.Context, id string) (err error) {
 	return err
 }
 
-// own is Owner.Own of the DID of a DID or DID URL.
+// own is Owner.Own for the DID of id, a DID or DID URL.
 func (p *Packer) own(ctx context.Context, id string) (string, error) {
 	id = did.Base(id)
 	if _, err := did.Parse(id); err != nil {
-		return "", ErrNoKey // a text that a stranger wrote need not reach a store of keys
+		return "", ErrNoKey // the key store sees only valid DIDs
 	}
 	own, err := p.owner.Own(ctx, id)
 	if err != nil && !errors.Is(err, ErrNoKey) {

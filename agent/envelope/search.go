@@ -9,33 +9,33 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// search finds our keys and our DIDs in one message. It asks Owner and the Resolver
-// once about each DID, so that the cost depends neither on how often a message names a
-// DID nor on how many DIDs are ours.
+// search finds our keys and our DIDs in a message. It asks Owner and the Resolver only once
+// about each DID. So the cost depends neither on how often a message names a DID nor on how
+// many DIDs are ours.
 type search struct {
 	p        *Packer
-	own      map[string]string // answers of Owner.Own; "" where the DID is not ours
-	relative []string          // answer of Owner.DIDs, nil before
-	docs     map[string]document
+	own      map[string]string   // answers of Owner.Own; "" if the DID is not ours
+	relative []string            // answer of Owner.DIDs; nil if it was not asked yet
+	docs     map[string]document // by DID of ours
 }
 
-// document is the answer of the Resolver for a DID of ours.
+// document is an answer of the Resolver.
 type document struct {
 	doc *did.Document
 	err error
 }
 
-// heldKey is a recipient key of an envelope that is ours.
+// heldKey is a key of ours among the recipients of an envelope.
 type heldKey struct {
 	index int // among the recipients
 	kid   string
 	key   ecdh.KeyExchanger
 }
 
-// keys finds our keys among the recipients of an envelope: by the kid as it stands,
-// and only if there are none by what else the kid can mean. However often a kid is
-// repeated, and however many keys of ours it could stand for, there are no more key
-// operations than for MaxRecipients different kids.
+// keys returns our keys among the recipients of an envelope. It first takes each kid as the
+// id of a key. Only if we hold no such key it takes the kids as aliases and relative ids.
+// It returns at most MaxRecipients keys, however often the envelope repeats a kid and
+// however many keys of ours a kid can mean.
 func (s *search) keys(ctx context.Context, kids []string) ([]heldKey, error) {
 	var held []heldKey
 	add := func(i int, kid string) error {
@@ -48,7 +48,7 @@ func (s *search) keys(ctx context.Context, kids []string) ([]heldKey, error) {
 		}
 		return nil
 	}
-	first := make(map[string]int, len(kids)) // places of the kids
+	first := make(map[string]int, len(kids)) // index of each different kid
 	for i, kid := range kids {
 		if _, repeated := first[kid]; repeated {
 			continue
@@ -66,8 +66,8 @@ func (s *search) keys(ctx context.Context, kids []string) ([]heldKey, error) {
 		if first[kid] != i {
 			continue
 		}
-		// Only our own documents are resolved here: the sender of an envelope must
-		// not choose what we fetch.
+		// Only our own DIDs are resolved here, so that the sender of an envelope cannot
+		// choose the documents that we fetch.
 		owners, err := s.owners(ctx, kid)
 		if err != nil {
 			return nil, err
@@ -75,7 +75,7 @@ func (s *search) keys(ctx context.Context, kids []string) ([]heldKey, error) {
 		for _, id := range owners {
 			doc, err := s.document(ctx, id)
 			if err != nil {
-				failed = err // the key may be another DID's
+				failed = err // another DID may have the key
 				continue
 			}
 			for _, m := range pick(doc, doc.KeyAgreementKeys(), kid) {
@@ -104,7 +104,7 @@ func heldOrErr(held []heldKey, kids []string) ([]heldKey, error) {
 	return nil, fmt.Errorf("%w for %.200s or any of %d other recipients", ErrNoKey, kids[0], len(kids)-1)
 }
 
-// owners returns the DIDs of ours whose documents may list the key of a kid.
+// owners returns the DIDs of ours whose documents may list the key that kid means.
 func (s *search) owners(ctx context.Context, kid string) ([]string, error) {
 	if kid[0] != '#' {
 		own, err := s.find(ctx, kid)
@@ -123,7 +123,7 @@ func (s *search) owners(ctx context.Context, kid string) ([]string, error) {
 	return s.relative, nil
 }
 
-// find returns the DID of ours that the DID of id names, or "".
+// find returns the DID of ours that id, a DID or DID URL, names, or "".
 func (s *search) find(ctx context.Context, id string) (string, error) {
 	id = did.Base(id)
 	if own, known := s.own[id]; known {
@@ -140,8 +140,8 @@ func (s *search) find(ctx context.Context, id string) (string, error) {
 	return own, nil
 }
 
-// anyOwn tells whether one of ids names a DID of ours that may stand for the DID of kid,
-// which is ours: of the first MaxRecipients different DIDs among them.
+// anyOwn reports whether one of ids names a DID of ours that may stand for the DID of kid, a
+// key id of ours. It looks at the first MaxRecipients different DIDs of ids.
 func (s *search) anyOwn(ctx context.Context, kid string, ids []string) (bool, error) {
 	asked := make(map[string]bool)
 	for _, id := range ids {

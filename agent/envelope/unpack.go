@@ -14,14 +14,20 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// Unpack opens an envelope, or reads a plaintext message, and checks that all
-// its layers agree on who speaks to whom. It does not change or keep data.
+// Unpack opens an envelope or reads a plaintext message, and checks that all layers agree
+// about the sender and the recipient (DIDComm v2.1, Message Layer Addressing Consistency).
+// Unpack neither changes data nor keeps a reference to data.
 //
-// Errors: one of the classes of this package, and the rule that was broken, or the
-// error of Keys or the Resolver. Before any key operation come the checks of size,
-// depth, counts, algorithms and nesting; a sender's or signer's DID is resolved
-// only when one of our keys is named, and the signer's only when it is the DID of
-// from.
+// The error matches a class of this package. It also matches the rule that was broken, or is
+// that of Keys or the Resolver. A *ResolveError in it names a DID of the peer that did not
+// resolve.
+//
+// A stranger cannot make Unpack do expensive work at will:
+//
+//   - Sizes, counts, algorithms and nesting are checked before any key operation.
+//   - The DID of a sender is resolved only if the envelope names a key of ours.
+//   - The DID of a signer is resolved only if it is the DID of the from header.
+//   - The time does not depend on how many DIDs are ours, if Keys answers in constant time.
 func (p *Packer) Unpack(ctx context.Context, data []byte) (_ *Unpacked, err error) {
 	defer classify(&err)
 	return p.unpack(ctx, data, false)
@@ -60,10 +66,10 @@ type opening struct {
 	meta Metadata
 
 	search search
-	// ours are the kids, as our documents list them, that opened a layer.
+	// ours are the key ids of our keys that opened a layer, as our DID documents list them.
 	ours []string
-	// openedAs and senderAs are the kids of the innermost encryption as the peer
-	// wrote them.
+	// openedAs and senderAs are the key ids of the recipient and the sender of the
+	// innermost encryption, as the peer wrote them.
 	openedAs, senderAs string
 
 	anon, auth bool
@@ -88,7 +94,7 @@ func (o *opening) open(ctx context.Context, data []byte) error {
 			return o.finish(ctx)
 		default:
 			read := o.p.message.Parse
-			if o.meta.Encrypted { // data is what we decrypted
+			if o.meta.Encrypted { // data is ours, not the caller's
 				read = o.p.message.ParseInPlace
 			}
 			if err := o.parse(data, read); err != nil {
@@ -99,7 +105,7 @@ func (o *opening) open(ctx context.Context, data []byte) error {
 	}
 }
 
-// tolerate records deviations, or refuses them in strict mode.
+// tolerate records deviations. In strict mode it returns them as an error.
 func (o *opening) tolerate(d ...message.Deviation) error {
 	for _, dev := range d {
 		if !slices.Contains(o.meta.Deviations, dev) {
@@ -166,7 +172,7 @@ func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
 		}
 		return plaintext, o.tolerate(env.Deviations[noted:]...)
 	}
-	return nil, outside{err} // of our key, unless a rule says otherwise
+	return nil, outside{err} // our key failed, unless err matches a rule
 }
 
 func (o *opening) noteRecipients(kids []string) error {
@@ -181,8 +187,8 @@ func (o *opening) noteRecipients(kids []string) error {
 	return nil
 }
 
-// senderMethod resolves the sender's key, which its DID must list for key
-// agreement.
+// senderMethod resolves the DID of the sender and returns the key that skid names. The DID
+// document must list that key for key agreement.
 func (p *Packer) senderMethod(ctx context.Context, skid string) (*did.VerificationMethod, error) {
 	if u, err := did.ParseURL(skid); err != nil || u.Fragment == "" {
 		return nil, fmt.Errorf("%w: skid %.200q is not the DID URL of a key", ErrMalformed, skid)
@@ -211,8 +217,8 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 	if err := o.parse(env.Payload, o.p.message.ParseInPlace); err != nil {
 		return err
 	}
-	// A kid outside the protected header is anyone's to write: it is bound to
-	// from before anything is fetched for it.
+	// A kid in an unprotected header is not signed. It must belong to the DID of from
+	// before that DID is resolved.
 	for _, s := range env.Signatures {
 		if o.msg.From == "" || !sameParty(o.msg.From, s.KID) {
 			return fmt.Errorf("%w: from is %.200q, signed by %.200s", ErrSignerMismatch, o.msg.From, s.KID)
@@ -250,7 +256,7 @@ func (o *opening) parse(data []byte, read func([]byte) (*message.Message, []mess
 	return o.tolerate(deviations...)
 }
 
-// finish holds Message Layer Addressing Consistency and checks from_prior.
+// finish checks the rules of Message Layer Addressing Consistency and from_prior.
 func (o *opening) finish(ctx context.Context) error {
 	m := o.msg
 	if o.auth && (m.From == "" || !sameParty(m.From, o.meta.EncryptedFromKID)) {
@@ -271,15 +277,16 @@ func (o *opening) finish(ctx context.Context) error {
 	return o.checkFromPrior(ctx)
 }
 
-// checkTo demands that a to names us: the DID whose key opened each layer, or
-// another DID of ours (after a rotation of ours the two may differ).
+// checkTo checks that the to header, if there is one, names the DID whose key opened each
+// layer, or another DID of ours. The two differ after a rotation of ours.
 func (o *opening) checkTo(ctx context.Context) error {
 	switch {
 	case message.Is(o.msg, forwardType):
 		return nil
 	case len(o.msg.To) == 0:
-		// Signed Messages: a signature inside encryption must say for whom it is.
-		// Else whoever was sent it could encrypt it for us in the signer's name.
+		// DIDComm Signed Messages: a signed message that is encrypted must name its
+		// recipient. Otherwise any recipient could encrypt the signed message for us, and it
+		// would look as if the signer had sent it to us.
 		switch {
 		case !o.meta.NonRepudiation || !o.meta.Encrypted:
 			return nil
