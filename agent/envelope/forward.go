@@ -39,9 +39,8 @@ type Route struct {
 //   - Endpoints that do not accept DIDComm v2 are left out.
 //   - The queue transport (didcomm:transport/queue) is left out.
 //
-// If the document has no service for DIDComm, Routes returns no route and no error. If it
-// has services and none of them can be used, the error matches ErrService or is that of the
-// Resolver.
+// If no endpoint is left, Routes returns no route and no error. If endpoints are left and
+// none of them can be used, the error matches ErrService or is that of the Resolver.
 func (p *Packer) Routes(ctx context.Context, id string) (_ []Route, err error) {
 	defer classify(&err)
 	doc, err := p.resolve(ctx, id)

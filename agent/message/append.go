@@ -10,12 +10,17 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Append appends m as JSON to dst: headers in the order of the Message fields,
-// others by name, then body and attachments; absent ones are left out, the body
-// is always there (section Message Headers recommends it). Raw values go out byte
-// for byte. The error matches ErrInvalid: no id or type, text that is not UTF-8,
-// a raw value that is not JSON, a time outside of 1970 to 5138, or a name in
-// Headers or Extra that has a field.
+// Append appends m to dst as JSON. The order of the members is that of the fields of Message,
+// then Headers by name, body and attachments. Absent headers are left out. The body is
+// always written, as section Message Headers recommends. Raw JSON values are written byte for
+// byte.
+//
+// The error matches ErrInvalid in these cases:
+//
+//   - id or type is empty, or an id or the type is too long (see Message).
+//   - A text is not UTF-8, a raw value is not JSON, or the body is not a JSON object.
+//   - A time is outside of the years 1970 to 5138, or a byte_count is negative.
+//   - Headers or Extra has a name for which there is a field.
 func (m *Message) Append(dst []byte) ([]byte, error) {
 	if err := m.check(); err != nil {
 		return nil, err
@@ -48,10 +53,10 @@ func (m *Message) Append(dst []byte) ([]byte, error) {
 	return a.b, nil
 }
 
-// MarshalJSON is Append to nothing.
+// MarshalJSON returns the JSON that Append writes.
 func (m Message) MarshalJSON() ([]byte, error) { return m.Append(nil) }
 
-// size is about the length of the JSON text, so that one allocation will do.
+// size returns about the length of the JSON text, so that Append allocates only once.
 func (m *Message) size() int {
 	n := 320 + len(m.ID) + len(m.Type) + len(m.Typ) + len(m.From) + len(m.ThreadID) + len(m.ParentThreadID) + len(m.FromPrior) + len(m.Body)
 	for _, list := range [...][]string{m.To, m.AcceptLang, m.PleaseAck, m.Ack} {
@@ -70,7 +75,7 @@ func (m *Message) size() int {
 	return n
 }
 
-// appender writes JSON members. After an error what it holds is of no use.
+// appender writes JSON members. If err is set, b is not valid.
 type appender struct {
 	b   []byte
 	err error
@@ -85,8 +90,8 @@ func (a *appender) fail(format string, args ...any) {
 func (a *appender) open()  { a.b = append(a.b, '{') }
 func (a *appender) close() { a.b = append(a.b, '}') }
 
-// comma separates from what stands before, which no value ends in a bracket's
-// beginning.
+// comma writes a comma, unless the next value is the first of its object or array. No value
+// ends with an opening bracket.
 func (a *appender) comma() {
 	if n := len(a.b); n > 0 && a.b[n-1] != '{' && a.b[n-1] != '[' {
 		a.b = append(a.b, ',')
@@ -117,7 +122,7 @@ func (a *appender) quote(s string) {
 	a.b = b
 }
 
-// isPlain reports whether s is ASCII that JSON writes as it stands.
+// isPlain reports whether s is ASCII text without characters that JSON escapes.
 func isPlain(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Attachment supplements a message with content of any kind (section
-// Attachments). The zero value of a field is an absent member.
+// Attachment is content of any kind that belongs to a message (section Attachments). A field
+// with the zero value stands for an absent member.
 type Attachment struct {
 	ID          string
 	Description string
@@ -19,11 +19,11 @@ type Attachment struct {
 	LastModTime time.Time // "lastmod_time", written as whole seconds since 1970
 	ByteCount   int64     // "byte_count"
 	Data        AttachmentData
-	Extra       map[string]json.RawMessage // all other members, kept
+	Extra       map[string]json.RawMessage // all other members, by name
 }
 
-// AttachmentData gives access to an attachment's content, inline (JSON, Base64)
-// or by reference (Links, which require Hash).
+// AttachmentData is the content of an attachment. The content is inline (JSON or Base64) or
+// at a URL (Links, which need Hash).
 type AttachmentData struct {
 	JSON   json.RawMessage // "json"; a JSON null counts as absent
 	Base64 string          // "base64", as received
@@ -33,19 +33,21 @@ type AttachmentData struct {
 	Extra  map[string]json.RawMessage
 }
 
-// JSONAttachment holds a JSON value inline, such as an envelope in a forward.
+// JSONAttachment makes an attachment with a JSON value inline, such as an envelope in a
+// forward message.
 func JSONAttachment(id, mediaType string, value json.RawMessage) Attachment {
 	return Attachment{ID: id, MediaType: mediaType, Data: AttachmentData{JSON: value}}
 }
 
-// Base64Attachment holds content inline as unpadded base64url.
+// Base64Attachment makes an attachment with the content inline, in base64url without padding.
 func Base64Attachment(id, mediaType string, content []byte) Attachment {
 	return Attachment{ID: id, MediaType: mediaType, Data: AttachmentData{Base64: base64.RawURLEncoding.EncodeToString(content)}}
 }
 
-// Bytes is the inline content: of json its text as it stands in the message, of
-// base64 what it encodes, in the URL or the standard alphabet, padded or not.
-// The error matches ErrInvalid; content that is only linked is not fetched.
+// Bytes returns the inline content. For JSON that is the text of the value as it is in the
+// message. Base64 is decoded: the URL and the standard alphabet are accepted, with and without
+// padding. The error matches ErrInvalid if there is no inline content or if Base64 cannot be
+// decoded. Bytes does not fetch links.
 func (d AttachmentData) Bytes() ([]byte, error) {
 	switch {
 	case len(d.JSON) > 0:

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Sorters and scopes of problem codes (section Problem Codes). A scope may also
-// be the name of a state of the protocol.
+// Sorters and scopes of problem codes (section Problem Codes). A scope can also be the name
+// of a state of the protocol.
 const (
 	SorterError   = "e"
 	SorterWarning = "w"
@@ -14,8 +14,8 @@ const (
 	ScopeMessage  = "m"
 )
 
-// Descriptors that the specification defines (section Descriptors); more
-// specific ones may follow each after a dot.
+// Descriptors of problem codes that the specification defines (section Descriptors). A more
+// specific descriptor can follow after a dot.
 const (
 	DescriptorTrust       = "trust"
 	DescriptorTrustCrypto = "trust.crypto"
@@ -29,7 +29,7 @@ const (
 	DescriptorLegal       = "legal"
 )
 
-// Codes that agents use whatever the protocol.
+// Problem codes that agents use in all protocols.
 const (
 	CodeUnsupported       = "e.p.msg.unsupported"         // no handler for the message type
 	CodeMaxErrorsExceeded = "e.p.req.max-errors-exceeded" // section Cascading Problems
@@ -37,17 +37,17 @@ const (
 	CodeExpired           = "e.m.req.time"                // expires_time is past
 )
 
-// Code is a problem code taken apart: "e.p.xfer.cant-use-endpoint" is
+// Code is a problem code in its parts: "e.p.xfer.cant-use-endpoint" is the Code
 // {"e", "p", "xfer.cant-use-endpoint"}.
 type Code struct {
 	Sorter     string // SorterError or SorterWarning
 	Scope      string // ScopeProtocol, ScopeMessage or a state name
-	Descriptor string // dotted, may be empty in what is received
+	Descriptor string // with dots; empty in some received codes
 }
 
-// ParseCode takes a problem code apart. The error matches ErrInvalid when the
-// sorter is neither e nor w, the scope is missing, a token is not lower
-// kebab-case, or the code is longer than 256 bytes.
+// ParseCode splits a problem code into its parts. The error matches ErrInvalid if the sorter
+// is neither e nor w, the scope is missing, a token is not in lower-case kebab-case, or the
+// code is longer than 256 bytes.
 func ParseCode(s string) (Code, error) {
 	if len(s) > 256 {
 		return Code{}, fmt.Errorf("%w: problem code of %d bytes", ErrInvalid, len(s))
@@ -68,7 +68,7 @@ func ParseCode(s string) (Code, error) {
 	return Code{sorter, scope, descriptor}, nil
 }
 
-// String is the code as it is written.
+// String returns the code in the form of a problem report.
 func (c Code) String() string {
 	s := c.Sorter + "." + c.Scope
 	if c.Descriptor != "" {
@@ -77,15 +77,16 @@ func (c Code) String() string {
 	return s
 }
 
-// CodeHasPrefix reports whether code begins with the tokens of prefix: a
-// receiver may understand "e.p.xfer" of "e.p.xfer.cant-use-endpoint".
+// CodeHasPrefix reports whether code begins with the tokens of prefix. A receiver that does
+// not know "e.p.xfer.cant-use-endpoint" may still know its prefix "e.p.xfer".
 func CodeHasPrefix(code, prefix string) bool {
 	rest, ok := strings.CutPrefix(code, prefix)
 	return ok && (rest == "" || rest[0] == '.')
 }
 
-// StandardComment is the comment that the specification ties to the descriptor
-// of code, or to the longest known beginning of it; "" if there is none.
+// StandardComment returns the comment that the specification has for the descriptor of code,
+// or for the longest prefix of the descriptor that the specification knows. It returns "" if
+// there is none.
 func StandardComment(code string) string {
 	c, err := ParseCode(code)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/multiformats/go-multibase"
 )
 
-// ErrHash is content that is not what an attachment's hash says.
+// ErrHash: the content of an attachment does not have the hash that the attachment names.
 var ErrHash = errors.New("message: content does not match the attachment's hash")
 
 // Multihash codes and digest lengths (github.com/multiformats/multicodec).
@@ -22,18 +22,18 @@ const (
 	codeSHA512 = 0x13
 )
 
-// Hash is the value of an attachment's hash for content: its SHA-256 multihash
-// in base58btc with the multibase prefix z.
+// Hash returns the hash of content in the form of an attachment: the SHA-256 multihash in
+// base58btc with the multibase prefix z.
 func Hash(content []byte) string {
 	sum := sha256.Sum256(content)
 	return "z" + base58.Encode(append([]byte{codeSHA256, sha256.Size}, sum[:]...))
 }
 
-// VerifyHash checks content, say fetched from one of Links, against Hash. The
-// specification says multihash and leaves its text form open, so any multibase
-// does, and bare hexadecimal or base58btc; SHA-256 and SHA-512. The error
-// matches ErrHash when they differ, ErrInvalid when Hash is none that can be
-// checked.
+// VerifyHash checks that content, for example from one of Links, has the hash d.Hash. The
+// hash is a multihash of SHA-256 or SHA-512. Since the specification leaves the text form of
+// a multihash open, each multibase is accepted, and also hexadecimal and base58btc without a
+// multibase prefix. The error matches ErrHash if the content has another hash, and ErrInvalid
+// if the hash is missing or of an unknown form.
 func (d AttachmentData) VerifyHash(content []byte) error {
 	h, err := decodeMultihash(d.Hash)
 	if err != nil {
@@ -56,9 +56,9 @@ func (d AttachmentData) VerifyHash(content []byte) error {
 	return nil
 }
 
-// decodeMultihash tells bare forms apart by how the two multihashes begin: 1220
-// and 1340 in hexadecimal, Qm and 8V (code 0x12, 0x13) in base58btc. None of
-// these is a multibase prefix.
+// decodeMultihash recognizes a text without multibase prefix by its first characters, which
+// are the code of the hash and its length: 1220 and 1340 in hexadecimal, Qm and 8V in
+// base58btc. None of these is a multibase prefix.
 func decodeMultihash(s string) (h []byte, err error) {
 	switch {
 	case s == "" || len(s) > 256:

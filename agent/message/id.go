@@ -5,8 +5,8 @@ import (
 	"encoding/hex"
 )
 
-// NewID is a random UUID (RFC 9562, version 4) in lower case, as section Message
-// IDs recommends.
+// NewID returns a random UUID (RFC 9562, version 4) in lower case, as section Message IDs
+// recommends.
 func NewID() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails: it ends the program instead

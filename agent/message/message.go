@@ -11,30 +11,30 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// MediaType is the media type of a plaintext message, the value of its "typ"
+// MediaType is the media type of a plaintext message, which is also the value of its typ
 // header (section IANA Media Types).
 const MediaType = "application/didcomm-plain+json"
 
-// ErrInvalid is matched by every error about a malformed message, attachment,
-// type URI or problem code.
+// ErrInvalid: a message, attachment, type URI or problem code is malformed. All errors of
+// this package match ErrInvalid with errors.Is, except ErrHash.
 var ErrInvalid = errors.New("message: invalid")
 
-// Errors beside ErrInvalid, for messages that are read.
+// Errors of Parse that match ErrInvalid as well.
 var (
-	// ErrTooDeep is a message that nests deeper than Limits.Depth.
+	// ErrTooDeep: the objects and arrays of a message are nested deeper than Limits.Depth.
 	ErrTooDeep = errors.New("nested too deep")
-	// ErrDuplicateName is a JSON object that names a member twice.
+	// ErrDuplicateName: a JSON object has two members of the same name.
 	ErrDuplicateName = errors.New("duplicate member name")
 )
 
-// Message is a DIDComm plaintext message (section Plaintext Message Structure).
-// The zero value of a field is an absent header. A Message is plain data: it has
-// no lock, and a copy shares slices and maps with its original.
+// Message is a DIDComm plaintext message (section Plaintext Message Structure). A field with
+// the zero value stands for an absent header. A Message has no lock: goroutines that share a
+// Message must not change it. A copy of a Message shares the slices and maps of the original.
 type Message struct {
 	ID   string // "id", required; at most 1024 bytes
 	Type string // "type", required; at most 2048 bytes; see ParseType
-	Typ  string // "typ", the media type; MediaType or a short form of it
-	From string // "from": a DID, or DID URL without fragment
+	Typ  string // "typ": MediaType, or MediaType without "application/"
+	From string // "from": a DID, or a DID URL without fragment
 	To   []string
 
 	ThreadID       string // "thid"; see Thread
@@ -49,24 +49,24 @@ type Message struct {
 	Lang       string   // "lang"
 	AcceptLang []string // "accept-lang", most preferred first
 
-	PleaseAck []string // "please_ack": ids, "" is this message itself
-	Ack       []string // "ack": ids in the order they were received
+	PleaseAck []string // "please_ack": message ids; "" stands for this message
+	Ack       []string // "ack": message ids in the order in which the messages came
 
 	ReturnRoute       string // "return_route": "none", "all" or "thread"
-	ReturnRouteThread string // "return_route_thread": a thid
+	ReturnRouteThread string // "return_route_thread": the id of a thread
 
 	Attachments []Attachment
 
-	// Body is a JSON object. Parse sets "{}" where it was absent or null.
+	// Body is a JSON object. Parse sets it to {} if the body was absent or null.
 	Body json.RawMessage
-	// Headers holds all other top-level members as they were received. A name
-	// that this struct has a field for is refused when writing.
+	// Headers has all other top-level members, by name, as they were received. Append
+	// refuses a name for which Message has a field.
 	Headers map[string]json.RawMessage
 }
 
-// New makes a message of the given type with a fresh id (see NewID). body is
-// marshalled to a JSON object, nil is the empty one. The error matches
-// ErrInvalid when typ is not a message type URI or body is not an object.
+// New makes a message with a new id (see NewID), the message type URI typ, and a body. body
+// is marshalled to a JSON object by the rules of encoding/json/v2; nil makes an empty object.
+// The error matches ErrInvalid if typ is not a message type URI or body is not an object.
 func New(typ string, body any) (*Message, error) {
 	if _, err := ParseType(typ); err != nil {
 		return nil, err
@@ -78,9 +78,13 @@ func New(typ string, body any) (*Message, error) {
 	return &Message{ID: NewID(), Typ: MediaType, Type: typ, Body: raw}, nil
 }
 
-// Reply makes a message that answers m: on m's thread, to m's sender (to nobody
-// if m has none), and from m's recipient if m names exactly one. Errors are
-// those of New.
+// Reply makes a message that answers m. The reply has a new id and these headers:
+//
+//   - thid is the thread of m.
+//   - to is the from header of m, or absent if m has none.
+//   - from is the recipient in the to header of m, or absent if m has not exactly one.
+//
+// The errors are those of New.
 func (m *Message) Reply(typ string, body any) (*Message, error) {
 	r, err := New(typ, body)
 	if err != nil {
@@ -96,8 +100,8 @@ func (m *Message) Reply(typ string, body any) (*Message, error) {
 	return r, nil
 }
 
-// Thread is the id of the message's thread: thid, or id where there is none
-// (section Threads).
+// Thread returns the id of the thread that the message belongs to: the thid header, or the
+// id of a message without thid (section Threads).
 func (m *Message) Thread() string {
 	if m.ThreadID != "" {
 		return m.ThreadID
@@ -105,9 +109,9 @@ func (m *Message) Thread() string {
 	return m.ID
 }
 
-// DecodeBody unmarshals the body into v by the rules of Go's encoding/json/v2:
-// names are case-sensitive and duplicates refused. The error matches ErrInvalid
-// and tells the place, not the value.
+// DecodeBody unmarshals the body into v by the rules of encoding/json/v2: names are
+// case-sensitive, and two members of the same name are refused. An absent body is an empty
+// object. The error matches ErrInvalid. It tells the place in the body, not the value there.
 func (m *Message) DecodeBody(v any) error {
 	body := m.Body
 	if len(body) == 0 {
@@ -125,7 +129,7 @@ func (m *Message) DecodeBody(v any) error {
 	}
 }
 
-// LogValue shows who and what, never the content.
+// LogValue returns the id, type, thid, from and to headers. It leaves out the content.
 func (m Message) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("id", m.ID),

@@ -12,36 +12,40 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Limits bound what is read, before the work of reading it. A zero field means
-// its default.
+// Limits are the limits of a message that is read. A message that exceeds a limit is refused
+// before it is decoded that far. A field of zero or less stands for its default.
 type Limits struct {
-	Bytes       int // of the whole message; default 5 MiB
-	Depth       int // of nested objects and arrays; default 64
-	Attachments int // default 1000
-	List        int // entries of to, ack, please_ack, accept-lang, and of links each; default 1000
-	Extra       int // members that the specification does not name, bodies and embedded JSON aside; default 1000
+	Bytes       int // size of the message in bytes; default 5 MiB
+	Depth       int // nesting of objects and arrays; default 64
+	Attachments int // number of attachments; default 1000
+	List        int // entries of each list: to, ack, please_ack, accept-lang and links; default 1000
+	Extra       int // members that the specification does not name, outside of bodies and of JSON in attachments; default 1000
 }
 
-// maxIDBytes bounds id, thid and pthid, which agents keep in tables. The
-// specification asks for 32 bytes; UUIDs alone have 36.
+// maxIDBytes is the largest size of id, thid and pthid, which agents keep in tables. The
+// specification recommends 32 bytes, but a UUID has 36.
 const maxIDBytes = 1024
 
-// maxTypeBytes bounds type, which agents log and quote in problem reports.
+// maxTypeBytes is the largest size of type, which agents log and quote in problem reports.
 const maxTypeBytes = 2048
 
-// Parse reads a plaintext message under the default Limits.
+// Parse reads a plaintext message with the default Limits. It returns the message and the
+// deviations that it tolerated, each of them once. A member that is null counts as absent.
+// The message does not share memory with data.
 //
-// Deviations tell what was tolerated, each once. The error matches ErrInvalid:
-// not JSON, a duplicate name (ErrDuplicateName too), a member of a wrong type, no
-// id, no type, or a limit passed (ErrTooDeep too for Depth). A null member counts as
-// absent. The message does not alias data.
+// The error matches ErrInvalid in these cases:
+//
+//   - data is not JSON, or a member has the wrong type.
+//   - id or type is missing.
+//   - An object has two members of the same name; the error matches ErrDuplicateName, too.
+//   - The message exceeds a limit; for Limits.Depth the error matches ErrTooDeep, too.
 func Parse(data []byte) (*Message, []Deviation, error) { return Limits{}.Parse(data) }
 
-// Parse reads a plaintext message like the function Parse, under these limits.
+// Parse reads a plaintext message like the function Parse, with the limits l.
 func (l Limits) Parse(data []byte) (*Message, []Deviation, error) { return l.parse(data, false) }
 
-// ParseInPlace is Parse for data that nobody else uses or changes: the message
-// keeps it, so that a large body is not copied.
+// ParseInPlace reads a plaintext message like Parse, but the message keeps references to
+// data, so that a large body is not copied. The caller must not use or change data any more.
 func (l Limits) ParseInPlace(data []byte) (*Message, []Deviation, error) { return l.parse(data, true) }
 
 func (l Limits) parse(data []byte, keep bool) (*Message, []Deviation, error) {
@@ -72,7 +76,7 @@ func (l Limits) parse(data []byte, keep bool) (*Message, []Deviation, error) {
 	return p.m, p.deviations, nil
 }
 
-// UnmarshalJSON is Parse without the deviations.
+// UnmarshalJSON reads a message like Parse. It drops the deviations.
 func (m *Message) UnmarshalJSON(data []byte) error {
 	parsed, _, err := Parse(data)
 	if err != nil {
@@ -82,7 +86,8 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// check holds what is required of a message in both directions.
+// check returns an error if a required header is missing or an id or type is too long, in
+// messages that are read and that are written.
 func (m *Message) check() error {
 	switch {
 	case m.ID == "":
@@ -97,8 +102,8 @@ func (m *Message) check() error {
 	return nil
 }
 
-// depthWithin looks at brackets outside of strings only, so that nothing that
-// recurses or keeps a stack sees deep input.
+// depthWithin reports whether the brackets of data are nested no deeper than limit. It runs
+// before the JSON decoder, which needs memory for each level.
 func depthWithin(data []byte, limit int) bool {
 	depth := 0
 	for i := 0; i < len(data); i++ {
@@ -106,7 +111,7 @@ func depthWithin(data []byte, limit int) bool {
 		case '"':
 			n := stringLen(data[i+1:])
 			if n < 0 {
-				return true // not JSON, the parser says so
+				return true // not JSON: the decoder will return an error
 			}
 			i += n
 		case '{', '[':
@@ -120,8 +125,8 @@ func depthWithin(data []byte, limit int) bool {
 	return true
 }
 
-// stringLen is the number of bytes up to and including the quote that ends a
-// JSON string, or -1.
+// stringLen returns the number of bytes of s up to and including the quote that ends a JSON
+// string, or -1 if there is none.
 func stringLen(s []byte) int {
 	for i := 0; ; i++ {
 		j := bytes.IndexByte(s[i:], '"')
@@ -139,7 +144,7 @@ func stringLen(s []byte) int {
 	}
 }
 
-// syntaxError keeps the place of a JSON error and drops the excerpt.
+// syntaxError makes an error of a JSON error, with the place and without the excerpt.
 func syntaxError(what string, err error) error {
 	var syntactic *jsontext.SyntacticError
 	switch {
@@ -152,8 +157,8 @@ func syntaxError(what string, err error) error {
 	}
 }
 
-// parser reads one message. Unmarshal calls UnmarshalJSONFrom with a pooled
-// decoder, which checks grammar, UTF-8, duplicate names and trailing data.
+// parser reads a message. jsonv2.Unmarshal calls its UnmarshalJSONFrom with a decoder that
+// checks grammar, UTF-8, duplicate names and trailing data.
 type parser struct {
 	limits     Limits
 	data       []byte // nil if the message must not keep parts of it
@@ -162,7 +167,7 @@ type parser struct {
 	deviations []Deviation
 	bodyKind   jsontext.Kind
 	extra      int
-	err        error // the first error that is not the decoder's
+	err        error // first error that is not from the decoder
 }
 
 func (p *parser) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
@@ -241,14 +246,15 @@ func isHeader(name string) bool {
 	return false
 }
 
-// body reads a body that need not be an object, as checkBody will see.
+// body reads the body. Whether it must be an object depends on the type: see checkBody.
 func (p *parser) body(dst *json.RawMessage) error {
 	p.bodyKind = p.dec.PeekKind()
 	return p.raw(dst, "body")
 }
 
-// checkBody makes an object of the body, once the type is known: a problem report
-// that is a bare code is read all the same, since it must not be answered.
+// checkBody checks that the body is an object, after the type is known. A problem report
+// whose body is a bare code is read too, because an error here could lead to a problem report
+// about a problem report. Its body becomes an object with the code.
 func (p *parser) checkBody() error {
 	switch m := p.m; {
 	case m.Body == nil:
@@ -393,7 +399,7 @@ func isDataMember(name string) bool {
 	return false
 }
 
-// kindName is what a person calls a kind of JSON value.
+// kindName returns the name of a kind of JSON value for an error text.
 func kindName(k jsontext.Kind) string {
 	switch k {
 	case '{':

@@ -6,30 +6,30 @@ import (
 	"strings"
 )
 
-// maxText bounds Problem.Text: a short comment may name a long argument many
-// times over.
+// maxText is the largest size of Problem.Text in bytes. A short comment can refer to a long
+// argument many times.
 const maxText = 16 << 10
 
-// Problem is an error that a peer may see: the body of a problem report (section
-// Problem Reports), and beside it the cause, which stays here. Its JSON form is
-// that body.
+// Problem is an error that is reported to a peer: the body of a problem report (section
+// Problem Reports). Err is the cause, which the peer does not see. The JSON form of a Problem
+// is the body of the report.
 type Problem struct {
-	Code       string   `json:"code"`                  // see ParseCode; empty in a report that names none
+	Code       string   `json:"code"`                  // see ParseCode; empty if a received report has no code
 	Comment    string   `json:"comment,omitempty"`     // fixed text for the code, with {1}, {2} for Args
-	Args       []string `json:"args,omitempty"`        // an empty one stands for null
-	EscalateTo string   `json:"escalate_to,omitempty"` // URI where help is found
-	Err        error    `json:"-"`                     // the cause, for the log only
+	Args       []string `json:"args,omitempty"`        // an empty argument stands for null
+	EscalateTo string   `json:"escalate_to,omitempty"` // URI where to get help
+	Err        error    `json:"-"`                     // the cause, for logs only
 }
 
 var _ error = (*Problem)(nil)
 
-// NewProblem makes a problem whose comment is the one that the specification
-// gives for the code's descriptor (see StandardComment). cause may be nil.
+// NewProblem makes a Problem with a code, the StandardComment of the code, and a cause. The
+// cause may be nil.
 func NewProblem(code string, cause error) *Problem {
 	return &Problem{Code: code, Comment: StandardComment(code), Err: cause}
 }
 
-// Error has the code and the cause, for logs; without a cause, the text.
+// Error returns the code and the cause, or, if there is no cause, the code and the text.
 func (p *Problem) Error() string {
 	s := "problem " + p.Code
 	if p.Code == "" {
@@ -44,12 +44,12 @@ func (p *Problem) Error() string {
 	return s
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause, Err.
 func (p *Problem) Unwrap() error { return p.Err }
 
-// Text is the comment with {1}, {2} and so on replaced by Args: a missing or
-// null argument reads "?", arguments that the comment does not name follow it,
-// separated by commas. It is cut after 16 KiB.
+// Text returns the comment with {1}, {2} and so on replaced by Args. A missing or null
+// argument is replaced by "?". Arguments to which the comment does not refer follow the
+// comment, separated by commas. A text of more than 16 KiB is cut off.
 func (p *Problem) Text() string {
 	if len(p.Args) == 0 && !strings.Contains(p.Comment, "{") && len(p.Comment) <= maxText {
 		return p.Comment
@@ -92,7 +92,7 @@ func (p *Problem) Text() string {
 	return b.String()
 }
 
-// cutReference splits s around its first {n}, n from 1 up.
+// cutReference splits s around its first reference {n}, where n is 1 or more.
 func cutReference(s string) (before string, n int, after string, ok bool) {
 	for i := 0; ; {
 		open := strings.IndexByte(s[i:], '{')

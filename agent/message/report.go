@@ -9,31 +9,34 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Limits of what is kept of a problem report.
+// Limits of the parts of a problem report.
 const (
 	maxCode = 256
 	maxArgs = 100
 )
 
-// IsProblemReport reports whether a message type is that of a problem report:
-// the message is named "problem-report", in whatever protocol and version.
-// Names are compared without case and punctuation. The rest of typ need not be
-// what ParseType takes.
+// IsProblemReport reports whether typ is the type of a problem report: the last part of typ,
+// the message name, is "problem-report", in any protocol and version. Case and punctuation of
+// the name are ignored. The rest of typ need not be a valid message type URI.
 func IsProblemReport(typ string) bool {
 	return equalName(typ[strings.LastIndexAny(typ, "/?&:;=#")+1:], "problem-report")
 }
 
-// ReadProblem reads the body of a problem report in each form that peers write:
+// ReadProblem reads the body of a problem report in each of the forms that peers write:
 //
 //	{"code": "e.p.msg", "comment": "{1} is odd", "args": ["3"], "escalate_to": "..."}
 //	{"description": {"code": "message-parse-failure", "en": "..."}}
 //	"e.p.msg"
 //
-// The first is the specification's (section Problem Reports), the second that of
-// Aries RFC 0035, whose text may be in another language, or stand there alone. An
-// argument that is no string becomes its JSON text, null the empty string. What
-// cannot be read is left out; a code of more than 256 bytes counts as that, and
-// arguments after the hundredth. Code is no more than what the peer wrote.
+// The first form is that of the specification (section Problem Reports). The second is that
+// of Aries RFC 0035; its text can be in any language, and its code can be missing. The third
+// is a bare code.
+//
+//   - An argument that is not a string becomes its JSON text; null becomes "".
+//   - Members that cannot be read are left out.
+//   - A code of more than 256 bytes, and arguments after the hundredth, are left out.
+//
+// ReadProblem does not check the form of the code: use ParseCode.
 func ReadProblem(body json.RawMessage) *Problem {
 	p := new(Problem)
 	if v := jsontext.Value(bytes.TrimSpace(body)); v.Kind() == '"' {
@@ -69,16 +72,16 @@ func code(v jsontext.Value) string {
 	return ""
 }
 
-// stringOf is the value of a JSON string, or empty.
+// stringOf returns the value of a JSON string, or "" for any other JSON value.
 func stringOf(v jsontext.Value) (s string) {
 	if v.Kind() == '"' {
-		_ = jsonv2.Unmarshal(v, &s) // what cannot be read is left out
+		_ = jsonv2.Unmarshal(v, &s) // a string that cannot be read is left out
 	}
 	return s
 }
 
-// localized reads a text that is a string, or an object with the text by
-// language, of which English is preferred, and perhaps a code beside.
+// localized reads a text that is a string, or an object from language to text. Such an object
+// can have a code, too. Of several languages English is preferred.
 func localized(v jsontext.Value) (code jsontext.Value, text string) {
 	if v.Kind() != '{' {
 		return nil, stringOf(v)
@@ -95,8 +98,7 @@ func localized(v jsontext.Value) (code jsontext.Value, text string) {
 	return code, text
 }
 
-// eachMember calls f for the members of an object. The value is f's until it
-// returns.
+// eachMember calls f for each member of an object. The value is valid until f returns.
 func eachMember(object jsontext.Value, f func(name string, v jsontext.Value)) {
 	dec := jsontext.NewDecoder(bytes.NewReader(object))
 	if _, err := dec.ReadToken(); err != nil {
@@ -107,7 +109,7 @@ func eachMember(object jsontext.Value, f func(name string, v jsontext.Value)) {
 		if err != nil {
 			return
 		}
-		key := name.String() // before the next read, which makes it invalid
+		key := name.String() // name is valid until the next read
 		v, err := dec.ReadValue()
 		if err != nil {
 			return
@@ -116,7 +118,7 @@ func eachMember(object jsontext.Value, f func(name string, v jsontext.Value)) {
 	}
 }
 
-// arguments reads args, which is no list where there is one only.
+// arguments reads args: a list, or a single argument.
 func arguments(v jsontext.Value) []string {
 	switch v.Kind() {
 	case '[':
@@ -148,6 +150,6 @@ func argument(v jsontext.Value) string {
 		return ""
 	}
 	v = v.Clone()
-	_ = v.Compact() // it was read once, so it is JSON
+	_ = v.Compact() // v is valid JSON: the decoder has read it
 	return string(v)
 }

@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// TypeURI is a message type URI (MTURI) or, with an empty Name, a protocol
-// identifier URI (PIURI), taken apart: "https://didcomm.org/trust-ping/2.0/ping"
-// is {"https://didcomm.org/", "trust-ping", 2, 0, "ping"}.
+// TypeURI is a message type URI (MTURI) in its parts, or, if Name is empty, a protocol
+// identifier URI (PIURI). The message type "https://didcomm.org/trust-ping/2.0/ping" is the
+// TypeURI {"https://didcomm.org/", "trust-ping", 2, 0, "ping"}.
 type TypeURI struct {
-	DocURI       string // with the delimiter that ends it, one of ? / & : ; =
+	DocURI       string // with the delimiter at its end, one of ? / & : ; =
 	Protocol     string
 	Major, Minor int
 	Name         string
 }
 
-// ParseType takes a message type URI apart (section Message Type URI). A patch
-// number is dropped and a missing minor is 0. The error matches ErrInvalid.
+// ParseType splits a message type URI into its parts (section Message Type URI). A patch
+// version is dropped, and a missing minor version is 0. The error matches ErrInvalid.
 func ParseType(s string) (TypeURI, error) {
 	i := strings.LastIndexByte(s, '/')
 	if i < 0 || !isIdentifier(s[i+1:]) {
@@ -31,8 +31,8 @@ func ParseType(s string) (TypeURI, error) {
 	return t, nil
 }
 
-// ParsePIURI takes a protocol identifier URI apart (section Protocol Identifier
-// URI); one slash may follow it. The error matches ErrInvalid.
+// ParsePIURI splits a protocol identifier URI into its parts (section Protocol Identifier
+// URI). A slash at the end is ignored. The error matches ErrInvalid.
 func ParsePIURI(s string) (TypeURI, error) {
 	return parsePIURI(strings.TrimSuffix(s, "/"))
 }
@@ -53,7 +53,7 @@ func parsePIURI(s string) (TypeURI, error) {
 	return TypeURI{DocURI: s[:j], Protocol: s[j:i], Major: major, Minor: minor}, nil
 }
 
-// String is the message type URI.
+// String returns the message type URI, or, if Name is empty, the protocol identifier URI.
 func (t TypeURI) String() string {
 	if t.Name == "" {
 		return t.PIURI()
@@ -61,21 +61,21 @@ func (t TypeURI) String() string {
 	return t.PIURI() + "/" + t.Name
 }
 
-// PIURI is the URI of the message's protocol.
+// PIURI returns the protocol identifier URI of the message's protocol.
 func (t TypeURI) PIURI() string {
 	return t.DocURI + t.Protocol + "/" + strconv.Itoa(t.Major) + "." + strconv.Itoa(t.Minor)
 }
 
-// Matches reports whether o names the same message of the same protocol as t:
-// the same document URI, names equal without case and punctuation, the same
-// major version, any minor (section Semver Rules).
+// Matches reports whether t and o are the same message of the same protocol (section Semver
+// Rules). They must have the same document URI, protocol name, message name and major version.
+// The minor versions may differ, and case and punctuation of the names are ignored.
 func (t TypeURI) Matches(o TypeURI) bool {
 	return t.SameProtocol(o) && equalName(t.Name, o.Name)
 }
 
-// Is reports whether m is a message of the type typ: the two types are the same
-// text, or one Matches the other. A type that is no message type URI matches
-// itself alone.
+// Is reports whether the message m has the type typ: the two types are the same text, or
+// TypeURI.Matches is true of them. A type that is not a message type URI is equal only to the
+// same text.
 func Is(m *Message, typ string) bool {
 	if m.Type == typ {
 		return true
@@ -88,7 +88,8 @@ func Is(m *Message, typ string) bool {
 	return err == nil && want.Matches(got)
 }
 
-// SameProtocol is Matches without the message name.
+// SameProtocol reports whether t and o belong to the same protocol. It compares like Matches,
+// without the message name.
 func (t TypeURI) SameProtocol(o TypeURI) bool {
 	return t.Major == o.Major && t.DocURI == o.DocURI && equalName(t.Protocol, o.Protocol)
 }
@@ -130,7 +131,7 @@ func isIdentifier(s string) bool {
 	return s != ""
 }
 
-// fold is the lower case of an ASCII letter, a digit itself, and 0 for all else.
+// fold returns an ASCII letter in lower case, a digit as it is, and 0 for any other byte.
 func fold(c byte) byte {
 	switch {
 	case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
@@ -141,7 +142,7 @@ func fold(c byte) byte {
 	return 0
 }
 
-// equalName compares without case and punctuation, and without allocation.
+// equalName compares names without case and punctuation. It does not allocate.
 func equalName(a, b string) bool {
 	for {
 		for a != "" && fold(a[0]) == 0 {
@@ -160,7 +161,7 @@ func equalName(a, b string) bool {
 	}
 }
 
-// clip keeps what a stranger wrote from flooding an error text.
+// clip shortens a text of a peer for an error text.
 func clip(s string) string {
 	if len(s) > 100 {
 		return s[:100] + "..."

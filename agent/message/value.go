@@ -11,11 +11,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Each method here reads one value at the decoder's place; name is the member's,
-// for errors and deviations. What the decoder hands out is valid until its next
-// read only, so everything kept is copied, or taken of the data itself.
+// Each method here reads the next value of the decoder. name is the name of the member, for
+// errors and deviations. The bytes that the decoder returns are valid until its next read
+// only: values that the message keeps are copied, or are slices of parser.data.
 
-// fail keeps and returns an error that matches ErrInvalid.
+// fail sets p.err to an error that matches ErrInvalid, and returns it.
 func (p *parser) fail(format string, args ...any) error {
 	p.err = fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 	return p.err
@@ -31,8 +31,8 @@ func (p *parser) deviate(code DeviationCode, detail string) {
 	p.deviations = append(p.deviations, d)
 }
 
-// want checks the kind of the value ahead. Where there is no value, the next
-// read tells what is wrong.
+// want checks the kind of the next value. If there is no value, want returns nil: the next
+// read will return the error.
 func (p *parser) want(kind jsontext.Kind, name string) error {
 	if k := p.dec.PeekKind(); k != kind && k != jsontext.KindInvalid {
 		return p.fail("%s is %s, not %s", name, kindName(k), kindName(kind))
@@ -49,7 +49,7 @@ func (p *parser) open(name string) error {
 	return err
 }
 
-// name reads a member's name, valid until the next read.
+// name reads the name of a member. It is valid until the next read.
 func (p *parser) name() ([]byte, error) {
 	v, err := p.dec.ReadValue()
 	if err != nil {
@@ -58,7 +58,7 @@ func (p *parser) name() ([]byte, error) {
 	return unquote(v)
 }
 
-// unquote does without a copy where there is no escape.
+// unquote returns the value of a JSON string. It copies only a string with escapes.
 func unquote(v []byte) ([]byte, error) {
 	if bytes.IndexByte(v, '\\') < 0 {
 		return v[1 : len(v)-1], nil
@@ -66,7 +66,7 @@ func unquote(v []byte) ([]byte, error) {
 	return jsontext.AppendUnquote(nil, v)
 }
 
-// null reports whether the value ahead is null, which stands for absent.
+// null reports whether the next value is null, which stands for an absent member.
 func (p *parser) null(name string) bool {
 	if p.dec.PeekKind() != 'n' {
 		return false
@@ -90,7 +90,7 @@ func (p *parser) string(dst *string, name string) error {
 	if err != nil {
 		return err
 	}
-	switch string(s) { // the usual values of some headers need no copy
+	switch string(s) { // common values are not copied
 	case MediaType:
 		*dst = MediaType
 	case "all":
@@ -132,7 +132,7 @@ func (p *parser) strings(dst *[]string, name string) error {
 	return err
 }
 
-// raw keeps a value as it stands.
+// raw reads a value as JSON text.
 func (p *parser) raw(dst *json.RawMessage, name string) error {
 	if p.null(name) {
 		return p.dec.SkipValue()
@@ -145,7 +145,7 @@ func (p *parser) raw(dst *json.RawMessage, name string) error {
 	return nil
 }
 
-// kept is a value that the decoder has just read, to be kept.
+// kept returns v, the value that the decoder has just read, for the message to keep.
 func (p *parser) kept(v []byte) []byte {
 	if p.data == nil {
 		return bytes.Clone(v)
@@ -154,7 +154,7 @@ func (p *parser) kept(v []byte) []byte {
 	return p.data[end-len(v) : end : end]
 }
 
-// other keeps a member that the specification does not name, null included.
+// other reads a member that the specification does not name, even if the value is null.
 func (p *parser) other(dst *map[string]json.RawMessage, name string) error {
 	if p.extra++; p.extra > p.limits.Extra {
 		return p.fail("more than %d unknown members", p.limits.Extra)
@@ -189,13 +189,12 @@ func (p *parser) count(dst *int64, name string) error {
 	return nil
 }
 
-// maxSeconds is the greatest number that is read as seconds; above it lie
-// milliseconds. As seconds it is a day in the year 5138.
+// maxSeconds is the largest number that is read as seconds, a day in the year 5138. A larger
+// number is read as milliseconds.
 const maxSeconds = 1e11
 
-// time reads a time in any of the forms that peers send. Text is right by the
-// specification for an attachment's lastmod_time alone (section i18n), whose
-// form it leaves open.
+// time reads a time in any of the forms that peers send. By the specification (section i18n),
+// only lastmod_time of an attachment can be text, since its form is left open.
 func (p *parser) time(dst *time.Time, name string) error {
 	if p.null(name) {
 		return p.dec.SkipValue()
@@ -251,7 +250,7 @@ func (p *parser) time(dst *time.Time, name string) error {
 	return nil
 }
 
-// parseISO8601 reads RFC 3339 and the same without a zone, which is taken for UTC.
+// parseISO8601 reads a time by RFC 3339. A time without a zone is in UTC.
 func parseISO8601(v []byte) (time.Time, bool) {
 	if len(v) < len("2006-01-02T15:04:05") || len(v) > len("2006-01-02T15:04:05.999999999+00:00") || v[4] != '-' {
 		return time.Time{}, false

@@ -1,19 +1,22 @@
-// Package doctor explains envelopes: their layers, and where they depart from
-// DIDComm v2.1 or from what receivers are known to take, each with the fix.
+// Package doctor explains encrypted, signed and plaintext DIDComm messages: which layers a
+// message has, where it breaks a rule of DIDComm v2.1, where known receivers would refuse
+// it, and how the sender can mend it.
 //
-// Call Examine with an encrypted, signed or plaintext message; it needs no keys
-// and fails on nothing. Open also opens what a Packer has the keys of, judges
-// what is inside, and tells why it does not open. Rules lists all that is
-// looked for, and Report.AddPeers adds the libraries that refuse it. A test suite of
-// another implementation can hold its envelopes to that:
+//   - [Examine] needs no keys and accepts any bytes.
+//   - [Open] also opens the message with a Packer. It examines the inner layers, and tells
+//     why a message does not open.
+//   - [Rules] lists the rules that are checked.
+//   - [Report.AddPeers] adds the libraries that were seen to refuse such a message.
+//
+// The test suite of another implementation can check its envelopes like this:
 //
 //	for _, f := range doctor.Examine(data).AtLeast(doctor.Warning) {
 //		t.Error(f)
 //	}
 //
-// The checks are those of package envelope itself, whose deviations keep their
-// codes here, and those of what it takes silently. A finding is a judgement of
-// form: that there is none does not prove who wrote a message.
+// Each deviation that package envelope tolerates is a finding with the same code. Other
+// findings are about forms that package envelope accepts without a deviation. Findings judge
+// only the form of a message: a message without findings may still be a forgery.
 package doctor
 
 import (
@@ -28,35 +31,38 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// maxLayers bounds how deep layers nest in what is examined; 3 are permitted.
+// maxLayers is the number of layers that are examined. DIDComm permits three.
 const maxLayers = 8
 
-// Report is what there is to say about a message.
+// Report is the result of an examination.
 type Report struct {
-	// Layers are those that could be read, the outermost first.
+	// Layers are the layers that could be read, the outermost first.
 	Layers []Layer `json:"layers"`
-	// Findings are in the order of the layers; each code comes once a layer.
+	// Findings are in the order of the layers. A layer has each code at most once.
 	Findings []Finding `json:"findings"`
-	// Metadata is what Open found proven; nil if the message was not opened.
+	// Metadata is that of the message that Open has opened. It is nil after Examine, and
+	// if the message did not open.
 	Metadata *envelope.Metadata `json:"metadata,omitempty"`
 }
 
-// Finding is one thing that a message does otherwise than it should.
+// Finding is a rule that a message breaks.
 type Finding struct {
 	Code     string   `json:"code"` // of a Rule
 	Severity Severity `json:"severity"`
-	// Layer is the place in Report.Layers, from 1; 0 if it concerns all.
+	// Layer is the number of the layer in Report.Layers, from 1. It is 0 if the finding
+	// concerns the whole message.
 	Layer  int    `json:"layer,omitempty"`
-	Detail string `json:"detail"` // what stands there
-	Clause string `json:"clause"` // where the rule is laid down
-	Fix    string `json:"fix"`    // what the sender has to change
-	// Value is what should stand there, where that can be computed.
+	Detail string `json:"detail"` // the fault in this message
+	Clause string `json:"clause"` // the part of a specification that has the rule
+	Fix    string `json:"fix"`    // the change that the sender has to make
+	// Value is the right value of the header that is wrong or missing. It is empty if the
+	// right value cannot be computed.
 	Value string `json:"value,omitempty"`
-	// Peers are those that Report.AddPeers was told of.
+	// Peers are the libraries that AddPeers has added.
 	Peers []Peer `json:"peers,omitempty"`
 }
 
-// String is the finding in one line.
+// String returns the finding in one line.
 func (f Finding) String() string {
 	s := fmt.Sprintf("%s %s: %s; %s", f.Severity, f.Code, f.Detail, f.Fix)
 	if f.Value != "" {
@@ -65,21 +71,22 @@ func (f Finding) String() string {
 	return s
 }
 
-// AtLeast returns the findings of the severity, or of a worse one.
+// AtLeast returns the findings of severity s or worse.
 func (r *Report) AtLeast(s Severity) []Finding {
 	return slices.DeleteFunc(slices.Clone(r.Findings), func(f Finding) bool { return f.Severity.rank() < s.rank() })
 }
 
-// Examine explains a message as far as no key is needed: of an encrypted one
-// the outermost layer, of a signed one also what is inside. It verifies nothing.
+// Examine explains a message without keys. Of an encrypted message it examines the outermost
+// layer, of a signed message also the message inside. Examine does not verify signatures.
 func Examine(data []byte) *Report {
 	x := newExam()
 	x.look(data)
 	return x.report
 }
 
-// Open explains a message like Examine and opens it with p, which should not be
-// Strict, so that all layers are seen. That it does not open is a finding, too.
+// Open explains a message like Examine, and also opens the message with p and examines all
+// its layers. If the message does not open, a finding tells why. p should not be Strict: a
+// strict Packer stops at the first layer that deviates.
 func Open(ctx context.Context, p *envelope.Packer, data []byte) *Report {
 	x := newExam()
 	u, err := p.Unpack(trace.With(ctx, x.look), data)
@@ -100,21 +107,21 @@ func Open(ctx context.Context, p *envelope.Packer, data []byte) *Report {
 	return x.report
 }
 
-// exam is one message under examination.
+// exam is the examination of a message.
 type exam struct {
 	report *Report
-	// chain holds the layers around the one that is looked at: anon, auth, sign.
+	// chain are the layers around the current layer: anon, auth or sign.
 	chain []string
-	// signers are the kids of the signed layer around it.
+	// signers are the kids of the signed layer around the current layer.
 	signers []string
-	whole   bool // findings are about all layers
+	whole   bool // findings concern the whole message, not the current layer
 }
 
 func newExam() *exam {
 	return &exam{report: &Report{Layers: []Layer{}, Findings: []Finding{}}}
 }
 
-// add reports a finding, once a layer.
+// add adds a finding, unless the layer has a finding of that code already.
 func (x *exam) add(code, detail, value string) {
 	layer := len(x.report.Layers)
 	if x.whole {
@@ -132,12 +139,12 @@ func (x *exam) add(code, detail, value string) {
 	})
 }
 
-// has tells whether some layer has the finding.
+// has reports whether any layer has a finding of one of the codes.
 func (x *exam) has(codes ...string) bool {
 	return slices.ContainsFunc(x.report.Findings, func(f Finding) bool { return slices.Contains(codes, f.Code) })
 }
 
-// look examines a layer, and what is in it as far as it is open.
+// look examines a layer, and the layers inside that are not encrypted.
 func (x *exam) look(data []byte) {
 	for data != nil {
 		if len(x.report.Layers) == maxLayers {
@@ -162,7 +169,8 @@ func (x *exam) look(data []byte) {
 	}
 }
 
-// nest judges a layer's place among those around it (IANA Media Types).
+// nest checks that a layer of this kind may be inside the layers around it (IANA Media
+// Types).
 func (x *exam) nest(kind string) {
 	outer := ""
 	if n := len(x.chain); n > 0 {
@@ -177,8 +185,8 @@ func (x *exam) nest(kind string) {
 	x.chain = append(x.chain, kind)
 }
 
-// refusals names what Unpack can refuse that an examination cannot see. A
-// refusal that one of the codes in seen explains already is not told again.
+// refusals are the rules of Unpack that only Unpack can check, with the code of the finding.
+// If there is a finding of a code in seen, it explains the refusal already.
 func refusals() []struct {
 	err  error
 	code string
@@ -202,7 +210,7 @@ func refusals() []struct {
 	}
 }
 
-// refused tells why the message did not open.
+// refused adds the finding that tells why the message did not open.
 func (x *exam) refused(err error) {
 	if strict := new(envelope.DeviationError); errors.As(err, &strict) {
 		for _, d := range strict.Deviations {

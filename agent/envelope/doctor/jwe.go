@@ -55,7 +55,7 @@ func (x *exam) encrypted(data []byte) {
 	}
 }
 
-// recipients judges the kids of a JWE.
+// recipients checks the kids of a JWE.
 func (x *exam) recipients(kids []string) {
 	for _, kid := range kids {
 		if !isKey(kid) {
@@ -70,10 +70,10 @@ func (x *exam) recipients(kids []string) {
 	}
 }
 
-// refusals reports why a JWE or JWS is refused.
+// refusals adds a finding for each reason to refuse a JWE or JWS.
 func (x *exam) refusals(refused []jose.Refusal) {
 	for _, r := range refused {
-		// That it is missing where it belongs is the same thing again.
+		// alg is missing in the protected header because it is in an unprotected one.
 		if (r.Code == "alg-unsupported" || r.Code == "enc-unsupported") && has(refused, "alg-unprotected") {
 			continue
 		}
@@ -89,7 +89,7 @@ func has(refused []jose.Refusal, codes ...string) bool {
 	return slices.ContainsFunc(refused, func(r jose.Refusal) bool { return slices.Contains(codes, string(r.Code)) })
 }
 
-// isKey tells whether a kid is a DID URL with a fragment.
+// isKey reports whether a kid is a DID URL with a fragment.
 func isKey(kid string) bool {
 	u, err := did.ParseURL(kid)
 	return err == nil && u.Fragment != ""

@@ -9,7 +9,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jws"
 )
 
-// signed examines a JWS and returns its payload, nil if it cannot be read.
+// signed examines a JWS and returns its payload, or nil if the payload cannot be read.
 func (x *exam) signed(data []byte) (payload []byte) {
 	data = bytes.TrimSpace(data)
 	env, refused := jws.Survey(data, jws.Limits{

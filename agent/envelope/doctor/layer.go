@@ -18,18 +18,18 @@ const (
 	Plaintext = "plaintext"
 )
 
-// Layer is one layer of a message, for people to read. What is not there, or
-// cannot be read, is left out; a finding says why.
+// Layer is a layer of a message, for display. A field is empty if the layer does not have
+// the member or if the member cannot be read; in the second case there is a finding.
 type Layer struct {
 	Kind string `json:"kind"` // Encrypted, Signed or Plaintext
-	// Serialization of a JWE or JWS: "general", "flattened" or "compact".
+	// Serialization is that of a JWE or JWS: "general", "flattened" or "compact".
 	Serialization string `json:"serialization,omitempty"`
 	Bytes         int    `json:"bytes"`         // of the whole layer
 	ContentBytes  int    `json:"content_bytes"` // of ciphertext, payload or body
 
 	Protected   json.RawMessage `json:"protected,omitempty"`   // of a JWE, decoded
 	Unprotected json.RawMessage `json:"unprotected,omitempty"` // of a JWE
-	// Sender is the key id that an authcrypt names: skid, else apu decoded.
+	// Sender is the key id of the sender in an authcrypt: skid, or the decoded apu.
 	Sender      string          `json:"sender,omitempty"`
 	Recipients  []Recipient     `json:"recipients,omitempty"`
 	Signatures  []Signature     `json:"signatures,omitempty"`
@@ -59,8 +59,8 @@ type Attachment struct {
 	Bytes     int    `json:"bytes"` // of its inline content
 }
 
-// anatomy is a JWE or JWS as it stands. It is read to be shown, not judged: what
-// is of a wrong type shows as absent.
+// anatomy has the members of a JWE or JWS for display, without checks. A member of a wrong
+// type is left out of the display.
 type anatomy struct {
 	Protected    jsontext.Value `json:"protected"`
 	Unprotected  jsontext.Value `json:"unprotected"`
@@ -78,7 +78,7 @@ type element struct {
 	EncryptedKey jsontext.Value `json:"encrypted_key"`
 }
 
-// elements takes a list apart that is within the limits.
+// elements splits list, which is within the limits.
 func elements(list jsontext.Value) []element {
 	var all []element
 	if list == nil || jsonv2.Unmarshal(list, &all) != nil {
@@ -87,7 +87,7 @@ func elements(list jsontext.Value) []element {
 	return all
 }
 
-// dissect takes a JWE or JWS apart that is within the limits.
+// dissect splits a JWE or JWS that is within the limits.
 func dissect(data []byte) (a anatomy, serialization string) {
 	if data[0] != '{' {
 		parts := bytes.Split(data, []byte{'.'})
@@ -114,7 +114,7 @@ func quote(text []byte) jsontext.Value {
 	return v
 }
 
-// decoded is what a JSON string holds in base64url, padded or not.
+// decoded decodes a JSON string of base64url, with or without padding.
 func decoded(v jsontext.Value) []byte {
 	if v.Kind() != '"' {
 		return nil
@@ -130,7 +130,7 @@ func decoded(v jsontext.Value) []byte {
 	return b
 }
 
-// object is v if it is a sound JSON object, else nil.
+// object returns v if it is a valid JSON object, else nil.
 func object(v []byte) json.RawMessage {
 	if value := jsontext.Value(v); len(v) > 0 && value.Kind() == '{' && value.IsValid() {
 		return json.RawMessage(v)

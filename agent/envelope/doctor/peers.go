@@ -1,24 +1,24 @@
 package doctor
 
-// Peer is a library of others that refused a message with a fault, and opens the
-// same message without the fault.
+// Peer is another DIDComm library that was seen to refuse messages which break a rule. The
+// library opens the same messages if they do not break the rule.
 type Peer struct {
 	Name    string `json:"name"`
-	Version string `json:"version"` // the library's name and version
-	// When says which of the things that the rule is about the library refused;
-	// empty: all that it was sent.
+	Version string `json:"version"` // name and version of the library
+	// When says in which cases the library refuses messages that break the rule. It is empty
+	// if the library refused all such messages.
 	When  string `json:"when,omitempty"`
-	Words string `json:"words"` // what it said
+	Words string `json:"words"` // error text of the library
 }
 
-// Observation is that a peer refused what a rule is about.
+// Observation says that a library refused messages which break a rule.
 type Observation struct {
-	Rule string // the code of the rule
+	Rule string // code of the rule
 	Peer
 }
 
-// AddPeers notes at each finding who was seen to refuse such a message. This
-// package knows no library by itself: package interop under examples has a list.
+// AddPeers adds to each finding the libraries that were seen to refuse such a message.
+// Package examples/interop has a list of observations.
 func (r *Report) AddPeers(observed []Observation) {
 	for i := range r.Findings {
 		f := &r.Findings[i]

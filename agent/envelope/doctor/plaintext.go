@@ -18,8 +18,8 @@ import (
 	"github.com/didcomm-go/didcomm/did/didpeer"
 )
 
-// plaintext examines a message. With it the chain of layers ends; what a forward
-// re-wraps begins another.
+// plaintext examines a message. The message ends the chain of layers; an envelope inside a
+// forward begins another chain.
 func (x *exam) plaintext(data []byte) {
 	data = bytes.TrimSpace(data)
 	x.report.Layers = append(x.report.Layers, Layer{Kind: Plaintext, Bytes: len(data)})
@@ -40,8 +40,8 @@ func (x *exam) plaintext(data []byte) {
 	}
 }
 
-// parse reads the message and reports what message.Parse says of it. A missing
-// id or type is lent, so that the rest can be judged.
+// parse parses the message, and adds the deviations and errors of message.Parse as findings.
+// If id or type is missing, parse puts a placeholder there to examine the other headers.
 func (x *exam) parse(data []byte) (*message.Message, map[string]jsontext.Value) {
 	if len(data) > envelope.DefaultMaxBytes {
 		x.add("too-large", fmt.Sprintf("%d bytes", len(data)), "")
@@ -53,7 +53,7 @@ func (x *exam) parse(data []byte) (*message.Message, map[string]jsontext.Value) 
 		return nil, nil
 	}
 	many := manyMembers(data)
-	// The first fault of the message may be another.
+	// err may be about another fault, which comes first.
 	if err != nil && !many && errors.Is(jose.Check(data, envelope.DefaultMaxDepth), envelope.ErrDuplicateName) {
 		x.add("duplicate-member", err.Error(), "")
 		return nil, nil
@@ -72,7 +72,7 @@ func (x *exam) parse(data []byte) (*message.Message, map[string]jsontext.Value) 
 	return m, members
 }
 
-// manyMembers tells whether there are more members than message.Parse takes.
+// manyMembers reports whether data has more members than message.Parse accepts.
 func manyMembers(data []byte) bool {
 	n := 0
 	for range jose.Names(data) {
@@ -83,8 +83,8 @@ func manyMembers(data []byte) bool {
 	return false
 }
 
-// lend reports that id or type is missing and reads the rest; if neither is, it
-// returns the error that the message has otherwise.
+// lend adds a finding for a missing id or type, and parses the message with placeholders. If
+// neither is missing, it returns err.
 func (x *exam) lend(members map[string]jsontext.Value, err error) (*message.Message, []message.Deviation, error) {
 	var missing []string
 	for _, name := range []string{"id", "type"} {
@@ -111,7 +111,7 @@ func (x *exam) lend(members map[string]jsontext.Value, err error) (*message.Mess
 	return m, deviations, err
 }
 
-// right is what should stand where a message deviates, as far as it is known.
+// right returns the value that a header should have in place of the deviation d, or "".
 func right(m *message.Message, d message.Deviation) string {
 	switch {
 	case d.Code == message.DeviationListString && d.Detail == "to":
@@ -155,13 +155,14 @@ func (x *exam) headers(m *message.Message, members map[string]jsontext.Value, ba
 	}
 }
 
-// isParty tells whether an id is a DID, or a DID URL without a fragment.
+// isParty reports whether id is a DID, or a DID URL without fragment.
 func isParty(id string) bool {
 	u, err := did.ParseURL(id)
 	return err == nil && u.Fragment == "" && !strings.Contains(id, "#")
 }
 
-// withoutFragment is the DID URL that a key's id stands for, "" if none.
+// withoutFragment returns id without its fragment, or "" if id is not a DID URL with a
+// fragment.
 func withoutFragment(id string) string {
 	if before, _, ok := strings.Cut(id, "#"); ok && isParty(before) {
 		return before
@@ -205,7 +206,7 @@ func (x *exam) forward(m *message.Message) {
 	}
 }
 
-// signedBy judges what a signature asks of the message in it.
+// signedBy checks the headers that a signature demands of the message in it.
 func (x *exam) signedBy(m *message.Message, signers []string, encrypted bool) {
 	switch {
 	case len(m.To) > 0:

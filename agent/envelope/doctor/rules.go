@@ -2,17 +2,19 @@ package doctor
 
 import "slices"
 
-// Severity says what a finding means for the message.
+// Severity says how bad a finding is.
 type Severity string
 
 // Severities, the worst first.
 const (
-	// Error: the specification forbids it, or the message cannot be opened. Known
-	// receivers may refuse it; this library takes what is harmless.
+	// Error: the specification forbids the message, or the message cannot be opened. Some
+	// receivers refuse such messages. This library opens them if the fault is harmless.
 	Error Severity = "error"
-	// Warning: the specification advises against it, or known receivers stumble.
+	// Warning: the specification advises against such a message, or some receivers have
+	// problems with it.
 	Warning Severity = "warning"
-	// Info: it is as it may be, but some known receiver lacks it.
+	// Info: the specification permits the message, but some receivers do not support the
+	// feature.
 	Info Severity = "info"
 )
 
@@ -26,8 +28,8 @@ func (s Severity) rank() int {
 	return 0
 }
 
-// Rule is one thing that is looked for. Codes are stable: scripts may compare
-// them. Those of what Unpack tolerates are its deviation codes.
+// Rule is a rule that messages are checked against. Its code is stable, so that scripts can
+// compare it. The code of a rule whose breach Unpack tolerates is the code of the deviation.
 type Rule struct {
 	Code     string   `json:"code"`
 	Severity Severity `json:"severity"`
@@ -35,11 +37,11 @@ type Rule struct {
 	Fix      string   `json:"fix"`
 }
 
-// Rules lists all that is looked for.
+// Rules returns all rules that messages are checked against.
 func Rules() []Rule { return slices.Concat(joseRules(), plaintextRules(), openRules()) }
 
-// find returns the rule of a code. One that is not listed is an error without
-// more to say.
+// find returns the rule of a code. For a code that is not listed it returns a rule of
+// severity Error without clause and fix.
 func find(code string) Rule {
 	for _, r := range Rules() {
 		if r.Code == code {
@@ -164,7 +166,7 @@ func plaintextRules() []Rule {
 	}
 }
 
-// openRules are of what takes keys to see.
+// openRules are the rules that can be checked only with keys.
 func openRules() []Rule {
 	return []Rule{
 		{Code: "no-key", Severity: Error, Clause: keyIDs, Fix: "encrypt for a key that the recipient's document lists now; or open with the keys that the envelope names"},
