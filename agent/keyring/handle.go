@@ -13,8 +13,8 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// exchanger and signer stand before the keys that are lent out, because those
-// of the standard library print their secrets.
+// exchanger and signer wrap the keys that are handed out, because the keys of the standard
+// library print their secrets.
 type exchanger struct{ key ecdh.KeyExchanger }
 
 var _ ecdh.KeyExchanger = (*exchanger)(nil)
@@ -38,8 +38,8 @@ func (g signer) LogValue() slog.Value       { return slog.StringValue(redacted) 
 
 const redacted = "private key REDACTED"
 
-// secp256k1Signer makes deterministic ECDSA signatures (RFC 6979) with a low S,
-// as interop with peers that refuse a high one demands.
+// secp256k1Signer makes deterministic ECDSA signatures (RFC 6979) with a low S. Some peers
+// refuse a high S.
 type secp256k1Signer struct {
 	key    *secp256k1.PrivateKey
 	public did.Secp256k1PublicKey
@@ -47,7 +47,7 @@ type secp256k1Signer struct {
 
 func (g *secp256k1Signer) Public() crypto.PublicKey { return g.public }
 
-// Sign returns ASN.1 DER. It uses no randomness.
+// Sign returns a signature in ASN.1 DER. It uses no randomness.
 func (g *secp256k1Signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	if len(digest) != 32 || opts != nil && opts.HashFunc() != 0 && opts.HashFunc() != crypto.SHA256 {
 		return nil, fmt.Errorf("%w: secp256k1 signs a SHA-256 digest", ErrInvalid)

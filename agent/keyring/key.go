@@ -18,10 +18,10 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// Curve is a key type, named as "crv" of a JWK names it.
+// Curve is a key type. Its value is that of crv in a JWK.
 type Curve string
 
-// The key types that are held.
+// Key types of this package.
 const (
 	Ed25519   Curve = "Ed25519"   // signatures
 	X25519    Curve = "X25519"    // key agreement
@@ -31,13 +31,13 @@ const (
 	Secp256k1 Curve = "secp256k1" // signatures
 )
 
-// Key is a private key, parsed and checked. A Key does not give its bytes away and
-// prints as "REDACTED". It is a handle to sign and to agree on keys, each as far as its
-// type goes.
+// Key is a private key that is parsed and checked. No method of Key returns its bytes, and a
+// Key prints as "REDACTED". A Key is a handle: it signs and agrees on shared secrets, as far as
+// its key type can.
 type Key struct {
 	curve     Curve
 	public    crypto.PublicKey
-	private   func() []byte // the JWK's d, of fixed length; hidden from reflection
+	private   func() []byte // d of the JWK, of full length; a function hides it from reflection
 	exchanger *exchanger    // nil if the key does not agree on keys
 	signer    *signer       // nil if the key does not sign
 }
@@ -47,8 +47,8 @@ var (
 	_ ecdh.KeyExchanger = (*Key)(nil)
 )
 
-// Generate makes a new private key. The error matches ErrInvalid for a curve
-// that is not one of the constants.
+// Generate makes a new private key. The error matches ErrInvalid if curve is not one of the
+// constants of type Curve.
 func Generate(curve Curve) (*Key, error) {
 	switch curve {
 	case Ed25519:
@@ -77,10 +77,14 @@ func Generate(curve Curve) (*Key, error) {
 	return nil, fmt.Errorf("%w: no curve %q", ErrInvalid, clip(string(curve)))
 }
 
-// NewKey takes a private key of the standard library: ed25519.PrivateKey,
-// *ecdsa.PrivateKey (P-256, P-384, P-521), or *ecdh.PrivateKey (X25519 and the
-// same three, which then sign too); a *Key is returned as it is. The error
-// matches ErrInvalid. For secp256k1 see ParseKey.
+// NewKey makes a Key of a private key of the standard library:
+//
+//   - ed25519.PrivateKey
+//   - *ecdsa.PrivateKey of P-256, P-384 or P-521
+//   - *ecdh.PrivateKey of X25519, P-256, P-384 or P-521; the last three also sign
+//
+// NewKey returns a *Key as it is. For a key of secp256k1 use ParseKey. The error matches
+// ErrInvalid.
 func NewKey(key crypto.PrivateKey) (*Key, error) {
 	switch key := key.(type) {
 	case *Key:
@@ -107,10 +111,11 @@ func NewKey(key crypto.PrivateKey) (*Key, error) {
 	return nil, fmt.Errorf("%w: private key of type %T", ErrInvalid, key)
 }
 
-// ParseKey makes a key of its private value d as a JWK encodes it: the seed of
-// Ed25519, the scalar of the others, big-endian and of the curve's full length
-// (RFC 7518, section 6.2.2; RFC 8037). The error matches ErrInvalid: unknown
-// curve, wrong length, zero, or not below the order.
+// ParseKey makes a Key of the bytes that d of a JWK encodes. For Ed25519 and X25519 these are
+// the 32 bytes of the private key (RFC 8037). For the other curves they are the scalar,
+// big-endian and of the full length of the curve (RFC 7518, section 6.2.2). The error matches
+// ErrInvalid if the curve is unknown, the length is wrong, or the scalar is zero or not less
+// than the order of the curve.
 func ParseKey(curve Curve, d []byte) (*Key, error) {
 	switch curve {
 	case Ed25519:
@@ -166,15 +171,16 @@ func newSecp256k1(d []byte) (*Key, error) {
 	return &Key{curve: Secp256k1, public: public, private: key.Serialize, signer: &signer{&secp256k1Signer{key, public}}}, nil
 }
 
-// Type is the key's type.
+// Type returns the key type.
 func (k *Key) Type() Curve { return k.curve }
 
-// Public is the public key: ed25519.PublicKey, *ecdsa.PublicKey, *ecdh.PublicKey
-// (X25519) or did.Secp256k1PublicKey. A DID is made of it.
+// Public returns the public key, from which a DID can be made. Its type is ed25519.PublicKey,
+// *ecdsa.PublicKey (P-256, P-384 and P-521), *ecdh.PublicKey (X25519) or
+// did.Secp256k1PublicKey.
 func (k *Key) Public() crypto.PublicKey { return k.public }
 
-// Sign signs as crypto.Signer says. The error matches ErrInvalid for a key that only
-// agrees on keys.
+// Sign signs a digest, or for Ed25519 the message itself, as crypto.Signer describes. The
+// error matches ErrInvalid if the key cannot sign.
 func (k *Key) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	if k.signer == nil {
 		return nil, fmt.Errorf("%w: a key of type %s does not sign", ErrInvalid, k.curve)
@@ -182,7 +188,7 @@ func (k *Key) Sign(rand io.Reader, digest []byte, opts crypto.SignerOpts) ([]byt
 	return k.signer.Sign(rand, digest, opts)
 }
 
-// PublicKey is the public key for ECDH, nil for a key that only signs.
+// PublicKey returns the public key for ECDH, or nil if the key can only sign.
 func (k *Key) PublicKey() *ecdh.PublicKey {
 	if k.exchanger == nil {
 		return nil
@@ -190,7 +196,7 @@ func (k *Key) PublicKey() *ecdh.PublicKey {
 	return k.exchanger.PublicKey()
 }
 
-// Curve is the curve for ECDH, nil for a key that only signs.
+// Curve returns the curve for ECDH, or nil if the key can only sign.
 func (k *Key) Curve() ecdh.Curve {
 	if k.exchanger == nil {
 		return nil
@@ -198,8 +204,8 @@ func (k *Key) Curve() ecdh.Curve {
 	return k.exchanger.Curve()
 }
 
-// ECDH agrees on a shared secret with the owner of remote. The error matches ErrInvalid
-// for a key that only signs.
+// ECDH returns the secret that the key shares with the private key of remote. The error matches
+// ErrInvalid if the key can only sign.
 func (k *Key) ECDH(remote *ecdh.PublicKey) ([]byte, error) {
 	if k.exchanger == nil {
 		return nil, fmt.Errorf("%w: a key of type %s does not agree on keys", ErrInvalid, k.curve)
@@ -207,26 +213,25 @@ func (k *Key) ECDH(remote *ecdh.PublicKey) ([]byte, error) {
 	return k.exchanger.ECDH(remote)
 }
 
-// X25519 derives the key agreement key of an Ed25519 key, as did:key does
-// (did:key, Derive Encryption Key Algorithm). The error matches ErrInvalid for
-// another key type.
+// X25519 derives the key agreement key of an Ed25519 key (did:key Method, Derive Encryption
+// Key Algorithm). The error matches ErrInvalid if k is not an Ed25519 key.
 func (k *Key) X25519() (*Key, error) {
 	if k.curve != Ed25519 {
 		return nil, fmt.Errorf("%w: X25519 is derived from Ed25519, not from %s", ErrInvalid, k.curve)
 	}
-	h := sha512.Sum512(k.private()) // RFC 8032, section 5.1.5: its first half is the scalar
+	h := sha512.Sum512(k.private()) // the first half is the scalar: RFC 8032, section 5.1.5
 	return ParseKey(X25519, h[:32])
 }
 
-// Format prints the key type, whatever the verb.
+// Format prints the key type, with each verb.
 func (k Key) Format(s fmt.State, _ rune) { io.WriteString(s, string(k.curve)+" private key REDACTED") }
 
-// LogValue shows the key type.
+// LogValue returns the key type.
 func (k Key) LogValue() slog.Value {
 	return slog.StringValue(string(k.curve) + " private key REDACTED")
 }
 
-// equal compares public keys; each type that is held has an Equal method.
+// equal compares public keys. Each type of public key has a method Equal.
 func equal(a, b crypto.PublicKey) bool {
 	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && k.Equal(b)

@@ -15,21 +15,21 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// Errors that users act on; match them with errors.Is.
+// Errors of this package. Match them with errors.Is.
 var (
-	// ErrInvalid: a key, key id or secrets file that breaks its form, or a key
-	// of a type that is not held here.
+	// ErrInvalid: a key, a key id, a secrets file or a stored key is malformed, or a key has
+	// a type that this package does not support.
 	ErrInvalid = errors.New("keyring: invalid")
-	// ErrDuplicate: another key is held under this key id.
+	// ErrDuplicate: the keyring holds another key under the key id.
 	ErrDuplicate = errors.New("keyring: key id is taken by another key")
-	// ErrPassphrase: the passphrase is not the one that a Sealed is wrapped by.
+	// ErrPassphrase: the passphrase of a Sealed is wrong.
 	ErrPassphrase = errors.New("keyring: wrong passphrase")
-	// ErrWrapper: a Sealed is wrapped by something else.
+	// ErrWrapper: a Sealed was opened with another Wrapper than it was protected with.
 	ErrWrapper = errors.New("keyring: opened by the wrong means")
 )
 
-// Keyring holds private keys by key id. Use New. All methods may be called at
-// the same time from many goroutines.
+// Keyring holds private keys in memory, by key id. Use New or ParseSecrets. A Keyring is safe
+// for concurrent use.
 type Keyring struct {
 	mu sync.RWMutex
 	// guarded by mu
@@ -38,7 +38,7 @@ type Keyring struct {
 	dids owned.DIDs
 }
 
-// held is a key and the place of its key id in Keyring.kids.
+// held is a key and the element of its key id in Keyring.kids.
 type held struct {
 	*Key
 	kid *list.Element
@@ -54,10 +54,10 @@ var (
 // New makes an empty keyring.
 func New() *Keyring { return &Keyring{keys: make(map[string]held)} }
 
-// Add puts a private key under kid, the DID URL with fragment by which a DID
-// document lists the public one. key is what NewKey takes. The error matches
-// ErrInvalid for a kid or key that is none, ErrDuplicate when another key is
-// held under kid.
+// Add adds a private key under the key id kid: the DID URL with fragment under which a DID
+// document lists the public key. NewKey tells the types of key that Add accepts. The error
+// matches ErrInvalid if kid or key is not valid, and ErrDuplicate if the keyring holds
+// another key under kid.
 func (k *Keyring) Add(kid string, key crypto.PrivateKey) error {
 	u, err := did.ParseURL(kid)
 	if err != nil || u.Fragment == "" {
@@ -80,7 +80,7 @@ func (k *Keyring) Add(kid string, key crypto.PrivateKey) error {
 	return nil
 }
 
-// remove takes away the key under kid, if there is one.
+// remove removes the key under kid, if there is one.
 func (k *Keyring) remove(kid string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -93,7 +93,7 @@ func (k *Keyring) remove(kid string) {
 	k.dids.Remove(kid)
 }
 
-// Key returns the key under kid; the error matches envelope.ErrNoKey.
+// Key returns the key under kid. The error matches envelope.ErrNoKey if there is none.
 func (k *Keyring) Key(kid string) (*Key, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
@@ -104,8 +104,8 @@ func (k *Keyring) Key(kid string) (*Key, error) {
 	return key.Key, nil
 }
 
-// KeyAgreement returns the key under kid for ECDH. The error matches
-// envelope.ErrNoKey, also for a key that only signs.
+// KeyAgreement returns a handle of the key under kid for ECDH. The error matches
+// envelope.ErrNoKey if there is no such key or if it can only sign.
 func (k *Keyring) KeyAgreement(_ context.Context, kid string) (ecdh.KeyExchanger, error) {
 	key, err := k.Key(kid)
 	if err != nil {
@@ -117,8 +117,8 @@ func (k *Keyring) KeyAgreement(_ context.Context, kid string) (ecdh.KeyExchanger
 	return key.exchanger, nil
 }
 
-// Signer returns the key under kid for signatures, as envelope.Keys describes
-// it. The error matches envelope.ErrNoKey, also for a key that does not sign.
+// Signer returns a handle of the key under kid for signatures, as envelope.Keys describes it.
+// The error matches envelope.ErrNoKey if there is no such key or if it cannot sign.
 func (k *Keyring) Signer(_ context.Context, kid string) (crypto.Signer, error) {
 	key, err := k.Key(kid)
 	if err != nil {
@@ -130,31 +130,31 @@ func (k *Keyring) Signer(_ context.Context, kid string) (crypto.Signer, error) {
 	return key.signer, nil
 }
 
-// Own returns the DID that id names, as the key ids of its keys have it: of a
-// did:peer:4 with key ids of both forms the long one. The error matches envelope.ErrNoKey
-// if no key belongs to that DID. Own takes the same time whatever the number of keys.
+// Own returns the DID that id, a DID, names, in the form that the key ids have. If there are
+// key ids with the long and with the short form of a did:peer:4, the result is the long form.
+// The error matches envelope.ErrNoKey if the keyring holds no key of the DID.
 func (k *Keyring) Own(_ context.Context, id string) (string, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.dids.Own(id)
 }
 
-// DIDs returns the first n of the DIDs that the key ids belong to, in the order of
-// their first keys, or all of them if there are fewer. The error is always nil.
+// DIDs returns at most n of the DIDs that the key ids belong to, in the order in which the
+// first key of each DID was added. The error is always nil.
 func (k *Keyring) DIDs(_ context.Context, n int) ([]string, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.dids.First(n), nil
 }
 
-// KIDs returns all key ids in the order they were added.
+// KIDs returns all key ids in the order in which they were added.
 func (k *Keyring) KIDs() []string {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.ordered()
 }
 
-// ordered is KIDs for callers that hold mu.
+// ordered returns all key ids in the order in which they were added. The caller holds mu.
 func (k *Keyring) ordered() []string {
 	kids := make([]string, 0, k.kids.Len())
 	for e := k.kids.Front(); e != nil; e = e.Next() {
@@ -163,17 +163,17 @@ func (k *Keyring) ordered() []string {
 	return kids
 }
 
-// Format prints the number of keys, whatever the verb.
+// Format prints the number of keys, with each verb.
 func (k *Keyring) Format(s fmt.State, _ rune) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	fmt.Fprintf(s, "Keyring(%d keys REDACTED)", k.kids.Len())
 }
 
-// LogValue shows the key ids.
+// LogValue returns the key ids.
 func (k *Keyring) LogValue() slog.Value { return slog.AnyValue(k.KIDs()) }
 
-// clip keeps what a stranger wrote from flooding an error text.
+// clip shortens a text of a stranger for an error text.
 func clip(s string) string {
 	if len(s) > 200 {
 		return s[:200] + "..."

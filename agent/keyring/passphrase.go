@@ -13,17 +13,17 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// Argon2id is what a guess of a passphrase costs (RFC 9106). The zero value of
-// each field is that of the second recommendation of its section 4: 3 passes over
-// 64 MiB in 4 lanes.
+// Argon2id is the cost of deriving a key from a passphrase (RFC 9106), which is also the cost
+// of guessing a passphrase. A field of zero stands for the second recommendation of RFC 9106,
+// section 4: 3 passes over 64 MiB in 4 lanes.
 type Argon2id struct {
 	Time    uint32 // passes, at most 16
-	Memory  uint32 // KiB, at least 8 for each lane and at most 256 MiB in all
+	Memory  uint32 // in KiB, at least 8 KiB for each lane, at most 256 MiB in all
 	Threads uint8  // lanes, at most 16
 }
 
-// What is read is bounded as what is made: a planted wrapping must not eat the
-// memory or hours of who opens it.
+// Limits of Argon2id. They also hold for a stored cost, so that a person who can write to the
+// store cannot make Open exhaust memory or time.
 const (
 	maxTime    = 16
 	maxMemory  = 256 << 10
@@ -35,10 +35,13 @@ func (c Argon2id) valid() bool {
 		c.Memory >= 8*uint32(c.Threads) && c.Memory <= maxMemory
 }
 
-// Passphrase wraps by a key that is derived from secret by Argon2id, under a new
-// salt each time. cost is for Wrap; Unwrap takes what stands in the wrapping, if it
-// is within the bounds of Argon2id. secret is copied. Errors of both besides
-// those of Wrapper: ErrInvalid for an empty secret, and a cost out of bounds.
+// Passphrase returns a Wrapper that encrypts the sealing key of a Sealed with a key derived
+// from secret by Argon2id. Each Wrap uses a new salt and the given cost. Unwrap uses the salt
+// and the cost that were stored. secret is copied.
+//
+// Wrap returns an error that matches ErrInvalid if secret is empty or cost exceeds the limits
+// of Argon2id. Unwrap returns an error that matches ErrInvalid if the stored cost exceeds
+// these limits.
 func Passphrase(secret []byte, cost Argon2id) Wrapper {
 	kept := string(secret)
 	cost.Time = cmp.Or(cost.Time, 3)
@@ -48,12 +51,12 @@ func Passphrase(secret []byte, cost Argon2id) Wrapper {
 }
 
 type passphrase struct {
-	secret func() string // hidden from reflection
+	secret func() string // a function hides it from reflection
 	cost   Argon2id
 }
 
-// The wrapped key is the cost, the salt, the nonce and the key sealed by
-// XChaCha20-Poly1305 with the label, cost and salt as associated data.
+// A wrapped key has four parts: the cost, the salt, the nonce, and the key encrypted with
+// XChaCha20-Poly1305. The associated data are the label, the cost and the salt.
 const (
 	saltSize         = 16
 	costSize         = 9
@@ -103,7 +106,7 @@ func (p passphrase) Unwrap(_ context.Context, wrapped []byte) ([]byte, error) {
 		return nil, err
 	}
 	key, err := aead.Open(nil, nonce, wrapped[len(head)+len(nonce):], append([]byte(passphraseLabel), head...))
-	if err != nil { // of one key that is sealed, damage and another passphrase look the same
+	if err != nil { // damage cannot be told from a wrong passphrase
 		return nil, ErrPassphrase
 	}
 	return key, nil

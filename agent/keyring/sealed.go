@@ -16,17 +16,16 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Sealed is a keyring whose keys are kept in a store.SealedKeys, each of them sealed.
-// Create makes one, Open reads it, whole, once: what another process adds or
-// deletes after that is not seen. All methods may be called at the same time from
-// many goroutines.
+// Sealed is a keyring that keeps its keys in a store.SealedKeys, each of them encrypted. Use
+// Create or Open. A Sealed reads the store once, when it is opened: it does not see keys that
+// another process adds or deletes later. A Sealed is safe for concurrent use.
 type Sealed struct {
 	keys store.SealedKeys
-	key  func() []byte // what seals; hidden from reflection
+	key  func() []byte // sealing key; a function hides it from reflection
 	ring *Keyring      // all keys, parsed
 
-	mu       sync.Mutex // held by who writes; guards wrapping
-	wrapping []byte     // of key, as it is stored
+	mu       sync.Mutex // held while writing to the store; guards wrapping
+	wrapping []byte     // of the sealing key, as in the store
 }
 
 var (
@@ -36,11 +35,11 @@ var (
 	_ fmt.Formatter  = (*Sealed)(nil)
 )
 
-// Create makes an empty Sealed in keys, where there must be nothing yet. Errors:
-// store.ErrExists where there is, those of w, those of the store.
+// Create makes an empty Sealed in keys, with a new sealing key that w encrypts. The error
+// matches store.ErrExists if keys is not empty. Other errors are those of w and of the store.
 func Create(ctx context.Context, keys store.SealedKeys, w Wrapper) (*Sealed, error) {
-	// Sealed keys whose wrapping is lost must not be mixed with others: there may
-	// be a copy of it.
+	// Keys of another Sealed whose wrapping is lost must stay alone: the wrapping may come
+	// back from a backup.
 	all, err := keys.All(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("create keyring: %w", err)
@@ -60,10 +59,16 @@ func Create(ctx context.Context, keys store.SealedKeys, w Wrapper) (*Sealed, err
 	return &Sealed{keys: keys, key: func() []byte { return key }, ring: New(), wrapping: wrapping}, nil
 }
 
-// Open reads and parses all keys. Errors: store.ErrNotFound where there is no
-// keyring, ErrWrapper if it is wrapped by something else than w, ErrPassphrase,
-// ErrInvalid, with its kid, for a key that is damaged, under another kid than it
-// was sealed for, or sealed for another keyring; others of w and of the store.
+// Open reads the Sealed in keys and decrypts all its keys. w must have the name and the secret
+// of the Wrapper that the Sealed was created with, or rewrapped with last.
+//
+// The error matches one of these, or is that of w or of the store:
+//
+//   - store.ErrNotFound: there is no Sealed in keys.
+//   - ErrWrapper: w has another name.
+//   - ErrPassphrase: the passphrase is wrong.
+//   - ErrInvalid: a key is damaged, belongs to another keyring, or was moved to another key
+//     id. The error names the key id.
 func Open(ctx context.Context, keys store.SealedKeys, w Wrapper) (*Sealed, error) {
 	wrapping, err := keys.Wrapping(ctx)
 	if err != nil {
@@ -80,7 +85,7 @@ func Open(ctx context.Context, keys store.SealedKeys, w Wrapper) (*Sealed, error
 	return s, nil
 }
 
-// read adds the keys of the store to the ring: that of one kid, or all.
+// read adds the key under kid from the store to s.ring, or all keys if kid is empty.
 func (s *Sealed) read(ctx context.Context, kid string) error {
 	all, err := s.keys.All(ctx)
 	if err != nil {
@@ -101,9 +106,9 @@ func (s *Sealed) read(ctx context.Context, kid string) error {
 	return nil
 }
 
-// Add stores a private key under kid, as Keyring.Add takes them. It is kept, as
-// far as the store goes, when Add returns. Errors besides those of the store:
-// ErrInvalid, ErrDuplicate.
+// Add adds a private key under kid, like Keyring.Add, and writes it to the store before it
+// returns. The error matches ErrInvalid if kid or key is not valid, and ErrDuplicate if there
+// is another key under kid. Other errors are those of the store.
 func (s *Sealed) Add(ctx context.Context, kid string, key crypto.PrivateKey) error {
 	ring := New()
 	if err := ring.Add(kid, key); err != nil {
@@ -112,7 +117,8 @@ func (s *Sealed) Add(ctx context.Context, kid string, key crypto.PrivateKey) err
 	return s.AddAll(ctx, ring)
 }
 
-// AddAll stores all keys of ring, or none. Errors as of Add.
+// AddAll adds all keys of ring and writes them to the store, or none of them if there is an
+// error. The errors are those of Add.
 func (s *Sealed) AddAll(ctx context.Context, ring *Keyring) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,29 +156,29 @@ func (s *Sealed) AddAll(ctx context.Context, ring *Keyring) error {
 		if !errors.Is(err, store.ErrExists) {
 			return fmt.Errorf("store keys: %w", err)
 		}
-		// Another process was faster with one of them: see which key it is.
+		// Another process has added one of the keys meanwhile: read it and compare.
 		before := len(s.ring.KIDs())
 		for _, kid := range added.KIDs() {
 			if err := s.read(ctx, kid); err != nil {
 				return err
 			}
 		}
-		if len(s.ring.KIDs()) == before { // it was deleted at once, or the store is wrong
+		if len(s.ring.KIDs()) == before { // the key was deleted again, or the store is broken
 			return fmt.Errorf("store keys: %w", err)
 		}
 	}
 }
 
-// Delete removes the key under kid from the store and the keyring. A handle that
-// was lent out goes on working. Errors besides those of the store:
-// envelope.ErrNoKey.
+// Delete removes the key under kid from the store and from the keyring. A handle that
+// KeyAgreement or Signer has returned before goes on working. The error matches
+// envelope.ErrNoKey if there is no such key. Other errors are those of the store.
 func (s *Sealed) Delete(ctx context.Context, kid string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.keys.Delete(ctx, kid)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		s.ring.remove(kid) // another process was faster
+		s.ring.remove(kid) // another process has deleted the key
 		return fmt.Errorf("%w: %s", envelope.ErrNoKey, clip(kid))
 	case err != nil:
 		return fmt.Errorf("delete key %s: %w", clip(kid), err)
@@ -181,11 +187,12 @@ func (s *Sealed) Delete(ctx context.Context, kid string) error {
 	return nil
 }
 
-// Rewrap protects the keyring by w from now on: a new passphrase, say. It writes
-// once, and no sealed key: either the old wrapper or the new one opens it, whatever
-// happens meanwhile. Who has a copy of the old wrapping and its secret still has
-// the keys. Errors: store.ErrExists if another process rewrapped or replaced it
-// since it was opened; those of w and of the store.
+// Rewrap encrypts the sealing key with w, for example a new passphrase. It writes to the
+// store once and leaves the private keys there as they are: after a crash either the old or
+// the new Wrapper opens the Sealed. The old Wrapper still opens an old copy of the store.
+//
+// The error matches store.ErrExists if another process has rewrapped or replaced the Sealed
+// since it was opened. Other errors are those of w and of the store.
 func (s *Sealed) Rewrap(ctx context.Context, w Wrapper) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -200,41 +207,42 @@ func (s *Sealed) Rewrap(ctx context.Context, w Wrapper) error {
 	return nil
 }
 
-// Key returns the key under kid; the error matches envelope.ErrNoKey.
+// Key returns the key under kid. The error matches envelope.ErrNoKey if there is none.
 func (s *Sealed) Key(kid string) (*Key, error) { return s.ring.Key(kid) }
 
-// KeyAgreement is Keyring.KeyAgreement.
+// KeyAgreement returns a handle of the key under kid for ECDH, like Keyring.KeyAgreement.
 func (s *Sealed) KeyAgreement(ctx context.Context, kid string) (ecdh.KeyExchanger, error) {
 	return s.ring.KeyAgreement(ctx, kid)
 }
 
-// Signer is Keyring.Signer.
+// Signer returns a handle of the key under kid for signatures, like Keyring.Signer.
 func (s *Sealed) Signer(ctx context.Context, kid string) (crypto.Signer, error) {
 	return s.ring.Signer(ctx, kid)
 }
 
-// Own is Keyring.Own.
+// Own returns the DID that id, a DID, names, like Keyring.Own.
 func (s *Sealed) Own(ctx context.Context, id string) (string, error) { return s.ring.Own(ctx, id) }
 
-// DIDs is Keyring.DIDs.
+// DIDs returns at most n of the DIDs that the key ids belong to, like Keyring.DIDs.
 func (s *Sealed) DIDs(ctx context.Context, n int) ([]string, error) { return s.ring.DIDs(ctx, n) }
 
-// KIDs returns all key ids in the order they were added.
+// KIDs returns all key ids in the order in which they were added.
 func (s *Sealed) KIDs() []string { return s.ring.KIDs() }
 
-// MarshalSecrets is Keyring.MarshalSecrets. The text is secret.
+// MarshalSecrets returns all keys as a secrets file, like Keyring.MarshalSecrets. The result
+// has the private keys in clear.
 func (s *Sealed) MarshalSecrets() ([]byte, error) { return s.ring.MarshalSecrets() }
 
-// Format prints the number of keys, whatever the verb.
+// Format prints the number of keys, with each verb.
 func (s *Sealed) Format(f fmt.State, verb rune) { s.ring.Format(f, verb) }
 
-// LogValue shows the key ids.
+// LogValue returns the key ids.
 func (s *Sealed) LogValue() slog.Value { return s.ring.LogValue() }
 
-// A sealed key is its version, the length of the name of its key type, the name,
-// the nonce, and the key's private value sealed by XChaCha20-Poly1305. The
-// associated data are the version, the key type, which says what the key is for,
-// and the kid: nobody can pass it off as another.
+// A sealed key has five parts: the version, the length of the name of the key type, that
+// name, the nonce, and the private key encrypted with XChaCha20-Poly1305. The associated data
+// are the version, the key type and the key id, so that a sealed key cannot be used as
+// another key or for another purpose.
 const (
 	sealedVersion = 1
 	sealedLabel   = "didcomm-go keyring key 1\x00"
@@ -247,7 +255,7 @@ func sealedData(curve Curve, kid string) []byte {
 func (s *Sealed) seal(kid string, key *Key) store.SealedKey {
 	aead, err := chacha20poly1305.NewX(s.key())
 	if err != nil {
-		panic(err) // the length is ours
+		panic(err) // the length is always right
 	}
 	nonce := make([]byte, chacha20poly1305.NonceSizeX)
 	rand.Read(nonce)

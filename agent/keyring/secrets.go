@@ -13,11 +13,11 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// maxSecrets bounds a secrets file, in bytes.
+// maxSecrets is the largest size of a secrets file, in bytes.
 const maxSecrets = 16 << 20
 
 // secret is a private JWK (RFC 7517; RFC 7518, section 6.2; RFC 8037; RFC 8812).
-// Members that say no more than crv does (alg, use, key_ops) are passed over.
+// The members alg, use and key_ops are ignored, since crv says as much.
 type secret struct {
 	KID string `json:"kid"`
 	Kty string `json:"kty"`
@@ -27,10 +27,12 @@ type secret struct {
 	D   string `json:"d"`
 }
 
-// ParseSecrets reads private keys: a JSON array of private JWKs whose kid is the
-// key's DID URL (DIDComm Messaging v2.1, Appendix A), or a JWK Set with them. The
-// public part must be there and belong to the private one. The error matches
-// ErrInvalid or ErrDuplicate; it names the key by its index, from 0, and kid.
+// ParseSecrets reads a secrets file: a JSON array of private JWKs, or a JWK Set. The kid of
+// each JWK is the DID URL of the key (DIDComm Messaging v2.1, Appendix A). A JWK must have
+// the public part of the key, too. A file of more than 16 MiB is refused.
+//
+// The error matches ErrInvalid or ErrDuplicate. It names the key by its index, from 0, and its
+// kid, and does not quote the key.
 func ParseSecrets(data []byte) (*Keyring, error) {
 	if len(data) > maxSecrets {
 		return nil, fmt.Errorf("%w: secrets of %d bytes, the limit is %d", ErrInvalid, len(data), maxSecrets)
@@ -64,8 +66,8 @@ func ParseSecrets(data []byte) (*Keyring, error) {
 	return ring, nil
 }
 
-// secretsError keeps the place of a JSON error and drops its text, which may
-// quote what it found there.
+// secretsError makes an error of a JSON error, with the place and without the text, which
+// may quote a private key.
 func secretsError(what string, err error) error {
 	var syntactic *jsontext.SyntacticError
 	var semantic *json.SemanticError
@@ -110,8 +112,8 @@ func (s *secret) key() (*Key, error) {
 	return key, nil
 }
 
-// MarshalSecrets writes all keys as the JSON array that ParseSecrets reads, in
-// the order they were added. The text is secret.
+// MarshalSecrets returns all keys as the JSON array that ParseSecrets reads, in the order in
+// which they were added. The result has the private keys in clear.
 func (k *Keyring) MarshalSecrets() ([]byte, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()

@@ -8,28 +8,30 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Wrapper protects the key that seals the keys of a Sealed. Passphrase and None
-// make the two that are here; a KMS is an embedder's own, of a name of its own.
+// Wrapper encrypts the sealing key of a Sealed: the key that encrypts the private keys. The
+// functions Passphrase and None return a Wrapper. For a KMS, implement a Wrapper with a name
+// of its own.
 type Wrapper interface {
-	// Name tells what wrapped a key, such as "passphrase". It is kept beside the
-	// wrapped key, in clear: 1 to 64 letters, digits, hyphens and dots.
+	// Name returns the name of the method of encryption, such as "passphrase". The name is
+	// stored in clear beside the wrapped key. It has 1 to 64 letters, digits, hyphens and
+	// dots.
 	Name() string
-	// Wrap returns the 32 bytes of key in a form that says nothing about them,
-	// of at most 64 KiB, with all that Unwrap needs besides the secret.
+	// Wrap encrypts key, which has 32 bytes. The result has at most 64 KiB and contains
+	// all that Unwrap needs besides the secret.
 	Wrap(ctx context.Context, key []byte) (wrapped []byte, err error)
-	// Unwrap returns the key of wrapped, what Wrap of the same Name returned, or
-	// what somebody put in its place. Errors: ErrPassphrase for the wrong secret,
-	// ErrInvalid for a form that is damaged; others are the wrapper's own.
+	// Unwrap decrypts a key that Wrap has encrypted. wrapped comes from the store and may be
+	// damaged or forged. The error matches ErrPassphrase if the secret is wrong, and
+	// ErrInvalid if wrapped is malformed. Other errors are those of the Wrapper.
 	Unwrap(ctx context.Context, wrapped []byte) (key []byte, err error)
 }
 
-// NoneName and PassphraseName are the names of the wrappers that are here.
+// Names of the wrappers that None and Passphrase return.
 const (
 	NoneName       = "none"
 	PassphraseName = "passphrase"
 )
 
-// None wraps nothing: who can read the store has the keys.
+// None returns a Wrapper that does not encrypt: anybody who can read the store has the keys.
 func None() Wrapper { return none{} }
 
 type none struct{}
@@ -38,10 +40,12 @@ func (none) Name() string                                             { return N
 func (none) Wrap(_ context.Context, key []byte) ([]byte, error)       { return key, nil }
 func (none) Unwrap(_ context.Context, wrapped []byte) ([]byte, error) { return wrapped, nil }
 
-// WrappedBy returns the name of the wrapper that a Sealed in keys was created
-// with, or rewrapped last, so that a program knows what to ask for. It is what the
-// store says: who can write to that can make it None. Errors: store.ErrNotFound
-// where there is none, ErrInvalid.
+// WrappedBy returns the name of the Wrapper of the Sealed in keys, so that a program knows
+// whether to ask for a passphrase. The name is not authenticated: a person who can write to
+// the store can change it, for example to that of None.
+//
+// The error matches store.ErrNotFound if there is no Sealed in keys, and ErrInvalid if the
+// stored data are damaged. Other errors are those of the store.
 func WrappedBy(ctx context.Context, keys store.SealedKeys) (name string, err error) {
 	stored, err := keys.Wrapping(ctx)
 	if err != nil {
@@ -51,8 +55,8 @@ func WrappedBy(ctx context.Context, keys store.SealedKeys) (name string, err err
 	return name, err
 }
 
-// A wrapping, as it is stored, is its version, the length of the wrapper's name,
-// the name, and what that wrapper returned.
+// A wrapping in the store has four parts: the version, the length of the Wrapper's name, the
+// name, and the key as the Wrapper has encrypted it.
 const (
 	wrappingVersion = 1
 	maxName         = 64
@@ -60,7 +64,7 @@ const (
 	keySize         = 32
 )
 
-// wrap returns the wrapping of key, as it is stored.
+// wrap returns the wrapping of key for the store.
 func wrap(ctx context.Context, w Wrapper, key []byte) ([]byte, error) {
 	name := w.Name()
 	if !validName(name) {
@@ -77,7 +81,7 @@ func wrap(ctx context.Context, w Wrapper, key []byte) ([]byte, error) {
 	return append(stored, wrapped...), nil
 }
 
-// unwrap returns the key of a stored wrapping.
+// unwrap returns the key of a wrapping from the store.
 func unwrap(ctx context.Context, w Wrapper, stored []byte) ([]byte, error) {
 	name, wrapped, err := parseWrapping(stored)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 const peerDID = "did:example:keyringtest-peer"
 
-// docs resolves what it has.
+// docs is a did.Resolver of the documents in the map.
 type docs map[string]*did.Document
 
 func (d docs) Resolve(_ context.Context, id string) (*did.Document, error) {
@@ -23,7 +23,7 @@ func (d docs) Resolve(_ context.Context, id string) (*did.Document, error) {
 	return nil, did.ErrNotFound
 }
 
-// document lists a key under its id, for what it can do.
+// document makes a DID document that lists a key.
 func document(t *testing.T, kid string, public crypto.PublicKey, agrees, signs bool) *did.Document {
 	t.Helper()
 	id := did.Base(kid)
@@ -44,8 +44,8 @@ func document(t *testing.T, kid string, public crypto.PublicKey, agrees, signs b
 	return doc
 }
 
-// testEnvelope exchanges messages with a party whose keys are in memory: authcrypt
-// and anoncrypt with a key that agrees, both ways, and what a key signs.
+// testEnvelope exchanges messages with a party whose keys are in memory: authcrypt and
+// anoncrypt in both directions, and signed messages.
 func testEnvelope(t *testing.T, keys envelope.Keys, h Held) {
 	curve := keyring.X25519
 	if h.Agrees {

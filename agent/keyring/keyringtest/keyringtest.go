@@ -1,5 +1,5 @@
-// Package keyringtest is the conformance suite of envelope.Keys: what lends out
-// private keys, of memory, disk, an HSM or a KMS, passes TestKeys.
+// Package keyringtest tests implementations of envelope.Keys: keyrings in memory or on disk,
+// in an HSM or in a KMS. Call [TestKeys] in a test of the implementation:
 //
 //	func TestHSM(t *testing.T) {
 //		keyringtest.TestKeys(t, hsm, keyringtest.Held{
@@ -7,8 +7,9 @@
 //		})
 //	}
 //
-// It exchanges keys with those of the standard library and verifies signatures by
-// it, and packs and opens messages.
+// TestKeys agrees on shared secrets with keys of the standard library, verifies signatures
+// with the standard library, and packs and opens messages. If the implementation is also an
+// envelope.Owner, TestKeys tests its methods, too.
 package keyringtest
 
 import (
@@ -33,18 +34,19 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// Held is a key that the Keys under test hold.
+// Held is a key that the implementation under test holds.
 type Held struct {
 	KID string
-	// Public is *ecdh.PublicKey (X25519), *ecdsa.PublicKey, ed25519.PublicKey or
-	// did.Secp256k1PublicKey.
+	// Public is the public key: *ecdh.PublicKey (X25519), *ecdsa.PublicKey,
+	// ed25519.PublicKey or did.Secp256k1PublicKey.
 	Public crypto.PublicKey
-	// Agrees and Signs tell what the key can be had for: at least one.
+	// Agrees says that the key is for key agreement, Signs that it is for signatures. At
+	// least one of them must be set.
 	Agrees, Signs bool
 }
 
-// TestKeys runs the suite on keys, which hold exactly what held lists, at least
-// one key.
+// TestKeys tests keys, an implementation that holds exactly the keys in held. At least one key
+// is needed.
 func TestKeys(t *testing.T, keys envelope.Keys, held ...Held) {
 	if len(held) == 0 {
 		t.Fatal("no key to test")
@@ -109,7 +111,7 @@ func testAgreement(t *testing.T, keys envelope.Keys, h Held) {
 	}
 }
 
-// agree exchanges keys with the standard library.
+// agree agrees on a shared secret with a key of the standard library.
 func agree(key ecdh.KeyExchanger, public *ecdh.PublicKey) error {
 	peer, err := public.Curve().GenerateKey(rand.Reader)
 	if err != nil {
@@ -160,8 +162,8 @@ func testSigner(t *testing.T, keys envelope.Keys, h Held) {
 	}
 }
 
-// hashFor is how JWS hashes for a key (RFC 7518, section 3.4; RFC 8812): text as it
-// is for Ed25519.
+// hashFor returns the hash that JWS uses for a key, and the digest of text (RFC 7518, section
+// 3.4; RFC 8812). For Ed25519 there is no hash, and the digest is text itself.
 func hashFor(public crypto.PublicKey, text []byte) (crypto.Hash, []byte) {
 	hash := crypto.SHA256
 	switch k := public.(type) {
@@ -227,7 +229,7 @@ func testNoKey(t *testing.T, keys envelope.Keys, held []Held) {
 	}
 }
 
-// testAtOnce uses each handle from many goroutines, and gets more meanwhile.
+// testAtOnce uses each handle in many goroutines at the same time, which also get new handles.
 func testAtOnce(t *testing.T, keys envelope.Keys, held []Held) {
 	var group sync.WaitGroup
 	for _, h := range held {

@@ -32,7 +32,7 @@ const (
 // curve is a key type.
 type curve struct {
 	name          keyring.Curve
-	params        [][]byte // forms of CKA_EC_PARAMS, DER: an OID, or a name
+	params        [][]byte // possible values of CKA_EC_PARAMS, in DER: an OID, or a name
 	size          int      // bytes of a coordinate, and of a shared secret
 	agrees, signs bool
 	elliptic      elliptic.Curve // nil for X25519 and Ed25519
@@ -52,7 +52,7 @@ func (c *curve) is(params []byte) bool {
 	return slices.ContainsFunc(c.params, func(p []byte) bool { return bytes.Equal(p, params) })
 }
 
-// public parses a CKA_EC_POINT: the point in an OCTET STRING, or as it is.
+// public parses a CKA_EC_POINT: the point, with or without an OCTET STRING around it.
 func (c *curve) public(value []byte) (crypto.PublicKey, error) {
 	point := value
 	var octets []byte
@@ -70,9 +70,12 @@ func (c *curve) public(value []byte) (crypto.PublicKey, error) {
 	return ed25519.PublicKey(bytes.Clone(point)), nil
 }
 
-// Generate makes a key pair in the token, sensitive and not to be extracted, under
-// a label that no other key has. What it does not have, X25519 say, it refuses.
-// Errors besides those of the token: ErrKey.
+// Generate makes a key pair in the token, under a label that no other object of the token has,
+// and returns the public key. The private key is sensitive and cannot be extracted. use is
+// Agreement, Signatures or both.
+//
+// The error matches ErrKey if the label is empty or taken, or if keys of this curve cannot be
+// used so. Other errors are those of the token, also if the token does not support the curve.
 func (t *Token) Generate(label string, name keyring.Curve, use Use) (crypto.PublicKey, error) {
 	i := slices.IndexFunc(curves, func(c curve) bool { return c.name == name })
 	if i < 0 {
@@ -122,7 +125,7 @@ func (t *Token) Generate(label string, name keyring.Curve, use Use) (crypto.Publ
 	return t.Public(label)
 }
 
-// generation is the mechanism that makes keys of a curve, and their type.
+// generation returns the mechanism that makes keys of a curve, and the key type.
 func (t *Token) generation(c *curve) (mechanism, keyType uint, err error) {
 	if c.elliptic != nil {
 		return p11.CKM_EC_KEY_PAIR_GEN, p11.CKK_EC, nil
@@ -135,5 +138,5 @@ func (t *Token) generation(c *curve) (mechanism, keyType uint, err error) {
 	if c.name == keyring.X25519 && montgomery {
 		return ckmMontgomeryKeyPairGen, ckkMontgomery, nil
 	}
-	return ckmEdwardsKeyPairGen, ckkEdwards, nil // SoftHSM makes X25519 by it too
+	return ckmEdwardsKeyPairGen, ckkEdwards, nil // SoftHSM uses them for X25519, too
 }

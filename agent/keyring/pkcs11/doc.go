@@ -1,9 +1,11 @@
-// Package pkcs11 lends out private keys of a PKCS#11 token, an HSM or smart card:
-// a [Token] is an envelope.Keys whose keys never leave it.
+// Package pkcs11 gives access to the private keys of a PKCS#11 token, such as an HSM or a
+// smart card. A [Token] implements envelope.Keys and envelope.Owner. The private keys never
+// leave the token.
 //
-// It needs cgo, and so the build tag pkcs11; without that, this package is empty.
-// Start with [Open]. Where there is no key yet, [Token.Generate] makes one, and
-// its public key goes into a DID document:
+// The package needs cgo and the build tag pkcs11. Without the tag it is empty.
+//
+// Call [Open] first. If the token has no key yet, [Token.Generate] makes one. Put its public
+// key into a DID document, and bind the key to the key id of the document with [Token.Bind]:
 //
 //	token, err := pkcs11.Open(pkcs11.Config{
 //		Module: "/usr/lib/softhsm/libsofthsm2.so",
@@ -13,14 +15,18 @@
 //	public, err := token.Generate("agreement", keyring.P256, pkcs11.Agreement)
 //	err = token.Bind("did:web:example.org#key-2", "agreement")
 //
-// A key is known to the token by its CKA_LABEL. [Token.Bind] says by which key id
-// it is lent out. A key whose label is itself a DID URL with a fragment is lent
-// out under that from Open on.
+// The name of a key in the token is its label, CKA_LABEL. If a label is a DID URL with a
+// fragment, Open binds the key to that key id.
 //
-// Of PKCS#11 v2.40 and v3.0 it uses: CKM_ECDH1_DERIVE with CKD_NULL for key
-// agreement, which gives away the shared secret and not the key, on P-256, P-384,
-// P-521 and, where the token has it, X25519; CKM_ECDSA on the same three, of a
-// digest that is made outside; CKM_EDDSA where the token has Ed25519. The tests
-// run on SoftHSM 2.6.1, which has all of these; its X25519 keys are of the type
-// CKK_EC_EDWARDS, as before v3.0. CKK_EC_MONTGOMERY, which it lacks, is untested.
+// The package uses these mechanisms of PKCS#11 v2.40 and v3.0:
+//
+//   - CKM_ECDH1_DERIVE with CKD_NULL for key agreement on P-256, P-384 and P-521, and on X25519
+//     if the token has X25519. The shared secret leaves the token; the key does not.
+//   - CKM_ECDSA for signatures on P-256, P-384 and P-521. The digest is made outside of the
+//     token.
+//   - CKM_EDDSA for signatures of Ed25519, if the token has Ed25519.
+//
+// The tests use SoftHSM 2.6.1, which has all of these. X25519 keys of SoftHSM have the type
+// CKK_EC_EDWARDS, as before PKCS#11 v3.0. The type CKK_EC_MONTGOMERY is not tested, since
+// SoftHSM does not have it.
 package pkcs11

@@ -16,10 +16,10 @@ import (
 	p11 "github.com/miekg/pkcs11"
 )
 
-// Use is what a key is for.
+// Use is the purpose of a key: Agreement, Signatures or both.
 type Use uint8
 
-// The uses of a key; they can be or'ed where the token lets a key have both.
+// Purposes of a key. Agreement|Signatures is a key for both, if the token permits such a key.
 const (
 	Agreement  Use = 1 << iota // CKA_DERIVE
 	Signatures                 // CKA_SIGN
@@ -34,7 +34,7 @@ type key struct {
 	public crypto.PublicKey
 }
 
-// find returns the key with a label.
+// find returns the key with the label.
 func (t *Token) find(label string) (*key, error) {
 	private, err := t.one(p11.CKO_PRIVATE_KEY, p11.NewAttribute(p11.CKA_LABEL, label))
 	if err != nil {
@@ -59,7 +59,7 @@ func (t *Token) find(label string) (*key, error) {
 	if yes(attr[3]) && k.curve.signs {
 		k.use |= Signatures
 	}
-	// A pair has the same CKA_ID, by custom, or the same label.
+	// By convention the keys of a pair have the same CKA_ID, or else the same label.
 	by := p11.NewAttribute(p11.CKA_ID, attr[0])
 	if len(attr[0]) == 0 {
 		by = p11.NewAttribute(p11.CKA_LABEL, label)
@@ -80,7 +80,7 @@ func (t *Token) find(label string) (*key, error) {
 	return k, nil
 }
 
-// one returns the object of a class that an attribute matches.
+// one returns the single object of a class with the attribute by.
 func (t *Token) one(class uint, by *p11.Attribute) (p11.ObjectHandle, error) {
 	found, err := t.objects(p11.NewAttribute(p11.CKA_CLASS, class), by)
 	switch {
@@ -94,7 +94,7 @@ func (t *Token) one(class uint, by *p11.Attribute) (p11.ObjectHandle, error) {
 
 func yes(value []byte) bool { return len(value) == 1 && value[0] != 0 }
 
-// exchanger and signer are what is lent out.
+// exchanger and signer are the handles that KeyAgreement and Signer return.
 type exchanger key
 
 var _ ecdh.KeyExchanger = (*exchanger)(nil)
@@ -106,14 +106,14 @@ func (e *exchanger) PublicKey() *ecdh.PublicKey {
 	case *ecdh.PublicKey:
 		return public
 	case *ecdsa.PublicKey:
-		if public, err := public.ECDH(); err == nil { // it was checked when it was found
+		if public, err := public.ECDH(); err == nil { // find has checked the key
 			return public
 		}
 	}
 	return nil
 }
 
-// ECDH lets the token derive the shared secret and reads that.
+// ECDH derives the shared secret in the token, reads it, and destroys it in the token.
 func (e *exchanger) ECDH(remote *ecdh.PublicKey) ([]byte, error) {
 	if remote == nil || remote.Curve() != e.curve.ecdh {
 		return nil, fmt.Errorf("pkcs11: the other key is not on the curve %s", e.curve.name)
@@ -153,7 +153,7 @@ var _ crypto.Signer = (*signer)(nil)
 
 func (g *signer) Public() crypto.PublicKey { return g.public }
 
-// Sign returns ASN.1 DER for ECDSA. The randomness is the token's own.
+// Sign returns a signature, for ECDSA in ASN.1 DER. The token makes the randomness.
 func (g *signer) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	mechanism := uint(p11.CKM_ECDSA)
 	_, edwards := g.public.(ed25519.PublicKey)

@@ -17,9 +17,9 @@ func (t *Token) open() (p11.SessionHandle, error) {
 	return s, nil
 }
 
-// with runs f with a session of its own: a session has one operation at a time.
-// Where f fails, what the session is in the middle of is not known, and it is
-// closed.
+// with calls f with a session that nobody else uses meanwhile, since a session can run one
+// operation at a time. If f fails, with closes the session, which may be in the middle of an
+// operation.
 func (t *Token) with(f func(p11.SessionHandle) error) error {
 	select {
 	case <-t.closed:
@@ -42,14 +42,14 @@ func (t *Token) with(f func(p11.SessionHandle) error) error {
 	}
 	err := f(s)
 	if err != nil {
-		_ = t.module.CloseSession(s) // it may be gone
+		_ = t.module.CloseSession(s) // the session may be gone already
 		s = 0
 	}
 	return err
 }
 
-// Close waits for the operations under way and closes all sessions. What was lent
-// out answers ErrClosed then.
+// Close waits for running operations and closes all sessions. Later operations of key handles
+// return an error that matches ErrClosed. Close can be called more than once.
 func (t *Token) Close() error {
 	var failed error
 	t.closing.Do(func() {
@@ -64,7 +64,7 @@ func (t *Token) Close() error {
 	return failed
 }
 
-// objects returns the objects that a template matches.
+// objects returns the objects that match the template.
 func (t *Token) objects(template ...*p11.Attribute) (found []p11.ObjectHandle, err error) {
 	err = t.with(func(s p11.SessionHandle) error {
 		if err := t.module.FindObjectsInit(s, template); err != nil {
@@ -87,8 +87,8 @@ func (t *Token) objects(template ...*p11.Attribute) (found []p11.ObjectHandle, e
 	return found, nil
 }
 
-// attributes returns the values of an object's attributes, in the order asked for;
-// nil for what it does not have.
+// attributes returns the values of attributes of an object, in the order of types. The value of
+// an attribute that the object does not have is nil.
 func (t *Token) attributes(o p11.ObjectHandle, types ...uint) ([][]byte, error) {
 	values := make([][]byte, len(types))
 	for i, typ := range types {
@@ -109,7 +109,7 @@ func (t *Token) attributes(o p11.ObjectHandle, types ...uint) ([][]byte, error) 
 	return values, nil
 }
 
-// labels returns those of the private keys.
+// labels returns the labels of all private keys.
 func (t *Token) labels() ([]string, error) {
 	keys, err := t.objects(p11.NewAttribute(p11.CKA_CLASS, p11.CKO_PRIVATE_KEY))
 	if err != nil {

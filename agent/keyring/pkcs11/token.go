@@ -20,34 +20,36 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// Errors that users act on; match them with errors.Is.
+// Errors of this package. Match them with errors.Is.
 var (
-	// ErrToken: the module has no token of that label, or several.
+	// ErrToken: the module has no token with the label, or several.
 	ErrToken = errors.New("pkcs11: no such token")
-	// ErrPIN: the token refused the PIN. A token locks itself after a few of them.
+	// ErrPIN: the token refused the PIN. A token locks itself after a few wrong PINs.
 	ErrPIN = errors.New("pkcs11: PIN refused")
-	// ErrKey: a key that is not there, or there twice, or of a type that is not
-	// served here.
+	// ErrKey: a key does not exist, is ambiguous, or has a type that this package does not
+	// support; or a key id is not valid.
 	ErrKey = errors.New("pkcs11: no usable key")
 	// ErrClosed: the Token was closed.
 	ErrClosed = errors.New("pkcs11: closed")
 )
 
-// DefaultSessions is for how many operations a token is asked at once.
+// DefaultSessions is the default of Config.Sessions.
 const DefaultSessions = 8
 
-// Config says which token to open.
+// Config is the configuration of Open.
 type Config struct {
-	Module string // path of the PKCS#11 library of its vendor
+	Module string // path of the PKCS#11 library, from the vendor of the token
 	Token  string // label of the token
-	// PIN returns the user's PIN. It is called by Open alone, and neither kept nor
-	// put into an error. See PINFile and PINEnv.
+	// PIN returns the user's PIN. Only Open calls PIN. The result is not kept and never
+	// part of an error. See PINFile and PINEnv.
 	PIN func() (string, error)
-	// Sessions bounds the operations at once; 0 is DefaultSessions.
+	// Sessions is the number of operations that the token runs at the same time. The
+	// default is DefaultSessions.
 	Sessions int
 }
 
-// PINFile reads the PIN from a file, whose last line break it passes over.
+// PINFile returns a function for Config.PIN that reads the PIN from a file. Line breaks at the
+// end of the file are not part of the PIN.
 func PINFile(path string) func() (string, error) {
 	return func() (string, error) {
 		data, err := os.ReadFile(path)
@@ -55,7 +57,7 @@ func PINFile(path string) func() (string, error) {
 	}
 }
 
-// PINEnv reads the PIN from an environment variable.
+// PINEnv returns a function for Config.PIN that reads the PIN from an environment variable.
 func PINEnv(name string) func() (string, error) {
 	return func() (string, error) {
 		pin, ok := os.LookupEnv(name)
@@ -66,13 +68,13 @@ func PINEnv(name string) func() (string, error) {
 	}
 }
 
-// Token is an open token. All methods may be called at the same time from many
-// goroutines. Close it.
+// Token is an open token. Use Open, and call Close at the end. A Token is safe for concurrent
+// use.
 type Token struct {
 	module   *p11.Ctx
 	slot     uint
-	login    p11.SessionHandle      // open as long as the Token: the last one to close logs out
-	sessions chan p11.SessionHandle // idle; 0 is one to open
+	login    p11.SessionHandle      // stays open, since closing the last session logs out
+	sessions chan p11.SessionHandle // idle sessions; 0 stands for a session that is not open yet
 
 	closing sync.Once
 	closed  chan struct{}
@@ -87,10 +89,12 @@ var (
 	_ envelope.Owner = (*Token)(nil)
 )
 
-// Open logs in to a token. The module stays loaded and initialized until the
-// process ends, as other code in it may use it too; where that has logged in to
-// the token already, the PIN is not looked at. Errors besides those of the module
-// and of Config.PIN: ErrToken, ErrPIN.
+// Open loads the module and logs in to the token. The module stays loaded and initialized
+// until the process ends, because other code of the process may use it, too. If other code has
+// already logged in to the token, the PIN is not checked.
+//
+// The error matches ErrToken if there is not exactly one token with the label, and ErrPIN if
+// the token refuses the PIN. Other errors are those of the module and of Config.PIN.
 func Open(cfg Config) (*Token, error) {
 	if cfg.PIN == nil {
 		return nil, errors.New("pkcs11: Config needs PIN")
@@ -128,7 +132,7 @@ func Open(cfg Config) (*Token, error) {
 	return t, nil
 }
 
-// find returns the slot of the token with a label.
+// find returns the slot of the token with the label.
 func find(module *p11.Ctx, label string) (uint, error) {
 	slots, err := module.GetSlotList(true)
 	if err != nil {
@@ -171,7 +175,7 @@ func (t *Token) logIn(pin func() (string, error)) error {
 	return nil
 }
 
-// bindAll lends out the keys whose labels are key ids.
+// bindAll binds the keys whose labels are key ids.
 func (t *Token) bindAll() error {
 	labels, err := t.labels()
 	if err != nil {
@@ -181,7 +185,7 @@ func (t *Token) bindAll() error {
 		if !isKID(label) {
 			continue
 		}
-		// A token may hold keys that are not for us.
+		// A token may hold keys of types that are not supported here.
 		if err := t.Bind(label, label); err != nil && !errors.Is(err, ErrKey) {
 			return err
 		}
@@ -194,9 +198,10 @@ func isKID(s string) bool {
 	return err == nil && u.Fragment != ""
 }
 
-// Bind lends out the key with a label under kid, the DID URL with fragment by
-// which a DID document lists it. Another key that was bound to kid is that no
-// more. Errors besides those of the token: ErrKey.
+// Bind binds the key with the label to kid, the DID URL with fragment by which a DID document
+// lists the key. If another key was bound to kid, Bind replaces it. The error matches ErrKey if
+// kid is not valid or there is no usable key with the label. Other errors are those of the
+// token.
 func (t *Token) Bind(kid, label string) error {
 	if !isKID(kid) {
 		return fmt.Errorf("%w: key id %.200q is not a DID URL with a fragment", ErrKey, kid)
@@ -214,9 +219,9 @@ func (t *Token) Bind(kid, label string) error {
 	return nil
 }
 
-// Public returns the public key of the key with a label: *ecdsa.PublicKey,
-// ed25519.PublicKey or *ecdh.PublicKey (X25519). Errors besides those of the
-// token: ErrKey.
+// Public returns the public key of the key with the label. Its type is *ecdsa.PublicKey,
+// ed25519.PublicKey or *ecdh.PublicKey (X25519). The error matches ErrKey if there is no usable
+// key with the label. Other errors are those of the token.
 func (t *Token) Public(label string) (crypto.PublicKey, error) {
 	k, err := t.find(label)
 	if err != nil {
@@ -225,8 +230,8 @@ func (t *Token) Public(label string) (crypto.PublicKey, error) {
 	return k.public, nil
 }
 
-// KeyAgreement returns the key bound to kid for ECDH. The error matches
-// envelope.ErrNoKey, also for a key that may not derive.
+// KeyAgreement returns a handle of the key bound to kid, for ECDH. The error matches
+// envelope.ErrNoKey if no key is bound to kid or if the key must not derive.
 func (t *Token) KeyAgreement(_ context.Context, kid string) (ecdh.KeyExchanger, error) {
 	k, err := t.key(kid)
 	if err != nil {
@@ -238,8 +243,8 @@ func (t *Token) KeyAgreement(_ context.Context, kid string) (ecdh.KeyExchanger, 
 	return (*exchanger)(k), nil
 }
 
-// Signer returns the key bound to kid for signatures. The error matches
-// envelope.ErrNoKey, also for a key that may not sign.
+// Signer returns a handle of the key bound to kid, for signatures. The error matches
+// envelope.ErrNoKey if no key is bound to kid or if the key must not sign.
 func (t *Token) Signer(_ context.Context, kid string) (crypto.Signer, error) {
 	k, err := t.key(kid)
 	if err != nil {
@@ -260,18 +265,18 @@ func (t *Token) key(kid string) (*key, error) {
 	return nil, fmt.Errorf("%w: %.200s", envelope.ErrNoKey, kid)
 }
 
-// Own returns the DID that id names, as the key ids have it that keys are bound to: of
-// a did:peer:4 with key ids of both forms the long one. The error matches
-// envelope.ErrNoKey if no key is bound for that DID.
+// Own returns the DID that id, a DID, names, in the form of the key ids that keys are bound
+// to. If there are key ids with the long and with the short form of a did:peer:4, the result
+// is the long form. The error matches envelope.ErrNoKey if no key is bound to a key id of the
+// DID.
 func (t *Token) Own(_ context.Context, id string) (string, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.dids.Own(id)
 }
 
-// DIDs returns the first n of the DIDs whose key ids keys are bound to, in the order
-// in which the first key of each was bound, or all of them if there are fewer. The error
-// is always nil.
+// DIDs returns at most n of the DIDs that have a bound key, in the order in which the first
+// key of each DID was bound. The error is always nil.
 func (t *Token) DIDs(_ context.Context, n int) ([]string, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

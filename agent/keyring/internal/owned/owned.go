@@ -1,5 +1,5 @@
-// Package owned answers envelope.Owner from key ids: it knows the DIDs that a
-// keyring's key ids belong to, whatever their number, in constant time.
+// Package owned implements envelope.Owner for keyrings: an index of the DIDs that key ids
+// belong to. Each operation takes the same time with few and with many DIDs.
 package owned
 
 import (
@@ -10,24 +10,25 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// DIDs are the DIDs of a set of key ids. The zero value is empty. DIDs has no lock.
+// DIDs is a set of key ids, seen as the DIDs that they belong to. The zero value is empty.
+// DIDs has no lock.
 type DIDs struct {
-	order   list.List                // of *owner, by the time of its first key id
+	order   list.List                // of *owner, in the order of their first key ids
 	parties map[string]*list.Element // by did.Canonical
 }
 
-// owner is a DID of ours. A did:peer:4 has two forms, and its key ids may be under
-// either; any other DID has the short one only.
+// owner is a DID of ours. The key ids of a did:peer:4 can have its long or its short form. Any
+// other DID has a single form, which is kept as the short one.
 type owner struct{ long, short form }
 
-// form is a DID as key ids have it, and their number.
+// form is a form of a DID, and the number of key ids with that form.
 type form struct {
 	did  string
 	kids int
 }
 
-// did is the long form of a did:peer:4, which always resolves, if there is a key id
-// under that form.
+// did returns the long form if there is a key id with that form, because the long form of a
+// did:peer:4 always resolves. Otherwise it returns the short form.
 func (o *owner) did() string {
 	if o.long.kids > 0 {
 		return o.long.did
@@ -42,7 +43,7 @@ func (o *owner) form(id, party string) *form {
 	return &o.long
 }
 
-// Add counts a key id, which must be new.
+// Add adds a key id, which must not be in the set.
 func (d *DIDs) Add(kid string) {
 	id, party := did.Base(kid), did.Canonical(kid)
 	e, ok := d.parties[party]
@@ -58,7 +59,7 @@ func (d *DIDs) Add(kid string) {
 	f.kids++
 }
 
-// Remove takes back an Add of the same key id.
+// Remove removes a key id, which must be in the set.
 func (d *DIDs) Remove(kid string) {
 	id, party := did.Base(kid), did.Canonical(kid)
 	e := d.parties[party]
@@ -70,7 +71,7 @@ func (d *DIDs) Remove(kid string) {
 	}
 }
 
-// Own is envelope.Owner.Own.
+// Own implements the method Own of envelope.Owner.
 func (d *DIDs) Own(id string) (string, error) {
 	if e, ok := d.parties[did.Canonical(id)]; ok {
 		return e.Value.(*owner).did(), nil
@@ -78,7 +79,7 @@ func (d *DIDs) Own(id string) (string, error) {
 	return "", fmt.Errorf("%w: %.200s is no DID of ours", envelope.ErrNoKey, id)
 }
 
-// First is envelope.Owner.DIDs.
+// First implements the method DIDs of envelope.Owner.
 func (d *DIDs) First(n int) []string {
 	var ids []string
 	for e := d.order.Front(); e != nil && len(ids) < n; e = e.Next() {

@@ -1,6 +1,6 @@
 //go:build pkcs11
 
-// Package pkcs11test makes tokens for tests, by SoftHSM 2.
+// Package pkcs11test makes PKCS#11 tokens for tests, with SoftHSM 2.
 package pkcs11test
 
 import (
@@ -15,10 +15,10 @@ import (
 	"github.com/didcomm-go/didcomm/agent/keyring/pkcs11"
 )
 
-// PIN is that of the tokens.
+// PIN is the user's PIN of the tokens.
 const PIN = "48151623"
 
-// modules are where systems have it.
+// modules are the paths of SoftHSM's library on various systems.
 var modules = []string{
 	"/usr/lib/softhsm/libsofthsm2.so",
 	"/usr/lib/*/softhsm/libsofthsm2.so",
@@ -28,9 +28,9 @@ var modules = []string{
 	"/opt/homebrew/lib/softhsm/libsofthsm2.so",
 }
 
-// SoftHSM makes an empty token in a folder, by softhsm2-util, and sets
-// SOFTHSM2_CONF for this process. It ends what the process has of SoftHSM: tokens
-// that were opened before must be closed.
+// SoftHSM makes an empty token in the folder dir with softhsm2-util, and sets SOFTHSM2_CONF
+// for this process. It shuts down SoftHSM in this process, so tokens that were opened before
+// must be closed.
 func SoftHSM(dir string) (pkcs11.Config, error) {
 	module, err := find()
 	if err != nil {
