@@ -8,14 +8,14 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Cursor walks JSON text and yields slices of it, so that a large ciphertext
-// is never copied to be parsed. It refuses what jsontext does, duplicate names
-// and invalid UTF-8 among it: objects, arrays and plain strings it reads itself,
-// all other strings and what is none it has jsontext judge.
+// Cursor reads JSON text and returns slices of it, so that parsing does not copy a large
+// ciphertext. It refuses the same input as package jsontext, including duplicate names and
+// invalid UTF-8. Cursor reads objects, arrays and plain strings itself; it passes other values
+// to jsontext.
 type Cursor struct{ s *scanner }
 
-// scanner is the text, how much of it has been read, how many arrays and objects
-// have begun and not ended, and how many may have.
+// scanner is the text, the position in it, the current depth of arrays and objects, and the
+// greatest depth permitted.
 type scanner struct {
 	data     []byte
 	at       int
@@ -23,9 +23,9 @@ type scanner struct {
 	maxDepth int
 }
 
-// Walk calls f with a Cursor before the one value that data must hold; f
-// consumes it. An error of f comes back as it is. What the Cursor yields points
-// into data. More than maxDepth arrays and objects in one another are ErrTooDeep.
+// Walk calls f with a Cursor at the start of data, which must hold a single JSON value. f must
+// read that value. Walk returns an error of f as it is. The slices that the Cursor returns are
+// parts of data. Arrays and objects nested deeper than maxDepth are ErrTooDeep.
 func Walk(data []byte, maxDepth int, f func(Cursor) error) error {
 	s := scanner{data: data, maxDepth: maxDepth}
 	if err := f(Cursor{&s}); err != nil {
@@ -37,12 +37,11 @@ func Walk(data []byte, maxDepth int, f func(Cursor) error) error {
 	return nil
 }
 
-// Check tells whether data is one JSON value without duplicate names: nil,
+// Check checks that data is a single JSON value without duplicate names. The error matches
 // ErrDuplicateName, ErrTooDeep or ErrMalformed.
 func Check(data []byte, maxDepth int) error { return Walk(data, maxDepth, Cursor.Skip) }
 
-// Object calls f for each member of the object that comes next; f consumes the
-// value.
+// Object reads an object. It calls f for each member, and f must read the value.
 func (c Cursor) Object(f func(name []byte) error) error {
 	s := c.s
 	var seen names
@@ -59,7 +58,7 @@ func (c Cursor) Object(f func(name []byte) error) error {
 	return err
 }
 
-// name reads the name of a member and the colon.
+// name reads the name of a member and the colon after the name.
 func (c Cursor) name(seen *names) ([]byte, error) {
 	if c.s.next() != '"' {
 		return nil, c.s.syntax()
@@ -77,7 +76,7 @@ func (c Cursor) name(seen *names) ([]byte, error) {
 	return name, nil
 }
 
-// Array calls f for each element of the array that comes next; f consumes it.
+// Array reads an array. It calls f for each element, and f must read the element.
 func (c Cursor) Array(f func() error) error {
 	more, err := c.s.begin('[', ']')
 	for more && err == nil {
@@ -88,7 +87,7 @@ func (c Cursor) Array(f func() error) error {
 	return err
 }
 
-// Value returns the text of the value that comes next.
+// Value returns the text of the next value.
 func (c Cursor) Value() ([]byte, error) {
 	s := c.s
 	first := s.next()
@@ -117,13 +116,13 @@ func (c Cursor) Value() ([]byte, error) {
 	return s.data[begin:s.at], err
 }
 
-// Skip passes over the value that comes next.
+// Skip skips the next value.
 func (c Cursor) Skip() error {
 	_, err := c.Value()
 	return err
 }
 
-// Text returns the string that comes next, unquoted.
+// Text returns the next string, unquoted.
 func (c Cursor) Text() ([]byte, error) {
 	v, err := c.Value()
 	if err != nil {
@@ -138,8 +137,7 @@ func (c Cursor) Text() ([]byte, error) {
 	return jsontext.AppendUnquote(nil, v)
 }
 
-// next passes over white space and returns the byte that comes next, 0 at the
-// end.
+// next skips white space and returns the next byte, or 0 at the end.
 func (s *scanner) next() byte {
 	for ; s.at < len(s.data); s.at++ {
 		switch b := s.data[s.at]; b {
@@ -151,8 +149,7 @@ func (s *scanner) next() byte {
 	return 0
 }
 
-// begin passes over the bracket that an array or object begins with, and tells
-// whether it has elements.
+// begin reads the opening bracket of an array or object, and reports whether it has elements.
 func (s *scanner) begin(bracket, end byte) (more bool, err error) {
 	if got := s.next(); got != bracket {
 		return false, fmt.Errorf("%w: %q where %q belongs", ErrMalformed, got, bracket)
@@ -169,7 +166,8 @@ func (s *scanner) begin(bracket, end byte) (more bool, err error) {
 	return false, nil
 }
 
-// more passes over what follows an element, and tells whether there is another.
+// more reads the comma or the closing bracket after an element, and reports whether there is
+// another element.
 func (s *scanner) more(end byte) (bool, error) {
 	switch s.next() {
 	case ',':
@@ -185,7 +183,7 @@ func (s *scanner) more(end byte) (bool, error) {
 
 func (s *scanner) syntax() error { return fmt.Errorf("%w: not JSON at byte %d", ErrMalformed, s.at) }
 
-// judge has jsontext tell whether v is one value.
+// judge checks with jsontext that v is a single value.
 func judge(v []byte) error {
 	if jsontext.Value(v).IsValid() {
 		return nil
@@ -200,14 +198,14 @@ func judge(v []byte) error {
 	return fmt.Errorf("%w: not JSON", ErrMalformed)
 }
 
-// names are those of one object. Few are compared one by one.
+// names are the member names of an object. A few names are kept in a list, more in a map.
 type names struct {
 	few  [12][]byte
 	n    int
 	many map[string]bool
 }
 
-// add tells whether name is new.
+// add adds name and reports whether it is new.
 func (s *names) add(name []byte) bool {
 	for _, have := range s.few[:s.n] {
 		if bytes.Equal(have, name) {

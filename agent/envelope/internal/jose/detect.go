@@ -5,19 +5,19 @@ import (
 	"fmt"
 )
 
-// Kind is one of the three formats of DIDComm v2.1, IANA Media Types.
+// Kind is a message format of DIDComm v2.1 (IANA Media Types).
 type Kind int
 
-// The formats.
+// Message formats.
 const (
 	KindMessage Kind = iota // plaintext
 	KindJWE
 	KindJWS
 )
 
-// Detect tells the three formats apart by the first member that marks one, so
-// that a large ciphertext is not walked for it. A message may have headers of
-// any other name ("tag", "payload"), so those of JOSE mark nothing.
+// Detect returns the format of data. It reads members only up to the first that is typical of
+// a format, so that it need not read a large ciphertext. Members such as "tag" and "payload"
+// are not typical of JOSE, since a message may have headers of any name.
 func Detect(data []byte) (Kind, error) {
 	data = bytes.TrimSpace(data)
 	if len(data) == 0 {

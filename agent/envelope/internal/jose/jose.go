@@ -1,6 +1,5 @@
-// Package jose holds what the JWE and the JWS of DIDComm v2.1 share: the error
-// classes of malformed input, the deviations tolerated in both, a walk over
-// JSON text that copies nothing, and base64url as peers write it.
+// Package jose has the common parts of packages jwe and jws: errors for malformed input,
+// tolerated deviations, a reader of JSON text that does not copy, and base64url.
 package jose
 
 import (
@@ -31,7 +30,7 @@ const (
 	DevTyp           message.DeviationCode = "envelope-typ"
 )
 
-// Deviations collects what a parse tolerated, each code once.
+// Deviations are the deviations that a parser has tolerated, each code once.
 type Deviations []message.Deviation
 
 // Note records a deviation.
@@ -51,8 +50,8 @@ func (d *Deviations) NotePadding(text []byte) {
 	}
 }
 
-// NoteTyp records a typ that is not the media type that it should be. The prefix
-// "application/" may be left out (DIDComm v2.1, IANA Media Types).
+// NoteTyp records a typ that is not the media type want. The prefix "application/" may be
+// missing (DIDComm v2.1, IANA Media Types).
 func (d *Deviations) NoteTyp(typ []byte, present bool, want string) {
 	switch {
 	case !present:
@@ -62,10 +61,11 @@ func (d *Deviations) NoteTyp(typ []byte, present bool, want string) {
 	}
 }
 
-// Base64 is the one encoding that JOSE writes.
+// Base64 is the encoding of JOSE: base64url without padding.
 var Base64 = base64.RawURLEncoding
 
-// Decode decodes base64url, padded or not; name is for the error.
+// Decode decodes base64url, with or without padding. name is the name of the member, for the
+// error.
 func (d *Deviations) Decode(name string, text []byte) ([]byte, error) {
 	d.NotePadding(text)
 	b, err := Base64.AppendDecode(nil, TrimPadding(text))
@@ -75,5 +75,5 @@ func (d *Deviations) Decode(name string, text []byte) ([]byte, error) {
 	return b, nil
 }
 
-// TrimPadding cuts the padding off.
+// TrimPadding removes the padding.
 func TrimPadding(text []byte) []byte { return bytes.TrimRight(text, "=") }

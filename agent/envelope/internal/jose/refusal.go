@@ -6,17 +6,17 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// Refusal is a reason not to take an envelope, with a stable code: the error
-// that a parse ends with, or one of several that a survey finds.
+// Refusal is a reason to refuse an envelope, with a stable code. A parse ends at the first
+// reason; a survey finds all of them.
 type Refusal struct {
 	Code message.DeviationCode
 	Err  error
 }
 
-// Refusals is what a parser does when it comes upon a reason to refuse. The zero
-// value ends the parse.
+// Refusals tells a parser what to do with a reason to refuse. The zero value ends the parse
+// with an error.
 type Refusals struct {
-	// Survey makes the parser go on, so that List gets all reasons.
+	// Survey makes the parser add the reason to List and go on.
 	Survey bool
 	List   []Refusal
 }
@@ -30,8 +30,8 @@ func (r *Refusals) Refuse(code message.DeviationCode, err error) error {
 	return nil
 }
 
-// End closes a survey with the error that stopped it, if any: one behind which
-// nothing can be read.
+// End returns all reasons of a survey. err is the error that stopped the survey, if any,
+// because nothing after it can be read.
 func (r *Refusals) End(err error) []Refusal {
 	if err == nil {
 		return r.List

@@ -6,9 +6,9 @@ import (
 	"iter"
 )
 
-// Names yields the member names of the object that data holds, quotes off and
-// escapes as they stand, in their order. It does not validate: on text that is
-// not JSON it ends somewhere, with names that mean nothing.
+// Names returns an iterator over the member names of the JSON object in data, in their order,
+// without quotes and with escapes. It does not validate: if data is not JSON, the names have
+// no meaning.
 func Names(data []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		depth := 0
@@ -33,8 +33,8 @@ func Names(data []byte) iter.Seq[[]byte] {
 	}
 }
 
-// stringEnd returns the index of the quote that ends the string whose first
-// quote is at i, or len(data).
+// stringEnd returns the index of the closing quote of the string whose opening quote is at i,
+// or len(data) if there is none.
 func stringEnd(data []byte, i int) int {
 	for i++; ; i++ {
 		n := bytes.IndexByte(data[i:], '"')
@@ -52,17 +52,17 @@ func stringEnd(data []byte, i int) int {
 	}
 }
 
-// plain returns how many bytes data begins with that stand for themselves within
-// a JSON string: ASCII but for controls, quotes and backslashes. It looks at
-// eight at a time.
+// plain returns the number of bytes at the start of data that need no escape in a JSON string:
+// ASCII without control characters, quotes and backslashes. It looks at eight bytes at a time.
 func plain(data []byte) int {
 	const ones, high = 0x0101010101010101, 0x8080808080808080
 	i := 0
 	for ; i+8 <= len(data); i += 8 {
 		x := binary.LittleEndian.Uint64(data[i:])
 		quote, backslash := x^ones*'"', x^ones*'\\'
-		// Each term has the high bit of a byte that is less than a space, no
-		// ASCII, zero; a borrow can add bits only above one of these.
+		// The terms have the high bit set of each byte that is less than a space, is not
+		// ASCII, or is a quote or backslash. A borrow sets wrong bits only above a right
+		// one.
 		if (x-ones*' '|x|(quote-ones)&^quote|(backslash-ones)&^backslash)&high != 0 {
 			break
 		}

@@ -23,13 +23,13 @@ const (
 	XC20P        Enc = "XC20P"
 )
 
-// maxTagSize is that of A256CBC-HS512.
+// maxTagSize is the tag size of A256CBC-HS512, in bytes.
 const maxTagSize = 32
 
 var errOpen = errors.New("content does not authenticate")
 
-// sizes returns the bytes of key, initialization vector and tag; ok is false
-// for an algorithm that is not one of ours.
+// sizes returns the sizes of the key, the initialization vector and the tag, in bytes. ok is
+// false for an unknown algorithm.
 func (e Enc) sizes() (key, iv, tag int, ok bool) {
 	switch e {
 	case A256CBCHS512:
@@ -42,7 +42,7 @@ func (e Enc) sizes() (key, iv, tag int, ok bool) {
 	return 0, 0, 0, false
 }
 
-// ciphertextSize is the size of the ciphertext, without tag, of n bytes.
+// ciphertextSize returns the size of the ciphertext of n bytes, without the tag.
 func (e Enc) ciphertextSize(n int) int {
 	if e == A256CBCHS512 {
 		return n + aes.BlockSize - n%aes.BlockSize
@@ -61,9 +61,8 @@ func (e Enc) aead(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// seal encrypts plaintext into dst, which has the size that ciphertextSize
-// says plus room for the tag, and does not overlap it. It returns the
-// ciphertext and the tag, both in dst.
+// seal encrypts plaintext into dst, and returns the ciphertext and the tag as slices of dst.
+// dst has the size of ciphertextSize plus the size of the tag, and does not overlap plaintext.
 func (e Enc) seal(dst, key, iv, plaintext, aad []byte) (ciphertext, tag []byte, err error) {
 	n := e.ciphertextSize(len(plaintext))
 	if e != A256CBCHS512 {
@@ -91,15 +90,15 @@ func (e Enc) seal(dst, key, iv, plaintext, aad []byte) (ciphertext, tag []byte, 
 	return ciphertext, cbcTag(dst[n:n], key[:32], iv, ciphertext, aad), nil
 }
 
-// open checks the tag and decrypts ciphertext in place; the plaintext returned
-// stands in it.
+// open checks the tag and decrypts ciphertext in place. The plaintext is a slice of
+// ciphertext.
 func (e Enc) open(key, iv, ciphertext, tag, aad []byte) ([]byte, error) {
 	if e != A256CBCHS512 {
 		a, err := e.aead(key)
 		if err != nil {
 			return nil, err
 		}
-		// The caller leaves room for the tag behind the ciphertext.
+		// The caller leaves room for the tag after the ciphertext.
 		return a.Open(ciphertext[:0], iv, append(ciphertext, tag...), aad)
 	}
 	var buf [sha512.Size]byte
@@ -114,8 +113,8 @@ func (e Enc) open(key, iv, ciphertext, tag, aad []byte) ([]byte, error) {
 		return nil, err
 	}
 	cipher.NewCBCDecrypter(block, iv).CryptBlocks(ciphertext, ciphertext)
-	// The tag is good, so the padding is the sender's own: an oracle on it
-	// would teach nothing.
+	// The tag is right, so the padding comes from the sender. This error is no padding
+	// oracle.
 	pad := int(ciphertext[len(ciphertext)-1])
 	if pad == 0 || pad > aes.BlockSize {
 		return nil, errOpen

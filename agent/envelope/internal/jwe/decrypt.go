@@ -8,10 +8,10 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
 )
 
-// Decrypt opens the envelope with the private key of its i-th recipient.
-// sender is the public key behind SKID, nil for ECDH-ES; secrets keeps what the
-// two agree on, nil keeps nothing. Whatever fails once
-// the keys are known to fit is ErrDecrypt and no more.
+// Decrypt opens the envelope with key, the private key of the i-th recipient. sender is the
+// public key that SKID names, nil for ECDH-ES. secrets keeps the shared secret of the two
+// keys; nil keeps none. Once the keys are known to fit, each failure is ErrDecrypt without
+// more detail.
 func (e *Envelope) Decrypt(i int, key ecdh.KeyExchanger, sender *ecdh.PublicKey, secrets *Secrets) ([]byte, error) {
 	r := e.recipients[i]
 	epk := e.epk
@@ -42,7 +42,7 @@ func (e *Envelope) Decrypt(i int, key ecdh.KeyExchanger, sender *ecdh.PublicKey,
 	buf := make([]byte, b64.DecodedLen(len(text)), b64.DecodedLen(len(text))+maxTagSize)
 	n, err := b64.Decode(buf, text)
 	if err != nil {
-		// To call it malformed would tell that the key did unwrap.
+		// Another error would tell that the key could be unwrapped.
 		return nil, ErrDecrypt
 	}
 	plaintext, err := e.Enc.open(cek, e.iv, buf[:n], e.tag, e.aad)

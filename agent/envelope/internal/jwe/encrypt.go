@@ -14,20 +14,20 @@ import (
 	"github.com/didcomm-go/didcomm/agent/internal/x25519"
 )
 
-// Recipient is one key that an envelope is encrypted for.
+// Recipient is a key that an envelope is encrypted for.
 type Recipient struct {
 	KID string // DID URL, as the recipient's DID document lists it
 	Key *ecdh.PublicKey
 }
 
-// Params says how Encrypt encrypts.
+// Params are the parameters of Encrypt.
 type Params struct {
 	Enc Enc
-	// SKID and Sender are the sender's key id and key for ECDH-1PU; leave both
+	// SKID and Sender are the key id and the key of the sender for ECDH-1PU. Both are
 	// zero for ECDH-ES.
 	SKID   string
 	Sender ecdh.KeyExchanger
-	// Secrets keeps what Sender agrees on with each recipient; nil keeps nothing.
+	// Secrets keeps the shared secrets of Sender and the recipients; nil keeps none.
 	Secrets *Secrets
 	// Recipients are one or more keys of the same curve. Encrypt sorts them.
 	Recipients []Recipient
@@ -87,8 +87,8 @@ func Encrypt(plaintext []byte, p Params) ([]byte, error) {
 	out = b64.AppendEncode(out, iv)
 	out = append(out, `","ciphertext":"`...)
 
-	// The ciphertext is made where its base64url form will end, and is encoded
-	// from there forward, so that a large body is held once.
+	// The ciphertext is written to the place where its base64url form will end, and is
+	// encoded from there forward, so that a large body is in memory only once.
 	at := len(out)
 	end := at + b64.EncodedLen(n)
 	out = slices.Grow(out, end-at+tagSize)
@@ -157,16 +157,16 @@ func (p *Params) agree(epk ecdh.KeyExchanger, to *ecdh.PublicKey, apv, tag []byt
 	return deriveKEK(Alg1PU, z, []byte(p.SKID), apv, tag), nil
 }
 
-// exchange is ECDH with the check of RFC 7748, section 6.1, also for a key
-// handle that does not make it.
+// exchange is ECDH with the check of RFC 7748, section 6.1, also for a key handle that does
+// not make that check.
 func exchange(key ecdh.KeyExchanger, peer *ecdh.PublicKey) ([]byte, error) {
 	z, err := key.ECDH(peer)
 	if peer.Curve() != ecdh.X25519() {
 		return z, err
 	}
 	if err != nil {
-		// A handle may wrap the failure in its own words, or fail for its own
-		// reasons. Ours fails on this curve for low-order points alone.
+		// A handle may return any error for a low-order point, or fail for another reason.
+		// A software key fails on this curve only for a low-order point.
 		if probe, genErr := x25519.GenerateKey(); genErr == nil {
 			if _, lowOrder := probe.ECDH(peer); lowOrder != nil {
 				return nil, ErrLowOrderPoint
@@ -226,8 +226,8 @@ func appendHeader(dst []byte, p Params, epk *ecdh.PublicKey, apv []byte) ([]byte
 	return append(dst, '}'), nil
 }
 
-// encodeForward writes the base64url form of src to dst. src may be the tail of
-// dst: each piece is copied out before its place is overwritten.
+// encodeForward writes the base64url form of src to dst. src may be the tail of dst: each
+// piece is copied before its place is overwritten.
 func encodeForward(dst, src []byte) {
 	var piece [3 * 512]byte
 	for len(src) > 0 {

@@ -17,7 +17,7 @@ type curve struct {
 	ecdh     ecdh.Curve
 }
 
-// curves lists the four; a function, so that no package-level state is written.
+// curves returns the curves. It is a function, so that there is no package-level state.
 func curves() [4]curve {
 	return [...]curve{
 		{"OKP", "X25519", 32, ecdh.X25519()},
@@ -51,11 +51,11 @@ func appendEPK(dst []byte, key *ecdh.PublicKey) ([]byte, error) {
 	return nil, fmt.Errorf("%w: curve %v", jose.ErrUnsupportedAlg, key.Curve())
 }
 
-// maxEPKDepth bounds the JSON nesting of an epk, which may be the text of a string
-// and needs none.
+// maxEPKDepth is the deepest JSON nesting of an epk. An epk may be JSON inside a string, which
+// the limit of the envelope does not cover.
 const maxEPKDepth = 64
 
-// jwk is the members of an epk that matter, still quoted values unwrapped.
+// jwk has the members of an epk that are used, without quotes.
 type jwk struct {
 	kty, crv, x, y []byte
 	hasX, hasY     bool
@@ -79,8 +79,8 @@ func (j *jwk) member(c jose.Cursor, name []byte) (err error) {
 	return err
 }
 
-// key checks the JWK and makes a public key of it. short reports that a
-// coordinate had lost leading zeros.
+// key checks the JWK and returns its public key. short reports that a coordinate lacks
+// leading zeros.
 func (j *jwk) key(dev *jose.Deviations) (key *ecdh.PublicKey, short bool, err error) {
 	for _, c := range curves() {
 		if string(j.crv) != c.crv {
@@ -125,7 +125,7 @@ func (j *jwk) key(dev *jose.Deviations) (key *ecdh.PublicKey, short bool, err er
 	return nil, false, fmt.Errorf("%w: epk curve %.200q", jose.ErrUnsupportedAlg, j.crv)
 }
 
-// parseEPK reads an epk: a JWK, or the string of one.
+// parseEPK reads an epk: a JWK, or a string that holds a JWK.
 func (e *Envelope) parseEPK(text []byte) (*ecdh.PublicKey, error) {
 	if text[0] == '"' {
 		s, err := jsontext.AppendUnquote(nil, text)

@@ -6,13 +6,13 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
 )
 
-// header is the protected header as it stands in the envelope.
+// header has the members of the protected header as the envelope has them.
 type header struct {
 	alg, enc, typ, kid, skid, apu, apv, epk []byte
 	hasTyp, hasSKID, hasAPU, hasAPV         bool
 }
 
-// known is the text of a header, which costs nothing for the usual ones.
+// known returns text as a string. It does not allocate for common values.
 func known(text []byte) string {
 	for _, s := range [...]string{AlgES, Alg1PU, string(A256CBCHS512), string(A256GCM), string(XC20P), Type} {
 		if s == string(text) {

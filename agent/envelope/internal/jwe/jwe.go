@@ -4,13 +4,12 @@
 // all recipients, over A256CBC-HS512, A256GCM (RFC 7518, section 5) and XC20P
 // (draft-amringer-jose-chacha-02).
 //
-// Encrypt writes one strict shape: General JSON, every common header
-// protected. Parse takes what peers really send and says in Deviations what it
-// tolerated; Decrypt opens it with one recipient key. Which key, whose sender
-// and what the plaintext may say is for package envelope.
+// Encrypt writes a single strict form: General JSON serialization with all common headers
+// protected. Parse also reads other forms that peers send, and returns Deviations. Decrypt
+// opens an envelope with the key of a recipient. Package envelope chooses that key, finds the
+// key of the sender and checks the plaintext.
 //
-// The primitives are the standard library's and golang.org/x/crypto's. What
-// stands here is how JOSE composes them.
+// The cryptographic primitives are those of the standard library and golang.org/x/crypto.
 package jwe
 
 import (
@@ -38,7 +37,7 @@ var (
 	ErrCompressed        = errors.New("compressed content refused")
 )
 
-// What Parse tolerates, beside what package jose names.
+// Deviations that Parse tolerates, beside those of package jose.
 const (
 	DevAPVMissing      message.DeviationCode = "apv-missing"
 	DevAPVMismatch     message.DeviationCode = "apv-mismatch"
@@ -49,7 +48,8 @@ const (
 	DevShortCoordinate message.DeviationCode = "epk-short-coordinate"
 )
 
-// Limits bounds what Parse takes; each is checked before the work it bounds.
+// Limits are the limits of an envelope. Parse checks each limit before the work that it
+// limits.
 type Limits struct {
 	MaxBytes      int // of the whole envelope
 	MaxRecipients int

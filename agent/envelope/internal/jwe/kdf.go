@@ -11,13 +11,12 @@ import (
 // kekSize is the size in bytes of the A256KW key that the KDF yields.
 const kekSize = 32
 
-// deriveKEK is the one-round Concat KDF of NIST SP 800-56A as RFC 7518,
-// section 4.6.2 fills it in. tag is the content's authentication tag for
-// ECDH-1PU (draft-04, section 2.3: SuppPrivInfo, with its length), nil for
-// ECDH-ES.
+// deriveKEK is the Concat KDF of NIST SP 800-56A with one round, with the parameters of RFC
+// 7518, section 4.6.2. For ECDH-1PU tag is the authentication tag of the content (draft-04,
+// section 2.3: SuppPrivInfo, with its length). For ECDH-ES tag is nil.
 func deriveKEK(alg string, z, apu, apv, tag []byte) [kekSize]byte {
-	// Every part but apu is of known small size; 512 bytes keep the usual
-	// derivation on the stack.
+	// All parts except apu are small. 512 bytes are enough in most cases, and stay on the
+	// stack.
 	buf := make([]byte, 0, 512)
 	buf = binary.BigEndian.AppendUint32(buf, 1)
 	buf = append(buf, z...)
@@ -71,7 +70,7 @@ func wrapKey(dst, kek, cek []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// unwrapKey undoes wrapKey (RFC 3394, section 2.2.2).
+// unwrapKey is the reverse of wrapKey (RFC 3394, section 2.2.2).
 func unwrapKey(dst, kek, wrapped []byte) ([]byte, error) {
 	if len(wrapped) < 24 || len(wrapped)%8 != 0 {
 		return nil, errUnwrap

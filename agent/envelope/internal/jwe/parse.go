@@ -35,7 +35,7 @@ type recipient struct {
 	epk          []byte // JSON, nil if protected
 }
 
-// parser holds what is known while the members come in any order.
+// parser collects the members of a JWE, which can be in any order.
 type parser struct {
 	Envelope
 	jose.Refusals
@@ -50,9 +50,9 @@ type parser struct {
 	tooMany   bool
 }
 
-// Parse reads a JWE in General, Flattened or Compact serialization and checks
-// all that needs no key. It does not copy or decode the ciphertext, and does no
-// public-key operation but the check that a protected epk is on its curve.
+// Parse reads a JWE in General, Flattened or Compact serialization, and makes all checks that
+// need no key. It does not copy or decode the ciphertext. Its only public-key operation is the
+// check that a protected epk is on its curve.
 func Parse(data []byte, limits Limits) (*Envelope, error) {
 	p := &parser{limits: limits}
 	if err := p.parse(data); err != nil {
@@ -174,8 +174,8 @@ func (p *parser) recipientMember(c jose.Cursor, name []byte, kid *string, r *rec
 	return p.unprotectedMember(c, name, r)
 }
 
-// unprotectedMember refuses what an attacker could change on the way; r is nil
-// in the shared unprotected header.
+// unprotectedMember reads a member of an unprotected header, and refuses members that an
+// attacker could change on the way. r is nil for the shared unprotected header.
 func (p *parser) unprotectedMember(c jose.Cursor, name []byte, r *recipient) error {
 	v, err := c.Value()
 	if err != nil {
@@ -206,7 +206,7 @@ func (p *parser) finish() error {
 		p.aad = slices.Concat(p.protected, []byte{'.'}, p.aadMember)
 	}
 	if len(p.protected) == 0 {
-		return nil // a survey: nothing more to see
+		return nil // a survey, which has found this already
 	}
 	var h header
 	if err := p.header(&h); err != nil {
@@ -231,7 +231,7 @@ func (p *parser) finish() error {
 	return p.commonEPK(h.epk)
 }
 
-// structure checks that the members which a JWE needs are there.
+// structure checks that the JWE has all members that it needs.
 func (p *parser) structure() error {
 	switch {
 	case p.general && p.flattened:
@@ -283,7 +283,7 @@ func (p *parser) algorithms() error {
 	return nil
 }
 
-// parties settles apu, apv and who the sender is.
+// parties checks apu and apv, and finds the sender.
 func (p *parser) parties(h *header) error {
 	p.apu, p.apv = h.apu, h.apv
 	if p.Alg == Alg1PU {
@@ -317,7 +317,7 @@ func (p *parser) parties(h *header) error {
 	return nil
 }
 
-// APV is what apv encodes for recipients' kids in any order.
+// APV returns the bytes that apv encodes for the kids of the recipients, in any order.
 func APV(kids []string) []byte {
 	sorted := make([]Recipient, len(kids))
 	for i, kid := range kids {
@@ -357,7 +357,7 @@ func decodeNext(c jose.Cursor, name string, dev *jose.Deviations) ([]byte, error
 	return dev.Decode(name, text)
 }
 
-// decodeInto decodes base64url into dst and fails if it does not fit.
+// decodeInto decodes base64url into dst. It is an error if the result does not fit.
 func decodeInto(dst, text []byte) (int, error) {
 	text = jose.TrimPadding(text)
 	if b64.DecodedLen(len(text)) > len(dst) {

@@ -9,15 +9,14 @@ import (
 	"github.com/didcomm-go/didcomm/did/lru"
 )
 
-// Secrets keeps the static-static secrets of ECDH-1PU: what the sender's key
-// and a recipient's agree on is the same for each message between the two, and
-// costs as much as the ephemeral secret that differs. A nil Secrets keeps
-// nothing.
+// Secrets keeps the static-static secrets of ECDH-1PU in memory: the shared secrets of a
+// sender's and a recipient's key. Such a secret is the same for all messages between the two
+// keys, and computing it costs as much as computing the ephemeral secret. A nil Secrets keeps
+// none.
 //
-// A secret that is kept stands in memory until it is pushed out by newer ones,
-// and is then overwritten. Who reads it could forge messages between that pair
-// of keys to either of the two, but open none: those need the ephemeral secret
-// as well.
+// A secret stays in memory until newer ones replace it, and is then overwritten. An attacker
+// who reads a secret from memory could forge messages between the two keys, but could not open
+// messages, which need the ephemeral secret, too.
 type Secrets struct {
 	max int
 
@@ -28,8 +27,7 @@ type Secrets struct {
 // pair is a hash of both public keys.
 type pair [sha256.Size]byte
 
-// NewSecrets returns a Secrets for at most max pairs of keys, nil if max is not
-// positive.
+// NewSecrets returns a Secrets for at most max pairs of keys, or nil if max is not positive.
 func NewSecrets(max int) *Secrets {
 	if max <= 0 {
 		return nil
@@ -37,12 +35,12 @@ func NewSecrets(max int) *Secrets {
 	return &Secrets{max: max}
 }
 
-// exchange is the function exchange, for two keys that will meet again.
+// exchange is the function exchange, with a cache.
 func (s *Secrets) exchange(key ecdh.KeyExchanger, peer *ecdh.PublicKey) ([]byte, error) {
 	if s == nil {
 		return exchange(key, peer)
 	}
-	// Both are of one curve, so their sizes keep them apart.
+	// Both keys are on the same curve, so the concatenation is unambiguous.
 	p := pair(sha256.Sum256(append(key.PublicKey().Bytes(), peer.Bytes()...)))
 	if z := s.get(p); z != nil {
 		return z, nil
@@ -55,7 +53,7 @@ func (s *Secrets) exchange(key ecdh.KeyExchanger, peer *ecdh.PublicKey) ([]byte,
 	return z, nil
 }
 
-// get returns a copy, which the caller may clear, or nil.
+// get returns a copy of the secret, which the caller may overwrite, or nil.
 func (s *Secrets) get(p pair) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,9 +7,9 @@ import (
 	"github.com/didcomm-go/didcomm/agent/internal/x25519"
 )
 
-// Survey reads a JWE like Parse, but goes on where Parse refuses, and returns
-// what it could read and all reasons to refuse it. It looks at each epk, too. The
-// Envelope of a survey with refusals must not be decrypted.
+// Survey reads a JWE like Parse, but goes on where Parse stops with an error. It returns the
+// parts that it could read and all reasons to refuse the JWE. It also checks the epk of each
+// recipient. If there are refusals, the Envelope must not be decrypted.
 func Survey(data []byte, limits Limits) (*Envelope, []jose.Refusal) {
 	p := &parser{limits: limits, Refusals: jose.Refusals{Survey: true}}
 	err := p.parse(data)
@@ -19,8 +19,8 @@ func Survey(data []byte, limits Limits) (*Envelope, []jose.Refusal) {
 	return &p.Envelope, p.End(err)
 }
 
-// surveyEPKs looks at what Decrypt would: the recipients' own epk, and whether
-// one is of low order.
+// surveyEPKs makes checks that otherwise Decrypt makes: of the epk of each recipient, and of
+// points of low order.
 func (p *parser) surveyEPKs() {
 	points := []*ecdh.PublicKey{p.epk}
 	for _, r := range p.recipients {

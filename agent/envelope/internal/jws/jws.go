@@ -2,13 +2,12 @@
 // (Message Signing) uses, and the compact form that from_prior (DID Rotation)
 // needs.
 //
-// Sign writes General JSON with the kid unprotected, as Appendix C.2 of the
-// specification shows it. Parse takes General, Flattened and Compact with the
-// kid in either header. Verify checks one signature with a key that the caller
-// has found authorized.
+// Sign writes General JSON serialization with an unprotected kid, as in Appendix C.2 of the
+// specification. Parse reads General, Flattened and Compact serialization, with the kid in
+// either header. Verify checks a signature; the caller checks that the key may sign.
 //
-// EdDSA, ES256, ES384 and ES512 are jwx's; ES256K is decred's secp256k1, since
-// jwx has it behind a build tag only.
+// EdDSA, ES256, ES384 and ES512 come from jwx. ES256K uses decred's secp256k1, since jwx has
+// it only with a build tag.
 package jws
 
 import (
@@ -42,7 +41,7 @@ var (
 	ErrSignature         = errors.New("signature does not verify")
 )
 
-// DevHighS is a secp256k1 signature in the upper half of its two forms.
+// DevHighS: a secp256k1 signature has a high S, the larger of the two valid values.
 const DevHighS message.DeviationCode = "es256k-high-s"
 
 // Algorithm returns the JWS algorithm for a public key: EdDSA, ES256, ES384,
@@ -92,8 +91,8 @@ func sign(key crypto.Signer, alg string, input []byte) ([]byte, error) {
 	return append(rb[:], sb[:]...), nil
 }
 
-// opaque hides every method but crypto.Signer's, so that a software key and a
-// handle to a hardware key go the same way through jwx.
+// opaque hides all methods except those of crypto.Signer, so that jwx treats a software key
+// like a handle of a hardware key.
 type opaque struct{ crypto.Signer }
 
 // verify checks the raw JWS signature of input.
@@ -102,7 +101,7 @@ func verify(pub crypto.PublicKey, alg string, input, sig []byte) error {
 	if err != nil {
 		return err
 	}
-	// Ed25519 is the fully specified name of EdDSA with that curve (RFC 9864).
+	// Ed25519 is the fully specified name of EdDSA with this curve (RFC 9864).
 	if alg != want && !(alg == "Ed25519" && want == "EdDSA") {
 		return fmt.Errorf("%w: alg %.200q with a key for %s", jose.ErrUnsupportedAlg, alg, want)
 	}
@@ -132,8 +131,7 @@ func verify(pub crypto.PublicKey, alg string, input, sig []byte) error {
 	return nil
 }
 
-// isHighS tells whether a raw secp256k1 signature is the upper one of its two
-// forms.
+// isHighS reports whether a raw secp256k1 signature has a high S.
 func isHighS(sig []byte) bool {
 	var s secp256k1.ModNScalar
 	return len(sig) == 64 && !s.SetByteSlice(sig[32:]) && s.IsOverHalfOrder()

@@ -9,7 +9,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// Limits bounds what Parse takes; each is checked before the work it bounds.
+// Limits are the limits of a JWS. Parse checks each limit before the work that it limits.
 type Limits struct {
 	MaxBytes      int
 	MaxSignatures int
@@ -29,13 +29,13 @@ type Envelope struct {
 	tooMany  bool
 }
 
-// Signature is one signature of an Envelope.
+// Signature is a signature of an Envelope.
 type Signature struct {
 	Alg, Typ string
 	KID      string
-	// KIDProtected tells that the signature covers KID.
+	// KIDProtected: the protected header has the kid, so the signature covers it.
 	KIDProtected bool
-	// KIDUnprotected tells that the unprotected header has it.
+	// KIDUnprotected: the unprotected header has the kid.
 	KIDUnprotected bool
 
 	protected, value []byte
@@ -51,9 +51,9 @@ func Parse(data []byte, limits Limits) (*Envelope, error) {
 	return e, nil
 }
 
-// Survey reads a JWS like Parse, but goes on where Parse refuses, and returns
-// what it could read and all reasons to refuse it. The Envelope of a survey with
-// refusals must not be verified.
+// Survey reads a JWS like Parse, but goes on where Parse stops with an error. It returns the
+// parts that it could read and all reasons to refuse the JWS. If there are refusals, the
+// Envelope must not be verified.
 func Survey(data []byte, limits Limits) (*Envelope, []jose.Refusal) {
 	e := &Envelope{limits: limits, refusals: jose.Refusals{Survey: true}}
 	err := e.parse(data)
@@ -153,7 +153,7 @@ func (e *Envelope) json(data []byte) error {
 	if e.limits.MaxSignatures < 1 {
 		return ErrTooManySignatures
 	}
-	// Flattened is a form that the specification names, so no deviation.
+	// The specification names the Flattened serialization, so it is no deviation.
 	e.Signatures = []Signature{single}
 	return nil
 }
@@ -187,7 +187,7 @@ func (e *Envelope) member(c jose.Cursor, name []byte, s *Signature) (err error) 
 	return err
 }
 
-// refuseValue refuses the value that comes next, which a survey passes over.
+// refuseValue refuses the next value. A survey skips the value.
 func (e *Envelope) refuseValue(c jose.Cursor, code message.DeviationCode, err error) error {
 	if err := e.refusals.Refuse(code, err); err != nil {
 		return err
@@ -251,9 +251,8 @@ func (e *Envelope) header(s *Signature) error {
 	return nil
 }
 
-// Verify checks the i-th signature with a public key. An algorithm that does
-// not fit the key is ErrUnsupportedAlg, a signature that does not verify
-// ErrSignature.
+// Verify checks the i-th signature with a public key. The error matches ErrUnsupportedAlg if the
+// algorithm does not fit the key, and ErrSignature if the signature does not verify.
 func (e *Envelope) Verify(i int, pub crypto.PublicKey) error {
 	s := e.Signatures[i]
 	return verify(pub, s.Alg, signingInput(s.protected, e.payload), s.value)

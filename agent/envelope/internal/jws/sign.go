@@ -9,15 +9,14 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
 )
 
-// Signer is one key that signs.
+// Signer is a key that signs.
 type Signer struct {
 	KID string // DID URL of an authentication key
 	Key crypto.Signer
 }
 
-// Sign returns payload as a JWS in General JSON serialization with one
-// signature for each signer. kid stands in the unprotected header, or in the
-// protected one if protectKID.
+// Sign returns payload as a JWS in General JSON serialization, with a signature for each
+// signer. The kid is in the unprotected header, or, with protectKID, in the protected header.
 func Sign(payload []byte, signers []Signer, protectKID bool) ([]byte, error) {
 	if len(signers) == 0 {
 		return nil, fmt.Errorf("%w: no signers", jose.ErrMalformed)
@@ -61,8 +60,8 @@ func Sign(payload []byte, signers []Signer, protectKID bool) ([]byte, error) {
 	return append(out, `]}`...), nil
 }
 
-// SignCompact returns payload in Compact serialization with typ, alg and kid in
-// the header, which is how a JWT is written.
+// SignCompact returns payload in Compact serialization, with typ, alg and kid in the header,
+// as in a JWT.
 func SignCompact(typ string, payload []byte, s Signer) (string, error) {
 	alg, err := Algorithm(s.Key.Public())
 	if err != nil {

@@ -1,20 +1,20 @@
-// Package trace lets the packages beside envelope look on while an envelope is
-// opened: each layer that Unpack comes upon, also where it then refuses.
+// Package trace shows package doctor each layer of an envelope while Unpack opens it, also the
+// layer that Unpack then refuses.
 //
-// A layer is what no check has passed yet; that is why nobody else is shown it.
+// The layers are not checked yet. For that reason the package is internal.
 package trace
 
 import "context"
 
 type key struct{}
 
-// With returns a context under which f is called with each layer, the outermost
-// first. f must not keep or change the bytes of the first, which are the caller's.
+// With returns a context for Unpack, which then calls f with each layer, the outermost first.
+// f must not keep or change the bytes of the first layer, which belong to the caller of Unpack.
 func With(ctx context.Context, f func(layer []byte)) context.Context {
 	return context.WithValue(ctx, key{}, f)
 }
 
-// Layer shows a layer to whoever looks on.
+// Layer calls the function given to With, if there is one, with a layer.
 func Layer(ctx context.Context, layer []byte) {
 	if f, ok := ctx.Value(key{}).(func([]byte)); ok {
 		f(layer)
