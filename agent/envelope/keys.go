@@ -38,7 +38,7 @@ type Keys interface {
 //     did:peer:4 or #6LS... of a did:peer:2;
 //   - an envelope whose kid is relative, such as "#key-1";
 //   - a message whose to header names another DID of ours than the DID whose key opened
-//     the envelope.
+//     the envelope (see Relater).
 //
 // Unpack asks about at most Config.MaxRecipients DIDs for each layer of encryption, and
 // about as many for the to header. Both methods should take the same time with one DID and

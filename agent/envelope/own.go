@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Own returns the DID of ours that id, a DID or DID URL, names in any of its forms, in the
-// form that resolves. The error matches [ErrNoKey] if id names none of ours, or if Keys
-// does not tell (see [Owner]); any other error is a failure of the store behind Keys.
+// Own returns the DID of ours that id, a DID or DID URL, names, in the form that resolves. The
+// error matches [ErrNoKey] if id names no DID of ours, or if Keys is not an [Owner]. Any other
+// error means that the key store failed.
 func (p *Packer) Own(ctx context.Context, id string) (_ string, err error) {
 	defer classify(&err)
 	if p.owner == nil {
@@ -16,18 +16,20 @@ func (p *Packer) Own(ctx context.Context, id string) (_ string, err error) {
 	return p.own(ctx, id)
 }
 
-// Relater is an optional interface of [Config.Keys] that hold the keys of parties which
-// must not be known to be one, such as the tenants of a service. Without it all DIDs of
-// ours are taken for one party's: a message that a key of one of them opens may name
-// another one in its to.
+// Relater is an optional interface of [Config].Keys. It is for keys of several parties that
+// peers must not be able to link, such as the tenants of a service.
+//
+// A message may be encrypted for one DID of ours and name another DID of ours in its to header.
+// Unpack opens such a message only if both DIDs belong to the same party. Without a Relater all
+// DIDs of ours count as DIDs of the same party.
 type Relater interface {
-	// Related tells whether a and b, DIDs of ours, are known to be one party's, for
-	// example since one of them has followed the other. Errors are failures of the store
-	// behind Keys.
+	// Related reports whether a and b, two DIDs of ours, belong to the same party and peers
+	// may know that, for example because b has replaced a. An error means that the key store
+	// failed.
 	Related(ctx context.Context, a, b string) (bool, error)
 }
 
-// related tells whether two DIDs of ours may stand for each other.
+// related reports whether a message for one of two DIDs of ours may name the other.
 func (p *Packer) related(ctx context.Context, a, b string) (bool, error) {
 	r, ok := p.cfg.Keys.(Relater)
 	if !ok {
