@@ -11,48 +11,48 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// acks are the items that are being sent by a way which gives no receipt, or that
-// somebody follows, and wait to hear from their recipient.
+// acks holds the items that wait for a message of their recipient: an ack, an answer or a
+// problem report.
 type acks struct {
 	parties *parties
 
 	mu       sync.Mutex         // guards all below
-	messages map[key][]*waiting // by the message
-	threads  map[key][]*waiting // the same by the thread
+	messages map[key][]*waiting // by the id of the message
+	threads  map[key][]*waiting // the same items by thread
 }
 
-// waiting is one item that waits to hear from its recipient.
+// waiting is an item in acks.
 type waiting struct {
 	message, party, thread key
-	confirm                bool       // the item ends when its recipient is known to have it
-	asked                  bool       // the item asks for an ack
-	heard                  chan error // takes one: errBusy, or nil when the recipient has the item
+	needsAck               bool       // whether to wait for an ack
+	askAck                 bool       // whether the item asks for an ack
+	answer                 chan error // gets one value: errBusy, or nil for an ack
 
-	problem error // that the recipient reported with the item; guarded by acks.mu
+	problem error // that the recipient reported about the item; guarded by acks.mu
 }
 
 var (
-	errBusy    = errors.New("the peer has no room for the message now")
-	errSilent  = errors.New("no ack came")
-	errCut     = errors.New("the connection ended before an ack came")
-	errStopped = errors.New("stopped before an ack came")
+	errBusy      = errors.New("the peer has no room for the message now")
+	errNoAck     = errors.New("no ack came")
+	errConnEnded = errors.New("the connection ended before an ack came")
+	errStopped   = errors.New("stopped before an ack came")
 )
 
 func newAcks(p *parties) acks {
 	return acks{parties: p, messages: make(map[key][]*waiting), threads: make(map[key][]*waiting)}
 }
 
-// wait begins to listen for what the recipient of an item says of that; nil if
-// nobody wants to know.
-func (d *Dispatcher) wait(item *store.Item, followed bool) *waiting {
+// wait adds an item to acks. It returns nil if the item needs no ack and has no
+// subscribers, so that messages of its recipient do not matter.
+func (d *Dispatcher) wait(item *store.Item, subscribed bool) *waiting {
 	w := &waiting{
 		message: d.pair(item.From, item.To, item.MessageID), party: d.pair(item.From, item.To, ""), thread: d.pair(item.From, item.To, item.Thread),
-		heard: make(chan error, 1), asked: item.AskAck,
+		answer: make(chan error, 1), askAck: item.AskAck,
 	}
-	// An item that must have a receipt goes by a way that gives none where its recipient
-	// has moved: a connection that lives on is the best sign then that the item arrived.
-	w.confirm = item.AskAck && d.parties.gives(w.party) || item.NeedsReceipt
-	if !w.confirm && !followed {
+	// An item that needs a receipt may be sent without one, if its recipient has moved to
+	// another endpoint. It then counts as delivered if the connection stays open.
+	w.needsAck = item.AskAck && d.parties.mayAck(w.party) || item.NeedsReceipt
+	if !w.needsAck && !subscribed {
 		return nil
 	}
 	t := &d.acks
@@ -63,7 +63,7 @@ func (d *Dispatcher) wait(item *store.Item, followed bool) *waiting {
 	return w
 }
 
-// stop ends the wait, and returns the problem that was reported with the item.
+// stop removes an item from acks, and returns the problem that was reported about it.
 func (t *acks) stop(w *waiting) error {
 	if w == nil {
 		return nil
@@ -74,20 +74,20 @@ func (t *acks) stop(w *waiting) error {
 	return w.problem
 }
 
-// acked tells whether the recipient has the item.
+// acked reports whether the recipient has acknowledged the item.
 func (w *waiting) acked() bool {
 	if w == nil {
 		return false
 	}
 	select {
-	case err := <-w.heard:
+	case err := <-w.answer:
 		return err == nil
 	default:
 		return false
 	}
 }
 
-// drop takes out one that waits, if it is there. The caller holds mu.
+// drop removes an item from the maps. The caller holds mu.
 func (t *acks) drop(w *waiting) {
 	without := func(m map[key][]*waiting, k key) {
 		m[k] = slices.DeleteFunc(m[k], func(other *waiting) bool { return other == w })
@@ -99,28 +99,30 @@ func (t *acks) drop(w *waiting) {
 	without(t.threads, w.thread)
 }
 
-// Heard is what a message of an authenticated party says of items that were sent to
-// that party.
+// Heard is the content of a received message from an authenticated peer that concerns
+// items which were sent to the peer.
 type Heard struct {
-	// Own is the DID of ours that the message came to, Peer the DID of the party: only
-	// items that went from Own to Peer are meant.
+	// Own is our DID that received the message, and Peer is the DID of its sender. The
+	// message concerns only items from Own to Peer.
 	Own, Peer string
-	// Acks are the ids of messages that the party has, and Thread, if the message
-	// has one, is the id of a message that it answers.
-	Acks   []string
+	// Acks lists the ids of messages that the message acknowledges.
+	Acks []string
+	// Thread is the thread of the message, or "". If it is the id of a sent message, the
+	// received message is its answer.
 	Thread string
-	// About, if not empty, is the id of a message, or its thread, with which the
-	// party reports a problem, and Problem is that. The party has the message. A report
-	// on the Thread of an item is about that, too.
-	About   string
+	// About is the id or thread of the message that a problem report is about, or "". The
+	// report is also about the items whose thread is Thread.
+	About string
+	// Problem is the problem of a problem report.
 	Problem error
 }
 
-// Hear settles the items that wait for an ack, and that a message acks, answers or
-// reports a problem with. It reports whether the problem is with an item that is
-// being sent by Try, or followed: then the item's outcome has the problem.
+// Hear ends the wait of items for their ack, if the received message acknowledges them,
+// answers them, or reports a problem about them. A problem becomes the Err of the
+// outcomes of these items. Hear reports whether the problem is about an item that waits
+// for an ack, is being sent by Try, or has a notify function.
 func (d *Dispatcher) Hear(h Heard) (noted bool) {
-	name := d.cfg.Party(h.Own) + " " + d.cfg.Party(h.Peer) // once: that may take long for a long DID
+	name := d.cfg.Party(h.Own) + " " + d.cfg.Party(h.Peer) // only once, because Party may be slow for a long DID
 	keyOf := func(id string) key { return digest(name, id) }
 	t := &d.acks
 	t.mu.Lock()
@@ -139,23 +141,23 @@ func (d *Dispatcher) Hear(h Heard) (noted bool) {
 	if h.Thread != "" {
 		t.settle(t.messages[keyOf(h.Thread)], nil)
 	}
-	// A report that acks another message of the thread says nothing of this one.
+	// A report that acknowledges other messages does not acknowledge this one.
 	if h.About != "" && len(h.Acks) == 0 {
 		t.settle(t.messages[keyOf(h.About)], nil)
 	}
 	return noted
 }
 
-// Awaits tells whether an item from a DID of ours waits for an ack of peer on a thread.
+// Awaits reports whether an item of a thread, from our DID own to peer, waits for an ack.
 func (d *Dispatcher) Awaits(own, peer, thread string) bool {
 	k := d.pair(own, peer, thread)
 	d.acks.mu.Lock()
 	defer d.acks.mu.Unlock()
-	return slices.ContainsFunc(d.acks.threads[k], func(w *waiting) bool { return w.confirm })
+	return slices.ContainsFunc(d.acks.threads[k], func(w *waiting) bool { return w.needsAck })
 }
 
-// Busy ends the wait of all items of a thread from a DID of ours to peer, which says
-// that it had no room for one of them: they are sent again.
+// Busy ends the wait of all items of a thread, from our DID own to peer, because the peer
+// has reported that it could not accept one of them now. The items are sent again later.
 func (d *Dispatcher) Busy(own, peer, thread string) {
 	k := d.pair(own, peer, thread)
 	d.acks.mu.Lock()
@@ -163,61 +165,62 @@ func (d *Dispatcher) Busy(own, peer, thread string) {
 	d.acks.settle(d.acks.threads[k], errBusy)
 }
 
-// settle ends the wait of those that ask for an ack. The caller holds mu.
+// settle ends the wait of the items that need an ack. The caller holds mu.
 func (t *acks) settle(list []*waiting, err error) (any bool) {
 	for _, w := range slices.Clone(list) {
-		if !w.confirm {
+		if !w.needsAck {
 			continue
 		}
 		t.drop(w)
-		w.heard <- err
+		w.answer <- err
 		any = true
 	}
 	return any
 }
 
-// awaitAfter is how long an ack is waited for before the item no longer counts among
-// those that are being sent to its recipient: most acks come sooner, and cost the
-// outbox nothing.
+// awaitAfter is the time after which an item that waits for its ack no longer counts as
+// being sent. Most acks come sooner, so that the outbox need not be updated.
 const awaitAfter = 100 * time.Millisecond
 
-// await waits for the ack of an item that went by s, or by a way without a connection
-// if s is nil. An item that asks for no ack, since it was packed for ways that give
-// receipts and its recipient has moved, has arrived if the connection outlives the wait.
-// Slow is called once when that takes a while. The error is nil when the recipient has
-// the item; acked is false if that is known by no ack.
-func (d *Dispatcher) await(ctx context.Context, s transport.Session, w *waiting, slow func()) (acked bool, err error) {
+// await waits for the ack of an item that was sent on s. If s is nil, the transport has
+// no connection. After awaitAfter, it calls onSlow once.
+//
+// The error is nil if the item counts as delivered; acked is false if there was no ack.
+// This is so for a party that does not send acks, and for an item that does not ask for
+// an ack (its recipient has moved to a transport without receipts), if the connection
+// stays open.
+func (d *Dispatcher) await(ctx context.Context, s transport.Session, w *waiting, onSlow func()) (acked bool, err error) {
 	timeout := time.NewTimer(d.cfg.AckTimeout)
 	defer timeout.Stop()
-	patience := time.NewTimer(min(awaitAfter, d.cfg.AckTimeout/2))
-	defer patience.Stop()
+	slow := time.NewTimer(min(awaitAfter, d.cfg.AckTimeout/2))
+	defer slow.Stop()
 	var ended <-chan struct{}
 	if s != nil {
 		ended = s.Done()
 	}
-	start, silent := time.Now(), false
+	start, noAck := time.Now(), false
 	for {
 		select {
-		case err = <-w.heard:
+		case err = <-w.answer:
 			return err == nil, err
-		case <-patience.C:
-			slow()
+		case <-slow.C:
+			onSlow()
 			continue
 		case <-ended:
-			err = errCut
+			err = errConnEnded
 		case <-ctx.Done():
 			err = errStopped
 		case <-timeout.C:
-			silent, err = true, errSilent
+			noAck, err = true, errNoAck
 		}
 		break
 	}
-	select { // both may have happened
-	case err = <-w.heard:
+	select { // the answer may have come at the same time
+	case err = <-w.answer:
 		return err == nil, err
 	default:
 	}
-	if silent && (!w.asked || !d.parties.silence(w.party, start)) {
+	if noAck && (!w.askAck || !d.parties.missedAck(w.party, start)) {
 		return false, nil
 	}
 	return false, err

@@ -14,8 +14,8 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// What an item's recipient says decides what becomes of the item; where a way gives a
-// receipt, nothing has to be said.
+// The messages of the recipient decide the outcome of an item, unless the transport gives
+// receipts.
 func TestAcks(t *testing.T) {
 	hear := func(h delivery.Heard) func(*post, *session) {
 		h.Own, h.Peer = alice, bob
@@ -25,7 +25,7 @@ func TestAcks(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*store.Item)
 		then   func(p *post, s *session) // a second after the item was sent
-		wait   time.Duration             // from then; the outcomes told by then are:
+		wait   time.Duration             // after that; told are the outcomes until then
 		told   []string
 		wire   bool // only where there is a connection
 	}{
@@ -63,7 +63,7 @@ func TestAcks(t *testing.T) {
 						Backoff: delivery.Backoff{Min: time.Hour, Max: time.Hour},
 						Senders: map[string]transport.Sender{"http": newFault(nil).web(), "ws": wire{s}, "nats": cast{newFault(nil).web()}},
 					})
-					it := confirmed("m", way)
+					it := ackWanted("m", way)
 					if way == delivery.ReturnRoute {
 						p.bind(s)
 						it.Endpoints = nil
@@ -102,7 +102,7 @@ func TestAcks(t *testing.T) {
 	}
 }
 
-// What is heard while an item is being sent counts, also where the way then fails.
+// A message that comes while an item is being sent counts, even if the route then fails.
 func TestEarlyAck(t *testing.T) {
 	for name, c := range map[string]struct {
 		err  error
@@ -128,13 +128,13 @@ func TestEarlyAck(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				go p.Run(ctx)
-				p.deliver(confirmed("m"))
+				p.deliver(ackWanted("m"))
 				synctest.Wait()
 				list := p.told.list()
 				if len(list) == 0 || list[len(list)-1] != c.told {
 					t.Errorf("told of %q", list)
 				}
-				if o := p.Try(t.Context(), nil, confirmed("m")); "m 1: "+o.String() != c.told && c.err != unwanted || o.Arrived() != (name != "failed, not acked") {
+				if o := p.Try(t.Context(), nil, ackWanted("m")); "m 1: "+o.String() != c.told && c.err != unwanted || o.Arrived() != (name != "failed, not acked") {
 					t.Errorf("tried: %v", o)
 				}
 			})
@@ -142,8 +142,8 @@ func TestEarlyAck(t *testing.T) {
 	}
 }
 
-// A party that never acked is asked no more after one silence, one that did after
-// three that follow each other; an ack makes it one that acks.
+// A party that has never sent an ack is regarded as one that does not after one missing
+// ack. A party that has sent acks is after three missing acks in a row. An ack ends this.
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSession()
@@ -153,11 +153,11 @@ func TestSilence(t *testing.T) {
 		next := func() string {
 			n++
 			id := fmt.Sprint(n)
-			p.deliver(confirmed(id))
+			p.deliver(ackWanted(id))
 			synctest.Wait()
 			return id
 		}
-		// silent tells whether the item is taken for delivered without an ack, and when.
+		// silent checks whether an item counts as delivered without an ack, and when.
 		silent := func(want bool, after time.Duration) {
 			t.Helper()
 			start, id := time.Now(), next()
@@ -197,30 +197,30 @@ func TestSilence(t *testing.T) {
 	})
 }
 
-// An ack by a party that was never asked for one says nothing of those to come.
+// An ack of a party that was never asked for an ack does not predict further acks.
 func TestAckUnasked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := run(t, delivery.Config{})
 		p.bind(newSession())
 		p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"what it never got"}})
-		p.deliver(confirmed("m"))
+		p.deliver(ackWanted("m"))
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		p.told.want(t, "m 1: sent by return route, not acknowledged yet", "m 1: sent by return route")
 	})
 }
 
-// Items that went by one dead connection at the same time are one silence.
+// The missing acks of items that were sent together on a dead connection count as one.
 func TestSilentTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := run(t, delivery.Config{Backoff: delivery.Backoff{Min: time.Minute, Max: time.Minute}})
 		dead := newSession()
 		p.bind(dead)
-		p.deliver(confirmed("0"))
+		p.deliver(ackWanted("0"))
 		synctest.Wait()
 		p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"0"}})
 		for i := range 50 {
-			p.deliver(confirmed(fmt.Sprint("m", i)))
+			p.deliver(ackWanted(fmt.Sprint("m", i)))
 			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(31 * time.Second)
@@ -231,7 +231,7 @@ func TestSilentTogether(t *testing.T) {
 	})
 }
 
-// However many items wait for acks of one party, none waits for another.
+// Items that wait for acks do not delay other items, however many they are.
 func TestAwaitBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSession()
@@ -239,7 +239,7 @@ func TestAwaitBudget(t *testing.T) {
 		p.bind(s)
 		const n = 50
 		for i := range n {
-			p.deliver(confirmed(fmt.Sprint(i)))
+			p.deliver(ackWanted(fmt.Sprint(i)))
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
@@ -259,7 +259,7 @@ func TestAwaitBudget(t *testing.T) {
 	})
 }
 
-// An item whose connection ends before its ack goes by the next one.
+// An item whose connection ends before its ack is sent on the next connection.
 func TestCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines []*session
@@ -268,7 +268,7 @@ func TestCut(t *testing.T) {
 		}
 		i := 0
 		p := run(t, delivery.Config{Senders: senders(dialing{func() *session { i++; return lines[i-1] }}, "ws")})
-		p.deliver(confirmed("m", "ws://b"))
+		p.deliver(ackWanted("m", "ws://b"))
 		for k := range 2 {
 			time.Sleep(time.Second)
 			synctest.Wait()
@@ -284,16 +284,16 @@ func TestCut(t *testing.T) {
 	})
 }
 
-// Hear reports whether the problem is in the outcome of an item, which only those are
-// that are being sent, and followed or waited for.
+// Hear reports whether the problem is in the outcome of an item. The item has to wait for
+// its ack, or has to have a notify function.
 func TestProblemNoted(t *testing.T) {
 	for name, c := range map[string]struct {
-		follow, confirm, want bool
-		about                 string
+		follow, askAck, want bool
+		about                string
 	}{
 		"followed":     {follow: true, want: true, about: "m"},
 		"thread":       {follow: true, want: true, about: "thread"},
-		"waited for":   {confirm: true, want: true, about: "m"},
+		"waited for":   {askAck: true, want: true, about: "m"},
 		"of no matter": {about: "m"},
 		"another":      {follow: true, about: "x"},
 	} {
@@ -309,7 +309,7 @@ func TestProblemNoted(t *testing.T) {
 				if c.follow {
 					notify = func(delivery.Outcome) {}
 				}
-				it := with(item("m", "http://b"), func(it *store.Item) { it.Thread, it.AskAck = "thread", c.confirm })
+				it := with(item("m", "http://b"), func(it *store.Item) { it.Thread, it.AskAck = "thread", c.askAck })
 				if _, err := p.Deliver(t.Context(), notify, it); err != nil {
 					t.Fatal(err)
 				}
@@ -329,7 +329,7 @@ func TestProblemNoted(t *testing.T) {
 	}
 }
 
-// Only how many acks of a message count, not how long its sender's name is.
+// Party is called once for a message, however many acks it has.
 func TestHearNamesOnce(t *testing.T) {
 	names := 0
 	d := delivery.New(delivery.Config{Outbox: store.NewOutbox(store.OutboxConfig{}), Party: func(did string) string {
@@ -344,7 +344,7 @@ func TestHearNamesOnce(t *testing.T) {
 	}
 }
 
-// watched is an outbox that shows the items whose ack has come.
+// watched is an outbox that passes on the items that are acked.
 type watched struct {
 	outbox
 	acked chan store.Item
@@ -355,14 +355,14 @@ func (w watched) Ack(ctx context.Context, l *store.Lease[store.Item]) error {
 	return w.outbox.Ack(ctx, l)
 }
 
-// What waits for an ack keeps its packets in the outbox alone: a party may be sent very
-// many before it acks one.
+// The packets of items that wait for an ack are not kept in memory, because there may be
+// very many.
 func TestAwaitingKeepsNoPackets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box := watched{store.NewOutbox(store.OutboxConfig{}).(outbox), make(chan store.Item, 1)}
 		s := newSession()
 		p := run(t, delivery.Config{Outbox: box, Senders: senders(wire{s}, "ws")})
-		p.deliver(with(confirmed("1", "ws://b"), func(it *store.Item) {
+		p.deliver(with(ackWanted("1", "ws://b"), func(it *store.Item) {
 			it.Endpoints = append(it.Endpoints, store.Endpoint{URI: "ws://c", Packet: it.Direct})
 		}))
 		synctest.Wait()

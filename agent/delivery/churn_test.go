@@ -13,8 +13,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/delivery"
 )
 
-// While connections come and go, lose what was written to them, and are bound by many
-// at a time, everything arrives, in the order of its lane.
+// All items arrive in the order of their lanes, while connections come and go, lose
+// packets, and are bound concurrently.
 func TestChurn(t *testing.T) {
 	for seed := range uint64(5) {
 		synctest.Test(t, func(t *testing.T) {
@@ -67,7 +67,7 @@ func TestChurn(t *testing.T) {
 				for l := range lanes {
 					work.Go(func() {
 						for k := range items {
-							it := confirmed(fmt.Sprintf("%d %d %d", i, l, k))
+							it := ackWanted(fmt.Sprintf("%d %d %d", i, l, k))
 							it.To, it.Lane = peer, fmt.Sprint(l)
 							p.deliver(it)
 							time.Sleep(time.Duration(chance(500)) * time.Millisecond)

@@ -17,7 +17,8 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Items of one lane are sent one at a time, in order; others beside them.
+// The items of a lane are sent one at a time, in order. Items of other lanes are sent
+// concurrently.
 func TestLane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got := newRecord()
@@ -48,8 +49,8 @@ func TestLane(t *testing.T) {
 	})
 }
 
-// An item that fails is tried again with backoff, or later if the endpoint says so,
-// until it arrives, is refused for good, or its deadline comes.
+// An item that fails is retried with backoff, or later if the endpoint asks for that,
+// until it is delivered, is refused for good, or expires.
 func TestRetry(t *testing.T) {
 	const s = time.Second
 	for name, c := range map[string]struct {
@@ -140,7 +141,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// What is in the outbox and not buried is queued.
+// An item in the outbox that is not buried has the state Queued.
 func TestOutcomeOf(t *testing.T) {
 	for name, c := range map[string]struct {
 		e    store.Entry[store.Item]
@@ -174,8 +175,8 @@ func TestError(t *testing.T) {
 	}
 }
 
-// An item goes by the first of its routes that takes it, then by those that its
-// recipient has moved to.
+// An item is sent on the first of its endpoints that accepts it, and then on those that
+// its recipient has moved to.
 func TestFailover(t *testing.T) {
 	many := []string{"http://1", "http://2", "http://3", "http://4", "http://5", "http://6"}
 	for name, c := range map[string]struct {
@@ -230,14 +231,15 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// A route with a packet of its own, a forward, gets that; the others get the item's.
+// An endpoint with its own packet, a forward, gets that packet. Other endpoints get the
+// packet of the item.
 func TestRoutePacket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSession()
 		p := run(t, delivery.Config{Senders: map[string]transport.Sender{"ws": wire{s}}})
 		wrapped := item("m", "ws://b")
 		wrapped.Endpoints[0].Packet.Data = []byte("forward of m")
-		wrapped.AskAck = true // of which a mediator knows nothing
+		wrapped.AskAck = true // a mediator does not send acks
 		p.deliver(wrapped)
 		synctest.Wait()
 		s.got.want(t, "forward of m")
@@ -245,8 +247,8 @@ func TestRoutePacket(t *testing.T) {
 	})
 }
 
-// Notify and Config.Outcome see the same outcomes in order, the first until it is
-// forgotten.
+// Notify and Config.Outcome are called with the same outcomes in order, notify until
+// forget is called.
 func TestNotify(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		way, notified := newFault(errDown), newRecord()
@@ -282,8 +284,8 @@ func TestNotify(t *testing.T) {
 	})
 }
 
-// Items that the outbox does not take are not followed, and take no follower from
-// those that it has.
+// Items that the outbox does not accept have no notify function, and do not affect those
+// of other items.
 func TestDeliverRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		way, first, second := newFault(errDown), newRecord(), newRecord()
@@ -331,7 +333,7 @@ func (w *wakes) Nak(ctx context.Context, l *store.Lease[store.Item], delay time.
 	return err
 }
 
-// The outcomes of an item are told in order, however soon it is tried again.
+// The outcomes of an item are reported in order, however soon the item is retried.
 func TestOutcomeOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tries := 0
@@ -350,8 +352,8 @@ func TestOutcomeOrder(t *testing.T) {
 	})
 }
 
-// A delay is between half of the doubled minimum and the whole, up to the maximum,
-// for any numbers.
+// For all values, a delay is between half of the doubled minimum and the doubled minimum,
+// and at most the maximum.
 func TestBackoff(t *testing.T) {
 	const s = time.Second
 	for _, c := range []struct {
@@ -380,7 +382,7 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// Of several endpoints that ask for time, the one that asks for least is heard.
+// If several endpoints ask for a delay, the shortest one counts.
 func TestRetryAfterLeast(t *testing.T) {
 	for _, order := range [][]string{{"http://hour", "http://day"}, {"http://day", "http://hour"}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -401,7 +403,7 @@ func TestRetryAfterLeast(t *testing.T) {
 	}
 }
 
-// The try that gets on lets the others go that are being given back meanwhile.
+// A probe that succeeds wakes the items that are being given back at the same time.
 func TestHangEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		way := newFault(errDown)
@@ -433,8 +435,8 @@ func TestHangEnds(t *testing.T) {
 	})
 }
 
-// Parties that hang take one worker each once that is known, and the first try that
-// gets on lets the rest go at once.
+// A slow party occupies only one worker, and the first try that succeeds wakes all other
+// items.
 func TestHanging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const hung = "did:example:hung"
@@ -479,12 +481,12 @@ func TestHanging(t *testing.T) {
 			t.Errorf("%d workers at the party that hangs", n)
 		}
 		way.set(nil)
-		// One try may hang still, and one backoff pass after it.
+		// One try may still be running, and one backoff may follow.
 		time.Sleep(30*time.Second + 10*time.Minute)
 		if ids := p.queued(); len(ids) != 0 {
 			t.Errorf("left: %q", ids)
 		}
-		// The first that got on took all with it.
+		// The first try that succeeded woke all items.
 		times, first := make(map[time.Duration]int), 0
 		for i, line := range p.told.list() {
 			if strings.HasPrefix(line, "h") && strings.Contains(line, "sent") {
@@ -503,7 +505,7 @@ func TestHanging(t *testing.T) {
 	})
 }
 
-// What is worth nothing any more is not sent past the outbox either.
+// Try does not send an expired item.
 func TestTryExpired(t *testing.T) {
 	sent := false
 	p := newPost(t, delivery.Config{Senders: senders(web(func(context.Context, string, string) error {

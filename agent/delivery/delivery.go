@@ -16,67 +16,78 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Errors that users of a Dispatcher act on; match them with errors.Is.
+// Errors of a Dispatcher; match them with errors.Is.
 var (
-	// ErrNoRoute: there is no live connection to the party, and no endpoint that a
-	// Sender speaks.
+	// ErrNoRoute means that there is no open connection to the party, and no endpoint
+	// for whose URI scheme there is a Sender.
 	ErrNoRoute = errors.New("no route")
-	// ErrTooMany: the connection, or all together, have as many return routes as
-	// they may.
+	// ErrTooMany means that the connection, or the Dispatcher, has reached its limit of
+	// return routes.
 	ErrTooMany = errors.New("too many return routes")
 )
 
-// MaxEndpoints bounds the endpoints of one recipient that are tried.
+// MaxEndpoints is how many endpoints of a recipient are tried at most.
 const MaxEndpoints = 4
 
-// Config is what a Dispatcher is made of. Outbox is required; every other field has a
-// default for its zero value.
+// Config configures a [Dispatcher]. Outbox is required. A zero in any other field means
+// the default.
 type Config struct {
-	// Outbox keeps what Deliver is given.
+	// Outbox stores the items of Deliver.
 	Outbox store.Outbox
-	// Senders carry packets out, by URI scheme in lower case.
+	// Senders are the transports by URI scheme, in lower case.
 	Senders map[string]transport.Sender
-	// Party is the name under which a DID is filed: all spellings of one DID have
-	// one. Default: the DID itself.
+	// Party returns the same name for all DIDs of a party, such as the short and the
+	// long form of a did:peer:4. The default returns the DID.
 	Party func(did string) string
-	// Moved finds routes to the recipient of an item that the item does not have,
-	// once none of its own could be used. Default: there are none.
+	// Moved returns further endpoints of the recipient of an item. It is called when
+	// none of the item's own endpoints accepted the item. The default returns none.
 	Moved func(ctx context.Context, it *store.Item) []store.Endpoint
-	// Outcome, if not nil, is called with each change of the outcome of an item, by the
-	// worker or the caller of Try that sends it, which waits.
+	// Outcome, if not nil, is called with each change of the outcome of an item. Sending
+	// goes on when it returns.
 	Outcome func(ctx context.Context, o Outcome)
-	// Idle leaves the items in the outbox to another Dispatcher that has the same one:
-	// Run takes none.
+	// Idle makes Run send nothing, because another Dispatcher sends the items of the
+	// same outbox.
 	Idle bool
-	// Logger gets ids and DIDs, never packets. Default: discard.
+	// Logger logs ids and DIDs, but no packets. The default discards logs.
 	Logger *slog.Logger
-	// Now tells the time that deadlines are compared with. Default: time.Now.
+	// Now returns the time for comparison with deadlines. The default is time.Now.
 	Now func() time.Time
 
-	Workers         int           // items being sent at a time. Default 64
-	MaxReturnRoutes int           // bound at a time, a hundredth to one connection. Default 100,000
-	SendTimeout     time.Duration // for one try of one way. Default 30 s
-	AckTimeout      time.Duration // for the ack of what went by a way without receipt. Default 30 s
-	StopTimeout     time.Duration // for the outbox to be told what became of items when Run ends. Default 3 s
-	Backoff         Backoff       // between the tries of an item. Default 1 s to 10 min
+	// Workers is how many items are sent at the same time. The default is 64.
+	Workers int
+	// MaxReturnRoutes is the largest number of return routes. A connection can have at
+	// most a hundredth of them. The default is 100,000.
+	MaxReturnRoutes int
+	// SendTimeout limits one try to send an item on one route. The default is 30
+	// seconds.
+	SendTimeout time.Duration
+	// AckTimeout is how long an ack is waited for. The default is 30 seconds.
+	AckTimeout time.Duration
+	// StopTimeout is how long Run, when it ends, retries updates of the outbox that
+	// fail. The default is 3 seconds.
+	StopTimeout time.Duration
+	// Backoff is the delay between two tries of an item. The default is 1 second to 10
+	// minutes.
+	Backoff Backoff
 }
 
-// Dispatcher delivers packets. Its methods may be called from any goroutine.
+// Dispatcher sends packets to other parties. It may be used from several goroutines.
+// Use [New] to make one.
 type Dispatcher struct {
 	// static after New
 	cfg  Config
 	life context.Context
-	end  context.CancelFunc // of life: the outbox is told no more
+	end  context.CancelFunc // of life: ends all updates of the outbox
 
-	workers sync.WaitGroup // those that send, and those that hold a lease until an ack
+	workers sync.WaitGroup // goroutines that send items or wait for acks
 
-	routes    routes
-	acks      acks
-	parties   parties
-	followers followers
+	routes      routes
+	acks        acks
+	parties     parties
+	subscribers subscribers
 }
 
-// New makes a Dispatcher of cfg.
+// New returns a Dispatcher. Start it with [Dispatcher.Run].
 func New(cfg Config) *Dispatcher {
 	if cfg.Party == nil {
 		cfg.Party = func(did string) string { return did }
@@ -105,19 +116,19 @@ func New(cfg Config) *Dispatcher {
 		*d.value = cmp.Or(max(*d.value, 0), d.def)
 	}
 	d := &Dispatcher{
-		cfg:       cfg,
-		routes:    newRoutes(cfg.MaxReturnRoutes),
-		parties:   newParties(),
-		followers: newFollowers(),
+		cfg:         cfg,
+		routes:      newRoutes(cfg.MaxReturnRoutes),
+		parties:     newParties(),
+		subscribers: newSubscribers(),
 	}
 	d.acks = newAcks(&d.parties)
 	d.life, d.end = context.WithCancel(context.Background())
 	return d
 }
 
-// Run delivers what is in the outbox until ctx ends, and returns when the outbox has
-// been told of all that was being delivered, or Config.StopTimeout later. A Dispatcher
-// runs once.
+// Run sends the items of the outbox until ctx ends. Then it gives back the items that are
+// being sent or wait for an ack, and returns at the latest Config.StopTimeout later. Call
+// Run only once.
 func (d *Dispatcher) Run(ctx context.Context) {
 	if !d.cfg.Idle {
 		for range d.cfg.Workers {
@@ -131,20 +142,22 @@ func (d *Dispatcher) Run(ctx context.Context) {
 	d.end()
 }
 
-// Deliver puts items into the outbox, all or none, which holds them when Deliver
-// returns, as durably as Config.Outbox does. Run delivers them. Notify, if not nil, is
-// called with each change of the outcome of each item until forget is called; a worker
-// waits for it.
+// Deliver stores all items in the outbox, or none of them if there is an error. When it
+// returns, the items are as durable as the outbox makes them. Run sends them.
 //
-// Errors: those of the outbox, such as store.ErrFull.
+// If notify is not nil, it is called with each change of the outcome of each item, until
+// forget is called. Sending goes on when notify returns.
+//
+// Errors are those of the outbox, for example store.ErrFull.
 func (d *Dispatcher) Deliver(ctx context.Context, notify func(Outcome), items ...store.Item) (forget func(), err error) {
 	return d.DeliverBy(func() error { return d.cfg.Outbox.Enqueue(ctx, items...) }, notify, items...)
 }
 
-// DeliverBy is Deliver for items that enqueue puts into the outbox, as it commits them
-// together with something else. Errors: those of enqueue.
+// DeliverBy is like [Dispatcher.Deliver], but the function enqueue stores the items in
+// the outbox, for example because it commits them together with other changes. Errors are
+// those of enqueue.
 func (d *Dispatcher) DeliverBy(enqueue func() error, notify func(Outcome), items ...store.Item) (forget func(), err error) {
-	forget = d.followers.add(notify, items) // before a worker can be done with them
+	forget = d.subscribers.add(notify, items) // before a worker can have sent them
 	if err := enqueue(); err != nil {
 		forget()
 		return func() {}, err
@@ -152,10 +165,10 @@ func (d *Dispatcher) DeliverBy(enqueue func() error, notify func(Outcome), items
 	return forget, nil
 }
 
-// Relay is Deliver for a packet that is not ours, such as the payload of a forward, by
-// one of these routes, before a time. To is the DID, or the URI of the endpoint, that the
-// packet is for. The packet goes as it is; nothing acks it, and it keeps no order with
-// others.
+// Relay stores a packet of another party in the outbox, for example the payload of a
+// forward. Run sends the packet unchanged to one of the endpoints in routes, until it
+// expires. There is no ack for the packet, and no order with other packets. The recipient
+// to is a DID or the URI of an endpoint. Errors are those of [Dispatcher.Deliver].
 func (d *Dispatcher) Relay(ctx context.Context, to string, p store.Packet, routes []store.Endpoint, expires time.Time) error {
 	id := rand.Text()
 	_, err := d.Deliver(ctx, nil, store.Item{
@@ -164,11 +177,12 @@ func (d *Dispatcher) Relay(ctx context.Context, to string, p store.Packet, route
 	return err
 }
 
-// Push writes a packet to a live connection that peer has bound for own and the
-// thread, or for own and any thread, now. Nothing is queued, and no ack waited for: the
-// peer has the packet if its connection lives on.
+// Push writes a packet to a return route that peer has for our DID own, either for the
+// thread or for all threads. It does not store the packet or wait for an ack. The packet
+// is lost if the connection ends before the peer has read it.
 //
-// Errors: ErrNoRoute if there is no such connection, or none that takes the packet.
+// The error matches [ErrNoRoute] if there is no return route, or if none accepts the
+// packet.
 func (d *Dispatcher) Push(ctx context.Context, own, peer, thread string, p transport.Packet) error {
 	err := ErrNoRoute
 	for _, s := range d.sessions(own, peer, thread) {
@@ -183,7 +197,7 @@ func (d *Dispatcher) Push(ctx context.Context, own, peer, thread string, p trans
 	return err
 }
 
-// Sender is the Sender for an endpoint, nil if there is none.
+// Sender returns the Sender for the scheme of a URI, or nil if there is none.
 func (d *Dispatcher) Sender(uri string) transport.Sender {
 	scheme, _, ok := strings.Cut(uri, ":")
 	if !ok {
@@ -192,29 +206,29 @@ func (d *Dispatcher) Sender(uri string) transport.Sender {
 	return d.cfg.Senders[strings.ToLower(scheme)]
 }
 
-// key names something that concerns one party. It is a digest, so that what is filed
-// under it costs the same however long a stranger's DID is.
+// key is a map key for a party, or for a thread or message of parties. It is a digest, so
+// that its size does not depend on the length of a stranger's DID.
 type key [sha256.Size]byte
 
-// keyOf names a conversation with a party, or with "" the party.
+// keyOf returns the key of a thread with a party, or, if thread is "", of the party.
 func (d *Dispatcher) keyOf(did, thread string) key { return digest(d.cfg.Party(did), thread) }
 
-// digest is the key of a thread, or a message, of some parties. Threads and ids are
-// compared without case (Message IDs).
+// digest returns the key of a thread or message of the given parties. The ids of threads
+// and messages are compared without case (DIDComm v2.1, Message IDs).
 func digest(parties, thread string) key {
-	// No DID has a space in it.
+	// A DID cannot contain a space.
 	return sha256.Sum256([]byte(parties + " " + strings.ToLower(thread)))
 }
 
-// followers are those who want to know what becomes of items.
-type followers struct {
+// subscribers holds the functions to call with the outcomes of items.
+type subscribers struct {
 	mu     sync.Mutex
 	byItem map[string][]*func(Outcome) // by the item's ID
 }
 
-func newFollowers() followers { return followers{byItem: make(map[string][]*func(Outcome))} }
+func newSubscribers() subscribers { return subscribers{byItem: make(map[string][]*func(Outcome))} }
 
-func (f *followers) add(notify func(Outcome), items []store.Item) (forget func()) {
+func (f *subscribers) add(notify func(Outcome), items []store.Item) (forget func()) {
 	if notify == nil {
 		return func() {}
 	}
@@ -237,16 +251,16 @@ func (f *followers) add(notify func(Outcome), items []store.Item) (forget func()
 	}
 }
 
-// of are the followers of an item.
-func (f *followers) of(id string) []*func(Outcome) {
+// of returns the subscribers of an item.
+func (f *subscribers) of(id string) []*func(Outcome) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.byItem[id]
 }
 
-// became tells all who want to know what has become of an item.
-func (d *Dispatcher) became(ctx context.Context, o Outcome) {
-	for _, notify := range d.followers.of(o.ID) {
+// report calls the subscribers of an item, and Config.Outcome.
+func (d *Dispatcher) report(ctx context.Context, o Outcome) {
+	for _, notify := range d.subscribers.of(o.ID) {
 		(*notify)(o)
 	}
 	if d.cfg.Outcome != nil {

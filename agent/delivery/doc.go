@@ -1,45 +1,66 @@
-// Package delivery brings packets to the parties they are for: from "this packet is
-// for that DID" to "that party has it".
+// Package delivery sends packets to other parties, until each party has its packets or
+// sending them has failed for good.
 //
-// A Dispatcher owns the workers of an outbox, the return routes (which party can be
-// reached by which live connection), the acks that are waited for, what is known of
-// slow and of silent parties, and what has become of each item. Make one with New,
-// keep Run running, and use its verbs:
+// Call [New] to make a [Dispatcher] for an outbox, and keep [Dispatcher.Run] running.
+// There are four ways to send:
 //
-//   - Deliver is durable, is tried again, and keeps the order of each lane.
-//   - Relay is Deliver for a packet that is not ours (Routing 2.0, forward).
-//   - Push writes to a live connection now, or fails.
-//   - Try goes past the outbox: each way once, now.
+//   - [Dispatcher.Deliver] stores items in the outbox. Run sends them, retries, and keeps
+//     the order of each lane.
+//   - [Dispatcher.Relay] does the same for a packet of another party (Routing 2.0,
+//     forward).
+//   - [Dispatcher.Push] writes a packet to an open connection now, or fails.
+//   - [Dispatcher.Try] sends an item now, without the outbox and without retries.
 //
-// The package knows packets, DIDs as names, threads and times; it opens and packs
-// nothing. Package agent makes the items, and tells Hear what messages say of those
-// that wait for an ack.
+// A Dispatcher also keeps the return routes: the open connections on which a party
+// can be reached. Add one with [Dispatcher.Bind].
 //
-// # Ways
+// The package does not pack or open messages. Package agent packs the items, and reports
+// with [Dispatcher.Hear] what received messages say about items that wait for an ack.
 //
-// An item goes by the newest live connection that its recipient has bound for the
-// pair of DIDs, and for its thread if the connection is for one. The item's routes
-// follow in turn, and then those that the recipient has moved to since (Failover).
+// # Routes
+//
+// An item is sent on the first route that accepts it, in this order:
+//
+//  1. the return routes that the recipient has for the pair of DIDs, those for the thread
+//     of the item before those for all threads;
+//  2. the endpoints of the item;
+//  3. the endpoints that the recipient's DID document lists now, if it has changed
+//     (Config.Moved).
 //
 // # Acks
 //
-// Where a way gives no receipt (transport.Sender.Receipts), an item that asks for an
-// ack is delivered when the ack has come, or an answer on a thread that the message
-// began, or a problem report that has the message as its parent. If the connection
-// ends before, the item is sent again. A party that never acked, and says nothing for
-// AckTimeout while the connection lives, is taken for one that does not ack, until it
-// does; so is one that acked before and has let three acks in a row go by. To such a
-// party an item is delivered when it was written. Items that wait for an ack do not count among
-// those that are being sent to a party at the same time.
+// Some transports give no receipt (transport.Sender.Receipts). An item that asks for an
+// ack, and was sent by such a transport, counts as delivered when the recipient sends one
+// of these:
+//
+//   - an ack of the message (please_ack, ack);
+//   - an answer, whose thid is the id of the message;
+//   - a problem report, whose pthid is the id of the message.
+//
+// If the connection ends before that, the item is sent again. If nothing comes within
+// Config.AckTimeout although the connection stays open, the Dispatcher may conclude that
+// the recipient does not send acks:
+//
+//   - at once if the recipient has never sent an ack;
+//   - after three missing acks in a row if the recipient has sent acks before.
+//
+// From then on, until the recipient sends an ack, an item for this recipient counts as
+// delivered when it is written to the connection.
+//
+// Items that wait for an ack do not count towards the number of items that are sent to a
+// recipient at the same time.
 //
 // # Order
 //
-// Items of one lane leave in the order of Deliver: none leaves before the one ahead
-// has ended. An item that its recipient refuses leaves the lane after 5 tries, so that
-// it does not hold up the others for as long as its deadline allows. If the recipient
-// says no more than that it is busy, and takes no other item either, the item leaves
-// after 12.
+// The items of a lane are sent in the order of Deliver. None is sent before the one ahead
+// of it is delivered or has failed for good. So that an item which its recipient does not
+// accept does not block its lane, the item leaves the lane and is retried on its own
 //
-// The package implements, of DIDComm v2.1, ACKs from the sender's side, Failover, and
-// the lookup of the Return-Route extension.
+//   - after 5 tries, if the recipient refuses the item, or is busy but accepts others;
+//   - after 12 tries, if the recipient is busy and accepts no other item.
+//
+// # Specification
+//
+// The package implements these parts of DIDComm v2.1: ACKs as the sender, Failover, and
+// the choice of a connection in the Return-Route extension.
 package delivery

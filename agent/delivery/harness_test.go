@@ -18,19 +18,19 @@ import (
 // The parties of the tests: all items are from one to the other.
 const alice, bob = "did:example:alice", "did:example:bob"
 
-// outbox is what the tests need of one.
+// outbox is the interface of an outbox that the tests need.
 type outbox interface {
 	store.Outbox
 	store.OutboxAdmin
 }
 
-// post is a Dispatcher that runs, its outbox, and what it has told.
+// post is a Dispatcher with its outbox and the outcomes that it has reported.
 type post struct {
 	*delivery.Dispatcher
 	t      *testing.T
 	outbox outbox
-	stop   func() // ends Run, and returns when that has
-	told   *record
+	stop   func()  // ends Run and waits for its end
+	told   *record // the reported outcomes
 }
 
 // run starts a Dispatcher that ends with the test, with an outbox in memory if cfg
@@ -52,7 +52,7 @@ func run(t *testing.T, cfg delivery.Config) *post {
 	return p
 }
 
-// newPost is run without Run.
+// newPost is like run, but does not call Run.
 func newPost(t *testing.T, cfg delivery.Config) *post {
 	t.Helper()
 	if cfg.Outbox == nil {
@@ -70,7 +70,7 @@ func newPost(t *testing.T, cfg delivery.Config) *post {
 	return p
 }
 
-// deliver delivers items that nobody follows.
+// deliver delivers items without a notify function.
 func (p *post) deliver(items ...store.Item) {
 	p.t.Helper()
 	if _, err := p.Deliver(p.t.Context(), nil, items...); err != nil {
@@ -86,7 +86,7 @@ func (p *post) bind(s transport.Session) {
 	}
 }
 
-// queued are the message ids of what the outbox holds and has not buried.
+// queued returns the message ids of the items in the outbox that are not buried.
 func (p *post) queued() (ids []string) {
 	p.t.Helper()
 	list, err := p.outbox.List(p.t.Context(), 0, 1000)
@@ -101,7 +101,7 @@ func (p *post) queued() (ids []string) {
 	return ids
 }
 
-// entry is what the outbox has of a message.
+// entry returns the entry of a message in the outbox.
 func (p *post) entry(id string) store.Entry[store.Item] {
 	p.t.Helper()
 	e, err := p.outbox.Get(p.t.Context(), "item of "+id)
@@ -111,7 +111,7 @@ func (p *post) entry(id string) store.Entry[store.Item] {
 	return e
 }
 
-// item is an item for bob by some endpoints, in a lane of its own.
+// item returns an item for bob with some endpoints, in a lane of its own.
 func item(id string, endpoints ...string) store.Item {
 	it := store.Item{
 		ID: "item of " + id, MessageID: id, Thread: id, From: alice, To: bob,
@@ -124,14 +124,14 @@ func item(id string, endpoints ...string) store.Item {
 	return it
 }
 
-// with is an item changed.
+// with returns a changed item.
 func with(it store.Item, change func(*store.Item)) store.Item {
 	change(&it)
 	return it
 }
 
-// confirmed is an item that asks for an ack.
-func confirmed(id string, endpoints ...string) store.Item {
+// ackWanted returns an item that asks for an ack.
+func ackWanted(id string, endpoints ...string) store.Item {
 	return with(item(id, endpoints...), func(it *store.Item) { it.AskAck = true })
 }
 
@@ -153,7 +153,7 @@ func (r *record) add(format string, args ...any) {
 	r.times = append(r.times, time.Since(r.start))
 }
 
-// outcome adds what has become of a message.
+// outcome adds an outcome.
 func (r *record) outcome(o delivery.Outcome) { r.add("%s %d: %v", o.MessageID, o.Attempts, o) }
 
 func (r *record) list() []string {
@@ -168,7 +168,7 @@ func (r *record) at() []time.Duration {
 	return slices.Clone(r.times)
 }
 
-// want compares the lines; no others may be there.
+// want compares the lines.
 func (r *record) want(t *testing.T, lines ...string) {
 	t.Helper()
 	if got := r.list(); !slices.Equal(got, lines) {
@@ -201,7 +201,7 @@ func (w wire) SendOn(ctx context.Context, _ string, p transport.Packet) (transpo
 
 func (wire) Receipts() bool { return false }
 
-// dialing is a wire that sends by the connection which is the newest.
+// dialing is like wire, but sends on the newest connection.
 type dialing struct{ now func() *session }
 
 func (w dialing) Send(ctx context.Context, _ string, p transport.Packet) error {
@@ -276,13 +276,13 @@ func later(d time.Duration) error {
 	return &transport.SendError{Endpoint: "http://b", Retryable: true, RetryAfter: d, Err: errDown}
 }
 
-// within tells whether a delay is one of the Backoff that begins with min.
+// within reports whether a delay may come from a backoff.
 func within(d, backoff time.Duration) bool { return d >= backoff/2 && d <= backoff }
 
-// sorted is a sorted copy.
+// sorted returns a sorted copy.
 func sorted[T cmp.Ordered](list []T) []T { return slices.Sorted(slices.Values(list)) }
 
-// fault is what a way fails with, nil if it does not.
+// fault is the error that a route fails with, or nil.
 type fault struct {
 	mu  sync.Mutex
 	err error

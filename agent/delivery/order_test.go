@@ -18,12 +18,12 @@ func inLane(lane, id string, endpoints ...string) store.Item {
 	return with(item(id, endpoints...), func(it *store.Item) { it.Lane = lane })
 }
 
-// An item that its recipient does not take leaves its lane after some tries, and
-// others follow; which and when depends on why the recipient does not take it.
+// An item that its recipient does not accept leaves its lane after some tries, so that
+// the others are sent. The number of tries depends on the reason.
 func TestAside(t *testing.T) {
 	for name, c := range map[string]struct {
 		err    error
-		others bool // items of another lane pass meanwhile
+		others bool // whether the recipient accepts items of other lanes
 		leaves int  // after that many tries, 0 for never
 	}{
 		"refused":                  {err: refused, leaves: 5},
@@ -79,7 +79,7 @@ func TestAside(t *testing.T) {
 	}
 }
 
-// A party that acks, and does not ack one item, refuses that item.
+// A party that acknowledges all items except one refuses this one.
 func TestAsideSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p *post
@@ -98,14 +98,14 @@ func TestAsideSilent(t *testing.T) {
 		p.bind(s)
 		go p.Run(ctx)
 		lane := func(id string) store.Item {
-			return with(confirmed(id), func(it *store.Item) { it.Lane = "x" })
+			return with(ackWanted(id), func(it *store.Item) { it.Lane = "x" })
 		}
-		p.deliver(confirmed("0"))
+		p.deliver(ackWanted("0"))
 		synctest.Wait()
 		p.deliver(lane("1"), lane("2"))
 		for i := range 60 {
 			time.Sleep(5 * time.Second)
-			p.deliver(confirmed(fmt.Sprint("other", i))) // else its silence shows that it acks no more
+			p.deliver(ackWanted(fmt.Sprint("other", i))) // so that the party counts as one that sends acks
 		}
 		synctest.Wait()
 		list := got.list()

@@ -10,49 +10,50 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// State is what has become of an item.
+// State is the state of an item.
 type State string
 
-// The states of an item. Queued, and Sent with Outcome.Awaits, are not the last.
+// The states of an item. All of them are final, except for Queued, and for Sent while
+// Outcome.Awaits is true.
 const (
-	Queued       State = "queued"       // not tried yet, or to be tried again
-	Sent         State = "sent"         // by Outcome.Way
-	Acknowledged State = "acknowledged" // by its recipient
-	GivenUp      State = "given up"     // for good, see Outcome.Err
-	Expired      State = "expired"      // its deadline has passed, or comes before another try
+	Queued       State = "queued"       // not tried yet, or to be retried
+	Sent         State = "sent"         // accepted by Outcome.Way
+	Acknowledged State = "acknowledged" // acknowledged by its recipient
+	GivenUp      State = "given up"     // failed for good, see Outcome.Err
+	Expired      State = "expired"      // not delivered before its deadline
 )
 
-// Outcome is what has become of one item, so far.
+// Outcome is the state of an item at some time.
 type Outcome struct {
-	ID                          string // of the item
-	MessageID, Thread, From, To string // as of store.Item
+	ID                          string // ID of the store.Item
+	MessageID, Thread, From, To string // the same as in the store.Item
 	State                       State
-	// Awaits tells of an item that was sent that its ack is waited for.
+	// Awaits reports whether an item with state Sent waits for its ack.
 	Awaits bool
-	// Way is what the item went by: an endpoint, or ReturnRoute. It is empty where each
-	// way failed, though the recipient has acknowledged the item.
+	// Way is the endpoint that accepted the item, or ReturnRoute. It is empty if every
+	// route failed, even if the recipient has acknowledged the item nevertheless.
 	Way string
-	// Attempts counts the tries so far.
+	// Attempts is the number of tries so far.
 	Attempts int
-	// Err is why the item is queued again, or was given up: the last error of each
-	// way. Of an item that arrived, Err is the problem that the recipient has
-	// reported with it, if any.
+	// Err is the reason why the item is queued again or has failed: the last error of
+	// each route. For an item that was delivered, Err is the problem that the recipient
+	// has reported about it, if any.
 	Err error
 }
 
-// ReturnRoute is the Way of an item that went by a connection which its recipient
-// made.
+// ReturnRoute is the Outcome.Way of an item that was sent on a connection which its
+// recipient opened.
 const ReturnRoute = "return route"
 
-// Ended tells whether nothing more becomes of the item by itself.
+// Ended reports whether the state is final.
 func (o Outcome) Ended() bool { return o.State != Queued && !o.Awaits }
 
-// Arrived tells whether the recipient has the item, as far as can be known.
+// Arrived reports whether the recipient has the item, as far as this can be known.
 func (o Outcome) Arrived() bool {
 	return o.State == Acknowledged || o.State == Sent && !o.Awaits
 }
 
-// String is one line for people.
+// String returns the state, the way and the error as text.
 func (o Outcome) String() string {
 	s := string(o.State)
 	if o.Way != "" {
@@ -67,13 +68,13 @@ func (o Outcome) String() string {
 	return s
 }
 
-// ErrUndelivered matches each Error.
+// ErrUndelivered is matched by every [Error].
 var ErrUndelivered = errors.New("message not delivered")
 
-// Error is the Outcome of an item that did not arrive.
+// Error is the error for an item that was not delivered.
 type Error struct{ Outcome Outcome }
 
-// Error says what became of the item, and why.
+// Error returns the cause, or the state if there is no cause.
 func (e *Error) Error() string {
 	if e.Outcome.Err == nil {
 		return fmt.Sprintf("%v: %s", ErrUndelivered, e.Outcome.State)
@@ -81,13 +82,13 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%v: %v", ErrUndelivered, e.Outcome.Err)
 }
 
-// Unwrap returns the cause.
+// Unwrap returns the cause, Outcome.Err.
 func (e *Error) Unwrap() error { return e.Outcome.Err }
 
-// Is makes every Error match ErrUndelivered.
+// Is reports whether target is ErrUndelivered.
 func (e *Error) Is(target error) bool { return target == ErrUndelivered }
 
-// OutcomeOf is what an outbox tells of an item.
+// OutcomeOf returns the outcome of an item in an outbox.
 func OutcomeOf(e store.Entry[store.Item]) Outcome {
 	o := outcomeOf(&e.Item, e.Attempts)
 	o.State = Queued
@@ -103,16 +104,16 @@ func OutcomeOf(e store.Entry[store.Item]) Outcome {
 	return o
 }
 
-// outcomeOf names an item.
+// outcomeOf returns an Outcome of an item, without state.
 func outcomeOf(it *store.Item, attempts int) Outcome {
 	return Outcome{ID: it.ID, MessageID: it.MessageID, Thread: it.Thread, From: it.From, To: it.To, Attempts: attempts}
 }
 
-// errExpired begins the reason of an item that has expired: an outbox keeps no more
-// of an outcome than its text.
+// errExpired begins the error text of an expired item. OutcomeOf recognizes an expired
+// item by it, because an outbox only stores the text of an error.
 var errExpired = errors.New("no further try before its deadline")
 
-// expired is why an item ends at its deadline, given the last error of its tries.
+// expired returns the error of an expired item, given the last error of its tries.
 func expired(err error, last string) error {
 	if err == nil && last != "" {
 		err = errors.New(last)
@@ -123,22 +124,22 @@ func expired(err error, last string) error {
 	return fmt.Errorf("%w: %w", errExpired, err)
 }
 
-// Backoff is the delay between tries.
+// Backoff is an exponential delay between tries.
 type Backoff struct {
-	Min, Max time.Duration // the first delay, and the longest
+	Min, Max time.Duration // the first delay, and the longest delay
 }
 
-// After is the delay after a failed attempt, attempts having failed before: doubling,
-// and with up to half of it taken off at random, so that items that failed together do
-// not return together.
+// After returns the delay after a failed try, if attempts tries have failed before it.
+// The delay doubles with each try, up to Max. It is reduced by a random part of up to a
+// half, so that items that failed together are not retried together.
 func (b Backoff) After(attempts int) time.Duration {
 	d := b.longest(attempts)
 	return d - rand.N(d/2+1)
 }
 
-// longest is After with nothing taken off.
+// longest is After without the random reduction.
 func (b Backoff) longest(attempts int) time.Duration {
-	if b.Min > b.Max>>attempts { // the product may run over
+	if b.Min > b.Max>>attempts { // avoids an overflow of b.Min<<attempts
 		return b.Max
 	}
 	return b.Min << attempts

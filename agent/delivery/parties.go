@@ -5,37 +5,37 @@ import (
 	"time"
 )
 
-// parties is what is known of how recipients behave. When there are too many, all of
-// that is forgotten, and learned anew.
+// parties holds what is known about the behaviour of recipients. When there are too many
+// recipients, all of it is dropped.
 type parties struct {
 	mu   sync.Mutex // guards all below
 	byID map[key]*party
 }
 
-// party is what is known of one recipient, guarded by parties.mu.
+// party is what is known about a recipient, guarded by parties.mu.
 type party struct {
-	acks   bool      // it acks
-	silent int       // acks in a row that did not come although the connection lived
-	last   time.Time // when one of these was counted
-	asked  bool      // whether it acks has been found out
-	hangs  bool      // the last try to reach it took long and failed
-	tried  bool      // by the worker that has it from try, and clears the mark in end
-	passed time.Time // when an item last arrived
-	name   string    // another than Config.Party's, under which there are items
+	known        bool      // whether an ack has come, or has been waited for in vain
+	acks         bool      // whether the party sends acks, if that is known
+	missed       int       // missed acks in a row
+	last         time.Time // when missed was last increased
+	slow         bool      // whether the last try to reach the party took long and failed
+	trying       bool      // whether a worker probes the slow party
+	lastAccepted time.Time // when the party last accepted an item
+	name         string    // a name of the party, other than Config.Party's, that items have
 }
 
 const (
-	// maxParties bounds the parties of which something is known.
+	// maxParties is the largest number of parties in memory.
 	maxParties = 20_000
-	// maxSilent is how many acks in a row a party may owe that gave some before,
-	// until it is taken for one that gives none.
-	maxSilent = 3
+	// maxMissed is the number of missed acks in a row after which a party that sent acks
+	// is regarded as one that does not.
+	maxMissed = 3
 )
 
 func newParties() parties { return parties{byID: make(map[key]*party)} }
 
-// know is what is known of a party. The caller holds mu.
-func (p *parties) know(id key) *party {
+// get returns the entry of a party, and adds one if there is none. The caller holds mu.
+func (p *parties) get(id key) *party {
 	x := p.byID[id]
 	if x == nil {
 		if len(p.byID) >= maxParties {
@@ -47,50 +47,51 @@ func (p *parties) know(id key) *party {
 	return x
 }
 
-// acked notes that a party acks, if it was asked for that before.
+// acked records an ack of a party. An ack that was not awaited only counts if an ack was
+// waited for before.
 func (p *parties) acked(id key, awaited bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if x := p.byID[id]; awaited || x != nil && x.asked {
-		x = p.know(id)
-		x.acks, x.asked, x.silent = true, true, 0
+	if x := p.byID[id]; awaited || x != nil && x.known {
+		x = p.get(id)
+		x.acks, x.known, x.missed = true, true, 0
 	}
 }
 
-// gives reports whether the ack of a party is worth waiting for.
-func (p *parties) gives(id key) bool {
+// mayAck reports whether to wait for an ack of a party.
+func (p *parties) mayAck(id key) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	x := p.byID[id]
-	return x == nil || !x.asked || x.acks
+	return x == nil || !x.known || x.acks
 }
 
-// silence counts an ack that was waited for since start and did not come although the
-// connection lived on; those that were waited for at the same time are one. It reports
-// whether the party is one that acks all the same.
-func (p *parties) silence(id key, start time.Time) (acks bool) {
+// missedAck records that an ack, which was waited for since start, did not come although
+// the connection stayed open. Acks that were waited for at the same time count as one.
+// missedAck reports whether the party is still regarded as one that sends acks.
+func (p *parties) missedAck(id key, start time.Time) (acks bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	x := p.know(id)
-	x.asked = true
+	x := p.get(id)
+	x.known = true
 	if start.Before(x.last) {
 		return x.acks
 	}
 	x.last = time.Now()
-	if x.silent++; x.silent >= maxSilent {
+	if x.missed++; x.missed >= maxMissed {
 		x.acks = false
 	}
 	return x.acks
 }
 
-// named notes a name of the party under which there are items.
+// named records a name of the party that items have as their recipient.
 func (p *parties) named(id key, name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.know(id).name = name
+	p.get(id).name = name
 }
 
-// name is the last that named was told, or empty.
+// name returns the name of the last call of named, or "".
 func (p *parties) name(id key) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -100,63 +101,64 @@ func (p *parties) name(id key) string {
 	return ""
 }
 
-// arrived notes that the party has taken an item.
-func (p *parties) arrived(id key) {
+// accepted records that the party has accepted an item.
+func (p *parties) accepted(id key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.know(id).passed = time.Now()
+	p.get(id).lastAccepted = time.Now()
 }
 
-// passedSince tells whether the party has taken an item in the last d.
-func (p *parties) passedSince(id key, d time.Duration) bool {
+// acceptedWithin reports whether the party has accepted an item in the last d.
+func (p *parties) acceptedWithin(id key, d time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	x := p.byID[id]
-	return x != nil && !x.passed.IsZero() && time.Since(x.passed) < d
+	return x != nil && !x.lastAccepted.IsZero() && time.Since(x.lastAccepted) < d
 }
 
-// try reports whether the caller may try to reach a party: one worker at a time
-// tries one at which the last try took long and failed, so that such parties do not
-// take the workers from all others. Then end follows, and takes mark.
-func (p *parties) try(id key) (mark *party, ok bool) {
+// try reports whether the caller may try to reach a party. If the party is slow, only one
+// worker at a time may try, so that slow parties do not occupy all workers. Such a try is
+// a probe. After the try, the caller calls end with the value of probe.
+func (p *parties) try(id key) (probe *party, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	x := p.byID[id]
 	switch {
-	case x == nil || !x.hangs:
+	case x == nil || !x.slow:
 		return nil, true
-	case x.tried:
+	case x.trying:
 		return nil, false
 	}
-	x.tried = true
+	x.trying = true
 	return x, true
 }
 
-// end tells how a try went. It reports whether a party that was slow does so no more.
-// Tries that began before the party was known to hang end beside the one that goes
-// on, and leave its mark alone.
-func (p *parties) end(id key, mark *party, hangs bool) (recovered bool) {
+// end records the result of a try: slow says that it took long and failed. end reports
+// whether the party was slow before and is not slow now. The value of probe is nil for a
+// try that began before the party was slow, so that this try does not end the probe of
+// another worker.
+func (p *parties) end(id key, probe *party, slow bool) (recovered bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if mark != nil {
-		mark.tried = false
+	if probe != nil {
+		probe.trying = false
 	}
-	if !hangs {
+	if !slow {
 		x := p.byID[id]
-		recovered = x != nil && x.hangs
+		recovered = x != nil && x.slow
 		if recovered {
-			x.hangs = false
+			x.slow = false
 		}
 		return recovered
 	}
-	p.know(id).hangs = true
+	p.get(id).slow = true
 	return false
 }
 
-// hangs reports whether the last try to reach a party took long and failed.
-func (p *parties) hangs(id key) bool {
+// isSlow reports whether the last try to reach a party took long and failed.
+func (p *parties) isSlow(id key) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	x := p.byID[id]
-	return x != nil && x.hangs
+	return x != nil && x.slow
 }

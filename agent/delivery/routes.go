@@ -8,14 +8,16 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Binding makes a live connection a return route: what the DID Own of ours has for
-// the DID Peer, on Thread or, if that is empty, on any, goes by it. Nothing that
-// another DID of ours sends goes by it, or the peer could tell that both are one.
+// Binding is an open connection that is used as a return route: items from our DID Own to
+// the DID Peer are sent on it. Items from other DIDs of ours are not, because the peer
+// could then link these DIDs.
 type Binding struct {
-	Own, Peer, Thread string
-	Session           transport.Session
-	// Rank says which of several connections wins: the highest, and of equals the
-	// one that was bound last. The others are used when it has ended.
+	Own, Peer string
+	// Thread restricts the return route to items of a thread. "" means all threads.
+	Thread  string
+	Session transport.Session
+	// Rank orders the connections of a peer: the highest rank comes first, and among
+	// equals the one that was bound last.
 	Rank int
 }
 
@@ -26,12 +28,11 @@ type routes struct {
 	mu      sync.Mutex // guards all below
 	bound   map[key][]route
 	count   int                       // of all in bound
-	held    map[transport.Session]int // how many of bound each session has
-	sweepAt int                       // count at which dead sessions are removed
+	held    map[transport.Session]int // number of entries in bound, by session
+	sweepAt int                       // count at which ended sessions are removed
 }
 
-// route is a live connection; those of one key stand in the order in which they are
-// used.
+// route is a connection. The routes of a key are in the order in which they are used.
 type route struct {
 	session transport.Session
 	rank    int
@@ -39,28 +40,28 @@ type route struct {
 
 const (
 	minSweep = 64
-	// maxRivals bounds the connections of one party for one pair of DIDs and
-	// thread; the oldest of the lowest rank go.
-	maxRivals = 8
+	// maxPerKey is the largest number of connections for one pair of DIDs and thread. The
+	// oldest connections of the lowest rank are dropped first.
+	maxPerKey = 8
 )
 
 func newRoutes(max int) routes {
 	return routes{max: max, sweepAt: minSweep, bound: make(map[key][]route), held: make(map[transport.Session]int)}
 }
 
-// share is the part of all return routes that one connection may have, so that no
-// peer can take all with one.
+// share is the largest number of return routes of one connection, so that one peer cannot
+// use up all of them.
 func (t *routes) share() int { return max(1, t.max/100) }
 
-// pair names the conversation of a DID of ours with a peer.
+// pair returns the key of a thread between a DID of ours and a peer.
 func (d *Dispatcher) pair(own, peer, thread string) key {
 	return digest(d.cfg.Party(own)+" "+d.cfg.Party(peer), thread)
 }
 
-// Bind makes a connection a return route. The caller has proof that the connection is
-// Peer's. Items that wait for a connection of the peer then leave.
+// Bind adds a return route. The caller must have proof that the connection belongs to the
+// Peer. Items for the peer that are delayed are tried again at once.
 //
-// Errors: ErrTooMany.
+// The error matches [ErrTooMany] if a limit is reached.
 func (d *Dispatcher) Bind(ctx context.Context, b Binding) error {
 	fresh, err := d.routes.bind(d.pair(b.Own, b.Peer, b.Thread), route{b.Session, b.Rank})
 	if err != nil || !fresh {
@@ -70,20 +71,22 @@ func (d *Dispatcher) Bind(ctx context.Context, b Binding) error {
 	return nil
 }
 
-// Unbind takes a connection back as return route for any thread.
+// Unbind removes a return route for all threads. Return routes for one thread stay.
 func (d *Dispatcher) Unbind(own, peer string, s transport.Session) {
 	t, k := &d.routes, d.pair(own, peer, "")
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.keep(k, func(r route) bool { return r.session != s })
+	t.retain(k, func(r route) bool { return r.session != s })
 }
 
-// Connected tells whether there is a live connection that own may send to peer by.
+// Connected reports whether there is a return route for items from our DID own to peer on
+// a thread.
 func (d *Dispatcher) Connected(own, peer, thread string) bool {
 	return len(d.sessions(own, peer, thread)) > 0
 }
 
-// sessions are the live connections that own may send to peer by, the best first.
+// sessions returns the open return routes from own to peer, in the order in which they are
+// used.
 func (d *Dispatcher) sessions(own, peer, thread string) (list []transport.Session) {
 	keys := [...]key{d.pair(own, peer, thread), d.pair(own, peer, "")}
 	t := &d.routes
@@ -93,7 +96,7 @@ func (d *Dispatcher) sessions(own, peer, thread string) (list []transport.Sessio
 		if i > 0 && thread == "" {
 			break
 		}
-		t.keep(k, func(r route) bool { return !transport.Ended(r.session) })
+		t.retain(k, func(r route) bool { return !transport.Ended(r.session) })
 		for _, r := range t.bound[k] {
 			if !slices.Contains(list, r.session) {
 				list = append(list, r.session)
@@ -103,7 +106,7 @@ func (d *Dispatcher) sessions(own, peer, thread string) (list []transport.Sessio
 	return list
 }
 
-// bind reports whether the route is new, or the first of its key now and was not before.
+// bind reports whether the route is new, or has become the first of its key.
 func (t *routes) bind(k key, r route) (fresh bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -117,14 +120,14 @@ func (t *routes) bind(k key, r route) (fresh bool, err error) {
 	}
 	if !known && t.count >= min(t.sweepAt, t.max) {
 		for k := range t.bound {
-			t.keep(k, func(r route) bool { return !transport.Ended(r.session) })
+			t.retain(k, func(r route) bool { return !transport.Ended(r.session) })
 		}
 		if t.count >= t.max {
 			return false, ErrTooMany
 		}
 		t.sweepAt = max(minSweep, 2*t.count)
 	}
-	t.keep(k, func(other route) bool { return !has(other) && !transport.Ended(other.session) })
+	t.retain(k, func(other route) bool { return !has(other) && !transport.Ended(other.session) })
 	list := t.bound[k]
 	at := slices.IndexFunc(list, func(other route) bool { return other.rank <= r.rank })
 	if at < 0 {
@@ -133,17 +136,17 @@ func (t *routes) bind(k key, r route) (fresh bool, err error) {
 	t.bound[k] = slices.Insert(list, at, r)
 	t.count++
 	t.held[r.session]++
-	if len(t.bound[k]) > maxRivals {
-		last := t.bound[k][maxRivals]
-		t.keep(k, func(r route) bool { return r != last })
+	if len(t.bound[k]) > maxPerKey {
+		last := t.bound[k][maxPerKey]
+		t.retain(k, func(r route) bool { return r != last })
 	}
 	return !known || at == 0, nil
 }
 
-// keep removes the routes of a key that are not to stay. The caller holds mu.
-func (t *routes) keep(k key, stays func(route) bool) {
+// retain removes the routes of a key for which ok returns false. The caller holds mu.
+func (t *routes) retain(k key, ok func(route) bool) {
 	list := slices.DeleteFunc(t.bound[k], func(r route) bool {
-		if stays(r) {
+		if ok(r) {
 			return false
 		}
 		t.count--

@@ -17,7 +17,7 @@ import (
 // A connection is a return route for one pair of DIDs, on one thread or on all.
 func TestPairs(t *testing.T) {
 	const carol = "did:example:carol"
-	// Spellings of one DID are one party; an odd Party meets DIDs only.
+	// All spellings of a DID are one party. Party is only called with DIDs.
 	names := map[string]string{alice: alice, bob: bob, carol: carol, "did:example:long-bob": bob, "": ""}
 	d := newPost(t, delivery.Config{Party: func(did string) string {
 		name, ok := names[did]
@@ -74,8 +74,9 @@ func TestPairs(t *testing.T) {
 	}
 }
 
-// Of several connections the highest rank is used, then the one bound last, those of
-// the thread before those of all; the others when it fails or has ended.
+// Connections are used in this order: those for the thread before those for all threads,
+// the highest rank first, the last bound first. The next one is used if one fails or has
+// ended.
 func TestRank(t *testing.T) {
 	type step struct {
 		bind, end, fail, unbind string
@@ -132,8 +133,8 @@ func TestRank(t *testing.T) {
 	}
 }
 
-// No connection takes more than its share, none of a party's connections is one too
-// many, and all together stay within the limit; what has ended makes room.
+// The limits hold for one connection, for one party, and for all connections together.
+// Connections that have ended do not count.
 func TestRouteLimits(t *testing.T) {
 	bind := func(d *post, peer, thread string, s *session) error {
 		return d.Bind(t.Context(), delivery.Binding{Own: alice, Peer: peer, Thread: thread, Session: s})
@@ -223,8 +224,8 @@ func TestBoundMeanwhile(t *testing.T) {
 	})
 }
 
-// What waits for a connection leaves when one is bound, under whichever name of the
-// party; of what went by one that ended, only what was not acked.
+// Items that wait for a connection are sent when one is bound, under any name of the
+// party. After a connection has ended, only the items without an ack are sent again.
 func TestBindWakes(t *testing.T) {
 	const long = "did:example:bob:long"
 	for name, c := range map[string]struct {
@@ -303,8 +304,8 @@ func TestWaitForConnection(t *testing.T) {
 	})
 }
 
-// An item that must have a receipt, or has no packet for a connection, goes by no
-// connection; meanwhile it is not tried all the time.
+// An item that needs a receipt, or has no packet for a return route, is not sent on a
+// return route, and binding one does not make it retry in a loop.
 func TestReceiptOnly(t *testing.T) {
 	for name, change := range map[string]func(*store.Item){
 		"receipt":   func(it *store.Item) { it.NeedsReceipt = true },
@@ -329,9 +330,9 @@ func TestReceiptOnly(t *testing.T) {
 	}
 }
 
-// Where the recipient has moved to an endpoint that gives no receipt, an item that
-// must have one is delivered when the connection has lived on for a while, and sent
-// again if the connection ends before. That is no silence of the recipient.
+// If the recipient has moved to an endpoint that gives no receipts, an item that needs a
+// receipt counts as delivered when the connection stays open for AckTimeout, and is sent
+// again if the connection ends before. This does not count as a missing ack.
 func TestReceiptMoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, second, i := newSession(), newSession(), 0
@@ -354,9 +355,9 @@ func TestReceiptMoved(t *testing.T) {
 		}
 		time.Sleep(20 * time.Second)
 		if len(p.queued()) != 0 {
-			t.Error("not taken for delivered")
+			t.Error("does not count as delivered")
 		}
-		p.deliver(confirmed("n", "http://b"))
+		p.deliver(ackWanted("n", "http://b"))
 		time.Sleep(time.Second)
 		if !p.Awaits(alice, bob, "n") {
 			t.Error("the party is taken for one that does not ack")

@@ -13,7 +13,7 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// A Dispatcher that is idle takes nothing from the outbox, which another empties.
+// An idle Dispatcher leaves the items in the outbox to another one.
 func TestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := delivery.Config{
@@ -38,8 +38,8 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// When Run ends, what is being sent, or waits for an ack, is given back at once, and
-// is not held to have been tried.
+// When Run ends, items that are being sent or wait for an ack are given back at once, and
+// this does not count as a try.
 func TestStop(t *testing.T) {
 	for name, c := range map[string]struct {
 		endpoint string
@@ -62,7 +62,7 @@ func TestStop(t *testing.T) {
 					},
 				}
 				p := run(t, cfg)
-				p.deliver(confirmed("m", c.endpoint))
+				p.deliver(ackWanted("m", c.endpoint))
 				time.Sleep(time.Second)
 				start := time.Now()
 				p.stop()
@@ -77,7 +77,7 @@ func TestStop(t *testing.T) {
 					t.Errorf("entry %+v", e)
 				}
 				p.told.want(t, c.told...)
-				// Another life goes on.
+				// The next Dispatcher sends the item.
 				cfg.Senders = senders(newFault(nil).web(), "hang", "ws", "down")
 				next := run(t, cfg)
 				time.Sleep(time.Hour)
@@ -108,8 +108,8 @@ func (f failing) Ack(ctx context.Context, l *store.Lease[store.Item]) error {
 	return f.outbox.Ack(ctx, l)
 }
 
-// While the outbox fails, what became of an item is told to the outbox again until
-// that takes the news, or the lease or the time to stop is over.
+// While the outbox fails, its update is retried until it succeeds, the lease ends, or
+// StopTimeout is over.
 func TestOutboxFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		down time.Duration // from when the item is sent
@@ -127,7 +127,7 @@ func TestOutboxFails(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, sent := newFault(nil), newRecord()
 				p := run(t, delivery.Config{
-					Workers: 1, // else others wait in Lease already when that fails
+					Workers: 1, // other workers would be waiting in Lease when it fails
 					Outbox:  failing{store.NewOutbox(store.OutboxConfig{}).(outbox), f},
 					Senders: senders(web(func(context.Context, string, string) error {
 						sent.add("sent")
@@ -143,7 +143,7 @@ func TestOutboxFails(t *testing.T) {
 					time.Sleep(c.stop)
 					start := time.Now()
 					p.stop()
-					// The outbox is asked anew after 1, 2, 4 and then each 5 seconds.
+					// The update is retried after 1, 2 and 4 seconds, and then every 5.
 					if d := time.Since(start); d > c.took+time.Second || d < c.took-time.Second {
 						t.Errorf("stopped after %v", d)
 					}

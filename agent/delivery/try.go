@@ -9,24 +9,24 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// tries are the tries of one item, one way after the other.
+// tries is the result of trying to send an item on its routes, one after the other.
 type tries struct {
 	sent    bool
-	way     string            // by which it was sent
-	receipt bool              // that way gives one
-	session transport.Session // the connection that it went by, if that gives none
+	way     string            // the endpoint or ReturnRoute that accepted the item
+	receipt bool              // whether its transport gives receipts
+	session transport.Session // the connection that the item was sent on; nil if unknown
 
-	errs     []error       // of those that failed
-	retry    bool          // one may succeed later
+	errs     []error       // of the routes that failed
+	retry    bool          // whether one of the routes may succeed later
 	after    time.Duration // the shortest delay that an endpoint asked for
-	answered bool          // somebody was reached, and did not take it
-	refused  bool          // and that not for being busy
+	answered bool          // whether an endpoint was reached that did not accept the item
+	refused  bool          // the same, and the endpoint was not merely busy
 }
 
-// err joins what failed.
+// err joins the errors of the routes that failed.
 func (t *tries) err() error { return errors.Join(t.errs...) }
 
-// add counts a try, and reports whether it succeeded.
+// add adds the result of one route, and reports whether the item was sent.
 func (t *tries) add(endpoint string, err error) bool {
 	if err == nil {
 		t.sent, t.way = true, endpoint
@@ -46,13 +46,13 @@ func (t *tries) add(endpoint string, err error) bool {
 	return false
 }
 
-// try sends an item by the first of its ways that takes it.
+// try sends an item on the first of its routes that accepts it.
 func (d *Dispatcher) try(ctx context.Context, item *store.Item) *tries {
 	ctx, cancel := context.WithTimeout(ctx, d.sendTime())
 	defer cancel()
 	t := new(tries)
-	for _, s := range d.returns(item) {
-		if t.add(ReturnRoute, d.back(ctx, s, item)) {
+	for _, s := range d.returnRoutes(item) {
+		if t.add(ReturnRoute, d.sendBack(ctx, s, item)) {
 			t.session = s
 			return t
 		}
@@ -60,7 +60,7 @@ func (d *Dispatcher) try(ctx context.Context, item *store.Item) *tries {
 	if d.tryRoutes(ctx, item, item.Endpoints, t) || len(item.Endpoints) == 0 || ctx.Err() != nil {
 		return t
 	}
-	// Its endpoints may have moved.
+	// The recipient may have other endpoints now.
 	mctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
 	defer cancel()
 	d.tryRoutes(ctx, item, d.cfg.Moved(mctx, item), t)
@@ -78,24 +78,23 @@ func (d *Dispatcher) tryRoutes(ctx context.Context, item *store.Item, routes []s
 	return false
 }
 
-// returns are the connections that the recipient of an item made, and that the item
-// may go by.
-func (d *Dispatcher) returns(item *store.Item) []transport.Session {
-	if item.NeedsReceipt || len(item.Direct.Data) == 0 { // a connection gives no receipt
+// returnRoutes returns the connections to the recipient on which an item may be sent.
+func (d *Dispatcher) returnRoutes(item *store.Item) []transport.Session {
+	if item.NeedsReceipt || len(item.Direct.Data) == 0 { // return routes give no receipt
 		return nil
 	}
 	return d.sessions(item.From, item.To, item.Thread)
 }
 
-// back sends an item by a connection that the recipient made.
-func (d *Dispatcher) back(ctx context.Context, s transport.Session, item *store.Item) error {
+// sendBack sends an item on a return route.
+func (d *Dispatcher) sendBack(ctx context.Context, s transport.Session, item *store.Item) error {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
 	defer cancel()
 	return s.Reply(ctx, packet(item.Direct))
 }
 
-// send sends an item by one route. The session is the connection to the recipient
-// that it went by, if there is one that stays.
+// send sends an item to one endpoint. The session is the connection to the recipient
+// that the item was sent on, or nil if it is not kept open.
 func (d *Dispatcher) send(ctx context.Context, item *store.Item, route store.Endpoint) (s transport.Session, receipt bool, err error) {
 	by := d.Sender(route.URI)
 	if by == nil {

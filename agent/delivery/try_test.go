@@ -13,7 +13,7 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Try goes by each way once, and keeps nothing; Run need not run for that.
+// Try tries each route once, and stores nothing. It does not need Run.
 func TestTry(t *testing.T) {
 	var cut, stopped = errors.New("cut"), context.Canceled
 	for name, c := range map[string]struct {
@@ -68,7 +68,7 @@ func TestTry(t *testing.T) {
 					time.AfterFunc(c.after, func() { c.then(p, s) })
 				}
 				start, notified := time.Now(), newRecord()
-				o := p.Try(ctx, notified.outcome, confirmed("m", c.ways...))
+				o := p.Try(ctx, notified.outcome, ackWanted("m", c.ways...))
 				if d := time.Since(start); d != c.took {
 					t.Errorf("took %v", d)
 				}
@@ -90,8 +90,8 @@ func TestTry(t *testing.T) {
 
 func ack(p *post, _ *session) { p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"m"}}) }
 
-// A problem that comes while Try sends is in the outcome of an item that asks for no
-// ack, too.
+// A problem that comes while Try sends is in the outcome, even if the item asks for no
+// ack.
 func TestTryProblem(t *testing.T) {
 	var p *post
 	p = newPost(t, delivery.Config{Senders: senders(web(func(context.Context, string, string) error {
@@ -105,7 +105,7 @@ func TestTryProblem(t *testing.T) {
 	}
 }
 
-// Push ends with the caller's context, and gives each connection its time.
+// Push ends with the context of the caller. SendTimeout applies to each connection.
 func TestPush(t *testing.T) {
 	for name, c := range map[string]struct {
 		hang []bool // of the connections, newest first
@@ -154,8 +154,8 @@ func TestPush(t *testing.T) {
 	}
 }
 
-// A relayed packet goes as it is, by itself, whether its way gives receipts or not,
-// and expires.
+// A relayed packet is sent unchanged and without order, whether the transport gives
+// receipts or not, until it expires.
 func TestRelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		way, s := newFault(nil), newSession()
