@@ -80,12 +80,12 @@ func (a *Agent) hear(in *Inbound) (problem bool) {
 	if !in.Authenticated() || !in.addressed() || isBusy(m) {
 		return false
 	}
-	h := delivery.Heard{Own: in.To, Acks: m.Ack[:min(len(m.Ack), maxAcks)], Thread: m.ThreadID}
+	h := delivery.Response{Own: in.To, Acks: m.Ack[:min(len(m.Ack), maxAcks)], Thread: m.ThreadID}
 	if isProblemReport(m) {
 		h.About, h.Problem = subject(m), message.ReadProblem(m.Body)
 	}
 	for _, h.Peer = range in.names() {
-		problem = a.delivery.Hear(h) || problem
+		problem = a.delivery.Settle(h) || problem
 	}
 	return problem
 }

@@ -99,9 +99,9 @@ func (t *acks) drop(w *waiting) {
 	without(t.threads, w.thread)
 }
 
-// Heard is the content of a received message from an authenticated peer that concerns
+// Response is the content of a received message from an authenticated peer that concerns
 // items which were sent to the peer.
-type Heard struct {
+type Response struct {
 	// Own is our DID that received the message, and Peer is the DID of its sender. The
 	// message concerns only items from Own to Peer.
 	Own, Peer string
@@ -117,33 +117,33 @@ type Heard struct {
 	Problem error
 }
 
-// Hear ends the wait of items for their ack, if the received message acknowledges them,
+// Settle ends the wait of items for their ack, if the received message acknowledges them,
 // answers them, or reports a problem about them. A problem becomes the Err of the
-// outcomes of these items. Hear reports whether the problem is about an item that waits
+// outcomes of these items. Settle reports whether the problem is about an item that waits
 // for an ack, is being sent by Try, or has a notify function.
-func (d *Dispatcher) Hear(h Heard) (noted bool) {
-	name := d.cfg.Party(h.Own) + " " + d.cfg.Party(h.Peer) // only once, because Party may be slow for a long DID
+func (d *Dispatcher) Settle(r Response) (noted bool) {
+	name := d.cfg.Party(r.Own) + " " + d.cfg.Party(r.Peer) // only once, because Party may be slow for a long DID
 	keyOf := func(id string) key { return digest(name, id) }
 	t := &d.acks
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if h.About != "" && h.Problem != nil {
-		about, thread := keyOf(h.About), keyOf(h.Thread)
+	if r.About != "" && r.Problem != nil {
+		about, thread := keyOf(r.About), keyOf(r.Thread)
 		for _, by := range []map[key][]*waiting{t.messages, t.threads} {
 			for _, w := range slices.Concat(by[about], by[thread]) {
-				w.problem, noted = h.Problem, true
+				w.problem, noted = r.Problem, true
 			}
 		}
 	}
-	for _, id := range h.Acks {
+	for _, id := range r.Acks {
 		d.parties.acked(keyOf(""), t.settle(t.messages[keyOf(id)], nil))
 	}
-	if h.Thread != "" {
-		t.settle(t.messages[keyOf(h.Thread)], nil)
+	if r.Thread != "" {
+		t.settle(t.messages[keyOf(r.Thread)], nil)
 	}
 	// A report that acknowledges other messages does not acknowledge this one.
-	if h.About != "" && len(h.Acks) == 0 {
-		t.settle(t.messages[keyOf(h.About)], nil)
+	if r.About != "" && len(r.Acks) == 0 {
+		t.settle(t.messages[keyOf(r.About)], nil)
 	}
 	return noted
 }

@@ -17,9 +17,9 @@ import (
 // The messages of the recipient decide the outcome of an item, unless the transport gives
 // receipts.
 func TestAcks(t *testing.T) {
-	hear := func(h delivery.Heard) func(*post, *session) {
-		h.Own, h.Peer = alice, bob
-		return func(p *post, _ *session) { p.Hear(h) }
+	settle := func(r delivery.Response) func(*post, *session) {
+		r.Own, r.Peer = alice, bob
+		return func(p *post, _ *session) { p.Settle(r) }
 	}
 	thread := func(it *store.Item) { it.Thread = "Thread" }
 	for name, c := range map[string]struct {
@@ -29,16 +29,16 @@ func TestAcks(t *testing.T) {
 		told   []string
 		wire   bool // only where there is a connection
 	}{
-		"acked":            {then: hear(delivery.Heard{Acks: []string{"m"}}), told: []string{"m 1: acknowledged by WAY"}},
-		"any case":         {then: hear(delivery.Heard{Acks: []string{"x", "M"}}), told: []string{"m 1: acknowledged by WAY"}},
-		"answered":         {then: hear(delivery.Heard{Thread: "M"}), told: []string{"m 1: acknowledged by WAY"}},
-		"answer of thread": {change: thread, then: hear(delivery.Heard{Thread: "thread"})},
-		"other acked":      {then: hear(delivery.Heard{Acks: []string{"x", ""}, Thread: "y", About: "z"})},
-		"reported":         {then: hear(delivery.Heard{About: "M", Problem: errProblem}), told: []string{"m 1: acknowledged by WAY: e.p.me: cannot"}},
-		"report of thread": {change: thread, then: hear(delivery.Heard{About: "thread", Problem: errProblem}), wait: time.Minute, told: []string{"m 1: sent by WAY: e.p.me: cannot"}},
-		"report of other":  {then: hear(delivery.Heard{About: "m", Acks: []string{"x"}, Problem: errProblem}), wait: time.Minute, told: []string{"m 1: sent by WAY: e.p.me: cannot"}},
-		"report of none":   {change: func(it *store.Item) { it.Thread = "" }, then: hear(delivery.Heard{Problem: errProblem}), wait: time.Minute, told: []string{"m 1: sent by WAY"}},
-		"another party":    {then: func(p *post, _ *session) { p.Hear(delivery.Heard{Own: alice, Peer: alice, Acks: []string{"m"}}) }},
+		"acked":            {then: settle(delivery.Response{Acks: []string{"m"}}), told: []string{"m 1: acknowledged by WAY"}},
+		"any case":         {then: settle(delivery.Response{Acks: []string{"x", "M"}}), told: []string{"m 1: acknowledged by WAY"}},
+		"answered":         {then: settle(delivery.Response{Thread: "M"}), told: []string{"m 1: acknowledged by WAY"}},
+		"answer of thread": {change: thread, then: settle(delivery.Response{Thread: "thread"})},
+		"other acked":      {then: settle(delivery.Response{Acks: []string{"x", ""}, Thread: "y", About: "z"})},
+		"reported":         {then: settle(delivery.Response{About: "M", Problem: errProblem}), told: []string{"m 1: acknowledged by WAY: e.p.me: cannot"}},
+		"report of thread": {change: thread, then: settle(delivery.Response{About: "thread", Problem: errProblem}), wait: time.Minute, told: []string{"m 1: sent by WAY: e.p.me: cannot"}},
+		"report of other":  {then: settle(delivery.Response{About: "m", Acks: []string{"x"}, Problem: errProblem}), wait: time.Minute, told: []string{"m 1: sent by WAY: e.p.me: cannot"}},
+		"report of none":   {change: func(it *store.Item) { it.Thread = "" }, then: settle(delivery.Response{Problem: errProblem}), wait: time.Minute, told: []string{"m 1: sent by WAY"}},
+		"another party":    {then: func(p *post, _ *session) { p.Settle(delivery.Response{Own: alice, Peer: alice, Acks: []string{"m"}}) }},
 		"busy":             {change: thread, then: func(p *post, _ *session) { p.Busy(alice, bob, "THREAD") }, told: []string{"m 1: queued: the peer has no room for the message now"}},
 		"other busy":       {then: func(p *post, _ *session) { p.Busy(alice, bob, "x"); p.Busy(alice, alice, "m") }},
 		"cut":              {then: func(_ *post, s *session) { s.end() }, told: []string{"m 1: queued: the connection ended before an ack came"}, wire: true},
@@ -46,7 +46,7 @@ func TestAcks(t *testing.T) {
 		"silent for long":  {wait: 29 * time.Second, told: []string{"m 1: sent by WAY"}},
 		"acked twice": {then: func(p *post, _ *session) {
 			for range 3 {
-				p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"m", "m"}, Thread: "m"})
+				p.Settle(delivery.Response{Own: alice, Peer: bob, Acks: []string{"m", "m"}, Thread: "m"})
 				p.Busy(alice, bob, "m")
 			}
 		}, told: []string{"m 1: acknowledged by WAY"}},
@@ -105,23 +105,23 @@ func TestAcks(t *testing.T) {
 // A message that comes while an item is being sent counts, even if the route then fails.
 func TestEarlyAck(t *testing.T) {
 	for name, c := range map[string]struct {
-		err  error
-		hear delivery.Heard
-		told string
+		err    error
+		settle delivery.Response
+		told   string
 	}{
-		"sent":              {nil, delivery.Heard{Acks: []string{"m"}}, "m 1: acknowledged by return route"},
-		"failed":            {errDown, delivery.Heard{Acks: []string{"m"}}, "m 1: acknowledged"},
-		"failed for good":   {unwanted, delivery.Heard{Thread: "m"}, "m 1: acknowledged"},
-		"failed, reported":  {errDown, delivery.Heard{About: "m", Problem: errProblem}, "m 1: acknowledged: e.p.me: cannot"},
-		"failed, not acked": {errDown, delivery.Heard{Acks: []string{"x"}}, "m 1: queued: send to return route: down"},
+		"sent":              {nil, delivery.Response{Acks: []string{"m"}}, "m 1: acknowledged by return route"},
+		"failed":            {errDown, delivery.Response{Acks: []string{"m"}}, "m 1: acknowledged"},
+		"failed for good":   {unwanted, delivery.Response{Thread: "m"}, "m 1: acknowledged"},
+		"failed, reported":  {errDown, delivery.Response{About: "m", Problem: errProblem}, "m 1: acknowledged: e.p.me: cannot"},
+		"failed, not acked": {errDown, delivery.Response{Acks: []string{"x"}}, "m 1: queued: send to return route: down"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPost(t, delivery.Config{Backoff: delivery.Backoff{Min: time.Hour, Max: time.Hour}})
 				s := newSession()
 				s.take = func(context.Context, string) error {
-					c.hear.Own, c.hear.Peer = alice, bob
-					p.Hear(c.hear)
+					c.settle.Own, c.settle.Peer = alice, bob
+					p.Settle(c.settle)
 					return c.err
 				}
 				p.bind(s)
@@ -180,7 +180,10 @@ func TestSilence(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		ack := func(id string) { p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{id}}); synctest.Wait() }
+		ack := func(id string) {
+			p.Settle(delivery.Response{Own: alice, Peer: bob, Acks: []string{id}})
+			synctest.Wait()
+		}
 
 		silent(true, 30*time.Second)
 		silent(true, 0)
@@ -202,7 +205,7 @@ func TestAckUnasked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := run(t, delivery.Config{})
 		p.bind(newSession())
-		p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"what it never got"}})
+		p.Settle(delivery.Response{Own: alice, Peer: bob, Acks: []string{"what it never got"}})
 		p.deliver(ackWanted("m"))
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
@@ -218,7 +221,7 @@ func TestSilentTogether(t *testing.T) {
 		p.bind(dead)
 		p.deliver(ackWanted("0"))
 		synctest.Wait()
-		p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"0"}})
+		p.Settle(delivery.Response{Own: alice, Peer: bob, Acks: []string{"0"}})
 		for i := range 50 {
 			p.deliver(ackWanted(fmt.Sprint("m", i)))
 			time.Sleep(10 * time.Millisecond)
@@ -250,7 +253,7 @@ func TestAwaitBudget(t *testing.T) {
 			t.Errorf("%d of %d wait", got, n)
 		}
 		for i := range n {
-			p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{fmt.Sprint(i)}})
+			p.Settle(delivery.Response{Own: alice, Peer: bob, Acks: []string{fmt.Sprint(i)}})
 		}
 		synctest.Wait()
 		if left := p.queued(); len(left) != 0 || len(s.got.list()) != n {
@@ -277,14 +280,14 @@ func TestCut(t *testing.T) {
 			time.Sleep(4 * time.Second)
 		}
 		synctest.Wait()
-		p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"m"}})
+		p.Settle(delivery.Response{Own: alice, Peer: bob, Acks: []string{"m"}})
 		synctest.Wait()
 		sent, cut := "sent by ws://b, not acknowledged yet", "queued: the connection ended before an ack came"
 		p.told.want(t, "m 1: "+sent, "m 1: "+cut, "m 2: "+sent, "m 2: "+cut, "m 3: "+sent, "m 3: acknowledged by ws://b")
 	})
 }
 
-// Hear reports whether the problem is in the outcome of an item. The item has to wait for
+// Settle reports whether the problem is in the outcome of an item. The item has to wait for
 // its ack, or has to have a notify function.
 func TestProblemNoted(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -300,9 +303,9 @@ func TestProblemNoted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var p *post
-				noted, report := false, delivery.Heard{Own: alice, Peer: bob, About: c.about, Problem: errProblem}
+				noted, report := false, delivery.Response{Own: alice, Peer: bob, About: c.about, Problem: errProblem}
 				p = run(t, delivery.Config{Senders: senders(web(func(context.Context, string, string) error {
-					noted = p.Hear(report)
+					noted = p.Settle(report)
 					return nil
 				}), "http")})
 				var notify func(delivery.Outcome)
@@ -321,7 +324,7 @@ func TestProblemNoted(t *testing.T) {
 				if p.told.want(t, want); noted != c.want {
 					t.Errorf("noted: %t", noted)
 				}
-				if p.Hear(report) {
+				if p.Settle(report) {
 					t.Error("noted when it was over")
 				}
 			})
@@ -330,7 +333,7 @@ func TestProblemNoted(t *testing.T) {
 }
 
 // Party is called once for a message, however many acks it has.
-func TestHearNamesOnce(t *testing.T) {
+func TestSettleNamesOnce(t *testing.T) {
 	names := 0
 	d := delivery.New(delivery.Config{Outbox: store.NewOutbox(store.OutboxConfig{}), Party: func(did string) string {
 		if did == bob {
@@ -338,7 +341,7 @@ func TestHearNamesOnce(t *testing.T) {
 		}
 		return did
 	}})
-	d.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: make([]string, 100), Thread: "1", About: "2", Problem: errProblem})
+	d.Settle(delivery.Response{Own: alice, Peer: bob, Acks: make([]string, 100), Thread: "1", About: "2", Problem: errProblem})
 	if names != 1 {
 		t.Errorf("the sender was named %d times", names)
 	}
@@ -369,7 +372,7 @@ func TestAwaitingKeepsNoPackets(t *testing.T) {
 		if e := p.entry("1"); len(e.Item.Direct.Data) == 0 || len(e.Item.Endpoints) != 2 || len(e.Item.Endpoints[1].Packet.Data) == 0 {
 			t.Errorf("the outbox has %+v", e.Item)
 		}
-		p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"1"}})
+		p.Settle(delivery.Response{Own: alice, Peer: bob, Acks: []string{"1"}})
 		if it := <-box.acked; it.Bytes() != 0 {
 			t.Errorf("%d bytes were kept", it.Bytes())
 		}

@@ -38,7 +38,7 @@ func TestChurn(t *testing.T) {
 					}
 					got.add("%s", id)
 					time.AfterFunc(time.Duration(chance(500))*time.Millisecond, func() {
-						p.Hear(delivery.Heard{Own: alice, Peer: peer, Acks: []string{id}})
+						p.Settle(delivery.Response{Own: alice, Peer: peer, Acks: []string{id}})
 					})
 					return nil
 				}

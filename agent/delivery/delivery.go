@@ -36,11 +36,12 @@ type Config struct {
 	Outbox store.Outbox
 	// Senders are the transports by URI scheme, in lower case.
 	Senders map[string]transport.Sender
-	// Party returns the same name for all DIDs of a party, such as the short and the
-	// long form of a did:peer:4. The default returns the DID.
+	// Party returns one name for all DIDs of a party, such as the short and the long form
+	// of a did:peer:4. The default returns the DID.
 	Party func(did string) string
-	// Moved returns further endpoints of the recipient of an item. It is called when
-	// none of the item's own endpoints accepted the item. The default returns none.
+	// Moved returns further endpoints of the recipient of an item, for example those of
+	// its current DID document. It is called when the item has endpoints, and none of
+	// them accepted the item. The default returns none.
 	Moved func(ctx context.Context, it *store.Item) []store.Endpoint
 	// Outcome, if not nil, is called with each change of the outcome of an item. Sending
 	// goes on when it returns.

@@ -1,6 +1,9 @@
 // Package delivery sends packets to other parties, until each party has its packets or
 // sending them has failed for good.
 //
+// An item (store.Item) is a packed message with the endpoints of its recipient. A lane is
+// a sequence of items whose order is kept.
+//
 // Call [New] to make a [Dispatcher] for an outbox, and keep [Dispatcher.Run] running.
 // There are four ways to send:
 //
@@ -15,7 +18,7 @@
 // can be reached. Add one with [Dispatcher.Bind].
 //
 // The package does not pack or open messages. Package agent packs the items, and reports
-// with [Dispatcher.Hear] what received messages say about items that wait for an ack.
+// with [Dispatcher.Settle] what received messages say about items that wait for an ack.
 //
 // # Routes
 //

@@ -88,7 +88,7 @@ func TestAsideSilent(t *testing.T) {
 		s.take = func(_ context.Context, id string) error {
 			got.add("%s", id)
 			if id != "1" {
-				p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{id}})
+				p.Settle(delivery.Response{Own: alice, Peer: bob, Acks: []string{id}})
 			}
 			return nil
 		}
@@ -116,6 +116,6 @@ func TestAsideSilent(t *testing.T) {
 		if !slices.Equal(p.queued(), []string{"1"}) {
 			t.Errorf("left: %q", p.queued())
 		}
-		p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"1"}})
+		p.Settle(delivery.Response{Own: alice, Peer: bob, Acks: []string{"1"}})
 	})
 }

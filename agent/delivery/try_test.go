@@ -35,7 +35,7 @@ func TestTry(t *testing.T) {
 		"cut":            {ways: []string{"ws://b"}, then: func(_ *post, s *session) { s.end() }, after: time.Second, took: time.Second, told: []string{"m 1: sent by ws://b, not acknowledged yet", "m 1: queued by ws://b: the connection ended before an ack came"}, state: delivery.Queued},
 		"busy":           {ways: []string{"ws://b"}, then: func(p *post, _ *session) { p.Busy(alice, bob, "m") }, after: time.Second, took: time.Second, told: []string{"m 1: sent by ws://b, not acknowledged yet", "m 1: queued by ws://b: the peer has no room for the message now"}, state: delivery.Queued},
 		"reported": {ways: []string{"ws://b"}, then: func(p *post, _ *session) {
-			p.Hear(delivery.Heard{Own: alice, Peer: bob, About: "m", Problem: errProblem})
+			p.Settle(delivery.Response{Own: alice, Peer: bob, About: "m", Problem: errProblem})
 		}, after: time.Second, took: time.Second, told: []string{"m 1: sent by ws://b, not acknowledged yet", "m 1: acknowledged by ws://b: e.p.me: cannot"}, is: errProblem, state: delivery.Acknowledged},
 		"fails":       {ways: []string{"http://b"}, errs: []error{errDown}, told: []string{"m 1: queued: send to http://b: down"}, is: errDown, state: delivery.Queued},
 		"refused":     {ways: []string{"http://b"}, errs: []error{unwanted}, told: []string{"m 1: given up: send to http://b: gone"}, is: unwanted, state: delivery.GivenUp},
@@ -88,14 +88,16 @@ func TestTry(t *testing.T) {
 	}
 }
 
-func ack(p *post, _ *session) { p.Hear(delivery.Heard{Own: alice, Peer: bob, Acks: []string{"m"}}) }
+func ack(p *post, _ *session) {
+	p.Settle(delivery.Response{Own: alice, Peer: bob, Acks: []string{"m"}})
+}
 
 // A problem that comes while Try sends is in the outcome, even if the item asks for no
 // ack.
 func TestTryProblem(t *testing.T) {
 	var p *post
 	p = newPost(t, delivery.Config{Senders: senders(web(func(context.Context, string, string) error {
-		if !p.Hear(delivery.Heard{Own: alice, Peer: bob, About: "m", Problem: errProblem}) {
+		if !p.Settle(delivery.Response{Own: alice, Peer: bob, About: "m", Problem: errProblem}) {
 			t.Error("not noted")
 		}
 		return nil
