@@ -1,7 +1,7 @@
 // Package basicmessage implements Basic Message 2.0
-// (https://didcomm.org/basicmessage/2.0): a text from one person to another.
+// (https://didcomm.org/basicmessage/2.0), which sends a text from one person to another.
 //
-// Register Handle to receive messages; call Send to send one.
+// Call [Send] to send a message. To receive messages, pass [Handle] to agent.NewMux.
 package basicmessage
 
 import (
@@ -11,25 +11,26 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// The protocol and its message.
+// The URI of the protocol, and its message type.
 const (
 	PIURI       = "https://didcomm.org/basicmessage/2.0"
 	TypeMessage = PIURI + "/message"
 )
 
-// Body is the body of a message. Its language is in the header lang, and when it
-// was sent in created_time.
+// Body is the body of a message. The header lang has its language, and the header
+// created_time has the time when it was sent.
 type Body struct {
-	Content string `json:"content"`
+	Content string `json:"content"` // the text
 }
 
-// Handler is called with each message, and may answer it by w.
+// Handler is a function that is called with each message. It may reply with w. Its errors
+// are treated as those of an agent.Handler.
 type Handler func(ctx context.Context, w agent.Responder, in *agent.Inbound, body Body) error
 
 var _ agent.Handler = Handler(nil)
 
-// Handle registers fn. The messages of one party are handled in the order in which the
-// party sent them: see agent.Protocol.Ordered.
+// Handle registers fn in a Mux. The messages of a party are handled in the order in which
+// the party sent them (agent.Protocol.Ordered).
 func Handle(fn Handler) agent.MuxOption {
 	return agent.Handle(agent.Protocol{
 		PIURI:    PIURI,
@@ -39,8 +40,8 @@ func Handle(fn Handler) agent.MuxOption {
 	})
 }
 
-// HandleMessage reads the body and calls h. A message without content is a
-// problem of its sender.
+// HandleMessage decodes the body and calls h. It returns a *message.Problem with code
+// e.m.msg if the body is malformed or has no content.
 func (h Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 	var body struct {
 		Content *string `json:"content"`
@@ -54,8 +55,8 @@ func (h Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent
 	return h(ctx, w, in, Body{Content: *body.Content})
 }
 
-// New makes a message. lang is its language as of BCP 47, such as "en"; empty if
-// not known.
+// New returns a message with a text. lang is the language of the text as a BCP 47 tag,
+// for example "en", or "" if it is not known.
 func New(content, lang string) (*message.Message, error) {
 	m, err := message.New(TypeMessage, Body{Content: content})
 	if err != nil {
@@ -65,8 +66,8 @@ func New(content, lang string) (*message.Message, error) {
 	return m, nil
 }
 
-// Send sends content to a DID, in the lane PIURI: the messages from one DID to another
-// arrive in the order of Send. Errors are those of agent.Agent.Send.
+// Send sends a text to a DID. It uses the lane PIURI (agent.Lane), so that messages from
+// one DID to another are sent in the order of Send. Errors are those of agent.Agent.Send.
 func Send(ctx context.Context, a *agent.Agent, to, content string, opts ...agent.SendOption) error {
 	m, err := New(content, "")
 	if err != nil {

@@ -42,7 +42,7 @@ func TestSend(t *testing.T) {
 	}
 }
 
-// The example of the protocol's page, https://didcomm.org/basicmessage/2.0.
+// The example of https://didcomm.org/basicmessage/2.0.
 func TestExample(t *testing.T) {
 	m, _, err := message.Parse([]byte(`{
 		"id": "123456780",
@@ -92,7 +92,7 @@ func TestBadBody(t *testing.T) {
 	}
 }
 
-// The messages of a chat are handled in order, though each begins a thread.
+// Messages are handled in order, although each of them begins a thread.
 func TestOrdered(t *testing.T) {
 	_, mux := inbox()
 	m, err := basicmessage.New("hi", "")
@@ -105,7 +105,7 @@ func TestOrdered(t *testing.T) {
 	}
 }
 
-// A handler answers on the thread of the message.
+// A handler replies in the thread of the message.
 func TestAnswer(t *testing.T) {
 	alice, bob := agenttest.Pair(t, nil, agent.NewMux(basicmessage.Handle(
 		func(ctx context.Context, w agent.Responder, _ *agent.Inbound, body basicmessage.Body) error {

@@ -11,8 +11,8 @@ import (
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
 )
 
-// What one party says to another is handled in the order in which it was sent, though
-// each message begins a thread, and whichever verb sends it.
+// The messages of a party are handled in the order in which they were sent, although each
+// message begins a thread, and whichever function sends it.
 func TestOrder(t *testing.T) {
 	const n = 30
 	verb := func(t *testing.T, a *agent.Agent, to, text string) error {

@@ -1,9 +1,9 @@
-// Package discover implements Discover Features 2.0 (DIDComm v2.1, Discover
-// Features Protocol 2.0): which protocols, goal codes and headers a party
-// supports.
+// Package discover implements Discover Features 2.0 (DIDComm v2.1, Discover Features
+// Protocol 2.0). With it, a party asks which protocols, goal codes and headers another
+// party supports.
 //
-// Register Handle, and the agent discloses what is registered with the same Mux.
-// Call Ask to ask another.
+// Call [Ask] to ask another party. To answer such queries, pass [Handle] to agent.NewMux:
+// the agent then discloses the protocols and other features of the Mux.
 package discover
 
 import (
@@ -17,65 +17,66 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// The protocol and its messages.
+// The URI of the protocol, and its message types.
 const (
 	PIURI        = "https://didcomm.org/discover-features/2.0"
 	TypeQueries  = PIURI + "/queries"
 	TypeDisclose = PIURI + "/disclose"
 )
 
-// Feature types that every agent knows.
+// Feature types of the specification, for Query.FeatureType.
 const (
 	Protocol = "protocol"
 	GoalCode = "goal-code"
 	Header   = "header"
 )
 
-// Query asks for features of one type whose id matches a pattern, in which *
-// stands for any text.
+// Query asks for the features of a type whose ids match a pattern.
 type Query struct {
-	FeatureType string `json:"feature-type"`
-	Match       string `json:"match"`
+	FeatureType string `json:"feature-type"` // for example Protocol
+	Match       string `json:"match"`        // the pattern, in which * stands for any text
 }
 
-// Disclosure is a feature that a party says it supports.
+// Disclosure is a feature that a party supports.
 type Disclosure struct {
-	FeatureType string   `json:"feature-type"`
-	ID          string   `json:"id"`
-	Roles       []string `json:"roles,omitempty"` // of a protocol; none says nothing about roles
+	FeatureType string   `json:"feature-type"`    // for example Protocol
+	ID          string   `json:"id"`              // for example the URI of a protocol
+	Roles       []string `json:"roles,omitempty"` // supported roles of a protocol; empty if not stated
 }
 
-// QueriesBody is the body of queries.
+// QueriesBody is the body of a message of type [TypeQueries].
 type QueriesBody struct {
 	Queries []Query `json:"queries"`
 }
 
-// DiscloseBody is the body of disclose.
+// DiscloseBody is the body of a message of type [TypeDisclose].
 type DiscloseBody struct {
 	Disclosures []Disclosure `json:"disclosures"`
 }
 
-// Filter decides whether the sender of in may learn of a feature.
+// Filter reports whether to disclose a feature to the sender of in.
 type Filter func(in *agent.Inbound, f agent.Feature) bool
 
-// Limits of a query. What is beyond them is not answered.
+// Limits of queries. A message with too many queries is a problem. A pattern that is too
+// long matches nothing.
 const (
 	maxQueries = 100
 	maxPattern = 1024
 )
 
-// Handler answers queries.
+// Handler is an agent.Handler that answers queries.
 type Handler struct {
-	// Features lists what there is to disclose; usually agent.Mux.Features.
+	// Features returns the features of this agent. It is usually agent.Mux.Features.
 	Features func() []agent.Feature
-	// Filters must all agree to a disclosure.
+	// Filters are called for each feature. The feature is disclosed if all of them return
+	// true.
 	Filters []Filter
 }
 
 var _ agent.Handler = (*Handler)(nil)
 
-// Handle registers a Handler that discloses what the Mux has, as far as the
-// filters let it.
+// Handle registers a [Handler] in a Mux. The Handler discloses the features of this Mux
+// that all filters allow.
 func Handle(filters ...Filter) agent.MuxOption {
 	return func(m *agent.Mux) {
 		agent.Handle(agent.Protocol{
@@ -83,15 +84,17 @@ func Handle(filters ...Filter) agent.MuxOption {
 			Roles: []string{"requester", "responder"},
 			Messages: map[string]agent.Handler{
 				TypeQueries: &Handler{Features: m.Features, Filters: filters},
-				// One that nobody asked for, or waits for any more.
+				// Ignores a disclosure that no Request waits for.
 				TypeDisclose: agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { return nil }),
 			},
 		})(m)
 	}
 }
 
-// HandleMessage answers queries, with no disclosures if nothing matches, and in
-// an order that tells nothing (Vary the order of items).
+// HandleMessage replies to queries with the matching features, which may be none. They
+// are in random order (section Privacy Considerations, "Vary the order of items"). It
+// returns a *message.Problem with code e.m.msg if the body is malformed or has more than
+// 100 queries.
 func (h *Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 	var body QueriesBody
 	if err := in.Message.DecodeBody(&body); err != nil {
@@ -118,9 +121,9 @@ func (h *Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agen
 	return w.Reply(ctx, m)
 }
 
-// matches reports whether s has the form of a pattern. Each part between two
-// stars is looked for once, from where the one before it ended, so that the time
-// is bounded by the product of the lengths.
+// matches reports whether s matches a pattern. It searches each part between two stars
+// only once, after the end of the part before, so that the time is bounded by the product
+// of the lengths.
 func matches(pattern, s string) bool {
 	if len(pattern) > maxPattern {
 		return false
@@ -145,11 +148,11 @@ func matches(pattern, s string) bool {
 	return strings.HasSuffix(s, last)
 }
 
-// Ask asks a DID for its features and returns those that it discloses. No
-// disclosure does not mean no support.
+// Ask sends queries to a DID, and returns the features that are disclosed. A party may
+// support a feature without disclosing it.
 //
-// Errors are those of agent.Agent.Request, and message.ErrInvalid for an answer
-// that is none.
+// Errors are those of agent.Agent.Request. The error matches message.ErrInvalid if the
+// answer is not a valid disclosure.
 func Ask(ctx context.Context, a *agent.Agent, to string, queries ...Query) ([]Disclosure, error) {
 	m, err := message.New(TypeQueries, QueriesBody{Queries: slices.Clone(queries)})
 	if err != nil {

@@ -24,7 +24,7 @@ func protocol(ids ...string) []discover.Query {
 }
 
 func TestAsk(t *testing.T) {
-	// What is registered after Handle counts, too.
+	// Protocols that are registered after Handle are disclosed too.
 	mux := agent.NewMux(trustping.Handle(), discover.Handle(), empty.Handle(),
 		agent.Supports(agent.Feature{Type: discover.GoalCode, ID: "org.example.sell.consumer"}))
 	alice, bob := agenttest.Pair(t, nil, mux)

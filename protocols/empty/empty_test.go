@@ -11,8 +11,8 @@ import (
 	"github.com/didcomm-go/didcomm/protocols/empty"
 )
 
-// A message that asks for an ack gets an empty one; that is what a Request with
-// please_ack waits for.
+// A message that asks for an ack gets an empty message, which a Request with please_ack
+// waits for.
 func TestAckAskedFor(t *testing.T) {
 	alice, bob := agenttest.Pair(t, nil, agent.NewMux(empty.Handle()))
 	m, err := message.New(empty.TypeEmpty, nil)
@@ -44,14 +44,14 @@ func TestAck(t *testing.T) {
 	}
 }
 
-// A hidden agent opens a return route with an empty message, and is reached by
-// it from then on.
+// A hidden agent opens a return route with an empty message. From then on it is reached
+// on this route.
 func TestReturnRoute(t *testing.T) {
 	got, opened := make(chan *agent.Inbound, 1), make(chan *agent.Inbound, 1)
 	keep := func(to chan *agent.Inbound) agent.Handler {
 		return agent.HandlerFunc(func(ctx context.Context, _ agent.Responder, in *agent.Inbound) error {
 			if len(in.Message.Ack) > 0 {
-				return nil // of what went over the WebSocket
+				return nil // the ack of a message over the WebSocket
 			}
 			select {
 			case to <- in:

@@ -36,7 +36,7 @@ func line(t *testing.T, to string) *message.Message {
 	return m
 }
 
-// A message that a peer cannot handle comes back as a report.
+// For a message that a peer cannot handle, a report comes back.
 func TestReported(t *testing.T) {
 	got, mux := inbox()
 	alice, bob := agenttest.Pair(t, mux, nil)
@@ -53,8 +53,8 @@ func TestReported(t *testing.T) {
 	}
 }
 
-// A report that breaks the protocol comes without what cannot be read of it, and is
-// never answered.
+// A malformed report is passed on without the parts that cannot be parsed, and is never
+// answered.
 func TestBadReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got, mux := inbox()

@@ -21,7 +21,7 @@ var ways = map[string][]agenttest.Option{
 	"websocket hidden": {agenttest.WebSocket(), agenttest.Hidden()},
 }
 
-// Every way to an agent, also from one without an endpoint, leads back.
+// The response comes back over every transport, also to an agent without an endpoint.
 func TestPing(t *testing.T) {
 	for name, opts := range ways {
 		t.Run(name, func(t *testing.T) {
@@ -39,7 +39,7 @@ func TestPing(t *testing.T) {
 	}
 }
 
-// An agent that is asked not to respond, or gets an answer, stays silent.
+// An agent does not answer a ping that needs no response, or a response.
 func TestNotAnswered(t *testing.T) {
 	for name, edit := range map[string]func(*message.Message){
 		"no response requested":         func(m *message.Message) { m.Body = []byte(`{"response_requested":false}`) },
@@ -101,7 +101,7 @@ func TestBadBody(t *testing.T) {
 	}
 }
 
-// What peers answer a ping with.
+// The message types with which peers answer a ping.
 func TestPingAnswers(t *testing.T) {
 	for typ, ok := range map[string]bool{
 		trustping.TypePingResponse:                     true,
