@@ -1,15 +1,17 @@
-// Package agenttest runs real agents in a test: with keys, DIDs, envelopes and a
-// transport between them, nothing of it a mock.
+// Package agenttest runs agents in tests. The agents have real keys, DIDs, envelopes and
+// transports, and no mocks.
 //
-// Pair is all that the test of a protocol needs:
+// For the test of a protocol, call [Pair], which starts two agents:
 //
 //	alice, bob := agenttest.Pair(t, agent.NewMux(), agent.NewMux(trustping.Handle()))
 //	rtt, err := trustping.Ping(t.Context(), alice, bob.DID())
 //
-// The agents talk in memory unless HTTP or WebSocket is given, and in memory they
-// also run in the bubble of testing/synctest. Everything is stopped, and waited
-// for, by t.Cleanup. NewParty makes a party that has keys but no agent, to write
-// and read envelopes by hand.
+// For more than two agents, call [NewNet] and [Net.Agent]. To pack and unpack messages
+// without an agent, call [NewParty].
+//
+// By default the agents send messages in memory. They then also work in a bubble of
+// testing/synctest. With the options [HTTP] and [WebSocket] they use loopback sockets.
+// Everything is stopped by t.Cleanup.
 package agenttest
 
 import (
@@ -35,7 +37,7 @@ import (
 	"github.com/didcomm-go/didcomm/transport/wstransport"
 )
 
-// Option changes how Pair and Net.Agent make agents.
+// Option is an option of [Pair] and [Net.Agent].
 type Option func(*options)
 
 type options struct {
@@ -44,22 +46,24 @@ type options struct {
 	configure []func(*agent.Config)
 }
 
-// HTTP lets the agents talk over HTTP, on loopback.
+// HTTP makes the agents send messages over HTTP, on loopback.
 func HTTP() Option { return func(o *options) { o.scheme = "http" } }
 
-// WebSocket lets the agents talk over WebSocket, on loopback.
+// WebSocket makes the agents send messages over WebSocket, on loopback.
 func WebSocket() Option { return func(o *options) { o.scheme = "ws" } }
 
-// Hidden leaves the agent, Alice in a Pair, without an endpoint: it is reached
-// by return routes only.
+// Hidden makes an agent without an endpoint, which can only be reached by return routes.
+// In a [Pair], it applies to alice only.
 func Hidden() Option { return func(o *options) { o.hidden = true } }
 
-// Configure changes the configuration of each agent before it is made.
+// Configure calls f with the configuration of each agent before the agent is made, so that
+// f can change the configuration.
 func Configure(f func(*agent.Config)) Option {
 	return func(o *options) { o.configure = append(o.configure, f) }
 }
 
-// Pair runs two agents that can reach each other. A nil Handler is an empty Mux.
+// Pair runs two agents that can reach each other. A nil Handler means an empty Mux. An
+// error fails the test.
 func Pair(t testing.TB, aliceHandler, bobHandler agent.Handler, opts ...Option) (alice, bob *agent.Agent) {
 	t.Helper()
 	n := NewNet()
@@ -68,26 +72,27 @@ func Pair(t testing.TB, aliceHandler, bobHandler agent.Handler, opts ...Option) 
 	return alice, bob
 }
 
-// Net is where agents find each other.
+// Net is a network of agents that can reach each other. Use [NewNet] to make one.
 type Net struct {
-	// Mem carries what goes to mem: endpoints.
+	// Mem is the network of the mem: endpoints.
 	Mem *memtransport.Network
 
 	mu     sync.Mutex
 	agents int
 }
 
-// NewNet makes a Net without agents.
+// NewNet returns a Net without agents.
 func NewNet() *Net { return &Net{Mem: memtransport.NewNetwork()} }
 
-// Agent runs one more agent.
+// Agent runs another agent in the network. A nil Handler means an empty Mux. An error fails
+// the test.
 func (n *Net) Agent(t testing.TB, h agent.Handler, opts ...Option) *agent.Agent {
 	t.Helper()
 	o := options{scheme: memtransport.Scheme}
 	for _, opt := range opts {
 		opt(&o)
 	}
-	// The DID has the endpoint in it, so the endpoint comes before the agent.
+	// The DID contains the endpoint, so the endpoint is opened before the agent is made.
 	late := &lateHandler{ready: make(chan struct{})}
 	endpoint := n.listen(t, o.scheme, late)
 	var services []string
@@ -124,7 +129,7 @@ func (n *Net) Agent(t testing.TB, h agent.Handler, opts ...Option) *agent.Agent 
 	return a
 }
 
-// listen opens an endpoint for a handler that comes later.
+// listen opens an endpoint for a handler.
 func (n *Net) listen(t testing.TB, scheme string, h transport.Handler) string {
 	t.Helper()
 	switch scheme {
@@ -180,13 +185,13 @@ func (n *Net) senders(t testing.TB, scheme string) map[string]transport.Sender {
 	return senders
 }
 
-// lateHandler is a Handler that is named after it was mounted.
+// lateHandler is a Handler that passes packets to a Handler which is set later.
 type lateHandler struct {
 	ready chan struct{} // closed once h is set
 	h     transport.Handler
 }
 
-// ServePacket waits until the handler is there.
+// ServePacket waits until the Handler is set.
 func (l *lateHandler) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) (handled <-chan struct{}, err error) {
 	select {
 	case <-l.ready:
@@ -196,16 +201,16 @@ func (l *lateHandler) ServePacket(ctx context.Context, w transport.Replier, p tr
 	}
 }
 
-// Party is somebody with a DID and keys.
+// Party is a party with a DID and keys, but without an agent.
 type Party struct {
-	DID      string // a did:peer:2
-	Keys     *keyring.Keyring
-	Resolver did.Resolver
-	Packer   *envelope.Packer
+	DID      string           // a did:peer:2
+	Keys     *keyring.Keyring // the private keys of DID
+	Resolver did.Resolver     // resolves did:peer and did:key
+	Packer   *envelope.Packer // packs and unpacks messages with Keys and Resolver
 }
 
-// NewParty makes a party with an Ed25519 and an X25519 key, and a service for
-// each endpoint.
+// NewParty returns a party whose DID has an Ed25519 key, an X25519 key, and a DIDComm
+// service for each endpoint. An error fails the test.
 func NewParty(t testing.TB, endpoints ...string) *Party {
 	t.Helper()
 	fatal := func(err error) {

@@ -81,7 +81,7 @@ func TestConfigure(t *testing.T) {
 	}
 }
 
-// Agents in memory live, and end, in a bubble.
+// Agents that send messages in memory work and end in a bubble of synctest.
 func TestPairInBubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		alice, bob := agenttest.Pair(t, nil, polite)

@@ -1,12 +1,11 @@
-// Protocol runs a protocol of one's own, package timeservice, between two agents.
-// They are in one process and talk in memory; nothing but the Senders and the
-// endpoint would change for HTTP (see examples/embed). The program ends by
-// itself.
+// Protocol shows how to write a protocol of your own. It runs the protocol of package
+// timeservice between two agents, and then ends.
 //
 //	go run ./examples/protocol
 //
-// The test of package timeservice shows how to test such a protocol with
-// agent/agenttest.
+// Both agents are in this process and send messages in memory. For HTTP, only the Senders
+// and the endpoint would be different: see examples/embed. The test of package timeservice
+// shows how to test a protocol with package agenttest.
 package main
 
 import (
@@ -46,7 +45,7 @@ func run(ctx context.Context, out io.Writer, now func() time.Time) error {
 	defer stop()
 	network := memtransport.NewNetwork()
 
-	// The responder serves the new protocol beside another one.
+	// The responder supports the new protocol and Trust Ping.
 	clock, err := newAgent(network, "mem://clock", agent.NewMux(
 		trustping.Handle(),
 		timeservice.Handle(timeservice.Handler{Now: now}),
@@ -54,7 +53,7 @@ func run(ctx context.Context, out io.Writer, now func() time.Time) error {
 	if err != nil {
 		return err
 	}
-	// The requester serves nothing; answers to its requests reach it anyway.
+	// The requester supports no protocol, which is not needed for answers to its requests.
 	alice, err := newAgent(network, "mem://alice", agent.NewMux())
 	if err != nil {
 		return err
@@ -64,7 +63,7 @@ func run(ctx context.Context, out io.Writer, now func() time.Time) error {
 	g.Go(func() error { return clock.Run(ctx) })
 	g.Go(func() error { return alice.Run(ctx) })
 	g.Go(func() error {
-		defer stop() // both agents end when all was asked
+		defer stop() // ends both agents
 		<-alice.Ready()
 		return ask(ctx, out, alice, clock.DID())
 	})
@@ -80,7 +79,7 @@ func ask(ctx context.Context, out io.Writer, alice *agent.Agent, clock string) e
 		fmt.Fprintf(out, "the clock says %s\n", at.Format(time.RFC3339))
 	}
 
-	// What the other refuses comes back as an error with a code to act on.
+	// If the responder refuses a request, Ask returns an error with a problem code.
 	_, err := timeservice.Ask(ctx, alice, clock, "noon")
 	var problem *message.Problem
 	if !errors.As(err, &problem) {
@@ -90,8 +89,8 @@ func ask(ctx context.Context, out io.Writer, alice *agent.Agent, clock string) e
 	return nil
 }
 
-// newAgent makes an agent with new keys and a did:peer:2 of them, which takes
-// messages at endpoint.
+// newAgent makes an agent with new keys and a did:peer:2, which receives messages at
+// endpoint.
 func newAgent(network *memtransport.Network, endpoint string, handler agent.Handler) (*agent.Agent, error) {
 	pair, err := identity.Generate(keyring.Ed25519)
 	if err != nil {

@@ -10,15 +10,15 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 )
 
-// kmsKeys lends out the keys of the KMS by their names. Only their public halves are in
-// this process. Package identity asks by the name, whatever key id the DID document gives
-// a key.
+// kmsKeys provides the keys of the KMS by their names. Only the public keys are in this
+// process. Package identity uses these names, and maps the key ids of the DID document to
+// them.
 type kmsKeys struct{ service *kms }
 
 var _ envelope.Keys = (*kmsKeys)(nil)
 
-// KeyAgreement returns a handle that derives shared secrets. The error for a key that the
-// service does not have matches envelope.ErrNoKey.
+// KeyAgreement returns a handle that derives shared secrets. The error matches
+// envelope.ErrNoKey if the KMS does not have the key.
 func (k *kmsKeys) KeyAgreement(ctx context.Context, name string) (ecdh.KeyExchanger, error) {
 	key, err := k.handle(ctx, name)
 	if err != nil {
@@ -31,7 +31,8 @@ func (k *kmsKeys) KeyAgreement(ctx context.Context, name string) (ecdh.KeyExchan
 	return &exchanger{key, public}, nil
 }
 
-// Signer returns a handle that signs.
+// Signer returns a handle that signs. The error matches envelope.ErrNoKey if the KMS does
+// not have the key.
 func (k *kmsKeys) Signer(ctx context.Context, name string) (crypto.Signer, error) {
 	key, err := k.handle(ctx, name)
 	if err != nil {
@@ -40,9 +41,9 @@ func (k *kmsKeys) Signer(ctx context.Context, name string) (crypto.Signer, error
 	return &signer{key}, nil
 }
 
-// handle is a key of the KMS for the time of one message. The interfaces of
-// package crypto take no context, so the handle keeps the one it was asked for
-// with: when that ends, calls to the service end.
+// handle is a handle for a key of the KMS, for the time of one message. The interfaces of
+// package crypto have no context parameter, so the handle keeps the context that it was
+// made with. Calls of the KMS end with this context.
 type handle struct {
 	ctx     context.Context
 	service *kms
@@ -50,7 +51,8 @@ type handle struct {
 	public  *ecdsa.PublicKey
 }
 
-// handle asks the service for the public half, which never changes: you may keep it.
+// handle gets the public key from the KMS. The public key never changes, so your code may
+// cache it.
 func (k *kmsKeys) handle(ctx context.Context, name string) (handle, error) {
 	public, err := k.service.publicKey(ctx, name)
 	if err != nil {
@@ -59,7 +61,7 @@ func (k *kmsKeys) handle(ctx context.Context, name string) (handle, error) {
 	return handle{ctx, k.service, name, public}, nil
 }
 
-// exchanger is all that encrypting and decrypting need of a private key.
+// exchanger is a handle for key agreement, which encryption and decryption need.
 type exchanger struct {
 	handle
 	public *ecdh.PublicKey
@@ -74,15 +76,15 @@ func (e *exchanger) ECDH(peer *ecdh.PublicKey) ([]byte, error) {
 	return e.service.deriveSharedSecret(e.ctx, e.name, peer)
 }
 
-// signer is all that signing needs of a private key.
+// signer is a handle for signatures.
 type signer struct{ handle }
 
 var _ crypto.Signer = (*signer)(nil)
 
 func (s *signer) Public() crypto.PublicKey { return s.public }
 
-// Sign leaves the random numbers to the service. The signature is ASN.1 DER, as
-// crypto.Signer wants it of ECDSA; the Packer brings it into the form of JWS.
+// Sign returns an ECDSA signature in ASN.1 DER, as crypto.Signer requires. The Packer
+// converts it to the form of JWS. The KMS has its own random numbers.
 func (s *signer) Sign(_ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte, error) {
 	return s.service.sign(s.ctx, s.name, digest)
 }

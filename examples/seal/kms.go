@@ -12,8 +12,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 )
 
-// kms stands in for a remote service: keys are made in it, are used by name, and
-// do not come out.
+// kms replaces a remote KMS. It makes keys, uses them by name, and never returns a private
+// key.
 type kms struct {
 	mu   sync.Mutex
 	keys map[string]*ecdsa.PrivateKey // guarded by mu

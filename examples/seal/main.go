@@ -1,12 +1,12 @@
-// Seal packs messages and opens them again, with private keys that never leave a
-// key management service (KMS): signed, encrypted, and signed then encrypted.
-// It needs no agent and no network, only packages agent/envelope and agent/identity.
+// Seal shows how to use private keys that never leave a key management service (KMS) or
+// hardware security module (HSM). It packs and unpacks messages that are signed,
+// encrypted, or both. It does not run an agent or use a network.
 //
 //	go run ./examples/seal
 //
-// File keys.go is what you would write for your own KMS or HSM: it implements
-// envelope.Keys with handles that can sign and agree on keys, and nothing else.
-// File kms.go stands in for the vendor's service.
+// The file keys.go contains the code that you would write for your own KMS or HSM. It
+// implements envelope.Keys with handles that can only sign and agree on keys. The file
+// kms.go replaces the KMS of a vendor.
 package main
 
 import (
@@ -30,13 +30,13 @@ func main() {
 	}
 }
 
-// party is somebody with a DID and a Packer that works with the keys of it.
+// party is a party with a DID, and a Packer for the keys of this DID.
 type party struct {
 	DID    string
 	packer *envelope.Packer
 }
 
-// newParty makes two keys in the KMS and a did:peer:2 of their public halves.
+// newParty makes two keys in the KMS, and a did:peer:2 from their public keys.
 func newParty(ctx context.Context, service *kms, resolver did.Resolver) (*party, error) {
 	signing, err := service.createKey(ctx)
 	if err != nil {
@@ -62,7 +62,7 @@ func newParty(ctx context.Context, service *kms, resolver did.Resolver) (*party,
 }
 
 func run(ctx context.Context, out io.Writer) error {
-	// A Cache, because a Packer resolves the DIDs of each message.
+	// The Packers share a Cache, because they resolve DIDs for each message.
 	resolver := did.NewCache(did.Methods{"peer": didpeer.NewResolver()}, did.CacheConfig{})
 	service := newKMS()
 	alice, err := newParty(ctx, service, resolver)
@@ -82,13 +82,13 @@ func run(ctx context.Context, out io.Writer) error {
 		name string
 		opts []envelope.PackOption
 	}{
-		// Anyone can read it, and can prove to others that Alice wrote it.
+		// Anyone can read the message, and can prove to others that Alice wrote it.
 		{"signed", []envelope.PackOption{envelope.SignBy(alice.DID), envelope.Signed()}},
-		// Bob alone can read it, and knows that it is from Alice (authcrypt).
+		// Only Bob can read the message, and he knows that it is from Alice (authcrypt).
 		{"encrypted", []envelope.PackOption{envelope.From(alice.DID)}},
-		// The same, and nobody on the way sees which key of whom sent it.
+		// The same, and others cannot see that the message is from Alice.
 		{"encrypted, sender protected", []envelope.PackOption{envelope.From(alice.DID), envelope.ProtectSender()}},
-		// Bob alone can read it, and can prove to others that Alice wrote it.
+		// Only Bob can read the message, and he can prove to others that Alice wrote it.
 		{"signed, then encrypted", []envelope.PackOption{envelope.SignBy(alice.DID)}},
 	} {
 		m, err := basicmessage.New("hello, Bob", "en")
@@ -97,7 +97,7 @@ func run(ctx context.Context, out io.Writer) error {
 		}
 		m.From, m.To = alice.DID, []string{bob.DID}
 
-		// One envelope for each recipient; here there is one.
+		// Pack returns an envelope for each recipient. Here there is only one.
 		envelopes, err := alice.packer.Pack(ctx, m, way.opts...)
 		if err != nil {
 			return fmt.Errorf("pack %s: %w", way.name, err)
@@ -111,7 +111,8 @@ func run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 
-		// Carol has the bytes too. Without a key for them she learns nothing.
+		// Carol has none of the keys, so she can only read the message if it is merely
+		// signed.
 		switch _, err := carol.packer.Unpack(ctx, sealed.Data); {
 		case errors.Is(err, envelope.ErrNoKey):
 			fmt.Fprintln(out, "  carol cannot open it")
@@ -124,8 +125,8 @@ func run(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// show prints what a recipient should look at: not only what a message says, but
-// how it was protected, before it is believed.
+// show prints the text of a message, and how the message was protected. A recipient should
+// check the protection before trusting the text.
 func show(out io.Writer, name string, sealed envelope.Envelope, opened *envelope.Unpacked) error {
 	var body basicmessage.Body
 	if err := opened.Message.DecodeBody(&body); err != nil {

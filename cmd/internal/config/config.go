@@ -1,11 +1,10 @@
-// Package config gives the flags of a command the values that its user wrote
-// elsewhere: in the environment or in a configuration file. A flag on the
-// command line wins over the environment, and the environment over the file.
+// Package config sets the flags of a command from the environment and from a
+// configuration file. Call [Apply] after the flags are parsed. The command line takes
+// precedence over the environment, and the environment over the file.
 //
-// There is one name for a setting. Flag --public-url is the variable
-// DIDCOMM_PUBLIC_URL and the key "public-url" of the file, and all three are
-// parsed by the flag itself, so that they cannot disagree about what a value
-// means. Call Apply after the flags are parsed.
+// A setting has one name: the flag --public-url is the environment variable
+// DIDCOMM_PUBLIC_URL, and the key public-url of the file. The flag parses the value in all
+// three cases, so that a value always has the same meaning.
 package config
 
 import (
@@ -22,51 +21,50 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// EnvPrefix begins the name of every environment variable that is read.
+// EnvPrefix is the prefix of all environment variables.
 const EnvPrefix = "DIDCOMM_"
 
-// maxFile bounds a configuration file, in bytes.
+// maxFile limits the size of a configuration file, in bytes.
 const maxFile = 1 << 20
 
-// A SettingError is a setting that is wrong: a value that does not parse, or a
-// key that no flag has.
+// SettingError is the error for a wrong setting: a value that does not parse, or a key
+// without a flag.
 type SettingError struct {
-	Source string // such as "DIDCOMM_LISTEN" or "config.yaml: listen"
-	Err    error
+	Source string // where the setting is, for example "DIDCOMM_LISTEN" or "config.yaml: listen"
+	Err    error  // the cause
 }
 
-// Error says where the setting stands and what is wrong with it.
+// Error returns the source and the cause.
 func (e *SettingError) Error() string { return e.Source + ": " + e.Err.Error() }
 
 // Unwrap returns the cause.
 func (e *SettingError) Unwrap() error { return e.Err }
 
-// EnvName is the environment variable of a flag.
+// EnvName returns the name of the environment variable of a flag.
 func EnvName(flag string) string {
 	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// A Source is where Apply looks besides the command line.
+// Source names the sources of settings besides the command line.
 type Source struct {
-	// LookupEnv is os.LookupEnv. A variable that is set but empty counts as
-	// not set.
+	// LookupEnv is os.LookupEnv, or a replacement in tests. A variable with an empty
+	// value is ignored.
 	LookupEnv func(string) (string, bool)
-	// File is the path of a YAML file, or empty for none.
+	// File is the path of a YAML file, or "" for none.
 	File string
-	// Optional says that File may be missing.
+	// Optional says that it is no error if File does not exist.
 	Optional bool
-	// Known lists the keys that File may hold besides the names of the flags:
-	// one file serves several commands, each with flags of its own. Any other
-	// key is an error.
+	// Known lists the allowed keys of File besides the names of the flags. They belong to
+	// other commands, which use the same file. Any other key is an error.
 	Known []string
 }
 
-// Apply sets each flag that the command line left alone: from the environment
-// if a variable for it is set, else from the file. A flag that takes several
-// values takes a YAML list, and in the environment words separated by spaces.
-// Flags named in except are only set by the command line.
+// Apply sets each flag that is not on the command line: from the environment if its
+// variable is set, otherwise from the file. For a flag with several values, the value is
+// a YAML list in the file, and words separated by spaces in the environment. The flags in
+// except are not set.
 //
-// A wrong setting is a *SettingError; other errors are about the file.
+// The error is a *SettingError for a wrong setting. Any other error is about the file.
 func Apply(flags *pflag.FlagSet, src Source, except ...string) error {
 	file, err := read(src.File, src.Optional)
 	if err != nil {
@@ -115,7 +113,7 @@ func set(flags *pflag.FlagSet, f *pflag.Flag, values []string, source string) er
 	return nil
 }
 
-// scalars returns the node's value as the text that the flag would be given.
+// scalars returns the value of a YAML node in the form of command-line arguments.
 func scalars(f *pflag.Flag, node *yaml.Node) ([]string, error) {
 	_, list := f.Value.(pflag.SliceValue)
 	switch {
@@ -162,7 +160,7 @@ func read(path string, optional bool) (map[string]yaml.Node, error) {
 	return keys, nil
 }
 
-// oneLine joins the lines that a YAML error may have.
+// oneLine returns the text of a YAML error in one line.
 func oneLine(err error) string {
 	return strings.Join(strings.Fields(strings.TrimPrefix(err.Error(), "yaml: ")), " ")
 }

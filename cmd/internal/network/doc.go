@@ -1,4 +1,4 @@
-// Package network is the way to other agents: which addresses DIDs and messages of
-// others can make us connect to, and the resolvers and senders that keep to that.
-// A Reach makes both.
+// Package network makes the resolvers and senders with which a command reaches other
+// agents. A [Reach] says to which addresses they may connect; call [Reach.Resolver] and
+// [Reach.Senders].
 package network

@@ -16,19 +16,18 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Reach is what DIDs and messages of others can make us connect to, besides
-// the public Internet.
+// Reach says which addresses are allowed for connections to other agents. Addresses of
+// the public Internet are always allowed.
 type Reach struct {
-	// Loopback lets this machine's own addresses through, and plain http on
-	// them for did:web.
+	// Loopback allows loopback addresses, and plain http to them for did:web.
 	Loopback bool
-	// Private lets private networks through, and loopback.
+	// Private allows the addresses of private networks (RFC 1918, RFC 6598, RFC 4193), and
+	// everything that Loopback allows.
 	Private bool
 }
 
-// privateNetworks are the networks that Reach.Private means: RFC 1918, RFC
-// 6598 and RFC 4193. Link-local ones, where clouds keep their metadata service,
-// are not among them.
+// privateNetworks returns the networks of Reach.Private. It has no link-local networks,
+// where clouds have their metadata services.
 func privateNetworks() []netip.Prefix {
 	return []netip.Prefix{
 		netip.MustParsePrefix("10.0.0.0/8"),
@@ -47,8 +46,8 @@ func (r Reach) guard() *netguard.Guard {
 	return g
 }
 
-// Resolver resolves did:key, did:jwk, did:peer and did:web. The documents of
-// docs, if any, are used before anything is asked.
+// Resolver returns a resolver for did:key, did:jwk, did:peer and did:web. For the DIDs in
+// docs, which may be nil, it returns the documents in docs.
 func (r Reach) Resolver(docs Docs) (did.Resolver, error) {
 	web, err := didweb.NewResolver(didweb.Config{
 		Dial:              r.guard().DialContext,
@@ -66,8 +65,8 @@ func (r Reach) Resolver(docs Docs) (did.Resolver, error) {
 	return &overlay{docs: docs, Cache: did.NewCache(methods, did.CacheConfig{})}, nil
 }
 
-// overlay is a cache with some documents that are known beforehand. It embeds
-// the cache for its Refresh.
+// overlay is a cache with given documents. It embeds the cache because of its Refresh
+// method.
 type overlay struct {
 	docs Docs
 	*did.Cache
@@ -80,11 +79,11 @@ func (o *overlay) Resolve(ctx context.Context, id string) (*did.Document, error)
 	return o.Cache.Resolve(ctx, id)
 }
 
-// Docs are DID documents by DID.
+// Docs maps DIDs to their documents.
 type Docs map[string]*did.Document
 
-// ParseDocs reads a JSON object from DID to document, an array of documents, or
-// a single document.
+// ParseDocs parses JSON that is an object from DIDs to documents, an array of documents,
+// or a single document.
 func ParseDocs(data []byte) (Docs, error) {
 	var list []jsontext.Value
 	byDID := map[string]jsontext.Value{}
@@ -95,7 +94,7 @@ func ParseDocs(data []byte) (Docs, error) {
 		case err != nil:
 			return err
 		case id != "" && doc.ID != id:
-			return fmt.Errorf("the document under %s is of %s", id, doc.ID)
+			return fmt.Errorf("the document under %s has the id %s", id, doc.ID)
 		}
 		docs[doc.ID] = doc
 		return nil

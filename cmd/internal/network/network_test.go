@@ -21,7 +21,7 @@ func TestParseDocs(t *testing.T) {
 		{a, 1, ""},
 		{`[]`, 0, ""},
 		{`{}`, 0, ""},
-		{`{"did:example:a":` + b + `}`, 0, "is of did:example:b"},
+		{`{"did:example:a":` + b + `}`, 0, "has the id did:example:b"},
 		{`{"did:example:a":1}`, 0, "did:example:a"},
 		{`[` + a + `,1]`, 0, "document 2"},
 		{`[{"id":"nonsense"}]`, 0, "document 1"},

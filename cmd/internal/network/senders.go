@@ -10,13 +10,14 @@ import (
 	"github.com/didcomm-go/didcomm/transport/wstransport"
 )
 
-// Senders are the clients of all transports. Close them.
+// Senders holds a client for each transport. Use [Reach.Senders] to make them, and
+// [Senders.Close] to close them.
 type Senders struct {
 	http *httptransport.Client
 	ws   *wstransport.Client
 }
 
-// Senders makes clients that send and take messages of maxBytes bytes at most.
+// Senders returns clients that receive messages of at most maxBytes bytes.
 func (r Reach) Senders(maxBytes int64, logger *slog.Logger) (*Senders, error) {
 	dial := r.guard().DialContext
 	h, err := httptransport.NewClient(httptransport.ClientConfig{Dial: dial, MaxBytes: maxBytes, Logger: logger})
@@ -31,8 +32,9 @@ func (r Reach) Senders(maxBytes int64, logger *slog.Logger) (*Senders, error) {
 	return &Senders{h, w}, nil
 }
 
-// ByScheme are the senders by URI scheme. With webSocket, http endpoints are
-// reached by WebSocket too: one URL serves both.
+// ByScheme returns the senders by URI scheme: http, https, ws and wss. If webSocket is
+// true, messages for http and https endpoints are also sent over WebSocket, at the same
+// URL.
 func (s *Senders) ByScheme(webSocket bool) map[string]transport.Sender {
 	m := map[string]transport.Sender{"http": s.http, "https": s.http, "ws": s.ws, "wss": s.ws}
 	if webSocket {
@@ -42,14 +44,15 @@ func (s *Senders) ByScheme(webSocket bool) map[string]transport.Sender {
 	return m
 }
 
-// Close closes the connections, and waits for what comes in on them.
+// Close closes all connections, and waits until the received messages are handled, but not
+// longer than wstransport.DefaultCloseTimeout.
 func (s *Senders) Close() {
-	// Both only report what cannot be helped when the program ends.
+	// There is nothing to do about an error when the program ends.
 	_ = s.http.Close()
 	_ = s.ws.Close()
 }
 
-// upgrade sends to http endpoints by WebSocket.
+// upgrade sends messages for http endpoints over WebSocket.
 type upgrade struct{ *wstransport.Client }
 
 var _ transport.SessionSender = (*upgrade)(nil)

@@ -1,14 +1,18 @@
-// Package timeservice is a protocol of one's own in one file: one party asks what
-// time it is, the other tells. It has the shape of the packages under protocols:
+// Package timeservice is an example of a protocol in one file: one party asks for the
+// time, and the other party answers. Call [Ask] to ask for the time. To answer, pass
+// [Handle] to agent.NewMux.
 //
-//   - the protocol's URI and its message types,
-//   - a struct for the body of each message,
-//   - a Handler for the party that answers, and Handle to register it,
-//   - a function for the party that asks, here Ask.
+// The package has the same parts as the packages in the folder protocols:
 //
-// The URI is the protocol's name for all the world: choose one under a domain of
-// yours, ending in name and version. Types match across minor versions, so a
-// minor version may only add what others can ignore (DIDComm v2.1, Semver Rules).
+//   - constants for the URI of the protocol and its message types;
+//   - a struct for the body of each message;
+//   - a [Handler] for the party that answers, and a function to register it, [Handle];
+//   - a function for the party that asks, [Ask].
+//
+// The URI is the globally unique name of a protocol. Choose a URI that begins with a
+// domain of yours and ends with a name and a version. Messages of all minor versions are
+// handled by the same Handler, so a minor version may only add parts that can be ignored
+// (DIDComm v2.1, Semver Rules).
 package timeservice
 
 import (
@@ -20,36 +24,36 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// The protocol and its messages.
+// The URI of the protocol, and its message types.
 const (
 	PIURI        = "https://example.com/time-service/1.0"
 	TypeRequest  = PIURI + "/request"
 	TypeResponse = PIURI + "/response"
 )
 
-// CodeOffset is the problem code for an offset that is none: an error (e) that
-// ends the thread (p) and is about the message (msg).
+// CodeOffset is the problem code for an invalid offset: an error (e) that ends the protocol
+// (p) and is about the message (msg).
 const CodeOffset = "e.p.msg.offset"
 
-// RequestBody is the body of a request.
+// RequestBody is the body of a message of type [TypeRequest].
 type RequestBody struct {
-	Offset string `json:"offset,omitempty"` // from UTC, such as "+05:45"; empty is UTC
+	Offset string `json:"offset,omitempty"` // offset from UTC, for example "+05:45"; "" means UTC
 }
 
-// ResponseBody is the body of a response.
+// ResponseBody is the body of a message of type [TypeResponse].
 type ResponseBody struct {
-	Time time.Time `json:"time"`
+	Time time.Time `json:"time"` // with the offset of the request
 }
 
-// Handler answers requests.
+// Handler is an agent.Handler that answers requests.
 type Handler struct {
-	Now func() time.Time // nil is time.Now
+	Now func() time.Time // returns the current time; nil means time.Now
 }
 
 var _ agent.Handler = Handler{}
 
-// Handle registers h. Discover Features tells of the protocol and its roles from
-// then on.
+// Handle registers h in a Mux. If Discover Features is registered in the same Mux, it also
+// discloses this protocol and its roles.
 func Handle(h Handler) agent.MuxOption {
 	return agent.Handle(agent.Protocol{
 		PIURI: PIURI,
@@ -60,8 +64,8 @@ func Handle(h Handler) agent.MuxOption {
 	})
 }
 
-// HandleMessage answers a request. A *message.Problem that it returns goes to the
-// sender as a problem report; any other error goes to the log only.
+// HandleMessage replies to a request. If it returns a *message.Problem, the agent sends a
+// problem report to the sender of the request. Any other error is only logged.
 func (h Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 	var body RequestBody
 	if err := in.Message.DecodeBody(&body); err != nil {
@@ -75,7 +79,7 @@ func (h Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent
 				Code:    CodeOffset,
 				Comment: "{1} is not an offset from UTC such as +05:45",
 				Args:    []string{body.Offset},
-				Err:     err, // for our log, the sender does not see it
+				Err:     err, // only for the log; the sender does not see it
 			}
 		}
 		zone = at.Location()
@@ -88,14 +92,13 @@ func (h Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent
 	if err != nil {
 		return err
 	}
-	return w.Reply(ctx, m) // to whom, and in which thread, the agent knows
+	return w.Reply(ctx, m) // fills in the recipient and the thread
 }
 
-// Ask asks a DID for the time at an offset from UTC, such as "+05:45"; empty is
-// UTC.
+// Ask asks a DID for the time. The offset from UTC has a form like "+05:45"; "" means UTC.
 //
-// Errors are those of agent.Agent.Request; a *message.Problem of code CodeOffset
-// if the other does not understand the offset.
+// Errors are those of agent.Agent.Request. If the responder does not accept the offset,
+// the error wraps a *message.Problem with code [CodeOffset].
 func Ask(ctx context.Context, a *agent.Agent, to, offset string, opts ...agent.SendOption) (time.Time, error) {
 	m, err := message.New(TypeRequest, RequestBody{Offset: offset})
 	if err != nil {
@@ -106,8 +109,8 @@ func Ask(ctx context.Context, a *agent.Agent, to, offset string, opts ...agent.S
 	if err != nil {
 		return time.Time{}, fmt.Errorf("ask %s for the time: %w", to, err)
 	}
-	// Types are compared as a Mux does: other minor versions, and other ways to
-	// write the names, are welcome.
+	// message.Is compares types in the same way as a Mux: it accepts other minor versions,
+	// and other spellings of the names.
 	if !message.Is(in.Message, TypeResponse) {
 		return time.Time{}, fmt.Errorf("ask %s for the time: answered by a message of type %s", to, in.Message.Type)
 	}

@@ -35,7 +35,7 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// A problem of the responder is an error of the requester.
+// If the responder reports a problem, the requester gets an error.
 func TestAskProblem(t *testing.T) {
 	alice, bob := agenttest.Pair(t, nil, agent.NewMux(timeservice.Handle(clock())))
 	_, err := timeservice.Ask(t.Context(), alice, bob.DID(), "noon")
@@ -48,7 +48,7 @@ func TestAskProblem(t *testing.T) {
 	}
 }
 
-// An agent without the protocol says so.
+// An agent that does not support the protocol reports a problem.
 func TestAskUnsupported(t *testing.T) {
 	alice, bob := agenttest.Pair(t, nil, agent.NewMux())
 	_, err := timeservice.Ask(t.Context(), alice, bob.DID(), "")
@@ -58,7 +58,7 @@ func TestAskUnsupported(t *testing.T) {
 	}
 }
 
-// An answer of another type is no time.
+// An answer of another type is an error.
 func TestAskOtherAnswer(t *testing.T) {
 	parrot := agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 		m, err := message.New(timeservice.TypeRequest, nil)
