@@ -38,7 +38,7 @@ var (
 	// ErrNoReturnRoute means that a connection cannot carry a reply, for example
 	// because a WebSocket is closed or an HTTP response is already written.
 	ErrNoReturnRoute = errors.New("transport: no return route")
-	// ErrMediaType means that a media type is not one of DIDComm.
+	// ErrMediaType means that a media type is not a DIDComm media type.
 	ErrMediaType = errors.New("transport: not a didcomm media type")
 	// ErrTooLarge means that a packet is larger than the limit.
 	ErrTooLarge = errors.New("transport: packet too large")
@@ -183,8 +183,8 @@ func (e *RejectError) Error() string {
 func (e *RejectError) Unwrap() error { return e.Err }
 
 // BusyError is the error of a [Handler] that cannot accept a packet now, for example
-// because its store is full or a DID cannot be resolved. The Handler has kept nothing
-// of the packet.
+// because its store is full or a DID cannot be resolved. The Handler has not kept the
+// packet.
 type BusyError struct {
 	// RetryAfter is the delay after which the peer may try again. 0 leaves the delay to
 	// the peer.

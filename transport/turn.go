@@ -5,34 +5,38 @@ import (
 	"time"
 )
 
-// TurnTimeout is how long [Turn.Wait] waits until the packet before is opened. Many
-// senders may share a connection. With the timeout, a sender whose DID takes long to
-// resolve does not delay the packets of other senders any longer.
+// TurnTimeout is how long [Turn.Wait] waits until the previous packet is opened. Many
+// senders may share a connection, and a sender whose DID takes long to resolve must not
+// delay the packets of other senders for longer.
 const TurnTimeout = time.Second
 
 // Turn restores the order of packets that came on the same connection and are opened
-// concurrently. Each packet has its own Turn, which is used only by the goroutine that
-// serves the packet. The Handler gets it from the context with [TurnOf]. It calls
-// [Turn.Wait] when it has opened the packet, then puts the packet into a queue, and then
-// calls [Turn.End].
+// concurrently. Each packet has its own Turn. A Handler uses it as follows:
 //
-// All methods can be called on a nil Turn, which belongs to a packet without an order.
+//  1. Get the Turn from the context of ServePacket with [TurnOf].
+//  2. Open the packet.
+//  3. Call [Turn.Wait], which waits for the previous packet.
+//  4. Put the packet into the queue whose order matters.
+//  5. Call [Turn.End].
+//
+// Only the goroutine that serves the packet may use the Turn. All methods can be called on
+// a nil Turn, which means that the packet has no order.
 type Turn struct {
-	before *Turn         // nil for the first packet, and after Wait
+	before *Turn         // of the previous packet; nil for the first packet, and after Wait
 	ready  chan struct{} // closed by Wait
 	over   chan struct{} // closed by End
 
 	waited, ended bool
 }
 
-// Next returns the Turn of the packet after that of t. Transports call it in the order
-// in which they read the packets.
+// Next returns the Turn of the next packet. Transports call it in the order in which they
+// read the packets.
 func (t *Turn) Next() *Turn {
 	return &Turn{before: t, ready: make(chan struct{}), over: make(chan struct{})}
 }
 
-// Wait returns when the Turn before t has ended, when the packet before is not opened
-// within TurnTimeout, or when ctx ends. Only the first call waits.
+// Wait returns when End has been called for the previous packet, when the previous packet
+// is not opened within [TurnTimeout], or when ctx ends. Only the first call waits.
 func (t *Turn) Wait(ctx context.Context) {
 	if t == nil || t.waited {
 		return
@@ -59,9 +63,8 @@ func (t *Turn) Wait(ctx context.Context) {
 	}
 }
 
-// End lets the packet after that of t go on. It first calls Wait, because the next
-// packet only waits for t and not for the packets before t. Only the first call has an
-// effect.
+// End lets the next packet go on. It calls Wait first, because the next packet only waits
+// for this one, and not for those before. Only the first call has an effect.
 func (t *Turn) End(ctx context.Context) {
 	if t == nil || t.ended {
 		return

@@ -130,7 +130,8 @@ func (c *Client) Bind(h transport.Handler) { c.sends.Bind(h) }
 //   - a packet that is empty or has a media type other than DIDComm's.
 //
 // A packet in a response does not make Send fail if it is too large, if the Handler
-// refuses it, or if the Handler panics. Such a packet is logged and dropped.
+// refuses it, if the Handler panics, or if no Handler is bound. Such a packet is logged and
+// dropped.
 func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error {
 	u, err := endpoint.Parse(to, "http", "https")
 	if err != nil {

@@ -45,7 +45,8 @@ type ClientConfig struct {
 	// default is DefaultHandshakeTimeout.
 	HandshakeTimeout time.Duration
 	// MinBackoff is how long the Client does not connect to an endpoint after a failed
-	// handshake. The time doubles with each further failure, up to MaxBackoff.
+	// handshake. The time doubles with each further failure, up to MaxBackoff, and starts
+	// again after a success.
 	MinBackoff, MaxBackoff time.Duration
 	// MaxConns is the largest number of open connections. To open another one, the
 	// Client closes the least recently used connection on which no message is being
