@@ -1,7 +1,7 @@
 // Package basicmessage implements Basic Message 2.0
 // (https://didcomm.org/basicmessage/2.0), which sends a text from one person to another.
 //
-// Call [Send] to send a message. To receive messages, pass [Handle] to agent.NewMux.
+// Call [Send] to send a message. To receive messages, pass [Handle] to [agent.NewMux].
 package basicmessage
 
 import (
@@ -24,13 +24,13 @@ type Body struct {
 }
 
 // Handler is a function that is called with each message. It may reply with w. Its errors
-// are treated as those of an agent.Handler.
+// are treated as those of an [agent.Handler].
 type Handler func(ctx context.Context, w agent.Responder, in *agent.Inbound, body Body) error
 
 var _ agent.Handler = Handler(nil)
 
 // Handle registers fn in a Mux. The messages of a party are handled in the order in which
-// the party sent them (agent.Protocol.Ordered).
+// the party sent them ([agent.Protocol.Ordered]).
 func Handle(fn Handler) agent.MuxOption {
 	return agent.Handle(agent.Protocol{
 		PIURI:    PIURI,
@@ -40,7 +40,7 @@ func Handle(fn Handler) agent.MuxOption {
 	})
 }
 
-// HandleMessage decodes the body and calls h. It returns a *message.Problem with code
+// HandleMessage decodes the body and calls h. It returns a [*message.Problem] with code
 // e.m.msg if the body is malformed or has no content.
 func (h Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 	var body struct {
@@ -66,8 +66,8 @@ func New(content, lang string) (*message.Message, error) {
 	return m, nil
 }
 
-// Send sends a text to a DID. It uses the lane PIURI (agent.Lane), so that messages from
-// one DID to another are sent in the order of Send. Errors are those of agent.Agent.Send.
+// Send sends a text to a DID. It uses the lane PIURI ([agent.Lane]), so that messages from
+// one DID to another are sent in the order of Send. Errors are those of [agent.Agent.Send].
 func Send(ctx context.Context, a *agent.Agent, to, content string, opts ...agent.SendOption) error {
 	m, err := New(content, "")
 	if err != nil {

@@ -2,7 +2,7 @@
 // Protocol 2.0). With it, a party asks which protocols, goal codes and headers another
 // party supports.
 //
-// Call [Ask] to ask another party. To answer such queries, pass [Handle] to agent.NewMux:
+// Call [Ask] to ask another party. To answer such queries, pass [Handle] to [agent.NewMux]:
 // the agent then discloses the protocols and other features of the Mux.
 package discover
 
@@ -64,7 +64,7 @@ const (
 	maxPattern = 1024
 )
 
-// Handler is an agent.Handler that answers queries.
+// Handler is an [agent.Handler] that answers queries.
 type Handler struct {
 	// Features returns the features of this agent. It is usually agent.Mux.Features.
 	Features func() []agent.Feature
@@ -93,7 +93,7 @@ func Handle(filters ...Filter) agent.MuxOption {
 
 // HandleMessage replies to queries with the matching features, which may be none. They
 // are in random order (section Privacy Considerations, "Vary the order of items"). It
-// returns a *message.Problem with code e.m.msg if the body is malformed or has more than
+// returns a [*message.Problem] with code e.m.msg if the body is malformed or has more than
 // 100 queries.
 func (h *Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 	var body QueriesBody
@@ -151,7 +151,7 @@ func matches(pattern, s string) bool {
 // Ask sends queries to a DID, and returns the features that are disclosed. A party may
 // support a feature without disclosing it.
 //
-// Errors are those of agent.Agent.Request. The error matches message.ErrInvalid if the
+// Errors are those of [agent.Agent.Request]. The error matches [message.ErrInvalid] if the
 // answer is not a valid disclosure.
 func Ask(ctx context.Context, a *agent.Agent, to string, queries ...Query) ([]Disclosure, error) {
 	m, err := message.New(TypeQueries, QueriesBody{Queries: slices.Clone(queries)})

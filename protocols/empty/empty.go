@@ -7,7 +7,7 @@
 //
 // An agent processes the headers of received empty messages without this package, and
 // sends acks that a peer asks for as empty messages. Call [Ack] to send other acks. Pass
-// [Handle] to agent.NewMux to disclose the protocol.
+// [Handle] to [agent.NewMux] to disclose the protocol.
 package empty
 
 import (
@@ -23,7 +23,7 @@ const (
 	TypeEmpty = PIURI + "/empty"
 )
 
-// Handler is an agent.Handler that does nothing.
+// Handler is an [agent.Handler] that does nothing.
 type Handler struct{}
 
 var _ agent.Handler = Handler{}
@@ -40,7 +40,7 @@ func Handle() agent.MuxOption {
 func (Handler) HandleMessage(context.Context, agent.Responder, *agent.Inbound) error { return nil }
 
 // Send sends an empty message to a DID. The headers can be set with opts. Errors are those
-// of agent.Agent.Send.
+// of [agent.Agent.Send].
 func Send(ctx context.Context, a *agent.Agent, to string, opts ...agent.SendOption) error {
 	m, err := message.New(TypeEmpty, nil)
 	if err != nil {
@@ -52,7 +52,7 @@ func Send(ctx context.Context, a *agent.Agent, to string, opts ...agent.SendOpti
 
 // Ack acknowledges messages of a thread to their sender, the DID to (DIDComm v2.1, ACKs).
 // The ids of the messages are in order, the oldest first. Errors are those of
-// agent.Agent.Send.
+// [agent.Agent.Send].
 func Ack(ctx context.Context, a *agent.Agent, to, thread string, ids ...string) error {
 	m, err := message.New(TypeEmpty, nil)
 	if err != nil {

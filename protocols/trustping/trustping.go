@@ -2,7 +2,7 @@
 // ping tests that a party can be reached, and that both parties can open the messages of
 // the other.
 //
-// Call [Ping] to send a ping. To answer pings, pass [Handle] to agent.NewMux.
+// Call [Ping] to send a ping. To answer pings, pass [Handle] to [agent.NewMux].
 package trustping
 
 import (
@@ -28,7 +28,7 @@ type PingBody struct {
 	ResponseRequested *bool `json:"response_requested,omitempty"`
 }
 
-// Handler is an agent.Handler that answers pings.
+// Handler is an [agent.Handler] that answers pings.
 type Handler struct{}
 
 var _ agent.Handler = Handler{}
@@ -48,7 +48,7 @@ func Handle() agent.MuxOption {
 
 // HandleMessage replies to a ping, unless the ping says that it needs no response. It never
 // replies to a ping in the thread of another message, because some agents send such a ping
-// as the response to ours. It returns a *message.Problem with code e.m.msg if the body is
+// as the response to ours. It returns a [*message.Problem] with code e.m.msg if the body is
 // malformed.
 func (Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 	var body PingBody
@@ -74,7 +74,7 @@ func startsThread(m *message.Message) bool {
 // Ping pings a DID and returns the time until the response. The response is a
 // ping-response or a ping, in the thread of the ping and from that DID.
 //
-// Errors are those of agent.Agent.Request, and an error for a response of another type.
+// Errors are those of [agent.Agent.Request], and an error for a response of another type.
 func Ping(ctx context.Context, a *agent.Agent, to string, opts ...agent.SendOption) (time.Duration, error) {
 	wanted := true
 	m, err := message.New(TypePing, PingBody{ResponseRequested: &wanted})

@@ -1,6 +1,6 @@
 // Package timeservice is an example of a protocol in one file: one party asks for the
 // time, and the other party answers. Call [Ask] to ask for the time. To answer, pass
-// [Handle] to agent.NewMux.
+// [Handle] to [agent.NewMux].
 //
 // The package has the same parts as the packages in the folder protocols:
 //
@@ -45,7 +45,7 @@ type ResponseBody struct {
 	Time time.Time `json:"time"` // with the offset of the request
 }
 
-// Handler is an agent.Handler that answers requests.
+// Handler is an [agent.Handler] that answers requests.
 type Handler struct {
 	Now func() time.Time // returns the current time; nil means time.Now
 }
@@ -64,7 +64,7 @@ func Handle(h Handler) agent.MuxOption {
 	})
 }
 
-// HandleMessage replies to a request. If it returns a *message.Problem, the agent sends a
+// HandleMessage replies to a request. If it returns a [*message.Problem], the agent sends a
 // problem report to the sender of the request. Any other error is only logged.
 func (h Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 	var body RequestBody
@@ -97,8 +97,8 @@ func (h Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent
 
 // Ask asks a DID for the time. The offset from UTC has a form like "+05:45"; "" means UTC.
 //
-// Errors are those of agent.Agent.Request. If the responder does not accept the offset,
-// the error wraps a *message.Problem with code [CodeOffset].
+// Errors are those of [agent.Agent.Request]. If the responder does not accept the offset,
+// the error wraps a [*message.Problem] with code [CodeOffset].
 func Ask(ctx context.Context, a *agent.Agent, to, offset string, opts ...agent.SendOption) (time.Time, error) {
 	m, err := message.New(TypeRequest, RequestBody{Offset: offset})
 	if err != nil {
