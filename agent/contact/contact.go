@@ -7,7 +7,7 @@
 // by hand:
 //
 //	book := contact.New(st, contact.Config{})
-//	peers := &didpeer.Resolver{Long: book.Long}
+//	peers := &didpeer.Resolver{LongForm: book.Long}
 //	a, err := agent.New(agent.Config{Store: st, Contacts: book, ...})
 //
 // A protocol that must not lose a party, such as a mediator that has granted mediation,
