@@ -268,7 +268,7 @@ func (b *inboxBatch) settle(s *settleMessage) error {
 // held is the message that is leased by that lease.
 func (b *inboxBatch) held(id string, token int64) (*message, error) {
 	m := b.rows[id]
-	if m == nil || m.gone || m.token != token || m.due <= b.t.now {
+	if m == nil || m.gone || token == 0 || m.token != token || m.due <= b.t.now {
 		return nil, store.ErrLease
 	}
 	return m, nil

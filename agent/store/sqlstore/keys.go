@@ -9,14 +9,14 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Keys is a store.SealedKeys.
-type Keys struct {
+// SealedKeys is a store.SealedKeys.
+type SealedKeys struct {
 	w     *writer
 	read  *statements
 	table *keyTable
 }
 
-var _ store.SealedKeys = (*Keys)(nil)
+var _ store.SealedKeys = (*SealedKeys)(nil)
 
 // What is asked of a keyTable.
 type (
@@ -26,7 +26,7 @@ type (
 )
 
 // Wrapping implements store.SealedKeys.
-func (k *Keys) Wrapping(ctx context.Context) ([]byte, error) {
+func (k *SealedKeys) Wrapping(ctx context.Context) ([]byte, error) {
 	var wrapped []byte
 	err := k.read.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&wrapped) }, selectWrapping)
 	if err == nil && wrapped == nil {
@@ -38,22 +38,22 @@ func (k *Keys) Wrapping(ctx context.Context) ([]byte, error) {
 const selectWrapping = "SELECT wrapped FROM keyring WHERE id = 1"
 
 // SetWrapping implements store.SealedKeys.
-func (k *Keys) SetWrapping(ctx context.Context, old, wrapped []byte) error {
+func (k *SealedKeys) SetWrapping(ctx context.Context, old, wrapped []byte) error {
 	return k.w.do(ctx, k.table, &setWrapping{old, wrapped})
 }
 
 // Put implements store.SealedKeys.
-func (k *Keys) Put(ctx context.Context, keys ...store.SealedKey) error {
+func (k *SealedKeys) Put(ctx context.Context, keys ...store.SealedKey) error {
 	return k.w.do(ctx, k.table, &putKeys{keys})
 }
 
 // Delete implements store.SealedKeys.
-func (k *Keys) Delete(ctx context.Context, kid string) error {
+func (k *SealedKeys) Delete(ctx context.Context, kid string) error {
 	return k.w.do(ctx, k.table, &deleteKey{key(kid)})
 }
 
 // All implements store.SealedKeys.
-func (k *Keys) All(ctx context.Context) ([]store.SealedKey, error) {
+func (k *SealedKeys) All(ctx context.Context) ([]store.SealedKey, error) {
 	var all []store.SealedKey
 	err := k.read.query(ctx, func(rows *sql.Rows) error {
 		var kid []byte

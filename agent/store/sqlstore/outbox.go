@@ -78,6 +78,10 @@ func (o *Outbox) Enqueue(ctx context.Context, items ...store.Item) error {
 	if len(items) == 0 {
 		return ctx.Err()
 	}
+	return o.w.do(ctx, o.table, newEnqueue(items))
+}
+
+func newEnqueue(items []store.Item) *enqueue {
 	ready := make([]newItem, len(items))
 	for i := range items {
 		it := &items[i]
@@ -87,7 +91,7 @@ func (o *Outbox) Enqueue(ctx context.Context, items ...store.Item) error {
 			names: encodeItemNames(it), data: encodeItem(it),
 		}
 	}
-	return o.w.do(ctx, o.table, &enqueue{ready})
+	return &enqueue{ready}
 }
 
 // Lease implements store.Outbox.

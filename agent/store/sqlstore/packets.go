@@ -142,3 +142,18 @@ func decodeOwned(data []byte, owner *string, names ...*string) error {
 	}
 	return f.err
 }
+
+// encodeRecordNames is the names of a record, those of its index last.
+func encodeRecordNames(r *store.Record) []byte {
+	return encodeNames(append([]string{r.Collection, r.Key}, r.Index...)...)
+}
+
+// decodeRecordNames fills what encodeRecordNames wrote.
+func decodeRecordNames(names []byte, r *store.Record) error {
+	f := fields{rest: names}
+	r.Collection, r.Key = string(f.next()), string(f.next())
+	for len(f.rest) > 0 {
+		r.Index = append(r.Index, string(f.next()))
+	}
+	return f.err
+}

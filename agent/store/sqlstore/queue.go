@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// request is one operation. Until done is closed it belongs to the writer, once
-// that has begun it.
+// request is one operation of a table, or several of which all are done or none. Until
+// done is closed it belongs to the writer, once that has begun it.
 type request struct {
 	table table
-	body  any // the table's
+	body  any        // the table's
+	parts []*request // in place of table and body: the first that fails tells why
 	err   error
 	done  chan struct{}
 
@@ -19,6 +20,26 @@ type request struct {
 	begun     bool
 	withdrawn error // why its caller would rather not have it
 	abandoned bool  // its caller does not wait for it any more
+}
+
+// each calls f for the operations of a request.
+func (r *request) each(f func(*request)) {
+	if r.parts == nil {
+		f(r)
+	}
+	for _, part := range r.parts {
+		f(part)
+	}
+}
+
+// bytes is the size of the packets and records of a request.
+func (r *request) bytes() (n int) {
+	r.each(func(part *request) {
+		if body, ok := part.body.(interface{ bytes() int }); ok {
+			n += body.bytes()
+		}
+	})
+	return n
 }
 
 // leaser is what waits at a table.
@@ -38,6 +59,14 @@ func (w *writer) signal() {
 // do has a request done. An error of ctx means that it was not.
 func (w *writer) do(ctx context.Context, d table, body any) error {
 	return w.await(ctx, w.patience(), &request{table: d, body: body, done: make(chan struct{})}, func(r *request) { w.queue = append(w.queue, r) })
+}
+
+// together has operations done in one transaction, all or none.
+func (w *writer) together(ctx context.Context, parts []*request) error {
+	if len(parts) == 1 {
+		return w.do(ctx, parts[0].table, parts[0].body)
+	}
+	return w.await(ctx, w.patience(), &request{parts: parts, done: make(chan struct{})}, func(r *request) { w.queue = append(w.queue, r) })
 }
 
 // patience is sent to when a caller has waited long enough; nil is never.
@@ -166,7 +195,7 @@ func (w *writer) take() (batch []*request, leases map[leaseTable][]*request, sle
 	touched := make(map[table]bool)
 	for _, r := range batch {
 		r.begun = true
-		touched[r.table] = true
+		r.each(func(part *request) { touched[part.table] = true })
 	}
 	now := w.clock.now()
 	next := int64(never)
@@ -213,9 +242,7 @@ func (w *writer) take() (batch []*request, leases map[leaseTable][]*request, sle
 func (w *writer) fit() int {
 	size := 0
 	for n, r := range w.queue {
-		if body, ok := r.body.(interface{ bytes() int }); ok {
-			size += body.bytes()
-		}
+		size += r.bytes()
 		if n == maxBatch || n > 0 && size > maxBytes {
 			return n
 		}

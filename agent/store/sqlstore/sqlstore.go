@@ -1,5 +1,5 @@
-// Package sqlstore keeps an agent's outbox, inbox, mailboxes and keys in SQLite
-// or PostgreSQL: the durable implementation of agent/store.
+// Package sqlstore keeps an agent's outbox, inbox, records, mailboxes and keys in
+// SQLite or PostgreSQL: the durable implementation of agent/store.
 //
 // Open one with agent/store/sqlstore/sqlite or agent/store/sqlstore/postgres,
 // each of which links its driver alone:
@@ -8,14 +8,18 @@
 //	defer s.Close()
 //	agent.New(agent.Config{Outbox: s.Outbox(), Inbox: s.Inbox(), ...})
 //
+// A Store is a store.Store: Commit changes records, enqueues and acks in one
+// transaction. Its outbox and inbox are a store.OutboxAdmin and a store.InboxAdmin too.
+//
 // # Durability
 //
 // A method that writes returns when its transaction is committed: on the disk for
 // SQLite (synchronous=FULL), as the server is set for PostgreSQL (as it comes, on
 // the disk). Operations that wait at the same time share a transaction; one that
-// fails by its own checks does not touch the others. When ctx ends before an
-// operation was begun, the operation is not done and the error is that of ctx; once
-// begun, it is waited for.
+// fails by its own checks does not touch the others. A Commit of which one part fails
+// ends the transaction that it shares: what else was in there is done in another one.
+// When ctx ends before an operation was begun, the operation is not done and the error
+// is that of ctx; once begun, it is waited for.
 //
 // If the connection to PostgreSQL is lost while a transaction commits, the outcome is
 // looked up until it is clear. After eight seconds without an answer of the database
@@ -47,7 +51,8 @@
 // clock gets there. Limits hold exactly within a process; beside others, they may
 // be passed by what those have in flight. A seq follows the clock too: on
 // PostgreSQL an entry may appear in List behind one with a higher seq that another
-// process wrote at the same time.
+// process wrote at the same time. So may a record, whose version is a seq: who pages
+// while others write may miss one, until a later look from the beginning.
 package sqlstore
 
 import (
@@ -82,6 +87,7 @@ var (
 type Config struct {
 	Outbox  store.OutboxConfig
 	Inbox   store.InboxConfig
+	Records store.RecordsConfig
 	Mailbox store.MailboxConfig
 	// Reclaim makes Open give back at once all that is leased, because the process
 	// that leased it is gone. It is for the one process that leases, as a server on
@@ -109,6 +115,8 @@ func (c *Config) setDefaults() {
 	c.Inbox.MaxPeerBytes = cmp.Or(max(c.Inbox.MaxPeerBytes, 0), max(1, c.Inbox.MaxBytes/4))
 	c.Inbox.MaxRemembered = cmp.Or(max(c.Inbox.MaxRemembered, 0), 10_000_000)
 	c.Inbox.MaxKept = cmp.Or(max(c.Inbox.MaxKept, 0), 4<<30)
+	c.Records.MaxItems = cmp.Or(max(c.Records.MaxItems, 0), 10_000_000)
+	c.Records.MaxBytes = cmp.Or(max(c.Records.MaxBytes, 0), 16<<30)
 	c.Mailbox.MaxItems = cmp.Or(max(c.Mailbox.MaxItems, 0), 10_000_000)
 	c.Mailbox.MaxBytes = cmp.Or(max(c.Mailbox.MaxBytes, 0), 64<<30)
 	c.Mailbox.MaxBoxItems = cmp.Or(max(c.Mailbox.MaxBoxItems, 0), 10_000)
@@ -119,13 +127,14 @@ func (c *Config) setDefaults() {
 
 // Store is an open database. Its parts work until it is closed.
 type Store struct {
-	db     *Backend
-	w      *writer
-	read   *statements
-	outbox *Outbox
-	inbox  *Inbox
-	mail   *Mailbox
-	keys   *Keys
+	db      *Backend
+	w       *writer
+	read    *statements
+	outbox  *Outbox
+	inbox   *Inbox
+	records *Records
+	mail    *Mailbox
+	keys    *SealedKeys
 
 	stopListening context.CancelFunc
 	listening     sync.WaitGroup
@@ -133,17 +142,22 @@ type Store struct {
 	closeErr      error
 }
 
-// Outbox is the store's outbox.
-func (s *Store) Outbox() *Outbox { return s.outbox }
+var _ store.Store = (*Store)(nil)
 
-// Inbox is the store's inbox.
-func (s *Store) Inbox() *Inbox { return s.inbox }
+// Outbox is the store's outbox, an Outbox.
+func (s *Store) Outbox() store.Outbox { return s.outbox }
+
+// Inbox is the store's inbox, an Inbox.
+func (s *Store) Inbox() store.Inbox { return s.inbox }
+
+// Records is the store's records.
+func (s *Store) Records() store.Records { return s.records }
 
 // Mailbox is the store's mailboxes.
 func (s *Store) Mailbox() *Mailbox { return s.mail }
 
-// Keys is the store's keyring.
-func (s *Store) Keys() *Keys { return s.keys }
+// SealedKeys is the store's keyring.
+func (s *Store) SealedKeys() *SealedKeys { return s.keys }
 
 // Open brings a database to the program's schema and starts its writer. It takes
 // db over, also when it fails. Most call the Open of package sqlite or postgres.
@@ -159,8 +173,9 @@ func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 	s.outbox = &Outbox{w: s.w, read: s.read, table: &outboxTable{cfg: cfg.Outbox, total: &total{name: "outbox", shard: shard}, buried: &total{name: "outbox buried", shard: shard}}}
 	s.inbox = &Inbox{w: s.w, read: s.read, table: &inboxTable{cfg: cfg.Inbox, total: &total{name: "inbox", shard: shard}, past: &total{name: "inbox past", shard: shard}}}
 	s.mail = &Mailbox{w: s.w, read: s.read, table: &mailTable{cfg: cfg.Mailbox, total: &total{name: "mail", shard: shard}}, poll: db.Changed == nil}
-	s.keys = &Keys{w: s.w, read: s.read, table: &keyTable{}}
-	s.w.tables = []table{s.outbox.table, s.inbox.table, s.mail.table, s.keys.table}
+	s.keys = &SealedKeys{w: s.w, read: s.read, table: &keyTable{}}
+	s.records = &Records{w: s.w, read: s.read, table: &recordTable{cfg: cfg.Records, total: &total{name: "records", shard: shard}}}
+	s.w.tables = []table{s.outbox.table, s.inbox.table, s.mail.table, s.keys.table, s.records.table}
 	s.w.leasers = map[leaseTable]*leaser{s.outbox.table: {}, s.inbox.table: {}}
 	s.w.changed = s.mail.wakeAll
 	if db.Shared {
@@ -189,7 +204,7 @@ func (s *Store) prepare(ctx context.Context, again bool) error {
 	if err != nil {
 		return s.explain(err)
 	}
-	for _, table := range []string{"outbox", "inbox", "mail", "sealed_key"} {
+	for _, table := range []string{"outbox", "inbox", "mail", "sealed_key", "record"} {
 		last, err := number(ctx, s.read, "SELECT COALESCE(MAX(seq), 0) FROM "+table)
 		if err != nil {
 			return s.explain(err)

@@ -117,20 +117,22 @@ func (w *writer) end(r *request) {
 	if w.lives == nil {
 		return
 	}
-	switch body := r.body.(type) {
-	case leasing:
-		if token, until := body.leased(); r.err == nil && token != 0 {
-			if r.abandoned {
-				w.lives.doubt.Store(true)
-			} else {
-				w.inHand.add(token, until)
+	r.each(func(part *request) {
+		switch body := part.body.(type) {
+		case leasing:
+			if token, until := body.leased(); r.err == nil && token != 0 {
+				if r.abandoned {
+					w.lives.doubt.Store(true)
+				} else {
+					w.inHand.add(token, until)
+				}
+			}
+		case settling:
+			if r.err == nil || errors.Is(r.err, store.ErrLease) {
+				w.inHand.remove(body.settled())
 			}
 		}
-	case settling:
-		if r.err == nil || errors.Is(r.err, store.ErrLease) {
-			w.inHand.remove(body.settled())
-		}
-	}
+	})
 }
 
 // leasing is a body that may lease something; the token is 0 if it did not.
@@ -145,6 +147,10 @@ type settling interface{ settled() int64 }
 // request in one of its own.
 func (w *writer) commit(batch []*request, leases map[leaseTable][]*request) {
 	served, err := w.attempt(batch, leases)
+	if errors.Is(err, errPart) {
+		w.separate(batch, leases)
+		return
+	}
 	if err != nil {
 		w.log.Warn("sqlstore: transaction failed", "database", w.db.Name, "operations", len(batch), "error", err)
 		served = nil
@@ -163,8 +169,59 @@ func (w *writer) commit(batch []*request, leases map[leaseTable][]*request) {
 		return
 	}
 	for _, r := range batch {
-		_, err := w.attempt([]*request{r}, nil)
-		w.answer([]*request{r}, err)
+		w.alone(r)
+	}
+}
+
+// alone does one request in a transaction of its own.
+func (w *writer) alone(r *request) {
+	_, err := w.attempt([]*request{r}, nil)
+	if errors.Is(err, errPart) {
+		err = nil // r has its own
+	}
+	w.answer([]*request{r}, err)
+}
+
+// errPart ends a transaction in which some operations of a request failed by their own
+// checks, and others may have been done.
+var errPart = errors.New("sqlstore: a part failed")
+
+// judge gives each request of several operations the first of their errors.
+func judge(batch []*request) (err error) {
+	for _, r := range batch {
+		for _, part := range r.parts {
+			if r.err == nil {
+				r.err = part.err
+			}
+		}
+		if r.parts != nil && r.err != nil {
+			err = errPart
+		}
+	}
+	return err
+}
+
+// separate does what was to share a transaction with requests that failed in parts, and
+// then each of those by itself: why they failed may be over, since nothing of that
+// transaction holds.
+func (w *writer) separate(batch []*request, leases map[leaseTable][]*request) {
+	var failed, others []*request
+	for _, r := range batch {
+		if r.parts != nil && r.err != nil {
+			failed = append(failed, r)
+		} else {
+			others = append(others, r)
+		}
+	}
+	if len(batch) == 1 && len(leases) == 0 {
+		w.answer(batch, nil)
+		return
+	}
+	if len(others) > 0 || len(leases) > 0 {
+		w.commit(others, leases)
+	}
+	for _, r := range failed {
+		w.alone(r)
 	}
 }
 
@@ -197,6 +254,9 @@ func (w *writer) attempt(batch []*request, leases map[leaseTable][]*request) (ma
 		t, err := w.once(try, batch, leases)
 		if err == nil {
 			return t.finish(), nil
+		}
+		if errors.Is(err, errPart) {
+			return nil, err
 		}
 		fault := w.db.Fault(err)
 		if fault == Lost {
@@ -320,6 +380,7 @@ func (w *writer) once(try int, batch []*request, leases map[leaseTable][]*reques
 	}
 	for _, r := range batch {
 		r.err = nil
+		r.each(func(part *request) { part.err = nil })
 	}
 	begin := w.db.Begin
 	if len(batch) == 0 {
@@ -332,6 +393,9 @@ func (w *writer) once(try int, batch []*request, leases map[leaseTable][]*reques
 		w.lives.sign(t)
 	}
 	t.served, err = w.visit(t, batch, leases)
+	if err == nil {
+		err = judge(batch)
+	}
 	if err != nil || len(batch) == 0 && len(t.served) == 0 {
 		w.rollback(err)
 		t.onCommit = nil
@@ -350,9 +414,11 @@ func (w *writer) visit(t *tx, batch []*request, leases map[leaseTable][]*request
 	for _, d := range w.tables {
 		var reqs []*request
 		for _, r := range batch {
-			if r.table == d {
-				reqs = append(reqs, r)
-			}
+			r.each(func(part *request) {
+				if part.table == d {
+					reqs = append(reqs, part)
+				}
+			})
 		}
 		t.now = t.clock.now()
 		if len(reqs) > 0 {

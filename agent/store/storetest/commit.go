@@ -233,9 +233,7 @@ var commitFailures = map[string]struct {
 		c.Ack = &store.Lease[store.Received]{Item: c.Ack.Item}
 	}, store.ErrLease},
 	"AckUnknown": {func(t *testing.T, s store.Store, c *store.Changes) {
-		lost := *c.Ack
-		lost.Item = received("did:a", "unknown")
-		c.Ack = &lost
+		c.Ack = &store.Lease[store.Received]{Item: received("did:a", "unknown"), Token: c.Ack.Token + 1}
 	}, store.ErrLease},
 	"AckDone": {func(t *testing.T, s store.Store, c *store.Changes) {
 		c.Ack = add(t, s.Inbox(), received("did:a", "done"), long)

@@ -8,6 +8,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/cmd/internal/client"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
@@ -44,7 +45,7 @@ func TestPostKeepsLane(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	list, err := h.Store.Outbox().List(t.Context(), 0, 10)
+	list, err := h.Store.Outbox().(store.OutboxAdmin).List(t.Context(), 0, 10)
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%d items, %v", len(list), err)
 	}

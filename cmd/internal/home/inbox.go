@@ -23,7 +23,7 @@ type Inbox struct {
 
 // Letters are the entries of an Inbox, opened.
 type Letters struct {
-	inbox  *sqlstore.Inbox
+	inbox  store.InboxAdmin
 	packer *envelope.Packer
 }
 
@@ -43,6 +43,8 @@ func OpenInbox(ctx context.Context, cfg Config) (*Inbox, error) {
 	return &Inbox{s, cfg}, nil
 }
 
+func (b *Inbox) admin() store.InboxAdmin { return b.store.Inbox().(store.InboxAdmin) }
+
 // Letters opens what is in the inbox with the agent's keys.
 // The DIDs of their senders resolve within reach.
 func (b *Inbox) Letters(ctx context.Context, reach network.Reach) (*Letters, error) {
@@ -58,24 +60,24 @@ func (b *Inbox) Letters(ctx context.Context, reach network.Reach) (*Letters, err
 	if err != nil {
 		return nil, err
 	}
-	return &Letters{b.store.Inbox(), packer}, nil
+	return &Letters{b.admin(), packer}, nil
 }
 
 // Retry makes the messages of an id that wait, or were set aside, due for their
 // handlers now.
 func (b *Inbox) Retry(ctx context.Context, id string) error {
-	return b.change(ctx, id, "no message %s in the inbox waits or was set aside", b.store.Inbox().Retry)
+	return b.change(ctx, id, "no message %s in the inbox waits or was set aside", b.admin().Retry)
 }
 
 // Drop removes the messages of an id; that they came stays remembered.
 func (b *Inbox) Drop(ctx context.Context, id string) error {
-	return b.change(ctx, id, "no message %s in the inbox", b.store.Inbox().Drop)
+	return b.change(ctx, id, "no message %s in the inbox", b.admin().Drop)
 }
 
 // change does something to each message of an id: several senders may use the same.
 func (b *Inbox) change(ctx context.Context, id, none string, f func(context.Context, uint64) error) error {
 	found := false
-	err := each(ctx, inboxPage, b.store.Inbox().List, func(e store.Entry[store.Received]) error {
+	err := each(ctx, inboxPage, b.admin().List, func(e store.Entry[store.Received]) error {
 		if !strings.EqualFold(e.Item.ID, id) { // as ids are compared
 			return nil
 		}

@@ -33,7 +33,7 @@ func HasKeys(ctx context.Context, cfg Config) (has bool, err error) {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	switch _, err := s.Keys().Wrapping(ctx); {
+	switch _, err := s.SealedKeys().Wrapping(ctx); {
 	case errors.Is(err, store.ErrNotFound):
 		return false, nil
 	default:
@@ -43,12 +43,12 @@ func HasKeys(ctx context.Context, cfg Config) (has bool, err error) {
 
 // unseal opens or makes the keyring in an open store.
 func (c Config) unseal(ctx context.Context, s *sqlstore.Store) (*Home, error) {
-	ring, w, err := c.unlock(ctx, s.Keys())
+	ring, w, err := c.unlock(ctx, s.SealedKeys())
 	if err != nil {
 		return nil, err
 	}
 	if len(ring.KIDs()) == 0 {
-		if ring, err = settle(ctx, s.Keys(), ring, w); err != nil {
+		if ring, err = settle(ctx, s.SealedKeys(), ring, w); err != nil {
 			return nil, err
 		}
 	}
@@ -147,7 +147,7 @@ func SetPassphrase(ctx context.Context, cfg Config, fresh func(context.Context) 
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	by, err := keyring.WrappedBy(ctx, s.Keys())
+	by, err := keyring.WrappedBy(ctx, s.SealedKeys())
 	switch {
 	case errors.Is(err, store.ErrNotFound): // never store them in clear
 		secret, err := fresh(ctx)

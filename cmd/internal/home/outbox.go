@@ -29,16 +29,18 @@ func OpenOutbox(ctx context.Context, cfg Config) (*Outbox, error) {
 // Close closes the outbox.
 func (o *Outbox) Close() error { return o.store.Close() }
 
+func (o *Outbox) admin() store.OutboxAdmin { return o.store.Outbox().(store.OutboxAdmin) }
+
 // Each calls f for what is in the outbox, in the order in which it came, the
 // packets left out.
 func (o *Outbox) Each(ctx context.Context, f func(store.Entry[store.Item]) error) error {
-	return each(ctx, outboxPage, o.store.Outbox().List, f)
+	return each(ctx, outboxPage, o.admin().List, f)
 }
 
 // Find returns the entry of an id, or those of the message that has it: one for
 // each of its recipients.
 func (o *Outbox) Find(ctx context.Context, id string) ([]store.Entry[store.Item], error) {
-	box := o.store.Outbox()
+	box := o.admin()
 	one, err := box.Get(ctx, id)
 	if err == nil {
 		return []store.Entry[store.Item]{one}, nil
@@ -67,13 +69,13 @@ func (o *Outbox) Find(ctx context.Context, id string) ([]store.Entry[store.Item]
 // Retry makes entries due now; what was given up is tried again within a time.
 func (o *Outbox) Retry(ctx context.Context, entries []store.Entry[store.Item], within time.Duration) error {
 	return o.all(entries, func(id string) error {
-		return o.store.Outbox().Retry(ctx, id, time.Now().Add(within))
+		return o.admin().Retry(ctx, id, time.Now().Add(within))
 	})
 }
 
 // Drop removes entries for good.
 func (o *Outbox) Drop(ctx context.Context, entries []store.Entry[store.Item]) error {
-	return o.all(entries, func(id string) error { return o.store.Outbox().Drop(ctx, id) })
+	return o.all(entries, func(id string) error { return o.admin().Drop(ctx, id) })
 }
 
 func (o *Outbox) all(entries []store.Entry[store.Item], f func(id string) error) error {

@@ -28,7 +28,7 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(code, func(t *testing.T) {
 			dsn := newDSN(t)
-			keys := open(t, dsn, sqlstore.Config{}).Keys()
+			keys := open(t, dsn, sqlstore.Config{}).SealedKeys()
 			if err := keys.Put(t.Context(), store.SealedKey{KID: "1"}); err != nil {
 				t.Fatal(err)
 			}

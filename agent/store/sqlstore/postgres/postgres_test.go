@@ -77,6 +77,22 @@ func TestInbox(t *testing.T) {
 	storetest.TestInbox(t, func(t *testing.T) store.Inbox { return fresh(t).Inbox() })
 }
 
+func TestRecords(t *testing.T) {
+	storetest.TestRecords(t, func(t *testing.T) store.Records { return fresh(t).Records() })
+}
+
+func TestRecordsLimits(t *testing.T) {
+	storetest.TestRecordsLimits(t, func(t *testing.T, cfg store.RecordsConfig) store.Records {
+		return open(t, newDSN(t), sqlstore.Config{Records: cfg}).Records()
+	})
+}
+
+func TestStore(t *testing.T) {
+	storetest.TestStore(t, func(t *testing.T, cfg store.Config) store.Store {
+		return open(t, newDSN(t), sqlstore.Config{Outbox: cfg.Outbox, Inbox: cfg.Inbox, Records: cfg.Records})
+	})
+}
+
 func TestMailbox(t *testing.T) {
 	storetest.TestMailbox(t, func(t *testing.T) store.Mailbox { return fresh(t).Mailbox() })
 }
@@ -88,7 +104,7 @@ func TestMailboxLimits(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	storetest.TestKeys(t, func(t *testing.T) store.SealedKeys { return fresh(t).Keys() })
+	storetest.TestKeys(t, func(t *testing.T) store.SealedKeys { return fresh(t).SealedKeys() })
 }
 
 // dsn is a sqlsuite.Database.

@@ -147,7 +147,7 @@ func TestServerCrash(t *testing.T) {
 		t.Errorf("Wait: %v", err)
 	}
 	for _, id := range accepted {
-		if _, err := s.Outbox().Get(ctx, id); err != nil {
+		if _, err := s.Outbox().(store.OutboxAdmin).Get(ctx, id); err != nil {
 			t.Errorf("%s was accepted: %v", id, err)
 		}
 	}

@@ -106,7 +106,7 @@ func TestDamaged(t *testing.T) {
 		write(t, path, good)
 		copied := filepath.Join(t.TempDir(), "store.db")
 		s := open(t, path, sqlstore.Config{})
-		if err := s.Keys().Put(t.Context(), store.SealedKey{KID: "did:example:us#3"}); err != nil {
+		if err := s.SealedKeys().Put(t.Context(), store.SealedKey{KID: "did:example:us#3"}); err != nil {
 			t.Fatal(err)
 		}
 		write(t, copied+"-wal", read(t, path+"-wal"))
@@ -178,7 +178,7 @@ func TestMadeInPart(t *testing.T) {
 	write(t, copied, read(t, path))
 	write(t, copied+"-journal", read(t, path+"-journal"))
 	s := open(t, copied, sqlstore.Config{Reclaim: true})
-	if err := s.Keys().Put(t.Context(), store.SealedKey{KID: "did:example:us#1"}); err != nil {
+	if err := s.SealedKeys().Put(t.Context(), store.SealedKey{KID: "did:example:us#1"}); err != nil {
 		t.Error(err)
 	}
 }
@@ -198,16 +198,16 @@ func TestDamageMet(t *testing.T) {
 			continue
 		}
 		ctx := t.Context()
-		_, listed := s.Outbox().List(ctx, 0, 10)
-		_, got := s.Outbox().Get(ctx, "waiting")
-		_, seen := s.Inbox().List(ctx, 0, 10)
+		_, listed := s.Outbox().(store.OutboxAdmin).List(ctx, 0, 10)
+		_, got := s.Outbox().(store.OutboxAdmin).Get(ctx, "waiting")
+		_, seen := s.Inbox().(store.InboxAdmin).List(ctx, 0, 10)
 		_, counted := s.Mailbox().Status(ctx, "did:example:box")
-		_, all := s.Keys().All(ctx)
+		_, all := s.SealedKeys().All(ctx)
 		for _, err := range []error{
 			listed, got, seen, counted, all,
 			s.Outbox().Enqueue(ctx, store.Item{ID: "new", To: "did:example:b", Thread: "t"}),
-			s.Outbox().Drop(ctx, "behind"),
-			s.Keys().Delete(ctx, "did:example:us#1"),
+			s.Outbox().(store.OutboxAdmin).Drop(ctx, "behind"),
+			s.SealedKeys().Delete(ctx, "did:example:us#1"),
 			s.Mailbox().Deposit(ctx, "did:example:box", store.Mail{ID: "4"}),
 		} {
 			if errors.Is(err, sqlstore.ErrCorrupt) {

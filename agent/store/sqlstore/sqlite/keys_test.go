@@ -29,7 +29,7 @@ func holds(t *testing.T, path string, secret []byte) bool {
 
 func setWrapping(t *testing.T, s *sqlstore.Store, old, wrapped []byte) {
 	t.Helper()
-	if err := s.Keys().SetWrapping(t.Context(), old, wrapped); err != nil {
+	if err := s.SealedKeys().SetWrapping(t.Context(), old, wrapped); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -53,7 +53,7 @@ func TestOldWrappingGone(t *testing.T) {
 				t.Fatal(err)
 			}
 			serving := open(t, path, sqlstore.Config{Reclaim: true})
-			if err := serving.Keys().Put(t.Context(), store.SealedKey{KID: "did:example:us#1"}); err != nil {
+			if err := serving.SealedKeys().Put(t.Context(), store.SealedKey{KID: "did:example:us#1"}); err != nil {
 				t.Fatal(err)
 			}
 			if !holds(t, path, clear[7:]) {

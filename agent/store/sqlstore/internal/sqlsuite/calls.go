@@ -49,9 +49,9 @@ func testAnyNames(t *testing.T, d Database) {
 		if err != nil || len(all) != 1 || fmt.Sprint(all[0]) != fmt.Sprint(p) {
 			t.Fatalf("name %d: %.100v, %v", i, all, err)
 		}
-		check(t, "Put", s.Keys().Put(t.Context(), store.SealedKey{KID: name, Sealed: []byte(name)}), nil)
+		check(t, "Put", s.SealedKeys().Put(t.Context(), store.SealedKey{KID: name, Sealed: []byte(name)}), nil)
 	}
-	keys, err := s.Keys().All(t.Context())
+	keys, err := s.SealedKeys().All(t.Context())
 	if err != nil || len(keys) != len(names) {
 		t.Fatalf("%d keys, %v", len(keys), err)
 	}
@@ -98,7 +98,7 @@ func testOneFailsAlone(t *testing.T, d Database) {
 		})
 	}
 	wg.Wait()
-	list, err := s.Outbox().List(t.Context(), 0, 2*n)
+	list, err := s.Outbox().(store.OutboxAdmin).List(t.Context(), 0, 2*n)
 	if err != nil || len(list) != 1+n/4 || len(full) != n/8 {
 		t.Errorf("%d items (%v), %d refused", len(list), err, len(full))
 	}
@@ -113,7 +113,7 @@ func testContextEnds(t *testing.T, d Database) {
 	_, _, err := s.Inbox().Add(ended, received("did:a", "1"), 0)
 	check(t, "Add", err, context.Canceled)
 	check(t, "Wait", s.Mailbox().Wait(ended, "box"), context.Canceled)
-	if list, err := s.Outbox().List(t.Context(), 0, 10); err != nil || len(list) != 0 {
+	if list, err := s.Outbox().(store.OutboxAdmin).List(t.Context(), 0, 10); err != nil || len(list) != 0 {
 		t.Errorf("listed %v, %v", list, err)
 	}
 	// A lease that is not waited for any more is nobody's.

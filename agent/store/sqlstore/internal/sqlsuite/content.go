@@ -15,7 +15,7 @@ import (
 // Fill puts something of every kind into an empty store.
 func Fill(t testing.TB, s *sqlstore.Store) {
 	t.Helper()
-	ctx, out, in, box, keys := t.Context(), s.Outbox(), s.Inbox(), s.Mailbox(), s.Keys()
+	ctx, out, in, box, keys := t.Context(), s.Outbox(), s.Inbox(), s.Mailbox(), s.SealedKeys()
 	lease := func(id string) *store.Lease[store.Item] {
 		t.Helper()
 		check(t, "Enqueue", out.Enqueue(ctx, item(id, "did:example:a", id)), nil)
@@ -67,10 +67,10 @@ func Fill(t testing.TB, s *sqlstore.Store) {
 // since its process is gone.
 func checkFilled(t testing.TB, s *sqlstore.Store) {
 	t.Helper()
-	checkOutbox(t, s.Outbox())
-	checkInbox(t, s.Inbox())
+	checkOutbox(t, s.Outbox().(*sqlstore.Outbox))
+	checkInbox(t, s.Inbox().(*sqlstore.Inbox))
 	checkMailbox(t, s.Mailbox())
-	keys := s.Keys()
+	keys := s.SealedKeys()
 	if w, err := keys.Wrapping(t.Context()); err != nil || !bytes.Equal(w, []byte{0, 1, 255}) {
 		t.Errorf("wrapping %x, %v", w, err)
 	}

@@ -47,7 +47,7 @@ func testBuriedLimit(t *testing.T, d Database) {
 		check(t, "Lease", err, nil)
 		check(t, "Term", out.Term(t.Context(), l, "gone"), nil)
 	}
-	list, err := out.List(t.Context(), 0, 10)
+	list, err := out.(store.OutboxAdmin).List(t.Context(), 0, 10)
 	if err != nil || len(list) != 3 || list[0].Item.ID != "3" {
 		t.Errorf("buried: %v, %v", list, err)
 	}
@@ -95,7 +95,7 @@ func testRememberedLimit(t *testing.T, d Database) {
 		t.Errorf("remembered %v, %v", known, err)
 	}
 	// The packets go in steps; that of the last message stays, of the first not.
-	list, err := in.List(t.Context(), 0, 10)
+	list, err := in.(store.InboxAdmin).List(t.Context(), 0, 10)
 	if err != nil || len(list) > 2 {
 		t.Errorf("%d messages are kept whole, %v", len(list), err)
 	}

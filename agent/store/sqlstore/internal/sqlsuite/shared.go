@@ -129,8 +129,8 @@ func testSharedInbox(t *testing.T, d Database) {
 func testSharedKeys(t *testing.T, d Database) {
 	const rounds = 25
 	stores := []*sqlstore.Store{d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})}
-	check(t, "SetWrapping", stores[0].Keys().SetWrapping(t.Context(), nil, []byte("w")), nil)
-	list := func(k *sqlstore.Keys) []string {
+	check(t, "SetWrapping", stores[0].SealedKeys().SetWrapping(t.Context(), nil, []byte("w")), nil)
+	list := func(k *sqlstore.SealedKeys) []string {
 		all, err := k.All(t.Context())
 		if err != nil {
 			t.Error(err)
@@ -146,14 +146,14 @@ func testSharedKeys(t *testing.T, d Database) {
 	for i, s := range stores {
 		wg.Go(func() {
 			for n := range rounds {
-				k := s.Keys()
+				k := s.SealedKeys()
 				check(t, "Put", k.Put(t.Context(), store.SealedKey{KID: fmt.Sprint(i, "/", n)}), nil)
 				seen[i] = append(seen[i], list(k))
 			}
 		})
 	}
 	wg.Wait()
-	all := list(stores[0].Keys())
+	all := list(stores[0].SealedKeys())
 	for i := range stores {
 		for n, before := range seen[i] {
 			if !slices.Equal(before, all[:len(before)]) {
