@@ -27,9 +27,10 @@ type Records interface {
 	// where there is no such record, ErrVersion where the record has another version.
 	Delete(ctx context.Context, collection, key string, version uint64) error
 	// List returns at most q.N records in the order of their versions, which is the
-	// order in which they were last put. The Version of the last one as q.After lists
-	// those behind. A record that is put meanwhile moves to the end, so that it may be
-	// listed twice; none is left out.
+	// order in which they were last put. With the Version of the last of them as q.After
+	// it returns the next page. A record that stays as it is while the pages are read is
+	// on exactly one of them. A record that is put meanwhile moves to the end, and may be
+	// on two pages; where several processes write, it may be on none.
 	List(ctx context.Context, q Query) ([]Record, error)
 }
 

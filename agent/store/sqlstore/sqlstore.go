@@ -51,8 +51,7 @@
 // clock gets there. Limits hold exactly within a process; beside others, they may
 // be passed by what those have in flight. A seq follows the clock too: on
 // PostgreSQL an entry may appear in List behind one with a higher seq that another
-// process wrote at the same time. So may a record, whose version is a seq: who pages
-// while others write may miss one, until a later look from the beginning.
+// process wrote at the same time. The version of a record is such a seq.
 package sqlstore
 
 import (

@@ -89,7 +89,13 @@ func TestUnclearCommit(t *testing.T) {
 			if again := <-addLater(t, s, "1"); again.err != nil || again.known == nil || again.known.State != store.Leased {
 				t.Errorf("Add again = %v, %v, %v", again.lease, again.known, again.err)
 			}
+			l, _, err := s.Inbox().Add(t.Context(), message("2"), hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changes := &store.Changes{Put: []store.Record{{Key: "1"}}, Enqueue: []store.Item{{ID: "2", To: "did:a"}}, Ack: l}
 			for what, do := range map[string]func() error{
+				"Commit":  func() error { return s.Commit(t.Context(), changes) },
 				"Enqueue": func() error { return s.Outbox().Enqueue(t.Context(), store.Item{ID: "1", To: "did:a"}) },
 				"Ack":     func() error { return s.Inbox().Ack(t.Context(), got.lease) },
 			} {
@@ -101,6 +107,15 @@ func TestUnclearCommit(t *testing.T) {
 				if err := <-done; err != nil {
 					t.Errorf("%s: %v", what, err)
 				}
+			}
+			if r, err := s.Records().Get(t.Context(), "", "1"); err != nil || r.Version != changes.Put[0].Version {
+				t.Errorf("record %+v, %v, want version %d", r, err, changes.Put[0].Version)
+			}
+			if _, err := s.Outbox().(store.OutboxAdmin).Get(t.Context(), "2"); err != nil {
+				t.Errorf("item: %v", err)
+			}
+			if err := s.Inbox().Ack(t.Context(), l); !errors.Is(err, store.ErrLease) {
+				t.Errorf("Ack of what was acked: %v", err)
 			}
 		})
 	}
@@ -120,6 +135,40 @@ func TestUnclearForLong(t *testing.T) {
 	run(t, dsn, "DROP TRIGGER wait ON inbox") // as soon as the commit is over
 	if l, err := s.Inbox().Lease(soon(t), hour); err != nil || l.Item.ID != "1" {
 		t.Errorf("Lease: %+v, %v", l, err)
+	}
+}
+
+// TestUnclearCommitForLong: changes whose commit stays unclear for longer than their
+// caller waits are all done, or none of them. A lease that they were to end is the
+// caller's until then.
+func TestUnclearCommitForLong(t *testing.T) {
+	for name, aborted := range map[string]bool{"committed": false, "aborted": true} {
+		t.Run(name, func(t *testing.T) {
+			dsn := newDSN(t)
+			db := pool(t, dsn)
+			s := open(t, dsn+" statement_timeout=0", sqlstore.Config{})
+			l, _, err := s.Inbox().Add(t.Context(), message("1"), hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slowCommits(t, dsn, 9*time.Second)
+			done := make(chan error, 1)
+			go func() {
+				done <- s.Commit(t.Context(), &store.Changes{Put: []store.Record{{Key: "1"}}, Enqueue: []store.Item{{ID: "1", To: "did:a"}}, Ack: l})
+			}()
+			pid := committing(t, db)
+			if err := <-done; !errors.Is(err, sqlstore.ErrUnavailable) {
+				t.Fatalf("Commit: %v", err)
+			}
+			run(t, dsn, fmt.Sprintf("SELECT pg_terminate_backend(%d) WHERE %v", pid, aborted))
+			run(t, dsn, "DROP TRIGGER wait ON inbox; DROP TRIGGER wait ON outbox") // as soon as the commit is over
+			_, get := s.Records().Get(soon(t), "", "1")
+			_, find := s.Outbox().(store.OutboxAdmin).Get(soon(t), "1")
+			ack := s.Inbox().Ack(soon(t), l)
+			if (get == nil) != (find == nil) || (get == nil) == (ack == nil) {
+				t.Errorf("record: %v; item: %v; Ack: %v", get, find, ack)
+			}
+		})
 	}
 }
 

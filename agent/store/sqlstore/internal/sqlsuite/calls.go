@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -49,6 +50,13 @@ func testAnyNames(t *testing.T, d Database) {
 		if err != nil || len(all) != 1 || fmt.Sprint(all[0]) != fmt.Sprint(p) {
 			t.Fatalf("name %d: %.100v, %v", i, all, err)
 		}
+		r := store.Record{Collection: name, Key: name, Value: []byte(name), Index: []string{"x" + name}}
+		r.Version, err = s.Records().Put(t.Context(), r)
+		check(t, "Put", err, nil)
+		found, err := s.Records().List(t.Context(), store.Query{Collection: name, Index: "x" + name, N: 10})
+		if err != nil || len(found) != 1 || fmt.Sprint(found[0]) != fmt.Sprint(r) {
+			t.Fatalf("name %d: %.100v, %v", i, found, err)
+		}
 		check(t, "Put", s.SealedKeys().Put(t.Context(), store.SealedKey{KID: name, Sealed: []byte(name)}), nil)
 	}
 	keys, err := s.SealedKeys().All(t.Context())
@@ -59,6 +67,65 @@ func testAnyNames(t *testing.T, d Database) {
 		if k.KID != names[i] || string(k.Sealed) != names[i] {
 			t.Errorf("key %d is another", i)
 		}
+	}
+}
+
+// testPartFailsAlone: what fails in part does not touch those that share its transaction,
+// and fails for a reason that holds.
+func testPartFailsAlone(t *testing.T, d Database) {
+	const n = 160
+	s := d.Open(t, sqlstore.Config{Outbox: store.OutboxConfig{MaxPeerItems: n / 8}})
+	ctx := t.Context()
+	check(t, "Enqueue", s.Outbox().Enqueue(ctx, item("taken", "did:first", "t")), nil)
+	var wg sync.WaitGroup
+	done := make(chan string, n)
+	for i := range n {
+		id := fmt.Sprint(i)
+		l, _, err := s.Inbox().Add(ctx, received("did:a", id), time.Hour)
+		check(t, "Add", err, nil)
+		wg.Go(func() {
+			c := &store.Changes{Put: []store.Record{{Collection: "c", Key: id}}, Enqueue: []store.Item{item(id, "did:"+id, "t")}, Ack: l}
+			want := error(nil)
+			switch i % 4 {
+			case 1: // pairs want the same record
+				c.Put[0].Key, want = fmt.Sprint("pair ", i/8), store.ErrVersion
+			case 2: // there is room for half of them, with two items each
+				c.Enqueue = []store.Item{item(id, "did:many", id), item("also "+id, "did:many", "t")}
+				want = store.ErrFull
+			case 3:
+				c.Enqueue[0].ID, want = "taken", store.ErrExists
+			}
+			err := s.Commit(ctx, c)
+			if err == nil {
+				done <- id
+			} else if !errors.Is(err, want) {
+				t.Errorf("Commit %d: %v, want %v", i, err, want)
+			}
+			// The lease is settled exactly if the commit was done.
+			if ack := s.Inbox().Ack(ctx, l); (ack == nil) == (err == nil) {
+				t.Errorf("Commit %d: %v, then Ack: %v", i, err, ack)
+			}
+		})
+	}
+	wg.Wait()
+	close(done)
+	counts, items := make(map[int]int), 1
+	for id := range done {
+		var i int
+		fmt.Sscan(id, &i)
+		counts[i%4]++
+		items++
+		if i%4 == 2 {
+			items++
+		}
+	}
+	if want := map[int]int{0: n / 4, 1: n / 8, 2: n / 16}; !maps.Equal(counts, want) {
+		t.Errorf("so many were done: %v, want %v", counts, want)
+	}
+	list, err := s.Outbox().(store.OutboxAdmin).List(ctx, 0, 2*n)
+	records, err2 := s.Records().List(ctx, store.Query{Collection: "c", N: 2 * n})
+	if err != nil || err2 != nil || len(list) != items || len(records) != n/4+n/8+n/16 {
+		t.Errorf("%d items, want %d, and %d records; %v, %v", len(list), items, len(records), err, err2)
 	}
 }
 
@@ -154,7 +221,11 @@ func testClose(t *testing.T, d Database) {
 	check(t, "Enqueue", s.Outbox().Enqueue(t.Context(), item("1", "did:a", "t")), nil)
 	l := <-done // the item's
 	check(t, "Lease", l, nil)
+	changes := &store.Changes{Put: []store.Record{{Key: "k"}}, Enqueue: []store.Item{item("2", "did:a", "t")}}
 	check(t, "Close", s.Close(), nil)
+	check(t, "Commit", s.Commit(t.Context(), changes), sqlstore.ErrClosed)
+	_, err := s.Records().Put(t.Context(), store.Record{Key: "k"})
+	check(t, "Put", err, sqlstore.ErrClosed)
 	for range 2 {
 		check(t, "waiting", <-done, sqlstore.ErrClosed)
 	}

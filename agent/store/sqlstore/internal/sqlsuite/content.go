@@ -58,8 +58,21 @@ func Fill(t testing.TB, s *sqlstore.Store) {
 	if m, err := box.Lease(ctx, "did:example:box", 1, ages); err != nil || len(m) != 1 {
 		t.Fatal(m, err)
 	}
+	for _, r := range filledRecords() {
+		if _, err := s.Records().Put(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+	}
 	check(t, "SetWrapping", keys.SetWrapping(ctx, nil, []byte{0, 1, 255}), nil)
 	check(t, "Put", keys.Put(ctx, store.SealedKey{KID: "did:example:us#2", Sealed: []byte{0, 2}}, store.SealedKey{KID: "did:example:us#1", Sealed: []byte{0, 1}}), nil)
+}
+
+func filledRecords() []store.Record {
+	return []store.Record{
+		{Collection: "contacts", Key: "did:example:b", Value: []byte{0, 255}, Index: []string{"known", "did:example:old"}},
+		{Collection: "contacts", Key: "did:example:a", Index: []string{"known"}, Expires: time.UnixMicro(4e15)},
+		{Collection: "exchanges", Key: "1", Value: []byte("state")},
+	}
 }
 
 // checkFilled asserts that a store has what Fill put there, and can go on with it. Where
@@ -70,6 +83,7 @@ func checkFilled(t testing.TB, s *sqlstore.Store) {
 	checkOutbox(t, s.Outbox().(*sqlstore.Outbox))
 	checkInbox(t, s.Inbox().(*sqlstore.Inbox))
 	checkMailbox(t, s.Mailbox())
+	checkRecords(t, s.Records())
 	keys := s.SealedKeys()
 	if w, err := keys.Wrapping(t.Context()); err != nil || !bytes.Equal(w, []byte{0, 1, 255}) {
 		t.Errorf("wrapping %x, %v", w, err)
@@ -184,6 +198,39 @@ func checkMailbox(t testing.TB, box *sqlstore.Mailbox) {
 	if n, err := box.Ack(ctx, "did:example:box", "1", "2", "3"); n != 3 || err != nil {
 		t.Errorf("acked %d, %v", n, err)
 	}
+}
+
+func checkRecords(t testing.TB, s store.Records) {
+	t.Helper()
+	ctx, want := t.Context(), filledRecords()
+	list, err := s.List(ctx, store.Query{Collection: "contacts", Index: "known", N: 10})
+	if err != nil || len(list) != 2 {
+		t.Fatalf("listed %v, %v", list, err)
+	}
+	one, err := s.Get(ctx, "exchanges", "1")
+	check(t, "Get", err, nil)
+	last := uint64(0)
+	for i, r := range append(list, one) {
+		if r.Version <= last {
+			t.Errorf("version %d of %s after %d", r.Version, r.Key, last)
+		}
+		last, r.Version = r.Version, 0
+		if got, want := fmt.Sprint(r), fmt.Sprint(want[i]); got != want {
+			t.Errorf("record %s, want %s", got, want)
+		}
+	}
+	one.Limit = 1 // the numbers of the collections are kept, too
+	version, err := s.Put(ctx, one)
+	if err != nil || version <= last {
+		t.Errorf("Put = %d, %v, want more than %d", version, err, last)
+	}
+	_, err = s.Put(ctx, store.Record{Collection: "exchanges", Key: "2", Limit: 1})
+	check(t, "Put", err, store.ErrFull)
+	for _, r := range append(list, one) {
+		check(t, "Delete", s.Delete(ctx, r.Collection, r.Key, 0), nil)
+	}
+	_, err = s.Put(ctx, store.Record{Collection: "exchanges", Key: "2", Limit: 1})
+	check(t, "Put", err, nil)
 }
 
 func testReopen(t *testing.T, d Database) {

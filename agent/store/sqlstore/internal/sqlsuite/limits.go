@@ -131,11 +131,14 @@ func testLoweredLimits(t *testing.T, d Database) {
 		Outbox:  store.OutboxConfig{MaxItems: 1, MaxBytes: 1},
 		Inbox:   store.InboxConfig{MaxItems: 1, MaxBytes: 1},
 		Mailbox: store.MailboxConfig{MaxItems: 1, MaxBytes: 1},
+		Records: store.RecordsConfig{MaxItems: 1, MaxBytes: 1},
 	})
 	check(t, "Enqueue", s.Outbox().Enqueue(t.Context(), item("new", "did:a", "t")), store.ErrFull)
 	_, _, err := s.Inbox().Add(t.Context(), received("did:a", "new"), time.Hour)
 	check(t, "Add", err, store.ErrFull)
 	check(t, "Deposit", s.Mailbox().Deposit(t.Context(), "did:a", mail("new")), store.ErrFull)
+	_, err = s.Records().Put(t.Context(), store.Record{Key: "new"})
+	check(t, "Put", err, store.ErrFull)
 	check(t, "Close", s.Close(), nil)
 	checkFilled(t, d.Open(t, sqlstore.Config{}))
 }

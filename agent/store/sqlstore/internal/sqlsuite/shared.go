@@ -2,6 +2,7 @@ package sqlsuite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -125,6 +126,59 @@ func testSharedInbox(t *testing.T, d Database) {
 	}
 }
 
+// testSharedRecords: of several processes that change one record, one does at a time,
+// with all that it commits.
+func testSharedRecords(t *testing.T, d Database) {
+	const writers, rounds = 4, 10
+	stores := []*sqlstore.Store{d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})}
+	var wg sync.WaitGroup
+	for i, s := range stores {
+		for k := range writers {
+			wg.Go(func() {
+				for n := 0; n < rounds; {
+					r, err := s.Records().Get(t.Context(), "c", "count")
+					if err != nil && !errors.Is(err, store.ErrNotFound) {
+						t.Errorf("Get: %v", err)
+						return
+					}
+					r.Collection, r.Key, r.Value = "c", "count", append(r.Value, 'x')
+					id := fmt.Sprint(i, " ", k, " ", n)
+					c := &store.Changes{
+						Put:     []store.Record{r, {Collection: "numbers", Key: fmt.Sprint(len(r.Value)), Index: []string{"all"}, Limit: 1000}},
+						Enqueue: []store.Item{item(id, "did:a", "t")},
+					}
+					switch err := s.Commit(t.Context(), c); {
+					case err == nil:
+						if c.Put[0].Version <= r.Version {
+							t.Errorf("version %d after %d", c.Put[0].Version, r.Version)
+						}
+						n++
+					case !errors.Is(err, store.ErrVersion):
+						t.Errorf("Commit: %v", err)
+						return
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	const all = writers * rounds * 3
+	r, err := stores[0].Records().Get(t.Context(), "c", "count")
+	if err != nil || len(r.Value) != all {
+		t.Errorf("counted %d, %v, want %d", len(r.Value), err, all)
+	}
+	numbers, err := stores[1].Records().List(t.Context(), store.Query{Collection: "numbers", Index: "all", N: 2 * all})
+	if err != nil || len(numbers) != all {
+		t.Errorf("%d numbers, %v, want %d", len(numbers), err, all)
+	}
+	items, err := stores[2].Outbox().(store.OutboxAdmin).List(t.Context(), 0, 2*all)
+	if err != nil || len(items) != all {
+		t.Errorf("%d items, %v, want %d", len(items), err, all)
+	}
+	_, err = stores[2].Records().Put(t.Context(), store.Record{Collection: "numbers", Key: "more", Limit: all})
+	check(t, "Put", err, store.ErrFull)
+}
+
 // testSharedKeys: of several who put keys at once, all see them in one order.
 func testSharedKeys(t *testing.T, d Database) {
 	const rounds = 25
@@ -184,7 +238,8 @@ func testWakesOthers(t *testing.T, d Database) {
 		l, _, err := b.Inbox().Add(t.Context(), received("did:a", id), time.Hour)
 		check(t, "Add", err, nil)
 		check(t, "Nak", b.Inbox().Nak(t.Context(), l, 0, "busy"), nil)
-		check(t, "Enqueue", b.Outbox().Enqueue(t.Context(), item(id, "did:"+id, id)), nil)
+		commit := &store.Changes{Put: []store.Record{{Key: id}}, Enqueue: []store.Item{item(id, "did:"+id, id)}}
+		check(t, "Commit", b.Commit(t.Context(), commit), nil)
 		check(t, "Deposit", b.Mailbox().Deposit(t.Context(), box, store.Mail{ID: id}), nil)
 		for range cap(done) {
 			select {

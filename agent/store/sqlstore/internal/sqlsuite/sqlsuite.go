@@ -27,6 +27,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"DeadProcess":     testDeadProcess,
 		"SharedOutbox":    testSharedOutbox,
 		"SharedInbox":     testSharedInbox,
+		"SharedRecords":   testSharedRecords,
 		"SharedKeys":      testSharedKeys,
 		"WakesOthers":     testWakesOthers,
 		"LeaseWakes":      testLeaseWakesOthers,
@@ -38,6 +39,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"LoweredLimits":   testLoweredLimits,
 		"AnyNames":        testAnyNames,
 		"OneFailsAlone":   testOneFailsAlone,
+		"PartFailsAlone":  testPartFailsAlone,
 		"ContextEnds":     testContextEnds,
 		"Close":           testClose,
 	} {
