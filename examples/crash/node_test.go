@@ -24,7 +24,6 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
-	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
 	"github.com/didcomm-go/didcomm/did"
@@ -117,7 +116,7 @@ func runNode(path string) error {
 	defer socket.Close()
 	a, err := agent.New(agent.Config{
 		DID: cfg.DID, Packer: packer, Logger: logger,
-		Store: store.Join(s.Outbox(), s.Inbox(), store.NewRecords(store.RecordsConfig{})),
+		Store: s,
 		Handler: agent.NewMux(empty.Handle(), unordered(
 			func(ctx context.Context, _ agent.Responder, in *agent.Inbound, _ basicmessage.Body) error {
 				fmt.Println("begun")

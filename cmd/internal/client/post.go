@@ -10,7 +10,6 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/message"
-	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 )
 
@@ -58,7 +57,7 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 		return Posted{}, err
 	}
 	c, err := start(cfg.Config, id, agent.Config{
-		Store: store.Join(h.Store.Outbox(), h.Store.Inbox(), store.NewRecords(store.RecordsConfig{})), Guest: true,
+		Store: h.Store, Guest: true,
 		AckTimeout: cfg.ackTimeout(),
 	})
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
-	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/did"
@@ -154,7 +153,7 @@ func (s *Server) wire(tlsConfig *tls.Config) error {
 	s.agent, err = s.identity.Agent(reach, cfg.MaxBytes, agent.Config{
 		Handler:      s.mux(),
 		Senders:      s.senders.ByScheme(false),
-		Store:        store.Join(s.home.Store.Outbox(), s.home.Store.Inbox(), store.NewRecords(store.RecordsConfig{})),
+		Store:        s.home.Store,
 		MaxAge:       cfg.DeliverWithin,
 		ReplayWindow: cfg.KeepReceived,
 		StopTimeout:  handlerTimeout,
