@@ -13,7 +13,7 @@ import (
 	"github.com/multiformats/go-multibase"
 )
 
-// ErrHash: the content of an attachment does not have the hash that the attachment names.
+// ErrHash is the error for content that does not have the hash in its attachment.
 var ErrHash = errors.New("message: content does not match the attachment's hash")
 
 // Multihash codes and digest lengths (github.com/multiformats/multicodec).

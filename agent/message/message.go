@@ -15,8 +15,8 @@ import (
 // header (section IANA Media Types).
 const MediaType = "application/didcomm-plain+json"
 
-// ErrInvalid: a message, attachment, type URI or problem code is malformed. All errors of
-// this package match ErrInvalid with errors.Is, except ErrHash.
+// ErrInvalid is the error for a malformed message, attachment, type URI or problem code. All
+// errors of this package match ErrInvalid with errors.Is, except ErrHash.
 var ErrInvalid = errors.New("message: invalid")
 
 // Errors of Parse that match ErrInvalid as well.

@@ -41,7 +41,8 @@ var (
 	ErrSignature         = errors.New("signature does not verify")
 )
 
-// DevHighS: a secp256k1 signature has a high S, the larger of the two valid values.
+// DevHighS is the code of a secp256k1 signature with a high S, the larger of the two valid
+// values.
 const DevHighS message.DeviationCode = "es256k-high-s"
 
 // Algorithm returns the JWS algorithm for a public key: EdDSA, ES256, ES384,
