@@ -13,14 +13,14 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// classes are those of the errors of a Packer that err matches.
+// classes returns the error classes of package envelope that err matches.
 func classes(err error) []error {
 	return slices.DeleteFunc([]error{
 		envelope.ErrNotForUs, envelope.ErrRefused, envelope.ErrMalformed, envelope.ErrTryLater, envelope.ErrInternal,
 	}, func(class error) bool { return !errors.Is(err, class) })
 }
 
-// classOf is the class of an error of Unpack that is, or wraps, rule.
+// classOf returns the class that an error of Unpack must have if it matches rule.
 func classOf(err, rule error) error {
 	switch rule {
 	case envelope.ErrNoKey:
@@ -76,7 +76,7 @@ type faultyHandle struct {
 
 func (h faultyHandle) ECDH(*ecdh.PublicKey) ([]byte, error) { return nil, h.err }
 
-// TestClassOfOutside has all that Keys and the Resolver can say.
+// TestClassOfOutside checks the class for all errors that Keys and the Resolver can return.
 func TestClassOfOutside(t *testing.T) {
 	away := errors.New("away")
 	for _, tt := range []struct {
@@ -146,7 +146,7 @@ func TestClassOfOutside(t *testing.T) {
 	}
 }
 
-// TestClassOfPack has what Pack and its like refuse by themselves.
+// TestClassOfPack checks the class of errors of Pack, Forward and FromPrior themselves.
 func TestClassOfPack(t *testing.T) {
 	w := newWorld(t)
 	p := w.packer(t, w.alice)
@@ -173,7 +173,7 @@ func TestClassOfPack(t *testing.T) {
 	}
 }
 
-// TestClassOfDeviation: strictness is policy.
+// TestClassOfDeviation checks the class of a DeviationError.
 func TestClassOfDeviation(t *testing.T) {
 	w := newWorld(t)
 	p := peerJWE{plaintext: text(t, nil, nil, nil), to: []peerRecipient{w.bob.recipient("x25519")}, form: "compact"}
@@ -184,7 +184,7 @@ func TestClassOfDeviation(t *testing.T) {
 	}
 }
 
-// checkClass demands one class, and that the reason is there beneath.
+// checkClass checks that err has exactly one class and matches reason.
 func checkClass(t *testing.T, what string, err, class, reason error) {
 	t.Helper()
 	if got := classes(err); !slices.Equal(got, []error{class}) || !errors.Is(err, reason) {

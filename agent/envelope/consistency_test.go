@@ -74,7 +74,7 @@ func TestNesting(t *testing.T) {
 	})
 }
 
-// TestAddressing holds Message Layer Addressing Consistency, and interop.md,
+// TestAddressing checks Message Layer Addressing Consistency, and interop.md,
 // Plaintext, "Consistency".
 func TestAddressing(t *testing.T) {
 	w := newWorld(t)
@@ -101,8 +101,8 @@ func TestAddressing(t *testing.T) {
 		{"authcrypt to another", l.auth(a, text(t, a, []*agent{w.carol}, nil)), envelope.ErrRecipientMismatch, alice},
 		{"anoncrypt to another", l.anon(text(t, nil, []*agent{w.carol}, nil)), envelope.ErrRecipientMismatch, nil},
 		{"anon(sign) to another", l.anon(l.sign(a, text(t, a, []*agent{w.carol}, nil))), envelope.ErrRecipientMismatch, alice},
-		// Message Formats, DIDComm Signed Messages: without to, whoever got the
-		// signed message could have encrypted it for us.
+		// DIDComm Signed Messages: without to, any recipient of the signed message could
+		// have encrypted it for us.
 		{"anon(sign) to nobody", l.anon(l.sign(a, text(t, a, nil, nil))), envelope.ErrRecipientMismatch, alice},
 	})
 
@@ -119,7 +119,7 @@ func TestAddressing(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) { unpack(t, bob, tt.data) })
 	}
 
-	// Who signed has encrypted, too: it cannot have been for somebody else.
+	// The signer has encrypted the message for us, so we are the recipient.
 	check(t, bob, w.packer(t, w.bob, strict), []received{
 		{"to missing in auth(sign)", l.auth(a, l.sign(a, text(t, a, nil, nil))), codeList{envelope.DeviationSignedNoTo}},
 		{"to missing in anon(auth(sign))", l.anon(l.auth(a, l.sign(a, text(t, a, nil, nil)))), codeList{envelope.DeviationSignedNoTo}},

@@ -16,15 +16,15 @@ import (
 	"github.com/didcomm-go/didcomm/did/didpeer"
 )
 
-// received is one envelope of a peer and what we shall note of it.
+// received is an envelope of a peer and the deviations that Unpack must find.
 type received struct {
 	name string
 	data []byte
-	want []message.DeviationCode // none: strict mode takes it too
+	want []message.DeviationCode // if empty, strict mode opens the envelope, too
 }
 
-// check opens each envelope with p: with exactly the deviations wanted, which
-// strict mode refuses.
+// check opens each envelope with p. The deviations must be exactly those wanted, and strict mode
+// must refuse them.
 func check(t *testing.T, p, strict *envelope.Packer, tests []received) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -207,8 +207,8 @@ func TestJWE(t *testing.T) {
 	})
 }
 
-// TestKIDAlias opens envelopes that name our key otherwise than our document
-// does: interop.md, JWE, recipient kid.
+// TestKIDAlias opens envelopes that name our key by another kid than our document (interop.md,
+// JWE, recipient kid).
 func TestKIDAlias(t *testing.T) {
 	w := newWorld(t)
 	w.other = did.Methods{"key": didkey.Resolver{}, "peer": didpeer.NewResolver()}
@@ -279,7 +279,7 @@ func TestKIDAlias(t *testing.T) {
 		}
 		check(t, w.packer(t, holder), w.packer(t, holder, strict), []received{{tt.name, data, want}})
 
-		// Without the power to list our DIDs only the exact kid is found.
+		// Keys that are no Owner find only the exact kid.
 		plain := w.packer(t, holder, func(c *envelope.Config) { c.Keys = onlyKeys{keys} })
 		if u, err := plain.Unpack(t.Context(), data); tt.deviates != errors.Is(err, envelope.ErrNoKey) {
 			t.Errorf("%s without Owner: %v, %v", tt.name, u, err)
@@ -287,7 +287,7 @@ func TestKIDAlias(t *testing.T) {
 	}
 }
 
-// onlyKeys hides every power of Keys but its own.
+// onlyKeys hides the optional interfaces of Keys.
 type onlyKeys struct{ envelope.Keys }
 
 // TestSenderAlias takes a sender that names its key by an alias.

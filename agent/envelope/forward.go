@@ -33,9 +33,9 @@ type Route struct {
 
 // Routes returns the ways to reach a DID, in the order of the services in its document.
 //
-//   - An endpoint that is itself a DID is that of a mediator. Routes replaces it by the
-//     endpoints of the mediator, and puts the mediator's keys in front of the routing keys
-//     (Routing 2.0, Using a DID as an endpoint).
+//   - If an endpoint is itself a DID, it is the DID of a mediator. Routes replaces such an
+//     endpoint by the endpoints of the mediator, and puts the mediator's keys in front of the
+//     routing keys (Routing 2.0, Using a DID as an endpoint).
 //   - Endpoints that do not accept DIDComm v2 are left out.
 //   - The queue transport (didcomm:transport/queue) is left out.
 //

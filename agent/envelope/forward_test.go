@@ -225,7 +225,7 @@ func TestRoutes(t *testing.T) {
 	})
 }
 
-// TestRouted sends by what Routes says, and follows each hop.
+// TestRouted sends an envelope over the routes of Routes, and opens it at each hop.
 func TestRouted(t *testing.T) {
 	w := newWorld(t)
 	outer := newAgent(t, "did:example:outer", "x25519")
@@ -316,7 +316,7 @@ func TestForwardReceived(t *testing.T) {
 		check(t, bob, w.packer(t, w.bob, strict), []received{{"", data, codeList{envelope.DeviationTyp, envelope.DeviationAPVMissing}}})
 	})
 
-	// What is not for us, or nothing to open, is the mediator's to handle.
+	// A forward whose envelope is not for us, or cannot be read, is returned as it is.
 	signed := peerJWS{payload: text(t, w.alice, nil, nil), signers: []peerSigner{w.alice.signer("ed25519")}}.seal(t)
 	for _, tt := range []struct {
 		name string

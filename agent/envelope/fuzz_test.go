@@ -13,8 +13,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 )
 
-// FuzzUnpack: whatever comes, an error means no result, a result is a message
-// that can be written, and strict mode opens a part of what tolerant mode does.
+// FuzzUnpack opens any bytes. With an error there must be no result. A result must be a message
+// that can be written. A message that strict mode opens must open in tolerant mode, too.
 func FuzzUnpack(f *testing.F) {
 	for _, folder := range []string{"didcomm-v2.1", "peers"} {
 		files, err := filepath.Glob(filepath.Join("testdata", folder, "*.json"))

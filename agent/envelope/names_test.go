@@ -43,8 +43,8 @@ func TestDIDURLs(t *testing.T) {
 	}
 }
 
-// The kid of an envelope names a key: without a fragment it names none, though its
-// DID should have a single one.
+// The kid of an envelope names a key. A kid without a fragment names no key, even if its DID has
+// only one.
 func TestKIDWithoutFragment(t *testing.T) {
 	w := newWorld(t)
 	w.other = didkey.Resolver{}
@@ -104,8 +104,8 @@ func (o owner) DIDs(_ context.Context, n int) ([]string, error) {
 	return o.dids[:min(n, len(o.dids))], nil
 }
 
-// A relative kid may be a key of any DID of ours: one that does not resolve now
-// does not hide the others, and is the error where no other has it.
+// A relative kid may name a key of any DID of ours. If one of our DIDs does not resolve now, the
+// others are still searched. Only if no other has the key, the error of that DID is returned.
 func TestRelativeKIDOfSeveral(t *testing.T) {
 	w := newWorld(t)
 	down := errors.New("connection refused")

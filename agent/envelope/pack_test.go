@@ -13,7 +13,7 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// protectedOf takes an envelope apart: its members, and its protected header.
+// protectedOf returns the members of an envelope, and its protected header.
 func protectedOf(t testing.TB, data []byte) (env, header map[string]any) {
 	t.Helper()
 	env = values(t, data)
@@ -250,7 +250,7 @@ func TestRecipients(t *testing.T) {
 	})
 }
 
-// TestPackRefuses has what cannot be packed, and says why.
+// TestPackRefuses checks the errors of Pack.
 func TestPackRefuses(t *testing.T) {
 	w := newWorld(t)
 	x := newAgent(t, "did:example:x", "x25519", "ed25519")
@@ -316,7 +316,7 @@ func TestPackRefuses(t *testing.T) {
 	})
 }
 
-// TestMetadataJSON holds the names that scripts read: design.md, The command line.
+// TestMetadataJSON checks the JSON names, which scripts rely on.
 func TestMetadataJSON(t *testing.T) {
 	w := newWorld(t)
 	m := newMessage(t, w.alice, w.bob)

@@ -129,7 +129,7 @@ func (p *Packer) resolvePeer(ctx context.Context, id string) (*did.Document, err
 // Refresh of the Resolver, which did.Cache has. With a Resolver without that method Refresh
 // does nothing, since such a Resolver is taken to have no cache.
 //
-// The error matches a class of this package and is that of the Resolver.
+// The error matches a class of this package. It is the error of the Resolver.
 func (p *Packer) Refresh(ctx context.Context, id string) (err error) {
 	defer classify(&err)
 	r, ok := p.cfg.Resolver.(refresher)
@@ -174,9 +174,9 @@ func longer(a, b string) string {
 	return a
 }
 
-// pick returns those of keys, the verification methods of one relationship of doc, that id
-// means. If id is a DID, these are all keys; if id is a DID URL with a fragment, they are
-// the key of that name, if there is one.
+// pick returns the keys that id means. keys are the verification methods of a relationship of
+// doc. If id is a DID, pick returns all of them. If id is a DID URL with a fragment, pick
+// returns the key of that name, if there is one.
 func pick(doc *did.Document, keys []*did.VerificationMethod, id string) []*did.VerificationMethod {
 	if id == did.Base(id) {
 		return keys

@@ -249,7 +249,7 @@ func publicJWK(key *ecdh.PublicKey) map[string]any {
 	}
 }
 
-// shortEPK is a key whose x begins with a zero byte, and how those write it who
+// shortEPK returns a key whose x begins with a zero byte, and its JWK in the form of peers that
 // drop that byte.
 func shortEPK(t testing.TB, curve ecdh.Curve) (*ecdh.PrivateKey, func(any) any) {
 	t.Helper()

@@ -156,8 +156,7 @@ func (a *agent) signer(name string) peerSigner {
 	return peerSigner{kid: a.kid(name), key: a.sign[name]}
 }
 
-// world is a Resolver of the documents of some agents that keeps what it was
-// asked for.
+// world is a Resolver of the documents of some agents. It records the DIDs that it resolves.
 type world struct {
 	alice, bob, carol, eve *agent
 
@@ -260,7 +259,7 @@ func toJSON(t testing.TB, v any) []byte {
 	return b
 }
 
-// pack1 packs what must be one envelope.
+// pack1 packs a message that must make a single envelope.
 func pack1(t testing.TB, p *envelope.Packer, m *message.Message, opts ...envelope.PackOption) envelope.Envelope {
 	t.Helper()
 	sealed, err := p.Pack(t.Context(), m, opts...)

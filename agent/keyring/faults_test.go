@@ -26,7 +26,7 @@ func testSealedFaults(t *testing.T, seed uint64) {
 	ctx, random := t.Context(), rand.New(rand.NewPCG(seed, 1))
 	stored := store.NewSealedKeys()
 	f := storetest.NewFaults(storetest.FaultConfig{Seed: seed, Before: 0.1, After: 0.2, Crash: 0.05})
-	keys := make(map[string]*keyring.Key) // all that were ever added
+	keys := make(map[string]*keyring.Key) // all keys that were ever added
 	has := make(map[string]bool)
 	secret := "0"
 	create(t, stored, cheap(secret))

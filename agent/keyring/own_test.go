@@ -12,8 +12,8 @@ import (
 	"github.com/didcomm-go/didcomm/did/didpeer"
 )
 
-// The forms of a did:peer:4 are one DID of ours, found by either, and the long form is
-// the one that resolves.
+// Both forms of a did:peer:4 name the same DID of ours. Own returns the long form, which
+// always resolves.
 func TestOwnForms(t *testing.T) {
 	ctx := t.Context()
 	key := generate(t, keyring.X25519)

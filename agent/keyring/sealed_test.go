@@ -163,7 +163,7 @@ func TestSealedLife(t *testing.T) {
 	}
 }
 
-// cutOff is a store that fails from some write on, as that of a process that dies.
+// cutOff is a store that fails from a certain write on, like the store of a process that dies.
 type cutOff struct {
 	store.SealedKeys
 	left int
@@ -267,7 +267,7 @@ func TestAddAtOnce(t *testing.T) {
 	}
 }
 
-// TestSealedDamage changes each byte of what is stored: that is never another key.
+// TestSealedDamage changes each byte in the store. The result must never be another key.
 func TestSealedDamage(t *testing.T) {
 	ctx := t.Context()
 	keys := store.NewSealedKeys()
@@ -308,7 +308,7 @@ func TestSealedDamage(t *testing.T) {
 	if err := open(keyring.None(), wrapping, store.SealedKey{KID: "did:example:alice", Sealed: all[0].Sealed}); !errors.Is(err, keyring.ErrInvalid) {
 		t.Error(err)
 	}
-	// Of another purpose: the key type is part of what is sealed.
+	// A key cannot get another purpose, since its type is authenticated.
 	ed := store.NewSealedKeys()
 	create(t, ed, keyring.None(), "did:example:alice#1")
 	one, err := ed.All(ctx)
@@ -336,7 +336,7 @@ func TestSealedDamage(t *testing.T) {
 	}
 }
 
-// wrappingOf returns what is stored for a passphrase, and where its cost stands.
+// wrappingOf returns the stored wrapping of a passphrase, and the offset of its cost.
 func wrappingOf(t testing.TB, secret string) (wrapping []byte, cost int) {
 	t.Helper()
 	keys := store.NewSealedKeys()
@@ -348,8 +348,7 @@ func wrappingOf(t testing.TB, secret string) (wrapping []byte, cost int) {
 	return wrapping, 2 + len(keyring.PassphraseName)
 }
 
-// TestWrappingDamage: what was planted in place of a wrapping eats no memory, and
-// opens nothing.
+// TestWrappingDamage checks that a forged wrapping neither exhausts memory nor opens.
 func TestWrappingDamage(t *testing.T) {
 	good, at := wrappingOf(t, "secret")
 	cost := func(passes, memory uint32, threads byte) []byte {
@@ -566,8 +565,8 @@ func TestSealedNothingPrints(t *testing.T) {
 	}
 }
 
-// FuzzOpen reads what somebody planted in a store: a keyring, or an error that
-// says so.
+// FuzzOpen opens forged data in a store. The result must be a keyring, or an error of the right
+// class.
 func FuzzOpen(f *testing.F) {
 	keys := store.NewSealedKeys()
 	create(f, keys, keyring.None(), "did:example:alice#1")

@@ -24,7 +24,7 @@ func read(t testing.TB, name string) []byte {
 	return data
 }
 
-// full has every header of the specification and what it does not know.
+// full has all headers of the specification and some unknown members.
 const full = `{
   "id": "1", "typ": "application/didcomm-plain+json", "type": "https://didcomm.org/x/1.0/y",
   "from": "did:example:alice", "to": ["did:example:bob", "did:example:carol"],
@@ -432,7 +432,7 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// Parse copies what the message keeps, ParseInPlace keeps what it was given.
+// The message of Parse does not share memory with the input; that of ParseInPlace does.
 func TestParseInPlace(t *testing.T) {
 	const text = ` {"id":"1","type":"https://example.org/a/1.0/b", "body" : {"a":[1,"x"]} ,"x-h":{"y":2},` +
 		`"attachments":[{"data":{"json": {"z":3} }}]}`

@@ -23,9 +23,9 @@ func codes(findings []doctor.Finding) []string {
 	return list
 }
 
-// The specification's own messages are without fault, but for what it says of
-// them itself: a signed message inside authcrypt SHOULD NOT be emitted. Hints say
-// which receivers lack what they use.
+// The messages of the specification have a single fault, which the specification itself
+// mentions: a signed message inside authcrypt SHOULD NOT be emitted. Other findings are of
+// severity Info.
 func TestAppendix(t *testing.T) {
 	docs := appendixDocuments(t)
 	for name, want := range map[string]struct{ closed, opened string }{
@@ -331,8 +331,8 @@ func TestLayers(t *testing.T) {
 	}
 }
 
-// What is not shown is not unfolded: lists and members without end cost little
-// more than their text.
+// Members that are not displayed are not decoded: very long lists and objects cost little more
+// memory than their text.
 func TestBounded(t *testing.T) {
 	list := func(member string) string {
 		return `{"signature":"AA","payload":"AA","` + member + `":[` + strings.Repeat("{},", 1<<20) + `{}]}`

@@ -12,9 +12,9 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// FuzzExamine: whatever comes is explained, as the message itself and inside of
-// anoncrypt; what Unpack refuses has a finding that is an error, and what it
-// tolerates has one of that code.
+// FuzzExamine examines any bytes, alone and inside anoncrypt. If Unpack refuses a message, there
+// must be a finding of severity Error. If Unpack tolerates a deviation, there must be a finding
+// with its code.
 func FuzzExamine(f *testing.F) {
 	for _, folder := range []string{vectors, filepath.Join("..", "testdata", "peers")} {
 		files, err := filepath.Glob(filepath.Join(folder, "*.json"))

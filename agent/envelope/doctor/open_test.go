@@ -14,8 +14,8 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// unopened are messages of alice that bob does not open as they are, or not
-// without a word, and the codes of what Open finds.
+// unopened are messages of alice that bob does not open, or opens with a deviation, and the
+// codes of the findings of Open.
 func unopened(t testing.TB) map[string]struct {
 	data     []byte
 	resolver did.Resolver

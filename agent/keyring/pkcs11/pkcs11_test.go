@@ -78,7 +78,7 @@ func TestKeys(t *testing.T) {
 	keyringtest.TestKeys(t, tok, held...)
 }
 
-// TestStays reads what the token has of a key: not the key.
+// TestStays checks that the token does not reveal a private key.
 func TestStays(t *testing.T) {
 	cfg := newToken(t)
 	tok := open(t, cfg)
@@ -113,7 +113,7 @@ func TestStays(t *testing.T) {
 	}
 }
 
-// A key whose label is a key id is lent out by whoever opens the token.
+// Open binds a key whose label is a key id.
 func TestLabelIsKID(t *testing.T) {
 	const kid = "did:example:label#key-1"
 	cfg := newToken(t)

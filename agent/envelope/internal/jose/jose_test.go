@@ -14,7 +14,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jose"
 )
 
-// maxDepth is that of jsontext.
+// maxDepth is the limit of jsontext.
 const maxDepth = 10000
 
 func names(data string) (list []string) {
@@ -145,8 +145,8 @@ func members(data []byte) error {
 	})
 }
 
-// FuzzCursor: the Cursor takes and refuses what jsontext does, and what it
-// yields is the text.
+// FuzzCursor checks that Cursor accepts and refuses the same input as jsontext, and returns parts
+// of the input.
 func FuzzCursor(f *testing.F) {
 	for _, seed := range []string{
 		`{"a":1,"b":{"c":"d:"},"\"e\"":[]}`, `{"a":"\u00e4 \ud83d\ude00","b":"ä"}`, `{"12345678":"1234567\t"}`, "{\"a\":\"1234567\x80\"}",

@@ -144,8 +144,8 @@ func TestSignRefuses(t *testing.T) {
 	}
 }
 
-// FuzzParse: an error means no result, what is parsed has what is promised, and
-// no signature but ours verifies with our key.
+// FuzzParse parses any bytes. With an error there must be no result. A result must keep the
+// promises of Parse, and only our own signature may verify with our key.
 func FuzzParse(f *testing.F) {
 	list := signers(f)
 	payload := []byte(`{"id":"1"}`)
