@@ -2,20 +2,21 @@ package store
 
 import (
 	"bytes"
+	"container/list"
 	"context"
-	"slices"
 	"sync"
 )
 
 // NewSealedKeys makes a SealedKeys in memory.
-func NewSealedKeys() SealedKeys { return new(keys) }
+func NewSealedKeys() SealedKeys { return &keys{byKID: make(map[string]*list.Element)} }
 
 var _ SealedKeys = (*keys)(nil)
 
 type keys struct {
 	mu      sync.Mutex // guards all below
 	wrapped []byte     // nil: none
-	sealed  []SealedKey
+	sealed  list.List  // of SealedKey, in the order of Put
+	byKID   map[string]*list.Element
 }
 
 func (k *keys) Wrapping(ctx context.Context) ([]byte, error) {
@@ -40,14 +41,15 @@ func (k *keys) SetWrapping(ctx context.Context, old, wrapped []byte) error {
 func (k *keys) Put(ctx context.Context, keys ...SealedKey) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for i, key := range keys {
-		same := func(other SealedKey) bool { return other.KID == key.KID }
-		if slices.ContainsFunc(k.sealed, same) || slices.ContainsFunc(keys[:i], same) {
+	added := make(map[string]bool, len(keys))
+	for _, key := range keys {
+		if k.byKID[key.KID] != nil || added[key.KID] {
 			return ErrExists
 		}
+		added[key.KID] = true
 	}
 	for _, key := range keys {
-		k.sealed = append(k.sealed, SealedKey{key.KID, bytes.Clone(key.Sealed)})
+		k.byKID[key.KID] = k.sealed.PushBack(SealedKey{key.KID, bytes.Clone(key.Sealed)})
 	}
 	return nil
 }
@@ -55,16 +57,21 @@ func (k *keys) Put(ctx context.Context, keys ...SealedKey) error {
 func (k *keys) All(ctx context.Context) ([]SealedKey, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return slices.Clone(k.sealed), nil
+	all := make([]SealedKey, 0, k.sealed.Len())
+	for e := k.sealed.Front(); e != nil; e = e.Next() {
+		all = append(all, e.Value.(SealedKey))
+	}
+	return all, nil
 }
 
 func (k *keys) Delete(ctx context.Context, kid string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	i := slices.IndexFunc(k.sealed, func(key SealedKey) bool { return key.KID == kid })
-	if i < 0 {
+	e, ok := k.byKID[kid]
+	if !ok {
 		return ErrNotFound
 	}
-	k.sealed = slices.Delete(k.sealed, i, i+1)
+	k.sealed.Remove(e)
+	delete(k.byKID, kid)
 	return nil
 }
