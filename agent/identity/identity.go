@@ -58,6 +58,7 @@ type held struct {
 
 var (
 	_ envelope.Keys  = (*Identity)(nil)
+	_ envelope.Owner = (*Identity)(nil)
 	_ fmt.Formatter  = (*Identity)(nil)
 	_ slog.LogValuer = (*Identity)(nil)
 )
@@ -232,8 +233,8 @@ func (id *Identity) Signer(ctx context.Context, kid string) (crypto.Signer, erro
 
 func noKey(kid string) error { return fmt.Errorf("%w: %.200s", envelope.ErrNoKey, kid) }
 
-// Own returns the DID if id names it in any of its forms: the long and the short form of a
-// did:peer:4. Otherwise the error matches envelope.ErrNoKey.
+// Own returns the DID if other names it in any of its forms: the long and the short form
+// of a did:peer:4. Otherwise the error matches envelope.ErrNoKey.
 func (id *Identity) Own(_ context.Context, other string) (string, error) {
 	if !didpeer.SameParty(id.doc.ID, other) {
 		return "", noKey(other)

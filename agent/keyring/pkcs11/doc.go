@@ -4,19 +4,22 @@
 //
 // The package needs cgo and the build tag pkcs11. Without the tag it is empty.
 //
-// Call [Open] first. If the token has no key yet, [Token.Generate] makes one. Put its public
-// key into a DID document, and bind the key to the key id of the document with [Token.Bind]:
+// Call [Open] first. If the token has no key yet, [Token.Generate] makes one. Package
+// agent/identity makes a DID of two keys, which it finds by their labels:
 //
 //	token, err := pkcs11.Open(pkcs11.Config{
 //		Module: "/usr/lib/softhsm/libsofthsm2.so",
 //		Token:  "wallet",
 //		PIN:    pkcs11.PINFile("/run/secrets/pin"),
 //	})
-//	public, err := token.Generate("agreement", keyring.P256, pkcs11.Agreement)
-//	err = token.Bind("did:web:example.org#key-2", "agreement")
+//	_, err = token.Generate("signing", keyring.P256, pkcs11.Signatures)
+//	_, err = token.Generate("agreement", keyring.P256, pkcs11.Agreement)
+//	pair, err := identity.Find(ctx, token.Labels(), "signing", "agreement")
+//	id, err := identity.Web("did:web:example.org", pair, "https://example.org/didcomm")
 //
-// The name of a key in the token is its label, CKA_LABEL. If a label is a DID URL with a
-// fragment, Open binds the key to that key id.
+// The name of a key in the token is its label, CKA_LABEL. [Token.Labels] finds keys by their
+// labels. To use a key without package agent/identity, bind it to the key id of a DID document
+// with [Token.Bind]. If a label is a DID URL with a fragment, Open binds the key to that key id.
 //
 // The package uses these mechanisms of PKCS#11 v2.40 and v3.0:
 //

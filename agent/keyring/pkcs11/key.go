@@ -14,6 +14,8 @@ import (
 	"math/big"
 
 	p11 "github.com/miekg/pkcs11"
+
+	"github.com/didcomm-go/didcomm/agent/envelope"
 )
 
 // Use is the purpose of a key: Agreement, Signatures or both.
@@ -93,6 +95,22 @@ func (t *Token) one(class uint, by *p11.Attribute) (p11.ObjectHandle, error) {
 }
 
 func yes(value []byte) bool { return len(value) == 1 && value[0] != 0 }
+
+// agreement is the handle of a key, found by a name, for ECDH.
+func (k *key) agreement(name string) (ecdh.KeyExchanger, error) {
+	if k.use&Agreement == 0 {
+		return nil, fmt.Errorf("%w: %.200s is for signatures only", envelope.ErrNoKey, name)
+	}
+	return (*exchanger)(k), nil
+}
+
+// signing is the handle of a key, found by a name, for signatures.
+func (k *key) signing(name string) (crypto.Signer, error) {
+	if k.use&Signatures == 0 {
+		return nil, fmt.Errorf("%w: %.200s is for key agreement only", envelope.ErrNoKey, name)
+	}
+	return (*signer)(k), nil
+}
 
 // exchanger and signer are the handles that KeyAgreement and Signer return.
 type exchanger key

@@ -19,6 +19,7 @@ import (
 	p11 "github.com/miekg/pkcs11"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/keyring/keyringtest"
 	"github.com/didcomm-go/didcomm/agent/keyring/pkcs11"
@@ -253,5 +254,62 @@ func TestClose(t *testing.T) {
 	}
 	if err := tok.Bind("did:example:a#closes", "closes"); !errors.Is(err, pkcs11.ErrClosed) {
 		t.Error(err)
+	}
+}
+
+// A DID is made of keys that are found by their labels.
+func TestIdentity(t *testing.T) {
+	tok := open(t, newToken(t))
+	for label, key := range map[string]struct {
+		curve keyring.Curve
+		use   pkcs11.Use
+	}{
+		"signing":   {keyring.Ed25519, pkcs11.Signatures},
+		"agreement": {keyring.X25519, pkcs11.Agreement},
+		"both":      {keyring.P256, pkcs11.Signatures | pkcs11.Agreement},
+	} {
+		if _, err := tok.Generate(label, key.curve, key.use); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		sign, agree string
+		make        func(identity.Pair) (*identity.Identity, error)
+	}{
+		{"signing", "agreement", func(p identity.Pair) (*identity.Identity, error) { return identity.Peer2(p, "https://a.example") }},
+		{"both", "both", identity.JWK},
+		{"both", "both", identity.Key},
+	} {
+		pair, err := identity.Find(t.Context(), tok.Labels(), tt.sign, tt.agree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := tt.make(pair)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var held []keyringtest.Held
+		for _, kid := range id.KIDs() {
+			m, ok := id.Document().Method(kid)
+			if !ok {
+				t.Fatalf("no key %s", kid)
+			}
+			public, err := m.PublicKey()
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := keyringtest.Held{KID: kid, Public: public}
+			for _, handle := range id.Handles() {
+				h.Signs = h.Signs || handle.KID == kid && handle.Use == identity.ToSign
+				h.Agrees = h.Agrees || handle.KID == kid && handle.Use == identity.ToAgree
+			}
+			held = append(held, h)
+		}
+		keyringtest.TestKeys(t, id, held...)
+	}
+	for _, names := range [][2]string{{"none", ""}, {"", "none"}, {"agreement", ""}, {"", "signing"}} {
+		if _, err := identity.Find(t.Context(), tok.Labels(), names[0], names[1]); !errors.Is(err, envelope.ErrNoKey) {
+			t.Errorf("Find %q: %v, want ErrNoKey", names, err)
+		}
 	}
 }

@@ -237,10 +237,7 @@ func (t *Token) KeyAgreement(_ context.Context, kid string) (ecdh.KeyExchanger, 
 	if err != nil {
 		return nil, err
 	}
-	if k.use&Agreement == 0 {
-		return nil, fmt.Errorf("%w: %.200s is for signatures only", envelope.ErrNoKey, kid)
-	}
-	return (*exchanger)(k), nil
+	return k.agreement(kid)
 }
 
 // Signer returns a handle of the key bound to kid, for signatures. The error matches
@@ -250,10 +247,7 @@ func (t *Token) Signer(_ context.Context, kid string) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k.use&Signatures == 0 {
-		return nil, fmt.Errorf("%w: %.200s is for key agreement only", envelope.ErrNoKey, kid)
-	}
-	return (*signer)(k), nil
+	return k.signing(kid)
 }
 
 func (t *Token) key(kid string) (*key, error) {
