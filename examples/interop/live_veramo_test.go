@@ -12,7 +12,6 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
-	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 	"github.com/didcomm-go/didcomm/protocols/trustping"
 )
@@ -56,7 +55,7 @@ func (v veramoAgent) adopted(ctx context.Context, t *testing.T) (string, error) 
 	if err := v.Call(ctx, "endpoint", nil, &at); err != nil {
 		return "", err
 	}
-	them := newPeerDID(t, keyring.X25519, did.NewDIDCommService("", at.URL))
+	them := newPeerDID(t, keyring.X25519, at.URL)
 	params := map[string]any{"document": them.document(t), "secrets": secrets(t, them.ring)}
 	return them.DID(), v.Call(ctx, "adopt", params, new(struct{}))
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didkey"
@@ -66,36 +67,20 @@ func (s *suite) methods(t *testing.T) {
 }
 
 // newPeerDID makes a party with a did:peer:2.
-func newPeerDID(t testing.TB, curve keyring.Curve, services ...did.Service) *party {
+func newPeerDID(t testing.TB, curve keyring.Curve, endpoints ...string) *party {
 	t.Helper()
-	agree, sign := generate(t, curve), signer(t, curve)
-	id, err := didpeer.New2([]didpeer.Key{
-		{Purpose: didpeer.KeyAgreement, Public: agree.Public()},
-		{Purpose: didpeer.Authentication, Public: sign.Public()},
-	}, services...)
+	pair, err := identity.Generate(signing[algorithm[curve]])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resolved(t, id, agree, sign)
+	return resolved(t)(identity.Peer2(pair, endpoints...))
 }
 
 // newKeyDID makes a party with a did:key: of an Ed25519 key, and of the X25519 key
 // that it maps to, or of one key for everything.
 func newKeyDID(t testing.TB, curve keyring.Curve) *party {
 	t.Helper()
-	sign := signer(t, curve)
-	agree := sign
-	if curve == keyring.X25519 {
-		var err error
-		if agree, err = sign.X25519(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	id, err := didkey.New(sign.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resolved(t, id, agree, sign)
+	return resolved(t)(identity.Key(identity.Single(generate(t, signing[algorithm[curve]]))))
 }
 
 // newWebDID makes a party with a did:web that a server publishes.
@@ -114,37 +99,41 @@ func newWebDID(t testing.TB, curve keyring.Curve, server *httptest.Server, web *
 	return p
 }
 
-func signer(t testing.TB, curve keyring.Curve) *keyring.Key {
-	t.Helper()
-	return generate(t, signing[algorithm[curve]])
-}
-
-// resolved makes the party of a DID of two keys. Its document, as the peer is
-// given it, is what our resolver says, with the keys in a form that every peer
-// reads.
-func resolved(t testing.TB, id string, agree, sign *keyring.Key) *party {
-	t.Helper()
-	doc, err := ownResolver.Resolve(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &party{doc: &did.Document{ID: id}, ring: keyring.New(), sign: map[string]string{}}
-	for _, m := range doc.KeyAgreementKeys() {
-		hold(t, p.ring, m.ID, agree)
-		p.method(t, m.ID, did.TypeJSONWebKey2020, agree)
-		p.agree = append(p.agree, m.ID)
-		p.doc.KeyAgreement = append(p.doc.KeyAgreement, did.Relationship{ID: m.ID})
-	}
-	for _, m := range doc.AuthenticationKeys() {
-		hold(t, p.ring, m.ID, sign)
-		if sign != agree {
-			p.method(t, m.ID, did.TypeJSONWebKey2020, sign)
+// resolved makes the party of an identity. Its document, as the peer is given it, is that
+// of the identity, with the keys in a form that every peer reads.
+func resolved(t testing.TB) func(*identity.Identity, error) *party {
+	return func(id *identity.Identity, err error) *party {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
 		}
-		p.sign[algorithmOf(t, sign)] = m.ID
-		p.doc.Authentication = append(p.doc.Authentication, did.Relationship{ID: m.ID})
+		p := &party{doc: &did.Document{ID: id.DID()}, sign: map[string]string{}}
+		if p.ring, err = id.Keyring(); err != nil {
+			t.Fatal(err)
+		}
+		for _, kid := range id.KIDs() {
+			key, err := p.ring.Key(kid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.method(t, kid, did.TypeJSONWebKey2020, key)
+		}
+		for _, h := range id.Handles() {
+			if h.Use == identity.ToAgree {
+				p.agree = append(p.agree, h.KID)
+				p.doc.KeyAgreement = append(p.doc.KeyAgreement, did.Relationship{ID: h.KID})
+				continue
+			}
+			key, err := p.ring.Key(h.KID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.sign[algorithmOf(t, key)] = h.KID
+			p.doc.Authentication = append(p.doc.Authentication, did.Relationship{ID: h.KID})
+		}
+		p.index(t)
+		return p
 	}
-	p.index(t)
-	return p
 }
 
 func algorithmOf(t testing.TB, key *keyring.Key) string {

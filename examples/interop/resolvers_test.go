@@ -16,7 +16,6 @@ import (
 // resolvers are messages between DIDs that each side resolves by itself: those
 // that are their documents, as nobody here asks a network.
 func (s *suite) resolvers(t *testing.T) {
-	service := did.NewDIDCommService("", agentURI)
 	for _, method := range []struct {
 		name string
 		made func(testing.TB) (named, error)
@@ -39,7 +38,7 @@ func (s *suite) resolvers(t *testing.T) {
 	}
 	s.cell(t, "from peer: did:peer:2, own resolvers/recipient with a v2.1 service", func(t *testing.T) error {
 		return s.resolvedFromPeer(t, layoutOf("authcrypt", keyring.X25519, "", ""), s.ownPeerDID,
-			func(t testing.TB) (named, error) { return s.name(t, newPeerDID(t, keyring.X25519, service)) })
+			func(t testing.TB) (named, error) { return s.name(t, newPeerDID(t, keyring.X25519, agentURI)) })
 	})
 }
 
