@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/identity"
@@ -98,4 +99,67 @@ func ExampleFind() {
 	}
 	fmt.Println(again.KIDs())
 	// Output: [did:web:example.org#key-1 did:web:example.org#key-2]
+}
+
+// Two tenants of one agent, of whom one leaves.
+func ExampleSet() {
+	ctx := context.Background()
+	st := store.New(store.Config{}) // of sqlstore, to outlive the process
+	ring, err := keyring.Create(ctx, store.NewSealedKeys(), keyring.None())
+	if err != nil {
+		log.Fatal(err)
+	}
+	set, err := identity.NewSet(ctx, identity.SetConfig{Records: st.Records(), Keys: ring})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	tenant := func(name string) *identity.Identity {
+		pair, err := identity.Generate(keyring.Ed25519)
+		if err != nil {
+			log.Fatal(err)
+		}
+		id, err := identity.Web("did:web:example.org:"+name, pair, "https://example.org/didcomm")
+		if err != nil {
+			log.Fatal(err)
+		}
+		// The keys are in the keyring before the identity is in the Set.
+		keys, err := id.Keyring()
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := ring.AddAll(ctx, keys); err != nil {
+			log.Fatal(err)
+		}
+		if err := set.Add(ctx, id, identity.Limits{InboxShare: store.Share{Items: 1000}}); err != nil {
+			log.Fatal(err)
+		}
+		return id
+	}
+	tenant("alice")
+	bob := tenant("bob")
+
+	// Documents of ours are resolved without network.
+	resolver := identity.Before(set, did.NewCache(did.Methods{"peer": didpeer.NewResolver()}, did.CacheConfig{}))
+	packer, err := envelope.New(envelope.Config{Keys: set, Resolver: resolver})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("bob:", packer.Holds(ctx, bob.DID()))
+
+	// What was sent to Bob before he left is opened for an hour.
+	if err := set.Retire(ctx, bob.DID(), time.Now().Add(time.Hour)); err != nil {
+		log.Fatal(err)
+	}
+	members, err := set.List(ctx, 0, 100)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, m := range members {
+		fmt.Println(m.DID, "retired:", !m.Retired.IsZero())
+	}
+	// Output:
+	// bob: <nil>
+	// did:web:example.org:alice retired: false
+	// did:web:example.org:bob retired: true
 }

@@ -59,6 +59,7 @@ type held struct {
 var (
 	_ envelope.Keys  = (*Identity)(nil)
 	_ envelope.Owner = (*Identity)(nil)
+	_ did.Resolver   = (*Identity)(nil)
 	_ fmt.Formatter  = (*Identity)(nil)
 	_ slog.LogValuer = (*Identity)(nil)
 )
@@ -102,7 +103,7 @@ func (id *Identity) addSigner(p Pair) error {
 	}
 	before := len(id.handles)
 	for _, m := range id.doc.AuthenticationKeys() {
-		if listed, err := m.PublicKey(); err == nil && equal(listed, public) {
+		if listed, err := m.PublicKey(); err == nil && id.owns(m) && equal(listed, public) {
 			id.add(held{Handle: Handle{m.ID, ToSign, name(p.SignName, m)}, sign: p.Sign})
 		}
 	}
@@ -119,7 +120,7 @@ func (id *Identity) addExchanger(p Pair) error {
 	}
 	before := len(id.handles)
 	for _, m := range id.doc.KeyAgreementKeys() {
-		if listed, err := m.ECDH(); err == nil && listed.Equal(public) {
+		if listed, err := m.ECDH(); err == nil && id.owns(m) && listed.Equal(public) {
 			id.add(held{Handle: Handle{m.ID, ToAgree, name(p.AgreeName, m)}, agree: p.Agree})
 		}
 	}
@@ -128,6 +129,9 @@ func (id *Identity) addExchanger(p Pair) error {
 	}
 	return nil
 }
+
+// owns tells whether a method is the DID's own: a document may list another DID's, too.
+func (id *Identity) owns(m *did.VerificationMethod) bool { return did.Base(m.ID) == id.doc.ID }
 
 func name(given string, m *did.VerificationMethod) string {
 	if given != "" {

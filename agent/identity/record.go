@@ -1,0 +1,153 @@
+package identity
+
+import (
+	"crypto"
+	"crypto/ed25519"
+	"crypto/sha256"
+	stdjson "encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didkey"
+)
+
+// collection has a record of each identity, under the canonical form of its DID.
+const collection = "identity"
+
+// stored is the value of a record.
+type stored struct {
+	DID string `json:"did"`
+	// Document is there where the document does not follow from the DID.
+	Document stdjson.RawMessage `json:"document,omitzero"`
+	Keys     []storedKey        `json:"keys,omitzero"`
+	Inbox    storedShare        `json:"inbox,omitzero"`
+	Outbox   storedShare        `json:"outbox,omitzero"`
+	Created  time.Time          `json:"created,omitzero"`
+	Retired  time.Time          `json:"retired,omitzero"`
+	Until    time.Time          `json:"until,omitzero"`
+	// Removed marks an identity that is gone, for other processes to see.
+	Removed bool `json:"removed,omitzero"`
+	// Changed is when the record was put, by the clock of who put it.
+	Changed time.Time `json:"changed"`
+}
+
+type storedKey struct {
+	ID   string `json:"id"` // what follows the DID in the key id
+	Use  Use    `json:"use"`
+	Name string `json:"name,omitzero"` // Handle.Name, if that is not the key id
+}
+
+type storedShare struct {
+	Items int   `json:"items,omitzero"`
+	Bytes int64 `json:"bytes,omitzero"`
+}
+
+// newStored is what is kept of an identity that is new.
+func newStored(id *Identity, l Limits) (*stored, error) {
+	s := &stored{DID: id.DID(), Inbox: storedShare(l.InboxShare), Outbox: storedShare(l.OutboxShare)}
+	for _, h := range id.handles {
+		k := storedKey{ID: h.KID[len(s.DID):], Use: h.Use}
+		if h.Name != h.KID {
+			k.Name = h.Name
+		}
+		s.Keys = append(s.Keys, k)
+	}
+	if !followsFromDID(s.DID) {
+		var err error
+		if s.Document, err = id.doc.MarshalJSON(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// record is the record of an identity, with names for its keys.
+func (s *stored) record(version uint64, names []string, expires time.Time) (store.Record, error) {
+	value, err := json.Marshal(s)
+	return store.Record{Collection: collection, Key: did.Canonical(s.DID), Value: value, Version: version, Index: names, Expires: expires}, err
+}
+
+func parseStored(r store.Record) (*stored, error) {
+	s := new(stored)
+	if err := json.Unmarshal(r.Value, s); err != nil {
+		return nil, fmt.Errorf("record of %.200s: %w", r.Key, err)
+	}
+	if did.Canonical(s.DID) != r.Key {
+		return nil, fmt.Errorf("record of %.200s is of %.200s", r.Key, s.DID)
+	}
+	return s, nil
+}
+
+func (s *stored) limits() Limits { return Limits{store.Share(s.Inbox), store.Share(s.Outbox)} }
+
+func (s *stored) entry(version uint64) *entry {
+	e := &entry{did: s.DID, version: version, created: s.Created.UnixNano(), limits: s.limits(), keys: make([]entryKey, len(s.Keys))}
+	if !s.Retired.IsZero() {
+		e.until = s.Until.UnixNano()
+	}
+	for i, k := range s.Keys {
+		e.keys[i] = entryKey{k.ID, k.Name, k.Use}
+	}
+	return e
+}
+
+// Member is an identity of a Set as it is kept.
+type Member struct {
+	DID     string
+	Handles []Handle
+	Limits  Limits
+	Created time.Time
+	// Retired is when the identity was retired, and Until how long its keys work after
+	// that. Both are zero for an identity that is not retired.
+	Retired, Until time.Time
+	// Version grows with each change in the Set; it is the argument of Set.List.
+	Version uint64
+}
+
+func (s *stored) member(version uint64) Member {
+	m := Member{DID: s.DID, Limits: s.limits(), Created: s.Created, Retired: s.Retired, Until: s.Until, Version: version}
+	for _, k := range s.Keys {
+		e := entryKey{k.ID, k.Name, k.Use}
+		m.Handles = append(m.Handles, Handle{s.DID + k.ID, k.Use, e.name(s.DID)})
+	}
+	return m
+}
+
+// keyNames are names of the public keys of an identity, the same for two keys that show
+// that their owners are one: an Ed25519 key and the X25519 key that is derived from it, too.
+func keyNames(id *Identity) ([]string, error) {
+	var names []string
+	for _, h := range id.handles {
+		public, err := id.public(h.KID)
+		if err != nil {
+			return nil, err
+		}
+		if ed, ok := public.(ed25519.PublicKey); ok {
+			if public, err = didkey.KeyAgreement(ed); err != nil {
+				return nil, err
+			}
+		}
+		text, err := did.FormatMultikey(public)
+		if err != nil {
+			return nil, err
+		}
+		if name := fmt.Sprintf("%x", sha256.Sum256([]byte(text))); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// public is the public key under kid.
+func (id *Identity) public(kid string) (crypto.PublicKey, error) {
+	m, ok := id.doc.Method(kid)
+	if !ok {
+		return nil, fmt.Errorf("%w: no method %.200s", did.ErrInvalid, kid)
+	}
+	return m.PublicKey()
+}
