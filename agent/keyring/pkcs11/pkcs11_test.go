@@ -24,6 +24,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/keyring/keyringtest"
 	"github.com/didcomm-go/didcomm/agent/keyring/pkcs11"
 	"github.com/didcomm-go/didcomm/agent/keyring/pkcs11/pkcs11test"
+	"github.com/didcomm-go/didcomm/agent/store"
 )
 
 // newToken makes an empty token.
@@ -272,6 +273,10 @@ func TestIdentity(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	set, err := identity.NewSet(t.Context(), identity.SetConfig{Records: store.NewRecords(store.RecordsConfig{}), Keys: tok.Labels()})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		sign, agree string
 		make        func(identity.Pair) (*identity.Identity, error)
@@ -306,6 +311,13 @@ func TestIdentity(t *testing.T) {
 			held = append(held, h)
 		}
 		keyringtest.TestKeys(t, id, held...)
+		if err := set.Add(t.Context(), id, identity.Limits{}); err != nil {
+			t.Fatal(err)
+		}
+		keyringtest.TestKeys(t, set, held...)
+		if err := set.Remove(t.Context(), id.DID()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, names := range [][2]string{{"none", ""}, {"", "none"}, {"agreement", ""}, {"", "signing"}} {
 		if _, err := identity.Find(t.Context(), tok.Labels(), names[0], names[1]); !errors.Is(err, envelope.ErrNoKey) {
