@@ -264,6 +264,20 @@ func TestInboxLimits(t *testing.T) {
 	}
 }
 
+// Of the inbox's bound and that of a message, the smaller one counts.
+func TestInboxSmallerBound(t *testing.T) {
+	b := store.NewInbox(store.InboxConfig{MaxPeerItems: 2})
+	for i, tt := range []struct {
+		items int
+		want  error
+	}{{3, nil}, {1, store.ErrFull}, {3, nil}, {3, store.ErrFull}, {0, store.ErrFull}} {
+		m := store.Received{ID: fmt.Sprint(i), Peer: "did:a", PeerShare: store.Share{Items: tt.items}}
+		if _, _, err := b.Add(t.Context(), m, time.Hour); !errors.Is(err, tt.want) {
+			t.Errorf("Add %d: %v, want %v", i, err, tt.want)
+		}
+	}
+}
+
 // What is dropped after its time is forgotten at once, and counts no more: not
 // twice.
 func TestInboxDropAfterItsTime(t *testing.T) {

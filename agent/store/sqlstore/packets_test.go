@@ -35,6 +35,11 @@ func FuzzPackets(f *testing.F) {
 			}
 		}
 		var a, b, c string
+		if err := decodeOwned(data, &a, &b, &c); err == nil {
+			if written := encodeOwned(a, b, c); len(written) > len(data) || len(data) == len(written) && !bytes.Equal(written, data) {
+				t.Errorf("owner %q of %q and %q: %x becomes %x", a, b, c, data, written)
+			}
+		}
 		if err := decodeNames(data, &a, &b, &c); err == nil {
 			if written := encodeNames(a, b, c); len(written) > len(data) || len(data) == len(written) && !bytes.Equal(written, data) {
 				t.Errorf("names %q %q %q are %x, were %x", a, b, c, written, data)

@@ -19,7 +19,7 @@ import (
 // hour is longer than any test runs.
 const hour = time.Hour
 
-func pool(t *testing.T, dsn string) *sql.DB {
+func pool(t testing.TB, dsn string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("pgx", dsn)
 	if err != nil {

@@ -4,6 +4,7 @@ package postgres_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -111,6 +112,8 @@ func TestKeys(t *testing.T) {
 type dsn string
 
 func (d dsn) Open(t testing.TB, cfg sqlstore.Config) *sqlstore.Store { return open(t, string(d), cfg) }
+
+func (d dsn) SQL(t testing.TB) *sql.DB { return pool(t, string(d)) }
 
 func TestSuite(t *testing.T) {
 	sqlsuite.Run(t, func(t *testing.T) sqlsuite.Database { return dsn(newDSN(t)) })

@@ -14,6 +14,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/internal/sqlsuite"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres/pgtest"
 )
@@ -100,7 +101,7 @@ func TestServerCrash(t *testing.T) {
 				default:
 				}
 				id := fmt.Sprint(w, "-", i)
-				if s.Outbox().Enqueue(ctx, store.Item{ID: id, To: "did:a", Thread: id}) == nil {
+				if s.Outbox().Enqueue(ctx, store.Item{ID: id, To: "did:a", Thread: id, Owner: "did:us"}) == nil {
 					mu.Lock()
 					accepted = append(accepted, id)
 					mu.Unlock()
@@ -151,4 +152,5 @@ func TestServerCrash(t *testing.T) {
 			t.Errorf("%s was accepted: %v", id, err)
 		}
 	}
+	sqlsuite.CheckShares(t, pool(t, dsn))
 }

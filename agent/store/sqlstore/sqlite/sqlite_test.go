@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"database/sql"
 	"path/filepath"
 	"testing"
 
@@ -78,6 +79,16 @@ func TestKeys(t *testing.T) {
 type file string
 
 func (f file) Open(t testing.TB, cfg sqlstore.Config) *sqlstore.Store { return open(t, string(f), cfg) }
+
+func (f file) SQL(t testing.TB) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+string(f)+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
 
 func TestSuite(t *testing.T) {
 	sqlsuite.Run(t, func(t *testing.T) sqlsuite.Database { return file(filepath.Join(t.TempDir(), "store.db")) })

@@ -20,7 +20,7 @@ func testAnyNames(t *testing.T, d Database) {
 	names := []string{"", "a\x00b", "\xff\xfe", "\x01", "'\"\\%", strings.Repeat("ü", 20_000), strings.Repeat("ü", 20_000) + "x"}
 	for i, name := range names {
 		it := item(name, name, name)
-		it.MessageID, it.From, it.Lane = name, name, name
+		it.MessageID, it.From, it.Lane, it.Owner = name, name, name, name
 		check(t, "Enqueue", s.Outbox().Enqueue(t.Context(), it), nil)
 		check(t, "Enqueue again", s.Outbox().Enqueue(t.Context(), it), store.ErrExists)
 		l, err := s.Outbox().Lease(t.Context(), time.Hour)
@@ -33,7 +33,7 @@ func testAnyNames(t *testing.T, d Database) {
 		check(t, "Ack", s.Outbox().Ack(t.Context(), l), nil)
 
 		m := received(name, name)
-		m.To, m.Type, m.Thread, m.Packet.MediaType = name, name, name, name
+		m.To, m.Type, m.Thread, m.Packet.MediaType, m.Owner = name, name, name, name, name
 		first, _, err := s.Inbox().Add(t.Context(), m, time.Hour)
 		check(t, "Add", err, nil)
 		check(t, "Nak", s.Inbox().Nak(t.Context(), first, 0, "x"+name), nil)

@@ -4,6 +4,7 @@
 package sqlsuite
 
 import (
+	"database/sql"
 	"errors"
 	"testing"
 	"time"
@@ -16,6 +17,8 @@ import (
 // more with each call, and closes it when the test ends.
 type Database interface {
 	Open(t testing.TB, cfg sqlstore.Config) *sqlstore.Store
+	// SQL opens the database itself, until the test ends.
+	SQL(t testing.TB) *sql.DB
 }
 
 // Run runs the suite on the databases that fresh makes.
@@ -38,6 +41,9 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"MailboxLimits":   testMailboxLimits,
 		"LoweredLimits":   testLoweredLimits,
 		"AnyNames":        testAnyNames,
+		"SharesCounted":   testSharesCounted,
+		"SharesReopen":    testSharesReopen,
+		"SmallerBound":    testSmallerBound,
 		"OneFailsAlone":   testOneFailsAlone,
 		"PartFailsAlone":  testPartFailsAlone,
 		"ContextEnds":     testContextEnds,
@@ -59,7 +65,7 @@ func check(t testing.TB, what string, got, want error) {
 
 func item(id, to, thread string) store.Item {
 	return store.Item{
-		ID: id, MessageID: "message of " + id, Thread: thread, From: "did:example:from", To: to,
+		ID: id, MessageID: "message of " + id, Thread: thread, From: "did:example:from", To: to, Owner: "did:example:from",
 		Direct:    store.Packet{MediaType: "x/y", Data: []byte("packet of " + id)},
 		Endpoints: []store.Endpoint{{URI: "https://example.org/" + id, Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}}},
 		Created:   time.UnixMicro(1e15), Deadline: time.UnixMicro(4e15),
@@ -68,7 +74,7 @@ func item(id, to, thread string) store.Item {
 
 func received(sender, id string) store.Received {
 	return store.Received{
-		Sender: sender, ID: id, Peer: sender, To: "did:example:us", Type: "https://example.org/p/1.0/m", Thread: "thread of " + id,
+		Sender: sender, ID: id, Peer: sender, Owner: "did:example:us", To: "did:example:us", Type: "https://example.org/p/1.0/m", Thread: "thread of " + id,
 		Packet: store.Packet{MediaType: "x/y", Data: []byte("packet of " + id)},
 		Time:   time.UnixMicro(1e15), Until: time.UnixMicro(4e15),
 	}
