@@ -19,9 +19,8 @@ type Inbox interface {
 	// is done at once and only remembered. It is durable, as far as the back end
 	// goes, when Add returns. Of several calls for one message, also at the same
 	// time, exactly one gets a lease (or, with d of 0, neither lease nor known);
-	// the others get what is known of it. Errors: ErrFull, also where Peer or Owner of
-	// m would have more that waits or is leased than m.PeerShare or m.OwnerShare
-	// allows; with d of 0 the message takes no share.
+	// the others get what is known of it. Errors: ErrFull, also where m.PeerShare or
+	// m.OwnerShare has no room for m. With d of 0 the message takes no share.
 	Add(ctx context.Context, m Received, d time.Duration) (*Lease[Received], *Known, error)
 	// Lease waits for a message that is due, because its lease ran out or its
 	// delay has passed, and hands it out for d. It returns ctx.Err() when ctx
@@ -64,14 +63,14 @@ type Received struct {
 	Sender, ID string
 	// Peer is the party whose share of the inbox it takes; the sender, usually.
 	Peer string
-	// Owner is another party whose share of the inbox the message takes, besides that
-	// of Peer, such as the DID of ours that it came to; empty for none. An Owner and a
-	// Peer of the same name have a share each.
+	// Owner is a second party that has the message in its share of the inbox, such as
+	// the DID of ours that the message came to. Where Owner is empty, there is no
+	// second party. An Owner and a Peer of the same name have a share each.
 	Owner string
-	// PeerShare and OwnerShare bound what Peer and Owner may have in the inbox, this
-	// message included, for Add of this message only. A bound of the inbox's own holds
-	// as well. Messages that are done or buried are in no share, and Retry looks at no
-	// bound. A Received that a store returns has neither.
+	// PeerShare and OwnerShare bound what waits or is leased of Peer and of Owner, this
+	// message included. They hold for the Add of this message only, besides the bounds
+	// of the inbox itself. Messages that are done or buried are in no share. Retry looks
+	// at no bound. A Received that a store returns has its Owner, and no bounds.
 	PeerShare, OwnerShare Share
 	// To is the DID of ours that it came to, Type and Thread are what the
 	// message says.

@@ -162,11 +162,15 @@ func (o *outbox) enqueue(items []Item) {
 // full tells whether the items would go over a limit.
 func (o *outbox) full(items []Item) bool {
 	var all share
-	shares, owned := make(map[string]share), make(map[string]share)
+	shares := make(map[string]share)
+	var owned map[string]share
 	for i := range items {
 		n := items[i].Bytes()
 		tally(shares, items[i].To, 1, n)
 		if items[i].Owner != "" {
+			if owned == nil {
+				owned = make(map[string]share)
+			}
 			tally(owned, items[i].Owner, 1, n)
 		}
 		all = share{all.items + 1, all.bytes + n}
@@ -183,8 +187,11 @@ func (o *outbox) full(items []Item) bool {
 		}
 	}
 	for i := range items {
+		if items[i].Owner == "" {
+			continue
+		}
 		has, more := o.owned[items[i].Owner], owned[items[i].Owner]
-		if items[i].Owner != "" && !items[i].OwnerShare.Allows(has.items+more.items, has.bytes+more.bytes) {
+		if !items[i].OwnerShare.Allows(has.items+more.items, has.bytes+more.bytes) {
 			return true
 		}
 	}

@@ -17,9 +17,8 @@ import (
 // the back end is shared, from many processes.
 type Outbox interface {
 	// Enqueue stores the items, all or none. They are durable, as far as the
-	// back end goes, when it returns. Errors: ErrExists; ErrFull, also where the Owner
-	// of an item would have more in the queue, all of these items included, than its
-	// OwnerShare allows.
+	// back end goes, when it returns. Errors: ErrExists; ErrFull, also where the
+	// OwnerShare of an item has no room for all items of the call that have its Owner.
 	Enqueue(ctx context.Context, items ...Item) error
 	// Lease waits for an item that is due and hands it out for d. An item that
 	// is neither acked, naked nor ended when d has passed is due again. It
@@ -72,13 +71,13 @@ type Item struct {
 	// MessageID and Thread are the id and thread of the message, From and To
 	// the DIDs it goes between; From is empty for an anonymous message.
 	MessageID, Thread, From, To string
-	// Owner is the party whose share of the queue the item takes, besides that of To,
-	// such as the DID of ours that it is from; empty for none. An Owner and a To of the
-	// same name have a share each.
+	// Owner is a second party that has the item in its share of the queue, besides To,
+	// such as the DID of ours that the item is from. Where Owner is empty, there is no
+	// second party. An Owner and a To of the same name have a share each.
 	Owner string
-	// OwnerShare bounds what Owner may have in the queue, for Enqueue of this item only.
-	// Buried items are in no share, and Retry looks at no bound. An Item that a store
-	// returns has none.
+	// OwnerShare bounds what Owner may have in the queue, this item included. It holds
+	// for the Enqueue of this item only. Buried items are in no share. Retry looks at no
+	// bound. An Item that a store returns has its Owner, and no bound.
 	OwnerShare Share
 	// Lane names the lane, together with To; where it is empty, Thread does.
 	Lane string

@@ -107,7 +107,7 @@ func Churn(ctx context.Context, s *sqlstore.Store, name string, rounds int) erro
 }
 
 // churnOutbox leases an item, if there is one soon, and ends that.
-func churnOutbox(ctx context.Context, r *rand.Rand, out *sqlstore.Outbox) error {
+func churnOutbox(ctx context.Context, r *rand.Rand, out store.Outbox) error {
 	soon, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer cancel()
 	l, err := out.Lease(soon, time.Hour)
@@ -129,24 +129,24 @@ func churnOutbox(ctx context.Context, r *rand.Rand, out *sqlstore.Outbox) error 
 
 // churnAdmin retries or drops something of either.
 func churnAdmin(ctx context.Context, r *rand.Rand, s *sqlstore.Store) error {
-	items, err := s.Outbox().List(ctx, 0, 50)
+	items, err := s.Outbox().(store.OutboxAdmin).List(ctx, 0, 50)
 	if err != nil {
 		return err
 	}
-	messages, err := s.Inbox().List(ctx, 0, 50)
+	messages, err := s.Inbox().(store.InboxAdmin).List(ctx, 0, 50)
 	if err != nil || len(items) == 0 || len(messages) == 0 {
 		return err
 	}
 	it, m := items[r.IntN(len(items))].Item, messages[r.IntN(len(messages))]
 	switch r.IntN(6) {
 	case 0:
-		return s.Outbox().Retry(ctx, it.ID, time.Time{})
+		return s.Outbox().(store.OutboxAdmin).Retry(ctx, it.ID, time.Time{})
 	case 1:
-		return s.Outbox().Drop(ctx, it.ID)
+		return s.Outbox().(store.OutboxAdmin).Drop(ctx, it.ID)
 	case 2:
-		return s.Inbox().Retry(ctx, m.Seq)
+		return s.Inbox().(store.InboxAdmin).Retry(ctx, m.Seq)
 	case 3:
-		return s.Inbox().Drop(ctx, m.Seq)
+		return s.Inbox().(store.InboxAdmin).Drop(ctx, m.Seq)
 	}
 	return nil
 }
@@ -175,18 +175,18 @@ func testSharesCounted(t *testing.T, d Database) {
 	check(t, "Churn", Churn(t.Context(), s, "alone", 30), nil)
 	CheckShares(t, db)
 	for {
-		items, err := s.Outbox().List(t.Context(), 0, 100)
+		items, err := s.Outbox().(store.OutboxAdmin).List(t.Context(), 0, 100)
 		check(t, "List", err, nil)
-		messages, err := s.Inbox().List(t.Context(), 0, 100)
+		messages, err := s.Inbox().(store.InboxAdmin).List(t.Context(), 0, 100)
 		check(t, "List", err, nil)
 		if len(items)+len(messages) == 0 {
 			break
 		}
 		for _, e := range items {
-			wg.Go(func() { _ = s.Outbox().Drop(t.Context(), e.Item.ID) })
+			wg.Go(func() { _ = s.Outbox().(store.OutboxAdmin).Drop(t.Context(), e.Item.ID) })
 		}
 		for _, e := range messages {
-			wg.Go(func() { _ = s.Inbox().Drop(t.Context(), e.Seq) })
+			wg.Go(func() { _ = s.Inbox().(store.InboxAdmin).Drop(t.Context(), e.Seq) })
 		}
 		wg.Wait()
 	}
@@ -254,16 +254,16 @@ func testSharesReopen(t *testing.T, d Database) {
 	it, err := out.Lease(t.Context(), ages)
 	check(t, "Lease", err, nil)
 	check(t, "Ack", out.Ack(t.Context(), it), nil)
-	list, err := in.List(t.Context(), 0, 1)
+	list, err := in.(store.InboxAdmin).List(t.Context(), 0, 1)
 	if err != nil || len(list) != 1 || list[0].Item.ID != "buried" || list[0].Item.Owner != "did:us" {
 		t.Fatalf("listed %v, %v", list, err)
 	}
-	check(t, "Retry", in.Retry(t.Context(), list[0].Seq), nil)
-	check(t, "Retry", out.Retry(t.Context(), "buried", time.Time{}), nil)
+	check(t, "Retry", in.(store.InboxAdmin).Retry(t.Context(), list[0].Seq), nil)
+	check(t, "Retry", out.(store.OutboxAdmin).Retry(t.Context(), "buried", time.Time{}), nil)
 	add(s, "more", store.ErrFull)
 	enqueue(s, "more", store.ErrFull)
-	check(t, "Drop", in.Drop(t.Context(), list[0].Seq), nil)
-	check(t, "Drop", out.Drop(t.Context(), "buried"), nil)
+	check(t, "Drop", in.(store.InboxAdmin).Drop(t.Context(), list[0].Seq), nil)
+	check(t, "Drop", out.(store.OutboxAdmin).Drop(t.Context(), "buried"), nil)
 	add(s, "more", nil)
 	enqueue(s, "more", nil)
 	add(s, "most", store.ErrFull)
