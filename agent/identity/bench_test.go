@@ -175,7 +175,7 @@ func BenchmarkChange(b *testing.B) {
 		}
 		b.Run(fmt.Sprintf("%d identities", n), func(b *testing.B) {
 			for b.Loop() {
-				err := s.Add(b.Context(), c.last, identity.Limits{})
+				err := s.Add(b.Context(), c.last, identity.Settings{})
 				if err == nil {
 					err = s.Retire(b.Context(), c.last.DID(), c.clock.Now().Add(time.Hour))
 				}

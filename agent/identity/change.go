@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -25,12 +24,12 @@ const (
 
 // Add takes an identity in, for good. Its private keys must be in SetConfig.Keys already,
 // under the names of Identity.Handles. If the Set has the DID, Add replaces its document,
-// handles and limits; if nothing changes, nothing is written. A program may thus add its
+// handles and settings. If nothing changes, nothing is written: a program may add its
 // identities at each start.
 //
 // Errors besides those of the records and of SetConfig.Keys: ErrHandle if Keys does not
 // have a private key of the identity; ErrShared; ErrRetired if the DID was retired.
-func (s *Set) Add(ctx context.Context, id *Identity, l Limits) error {
+func (s *Set) Add(ctx context.Context, id *Identity, settings Settings) error {
 	for _, h := range id.handles {
 		if err := s.check(ctx, id, h.Handle); err != nil {
 			return err
@@ -41,11 +40,11 @@ func (s *Set) Add(ctx context.Context, id *Identity, l Limits) error {
 		return err
 	}
 	key := did.Canonical(id.DID())
-	if err := s.shared(ctx, key, names); err != nil {
+	if err := s.shared(ctx, key, settings.Party, names); err != nil {
 		return err
 	}
 	return s.change(ctx, key, func(old *stored) (*stored, []string, error) {
-		next, err := newStored(id, l)
+		next, err := newStored(id, settings)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -81,16 +80,21 @@ func (s *Set) check(ctx context.Context, id *Identity, h Handle) error {
 	return nil
 }
 
-// shared fails if an identity other than that of key has a key of those names. The error
-// does not name that identity: it may be another tenant's.
-func (s *Set) shared(ctx context.Context, key string, names []string) error {
+// shared fails if an identity of another party than that of key has a key of those names.
+// The error does not name that identity: it may be another tenant's.
+func (s *Set) shared(ctx context.Context, key, party string, names []string) error {
 	for _, name := range names {
 		list, err := s.cfg.Records.List(ctx, store.Query{Collection: collection, Index: name, N: 2})
 		if err != nil {
 			return fmt.Errorf("find identities by key: %w", err)
 		}
-		if slices.ContainsFunc(list, func(r store.Record) bool { return r.Key != key }) {
-			return fmt.Errorf("%w: %.200s", ErrShared, key)
+		for _, r := range list {
+			if r.Key == key {
+				continue
+			}
+			if kept, err := parseStored(r); err != nil || party == "" || kept.Party != party {
+				return fmt.Errorf("%w: %.200s", ErrShared, key)
+			}
 		}
 	}
 	return nil
@@ -188,7 +192,7 @@ func (s *Set) put(ctx context.Context, before store.Record, old, changed *stored
 	if check {
 		// Of two processes that add a key at the same time, both have put it by now, and the
 		// later one to look sees the other.
-		if err := s.shared(ctx, r.Key, names); err != nil {
+		if err := s.shared(ctx, r.Key, changed.Party, names); err != nil {
 			return errors.Join(err, s.withdraw(context.WithoutCancel(ctx), r, before, old))
 		}
 	}

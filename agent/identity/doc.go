@@ -28,8 +28,10 @@
 // each identity by [Set.Add]:
 //
 //	set, err := identity.NewSet(ctx, identity.SetConfig{Records: st.Records(), Keys: kms})
-//	err = set.Add(ctx, id, identity.Limits{InboxShare: store.Share{Items: 1000}})
-//	packer, err := envelope.New(envelope.Config{Keys: set, Resolver: identity.Before(set, resolver)})
+//	err = set.Add(ctx, id, identity.Settings{Party: "alice"})
+//	a, err := agent.Start(ctx, agent.Config{
+//		DID: id.DID(), Keys: set, Resolver: identity.Before(set, resolver), Senders: senders, Handler: mux,
+//	})
 //
 // [Set.Retire] ends the use of an identity at a later time, so that what is under way is
 // still opened. [Set.Remove] forgets it at once. Identities are added, retired and removed

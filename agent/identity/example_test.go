@@ -131,7 +131,8 @@ func ExampleSet() {
 		if err := ring.AddAll(ctx, keys); err != nil {
 			log.Fatal(err)
 		}
-		if err := set.Add(ctx, id, identity.Limits{InboxShare: store.Share{Items: 1000}}); err != nil {
+		limits := identity.Limits{Inbox: store.Share{Items: 1000}}
+		if err := set.Add(ctx, id, identity.Settings{Party: name, Limits: limits}); err != nil {
 			log.Fatal(err)
 		}
 		return id

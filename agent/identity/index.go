@@ -15,6 +15,7 @@ type entry struct {
 	version uint64 // of the record
 	created int64  // in nanoseconds, as Unix time
 	until   int64  // when it ends, in the same; 0 for an identity that is not retired
+	party   string
 	limits  Limits
 	keys    []entryKey
 }

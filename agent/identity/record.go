@@ -25,6 +25,7 @@ type stored struct {
 	// Document is there where the document does not follow from the DID.
 	Document stdjson.RawMessage `json:"document,omitzero"`
 	Keys     []storedKey        `json:"keys,omitzero"`
+	Party    string             `json:"party,omitzero"`
 	Inbox    storedShare        `json:"inbox,omitzero"`
 	Outbox   storedShare        `json:"outbox,omitzero"`
 	Created  time.Time          `json:"created,omitzero"`
@@ -48,8 +49,8 @@ type storedShare struct {
 }
 
 // newStored is what is kept of an identity that is new.
-func newStored(id *Identity, l Limits) (*stored, error) {
-	s := &stored{DID: id.DID(), Inbox: storedShare(l.InboxShare), Outbox: storedShare(l.OutboxShare)}
+func newStored(id *Identity, set Settings) (*stored, error) {
+	s := &stored{DID: id.DID(), Party: set.Party, Inbox: storedShare(set.Limits.Inbox), Outbox: storedShare(set.Limits.Outbox)}
 	for _, h := range id.handles {
 		k := storedKey{ID: h.KID[len(s.DID):], Use: h.Use}
 		if h.Name != h.KID {
@@ -86,7 +87,7 @@ func parseStored(r store.Record) (*stored, error) {
 func (s *stored) limits() Limits { return Limits{store.Share(s.Inbox), store.Share(s.Outbox)} }
 
 func (s *stored) entry(version uint64) *entry {
-	e := &entry{did: s.DID, version: version, created: s.Created.UnixNano(), limits: s.limits(), keys: make([]entryKey, len(s.Keys))}
+	e := &entry{did: s.DID, version: version, created: s.Created.UnixNano(), party: s.Party, limits: s.limits(), keys: make([]entryKey, len(s.Keys))}
 	if !s.Retired.IsZero() {
 		e.until = s.Until.UnixNano()
 	}
@@ -98,10 +99,10 @@ func (s *stored) entry(version uint64) *entry {
 
 // Member is an identity of a Set as it is kept.
 type Member struct {
-	DID     string
-	Handles []Handle
-	Limits  Limits
-	Created time.Time
+	DID      string
+	Handles  []Handle
+	Settings Settings
+	Created  time.Time
 	// Retired is when the identity was retired, and Until how long its keys work after
 	// that. Both are zero for an identity that is not retired.
 	Retired, Until time.Time
@@ -110,7 +111,7 @@ type Member struct {
 }
 
 func (s *stored) member(version uint64) Member {
-	m := Member{DID: s.DID, Limits: s.limits(), Created: s.Created, Retired: s.Retired, Until: s.Until, Version: version}
+	m := Member{DID: s.DID, Settings: Settings{s.Party, s.limits()}, Created: s.Created, Retired: s.Retired, Until: s.Until, Version: version}
 	for _, k := range s.Keys {
 		e := entryKey{k.ID, k.Name, k.Use}
 		m.Handles = append(m.Handles, Handle{s.DID + k.ID, k.Use, e.name(s.DID)})
@@ -118,8 +119,8 @@ func (s *stored) member(version uint64) Member {
 	return m
 }
 
-// keyNames are names of the public keys of an identity, the same for two keys that show
-// that their owners are one: an Ed25519 key and the X25519 key that is derived from it, too.
+// keyNames are names of the public keys of an identity. An Ed25519 key and the X25519 key
+// that is derived from it have the same name, since everybody can derive the one.
 func keyNames(id *Identity) ([]string, error) {
 	var names []string
 	for _, h := range id.handles {

@@ -77,13 +77,14 @@ func TestTwoProcesses(t *testing.T) {
 		h.clock.pass(time.Second)
 		works(t, ours, id, true)
 
-		limits := identity.Limits{InboxShare: store.Share{Items: 7}}
-		if err := theirs.Add(t.Context(), id, limits); err != nil {
+		limits := identity.Limits{Inbox: store.Share{Items: 7}}
+		if err := theirs.Add(t.Context(), id, identity.Settings{Limits: limits}); err != nil {
 			t.Fatal(err)
 		}
 		h.clock.pass(2 * time.Second)
-		if got, err := ours.Limits(t.Context(), id.DID()); err != nil || got != limits {
-			t.Errorf("%+v, %v", got, err)
+		works(t, ours, id, true)
+		if got := ours.Limits(id.DID()); got != limits {
+			t.Errorf("%+v", got)
 		}
 
 		if err := theirs.Retire(t.Context(), id.DID(), h.clock.Now()); err != nil {

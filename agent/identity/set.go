@@ -17,8 +17,8 @@ import (
 // Errors of a Set that users act on, besides those of an Identity; match them with
 // errors.Is.
 var (
-	// ErrShared: another identity of the Set has the same key. Whoever sees two DIDs with
-	// one key knows that they belong together.
+	// ErrShared: an identity of another party in the Set has the same key. Peers would know
+	// from the key that both belong to one agent.
 	ErrShared = errors.New("identity: another identity has this key")
 	// ErrRetired: the identity was retired. It can be removed and added anew.
 	ErrRetired = errors.New("identity: retired")
@@ -43,19 +43,32 @@ type SetConfig struct {
 	Logger *slog.Logger
 }
 
-// Limits bound what an identity may have in the agent's store at a time.
+// Settings are what a Set knows of an identity besides its keys.
+type Settings struct {
+	// Party names whom the identity belongs to, such as a tenant. Peers may find out that
+	// identities of one Party belong together: these may have the same keys, and a message
+	// for one of them may name another one (see Set.Related). An identity with an empty
+	// Party belongs together with no other identity.
+	Party  string
+	Limits Limits
+}
+
+// Limits bound what an identity may have in the agent's store at a time. An agent.Shares
+// has the same fields, so that a conversion does for agent.Config:
+//
+//	Shares: func(own string) agent.Shares { return agent.Shares(set.Limits(own)) }
 type Limits struct {
-	InboxShare  store.Share // of messages that wait to be handled
-	OutboxShare store.Share // of packets that wait to be sent
+	Inbox  store.Share // messages that wait for their handler
+	Outbox store.Share // messages that are to be delivered
 }
 
 // Set are the identities of one agent. They are kept in records, and an index of them in
 // memory: less than 1 KiB for each. Make one with NewSet. All methods may be called at the
 // same time from many goroutines.
 //
-// KeyAgreement, Signer, Own, DIDs and Limits take the same time with one identity and with
-// many. What they and Resolve return for one DID does not depend on any other identity of
-// the Set; DIDs alone lists several.
+// No method but List and NewSet takes longer with many identities than with one. What a
+// method returns for a DID does not depend on any other identity of the Set. The exceptions
+// are DIDs, which lists several, and Related.
 type Set struct {
 	// Static after construction.
 	cfg     SetConfig
@@ -72,9 +85,10 @@ type Set struct {
 }
 
 var (
-	_ envelope.Keys  = (*Set)(nil)
-	_ envelope.Owner = (*Set)(nil)
-	_ did.Resolver   = (*Set)(nil)
+	_ envelope.Keys    = (*Set)(nil)
+	_ envelope.Owner   = (*Set)(nil)
+	_ envelope.Relater = (*Set)(nil)
+	_ did.Resolver     = (*Set)(nil)
 )
 
 const (
@@ -170,17 +184,28 @@ func (s *Set) DIDs(ctx context.Context, n int) ([]string, error) {
 	return s.index.first(n, now), nil
 }
 
-// Limits returns the limits of the identity that id names in any of its forms. Errors are
-// those of Own.
-func (s *Set) Limits(ctx context.Context, id string) (Limits, error) {
-	e, err := s.find(ctx, id)
-	if err != nil {
-		return Limits{}, err
+// Related reports whether two DIDs of ours, each in any of its forms, are the same or have
+// the same Settings.Party. Errors are those of the records.
+func (s *Set) Related(ctx context.Context, a, b string) (bool, error) {
+	one, err := s.find(ctx, a)
+	if err != nil || one == nil {
+		return false, err
 	}
-	if e == nil {
-		return Limits{}, noKey(id)
+	other, err := s.find(ctx, b)
+	if err != nil || other == nil {
+		return false, err
 	}
-	return e.limits, nil
+	return one.did == other.did || one.party != "" && one.party == other.party, nil
+}
+
+// Limits returns the limits of the identity that id names in any of its forms. It reads no
+// records: the limits of an identity that another process has just added are those of none
+// until the identity was asked for otherwise, as by opening a message for it.
+func (s *Set) Limits(id string) Limits {
+	if e := s.look(id); e != nil {
+		return e.limits
+	}
+	return Limits{}
 }
 
 // find returns what the index has of a DID, nil if there is nothing that can be used.

@@ -105,7 +105,7 @@ func (h *host) web(t testing.TB, domain string) *identity.Identity {
 func add(t testing.TB, s *identity.Set, ids ...*identity.Identity) {
 	t.Helper()
 	for _, id := range ids {
-		if err := s.Add(t.Context(), id, identity.Limits{}); err != nil {
+		if err := s.Add(t.Context(), id, identity.Settings{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,8 +134,8 @@ func works(t testing.TB, s *identity.Set, id *identity.Identity, want bool) {
 	if want && (err != nil || doc.ID != id.DID()) || !want && !errors.Is(err, did.ErrNotFound) {
 		t.Errorf("Resolve(%s): %v; want %t", id.DID(), err, want)
 	}
-	if _, err := s.Limits(ctx, id.DID()); want && err != nil || !want && !errors.Is(err, envelope.ErrNoKey) {
-		t.Errorf("Limits(%s): %v; want %t", id.DID(), err, want)
+	if related, err := s.Related(ctx, id.DID(), id.DID()); err != nil || related != want {
+		t.Errorf("Related(%s): %t, %v; want %t", id.DID(), related, err, want)
 	}
 	dids, err := s.DIDs(ctx, 1000)
 	if err != nil || slices.Contains(dids, id.DID()) != want {
@@ -299,7 +299,7 @@ func TestRetire(t *testing.T) {
 			t.Fatal(err)
 		}
 		other := h.start(t)
-		if err := s.Add(t.Context(), id, identity.Limits{}); !errors.Is(err, identity.ErrRetired) {
+		if err := s.Add(t.Context(), id, identity.Settings{}); !errors.Is(err, identity.ErrRetired) {
 			t.Errorf("Add of a retired one: %v", err)
 		}
 		h.clock.pass(time.Hour - 1)
@@ -319,7 +319,7 @@ func TestRetire(t *testing.T) {
 			t.Errorf("%+v, %v; was %+v", got, err, before)
 		}
 		// Its keys stay taken: by them, others would know who it was.
-		if err := s.Add(t.Context(), sameKeys(t, h, id, fmt.Sprintf("did:web:%d.example", i)), identity.Limits{}); !errors.Is(err, identity.ErrShared) {
+		if err := s.Add(t.Context(), sameKeys(t, h, id, fmt.Sprintf("did:web:%d.example", i)), identity.Settings{}); !errors.Is(err, identity.ErrShared) {
 			t.Errorf("its keys again: %v", err)
 		}
 		// More time.
@@ -405,28 +405,31 @@ func TestAddAgain(t *testing.T) {
 		}
 		return m
 	}
-	limits := identity.Limits{InboxShare: store.Share{Items: 10, Bytes: 1 << 40}, OutboxShare: store.Share{Items: 3}}
-	if err := s.Add(t.Context(), web("https://a.example"), limits); err != nil {
+	settings := identity.Settings{Party: "alice", Limits: identity.Limits{
+		Inbox: store.Share{Items: 10, Bytes: 1 << 40}, Outbox: store.Share{Items: 3},
+	}}
+	if err := s.Add(t.Context(), web("https://a.example"), settings); err != nil {
 		t.Fatal(err)
 	}
 	first := get()
-	if first.Limits != limits {
-		t.Errorf("%+v", first.Limits)
+	if first.Settings != settings {
+		t.Errorf("%+v", first.Settings)
 	}
 	for _, tt := range []struct {
 		name     string
 		endpoint string
-		limits   identity.Limits
+		settings identity.Settings
 		written  bool
 	}{
-		{"the same", "https://a.example", limits, false},
-		{"another endpoint", "https://b.example", limits, true},
-		{"the same again", "https://b.example", limits, false},
-		{"no limits", "https://b.example", identity.Limits{}, true},
+		{"the same", "https://a.example", settings, false},
+		{"another endpoint", "https://b.example", settings, true},
+		{"the same again", "https://b.example", settings, false},
+		{"no limits", "https://b.example", identity.Settings{Party: "alice"}, true},
+		{"no party", "https://b.example", identity.Settings{}, true},
 	} {
 		h.clock.pass(time.Minute)
 		before := get()
-		if err := s.Add(t.Context(), web(tt.endpoint), tt.limits); err != nil {
+		if err := s.Add(t.Context(), web(tt.endpoint), tt.settings); err != nil {
 			t.Fatal(err)
 		}
 		after := get()
@@ -436,8 +439,8 @@ func TestAddAgain(t *testing.T) {
 		if !after.Created.Equal(first.Created) {
 			t.Errorf("%s: created %v, was %v", tt.name, after.Created, first.Created)
 		}
-		if got, err := s.Limits(t.Context(), "did:web:example.org"); err != nil || got != tt.limits || after.Limits != tt.limits {
-			t.Errorf("%s: %+v, %v", tt.name, got, err)
+		if got := s.Limits("did:web:example.org"); got != tt.settings.Limits || after.Settings != tt.settings {
+			t.Errorf("%s: %+v, kept %+v", tt.name, got, after.Settings)
 		}
 		doc, err := s.Resolve(t.Context(), "did:web:example.org")
 		if err != nil || doc.DIDCommServices()[0].URI != tt.endpoint {
@@ -500,7 +503,7 @@ func TestAddRefused(t *testing.T) {
 		"keys of another":                    {sameKeys(t, h, a, "did:web:example.com"), identity.ErrShared},
 		"a key that another is derived from": {derived, identity.ErrShared},
 	} {
-		if err := s.Add(t.Context(), tt.id, identity.Limits{}); !errors.Is(err, tt.err) {
+		if err := s.Add(t.Context(), tt.id, identity.Settings{}); !errors.Is(err, tt.err) {
 			t.Errorf("%s: %v, want %v", name, err, tt.err)
 		}
 		works(t, s, tt.id, false)
@@ -511,7 +514,7 @@ func TestAddRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := away.Add(t.Context(), a, identity.Limits{}); !errors.Is(err, broken) || errors.Is(err, identity.ErrHandle) {
+	if err := away.Add(t.Context(), a, identity.Settings{}); !errors.Is(err, broken) || errors.Is(err, identity.ErrHandle) {
 		t.Errorf("a service that is away: %v", err)
 	}
 	if _, err := away.KeyAgreement(t.Context(), a.KIDs()[1]); !errors.Is(err, broken) {
@@ -536,8 +539,8 @@ func TestSharedAtOnce(t *testing.T) {
 		first, second := h.start(t), h.start(t)
 		var errA, errB error
 		var g sync.WaitGroup
-		g.Go(func() { errA = first.Add(t.Context(), a, identity.Limits{}) })
-		g.Go(func() { errB = second.Add(t.Context(), b, identity.Limits{}) })
+		g.Go(func() { errA = first.Add(t.Context(), a, identity.Settings{}) })
+		g.Go(func() { errB = second.Add(t.Context(), b, identity.Settings{}) })
 		g.Wait()
 		if errA == nil && errB == nil {
 			t.Fatal("both were added")
@@ -555,6 +558,106 @@ func TestSharedAtOnce(t *testing.T) {
 		works(t, restarted, b, errB == nil)
 	}
 	t.Logf("in %d of 50 rounds both were refused", both)
+}
+
+// Identities of one party, and no others, belong together.
+func TestParty(t *testing.T) {
+	h := newHost()
+	s, ctx := h.start(t), t.Context()
+	first := h.peer4(t)
+	moved, another := sameKeys(t, h, first, "did:web:moved.example"), sameKeys(t, h, first, "did:web:another.example")
+	other, alone := h.peer2(t), h.peer2(t)
+	for _, tt := range []struct {
+		id    *identity.Identity
+		party string
+		err   error
+	}{
+		{first, "alice", nil},
+		{moved, "", identity.ErrShared},
+		{moved, "bob", identity.ErrShared},
+		{moved, "alice", nil},
+		{another, "bob", identity.ErrShared},
+		{another, "alice", nil},
+		{other, "bob", nil},
+		{alone, "", nil},
+		{moved, "bob", identity.ErrShared},
+	} {
+		if err := s.Add(ctx, tt.id, identity.Settings{Party: tt.party}); !errors.Is(err, tt.err) {
+			t.Errorf("%s of %q: %v, want %v", tt.id.DID(), tt.party, err, tt.err)
+		}
+	}
+	if err := s.Retire(ctx, first.DID(), h.clock.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	for name, s := range map[string]*identity.Set{"as added": s, "restarted": h.start(t)} {
+		for _, tt := range []struct {
+			a, b *identity.Identity
+			want bool
+		}{
+			{first, first, true},
+			{first, moved, true},
+			{another, moved, true},
+			{first, other, false},
+			{first, alone, false},
+			{alone, alone, true},
+			{alone, other, false},
+		} {
+			for _, pair := range [][2]string{{tt.a.DID(), tt.b.DID()}, {tt.b.DID(), did.Canonical(tt.a.DID())}} {
+				if got, err := s.Related(ctx, pair[0], pair[1]); err != nil || got != tt.want {
+					t.Errorf("%s: %s and %s: %t, %v; want %t", name, pair[0], pair[1], got, err, tt.want)
+				}
+			}
+		}
+	}
+	keyringtest.TestKeys(t, s, heldBy(t, first, moved, another, other, alone)...)
+	h.clock.pass(time.Hour)
+	if got, err := s.Related(ctx, first.DID(), moved.DID()); err != nil || got {
+		t.Errorf("with one that has ended: %t, %v", got, err)
+	}
+}
+
+// A message for one tenant that names another one is opened only if both are one party.
+func TestPartyOpens(t *testing.T) {
+	h := newHost()
+	s, ctx := h.start(t), t.Context()
+	alice, moved, bob := h.peer2(t), h.peer2(t), h.peer2(t)
+	for id, party := range map[*identity.Identity]string{alice: "alice", moved: "alice", bob: "bob"} {
+		if err := s.Add(ctx, id, identity.Settings{Party: party}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resolver := identity.Before(s, did.Methods{"peer": didpeer.NewResolver()})
+	packer, err := envelope.New(envelope.Config{Keys: s, Resolver: resolver})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		to  *identity.Identity
+		err error
+	}{
+		{alice, nil},
+		{moved, nil},
+		{bob, envelope.ErrRecipientMismatch},
+	} {
+		// The sender takes Alice's key for that of another DID.
+		key := alice.Document().KeyAgreementKeys()[0]
+		doc := &did.Document{ID: tt.to.DID(), VerificationMethod: []did.VerificationMethod{*key}, KeyAgreement: []did.Relationship{{ID: key.ID}}}
+		if err := doc.Index(); err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := envelope.New(envelope.Config{Keys: keyring.New(), Resolver: &cached{doc: doc}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &message.Message{ID: "1", Type: "https://didcomm.org/empty/1.0/empty", To: []string{tt.to.DID()}}
+		sealed, err := theirs.Pack(ctx, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := packer.Unpack(ctx, sealed[0].Data); !errors.Is(err, tt.err) {
+			t.Errorf("to %s: %v, want %v", tt.to.DID(), err, tt.err)
+		}
+	}
 }
 
 func TestSetForms(t *testing.T) {
@@ -703,8 +806,9 @@ func TestNeverLinkable(t *testing.T) {
 		for _, who := range []*identity.Identity{id, unknown} {
 			own, err := s.Own(ctx, who.DID())
 			say(own, err)
-			limits, err := s.Limits(ctx, who.DID())
-			say(limits, err)
+			say(s.Limits(who.DID()), nil)
+			related, err := s.Related(ctx, who.DID(), "did:web:nobody.example")
+			say(related, err)
 			doc, err := s.Resolve(ctx, who.DID())
 			if err == nil {
 				text, err := doc.MarshalJSON()
@@ -737,7 +841,7 @@ func TestNeverLinkable(t *testing.T) {
 	// Nor does the error of a key that another has name that one.
 	theirs := many.peer2(t)
 	add(t, all, theirs)
-	err = all.Add(t.Context(), sameKeys(t, many, theirs, "did:web:tenant.example"), identity.Limits{})
+	err = all.Add(t.Context(), sameKeys(t, many, theirs, "did:web:tenant.example"), identity.Settings{})
 	if !errors.Is(err, identity.ErrShared) || err.Error() != identity.ErrShared.Error()+": did:web:tenant.example" {
 		t.Error(err)
 	}

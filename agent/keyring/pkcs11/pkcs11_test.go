@@ -311,7 +311,7 @@ func TestIdentity(t *testing.T) {
 			held = append(held, h)
 		}
 		keyringtest.TestKeys(t, id, held...)
-		if err := set.Add(t.Context(), id, identity.Limits{}); err != nil {
+		if err := set.Add(t.Context(), id, identity.Settings{}); err != nil {
 			t.Fatal(err)
 		}
 		keyringtest.TestKeys(t, set, held...)
