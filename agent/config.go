@@ -46,7 +46,7 @@ type Config struct {
 	Contacts *contact.Book
 	// Shares bound what one DID of ours may have in the inbox and in the outbox, so that it
 	// leaves room for the others. Default: no bounds but those of Store.
-	Shares func(own string) Shares
+	Shares func(own string) store.Shares
 	// Logger gets ids and DIDs, never bodies. Default: discard.
 	Logger *slog.Logger
 	// Now tells the time of messages. Default: time.Now.
@@ -94,12 +94,6 @@ type Config struct {
 	MaxBackoff     time.Duration // between two tries. Default 10 min
 	MaxAge         time.Duration // of an undelivered message without expires_time. Default 72 h
 	ReplayWindow   time.Duration // in which a message that was handled is remembered; longer than MaxAge of others. Default 96 h
-}
-
-// Shares are what one DID of ours may have of a store; zero fields set no bound.
-type Shares struct {
-	Inbox  store.Share // messages that wait for their handler
-	Outbox store.Share // messages that are to be delivered
 }
 
 // Errors that users of an Agent act on; match them with errors.Is.
@@ -156,7 +150,7 @@ func (c *Config) setDefaults() error {
 		c.Contacts = contact.New(c.Store, contact.Config{Logger: c.Logger})
 	}
 	if c.Shares == nil {
-		c.Shares = func(string) Shares { return Shares{} }
+		c.Shares = func(string) store.Shares { return store.Shares{} }
 	}
 	if c.Trace == nil {
 		c.Trace = new(Trace)

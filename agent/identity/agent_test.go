@@ -30,7 +30,7 @@ func TestAgent(t *testing.T) {
 	tenant := func() *identity.Identity {
 		id, err := identity.Peer2(software(t, "Ed25519"), endpoint)
 		id = h.made(t, id, err)
-		if err := s.Add(t.Context(), id, identity.Settings{Party: id.DID(), Limits: identity.Limits{Inbox: store.Share{Items: 10}}}); err != nil {
+		if err := s.Add(t.Context(), id, identity.Settings{Party: id.DID(), Shares: store.Shares{Inbox: store.Share{Items: 10}}}); err != nil {
 			t.Fatal(err)
 		}
 		return id
@@ -48,7 +48,7 @@ func TestAgent(t *testing.T) {
 	ours, err := agent.New(agent.Config{
 		DID: alice.DID(), Keys: s, Resolver: identity.Before(s, did.Methods{"peer": didpeer.NewResolver()}),
 		Handler: mux, Store: st, Senders: map[string]transport.Sender{memtransport.Scheme: sender},
-		Shares: func(own string) agent.Shares { return agent.Shares(s.Limits(own)) },
+		Shares: s.Shares,
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {

@@ -131,8 +131,8 @@ func ExampleSet() {
 		if err := ring.AddAll(ctx, keys); err != nil {
 			log.Fatal(err)
 		}
-		limits := identity.Limits{Inbox: store.Share{Items: 1000}}
-		if err := set.Add(ctx, id, identity.Settings{Party: name, Limits: limits}); err != nil {
+		shares := store.Shares{Inbox: store.Share{Items: 1000}}
+		if err := set.Add(ctx, id, identity.Settings{Party: name, Shares: shares}); err != nil {
 			log.Fatal(err)
 		}
 		return id

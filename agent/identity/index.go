@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
 )
 
@@ -16,7 +17,7 @@ type entry struct {
 	created int64  // in nanoseconds, as Unix time
 	until   int64  // when it ends, in the same; 0 for an identity that is not retired
 	party   string
-	limits  Limits
+	shares  store.Shares
 	keys    []entryKey
 }
 

@@ -50,7 +50,7 @@ type storedShare struct {
 
 // newStored is what is kept of an identity that is new.
 func newStored(id *Identity, set Settings) (*stored, error) {
-	s := &stored{DID: id.DID(), Party: set.Party, Inbox: storedShare(set.Limits.Inbox), Outbox: storedShare(set.Limits.Outbox)}
+	s := &stored{DID: id.DID(), Party: set.Party, Inbox: storedShare(set.Shares.Inbox), Outbox: storedShare(set.Shares.Outbox)}
 	for _, h := range id.handles {
 		k := storedKey{ID: h.KID[len(s.DID):], Use: h.Use}
 		if h.Name != h.KID {
@@ -84,10 +84,12 @@ func parseStored(r store.Record) (*stored, error) {
 	return s, nil
 }
 
-func (s *stored) limits() Limits { return Limits{store.Share(s.Inbox), store.Share(s.Outbox)} }
+func (s *stored) shares() store.Shares {
+	return store.Shares{Inbox: store.Share(s.Inbox), Outbox: store.Share(s.Outbox)}
+}
 
 func (s *stored) entry(version uint64) *entry {
-	e := &entry{did: s.DID, version: version, created: s.Created.UnixNano(), party: s.Party, limits: s.limits(), keys: make([]entryKey, len(s.Keys))}
+	e := &entry{did: s.DID, version: version, created: s.Created.UnixNano(), party: s.Party, shares: s.shares(), keys: make([]entryKey, len(s.Keys))}
 	if !s.Retired.IsZero() {
 		e.until = s.Until.UnixNano()
 	}
@@ -111,7 +113,7 @@ type Member struct {
 }
 
 func (s *stored) member(version uint64) Member {
-	m := Member{DID: s.DID, Settings: Settings{s.Party, s.limits()}, Created: s.Created, Retired: s.Retired, Until: s.Until, Version: version}
+	m := Member{DID: s.DID, Settings: Settings{s.Party, s.shares()}, Created: s.Created, Retired: s.Retired, Until: s.Until, Version: version}
 	for _, k := range s.Keys {
 		e := entryKey{k.ID, k.Name, k.Use}
 		m.Handles = append(m.Handles, Handle{s.DID + k.ID, k.Use, e.name(s.DID)})

@@ -77,13 +77,13 @@ func TestTwoProcesses(t *testing.T) {
 		h.clock.pass(time.Second)
 		works(t, ours, id, true)
 
-		limits := identity.Limits{Inbox: store.Share{Items: 7}}
-		if err := theirs.Add(t.Context(), id, identity.Settings{Limits: limits}); err != nil {
+		shares := store.Shares{Inbox: store.Share{Items: 7}}
+		if err := theirs.Add(t.Context(), id, identity.Settings{Shares: shares}); err != nil {
 			t.Fatal(err)
 		}
 		h.clock.pass(2 * time.Second)
 		works(t, ours, id, true)
-		if got := ours.Limits(id.DID()); got != limits {
+		if got := ours.Shares(id.DID()); got != shares {
 			t.Errorf("%+v", got)
 		}
 

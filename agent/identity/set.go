@@ -49,17 +49,9 @@ type Settings struct {
 	// identities of one Party belong together: these may have the same keys, and a message
 	// for one of them may name another one (see Set.Related). An identity with an empty
 	// Party belongs together with no other identity.
-	Party  string
-	Limits Limits
-}
-
-// Limits bound what an identity may have in the agent's store at a time. An agent.Shares
-// has the same fields, so that a conversion does for agent.Config:
-//
-//	Shares: func(own string) agent.Shares { return agent.Shares(set.Limits(own)) }
-type Limits struct {
-	Inbox  store.Share // messages that wait for their handler
-	Outbox store.Share // messages that are to be delivered
+	Party string
+	// Shares bound what the identity may have in the agent's store at a time.
+	Shares store.Shares
 }
 
 // Set are the identities of one agent. They are kept in records, and an index of them in
@@ -198,14 +190,14 @@ func (s *Set) Related(ctx context.Context, a, b string) (bool, error) {
 	return one.did == other.did || one.party != "" && one.party == other.party, nil
 }
 
-// Limits returns the limits of the identity that id names in any of its forms. It reads no
-// records: the limits of an identity that another process has just added are those of none
-// until the identity was asked for otherwise, as by opening a message for it.
-func (s *Set) Limits(id string) Limits {
+// Shares returns the bounds of the identity that id names in any of its forms, for
+// agent.Config.Shares. No record is read: an identity that another process has just added
+// has no bounds until a message for it was opened.
+func (s *Set) Shares(id string) store.Shares {
 	if e := s.look(id); e != nil {
-		return e.limits
+		return e.shares
 	}
-	return Limits{}
+	return store.Shares{}
 }
 
 // find returns what the index has of a DID, nil if there is nothing that can be used.

@@ -405,7 +405,7 @@ func TestAddAgain(t *testing.T) {
 		}
 		return m
 	}
-	settings := identity.Settings{Party: "alice", Limits: identity.Limits{
+	settings := identity.Settings{Party: "alice", Shares: store.Shares{
 		Inbox: store.Share{Items: 10, Bytes: 1 << 40}, Outbox: store.Share{Items: 3},
 	}}
 	if err := s.Add(t.Context(), web("https://a.example"), settings); err != nil {
@@ -439,7 +439,7 @@ func TestAddAgain(t *testing.T) {
 		if !after.Created.Equal(first.Created) {
 			t.Errorf("%s: created %v, was %v", tt.name, after.Created, first.Created)
 		}
-		if got := s.Limits("did:web:example.org"); got != tt.settings.Limits || after.Settings != tt.settings {
+		if got := s.Shares("did:web:example.org"); got != tt.settings.Shares || after.Settings != tt.settings {
 			t.Errorf("%s: %+v, kept %+v", tt.name, got, after.Settings)
 		}
 		doc, err := s.Resolve(t.Context(), "did:web:example.org")
@@ -806,7 +806,7 @@ func TestNeverLinkable(t *testing.T) {
 		for _, who := range []*identity.Identity{id, unknown} {
 			own, err := s.Own(ctx, who.DID())
 			say(own, err)
-			say(s.Limits(who.DID()), nil)
+			say(s.Shares(who.DID()), nil)
 			related, err := s.Related(ctx, who.DID(), "did:web:nobody.example")
 			say(related, err)
 			doc, err := s.Resolve(ctx, who.DID())

@@ -12,3 +12,9 @@ type Share struct {
 func (s Share) Allows(items int, bytes int64) bool {
 	return (s.Items <= 0 || items <= s.Items) && (s.Bytes <= 0 || bytes <= s.Bytes)
 }
+
+// Shares are the bounds of one owner in both stores that have a share for owners.
+type Shares struct {
+	Inbox  Share // messages that wait for their handler
+	Outbox Share // messages that wait to be delivered
+}
