@@ -13,22 +13,25 @@ import (
 )
 
 const (
-	// removedKept is how long the record of an identity that was removed tells other
-	// processes so.
+	// removedKept is how long the record of a removed identity is kept, so that other
+	// processes see that the identity was removed.
 	removedKept = 24 * time.Hour
-	// maxTries bounds how often a record is changed that others change too.
+	// maxTries bounds the attempts to change a record that other processes change too.
 	maxTries = 8
 	// page is how many records are read at once.
 	page = 500
 )
 
-// Add takes an identity in, for good. Its private keys must be in SetConfig.Keys already,
-// under the names of Identity.Handles. If the Set has the DID, Add replaces its document,
-// handles and settings. If nothing changes, nothing is written: a program may add its
-// identities at each start.
+// Add adds an identity and keeps it in the records. The private keys must be in SetConfig.Keys
+// already, under the names of Identity.Handles. If the Set has the DID, Add replaces the
+// document, the handles and the settings. If nothing changes, Add writes nothing, so a program
+// may add its identities at each start.
 //
-// Errors besides those of the records and of SetConfig.Keys: ErrHandle if Keys does not
-// have a private key of the identity; ErrShared; ErrRetired if the DID was retired.
+// Errors are those of the records and of SetConfig.Keys, and these:
+//
+//   - ErrHandle if SetConfig.Keys lacks a private key of the identity;
+//   - ErrShared if an identity of another party has the same key;
+//   - ErrRetired if the identity was retired.
 func (s *Set) Add(ctx context.Context, id *Identity, settings Settings) error {
 	for _, h := range id.handles {
 		if err := s.check(ctx, id, h.Handle); err != nil {
@@ -59,7 +62,7 @@ func (s *Set) Add(ctx context.Context, id *Identity, settings Settings) error {
 	})
 }
 
-// check holds that Keys has the private key of a handle.
+// check fails if SetConfig.Keys lacks the private key of a handle.
 func (s *Set) check(ctx context.Context, id *Identity, h Handle) error {
 	var p Pair
 	var err error
@@ -100,11 +103,13 @@ func (s *Set) shared(ctx context.Context, key, party string, names []string) err
 	return nil
 }
 
-// Retire ends the use of the identity that id names in any of its forms: from until on its
-// keys are envelope.ErrNoKey, and its document does not resolve here. Until then the keys
-// work, so that what is under way is opened. To retire it again changes until. The record
-// stays, and no other identity can have its keys. Errors: store.ErrNotFound; those of the
-// records.
+// Retire lets an identity end at the time until. From then on its keys are
+// envelope.ErrNoKey, and Resolve does not find its document. Before that, the identity still
+// works, so that messages which are on their way can be opened. A second call changes until.
+// Get and List still return an identity that has ended, and no other party can use its keys.
+//
+// id is the DID; it may be the long or the short form of a did:peer:4. Errors:
+// store.ErrNotFound if the Set does not have the identity; those of the records.
 func (s *Set) Retire(ctx context.Context, id string, until time.Time) error {
 	key := did.Canonical(id)
 	return s.change(ctx, key, func(old *stored) (*stored, []string, error) {
@@ -120,8 +125,9 @@ func (s *Set) Retire(ctx context.Context, id string, until time.Time) error {
 	})
 }
 
-// Remove forgets the identity that id names in any of its forms, at once. The private keys
-// stay where they are. Errors: store.ErrNotFound; those of the records.
+// Remove removes an identity at once. It does not delete the private keys. id is the DID; it
+// may be the long or the short form of a did:peer:4. Errors: store.ErrNotFound if the Set does
+// not have the identity; those of the records.
 func (s *Set) Remove(ctx context.Context, id string) error {
 	key := did.Canonical(id)
 	return s.change(ctx, key, func(old *stored) (*stored, []string, error) {
@@ -132,11 +138,12 @@ func (s *Set) Remove(ctx context.Context, id string) error {
 	})
 }
 
-// now is a time as it is stored.
+// now returns the time in the form in which it is stored.
 func (s *Set) now() time.Time { return s.cfg.Now().Round(0).UTC() }
 
-// change puts the record of key as next makes it of what is there, nil if there is none,
-// and brings it into the index. Names, if not nil, are those of the keys from then on.
+// change changes the record of key, and the index. next returns the new value for the old
+// value, which is nil if there is no record. next also returns the index names of the keys;
+// if they are nil, the names stay as they are.
 func (s *Set) change(ctx context.Context, key string, next func(old *stored) (*stored, []string, error)) error {
 	if err := s.take(ctx); err != nil {
 		return err
@@ -165,7 +172,7 @@ func (s *Set) change(ctx context.Context, key string, next func(old *stored) (*s
 	return fmt.Errorf("identity %.200s: %w", key, store.ErrVersion)
 }
 
-// put puts changed in place of the record before.
+// put replaces the record before. It writes nothing if the value is the same.
 func (s *Set) put(ctx context.Context, before store.Record, old, changed *stored, names []string) error {
 	var expires time.Time
 	check := names != nil
@@ -190,8 +197,8 @@ func (s *Set) put(ctx context.Context, before store.Record, old, changed *stored
 		return fmt.Errorf("identity %.200s: %w", r.Key, err)
 	}
 	if check {
-		// Of two processes that add a key at the same time, both have put it by now, and the
-		// later one to look sees the other.
+		// Two processes may add the same key at the same time. Each puts its record before it
+		// looks here, so at least one of them sees the record of the other.
 		if err := s.shared(ctx, r.Key, changed.Party, names); err != nil {
 			return errors.Join(err, s.withdraw(context.WithoutCancel(ctx), r, before, old))
 		}
@@ -200,7 +207,7 @@ func (s *Set) put(ctx context.Context, before store.Record, old, changed *stored
 	return nil
 }
 
-// withdraw puts what was there before in place of r.
+// withdraw puts the former value in place of r.
 func (s *Set) withdraw(ctx context.Context, r, before store.Record, old *stored) error {
 	if old == nil {
 		gone := &stored{DID: r.Key, Removed: true, Changed: s.now()}
@@ -216,8 +223,9 @@ func (s *Set) withdraw(ctx context.Context, r, before store.Record, old *stored)
 	return nil
 }
 
-// Get returns the identity that id names in any of its forms, also one whose time is over.
-// Errors: store.ErrNotFound; those of the records.
+// Get returns an identity from the records, even if the identity has ended. id is the DID; it
+// may be the long or the short form of a did:peer:4. Errors: store.ErrNotFound if the Set does
+// not have the identity; those of the records.
 func (s *Set) Get(ctx context.Context, id string) (Member, error) {
 	r, err := s.cfg.Records.Get(ctx, collection, did.Canonical(id))
 	if err != nil {
@@ -233,10 +241,10 @@ func (s *Set) Get(ctx context.Context, id string) (Member, error) {
 	return kept.member(r.Version), nil
 }
 
-// List returns the identities that were changed after a version, at most n of them, in the
-// order of their last change; retired ones, too. The first call has after 0, the next one
-// the Version of the last identity; there are no more when there are fewer than n. Errors
-// are those of the records.
+// List returns at most n identities from the records, in the order of their last changes. It
+// includes identities that have ended. For the first page, after is 0. For each further page,
+// after is the Version of the last identity so far. A page of fewer than n identities is the
+// last one. Errors are those of the records.
 func (s *Set) List(ctx context.Context, after uint64, n int) ([]Member, error) {
 	var members []Member
 	for len(members) < n {

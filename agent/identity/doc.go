@@ -1,51 +1,69 @@
-// Package identity makes the DIDs of an agent, and keeps many of them for one agent.
+// Package identity makes DIDs for an agent from private keys and endpoints. It also keeps the
+// DIDs of an agent that has many of them.
 //
 // # One identity
 //
-// Start with a [Pair] of private keys and call [Peer2], [Peer4], [Web], [Key] or [JWK],
-// which give the DID, its document and the key ids in one call:
+// Make a [Pair] of private keys. Then call [Peer2], [Peer4], [Web], [Key] or [JWK]. Each of
+// these functions returns an [Identity], which has the DID, the DID document and the key ids:
 //
 //	pair, err := identity.Generate(keyring.Ed25519)
 //	id, err := identity.Peer2(pair, "https://agent.example.org/didcomm")
-//	packer, err := envelope.New(envelope.Config{Keys: id, Resolver: resolver})
+//	a, err := agent.Start(ctx, agent.Config{
+//		DID: id.DID(), Keys: id, Resolver: resolver, Senders: senders, Handler: mux,
+//	})
 //
-// An [Identity] is an envelope.Keys of its private keys. [Identity.Keyring] gives software
-// keys to keep: keyring.Sealed.AddAll seals them in a store. [FromDocument] is for a DID
-// that was made before, and for a document that is written by hand.
+// An Identity implements envelope.Keys. To keep software keys for the next start of the
+// program, seal those of [Identity.Keyring] in a store (keyring.Sealed.AddAll). Use
+// [FromDocument] for a document that was made before, or that was written by hand.
 //
-// Private keys are handles, crypto.Signer and crypto/ecdh.KeyExchanger, and never bytes:
+// # Private keys
+//
+// A private key is a handle, a crypto.Signer or a crypto/ecdh.KeyExchanger. The package never
+// needs the bytes of a key. There are three ways to get a Pair:
 //
 //   - [Generate] makes two software keys.
-//   - A *keyring.Key and the private keys of the standard library are handles as they
-//     are: Pair{Sign: signing, Agree: agreement}.
-//   - [Find] takes handles from an envelope.Keys, of a KMS or a PKCS#11 token say, by the
-//     names that they have there. The Identity asks for them by these names for each
-//     message, with the context of that message.
+//   - [Find] finds two keys in an envelope.Keys by their names, for example in a KMS or in a
+//     PKCS#11 token.
+//   - A *keyring.Key, and a private key of the standard library, can be used as it is:
+//     Pair{Sign: signing, Agree: agreement}.
 //
 // # Many identities
 //
-// A [Set] has the identities of an agent with many tenants. Start with [NewSet], and add
-// each identity by [Set.Add]:
+// A [Set] has all identities of an agent, for example one identity for each tenant. Call
+// [NewSet] first, and then [Set.Add] for each identity:
 //
 //	set, err := identity.NewSet(ctx, identity.SetConfig{Records: st.Records(), Keys: kms})
 //	err = set.Add(ctx, id, identity.Settings{Party: "alice"})
 //	a, err := agent.Start(ctx, agent.Config{
-//		DID: id.DID(), Keys: set, Resolver: identity.Before(set, resolver), Senders: senders, Handler: mux,
+//		DID: id.DID(), Keys: set, Resolver: identity.Before(set, resolver), Store: st, Senders: senders, Handler: mux,
 //	})
 //
-// [Set.Retire] ends the use of an identity at a later time, so that what is under way is
-// still opened. [Set.Remove] forgets it at once. Identities are added, retired and removed
-// while the agent runs, and are there again after a restart. Several processes may share
-// one database: each finds what the others add at once, and what they retire and remove
-// within SetConfig.Fresh.
+// A Set keeps its identities in records of a store, so they are there again after a restart.
+// It does not keep private keys, but their names in SetConfig.Keys.
 //
-// The Set is the envelope.Keys and envelope.Owner of all its identities, and takes the same
-// time to find a key among 100,000 of them as with one. It resolves their DIDs
-// ([Set.Resolve]), and [Before] asks it before another resolver. The private keys stay where
-// they are: the Set knows them by the names of [Identity.Handles].
+// Identities can be added and retired while the agent runs:
 //
-// No identity of a Set leads to another one: [Set.Add] refuses a key that another identity
-// has, and what the Set says of one DID does not depend on the others. The exception is a
-// key id that names no DID ("#key-1"): an envelope.Packer looks for its key among the
-// identities that were added first.
+//   - [Set.Add] adds an identity, or changes it.
+//   - [Set.Retire] lets an identity end at a given time. Until then, messages that are on their
+//     way can be opened.
+//   - [Set.Remove] removes an identity at once.
+//
+// Several processes may share the records. A process finds an identity that another process
+// has added within a second, and sees all other changes within SetConfig.Fresh.
+//
+// A Set finds a key among 100,000 identities as fast as the key of a single identity. It also
+// resolves the DIDs of its identities. [Before] makes a resolver of a Set and of the resolver
+// for all other DIDs.
+//
+// # Tenants are kept apart
+//
+// Peers cannot find out from a Set that two identities belong to one agent, unless both have
+// the same Settings.Party. [Set.Add] refuses a key that an identity of another party has.
+// Nothing that a Set says about a DID depends on another DID. A message that is encrypted for
+// one identity and addressed to another is opened only if both have the same Party
+// ([Set.Related]).
+//
+// A key id without a DID, such as "#key-1", can name a key of any identity. An envelope.Packer
+// looks for such a key only among the identities that were added first
+// (envelope.MaxRelativeDIDs).
 package identity

@@ -18,38 +18,39 @@ import (
 
 // Errors that users act on; match them with errors.Is.
 var (
-	// ErrHandle: a private key that is missing, does not do what it is for, or is not the
-	// one that the document lists.
+	// ErrHandle: a private key is missing, is of the wrong type, or is not the key that the
+	// document lists.
 	ErrHandle = errors.New("identity: no usable private key")
-	// ErrEndpoint: an endpoint that is neither a URL nor a DID.
+	// ErrEndpoint: an endpoint is neither a URL nor a DID.
 	ErrEndpoint = errors.New("identity: invalid endpoint")
 )
 
-// Use is what an identity has a private key for.
+// Use is the purpose of a private key.
 type Use string
 
-// The uses of a private key, each of them for a verification relationship.
+// Purposes of a private key. Each one is a verification relationship of the document.
 const (
 	ToSign  Use = "sign"  // authentication
 	ToAgree Use = "agree" // keyAgreement
 )
 
-// Handle says where the private key of a verification method is.
+// Handle says under which name the private key of a verification method is found.
 type Handle struct {
-	KID  string // DID URL of the verification method, as the document lists it
+	KID  string // key id: the DID URL of the verification method
 	Use  Use
-	Name string // under which an envelope.Keys has the private key
+	Name string // name of the private key in an envelope.Keys (see Pair.SignName)
 }
 
-// Identity is a DID of ours: its document, and handles of its private keys. It does not
-// change. All methods may be called at the same time from many goroutines.
+// Identity is a DID of ours with its document and its private keys. It implements
+// envelope.Keys and envelope.Owner. An Identity does not change. All methods may be called at
+// the same time from many goroutines. An Identity prints as its DID.
 type Identity struct {
 	doc     *did.Document
 	handles []held
-	keys    envelope.Keys // asked by Handle.Name; nil if each held has its private key
+	keys    envelope.Keys // has the keys under Handle.Name; nil if each held has its key
 }
 
-// held is a Handle with the private key itself.
+// held is a Handle with the key.
 type held struct {
 	Handle
 	sign  crypto.Signer
@@ -64,12 +65,14 @@ var (
 	_ slog.LogValuer = (*Identity)(nil)
 )
 
-// FromDocument is the identity of a document that was made before, or that is written by
-// hand and completed by did.Document.Index. The document may list keys besides those of
-// the Pair. A did:peer:4 is given in its long form. doc must not be changed afterwards.
+// FromDocument makes the Identity of a document and of the private keys of a Pair. Use it for a
+// document that was made before, or that was written by hand. Call did.Document.Index for a
+// document that was written by hand. The document may list more keys than those of the Pair, and
+// the Pair may have only one key. The document of a did:peer:4 must be that of the long form. Do
+// not change doc afterwards.
 //
-// Errors: ErrHandle if doc does not list a key of the Pair for its use, or the Pair has
-// none; did.ErrInvalid for a short form.
+// Errors: ErrHandle if the Pair has no key, or if the document does not list a key of the Pair
+// for its purpose; did.ErrInvalid if the id of the document is no DID, or a short form.
 func FromDocument(doc *did.Document, p Pair) (*Identity, error) {
 	if _, err := did.Parse(doc.ID); err != nil {
 		return nil, err
@@ -130,7 +133,8 @@ func (id *Identity) addExchanger(p Pair) error {
 	return nil
 }
 
-// owns tells whether a method is the DID's own: a document may list another DID's, too.
+// owns reports whether a method has a key id of the DID. A document may also list methods of
+// other DIDs.
 func (id *Identity) owns(m *did.VerificationMethod) bool { return did.Base(m.ID) == id.doc.ID }
 
 func name(given string, m *did.VerificationMethod) string {
@@ -140,7 +144,7 @@ func name(given string, m *did.VerificationMethod) string {
 	return m.ID
 }
 
-// add takes a handle in, once: a document may list a method twice.
+// add appends a key. A document may list a method twice; the key is appended once.
 func (id *Identity) add(h held) {
 	if id.find(h.KID, h.Use) == nil {
 		id.handles = append(id.handles, h)
@@ -161,14 +165,13 @@ func equal(a, b crypto.PublicKey) bool {
 	return ok && k.Equal(b)
 }
 
-// DID is the identifier: of a did:peer:4 the long form.
+// DID returns the DID. For a did:peer:4 it returns the long form.
 func (id *Identity) DID() string { return id.doc.ID }
 
-// Document is the DID document. It is shared: treat it as read-only.
+// Document returns the DID document. It is shared: treat it as read-only.
 func (id *Identity) Document() *did.Document { return id.doc }
 
-// KIDs are the key ids, as the document lists them, of the private keys that are held:
-// those that sign first, each once.
+// KIDs returns the key ids of the private keys, each once. Those for signatures come first.
 func (id *Identity) KIDs() []string {
 	var kids []string
 	for _, h := range id.handles {
@@ -179,8 +182,7 @@ func (id *Identity) KIDs() []string {
 	return kids
 }
 
-// Handles tell for each key id and use under which name an envelope.Keys has the private
-// key.
+// Handles returns a Handle for each key id and purpose. Those for signatures come first.
 func (id *Identity) Handles() []Handle {
 	handles := make([]Handle, len(id.handles))
 	for i, h := range id.handles {
@@ -189,10 +191,10 @@ func (id *Identity) Handles() []Handle {
 	return handles
 }
 
-// Keyring has the private keys under their key ids, to seal them (keyring.Sealed.AddAll)
-// or to write them to a file (keyring.Keyring.MarshalSecrets). The error matches
-// ErrHandle if a handle is not a software key: a *keyring.Key or a private key of the
-// standard library.
+// Keyring returns the private keys under their key ids. Use it to seal the keys
+// (keyring.Sealed.AddAll), or to write them to a file (keyring.Keyring.MarshalSecrets). The
+// error matches ErrHandle if a key is not in software. Keys in software are a *keyring.Key and
+// the private keys of the standard library.
 func (id *Identity) Keyring() (*keyring.Keyring, error) {
 	ring := keyring.New()
 	for _, h := range id.handles {
@@ -207,9 +209,9 @@ func (id *Identity) Keyring() (*keyring.Keyring, error) {
 	return ring, nil
 }
 
-// KeyAgreement returns the private key under kid for ECDH. The error matches
-// envelope.ErrNoKey, also for a key that only signs; or it is that of the envelope.Keys
-// which Find was given.
+// KeyAgreement returns the key for encryption with the key id kid. The error matches
+// envelope.ErrNoKey if there is no such key. After Find, it may be an error of the
+// envelope.Keys instead.
 func (id *Identity) KeyAgreement(ctx context.Context, kid string) (ecdh.KeyExchanger, error) {
 	h := id.find(kid, ToAgree)
 	switch {
@@ -221,9 +223,8 @@ func (id *Identity) KeyAgreement(ctx context.Context, kid string) (ecdh.KeyExcha
 	return h.agree, nil
 }
 
-// Signer returns the private key under kid for signatures. The error matches
-// envelope.ErrNoKey, also for a key that only agrees on keys; or it is that of the
-// envelope.Keys which Find was given.
+// Signer returns the key for signatures with the key id kid. Errors are those of
+// KeyAgreement.
 func (id *Identity) Signer(ctx context.Context, kid string) (crypto.Signer, error) {
 	h := id.find(kid, ToSign)
 	switch {
@@ -237,8 +238,8 @@ func (id *Identity) Signer(ctx context.Context, kid string) (crypto.Signer, erro
 
 func noKey(kid string) error { return fmt.Errorf("%w: %.200s", envelope.ErrNoKey, kid) }
 
-// Own returns the DID if other names it in any of its forms: the long and the short form
-// of a did:peer:4. Otherwise the error matches envelope.ErrNoKey.
+// Own returns the DID if other is the DID. For a did:peer:4, other may also be the short form.
+// Otherwise the error matches envelope.ErrNoKey.
 func (id *Identity) Own(_ context.Context, other string) (string, error) {
 	if !didpeer.SameParty(id.doc.ID, other) {
 		return "", noKey(other)
@@ -246,7 +247,7 @@ func (id *Identity) Own(_ context.Context, other string) (string, error) {
 	return id.doc.ID, nil
 }
 
-// DIDs returns the DID, or nothing if n is less than 1. The error is always nil.
+// DIDs returns the DID. If n is less than 1, it returns nothing. The error is always nil.
 func (id *Identity) DIDs(_ context.Context, n int) ([]string, error) {
 	if n < 1 {
 		return nil, nil

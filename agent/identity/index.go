@@ -9,13 +9,13 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// entry is an identity in the index. It does not change: there may be 100,000 of them, so
-// it holds what opening a message needs and no more.
+// entry is an identity in the index. An entry does not change. It has only what is needed to
+// open a message, because there may be 100,000 entries.
 type entry struct {
 	did     string
 	version uint64 // of the record
 	created int64  // in nanoseconds, as Unix time
-	until   int64  // when it ends, in the same; 0 for an identity that is not retired
+	until   int64  // in nanoseconds, when the identity ends; 0 if it is not retired
 	party   string
 	shares  store.Shares
 	keys    []entryKey
@@ -23,15 +23,15 @@ type entry struct {
 
 // entryKey is a Handle of an entry.
 type entryKey struct {
-	fragment string // what follows the DID in the key id
-	named    string // Handle.Name, empty if that is the key id
+	fragment string // rest of the key id after the DID
+	named    string // Handle.Name, empty if the name is the key id
 	use      Use
 }
 
-// ended tells whether the identity was retired until a time before now.
+// ended reports whether the identity has ended.
 func (e *entry) ended(now int64) bool { return e.until != 0 && e.until <= now }
 
-// name is the name of the private key of a fragment.
+// name returns the name of a private key.
 func (e *entry) name(fragment string, use Use) (string, bool) {
 	for i := range e.keys {
 		if k := &e.keys[i]; k.fragment == fragment && k.use == use {
@@ -48,19 +48,19 @@ func (k *entryKey) name(owner string) string {
 	return k.named
 }
 
-// before orders entries as they were added.
+// before compares two entries by the time at which they were added.
 func (e *entry) before(other *entry) int {
 	return cmp.Or(cmp.Compare(e.created, other.created), strings.Compare(e.did, other.did))
 }
 
-// index finds identities by their DIDs.
+// index finds entries by their DIDs.
 type index struct {
-	byDID   map[string]*entry // by the long and the short form of a did:peer:4
-	order   []*entry          // as they were added
-	leaving []*entry          // retired, some of which may be replaced by now
+	byDID   map[string]*entry // has a did:peer:4 under the long and the short form
+	order   []*entry          // in the order in which they were added
+	leaving []*entry          // retired; some are no longer in byDID
 }
 
-// newIndex makes an index of entries by their DIDs.
+// newIndex makes an index of entries.
 func newIndex(entries map[string]*entry) index {
 	x := index{byDID: make(map[string]*entry, len(entries)), order: make([]*entry, 0, len(entries))}
 	for _, e := range entries {
@@ -71,18 +71,18 @@ func newIndex(entries map[string]*entry) index {
 	return x
 }
 
-// name makes an entry be found by its DID.
+// name puts an entry under its DIDs.
 func (x *index) name(e *entry) {
 	x.byDID[e.did] = e
 	if short := did.Canonical(e.did); short != e.did {
-		x.byDID[e.did[:len(short)]] = e // the short form begins the long one: it takes no memory
+		x.byDID[e.did[:len(short)]] = e // shares the memory of the long form, which begins with it
 	}
 	if e.until != 0 {
 		x.leaving = append(x.leaving, e)
 	}
 }
 
-// put takes an entry in, in place of that of the same DID unless that is newer.
+// put adds an entry, or replaces an older entry of the same DID.
 func (x *index) put(e *entry) {
 	if old := x.byDID[e.did]; old != nil {
 		if old.version > e.version {
@@ -95,7 +95,7 @@ func (x *index) put(e *entry) {
 	x.name(e)
 }
 
-// drop forgets an entry that the index has.
+// drop removes an entry of the index.
 func (x *index) drop(e *entry) {
 	delete(x.byDID, e.did)
 	delete(x.byDID, did.Canonical(e.did))
@@ -104,7 +104,7 @@ func (x *index) drop(e *entry) {
 	}
 }
 
-// sweep forgets the identities that have ended.
+// sweep removes the entries of identities that have ended.
 func (x *index) sweep(now int64) {
 	x.leaving = slices.DeleteFunc(x.leaving, func(e *entry) bool {
 		switch {
@@ -118,7 +118,7 @@ func (x *index) sweep(now int64) {
 	})
 }
 
-// first are the DIDs of the first n entries that have not ended.
+// first returns the DIDs of the first n entries that have not ended.
 func (x *index) first(n int, now int64) []string {
 	var dids []string
 	for _, e := range x.order {

@@ -16,12 +16,12 @@ import (
 	"github.com/didcomm-go/didcomm/did/didweb"
 )
 
-// Peer2 makes the did:peer:2 of a Pair that has both handles, and of endpoints in the
-// order in which senders shall try them. An endpoint is a URL, the DID of a mediator, or
-// did.QueueURI. Without an endpoint, others reach the agent only by what it sends to them
-// (return_route).
+// Peer2 makes a did:peer:2 of two keys and of endpoints. Senders try the endpoints in the order
+// given. An endpoint is a URL, the DID of a mediator, or did.QueueURI. An agent without an
+// endpoint gets messages only on connections that it has opened (return_route).
 //
-// Errors: ErrHandle, ErrEndpoint, and did.ErrInvalid for a DID that gets too long.
+// Errors: ErrHandle if the Pair lacks a key, or has a key that does not fit; ErrEndpoint;
+// did.ErrInvalid if the DID would be too long.
 func Peer2(p Pair, endpoints ...string) (*Identity, error) {
 	sign, agree, err := p.both()
 	if err != nil {
@@ -41,8 +41,8 @@ func Peer2(p Pair, endpoints ...string) (*Identity, error) {
 	return resolved(didpeer.NewResolver(), id, p)
 }
 
-// Peer4 makes the did:peer:4, in long form, of a Pair that has both handles, and of
-// endpoints as of Peer2. Errors are those of Peer2.
+// Peer4 makes a did:peer:4 in long form, of two keys and of endpoints. Endpoints and errors
+// are those of Peer2.
 func Peer4(p Pair, endpoints ...string) (*Identity, error) {
 	doc, err := document("did:example:input", did.TypeMultikey, p, endpoints)
 	if err != nil {
@@ -55,11 +55,12 @@ func Peer4(p Pair, endpoints ...string) (*Identity, error) {
 	return resolved(didpeer.NewResolver(), id, p)
 }
 
-// Web makes the document of a did:web, of a Pair that has both handles and of endpoints as
-// of Peer2. The document has to be published (see didweb.Handler); didweb.New makes the
-// DID of a domain.
+// Web makes the document of a did:web, of two keys and of endpoints. Endpoints are those of
+// Peer2. didweb.New makes a did:web of a domain name. Publish the document with
+// didweb.Handler.
 //
-// Errors: ErrHandle, ErrEndpoint, and did.ErrInvalid for an id that is not a did:web.
+// Errors: ErrHandle if the Pair lacks a key, or has a key that does not fit; ErrEndpoint;
+// did.ErrInvalid if id is not a did:web.
 func Web(id string, p Pair, endpoints ...string) (*Identity, error) {
 	if _, err := didweb.PathOf(id); err != nil {
 		return nil, err
@@ -71,28 +72,32 @@ func Web(id string, p Pair, endpoints ...string) (*Identity, error) {
 	return FromDocument(doc, p)
 }
 
-// Key makes the did:key of one key, which has no endpoint: that of Pair.Sign, or of
-// Pair.Agree if there is no Sign. What the document lists besides depends on the curve:
+// Key makes a did:key of the public key of Pair.Sign. If Sign is nil, Key uses the public key of
+// Pair.Agree. A did:key has no endpoint. Pair.Agree must fit the document, which depends on
+// the type of the key:
 //
-//   - A P-256, P-384 or P-521 key agrees on keys too. Agree is a handle of the same key.
-//   - An Ed25519 key brings the X25519 key that is derived from it. Agree is a handle of
-//     the X25519 key.
-//   - A secp256k1 key signs and an X25519 key agrees on keys, and nothing else.
+//   - P-256, P-384, P-521: the document lists the key for encryption too. Agree is the same
+//     key.
+//   - Ed25519: the document also lists the X25519 key that is derived from the key, for
+//     encryption. Agree is that X25519 key.
+//   - secp256k1: the document lists no key for encryption that can be used. Agree is nil.
+//   - X25519: the document lists no key for signatures. Sign is nil.
 //
-// Agree may be missing if Sign is a software key, a *keyring.Key or a private key of the
-// standard library: Key makes it then. The error matches ErrHandle.
+// If Sign is in software and Agree is nil, Key derives Agree from Sign. Keys in software are a
+// *keyring.Key and the private keys of the standard library. The error matches ErrHandle if
+// the Pair does not fit.
 func Key(p Pair) (*Identity, error) {
 	return single(p, didkey.Resolver{}, didkey.New)
 }
 
-// JWK makes the did:jwk of one key, which has no endpoint, as Key makes a did:key. An
-// Ed25519 key only signs: with such a DID nobody can encrypt for us. The error matches
-// ErrHandle.
+// JWK makes a did:jwk of one key, as Key makes a did:key. The exception is an Ed25519 key: the
+// document of the did:jwk lists no key for encryption, and Agree is nil. Nobody can encrypt for
+// such a DID. The error matches ErrHandle if the Pair does not fit.
 func JWK(p Pair) (*Identity, error) {
 	return single(p, didjwk.Resolver{}, didjwk.New)
 }
 
-// single makes a DID of one public key, and of the private keys that it needs.
+// single makes a DID of one public key.
 func single(p Pair, r did.Resolver, name func(crypto.PublicKey) (string, error)) (*Identity, error) {
 	public, err := p.first()
 	if err != nil {
@@ -112,7 +117,7 @@ func single(p Pair, r did.Resolver, name func(crypto.PublicKey) (string, error))
 	return FromDocument(doc, p)
 }
 
-// first is the public key that a DID of one key is made of.
+// first returns the public key for a DID of one key.
 func (p Pair) first() (crypto.PublicKey, error) {
 	if p.Sign == nil && p.Agree != nil {
 		return p.agreement()
@@ -120,8 +125,8 @@ func (p Pair) first() (crypto.PublicKey, error) {
 	return p.signing()
 }
 
-// complete gives the Pair a handle of the key agreement key of doc, if there is one and
-// the Pair has none: Sign itself, or the X25519 key that is derived from Sign.
+// complete sets Agree if it is nil, doc lists a key for encryption, and Sign is in software.
+// Agree is then Sign itself, or the X25519 key that is derived from Sign.
 func (p Pair) complete(doc *did.Document) (Pair, error) {
 	var listed *ecdh.PublicKey
 	for _, m := range doc.KeyAgreementKeys() {
@@ -156,7 +161,7 @@ func (p Pair) complete(doc *did.Document) (Pair, error) {
 	return Pair{}, fmt.Errorf("%w: %.200s lists %s for key agreement too: Pair.Agree must be a handle of that key, or be missing and Pair.Sign a software key", ErrHandle, doc.ID, which)
 }
 
-// resolved is the identity of a DID whose document follows from it.
+// resolved makes the identity of a DID whose document follows from the DID.
 func resolved(r did.Resolver, id string, p Pair) (*Identity, error) {
 	doc, err := r.Resolve(context.Background(), id)
 	if err != nil {
@@ -165,7 +170,7 @@ func resolved(r did.Resolver, id string, p Pair) (*Identity, error) {
 	return FromDocument(doc, p)
 }
 
-// document is a document of id with the keys #key-1, which signs, and #key-2.
+// document makes a document with #key-1 for signatures and #key-2 for encryption.
 func document(id, keyType string, p Pair, endpoints []string) (*did.Document, error) {
 	sign, agree, err := p.both()
 	if err != nil {
@@ -191,7 +196,7 @@ func document(id, keyType string, p Pair, endpoints []string) (*did.Document, er
 	return doc, doc.Index()
 }
 
-// services are one for each endpoint; without an id they have no ids.
+// services makes one service for each endpoint. If id is empty, the services have no ids.
 func services(id string, endpoints []string) ([]did.Service, error) {
 	services := make([]did.Service, len(endpoints))
 	for i, uri := range endpoints {
@@ -211,7 +216,7 @@ func services(id string, endpoints []string) ([]did.Service, error) {
 	return services, nil
 }
 
-// checkEndpoint finds what no agent could send to.
+// checkEndpoint refuses an endpoint that no agent could send to.
 func checkEndpoint(s string) error {
 	if strings.HasPrefix(s, "did:") {
 		if _, err := did.Parse(s); err != nil {

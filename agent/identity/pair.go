@@ -16,16 +16,17 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// Pair are the private keys of an identity, as handles: of software, a KMS or a token
-// alike. A Pair prints as "REDACTED".
+// Pair has the two private keys of an identity. Both are handles, so the keys can be in
+// software, in a KMS or in a token. A Pair prints as "REDACTED".
 type Pair struct {
-	// Sign makes signatures: Ed25519, P-256, P-384, P-521 or secp256k1 (whose Public is a
-	// did.Secp256k1PublicKey).
+	// Sign is the key for signatures: Ed25519, P-256, P-384, P-521 or secp256k1. The Public
+	// method of a secp256k1 key returns a did.Secp256k1PublicKey.
 	Sign crypto.Signer
-	// Agree opens what is encrypted for us: X25519, P-256, P-384 or P-521.
+	// Agree is the key for encryption: X25519, P-256, P-384 or P-521.
 	Agree ecdh.KeyExchanger
-	// SignName and AgreeName are the names under which an envelope.Keys has the two
-	// handles. An empty name stands for the key id that the DID document gives the key.
+	// SignName and AgreeName are the names of the two keys in an envelope.Keys, such as the
+	// names of keys in a KMS. An empty name means that the name is the key id in the DID
+	// document.
 	SignName, AgreeName string
 
 	keys envelope.Keys // has both handles under their names; nil if the fields above are the handles
@@ -36,9 +37,9 @@ var (
 	_ slog.LogValuer = Pair{}
 )
 
-// Generate makes two software keys of a curve: one that signs and one that agrees on
-// keys. With keyring.Ed25519 the second one is X25519. The error matches
-// keyring.ErrInvalid for a curve that does not serve both purposes.
+// Generate makes two software keys of a curve, one for signatures and one for encryption.
+// For keyring.Ed25519 the second key is an X25519 key. The error matches keyring.ErrInvalid
+// if the curve does not serve both purposes.
 func Generate(curve keyring.Curve) (Pair, error) {
 	agreement := curve
 	switch curve {
@@ -59,8 +60,8 @@ func Generate(curve keyring.Curve) (Pair, error) {
 	return Pair{Sign: sign, Agree: agree}, nil
 }
 
-// Single is the Pair of one software key, for Key and JWK: the key signs, agrees on keys,
-// or does both, as its type goes.
+// Single returns a Pair of one software key, for Key and JWK. It sets Sign if the key can
+// sign, and Agree if the key can agree on keys.
 func Single(key *keyring.Key) Pair {
 	var p Pair
 	if key.Type() != keyring.X25519 {
@@ -72,10 +73,13 @@ func Single(key *keyring.Key) Pair {
 	return p
 }
 
-// Find takes the two handles of a Pair from keys, by the names that they have there. The
-// names are what keys knows them by: key ids for a keyring, the names of the service for a
-// KMS. Where one key serves both purposes, both names are the same. An empty name leaves
-// that handle out. Errors are those of keys, such as envelope.ErrNoKey.
+// Find returns a Pair of two keys in an envelope.Keys, by their names there. The name of a key
+// in a keyring is its key id. The name of a key in a KMS is the name that the KMS gave it. If one
+// key serves both purposes, both names are the same. An empty name leaves that key out. Errors
+// are those of keys, such as envelope.ErrNoKey.
+//
+// An Identity of such a Pair asks keys for each message anew, with the context of that
+// message.
 func Find(ctx context.Context, keys envelope.Keys, signName, agreeName string) (Pair, error) {
 	p := Pair{SignName: signName, AgreeName: agreeName, keys: keys}
 	var err error
@@ -98,7 +102,7 @@ func (p Pair) Format(s fmt.State, _ rune) { io.WriteString(s, "Pair(private keys
 // LogValue shows no key.
 func (p Pair) LogValue() slog.Value { return slog.StringValue("Pair(private keys REDACTED)") }
 
-// signing is the public key of Sign.
+// signing returns the public key of Sign.
 func (p Pair) signing() (crypto.PublicKey, error) {
 	if p.Sign == nil {
 		return nil, fmt.Errorf("%w: Pair.Sign is missing", ErrHandle)
@@ -117,7 +121,7 @@ func (p Pair) signing() (crypto.PublicKey, error) {
 	return nil, fmt.Errorf("%w: Pair.Sign has a public key of type %T, which does not sign here", ErrHandle, public)
 }
 
-// agreement is the public key of Agree.
+// agreement returns the public key of Agree.
 func (p Pair) agreement() (*ecdh.PublicKey, error) {
 	if p.Agree == nil {
 		return nil, fmt.Errorf("%w: Pair.Agree is missing", ErrHandle)
@@ -133,7 +137,7 @@ func (p Pair) agreement() (*ecdh.PublicKey, error) {
 	return nil, fmt.Errorf("%w: Pair.Agree is on the curve %v", ErrHandle, public.Curve())
 }
 
-// both are the public keys of a Pair that has both handles.
+// both returns the two public keys. It is an error if a key is missing.
 func (p Pair) both() (signing crypto.PublicKey, agreement *ecdh.PublicKey, err error) {
 	if signing, err = p.signing(); err != nil {
 		return nil, nil, err

@@ -16,13 +16,13 @@ import (
 	"github.com/didcomm-go/didcomm/did/didkey"
 )
 
-// collection has a record of each identity, under the canonical form of its DID.
+// collection has one record for each identity. The key is the canonical form of the DID.
 const collection = "identity"
 
 // stored is the value of a record.
 type stored struct {
 	DID string `json:"did"`
-	// Document is there where the document does not follow from the DID.
+	// Document is empty if the document follows from the DID.
 	Document stdjson.RawMessage `json:"document,omitzero"`
 	Keys     []storedKey        `json:"keys,omitzero"`
 	Party    string             `json:"party,omitzero"`
@@ -31,14 +31,14 @@ type stored struct {
 	Created  time.Time          `json:"created,omitzero"`
 	Retired  time.Time          `json:"retired,omitzero"`
 	Until    time.Time          `json:"until,omitzero"`
-	// Removed marks an identity that is gone, for other processes to see.
+	// Removed tells other processes that the identity was removed.
 	Removed bool `json:"removed,omitzero"`
-	// Changed is when the record was put, by the clock of who put it.
+	// Changed is when the record was put, by the clock of the process that put it.
 	Changed time.Time `json:"changed"`
 }
 
 type storedKey struct {
-	ID   string `json:"id"` // what follows the DID in the key id
+	ID   string `json:"id"` // rest of the key id after the DID
 	Use  Use    `json:"use"`
 	Name string `json:"name,omitzero"` // Handle.Name, if that is not the key id
 }
@@ -48,7 +48,7 @@ type storedShare struct {
 	Bytes int64 `json:"bytes,omitzero"`
 }
 
-// newStored is what is kept of an identity that is new.
+// newStored makes the record value of a new identity.
 func newStored(id *Identity, set Settings) (*stored, error) {
 	s := &stored{DID: id.DID(), Party: set.Party, Inbox: storedShare(set.Shares.Inbox), Outbox: storedShare(set.Shares.Outbox)}
 	for _, h := range id.handles {
@@ -67,7 +67,7 @@ func newStored(id *Identity, set Settings) (*stored, error) {
 	return s, nil
 }
 
-// record is the record of an identity, with names for its keys.
+// record makes a record. The names are index names for the keys.
 func (s *stored) record(version uint64, names []string, expires time.Time) (store.Record, error) {
 	value, err := json.Marshal(s)
 	return store.Record{Collection: collection, Key: did.Canonical(s.DID), Value: value, Version: version, Index: names, Expires: expires}, err
@@ -99,16 +99,16 @@ func (s *stored) entry(version uint64) *entry {
 	return e
 }
 
-// Member is an identity of a Set as it is kept.
+// Member is an identity of a Set as it is kept in the records.
 type Member struct {
 	DID      string
 	Handles  []Handle
 	Settings Settings
 	Created  time.Time
-	// Retired is when the identity was retired, and Until how long its keys work after
-	// that. Both are zero for an identity that is not retired.
+	// Retired is when Set.Retire was called first, and Until is when the identity ends. Both
+	// are zero if the identity is not retired.
 	Retired, Until time.Time
-	// Version grows with each change in the Set; it is the argument of Set.List.
+	// Version is the position of the identity in Set.List. It grows with each change.
 	Version uint64
 }
 
@@ -121,8 +121,9 @@ func (s *stored) member(version uint64) Member {
 	return m
 }
 
-// keyNames are names of the public keys of an identity. An Ed25519 key and the X25519 key
-// that is derived from it have the same name, since everybody can derive the one.
+// keyNames returns index names for the public keys of an identity. An Ed25519 key and the
+// X25519 key that is derived from it have the same name, because anybody can derive the
+// X25519 key.
 func keyNames(id *Identity) ([]string, error) {
 	var names []string
 	for _, h := range id.handles {
@@ -146,7 +147,7 @@ func keyNames(id *Identity) ([]string, error) {
 	return names, nil
 }
 
-// public is the public key under kid.
+// public returns the public key with the key id kid.
 func (id *Identity) public(kid string) (crypto.PublicKey, error) {
 	m, ok := id.doc.Method(kid)
 	if !ok {

@@ -9,19 +9,20 @@ import (
 )
 
 const (
-	// overlap is how long a record may be put, and have its version, before List shows it:
-	// databases show what a transaction did when that ends.
+	// overlap is the longest time between the moment at which a record gets its version and
+	// the moment at which List shows the record. In PostgreSQL the second moment is the end
+	// of the transaction.
 	overlap = 10 * time.Second
-	// skew is by how much the clocks of processes may differ.
+	// skew is the largest difference between the clocks of two processes.
 	skew = 10 * time.Second
-	// patience bounds how long a message waits for changes to be read.
+	// patience bounds the time for which a message waits until changes are read.
 	patience = 5 * time.Second
-	// maxIdle is for how long a Set may be left alone, and then read only what has
-	// changed: records of identities that were removed are gone after removedKept.
+	// maxIdle is the time after which a Set reads all records anew instead of only those
+	// that have changed. It is shorter than removedKept, so that no removal is missed.
 	maxIdle = removedKept / 2
 )
 
-// mark says which version was the highest at a time.
+// mark is the highest version at a time.
 type mark struct {
 	at      time.Time
 	version uint64
@@ -38,8 +39,8 @@ func (s *Set) take(ctx context.Context) error {
 
 func (s *Set) give() { <-s.turn }
 
-// glance reads what other processes have changed if that was not done for a while and
-// nobody else is at it. What the index has is good enough if it fails.
+// glance reads the changes of other processes, unless that was done within SetConfig.Fresh or
+// another goroutine does it. If reading fails, the Set goes on with the index as it is.
 func (s *Set) glance(ctx context.Context) {
 	if recent, _ := s.recent(s.cfg.Fresh); recent {
 		return
@@ -55,8 +56,8 @@ func (s *Set) glance(ctx context.Context) {
 	}
 }
 
-// renew reads what other processes have changed, unless that was done or tried within a
-// time.
+// renew reads the changes of other processes, unless that was done within a time. If reading
+// failed within that time, it returns the error.
 func (s *Set) renew(ctx context.Context, within time.Duration) error {
 	if recent, err := s.recent(within); recent {
 		return err
@@ -71,7 +72,7 @@ func (s *Set) renew(ctx context.Context, within time.Duration) error {
 	return s.refresh(ctx)
 }
 
-// recent tells whether records were read within a time, or why that failed then.
+// recent reports whether records were read within a time, and the error if reading failed.
 func (s *Set) recent(within time.Duration) (bool, error) {
 	now := s.cfg.Now()
 	s.mu.RLock()
@@ -79,14 +80,14 @@ func (s *Set) recent(within time.Duration) (bool, error) {
 	return now.Sub(s.read) < within, s.failed
 }
 
-// refresh reads what has changed. The caller has the turn.
+// refresh reads changes. The caller has the turn.
 func (s *Set) refresh(ctx context.Context) error {
 	began := s.cfg.Now()
 	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := s.readChanges(within, began)
 	if err != nil && ctx.Err() != nil {
-		return err // the caller left: that says nothing of the records
+		return err // the caller gave up; the records may be all right
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +100,7 @@ func (s *Set) readChanges(ctx context.Context, began time.Time) error {
 	if began.Sub(s.marks[len(s.marks)-1].at) > maxIdle {
 		return s.load(ctx)
 	}
-	// The newest mark that is old enough: what had a lower version is shown by now.
+	// Keep the newest mark that is older than overlap. List shows all lower versions by now.
 	for len(s.marks) > 1 && began.Sub(s.marks[1].at) >= overlap {
 		s.marks = s.marks[1:]
 	}
@@ -111,7 +112,7 @@ func (s *Set) readChanges(ctx context.Context, began time.Time) error {
 	return nil
 }
 
-// each reads the records after a version, and returns the highest version of them.
+// each reads the records after a version in pages. It returns the highest version.
 func (s *Set) each(ctx context.Context, after uint64, f func([]store.Record)) (uint64, error) {
 	for {
 		list, err := s.cfg.Records.List(ctx, store.Query{Collection: collection, After: after, N: page})
@@ -129,11 +130,11 @@ func (s *Set) each(ctx context.Context, after uint64, f func([]store.Record)) (u
 	}
 }
 
-// apply brings records into the index that are newer than what it has.
+// apply updates the index by those records that are newer.
 func (s *Set) apply(list []store.Record) {
 	type change struct {
 		key   string
-		entry *entry // nil for one that is gone
+		entry *entry // nil for an identity that was removed or has ended
 	}
 	var changes []change
 	now := s.cfg.Now().UnixNano()
@@ -163,7 +164,7 @@ func (s *Set) apply(list []store.Record) {
 	}
 }
 
-// load reads all records. The caller has the turn, or the Set alone.
+// load reads all records. The caller has the turn, or is NewSet.
 func (s *Set) load(ctx context.Context) error {
 	began := s.cfg.Now()
 	entries := make(map[string]*entry)
@@ -175,8 +176,8 @@ func (s *Set) load(ctx context.Context) error {
 				s.cfg.Logger.Error("identities: a record is damaged, and left alone", "error", err)
 				continue
 			}
-			// Versions are given in the order of time: no record is shown from now on whose
-			// version is lower than that of one which was put long ago.
+			// Versions grow with time. A record that List shows only later has a higher version
+			// than a record that was put long ago.
 			if began.Sub(kept.Changed) > overlap+skew {
 				old = r.Version
 			}

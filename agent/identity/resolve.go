@@ -15,7 +15,7 @@ import (
 	"github.com/didcomm-go/didcomm/did/lru"
 )
 
-// methods are the DIDs whose documents follow from them.
+// methods returns the resolvers of methods where the document follows from the DID.
 func methods(longForm func(ctx context.Context, short string) (string, error)) did.Methods {
 	return did.Methods{
 		"jwk":  didjwk.Resolver{},
@@ -24,7 +24,7 @@ func methods(longForm func(ctx context.Context, short string) (string, error)) d
 	}
 }
 
-// followsFromDID tells whether the document of a DID follows from it.
+// followsFromDID reports whether the document of a DID follows from the DID.
 func followsFromDID(id string) bool {
 	for _, prefix := range []string{"did:jwk:", "did:key:", "did:peer:"} {
 		if strings.HasPrefix(id, prefix) {
@@ -34,7 +34,7 @@ func followsFromDID(id string) bool {
 	return false
 }
 
-// longForm is the long form of a did:peer:4 of ours.
+// longForm returns the long form of a did:peer:4 of ours.
 func (s *Set) longForm(_ context.Context, short string) (string, error) {
 	if e := s.look(short); e != nil {
 		return e.did, nil
@@ -42,13 +42,13 @@ func (s *Set) longForm(_ context.Context, short string) (string, error) {
 	return "", nil
 }
 
-// maxDocuments is how many documents a Set keeps ready.
+// maxDocuments is the number of documents that a Set holds in memory.
 const maxDocuments = 1000
 
-// documents are those that were used last.
+// documents holds the documents that were used most recently.
 type documents struct {
 	mu   sync.Mutex
-	kept lru.Map[string, versioned] // guarded by mu; by the DID as it was asked for
+	kept lru.Map[string, versioned] // guarded by mu; by the form of the DID that was resolved
 }
 
 type versioned struct {
@@ -74,9 +74,9 @@ func (d *documents) put(id string, version uint64, doc *did.Document) {
 	}
 }
 
-// Resolve returns the document of a DID of ours, as long as its keys work. The document of
-// the short form of a did:peer:4 has that as its id. Errors: did.ErrNotFound for the DIDs
-// of others; those of the records.
+// Resolve returns the document of a DID of ours, until the identity ends (see Set.Retire). id
+// may be the long or the short form of a did:peer:4; the document has the same form as its id.
+// The error matches did.ErrNotFound for other DIDs. Other errors are those of the records.
 func (s *Set) Resolve(ctx context.Context, id string) (*did.Document, error) {
 	e, err := s.resolvable(ctx, id)
 	if err != nil {
@@ -117,8 +117,8 @@ func (s *Set) Resolve(ctx context.Context, id string) (*did.Document, error) {
 	return doc, nil
 }
 
-// resolvable is find for Resolve, which is asked for the DIDs of others, too. What they
-// say themselves is not looked for in the records.
+// resolvable is find for Resolve. Resolve is asked for the DIDs of peers too, most of which
+// any resolver can resolve without the Set. For these it does not read records.
 func (s *Set) resolvable(ctx context.Context, id string) (*entry, error) {
 	if followsFromDID(id) && s.look(id) == nil && !isShort4(id) {
 		return nil, nil
@@ -128,7 +128,7 @@ func (s *Set) resolvable(ctx context.Context, id string) (*entry, error) {
 
 func isShort4(id string) bool { return isPeer4(id) && strings.Count(id, ":") == 2 }
 
-// form is id, which is one of the forms of the DID, in the memory of the entry.
+// form returns id, which is a form of the DID, as a part of the DID. It saves memory.
 func (e *entry) form(id string) string { return e.did[:len(id)] }
 
 func notOurs(id string) error { return fmt.Errorf("%w: %.200s is not ours", did.ErrNotFound, id) }
@@ -142,9 +142,9 @@ func (id *Identity) Resolve(_ context.Context, other string) (*did.Document, err
 	return id.doc, nil
 }
 
-// Before resolves by own, a Set or an Identity, and what is did.ErrNotFound there by next.
-// So our own did:web documents need no network. If next is a did.Cache, its Refresh is
-// there too.
+// Before returns a resolver that asks own, a Set or an Identity, before next. It asks next only
+// for DIDs that are did.ErrNotFound in own, so our own did:web documents need no network. The
+// resolver has a method Refresh as did.Cache has, which calls that of next.
 func Before(own, next did.Resolver) did.Resolver { return &ownFirst{own, next} }
 
 type ownFirst struct{ own, next did.Resolver }
@@ -159,7 +159,7 @@ func (b *ownFirst) Resolve(ctx context.Context, id string) (*did.Document, error
 	return doc, err
 }
 
-// Refresh is asked for by envelope.Packer.Refresh.
+// Refresh is called by envelope.Packer.Refresh.
 func (b *ownFirst) Refresh(ctx context.Context, id string) (*did.Document, error) {
 	doc, err := b.own.Resolve(ctx, id)
 	if !errors.Is(err, did.ErrNotFound) {

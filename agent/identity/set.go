@@ -17,56 +17,56 @@ import (
 // Errors of a Set that users act on, besides those of an Identity; match them with
 // errors.Is.
 var (
-	// ErrShared: an identity of another party in the Set has the same key. Peers would know
-	// from the key that both belong to one agent.
+	// ErrShared: an identity of another party in the Set has the same key. Peers could tell
+	// from the key that both identities belong to one agent.
 	ErrShared = errors.New("identity: another identity has this key")
-	// ErrRetired: the identity was retired. It can be removed and added anew.
+	// ErrRetired: the identity was retired. To use it again, remove it and add it anew.
 	ErrRetired = errors.New("identity: retired")
 )
 
-// SetConfig is what a Set works with. Records and Keys are required.
+// SetConfig is the configuration of a Set. Records and Keys are required.
 type SetConfig struct {
-	// Records keep the identities: DIDs, documents, key ids and limits, and no private
-	// keys. Several processes may share them.
+	// Records keeps the identities: DIDs, documents, key ids and settings, but no private
+	// keys. Several processes may share the records.
 	Records store.Records
-	// Keys lend out the private keys of all identities, by the names of Identity.Handles.
-	// These are the key ids, or what Find was given. A process finds what another one has
-	// added, so Keys should find its keys too: those of a KMS or a token do; a
-	// keyring.Sealed has the keys that were there when it was opened.
+	// Keys has the private keys of all identities, under the names of Identity.Handles. If
+	// several processes share the records, Keys must also find the private keys that another
+	// process has added. A KMS or a token does. A keyring.Sealed does not: it has the keys that
+	// were in its store when it was opened.
 	Keys envelope.Keys
-	// Fresh is how long what was read of Records is taken to hold. For so long a process
-	// does not see that another one has retired or removed an identity. Default 2 s.
+	// Fresh is the time after which a Set looks for changes that another process has made. A
+	// Set may use an identity for so long after another process has retired or removed it.
+	// Default 2 s.
 	Fresh time.Duration
-	// Now is the clock, time.Now if nil.
+	// Now returns the time. Default: time.Now.
 	Now func() time.Time
-	// Logger gets what is wrong with records, and DIDs. Default: none.
+	// Logger gets errors of the records. The log has DIDs, but no keys. Default: none.
 	Logger *slog.Logger
 }
 
-// Settings are what a Set knows of an identity besides its keys.
+// Settings are the settings of an identity in a Set.
 type Settings struct {
-	// Party names whom the identity belongs to, such as a tenant. Peers may find out that
-	// identities of one Party belong together: these may have the same keys, and a message
-	// for one of them may name another one (see Set.Related). An identity with an empty
-	// Party belongs together with no other identity.
+	// Party is a name for the owner of the identity, such as a tenant. Peers may learn that
+	// two identities of the same Party belong together: such identities may have the same
+	// keys, and a message that is encrypted for one may be addressed to the other (see
+	// Set.Related). An identity with an empty Party has an owner of its own.
 	Party string
-	// Shares bound what the identity may have in the agent's store at a time.
+	// Shares bounds what the identity may have in the agent's store at a time.
 	Shares store.Shares
 }
 
-// Set are the identities of one agent. They are kept in records, and an index of them in
-// memory: less than 1 KiB for each. Make one with NewSet. All methods may be called at the
-// same time from many goroutines.
+// Set has the identities of one agent. Call NewSet to make a Set. The identities are kept in
+// records. An index in memory takes less than 1 KiB for each identity. All methods may be
+// called at the same time from many goroutines.
 //
-// No method but List and NewSet takes longer with many identities than with one. What a
-// method returns for a DID does not depend on any other identity of the Set. The exceptions
-// are DIDs, which lists several, and Related.
+// Only NewSet and List take longer with many identities than with one. The result of a method
+// for a DID does not depend on the other identities of the Set, except for DIDs and Related.
 type Set struct {
 	// Static after construction.
 	cfg     SetConfig
-	methods did.Methods // of DIDs that are their documents
+	methods did.Methods // for DIDs whose documents follow from the DID
 
-	turn  chan struct{} // held by whoever brings records into the index
+	turn  chan struct{} // has an element while a goroutine reads or changes records
 	marks []mark        // guarded by turn
 	docs  documents
 
@@ -85,13 +85,13 @@ var (
 
 const (
 	defaultFresh = 2 * time.Second
-	// missFresh is Fresh for a DID that is not in the index: another process may have
-	// just added it.
+	// missFresh takes the place of Fresh for a DID that is not in the index. Another process
+	// may have just added the DID.
 	missFresh = time.Second
 )
 
-// NewSet makes a Set of the identities in cfg.Records, all of which it reads. Errors are
-// those of the records.
+// NewSet makes a Set and reads all identities from cfg.Records. Errors are those of the
+// records.
 func NewSet(ctx context.Context, cfg SetConfig) (*Set, error) {
 	if cfg.Records == nil || cfg.Keys == nil {
 		return nil, errors.New("identity: SetConfig needs Records and Keys")
@@ -113,10 +113,9 @@ func NewSet(ctx context.Context, cfg SetConfig) (*Set, error) {
 	return s, nil
 }
 
-// KeyAgreement returns the private key under kid for ECDH, from SetConfig.Keys. The error
-// matches envelope.ErrNoKey if kid is not a key for key agreement of an identity that is
-// in use, or retired until a later time. Other errors are those of the records and of
-// SetConfig.Keys.
+// KeyAgreement returns the key for encryption with the key id kid, from SetConfig.Keys. The
+// error matches envelope.ErrNoKey if no identity has such a key, or if the identity has ended
+// (see Set.Retire). Other errors are those of the records and of SetConfig.Keys.
 func (s *Set) KeyAgreement(ctx context.Context, kid string) (ecdh.KeyExchanger, error) {
 	name, err := s.handle(ctx, kid, ToAgree)
 	if err != nil {
@@ -125,7 +124,7 @@ func (s *Set) KeyAgreement(ctx context.Context, kid string) (ecdh.KeyExchanger, 
 	return s.cfg.Keys.KeyAgreement(ctx, name)
 }
 
-// Signer returns the private key under kid for signatures, from SetConfig.Keys. Errors are
+// Signer returns the key for signatures with the key id kid, from SetConfig.Keys. Errors are
 // those of KeyAgreement.
 func (s *Set) Signer(ctx context.Context, kid string) (crypto.Signer, error) {
 	name, err := s.handle(ctx, kid, ToSign)
@@ -135,7 +134,7 @@ func (s *Set) Signer(ctx context.Context, kid string) (crypto.Signer, error) {
 	return s.cfg.Keys.Signer(ctx, name)
 }
 
-// handle is the name of the private key under kid, which is exact.
+// handle returns the name of the private key with the key id kid.
 func (s *Set) handle(ctx context.Context, kid string, use Use) (string, error) {
 	base := did.Base(kid)
 	e, err := s.find(ctx, base)
@@ -152,9 +151,10 @@ func (s *Set) handle(ctx context.Context, kid string, use Use) (string, error) {
 	return name, nil
 }
 
-// Own returns the DID of ours that id names in any of its forms, in the form that
-// resolves: of a did:peer:4 the long one. Errors: envelope.ErrNoKey if id names none that
-// is in use, or retired until a later time; those of the records.
+// Own returns the DID of ours that id names. id may be the long or the short form of a
+// did:peer:4; the result is the long form. The error matches envelope.ErrNoKey if no identity
+// has the DID, or if the identity has ended (see Set.Retire). Other errors are those of the
+// records.
 func (s *Set) Own(ctx context.Context, id string) (string, error) {
 	e, err := s.find(ctx, id)
 	if err != nil {
@@ -166,8 +166,8 @@ func (s *Set) Own(ctx context.Context, id string) (string, error) {
 	return e.did, nil
 }
 
-// DIDs returns at most n DIDs of ours, those that were added first. The error is always
-// nil.
+// DIDs returns at most n DIDs of ours, those that were added first. It leaves out identities
+// that have ended. The error is always nil.
 func (s *Set) DIDs(ctx context.Context, n int) ([]string, error) {
 	s.glance(ctx)
 	now := s.cfg.Now().UnixNano()
@@ -176,8 +176,9 @@ func (s *Set) DIDs(ctx context.Context, n int) ([]string, error) {
 	return s.index.first(n, now), nil
 }
 
-// Related reports whether two DIDs of ours, each in any of its forms, are the same or have
-// the same Settings.Party. Errors are those of the records.
+// Related reports whether a and b are the same DID of ours, or two DIDs of ours with the same
+// Settings.Party. Each may be the long or the short form of a did:peer:4. Errors are those of
+// the records.
 func (s *Set) Related(ctx context.Context, a, b string) (bool, error) {
 	one, err := s.find(ctx, a)
 	if err != nil || one == nil {
@@ -190,9 +191,10 @@ func (s *Set) Related(ctx context.Context, a, b string) (bool, error) {
 	return one.did == other.did || one.party != "" && one.party == other.party, nil
 }
 
-// Shares returns the bounds of the identity that id names in any of its forms, for
-// agent.Config.Shares. No record is read: an identity that another process has just added
-// has no bounds until a message for it was opened.
+// Shares returns the bounds of the identity with a DID, which may be the long or the short form
+// of a did:peer:4. It returns no bounds if no identity has the DID. Shares has the shape that
+// agent.Config.Shares asks for, and reads no records. An identity that another process has just
+// added has no bounds until a message for it is opened.
 func (s *Set) Shares(id string) store.Shares {
 	if e := s.look(id); e != nil {
 		return e.shares
@@ -200,7 +202,8 @@ func (s *Set) Shares(id string) store.Shares {
 	return store.Shares{}
 }
 
-// find returns what the index has of a DID, nil if there is nothing that can be used.
+// find returns the entry of a DID. It returns nil if there is no identity, or if the identity
+// has ended.
 func (s *Set) find(ctx context.Context, id string) (*entry, error) {
 	e := s.look(id)
 	if e != nil {
