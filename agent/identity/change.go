@@ -244,7 +244,8 @@ func (s *Set) Get(ctx context.Context, id string) (Member, error) {
 // List returns at most n identities from the records, in the order of their last changes. It
 // includes identities that have ended. For the first page, after is 0. For each further page,
 // after is the Version of the last identity so far. A page of fewer than n identities is the
-// last one. Errors are those of the records.
+// last one. List leaves out a record that is damaged, and logs it. Errors are those of the
+// records.
 func (s *Set) List(ctx context.Context, after uint64, n int) ([]Member, error) {
 	var members []Member
 	for len(members) < n {
@@ -257,7 +258,8 @@ func (s *Set) List(ctx context.Context, after uint64, n int) ([]Member, error) {
 			after = r.Version
 			kept, err := parseStored(r)
 			if err != nil {
-				return nil, err
+				s.damaged(err)
+				continue
 			}
 			if !kept.Removed {
 				members = append(members, kept.member(r.Version))

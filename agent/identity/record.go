@@ -78,7 +78,7 @@ func parseStored(r store.Record) (*stored, error) {
 	if err := json.Unmarshal(r.Value, s); err != nil {
 		return nil, fmt.Errorf("record of %.200s: %w", r.Key, err)
 	}
-	if did.Canonical(s.DID) != r.Key {
+	if s.DID == "" || did.Canonical(s.DID) != r.Key {
 		return nil, fmt.Errorf("record of %.200s is of %.200s", r.Key, s.DID)
 	}
 	return s, nil

@@ -144,7 +144,7 @@ func (s *Set) apply(list []store.Record) {
 		}
 		kept, err := parseStored(r)
 		if err != nil {
-			s.cfg.Logger.Error("identities: a record is damaged, and left alone", "error", err)
+			s.damaged(err)
 			continue
 		}
 		e := kept.entry(r.Version)
@@ -164,6 +164,11 @@ func (s *Set) apply(list []store.Record) {
 	}
 }
 
+// damaged logs a record that cannot be read. It must not stop the other identities.
+func (s *Set) damaged(err error) {
+	s.cfg.Logger.Error("identities: a record is damaged, and left as it is", "error", err)
+}
+
 // load reads all records. The caller has the turn, or is NewSet.
 func (s *Set) load(ctx context.Context) error {
 	began := s.cfg.Now()
@@ -173,7 +178,7 @@ func (s *Set) load(ctx context.Context) error {
 		for _, r := range list {
 			kept, err := parseStored(r)
 			if err != nil {
-				s.cfg.Logger.Error("identities: a record is damaged, and left alone", "error", err)
+				s.damaged(err)
 				continue
 			}
 			// Versions grow with time. A record that List shows only later has a higher version

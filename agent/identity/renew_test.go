@@ -69,8 +69,9 @@ func newWatched() (*host, *watched) {
 }
 
 // What one process adds, changes, retires and removes, the other sees.
-func TestTwoProcesses(t *testing.T) {
-	h, w := newWatched()
+func TestTwoProcesses(t *testing.T) { testTwoProcesses(t, newHost()) }
+
+func testTwoProcesses(t *testing.T, h *host) {
 	ours, theirs := h.start(t), h.start(t)
 	for _, id := range []*identity.Identity{h.peer2(t), h.peer4(t), h.web(t, "example.org")} {
 		add(t, theirs, id)
@@ -119,7 +120,6 @@ func TestTwoProcesses(t *testing.T) {
 			t.Errorf("%v, %v", doc, err)
 		}
 	}
-	w.count()
 }
 
 // However many messages there are, for DIDs of ours and of others, records are listed once
@@ -315,5 +315,8 @@ func TestDamaged(t *testing.T) {
 	for _, s := range []*identity.Set{s, h.start(t)} {
 		works(t, s, id, true)
 		works(t, s, other, true)
+		if list, err := s.List(t.Context(), 0, 10); err != nil || len(list) != 2 {
+			t.Errorf("%v, %v", list, err)
+		}
 	}
 }

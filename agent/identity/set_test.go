@@ -530,10 +530,11 @@ func (f faultyKeys) KeyAgreement(context.Context, string) (ecdh.KeyExchanger, er
 func (f faultyKeys) Signer(context.Context, string) (crypto.Signer, error) { return nil, f.err }
 
 // Of processes that add two identities with one key at the same time, not both succeed.
-func TestSharedAtOnce(t *testing.T) {
-	h := newHost()
+func TestSharedAtOnce(t *testing.T) { testSharedAtOnce(t, newHost(), 50) }
+
+func testSharedAtOnce(t *testing.T, h *host, rounds int) {
 	both := 0
-	for i := range 50 {
+	for i := range rounds {
 		a := h.peer2(t)
 		b := sameKeys(t, h, a, fmt.Sprintf("did:web:%d.example", i))
 		first, second := h.start(t), h.start(t)
@@ -557,7 +558,7 @@ func TestSharedAtOnce(t *testing.T) {
 		works(t, restarted, a, errA == nil)
 		works(t, restarted, b, errB == nil)
 	}
-	t.Logf("in %d of 50 rounds both were refused", both)
+	t.Logf("in %d of %d rounds both were refused", both, rounds)
 }
 
 // Identities of one party, and no others, belong together.
