@@ -286,8 +286,8 @@ func TestOneKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	service.keys["x of ed"] = x
-	service.create(t, "p", keyring.P384)
-	standard, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	service.create(t, "p", keyring.P256)
+	standard, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,8 +307,8 @@ func TestOneKey(t *testing.T) {
 		"standard library":    {identity.Pair{Sign: standard}, true, true},
 		"kms Ed25519":         {found(t, service, "ed", "x of ed"), true, false},
 		"kms Ed25519 alone":   {found(t, service, "ed", ""), false, true},
-		"kms P-384":           {found(t, service, "p", "p"), true, true},
-		"kms P-384 to sign":   {found(t, service, "p", ""), false, false},
+		"kms P-256":           {found(t, service, "p", "p"), true, true},
+		"kms P-256 to sign":   {found(t, service, "p", ""), false, false},
 		"two keys of Ed25519": {software(t, keyring.Ed25519), false, false},
 		"two keys of P-256":   {software(t, keyring.P256), false, false},
 		"nothing":             {identity.Pair{}, false, false},

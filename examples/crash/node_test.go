@@ -22,6 +22,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
@@ -211,26 +212,25 @@ func openStore(ctx context.Context, cfg settings, limits sqlstore.Config) (*sqls
 // identities are the DIDs of one node, by the way that leads to it, and their
 // keys.
 func identities(listen string) (map[string]string, json.RawMessage, error) {
-	agreement, err := keyring.Generate(keyring.X25519)
-	if err != nil {
-		return nil, nil, err
-	}
-	signing, err := keyring.Generate(keyring.Ed25519)
+	pair, err := identity.Generate(keyring.Ed25519)
 	if err != nil {
 		return nil, nil, err
 	}
 	ring, dids := keyring.New(), map[string]string{}
 	for _, way := range []string{"http", "ws"} {
-		id, err := didpeer.New2([]didpeer.Key{
-			{Purpose: didpeer.KeyAgreement, Public: agreement.Public()},
-			{Purpose: didpeer.Authentication, Public: signing.Public()},
-		}, did.NewDIDCommService("", way+"://"+listen+"/"))
+		id, err := identity.Peer2(pair, way+"://"+listen+"/")
 		if err != nil {
 			return nil, nil, err
 		}
-		dids[way] = id
-		if err := errors.Join(ring.Add(id+"#key-1", agreement), ring.Add(id+"#key-2", signing)); err != nil {
-			return nil, nil, err
+		dids[way] = id.DID()
+		for _, h := range id.Handles() {
+			var key any = pair.Sign
+			if h.Use == identity.ToAgree {
+				key = pair.Agree
+			}
+			if err := ring.Add(h.KID, key); err != nil {
+				return nil, nil, err
+			}
 		}
 	}
 	secrets, err := ring.MarshalSecrets()
