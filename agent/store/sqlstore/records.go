@@ -101,7 +101,7 @@ func (s *Records) List(ctx context.Context, q store.Query) ([]store.Record, erro
 		return s.list(ctx, "SELECT seq, expires, names, data FROM record WHERE collection = ? AND seq > ? AND (expires = 0 OR expires > ?) ORDER BY seq LIMIT ? + 0",
 			key(q.Collection), after, now, n)
 	}
-	return s.list(ctx, `SELECT r.seq, r.expires, r.names, r.data FROM record_index i JOIN record r ON r.seq = i.seq
+	return s.list(ctx, `SELECT r.seq, r.expires, r.names, r.data FROM record_index i JOIN record r ON r.collection = i.collection AND r.seq = i.seq
 		WHERE i.collection = ? AND i.name = ? AND i.seq > ? AND (r.expires = 0 OR r.expires > ?) ORDER BY i.seq LIMIT ? + 0`,
 		key(q.Collection), key(q.Index), after, now, n)
 }

@@ -9,9 +9,8 @@ import (
 
 // flush writes what became of the records, in one order.
 func (b *recordBatch) flush() error {
-	var gone []int64
 	var added, changed recordCols
-	var left, entered indexCols
+	var gone, left, entered indexCols
 	for _, k := range slices.SortedFunc(maps.Keys(b.rows), recordKey.compare) {
 		r := b.rows[k]
 		if r.stored != nil && r.ended {
@@ -19,70 +18,76 @@ func (b *recordBatch) flush() error {
 			if err := decodeRecordNames(r.stored.names, &name); err != nil {
 				b.t.unreadable("record", r.stored.seq, err) // rows of its index may stay, which then name nothing
 			}
-			left.add(k.collection, keysOf(name.Index), r.stored.seq)
+			left.add(k.collection, r.stored.seq, keysOf(name.Index)...)
 			if r.put == nil {
-				gone = append(gone, r.stored.seq)
+				gone.add(k.collection, r.stored.seq, k.name)
 			}
 		}
-		if r.put == nil {
+		switch {
+		case r.put == nil:
 			continue
+		case r.stored == nil:
+			added.add(r.put)
+		default:
+			changed.add(r.put)
 		}
-		entered.add(k.collection, r.put.index, r.put.seq)
-		if r.stored == nil {
-			added.add(0, r.put)
-		} else {
-			changed.add(r.stored.seq, r.put)
-		}
+		entered.add(k.collection, r.put.seq, r.put.index...)
 	}
-	err := b.t.execRows("WITH r(collection TEXT, name TEXT, seq BIGINT) DELETE FROM record_index WHERE (collection, name, seq) IN (SELECT collection, name, seq FROM r)",
-		cols{left.collections, left.names, left.seqs})
+	err := b.t.execRows("WITH r(collection TEXT, name TEXT, seq BIGINT) DELETE FROM record_index WHERE (collection, name, seq) IN (SELECT collection, name, seq FROM r)", left.cols())
 	if err != nil {
 		return err
 	}
-	if err := b.t.execRows("WITH r(seq BIGINT) DELETE FROM record WHERE seq IN (SELECT seq FROM r)", cols{gone}); err != nil {
-		return err
-	}
-	err = b.t.execRows(`WITH r(old BIGINT, seq BIGINT, expires BIGINT, size BIGINT, names BYTEA, data BYTEA)
-		UPDATE record SET seq = r.seq, expires = r.expires, size = r.size, names = r.names, data = r.data FROM r WHERE record.seq = r.old`,
-		cols{changed.olds, changed.seqs, changed.expires, changed.sizes, changed.names, changed.data})
+	err = b.t.execRows("WITH r(collection TEXT, name TEXT, seq BIGINT) DELETE FROM record WHERE (collection, name) IN (SELECT collection, name FROM r)", gone.cols())
 	if err != nil {
 		return err
 	}
-	err = b.t.execRows(`WITH r(collection TEXT, name TEXT, seq BIGINT, expires BIGINT, size BIGINT, names BYTEA, data BYTEA)
-		INSERT INTO record (collection, name, seq, expires, size, names, data) SELECT collection, name, seq, expires, size, names, data FROM r`,
-		cols{added.collections, added.keys, added.seqs, added.expires, added.sizes, added.names, added.data})
+	err = b.t.execRows(recordRows+`UPDATE record SET seq = r.seq, expires = r.expires, size = r.size, names = r.names, data = r.data
+		FROM r WHERE record.collection = r.collection AND record.name = r.name`, changed.cols())
 	if err != nil {
 		return err
 	}
-	err = b.t.execRows("WITH r(collection TEXT, name TEXT, seq BIGINT) INSERT INTO record_index (collection, name, seq) SELECT collection, name, seq FROM r",
-		cols{entered.collections, entered.names, entered.seqs})
+	err = b.t.execRows(recordRows+`INSERT INTO record (collection, name, seq, expires, size, names, data)
+		SELECT collection, name, seq, expires, size, names, data FROM r`, added.cols())
+	if err != nil {
+		return err
+	}
+	err = b.t.execRows("WITH r(collection TEXT, name TEXT, seq BIGINT) INSERT INTO record_index (collection, name, seq) SELECT collection, name, seq FROM r", entered.cols())
 	return err
 }
 
+// recordRows begins a statement over records.
+const recordRows = "WITH r(collection TEXT, name TEXT, seq BIGINT, expires BIGINT, size BIGINT, names BYTEA, data BYTEA) "
+
 // recordCols are records as columns.
 type recordCols struct {
-	collections, keys          []string
-	olds, seqs, expires, sizes []int64
-	names, data                [][]byte
+	collections, keys    []string
+	seqs, expires, sizes []int64
+	names, data          [][]byte
 }
 
-func (c *recordCols) add(old int64, p *newRecord) {
+func (c *recordCols) add(p *newRecord) {
 	c.collections, c.keys = append(c.collections, p.collection), append(c.keys, p.name)
-	c.olds, c.seqs, c.expires, c.sizes = append(c.olds, old), append(c.seqs, p.seq), append(c.expires, p.expires), append(c.sizes, p.size)
+	c.seqs, c.expires, c.sizes = append(c.seqs, p.seq), append(c.expires, p.expires), append(c.sizes, p.size)
 	c.names, c.data = append(c.names, p.names), append(c.data, p.data)
 }
 
-// indexCols are rows of record_index as columns.
+func (c *recordCols) cols() cols {
+	return cols{c.collections, c.keys, c.seqs, c.expires, c.sizes, c.names, c.data}
+}
+
+// indexCols are names with a version as columns.
 type indexCols struct {
 	collections, names []string
 	seqs               []int64
 }
 
-func (c *indexCols) add(collection string, index []string, seq int64) {
-	for _, name := range index {
+func (c *indexCols) add(collection string, seq int64, names ...string) {
+	for _, name := range names {
 		c.collections, c.names, c.seqs = append(c.collections, collection), append(c.names, name), append(c.seqs, seq)
 	}
 }
+
+func (c *indexCols) cols() cols { return cols{c.collections, c.names, c.seqs} }
 
 // writeCounts adds to the numbers of the collections, in one order, and forgets those
 // that have no records left, at the end of the transaction.

@@ -15,6 +15,7 @@ import (
 
 var (
 	queued = flag.Int("queued", 10_000, "items in the larger queue of BenchmarkQueue and BenchmarkInbox")
+	stored = flag.Int("stored", 10_000, "records in the larger collection of BenchmarkRecords")
 	boxes  = flag.Int("boxes", 1_000, "boxes, of ten packets each, in the larger BenchmarkMailbox")
 )
 
@@ -47,6 +48,12 @@ func BenchmarkQueue(b *testing.B) {
 func BenchmarkInbox(b *testing.B) {
 	storebench.Ends(b, 1000, *queued, database, storebench.FillInbox, storebench.Receive)
 }
+
+// BenchmarkRecords costs the same at both ends: run it with -stored=1000000.
+func BenchmarkRecords(b *testing.B) { storebench.Records(b, 1000, *stored, database) }
+
+// BenchmarkCommit's ratio is to be 1 at most.
+func BenchmarkCommit(b *testing.B) { storebench.Commit(b, database(b)) }
 
 // BenchmarkMailbox costs the same at both ends: run it with -boxes=100000.
 func BenchmarkMailbox(b *testing.B) {

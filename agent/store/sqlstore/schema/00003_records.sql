@@ -13,8 +13,7 @@ CREATE TABLE record (
     data       BYTEA  NOT NULL,
     PRIMARY KEY (collection, name)
 );
-CREATE UNIQUE INDEX record_seq ON record (seq);
-CREATE INDEX record_list ON record (collection, seq);
+CREATE UNIQUE INDEX record_seq ON record (collection, seq);
 CREATE INDEX record_expires ON record (expires) WHERE expires > 0;
 
 -- One row for each name of the index of each record.

@@ -269,5 +269,6 @@ func Config() sqlstore.Config {
 	return sqlstore.Config{
 		Outbox:  store.OutboxConfig{MaxItems: 1 << 30, MaxBytes: 1 << 50},
 		Mailbox: store.MailboxConfig{MaxItems: 1 << 30, MaxBytes: 1 << 50},
+		Records: store.RecordsConfig{MaxItems: 1 << 30, MaxBytes: 1 << 50},
 	}
 }
