@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -41,9 +40,8 @@ func (a *Agent) Commit(ctx context.Context, c Changes) error {
 
 // batch are changes that are to be committed together.
 type batch struct {
-	a        *Agent
-	all      store.Changes
-	contacts store.Changes // that may be left out
+	a   *Agent
+	all store.Changes
 }
 
 func (a *Agent) batch(c *Changes) *batch {
@@ -57,12 +55,11 @@ func (b *batch) send(ctx context.Context, m *message.Message) error {
 	if err := b.a.address(ctx, &out); err != nil {
 		return err
 	}
-	keeping, err := b.a.keeping(ctx, &out)
-	if err != nil {
+	if err := b.items(ctx, &out, o); err != nil {
 		return err
 	}
-	b.contacts.Put, b.contacts.Delete = append(b.contacts.Put, keeping.Put...), append(b.contacts.Delete, keeping.Delete...)
-	return b.items(ctx, &out, o)
+	b.a.keep(ctx, &out, m.To)
+	return nil
 }
 
 // items adds the items of a message that is complete.
@@ -72,22 +69,7 @@ func (b *batch) items(ctx context.Context, m *message.Message, o *sendOptions) e
 	return err
 }
 
-// commit commits. Contacts that cannot be changed keep nothing else from being so.
 func (b *batch) commit(ctx context.Context) error {
-	if len(b.contacts.Put) > 0 {
-		with := b.all
-		with.Put = append(b.all.Put[:len(b.all.Put):len(b.all.Put)], b.contacts.Put...)
-		with.Delete = append(b.all.Delete[:len(b.all.Delete):len(b.all.Delete)], b.contacts.Delete...)
-		err := b.a.cfg.Store.Commit(ctx, &with)
-		b.a.cfg.Contacts.Kept(&b.contacts)
-		switch {
-		case err == nil:
-			copy(b.all.Put, with.Put) // which have their versions
-			return nil
-		case !errors.Is(err, store.ErrVersion) && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrFull):
-			return fmt.Errorf("agent: commit: %w", err)
-		}
-	}
 	if err := b.a.cfg.Store.Commit(ctx, &b.all); err != nil {
 		return fmt.Errorf("agent: commit: %w", err)
 	}
@@ -119,12 +101,15 @@ func (r *responder) commit(ctx context.Context, c *Changes) (err error) {
 		if !r.in.Authenticated() {
 			return ErrUnauthenticated
 		}
-		m, o, how, acks := r.prepare(ctx, m)
+		m, o, how, acks, err := r.prepare(ctx, m)
 		defer func() {
 			if err != nil && acks {
 				r.oweAcks()
 			}
 		}()
+		if err != nil {
+			return err
+		}
 		if l := r.limit(m, how == returnYes); l != nil && !l.take(r.in) {
 			_ = r.overLimit(ctx, m) // logged; the rest takes effect
 			continue
@@ -161,7 +146,7 @@ func (r *responder) write(ctx context.Context, w written) {
 	r.keep(w.p)
 	err := r.w.Reply(ctx, transport.Packet(w.p))
 	if err == nil {
-		r.a.wrote(ctx, w.m, r.in.From)
+		r.a.wrote(ctx, w.m, w.m.To[0])
 		return
 	}
 	if _, err := r.a.send(ctx, w.m, w.o); err != nil {

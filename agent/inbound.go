@@ -25,6 +25,9 @@ type Inbound struct {
 	// Packet is the message as it came.
 	Packet transport.Packet
 
+	// prior is the DID that the sender has gone by before, empty if the message does not
+	// prove that, or if the sender has left From since.
+	prior   string
 	aliases *aliases // nil: keys went by their ids
 }
 
@@ -46,6 +49,9 @@ func (a *Agent) inbound(ctx context.Context, u *envelope.Unpacked) *Inbound {
 	// The kids may be aliases; from is what the Packer has compared with them.
 	if in.From != "" && u.Message.From != "" {
 		in.From = did.Base(u.Message.From)
+	}
+	if p := u.Metadata.FromPrior; p != nil && p.Sub != "" && party(p.Sub) == party(in.From) {
+		in.prior = p.Iss
 	}
 	in.aliases = aliasesOf(u)
 	switch kid := u.OpenedWith; {
@@ -108,8 +114,8 @@ func (in *Inbound) addressed() bool {
 // names are the DIDs that the sender has proven to go by: From, and the one that the
 // sender has gone by before, if the message says so.
 func (in *Inbound) names() []string {
-	if p := in.Metadata.FromPrior; p != nil && party(p.Sub) == party(in.From) {
-		return []string{in.From, p.Iss}
+	if in.prior != "" {
+		return []string{in.From, in.prior}
 	}
 	return []string{in.From}
 }

@@ -67,7 +67,7 @@ type sendOptions struct {
 	once        bool
 	outcomes    func(Outcome)
 	lane        string
-	keep        bool      // its recipients are contacts from then on
+	keep        []string  // recipients that are contacts from then on, as the caller names them
 	answered    bool      // it is a Request: its answer is its ack
 	byChild     bool      // its answer may begin a thread
 	deadline    time.Time // zero: as the message and Config say

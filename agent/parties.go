@@ -2,118 +2,127 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/message"
-	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// Contacts is what the agent knows of other parties: Config.Contacts, or the Book that
-// the agent has made.
+// Contacts returns what the agent knows of other parties: Config.Contacts, or the Book
+// that the agent has made.
 func (a *Agent) Contacts() *contact.Book { return a.cfg.Contacts }
 
 // meet notes what a message proves of its sender: the DID that the sender has rotated to,
-// or the long form of a did:peer:4. It reports whether the message is to be ignored, since
-// its sender goes by another DID by now (DID Rotation).
+// or the long form of a did:peer:4. It reports whether the message is to be ignored, as
+// its sender has left the DID that the message is from (DID Rotation). The error is one
+// of the store, and the peer is to come again.
 func (a *Agent) meet(ctx context.Context, in *Inbound) (ignore bool, err error) {
 	// What is known has to be stored even if the connection of the peer ends.
 	ctx, cancel := a.lasting(ctx)
 	defer cancel()
-	if p := in.Metadata.FromPrior; p != nil && (p.Sub == "" || party(p.Sub) == party(in.From)) {
-		r := contact.Rotation{Prior: p.Iss, DID: p.Sub, IssuedAt: p.IssuedAt}
-		if r.DID != "" {
-			r.DID = in.From // in the form that resolves
-		}
-		if err := a.cfg.Contacts.Rotate(ctx, in.To, r, a.cfg.Now()); err != nil {
+	ignore, err = a.met(ctx, in)
+	if err != nil && a.requests.waitFor(in) {
+		// Nobody would send the answer again that came in the response to a POST.
+		in.log(a.cfg.Logger).ErrorContext(ctx, "not noted what an answer proves of its sender", "error", err)
+		return false, nil
+	}
+	return ignore, err
+}
+
+func (a *Agent) met(ctx context.Context, in *Inbound) (ignore bool, err error) {
+	if r, ok := in.rotation(); ok {
+		holds, err := a.cfg.Contacts.Rotate(ctx, in.To, r)
+		if err != nil {
 			return false, err
+		}
+		if !holds {
+			in.prior = ""
 		}
 	}
 	if !in.Authenticated() {
 		return false, nil
 	}
-	past, err := a.cfg.Contacts.Past(ctx, in.To, in.From)
-	if err != nil {
+	left, err := a.cfg.Contacts.Met(ctx, in.To, in.longFrom(), in.Metadata.FromPrior != nil)
+	if err != nil || !left {
 		return false, err
 	}
-	if !past {
-		err := a.cfg.Contacts.Met(ctx, in.To, in.From)
-		if errors.Is(err, store.ErrFull) { // the long form will do
-			in.log(a.cfg.Logger).WarnContext(ctx, "the long form of a DID was not stored", "error", err)
-			err = nil
-		}
-		return false, err
-	}
-	// A message that came before the rotation may come again, for its reply.
+	// A message that was taken in before the rotation may come again, for its reply.
 	known, err := a.inbox.Remembered(ctx, in.pair(), []string{foldID(in.Message.ID)})
 	if err != nil || len(known) > 0 {
 		return false, err
 	}
-	in.log(a.cfg.Logger).WarnContext(ctx, "ignored a message of a DID that its party has left", "to", in.To)
+	in.log(a.cfg.Logger).WarnContext(ctx, "ignored a message from a DID that its party has left", "to", in.To)
 	return true, nil
 }
 
-// address has a message go to the DIDs that its recipients go by now.
+// rotation is what the from_prior of a message says, if that is proven: a new DID is
+// proven by its sender, and no DID by none.
+func (in *Inbound) rotation() (r contact.Rotation, ok bool) {
+	p := in.Metadata.FromPrior
+	if p == nil || p.Sub != "" && in.prior == "" {
+		return r, false
+	}
+	r = contact.Rotation{Prior: longer(p.Iss, in.Metadata.FromPriorIssuerKID), IssuedAt: p.IssuedAt}
+	if p.Sub != "" {
+		r.DID = in.longFrom()
+	}
+	return r, true
+}
+
+// longFrom is From in the longest form that the message has. A message that is from the
+// short form of a did:peer:4 may name keys by the long form.
+func (in *Inbound) longFrom() string {
+	return longer(longer(in.From, in.Metadata.EncryptedFromKID), in.Metadata.SignFrom)
+}
+
+// longer is a DID, or that of a kid if that is a longer form of it.
+func longer(id, kid string) string {
+	if base := did.Base(kid); len(base) > len(id) && party(base) == party(id) {
+		return base
+	}
+	return id
+}
+
+// address has a message go to the DIDs that its recipients go by now, as its sender was
+// told. An anonymous message goes where it was to go: the DID that a party goes by with
+// one of ours would tell who has sent the message.
 func (a *Agent) address(ctx context.Context, m *message.Message) error {
-	for i, to := range m.To {
-		now, err := a.cfg.Contacts.Current(ctx, a.ownOf(m), did.Base(to))
+	if m.From == "" {
+		return nil
+	}
+	var moved bool
+	now := make([]string, 0, len(m.To))
+	for _, to := range m.To {
+		id, err := a.cfg.Contacts.Current(ctx, m.From, did.Base(to))
 		if err != nil {
 			return fmt.Errorf("agent: recipient: %w", err)
 		}
-		if now == did.Base(to) {
-			continue
+		if id == did.Base(to) {
+			id = to
+		} else {
+			moved = true
 		}
-		m.To = slices.Clone(m.To)
-		m.To[i] = now
+		if !slices.ContainsFunc(now, func(other string) bool { return party(other) == party(id) }) {
+			now = append(now, id)
+		}
+	}
+	if moved {
+		m.To = now
 	}
 	return nil
 }
 
-// ownOf is the DID of ours that a message to be sent speaks for.
-func (a *Agent) ownOf(m *message.Message) string {
+// keep makes contacts of the parties that the sender of a message has asked to send to.
+// It need not succeed for the message to be sent.
+func (a *Agent) keep(ctx context.Context, m *message.Message, parties []string) {
 	if m.From == "" {
-		return a.cfg.DID
+		return
 	}
-	return m.From
-}
-
-// keeping are changes that make the recipients of a message contacts, empty if all are.
-func (a *Agent) keeping(ctx context.Context, m *message.Message) (*store.Changes, error) {
-	all := new(store.Changes)
-	for _, to := range m.To {
-		c, err := a.cfg.Contacts.Keeping(ctx, a.ownOf(m), did.Base(to))
-		if err != nil {
-			return nil, err
-		}
-		if c != nil && !slices.ContainsFunc(all.Put, func(r store.Record) bool { return r.Key == c.Put[0].Key }) {
-			all.Delete, all.Put = append(all.Delete, c.Delete...), append(all.Put, c.Put...)
+	for _, to := range parties {
+		if err := a.cfg.Contacts.Keep(ctx, m.From, did.Base(to)); err != nil && ctx.Err() == nil {
+			a.cfg.Logger.WarnContext(ctx, "a recipient is not kept as a contact", "id", m.ID, "to", to, "error", err)
 		}
 	}
-	return all, nil
-}
-
-// enqueue puts items into the outbox, together with changes of the contacts. These must
-// not keep a message from being sent: where they cannot be made, the items go alone.
-func (a *Agent) enqueue(ctx context.Context, contacts *store.Changes, items []store.Item) error {
-	if len(contacts.Put) == 0 {
-		return a.outbox.Enqueue(ctx, items...)
-	}
-	defer a.cfg.Contacts.Kept(contacts)
-	c := *contacts
-	c.Enqueue = items
-	err := a.cfg.Store.Commit(ctx, &c)
-	switch {
-	case errors.Is(err, store.ErrVersion), errors.Is(err, store.ErrNotFound): // another was faster
-	case errors.Is(err, store.ErrFull):
-		a.cfg.Logger.WarnContext(ctx, "recipients not kept as contacts", "error", err)
-	default:
-		return err
-	}
-	if len(items) == 0 {
-		return nil
-	}
-	return a.outbox.Enqueue(ctx, items...)
 }

@@ -41,7 +41,7 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 		return nil, fmt.Errorf("agent: a request has one recipient, not %d", len(m.To))
 	}
 	out := *m
-	o.awaited, o.answered, o.keep = true, true, true
+	o.awaited, o.answered, o.keep = true, true, m.To
 	o.deadline, _ = ctx.Deadline()
 	a.complete(&out, o)
 	if err := a.address(ctx, &out); err != nil {

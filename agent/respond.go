@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -91,13 +92,13 @@ func retried(err error) error {
 func isLasting(err error) bool {
 	return errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrNoRoute) ||
 		errors.Is(err, transport.ErrNoReturnRoute) || errors.Is(err, message.ErrInvalid) ||
-		errors.Is(err, envelope.ErrNotForUs) || errors.Is(err, envelope.ErrRefused)
+		errors.Is(err, envelope.ErrNotForUs) || errors.Is(err, envelope.ErrRefused) || errors.Is(err, contact.ErrEnded)
 }
 
 // prepare completes a reply, and tells how it may go back by the connection that the
-// message came by. After an error of what follows, the caller calls r.oweAcks if acks is
-// true: the reply had taken the acks that the message asks for.
-func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *message.Message, o *sendOptions, back returnRoute, acks bool) {
+// message came by. After an error, of prepare or of what follows, the caller calls
+// r.oweAcks if acks is true: the reply had taken the acks that the message asks for.
+func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *message.Message, o *sendOptions, back returnRoute, acks bool, err error) {
 	in, out := r.in, *reply
 	m = &out
 	m.To = []string{in.From}
@@ -122,20 +123,25 @@ func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *mes
 	o.protect = in.Metadata.AnonymousSender && in.Metadata.EncryptedFromKID != ""
 	r.a.complete(m, o)
 	in.nameKeys(o)
+	if !r.busy { // that goes back in any case, even if nothing can be looked up
+		if err := r.a.address(ctx, m); err != nil {
+			return nil, nil, 0, acks, err
+		}
+	}
 	back = in.asksReturn(m)
 	if back == returnUnsaid {
 		// A sender without an endpoint of its own can be answered here or
 		// nowhere, though it has not asked.
-		if _, err := r.a.routes(ctx, in.From); errors.Is(err, ErrNoRoute) {
+		if _, err := r.a.routes(ctx, m.To[0]); errors.Is(err, ErrNoRoute) {
 			back = returnYes
 		}
 	}
-	return m, o, back, acks
+	return m, o, back, acks, nil
 }
 
 // packed is a reply as it goes back by the connection.
 func (r *responder) packed(ctx context.Context, m *message.Message, o *sendOptions) (store.Packet, error) {
-	e, err := r.a.pack(ctx, m, r.in.From, o)
+	e, err := r.a.pack(ctx, m, m.To[0], o)
 	return store.Packet{MediaType: e.MediaType, Data: e.Data}, err
 }
 
@@ -144,12 +150,15 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 	if !r.in.Authenticated() {
 		return ErrUnauthenticated
 	}
-	m, o, back, acks := r.prepare(ctx, reply)
+	m, o, back, acks, err := r.prepare(ctx, reply)
 	defer func() {
 		if err != nil && acks {
 			r.oweAcks()
 		}
 	}()
+	if err != nil {
+		return err
+	}
 	if back != returnYes && r.here {
 		return transport.ErrNoReturnRoute
 	}
@@ -166,7 +175,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 		err = r.w.Reply(ctx, transport.Packet(p))
 		if err == nil {
 			r.keep(p)
-			r.a.wrote(ctx, m, r.in.From)
+			r.a.wrote(ctx, m, m.To[0])
 			return nil
 		}
 		if r.here {

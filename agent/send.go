@@ -39,7 +39,10 @@ func (a *Agent) Send(ctx context.Context, m *message.Message, opts ...SendOption
 	}
 	o, out := optionsOf(opts...), *m
 	a.complete(&out, o)
-	o.keep = true
+	o.keep = out.To
+	if err := a.address(ctx, &out); err != nil {
+		return err
+	}
 	sent, err := a.send(ctx, &out, o)
 	if err != nil {
 		return err
@@ -97,13 +100,11 @@ func (s *sending) lastError() error {
 // send packs m for each recipient and puts it into the outbox, or with Once sends it.
 // The caller calls forget.
 func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) (*sending, error) {
-	if err := a.address(ctx, m); err != nil {
-		return nil, err
-	}
 	items, err := a.items(ctx, m, o)
 	if err != nil {
 		return nil, err
 	}
+	a.keep(ctx, m, o.keep)
 	s := &sending{items: len(items), left: make(chan Outcome, len(items)), forget: func() {}, done: make(map[string]bool)}
 	var notify func(Outcome)
 	if o.awaited || o.outcomes != nil {
@@ -114,21 +115,10 @@ func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) (*
 			s.note(out)
 		}
 	}
-	contacts := new(store.Changes)
-	if o.keep {
-		if contacts, err = a.keeping(ctx, m); err != nil {
-			return nil, err
-		}
-	}
 	if o.once {
-		if len(contacts.Put) > 0 {
-			if err := a.enqueue(ctx, contacts, nil); err != nil {
-				return nil, err
-			}
-		}
 		return s, a.sendOnce(ctx, items, notify)
 	}
-	forget, err := a.delivery.DeliverBy(func() error { return a.enqueue(ctx, contacts, items) }, notify, items...)
+	forget, err := a.delivery.Deliver(ctx, notify, items...)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}

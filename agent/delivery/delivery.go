@@ -151,15 +151,8 @@ func (d *Dispatcher) Run(ctx context.Context) {
 //
 // Errors are those of the outbox, for example store.ErrFull.
 func (d *Dispatcher) Deliver(ctx context.Context, notify func(Outcome), items ...store.Item) (forget func(), err error) {
-	return d.DeliverBy(func() error { return d.cfg.Outbox.Enqueue(ctx, items...) }, notify, items...)
-}
-
-// DeliverBy is like [Dispatcher.Deliver], but the function enqueue stores the items in
-// the outbox, for example because it commits them together with other changes. Errors are
-// those of enqueue.
-func (d *Dispatcher) DeliverBy(enqueue func() error, notify func(Outcome), items ...store.Item) (forget func(), err error) {
 	forget = d.subscribers.add(notify, items) // before a worker can have sent them
-	if err := enqueue(); err != nil {
+	if err := d.cfg.Outbox.Enqueue(ctx, items...); err != nil {
 		forget()
 		return func() {}, err
 	}

@@ -1,0 +1,177 @@
+package contact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
+)
+
+const (
+	// maxTries bounds how often a change is made again because another was faster.
+	maxTries = 16
+	// eldest is how many strangers are looked at to forget one of them. Of the very oldest
+	// alone, all who make room at the same time would pick the same.
+	eldest = 128
+)
+
+// ErrTooLong means that the DIDs of a party and of ours are too long to be kept: more
+// than 32 KiB for a contact. Match it with errors.Is.
+var ErrTooLong = errors.New("contact: DIDs too long to be kept")
+
+// errNoRoom means that there is no room for a stranger.
+var errNoRoom = errors.New("contact: no room for a stranger")
+
+// change stores the records that f returns, as they are to be. If another changes them at
+// the same time, f is called again. A stranger that there is no room for takes the place
+// of one that was met long ago. Errors: those of f; ErrTooLong; errNoRoom if none of the
+// records is a contact's; those of the store.
+func (b *Book) change(ctx context.Context, f func() ([]record, error)) error {
+	full := false
+	for n := 0; ; n++ {
+		list, err := f()
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		c := changes{cfg: &b.cfg}
+		for _, r := range list {
+			if n > 0 { // perhaps since a store that does not commit at once has failed halfway
+				if r.marked, err = b.isMarked(ctx, r.key); err != nil {
+					return err
+				}
+			}
+			if err := c.add(r); err != nil {
+				return err
+			}
+		}
+		if full {
+			if err := b.makeRoom(ctx, &c); err != nil {
+				return err
+			}
+		}
+		err = b.st.Commit(ctx, &c.Changes)
+		b.drop(c.keys)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, store.ErrFull) && !full && c.added > 0:
+			full = true
+		case errors.Is(err, store.ErrFull) && !c.kept:
+			return errNoRoom
+		case !errors.Is(err, store.ErrVersion) && !errors.Is(err, store.ErrNotFound), n == maxTries:
+			return fmt.Errorf("contact: %w", err)
+		}
+	}
+}
+
+// changes are of records that belong together.
+type changes struct {
+	store.Changes
+	cfg   *Config
+	keys  []key // of the records
+	added int   // strangers that were not stored
+	kept  bool  // a record is a contact's
+}
+
+// add adds a record as it is to be.
+func (c *changes) add(r record) error {
+	name := r.key.String()
+	c.keys = append(c.keys, r.key)
+	switch stranger := !r.Contact && !r.forgotten; {
+	case r.marked && !stranger:
+		c.Delete = append(c.Delete, store.Record{Collection: strangers, Key: name})
+	case !r.marked && stranger:
+		c.Put = append(c.Put, store.Record{Collection: strangers, Key: name, Limit: c.cfg.MaxStrangers})
+		c.added++
+	}
+	if r.forgotten {
+		c.Delete = append(c.Delete, store.Record{Collection: parties, Key: name, Version: r.version})
+		return nil
+	}
+	value, err := json.Marshal(&r.entry)
+	if err != nil {
+		return fmt.Errorf("contact: %w", err)
+	}
+	longest := maxStrangerBytes
+	if r.Contact {
+		longest = maxContactBytes
+	}
+	if len(value) > longest {
+		return ErrTooLong
+	}
+	put := store.Record{Collection: parties, Key: name, Value: value, Version: r.version}
+	if !r.unbounded {
+		put.Limit = c.cfg.MaxContacts + c.cfg.MaxStrangers
+	}
+	if short := did.Canonical(r.Peer); short != r.Peer {
+		put.Index = []string{short}
+	}
+	c.Put, c.kept = append(c.Put, put), c.kept || r.Contact
+	return nil
+}
+
+// isMarked tells whether a record is stored as a stranger's.
+func (b *Book) isMarked(ctx context.Context, k key) (bool, error) {
+	_, err := b.st.Records().Get(ctx, strangers, k.String())
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("contact: %w", err)
+	}
+	return true, nil
+}
+
+// makeRoom adds that as many strangers are forgotten as are added.
+func (b *Book) makeRoom(ctx context.Context, c *changes) error {
+	list, err := b.st.Records().List(ctx, store.Query{Collection: strangers, N: eldest})
+	if err != nil {
+		return fmt.Errorf("contact: %w", err)
+	}
+	changed := slices.Clone(c.keys)
+	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	for _, mark := range list {
+		if len(c.keys)-len(changed) == c.added {
+			break
+		}
+		k, ok := parseKey(mark.Key)
+		if !ok || slices.Contains(changed, k) {
+			continue
+		}
+		c.keys = append(c.keys, k)
+		c.Delete = append(c.Delete, store.Record{Collection: strangers, Key: mark.Key, Version: mark.Version})
+		// A store that does not commit at once may have left a mark over.
+		switch r, err := b.stored(ctx, k); {
+		case err != nil:
+			return err
+		case r.version != 0 && !r.Contact:
+			c.Delete = append(c.Delete, store.Record{Collection: parties, Key: mark.Key, Version: r.version})
+		}
+	}
+	return nil
+}
+
+// drop has records that were changed read anew.
+func (b *Book) drop(keys []key) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, k := range keys {
+		b.changed[k[0]]++
+		b.cache.Remove(k)
+	}
+}
+
+// passOver logs that something is not noted, if it need not be. It returns err otherwise.
+func (b *Book) passOver(ctx context.Context, err error, own, peer string) error {
+	if !errors.Is(err, errNoRoom) && !errors.Is(err, ErrTooLong) {
+		return err
+	}
+	b.cfg.Logger.InfoContext(ctx, "not noted what a party has proven", "own", own, "did", peer, "error", err)
+	return nil
+}
