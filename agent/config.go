@@ -82,7 +82,7 @@ type Config struct {
 	// and 36,000.
 	AnswerBurst, AnswersPerHour int
 
-	MaxParkedBytes int64 // of the packets of such messages; a 16th for one host. Default 64 MiB
+	MaxParkedBytes int64 // of the packets of such messages; an eighth for one host. Default 64 MiB
 
 	HandlerTimeout time.Duration // for one message, unless its handler asks for more. Default 1 min
 	MaxHandling    time.Duration // for one message whose handler asks for more. Default 1 h

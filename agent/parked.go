@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -45,7 +46,8 @@ func (a *Agent) park(ctx context.Context, p transport.Packet, id string, cause e
 		Sender: parked, ID: hex.EncodeToString(sum[:]), Peer: parked + " " + host, Owner: parked,
 		PeerShare:  store.Share{Items: a.cfg.MaxParkedPerHost, Bytes: a.cfg.MaxParkedBytes / parkedHosts},
 		OwnerShare: store.Share{Items: a.cfg.MaxParked, Bytes: a.cfg.MaxParkedBytes},
-		Packet:     store.Packet(p), Time: now, Until: now.Add(a.cfg.MaxAge),
+		// Once set aside, it stays for a person to see.
+		Packet: store.Packet(p), Time: now, Until: now.Add(a.cfg.MaxAge + a.cfg.ReplayWindow),
 	}
 	log := a.cfg.Logger.With("did", id, "bytes", len(p.Data))
 	add, cancel := a.lasting(ctx)
@@ -69,7 +71,7 @@ func (a *Agent) park(ctx context.Context, p transport.Packet, id string, cause e
 
 // parkedHosts is into how many parts the bytes of parked messages are divided, of which
 // those that name one host have one.
-const parkedHosts = 16
+const parkedHosts = 8
 
 // hostOf is the host whose failure keeps a DID from being resolved: that of a did:web, and
 // of any other DID its method.
@@ -89,10 +91,13 @@ func hostOf(id string) string {
 // maxUnparking bounds the parked messages that are being opened.
 const maxUnparking = 8
 
+// maxUnparkDelay bounds how long a parked message waits for others that are being opened.
+const maxUnparkDelay = time.Minute
+
 // unparkSoon opens a parked message without its caller, or gives it back for a while.
 func (a *Agent) unparkSoon(ctx context.Context, k *pending) {
 	if !a.unparking.takeFree() {
-		a.nak(ctx, k, a.cfg.MinBackoff, "")
+		a.nak(ctx, k, min(a.unparkDelay(k.held()), maxUnparkDelay), "")
 		return
 	}
 	a.work.Add(1)
@@ -103,6 +108,13 @@ func (a *Agent) unparkSoon(ctx context.Context, k *pending) {
 	}()
 }
 
+// unparkDelay is when a parked message is tried again that could not be opened: each try
+// may cost a stranger's host a request, so there are few, and the last is at MaxAge.
+func (a *Agent) unparkDelay(l *store.Lease[store.Received]) time.Duration {
+	age := a.cfg.Now().Sub(l.Item.Time)
+	return max(min(age/2, a.cfg.MaxAge-age), a.cfg.MinBackoff)
+}
+
 // unpark opens a parked message, and takes it in as if it came now.
 func (a *Agent) unpark(ctx context.Context, k *pending) {
 	l := k.held()
@@ -110,24 +122,30 @@ func (a *Agent) unpark(ctx context.Context, k *pending) {
 		a.setAside(ctx, k, fmt.Errorf("given up: the process ended each time, %d times", l.Attempts))
 		return
 	}
-	in, err := a.reopen(ctx, l.Item.Packet.Data)
-	if err == nil {
-		in.Packet = transport.Packet(l.Item.Packet)
-		_, err = a.accept(ctx, transport.NoReply{}, in)
-	}
-	age := a.cfg.Now().Sub(l.Item.Time)
+	err := a.takeParked(ctx, transport.Packet(l.Item.Packet))
 	switch {
 	case err == nil:
 		a.settle(ctx, k, nil, nil)
 	case ctx.Err() != nil:
 		a.nak(ctx, k, 0, "")
-	case errors.As(err, new(*transport.RejectError)), age > a.cfg.MaxAge:
+	case errors.As(err, new(*transport.RejectError)), a.cfg.Now().Sub(l.Item.Time) >= a.cfg.MaxAge:
 		a.setAside(ctx, k, fmt.Errorf("not opened: %w", err))
 	default:
-		// Each try may cost a stranger's host a request: there are few.
 		a.note(ctx, a.cfg.Trace.Parked, "message to be opened later", k.in, 0, err)
-		a.nak(ctx, k, max(age/2, a.cfg.MinBackoff), "")
+		a.nak(ctx, k, a.unparkDelay(l), "")
 	}
+}
+
+// takeParked takes in what was parked.
+func (a *Agent) takeParked(ctx context.Context, p transport.Packet) (err error) {
+	defer a.contain(ctx, &err)
+	in, err := a.reopen(ctx, p.Data)
+	if err != nil {
+		return err
+	}
+	in.Packet = p
+	_, err = a.accept(ctx, transport.NoReply{}, in)
+	return err
 }
 
 // leftOver is the message of a lease, of which no more is known than the inbox tells.

@@ -229,22 +229,24 @@ func (a *Agent) redeliver(ctx context.Context, k *pending) {
 	a.run(context.WithoutCancel(ctx), transport.NoReply{}, k)
 }
 
-// reopen opens a packet that was opened before. No transport is there to contain
-// a panic.
+// reopen opens a packet that was taken in before.
 func (a *Agent) reopen(ctx context.Context, data []byte) (in *Inbound, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.HandlerTimeout)
 	defer cancel()
-	defer func() {
-		if v := recover(); v != nil {
-			a.cfg.Logger.ErrorContext(ctx, "unpack panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			err = &transport.RejectError{Reason: "unpack panicked"}
-		}
-	}()
+	defer a.contain(ctx, &err)
 	u, err := a.cfg.Packer.Unpack(ctx, data)
 	if err != nil {
 		return nil, refusal(err)
 	}
 	return a.inbound(ctx, u), nil
+}
+
+// contain turns a panic into a refusal, where no transport is there to contain it.
+func (a *Agent) contain(ctx context.Context, err *error) {
+	if v := recover(); v != nil {
+		a.cfg.Logger.ErrorContext(ctx, "message panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		*err = &transport.RejectError{Reason: "the message made the agent panic"}
+	}
 }
 
 // setAside ends a message that is not handled.
