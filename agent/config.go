@@ -15,107 +15,161 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Config is what an Agent is made of. DID is required, and either Keys and Resolver or
-// Packer; every other field has a default for its zero value.
+// Config configures an [Agent]. DID is required, and either Keys and Resolver, or Packer.
+// A zero in any other field means the default. New returns an error for a Config that
+// cannot work.
 type Config struct {
-	// DID is the DID that messages are sent from which name no other DID of ours, and that
-	// those without a recipient are taken to be for. There are keys of the DID, or New
-	// refuses it.
+	// DID is our DID. The Agent sends messages from DID if they name no other DID of ours,
+	// and takes received messages that name no recipient as messages to DID. Keys must
+	// hold a private key of DID.
 	DID string
-	// Keys are the private keys of DID, and of any other DIDs of ours: an
-	// identity.Identity or an identity.Set, for example. Those two resolve our own DIDs as
-	// well, as any Keys that are a did.Resolver do.
+	// Keys holds the private keys of DID, and of our other DIDs if there are any, for
+	// example an identity.Identity or an identity.Set. If Keys is also a did.Resolver, as
+	// these two are, it resolves our own DIDs.
 	Keys envelope.Keys
-	// Resolver resolves the DIDs of other parties, did.Methods for example. New puts a
-	// did.Cache before it, unless it has the method Refresh of one.
+	// Resolver resolves the DIDs of other parties, for example did.Methods. New adds a
+	// did.Cache, unless Resolver has the method Refresh of a did.Cache.
 	Resolver did.Resolver
-	// Packer opens and makes envelopes. Default: one of Keys and Resolver, with the limits
-	// that package envelope has by default. A Packer that is given is used as it is: Keys
-	// and Resolver must be nil then.
+	// Packer packs and opens messages. The default uses Keys and Resolver with the default
+	// limits of package envelope. If Packer is set, Keys and Resolver must be nil.
 	Packer *envelope.Packer
-	// Handler handles messages; usually a *Mux. Default: an empty Mux.
+	// Handler handles received messages, usually a *Mux. The default is an empty Mux, which
+	// supports no message type.
 	Handler Handler
-	// Senders carry packets out, by URI scheme in lower case, such as "https"; none
-	// is nil. New binds the agent to each that is a transport.Binder. The agent closes
-	// none.
+	// Senders are the transports by URI scheme in lower case, for example "https". No
+	// Sender may be nil. If a Sender is a transport.Binder, New binds it to the Agent. The
+	// Agent does not close Senders.
 	Senders map[string]transport.Sender
-	// Store keeps what must not be lost. Default: in memory.
+	// Store keeps the outbox, the inbox and records. The default keeps them in memory.
 	Store store.Store
-	// Contacts is what the agent knows of other parties; it is kept in Store. Default: a
-	// Book with the defaults of package contact.
+	// Contacts keeps what the Agent knows about other parties, in records of Store. The
+	// default is a contact.Book with the default limits.
 	Contacts *contact.Book
-	// Shares bound what one DID of ours may have in the inbox and in the outbox, so that it
-	// leaves room for the others. Default: no bounds but those of Store.
+	// Shares returns the limits of our DID own in the inbox and in the outbox, so that one
+	// DID of ours leaves room for the others. The default is no limits other than those of
+	// Store.
 	Shares func(own string) store.Shares
-	// Logger gets ids and DIDs, never bodies. Default: discard.
+	// Logger logs ids and DIDs, but never the body of a message. The default discards logs.
 	Logger *slog.Logger
-	// Now tells the time of messages. Default: time.Now.
+	// Now returns the time for created_time, and for comparison with expires_time and with
+	// the age of messages. The default is time.Now.
 	Now func() time.Time
-	// AcceptPlaintext lets messages in that nothing protects, not even a
-	// signature.
+	// AcceptPlaintext makes the Agent accept messages that are neither encrypted nor signed.
 	AcceptPlaintext bool
-	// Trace are hooks that are called as messages go their way. Default: none.
+	// Trace has functions that are called when the state of a message changes. The default
+	// has none.
 	Trace *Trace
-	// Guest leaves the outbox and the inbox to another agent that has the same Store, the host.
-	// No Handler is called. A message that is not sent Once waits in the outbox for the
-	// host. A message that comes in and answers no Request is left to the host in the
-	// inbox, but for a problem report with one that is being sent Once: that is in the
-	// Outcome.
+	// Guest is for an Agent that shares its Store with another Agent, the host. An example
+	// is a command that sends a message while a server runs. A guest calls no Handler and
+	// leaves the outbox and the inbox to the host:
+	//   - A message that is sent without the option [Once] stays in the outbox until the
+	//     host sends it.
+	//   - A received message stays in the inbox until the host handles it, unless the
+	//     message answers a Request of the guest, is empty, or reports a problem about a
+	//     message that the guest is sending. Such a problem is the Err of the [Outcome].
 	Guest bool
 
-	MaxHandlers       int // handlers running at a time; more wait. Default 1024
-	MaxRequests       int // Requests waiting at a time. Default 10,000
-	MaxSessions       int // return routes bound at a time, a hundredth to one connection. Default 100,000
-	SessionQueue      int // packets of a session waiting for their handler. Default 64
-	MaxParked         int // messages kept that cannot be opened now. Default 1000
-	MaxParkedPerHost  int // of those, messages that name DIDs of one host. Default 16
-	MaxTries          int // of a message whose handler fails with Retry, or does not end. Default 5
-	MaxThreadProblems int // problem reports in a thread, both ways, until one hour without. Default 10
-	Workers           int // packets being sent at a time. Default 64
+	// MaxHandlers is how many Handlers run at the same time. Further messages wait. The
+	// default is 1024.
+	MaxHandlers int
+	// MaxRequests is how many Requests wait for their answer at the same time. A Request
+	// beyond that returns ErrBusy. The default is 10,000.
+	MaxRequests int
+	// MaxSessions is the largest number of return routes. One connection can have at most a
+	// hundredth of them. The default is 100,000.
+	MaxSessions int
+	// SessionQueue is how many accepted messages of one connection, or of one party in an
+	// ordered protocol, wait for their Handler. If there are more, Agent.ServePacket waits
+	// too. The default is 64.
+	SessionQueue int
+	// Workers is how many packets are sent at the same time. The default is 64.
+	Workers int
 
-	// How many problem reports one peer is sent at once, and then in an hour, besides
-	// those in the response to the POST that they are about. Default 20, and 10.
+	// MaxTries is how often a Handler is called for a message when it returns a Retry, or
+	// when the process ends before it returns. Then the message is set aside. The default
+	// is 5.
+	MaxTries int
+	// MaxThreadProblems is how many problem reports a thread may have, sent and received. If
+	// the Agent sends the next report, its code is e.p.req.max-errors-exceeded. After that
+	// report, the Agent sends no report in the thread and drops the messages of the thread,
+	// until one hour after the last report. The default is 10.
+	MaxThreadProblems int
+	// ReportBurst is how many problem reports a peer is sent at once, and ReportsPerHour is
+	// how many more it is sent in an hour. Reports in the HTTP response to the peer's own
+	// POST are not counted. The defaults are 20 and 10.
 	ReportBurst, ReportsPerHour int
-	// How many acks and ping-responses one peer is sent that asks for them, at once
-	// and then in an hour, other than on the connection that it asked on; so are
-	// reports that we are busy, and what is sent again on a connection. Default 1000,
-	// and 36,000.
+	// AnswerBurst is how many messages of the following kinds a peer is sent at once, and
+	// AnswersPerHour is how many more it is sent in an hour:
+	//   - acks and ping responses that do not leave by the connection of their message;
+	//   - reports that the Agent is busy, and replies that are sent again, except for those
+	//     in an HTTP response.
+	// The defaults are 1000 and 36,000.
 	AnswerBurst, AnswersPerHour int
 
-	MaxParkedBytes int64 // of the packets of such messages; an eighth for one host. Default 64 MiB
+	// MaxParked is how many parked messages the inbox keeps. A parked message came by a
+	// connection without receipts, and cannot be opened because a DID cannot be reached. The
+	// default is 1000.
+	MaxParked int
+	// MaxParkedPerHost is how many parked messages the inbox keeps whose DIDs are of one
+	// host, or of one method other than did:web. The default is 16.
+	MaxParkedPerHost int
+	// MaxParkedBytes is how many bytes the packets of all parked messages have. Those of one
+	// host can have an eighth of them. The default is 64 MiB.
+	MaxParkedBytes int64
 
-	HandlerTimeout time.Duration // for one message, unless its handler asks for more. Default 1 min
-	MaxHandling    time.Duration // for one message whose handler asks for more. Default 1 h
-	RequestTimeout time.Duration // for a Request whose context has no deadline. Default 30 s
-	SendTimeout    time.Duration // for one try of one endpoint. Default 30 s
-	AckTimeout     time.Duration // for the ack of a message that went by a way without receipt. Default 30 s
-	StopTimeout    time.Duration // for handlers to end when Run ends. Default 3 s
-	MinBackoff     time.Duration // before the second try, of sending and of handling; doubles. Default 1 s
-	MaxBackoff     time.Duration // between two tries. Default 10 min
-	MaxAge         time.Duration // of an undelivered message without expires_time. Default 72 h
-	ReplayWindow   time.Duration // in which a message that was handled is remembered; longer than MaxAge of others. Default 96 h
+	// HandlerTimeout is how long a Handler has for a message, if it does not call
+	// Responder.Extend. The default is 1 minute.
+	HandlerTimeout time.Duration
+	// MaxHandling is how long a Handler has for a message, with all calls of
+	// Responder.Extend. It is at least HandlerTimeout. The default is 1 hour.
+	MaxHandling time.Duration
+	// RequestTimeout is how long a Request waits for its answer if its context has no
+	// deadline. The default is 30 seconds.
+	RequestTimeout time.Duration
+	// SendTimeout limits one try to send a packet to one endpoint. The default is 30
+	// seconds.
+	SendTimeout time.Duration
+	// AckTimeout is how long an ack is waited for after a message has left by a transport
+	// without receipts. The default is 30 seconds.
+	AckTimeout time.Duration
+	// StopTimeout is how long Run, when it ends, waits for Handlers before it cancels their
+	// contexts. The default is 3 seconds.
+	StopTimeout time.Duration
+	// MinBackoff is the delay before the second try to send a message, or to handle one. The
+	// delay doubles with each further try. The default is 1 second.
+	MinBackoff time.Duration
+	// MaxBackoff is the longest delay between two tries. The default is 10 minutes.
+	MaxBackoff time.Duration
+	// MaxAge is how long a message without expires_time is tried to be delivered, and a
+	// parked message to be opened. The default is 72 hours.
+	MaxAge time.Duration
+	// ReplayWindow is how long a handled message is remembered, so that it is not handled
+	// again. It should be longer than the MaxAge of other agents. The default is 96 hours.
+	ReplayWindow time.Duration
 }
 
-// Errors that users of an Agent act on; match them with errors.Is.
+// Errors of an Agent; match them with errors.Is.
 var (
-	// ErrNoRoute: the recipient has no endpoint that the agent can send to, and
-	// there is no return route to it.
+	// ErrNoRoute means that there is no return route to the recipient, and no endpoint of
+	// the recipient for whose URI scheme Config.Senders has a Sender.
 	ErrNoRoute = delivery.ErrNoRoute
-	// ErrUnauthenticated: the message has no authenticated sender to answer, or
-	// a Request would have none.
+	// ErrUnauthenticated means that a message cannot be answered because its sender is not
+	// authenticated, or that a Request cannot be answered because it is Anonymous.
 	ErrUnauthenticated = errors.New("agent: no authenticated party to answer")
-	// ErrUndelivered: the message did not arrive. The error is a *delivery.Error.
+	// ErrUndelivered means that a message was not delivered. Every such error is a
+	// *delivery.Error, which has the Outcome.
 	ErrUndelivered = delivery.ErrUndelivered
-	// ErrNotReported: a problem that the sender of the message is not told of, so
-	// that reports cannot go round: the message is a report itself, or empty, or its
-	// thread or sender has had too many.
+	// ErrNotReported means that the sender of a message is not told about a problem, so that
+	// reports do not circulate between two agents. The reason is one of these: the message
+	// is a problem report, the message is empty, or its thread or its sender has had too
+	// many reports.
 	ErrNotReported = errors.New("agent: problem not reported")
-	// ErrBusy: a limit of Config is reached.
-	ErrBusy = errors.New("agent: too much at a time")
-	// ErrNotRunning: Run has not begun; see Ready. A Handler that returns it is called
-	// again, as for a Retry.
+	// ErrBusy means that a limit of Config is reached.
+	ErrBusy = errors.New("agent: limit reached")
+	// ErrNotRunning means that Run has not begun. See Agent.Ready. A Handler that returns
+	// ErrNotRunning is called again, since the error is also a Retry.
 	ErrNotRunning = Retry(0, errors.New("agent: not running yet"))
-	// ErrStopped: Run has ended.
+	// ErrStopped means that Run has ended, or is about to end.
 	ErrStopped = errors.New("agent: stopped")
 )
 
@@ -125,13 +179,13 @@ func (c *Config) setDefaults() error {
 	}
 	switch given := c.Keys != nil || c.Resolver != nil; {
 	case c.Packer != nil && given:
-		return errors.New("agent: Config has a Packer, and Keys or a Resolver besides")
+		return errors.New("agent: Config has Keys or Resolver as well as Packer")
 	case c.Packer == nil && (c.Keys == nil || c.Resolver == nil):
 		return errors.New("agent: Config needs Keys and Resolver, or a Packer")
 	}
 	for scheme, s := range c.Senders {
 		if !isScheme(scheme) {
-			return fmt.Errorf("agent: Config.Senders: %q is no URI scheme in lower case", scheme)
+			return fmt.Errorf("agent: Config.Senders: %q is not a URI scheme in lower case", scheme)
 		}
 		if s == nil {
 			return fmt.Errorf("agent: Config.Senders: no sender for %q", scheme)
@@ -192,7 +246,7 @@ func (c *Config) setDefaults() error {
 	return nil
 }
 
-// backoff is the delay between tries, of sending and of handling.
+// backoff returns the delay between two tries to send or to handle a message.
 func (c *Config) backoff() delivery.Backoff {
 	return delivery.Backoff{Min: c.MinBackoff, Max: c.MaxBackoff}
 }
