@@ -2,58 +2,64 @@ package agent
 
 import "time"
 
-// SendOption changes how one message is sent.
+// SendOption is an option of [Agent.Send] and [Agent.Request] for one message. [Agent.Push]
+// and [Connection.Push] accept the options that say how to pack a message.
 type SendOption func(*sendOptions)
 
-// From sends as another DID than Config.DID, or with a certain key of it: a DID,
-// or a DID URL of a keyAgreement key.
+// From sends the message from another DID than Config.DID, or from a certain key. It is
+// given the DID, or the DID URL of a keyAgreement key.
 func From(didOrKID string) SendOption { return func(o *sendOptions) { o.from = didOrKID } }
 
-// ToKeys encrypts for these keyAgreement keys of recipients, given as DID URLs,
-// instead of for all keys of one type that their DIDs list. The envelope names
-// them as they are given, and the key of From too: an alias, as #6LS... of a
-// did:peer:2, is for peers that know keys by no other name. A Responder does so by
-// itself.
+// ToKeys encrypts the message for the given keyAgreement keys of its recipients. Without
+// ToKeys, a message is encrypted for all keys of one type that the DID document of the
+// recipient lists. The same applies to a recipient of whom ToKeys names no key.
+//
+// A key is given as a DID URL. The envelope names the keys as they are given, and likewise
+// the key of the option From. That matters to peers that know a key of a did:peer:2 only by
+// an alias such as #6LS..., which is not the id of the key in the document. A [Responder]
+// uses the names of its peer without this option.
 func ToKeys(kids ...string) SendOption { return func(o *sendOptions) { o.toKeys = kids } }
 
-// Anonymous sends with anoncrypt and no from: the recipient does not learn who
-// sent the message.
+// Anonymous sends the message with anoncrypt and without from, so that the recipient does
+// not learn who sent it.
 func Anonymous() SendOption { return func(o *sendOptions) { o.anonymous = true } }
 
-// SignBy signs the message, with the authentication key of each DID, or the keys
-// named by DID URL, and encrypts with anoncrypt around: the recipient can prove
-// to others who sent the message.
+// SignBy signs the message and encrypts the signed message with anoncrypt, so that the
+// recipient can prove to others who sent it. Each signer is given as a DID, whose
+// authentication key signs, or as the DID URL of an authentication key.
 func SignBy(ids ...string) SendOption { return func(o *sendOptions) { o.signBy = ids } }
 
-// ProtectSender hides from everyone but the recipient who sent the message:
-// anoncrypt around authcrypt.
+// ProtectSender hides the sender from everybody except the recipient: the message is
+// encrypted with authcrypt, and the result is encrypted with anoncrypt.
 func ProtectSender() SendOption { return func(o *sendOptions) { o.protect = true } }
 
-// ReturnRoute sets the return_route header: "all", "thread" or "none".
+// ReturnRoute sets the return_route header to "all", "thread" or "none".
 func ReturnRoute(mode string) SendOption { return func(o *sendOptions) { o.returnRoute = mode } }
 
-// AwaitDelivery makes Send wait until a transport has accepted each packet, or
-// it was given up. That is no proof that the recipient could open it.
+// AwaitDelivery makes Send wait until a transport has accepted the packet for each
+// recipient, or until delivery has failed for good. Success does not prove that a recipient
+// could open its packet.
 func AwaitDelivery() SendOption { return func(o *sendOptions) { o.awaited = true } }
 
-// Once sends past the outbox: Send tries each way to the recipients once, now, and
-// returns when each has the message, or the first failed, with an error that is a
-// *delivery.Error. Nothing is kept.
+// Once makes Send or Request send the message now, without the outbox. Each route to a
+// recipient is tried once, until one accepts the message. Send returns when all recipients
+// have the message, or when one of them could not be reached, with an error that is a
+// *delivery.Error. Nothing is sent later.
 func Once() SendOption { return func(o *sendOptions) { o.once = true } }
 
-// Outcomes has f called with each change of what has become of the message, for each
-// recipient, until Send or Request returns; f is called by the goroutine that sends,
-// which waits for it.
+// Outcomes makes Send or Request call f with each change of the [Outcome] of the message,
+// for each recipient, until Send or Request returns. Sending goes on when f returns.
 func Outcomes(f func(Outcome)) SendOption { return func(o *sendOptions) { o.outcomes = f } }
 
-// Lane names the lane of the message: messages from one DID to one recipient in one lane
-// leave one at a time, in the order of Send. Without a name, the lane is the thread of
-// the message, or its protocol where that is Ordered.
+// Lane sets the name of the lane of the message. Messages in one lane, from one DID to one
+// recipient, leave one at a time in the order of Send. Without this option, the lane is the
+// protocol of the message if the protocol is ordered (Protocol.Ordered), or else the thread
+// of the message.
 func Lane(name string) SendOption { return func(o *sendOptions) { o.lane = name } }
 
-// AnsweredByChild makes Request take as answer also a message of the recipient whose
-// pthid is the thread of the request, as the answer to an invitation is. It changes
-// nothing of Send.
+// AnsweredByChild makes Request accept one more kind of answer: a message of the recipient
+// whose parent thread (pthid) is the thread of the request. The answer to an invitation is
+// an example. AnsweredByChild has no effect on Send.
 func AnsweredByChild() SendOption { return func(o *sendOptions) { o.byChild = true } }
 
 type sendOptions struct {
@@ -67,10 +73,10 @@ type sendOptions struct {
 	once        bool
 	outcomes    func(Outcome)
 	lane        string
-	keep        []string  // recipients that are contacts from then on, as the caller names them
-	answered    bool      // it is a Request: its answer is its ack
-	byChild     bool      // its answer may begin a thread
-	deadline    time.Time // zero: as the message and Config say
+	keep        []string  // recipients to make contacts, as the caller names them
+	answered    bool      // the message is a Request, whose answer serves as its ack
+	byChild     bool      // the answer may be on a child thread
+	deadline    time.Time // of the delivery; zero means that of the message or of Config
 }
 
 func optionsOf(opts ...SendOption) *sendOptions {

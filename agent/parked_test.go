@@ -621,7 +621,7 @@ func TestParkedUntilRoom(t *testing.T) {
 		release := make(chan struct{})
 		w := newParkWorld(t, func(cfg *agent.Config) {
 			got := cfg.Handler
-			cfg.Shares = func(string) store.Shares { return agent.Shares{Inbox: store.Share{Items: 1}} }
+			cfg.Shares = func(string) store.Shares { return store.Shares{Inbox: store.Share{Items: 1}} }
 			cfg.Handler = agent.HandlerFunc(func(ctx context.Context, r agent.Responder, in *agent.Inbound) error {
 				<-release
 				return got.HandleMessage(ctx, r, in)

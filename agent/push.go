@@ -9,13 +9,17 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Push sends m to its one recipient by a live connection that the recipient has made a
-// return route, now: no outbox has it, it is not sent again, and no ack is asked for
-// but what m itself asks. Success says that it was written, not that it arrived. Options
-// that say how to deliver (AwaitDelivery, Once, Outcomes, Lane) change nothing.
+// Push writes m now to an open connection that is a return route of the recipient. m must
+// have one recipient. Push does not use the outbox, does not try again, and adds no please_ack.
+// Success means that the message was written to the connection. It does not mean that the
+// message arrived.
 //
-// Errors: ErrNoRoute if there is no such connection, or none that takes the message;
-// ErrNotRunning and ErrStopped as for Send; those of the Packer.
+// Options that say how to deliver ([AwaitDelivery], [Once], [Outcomes], [Lane]) have no
+// effect.
+//
+// Errors are [ErrNoRoute] if there is no such connection, or if none accepts the message;
+// [ErrNotRunning] before Run, and [ErrStopped] after Run; contact.ErrEnded if the recipient
+// has ended the relationship; and errors of the Packer.
 func (a *Agent) Push(ctx context.Context, m *message.Message, opts ...SendOption) error {
 	if len(m.To) != 1 {
 		return fmt.Errorf("agent: a pushed message has one recipient, not %d", len(m.To))

@@ -11,19 +11,28 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// Request sends m to its one recipient and waits for the answer: the first
-// message on m's thread from that DID, proven, or from one that it has rotated
-// to; with the option AnsweredByChild also the first whose pthid is m's thread. A
-// message that is empty but for headers is an answer only if m has please_ack. Without
-// a deadline in ctx Request waits for Config.RequestTimeout.
+// Request sends m and waits for the answer. m must have one recipient. The answer is the
+// first authenticated message on the thread of m from the recipient, or from the DID to which
+// the recipient rotates with that message. With the option [AnsweredByChild], a message whose
+// pthid is the thread of m is an answer too. An empty message (Empty 1.0) is an answer only
+// if m has please_ack and the message acks m.
 //
-// Unless the option ReturnRoute says otherwise, or the recipient is behind a
-// mediator, m asks for its answer on the connection that it goes by.
+// If ctx has no deadline, Request waits for Config.RequestTimeout. After the deadline, m is
+// not sent any more.
 //
-// Errors: a problem report, of whatever protocol, whose thid or pthid is the thread
-// is returned as a *message.Problem, at once; ErrUndelivered if the message was given
-// up; ctx.Err() with the last delivery error, if any; ErrBusy; ErrUnauthenticated with
-// Anonymous; those of Send.
+// Request asks the recipient to answer on the connection that m leaves by (return_route
+// "all"), unless m has a return_route, or the option [ReturnRoute] is given, or the recipient
+// is behind a mediator.
+//
+// Errors:
+//   - a *message.Problem if a problem report, of any protocol, has the thread of m as thid
+//     or pthid;
+//   - [ErrUndelivered] if delivery has failed for good;
+//   - the error of ctx, together with the last error of delivery if there is one;
+//   - [ErrBusy] if Config.MaxRequests Requests are waiting;
+//   - [ErrUnauthenticated] if the option [Anonymous] is given;
+//   - [ErrStopped] if the Agent stops before the answer arrives;
+//   - errors of [Agent.Send].
 func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOption) (*Inbound, error) {
 	if err := a.runs(); err != nil {
 		return nil, err
@@ -48,7 +57,8 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 		return nil, err
 	}
 	if out.ReturnRoute == "" {
-		// The way that it goes first: a mediator would not pass an answer on.
+		// Only if the first route leads to the recipient: a mediator would not pass on an
+		// answer.
 		if routes, err := a.routes(ctx, out.To[0]); err == nil && len(routes[0].RoutingKeys) == 0 {
 			out.ReturnRoute = "all"
 		}
@@ -107,25 +117,26 @@ func (a *Agent) await(ctx context.Context, waiting *request, sent *sending) (*In
 	}
 }
 
-// requests are the Requests that wait for an answer.
+// requests are the Requests that wait for an answer, by their thread.
 type requests struct {
 	max int
 
 	mu      sync.Mutex // guards all below
 	waiting map[threadKey]*request
-	byID    map[threadKey]*request // the same by the message, which some name where its thread belongs
+	byID    map[threadKey]*request // by the id of the message, for reports that name the id and not the thread
 }
 
+// request is a Request that waits for its answer.
 type request struct {
-	id      string
-	key     threadKey     // of the message
-	acks    bool          // an ack alone is an answer
-	byChild bool          // the answer may be on a thread whose parent is the request's
-	answer  chan *Inbound // takes one; closed if it turned out to be none and nobody waits
+	id      string        // of the message
+	key     threadKey     // of the id
+	acks    bool          // an empty message that acks the request is an answer
+	byChild bool          // a message on a child thread is an answer
+	answer  chan *Inbound // has room for the answer; closed if a claim is given back after the end
 
 	// guarded by requests.mu
-	claimed bool // an answer is on its way, or here
-	ended   bool
+	claimed bool // a received message is about to be the answer, or is the answer
+	ended   bool // nobody waits any more
 }
 
 func newRequests(max int) requests {
@@ -145,16 +156,17 @@ func (r *requests) add(key threadKey, q *request) error {
 	return nil
 }
 
-// end ends the wait. An answer that is on its way by now it waits for and returns,
-// since its sender takes it for received; nil if there is none, or it was had.
-func (r *requests) end(key threadKey, q *request, had bool) *Inbound {
+// end removes a Request. If the Request is claimed and the caller has no answer yet, end
+// waits for the answer and returns it, since the peer may count its answer as received.
+// Otherwise, or if the claim is given back, end returns nil.
+func (r *requests) end(key threadKey, q *request, answered bool) *Inbound {
 	r.mu.Lock()
 	delete(r.waiting, key)
 	if r.byID[q.key] == q {
 		delete(r.byID, q.key)
 	}
 	q.ended = true
-	wait := q.claimed && !had
+	wait := q.claimed && !answered
 	r.mu.Unlock()
 	if !wait {
 		return nil
@@ -162,15 +174,15 @@ func (r *requests) end(key threadKey, q *request, had bool) *Inbound {
 	return <-q.answer
 }
 
-// waitFor tells whether a Request waits for a message.
+// waitFor reports whether a Request waits for in.
 func (r *requests) waitFor(in *Inbound) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.find(in) != nil
 }
 
-// claim takes the Request that waits for a message, nil if none does. The caller
-// answers it, or gives it back.
+// claim returns the Request that waits for in, or nil. No other message can answer a claimed
+// Request. The caller must send in to request.answer, or call giveBack.
 func (r *requests) claim(in *Inbound) *request {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -181,10 +193,10 @@ func (r *requests) claim(in *Inbound) *request {
 	return q
 }
 
-// find is the Request that waits for a message, nil if none does. Only the party
-// that was asked can answer. The caller holds mu.
+// find returns the Request that waits for in, or nil. Only the recipient of the request can
+// answer. The caller holds mu.
 func (r *requests) find(in *Inbound) *request {
-	if !in.Authenticated() || len(in.Message.To) > 0 && !in.addressed() { // somebody passed it on
+	if !in.Authenticated() || len(in.Message.To) > 0 && !in.addressed() { // passed on by somebody else
 		return nil
 	}
 	empty, report := isEmpty(in.Message), isProblemReport(in.Message)
@@ -206,12 +218,13 @@ func (r *requests) find(in *Inbound) *request {
 	return nil
 }
 
-// ackedBy tells whether an empty message is the ack that the Request asked for.
+// ackedBy reports whether m is the ack that the Request asked for.
 func (q *request) ackedBy(m *message.Message) bool {
 	return q.acks && slices.ContainsFunc(m.Ack, func(id string) bool { return foldID(id) == foldID(q.id) })
 }
 
-// giveBack lets the Request wait on, for what answered it was no answer.
+// giveBack ends the claim of a message that does not become the answer. The Request keeps
+// waiting. q may be nil.
 func (r *requests) giveBack(q *request) {
 	if q == nil {
 		return

@@ -16,23 +16,30 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Send sends m to each DID of its To, packed for each on its own, through the
-// outbox: it holds the packets when Send returns, as durably as the outbox
-// does, and Run delivers them from it, by the return route to the recipient if one
-// is open, else to an endpoint of it. By default the message is authcrypted from
-// Config.DID.
+// Send sends a message to each DID in m.To. It packs the message for each recipient
+// separately, and stores the packets in the outbox of Config.Store. When Send returns, the
+// packets are as durable as the Store makes them. [Agent.Run] delivers them, by a return
+// route of the recipient if there is one, or else to an endpoint of the recipient. By default
+// the message is authcrypted and sent from Config.DID.
 //
-// Send fills what m leaves empty of id, typ, from and created_time in what it
-// sends; m itself is not changed. Where the way is a connection that gives no
-// receipt, such as a WebSocket, the message also gets please_ack, and
-// return_route if it has none, and is sent again until the ack has come or the
-// recipient turns out to give none. Delivery is tried again, at every endpoint of
-// the recipient that a Sender speaks, until expires_time, or for Config.MaxAge.
+// In the sent message, Send sets id, typ, from and created_time if they are empty. It does
+// not change m. If the message can leave by a transport without receipts, such as a WebSocket,
+// Send also adds please_ack, and return_route if it is empty. The message is then sent again
+// until its ack arrives, or until the recipient proves to send no acks.
 //
-// Errors: ErrNoRoute, at once, if a recipient has neither return route nor endpoint;
-// store.ErrFull; with AwaitDelivery or Once a *delivery.Error, which matches
-// ErrUndelivered; ErrNotRunning before Run and ErrStopped after; those of the Packer.
-// After an error from before the outbox nothing is sent to anyone.
+// Delivery is retried, at all endpoints of the recipient for which there is a Sender, until
+// expires_time, or for Config.MaxAge if the message has no expires_time.
+//
+// Errors before the message is stored; none of the recipients is sent anything:
+//   - [ErrNoRoute] if a recipient has neither a return route nor a usable endpoint;
+//   - contact.ErrEnded if a recipient has ended the relationship;
+//   - store.ErrFull, and other errors of the Store;
+//   - [ErrNotRunning] before Run, and [ErrStopped] after Run;
+//   - errors of the Packer.
+//
+// With the option [AwaitDelivery] or [Once], the error is a *delivery.Error, which matches
+// [ErrUndelivered], if delivery has failed. AwaitDelivery also returns the error of ctx, and
+// ErrStopped if the Agent stops; the message then stays in the outbox.
 func (a *Agent) Send(ctx context.Context, m *message.Message, opts ...SendOption) error {
 	if err := a.runs(); err != nil {
 		return err
@@ -66,18 +73,18 @@ func (a *Agent) Send(ctx context.Context, m *message.Message, opts ...SendOption
 	return nil
 }
 
-// sending is a message on its way.
+// sending is a message that is being sent to its recipients.
 type sending struct {
 	items  int
-	left   chan Outcome // takes one of each item: when it has left, or ended
+	left   chan Outcome // gets one outcome of each item: the first that is not Queued
 	forget func()
 
-	mu   sync.Mutex
-	done map[string]bool // items of which left has one
-	last error           // of a try that will be followed by another
+	mu   sync.Mutex      // guards all below
+	done map[string]bool // the ids of items whose outcome was put into left
+	last error           // of the last try after which the item was queued again
 }
 
-// note is called with each outcome.
+// note is called with each outcome of each item.
 func (s *sending) note(o Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,8 +104,8 @@ func (s *sending) lastError() error {
 	return s.last
 }
 
-// send packs m for each recipient and puts it into the outbox, or with Once sends it.
-// The caller calls forget.
+// send packs m for each recipient and stores the items in the outbox, or with Once sends
+// them. The caller must call forget.
 func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) (*sending, error) {
 	items, err := a.items(ctx, m, o)
 	if err != nil {
@@ -126,7 +133,7 @@ func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) (*
 	return s, nil
 }
 
-// items packs m for each recipient.
+// items returns an item for each recipient of m.
 func (a *Agent) items(ctx context.Context, m *message.Message, o *sendOptions) ([]store.Item, error) {
 	if len(m.To) == 0 {
 		return nil, errors.New("agent: message without a recipient")
@@ -145,7 +152,7 @@ func (a *Agent) items(ctx context.Context, m *message.Message, o *sendOptions) (
 	return items, nil
 }
 
-// sendOnce sends items past the outbox.
+// sendOnce sends items without the outbox.
 func (a *Agent) sendOnce(ctx context.Context, items []store.Item, notify func(Outcome)) error {
 	for _, item := range items {
 		if o := a.delivery.Try(ctx, notify, item); !o.Arrived() {
@@ -155,14 +162,15 @@ func (a *Agent) sendOnce(ctx context.Context, items []store.Item, notify func(Ou
 	return nil
 }
 
-// Relay delivers a packet that is not ours, such as the payload of a forward, to a
-// DID, or DID URL of a key, or to an endpoint given as a URI. The packet is in the outbox
-// when Relay returns, as durably as a message of Send, and tried until expires, or for
-// Config.MaxAge if that is sooner or expires is zero. Nothing acks the packet, and the
-// packet keeps no order with others (Routing 2.0).
+// Relay delivers a packet of another party unchanged, for example the payload of a forward
+// (Routing 2.0). The recipient to is a DID, the DID URL of a key, or the URI of an endpoint.
 //
-// Errors: ErrNoRoute, store.ErrFull, ErrNotRunning and ErrStopped as for Send; those of
-// the Packer, which resolves.
+// When Relay returns, the packet is in the outbox, as durable as the Store makes it. Delivery
+// is retried until expires, but for Config.MaxAge at most. If expires is zero, delivery is
+// retried for Config.MaxAge. There is no ack for the packet, and no order with other packets.
+//
+// Errors are [ErrNoRoute], store.ErrFull, [ErrNotRunning] and [ErrStopped], in the same cases
+// as for [Agent.Send], and errors of the Packer if a DID cannot be resolved.
 func (a *Agent) Relay(ctx context.Context, p transport.Packet, to string, expires time.Time) error {
 	if err := a.runs(); err != nil {
 		return err
