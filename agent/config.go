@@ -54,7 +54,8 @@ type Config struct {
 	// Now returns the time for created_time, and for comparison with expires_time and with
 	// the age of messages. The default is time.Now.
 	Now func() time.Time
-	// AcceptPlaintext makes the Agent accept messages that are neither encrypted nor signed.
+	// AcceptPlaintext makes the Agent accept messages that are neither encrypted nor
+	// signed.
 	AcceptPlaintext bool
 	// Trace has functions that are called when the state of a message changes. The default
 	// has none.
@@ -89,10 +90,10 @@ type Config struct {
 	// when the process ends before it returns. Then the message is set aside. The default
 	// is 5.
 	MaxTries int
-	// MaxThreadProblems is how many problem reports a thread may have, sent and received. If
-	// the Agent sends the next report, its code is e.p.req.max-errors-exceeded. After that
-	// report, the Agent sends no report in the thread and drops the messages of the thread,
-	// until one hour after the last report. The default is 10.
+	// MaxThreadProblems is how many problem reports a thread may have, sent and received.
+	// If the Agent sends the next report, its code is e.p.req.max-errors-exceeded. After
+	// that report, the Agent sends no report in the thread and drops the messages of the
+	// thread, until one hour after the last report. The default is 10.
 	MaxThreadProblems int
 	// ReportBurst is how many problem reports a peer is sent at once, and ReportsPerHour is
 	// how many more it is sent in an hour. Reports in the HTTP response to the peer's own
@@ -107,14 +108,14 @@ type Config struct {
 	AnswerBurst, AnswersPerHour int
 
 	// MaxParked is how many parked messages the inbox keeps. A parked message came by a
-	// connection without receipts, and cannot be opened because a DID cannot be reached. The
-	// default is 1000.
+	// connection without receipts, and cannot be opened because a DID cannot be reached.
+	// The default is 1000.
 	MaxParked int
 	// MaxParkedPerHost is how many parked messages the inbox keeps whose DIDs are of one
 	// host, or of one method other than did:web. The default is 16.
 	MaxParkedPerHost int
-	// MaxParkedBytes is how many bytes the packets of all parked messages have. Those of one
-	// host can have an eighth of them. The default is 64 MiB.
+	// MaxParkedBytes is how many bytes the packets of all parked messages have. Those of
+	// one host can have an eighth of them. The default is 64 MiB.
 	MaxParkedBytes int64
 
 	// HandlerTimeout is how long a Handler has for a message, if it does not call
@@ -135,8 +136,8 @@ type Config struct {
 	// StopTimeout is how long Run, when it ends, waits for Handlers before it cancels their
 	// contexts. The default is 3 seconds.
 	StopTimeout time.Duration
-	// MinBackoff is the delay before the second try to send a message, or to handle one. The
-	// delay doubles with each further try. The default is 1 second.
+	// MinBackoff is the delay before the second try to send a message, or to handle one.
+	// The delay doubles with each further try. The default is 1 second.
 	MinBackoff time.Duration
 	// MaxBackoff is the longest delay between two tries. The default is 10 minutes.
 	MaxBackoff time.Duration
@@ -159,10 +160,10 @@ var (
 	// ErrUndelivered means that a message was not delivered. Every such error is a
 	// *delivery.Error, which has the Outcome.
 	ErrUndelivered = delivery.ErrUndelivered
-	// ErrNotReported means that the sender of a message is not told about a problem, so that
-	// reports do not circulate between two agents. The reason is one of these: the message
-	// is a problem report, the message is empty, or its thread or its sender has had too
-	// many reports.
+	// ErrNotReported means that the sender of a message is not told about a problem, so
+	// that reports do not circulate between two agents. The reason is one of these: the
+	// message is a problem report, the message is empty, or its thread or its sender has
+	// had too many reports.
 	ErrNotReported = errors.New("agent: problem not reported")
 	// ErrBusy means that a limit of Config is reached.
 	ErrBusy = errors.New("agent: limit reached")

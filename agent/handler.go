@@ -8,16 +8,25 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// Handler handles messages. An error goes to the log; if it is, or wraps, a
-// *message.Problem, that goes to the sender as a problem report, and if a Retry,
-// the message is handled again later. The package says when else it is. The context
-// ends after Config.HandlerTimeout, unless Responder.Extend moves that, or when the
-// agent must stop, not when the connection ends that the message came by.
+// Handler handles received messages. It may be called from several goroutines.
+//
+// HandleMessage returns one of these:
+//   - nil: the message is handled;
+//   - an error that is or wraps a *message.Problem: the message is handled, and the sender
+//     gets a problem report, within the limits that the package documentation describes;
+//   - a [Retry]: HandleMessage is called again later;
+//   - any other error: the message is set aside for a person to look at.
+//
+// Every error is logged.
+//
+// The context ends after Config.HandlerTimeout, unless Responder.Extend moves the deadline.
+// It also ends when the Agent stops. It does not end when the connection of the message
+// ends.
 type Handler interface {
 	HandleMessage(ctx context.Context, w Responder, in *Inbound) error
 }
 
-// HandlerFunc makes a Handler of a function.
+// HandlerFunc is a function that is a [Handler].
 type HandlerFunc func(ctx context.Context, w Responder, in *Inbound) error
 
 // HandleMessage calls f.
@@ -25,57 +34,68 @@ func (f HandlerFunc) HandleMessage(ctx context.Context, w Responder, in *Inbound
 	return f(ctx, w, in)
 }
 
-// Responder answers one message, and is what a Handler knows of the call: it is valid
-// until the Handler returns. A Handler around another may hand on one of its own that
-// embeds the one that it got.
+// Responder answers the message that a [Handler] is called for. It is valid until the
+// Handler returns. A Handler that calls another Handler may pass it a Responder of its own,
+// which embeds the Responder that it got.
 type Responder interface {
-	// Reply sends m to the authenticated sender of the message, by the return
-	// route if there is one, else as Send does. It fills what m leaves empty of
-	// id, from, created_time, thid and pthid, sets to, and, in the first reply
-	// to a message that has please_ack, ack. m itself is not changed. The reply
-	// is authcrypted, with the sender protected if the message's was.
+	// Reply sends m to the authenticated sender of the message. The reply leaves by the
+	// connection of the message if the message asks for that (return_route), or if the
+	// sender has no endpoint. Otherwise it leaves as with [Agent.Send]. The reply is
+	// authcrypted, and its sender is protected if that of the message was.
 	//
-	// Errors: ErrUnauthenticated, ErrNoRoute, those of the Packer and the Outbox. One
-	// that may not last, as of an Outbox that is full, is a Retry: a Handler that
-	// returns it is called again later. There is no error for a problem report, an ack
-	// or a ping-response that is left out, and logged, because the sender has had too
-	// many (Config.ReportBurst, Config.AnswerBurst).
+	// In the reply, Reply sets to, and it sets id, typ, from, created_time, thid and pthid
+	// if they are empty. In the first reply to a message that has please_ack, it sets ack.
+	// It does not change m.
+	//
+	// Errors are [ErrUnauthenticated] if the message has no authenticated sender,
+	// [ErrNoRoute], and errors of the Packer and of the outbox. An error that may not
+	// last, for example of a full outbox, is a [Retry], so that a Handler which returns
+	// the error is called again. There is no error if a problem report, an ack or a
+	// ping-response is not sent because the sender has had too many of them
+	// (Config.ReportBurst, Config.AnswerBurst). The Agent logs that.
 	Reply(ctx context.Context, m *message.Message) error
-	// Commit makes what the Handler has done take effect, all of it or nothing: records
-	// change, messages are in the outbox, and the message is handled. It is the last thing
-	// that a Handler does; a crash before leaves the message to be handled again, with the
-	// records as they were. A message of c.Send without a recipient is a reply, as of
-	// Reply; a reply that goes by the connection of the message is stored with the message
-	// first and written then.
+	// Commit makes the results of the Handler durable, all of them or none: the changed
+	// records, the messages to send, and that the message is handled. Call Commit last. If
+	// the process ends before Commit, the records are unchanged and the message is handled
+	// again.
 	//
-	// Errors: store.ErrVersion where another changed a record meanwhile, others of the
-	// Store, and those of Reply and Agent.Send. All but those that will last are a Retry:
-	// a Handler that returns the error is called again.
+	// A message in c.Send that has no recipient is a reply, as with Reply. A reply that
+	// leaves by the connection of the message is stored with the message, and is then
+	// written to the connection.
+	//
+	// Errors are store.ErrVersion if a record has changed since it was read, other errors
+	// of the Store, and errors of Reply and [Agent.Send]. An error that may not last is a
+	// [Retry], so that a Handler which returns the error is called again.
 	Commit(ctx context.Context, c Changes) error
-	// Agent is the agent that runs the Handler.
+	// Agent returns the Agent that calls the Handler.
 	Agent() *Agent
-	// Attempt is 1 when the message is handled for the first time. It counts those
-	// that a Retry, or the end of the process, cut short.
+	// Attempt returns 1 when the message is handled for the first time. Each earlier try
+	// that ended with a [Retry], or because the process ended, adds 1.
 	Attempt() int
-	// Extend gives the Handler until d from now: the deadline of its context moves
-	// there, if that is later, and the message stays with this process as long. A
-	// message is handled for Config.MaxHandling at most.
+	// Extend moves the deadline of the Handler's context to d from now, if that is later
+	// than the current deadline. A message can be handled for Config.MaxHandling at most.
 	//
-	// Errors: ErrBusy if that is not enough; context.DeadlineExceeded if the deadline
-	// has passed, context.Canceled if the agent stops; store.ErrLease if another
-	// process has the message by now; those of the Inbox. The deadline then stays.
+	// After an error the deadline stays as it was. The error matches
+	//   - [ErrBusy] if the new deadline would exceed Config.MaxHandling;
+	//   - context.DeadlineExceeded if the deadline has passed;
+	//   - context.Canceled if the Agent stops;
+	//   - store.ErrLease if another process handles the message now;
+	//   - errors of the inbox.
 	Extend(ctx context.Context, d time.Duration) error
-	// Connection is the connection that the message came by, if that outlives the
-	// message and is that of its authenticated sender as far as anybody can tell;
-	// else nil.
+	// Connection returns the connection that the message arrived by. It returns nil if
+	// the connection ends with the message, as in HTTP, or if the connection may belong to
+	// another party than the authenticated sender of the message.
 	Connection() *Connection
 }
 
-// Retry is what a Handler returns when the message may be handled well later: it
-// is handled again after a delay, at least after, and set aside when it has
-// failed Config.MaxTries times, of which the sender is told. Until then the
-// sender hears no more than the ack that it asked for. With after of 0 the delay
-// is that of failed deliveries.
+// Retry returns the error of a [Handler] that could not handle a message, but may be able
+// to later. The Handler is called again after a delay of at least after. If after is 0, the
+// delay begins with Config.MinBackoff and doubles up to Config.MaxBackoff.
+//
+// Until then the sender gets the ack that it has asked for, and nothing else. After
+// Config.MaxTries tries the message is set aside, and the sender gets a problem report.
+//
+// The error wraps err, and has its text.
 func Retry(after time.Duration, err error) error { return &retryError{after, err} }
 
 type retryError struct {
@@ -86,5 +106,6 @@ type retryError struct {
 func (e *retryError) Error() string { return e.err.Error() }
 func (e *retryError) Unwrap() error { return e.err }
 
-// errForGood is in the cause of a problem that is ours: the message is set aside.
+// errForGood is wrapped by the Problem of a message that is set aside, because its Handler
+// panicked or has failed Config.MaxTries times.
 var errForGood = errors.New("handler failed for good")

@@ -10,9 +10,9 @@ import (
 )
 
 // Push writes m now to an open connection that is a return route of the recipient. m must
-// have one recipient. Push does not use the outbox, does not try again, and adds no please_ack.
-// Success means that the message was written to the connection. It does not mean that the
-// message arrived.
+// have one recipient. Push does not use the outbox, does not try again, and adds no
+// please_ack. Success means that the message was written to the connection. It does not
+// mean that the message arrived.
 //
 // Options that say how to deliver ([AwaitDelivery], [Once], [Outcomes], [Lane]) have no
 // effect.

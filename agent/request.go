@@ -12,17 +12,17 @@ import (
 )
 
 // Request sends m and waits for the answer. m must have one recipient. The answer is the
-// first authenticated message on the thread of m from the recipient, or from the DID to which
-// the recipient rotates with that message. With the option [AnsweredByChild], a message whose
-// pthid is the thread of m is an answer too. An empty message (Empty 1.0) is an answer only
-// if m has please_ack and the message acks m.
+// first authenticated message on the thread of m from the recipient, or from the DID to
+// which the recipient rotates with that message. With the option [AnsweredByChild], a
+// message whose pthid is the thread of m is an answer too. An empty message (Empty 1.0)
+// is an answer only if m has please_ack and the message acks m.
 //
 // If ctx has no deadline, Request waits for Config.RequestTimeout. After the deadline, m is
 // not sent any more.
 //
 // Request asks the recipient to answer on the connection that m leaves by (return_route
-// "all"), unless m has a return_route, or the option [ReturnRoute] is given, or the recipient
-// is behind a mediator.
+// "all"), unless m has a return_route, or the option [ReturnRoute] is given, or the
+// recipient is behind a mediator.
 //
 // Errors:
 //   - a *message.Problem if a problem report, of any protocol, has the thread of m as thid
@@ -181,8 +181,8 @@ func (r *requests) waitFor(in *Inbound) bool {
 	return r.find(in) != nil
 }
 
-// claim returns the Request that waits for in, or nil. No other message can answer a claimed
-// Request. The caller must send in to request.answer, or call giveBack.
+// claim returns the Request that waits for in, or nil. No other message can answer a
+// claimed Request. The caller must send in to request.answer, or call giveBack.
 func (r *requests) claim(in *Inbound) *request {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -17,15 +17,15 @@ import (
 )
 
 // Send sends a message to each DID in m.To. It packs the message for each recipient
-// separately, and stores the packets in the outbox of Config.Store. When Send returns, the
-// packets are as durable as the Store makes them. [Agent.Run] delivers them, by a return
-// route of the recipient if there is one, or else to an endpoint of the recipient. By default
-// the message is authcrypted and sent from Config.DID.
+// separately, and stores the packets in the outbox of Config.Store. When Send returns,
+// the packets are as durable as the Store makes them. [Agent.Run] delivers them, by a
+// return route of the recipient if there is one, or else to an endpoint of the recipient.
+// By default the message is authcrypted and sent from Config.DID.
 //
-// In the sent message, Send sets id, typ, from and created_time if they are empty. It does
-// not change m. If the message can leave by a transport without receipts, such as a WebSocket,
-// Send also adds please_ack, and return_route if it is empty. The message is then sent again
-// until its ack arrives, or until the recipient proves to send no acks.
+// In the sent message, Send sets id, typ, from and created_time if they are empty. It
+// does not change m. If the message can leave by a transport without receipts, such as a
+// WebSocket, Send also adds please_ack, and return_route if it is empty. The message is
+// then sent again until its ack arrives, or until the recipient proves to send no acks.
 //
 // Delivery is retried, at all endpoints of the recipient for which there is a Sender, until
 // expires_time, or for Config.MaxAge if the message has no expires_time.
@@ -37,9 +37,9 @@ import (
 //   - [ErrNotRunning] before Run, and [ErrStopped] after Run;
 //   - errors of the Packer.
 //
-// With the option [AwaitDelivery] or [Once], the error is a *delivery.Error, which matches
-// [ErrUndelivered], if delivery has failed. AwaitDelivery also returns the error of ctx, and
-// ErrStopped if the Agent stops; the message then stays in the outbox.
+// With the option [AwaitDelivery] or [Once], the error is a *delivery.Error, which
+// matches [ErrUndelivered], if delivery has failed. AwaitDelivery also returns the error
+// of ctx, and ErrStopped if the Agent stops; the message then stays in the outbox.
 func (a *Agent) Send(ctx context.Context, m *message.Message, opts ...SendOption) error {
 	if err := a.runs(); err != nil {
 		return err
@@ -162,15 +162,17 @@ func (a *Agent) sendOnce(ctx context.Context, items []store.Item, notify func(Ou
 	return nil
 }
 
-// Relay delivers a packet of another party unchanged, for example the payload of a forward
-// (Routing 2.0). The recipient to is a DID, the DID URL of a key, or the URI of an endpoint.
+// Relay delivers a packet of another party unchanged, for example the payload of a
+// forward (Routing 2.0). The recipient to is a DID, the DID URL of a key, or the URI of
+// an endpoint.
 //
-// When Relay returns, the packet is in the outbox, as durable as the Store makes it. Delivery
-// is retried until expires, but for Config.MaxAge at most. If expires is zero, delivery is
-// retried for Config.MaxAge. There is no ack for the packet, and no order with other packets.
+// When Relay returns, the packet is in the outbox, as durable as the Store makes it.
+// Delivery is retried until expires, but for Config.MaxAge at most. If expires is zero,
+// delivery is retried for Config.MaxAge. There is no ack for the packet, and no order
+// with other packets.
 //
-// Errors are [ErrNoRoute], store.ErrFull, [ErrNotRunning] and [ErrStopped], in the same cases
-// as for [Agent.Send], and errors of the Packer if a DID cannot be resolved.
+// Errors are [ErrNoRoute], store.ErrFull, [ErrNotRunning] and [ErrStopped], in the same
+// cases as for [Agent.Send], and errors of the Packer if a DID cannot be resolved.
 func (a *Agent) Relay(ctx context.Context, p transport.Packet, to string, expires time.Time) error {
 	if err := a.runs(); err != nil {
 		return err
