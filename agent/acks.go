@@ -84,7 +84,7 @@ func (a *Agent) hear(in *Inbound) (problem bool) {
 	if isProblemReport(m) {
 		h.About, h.Problem = subject(m), message.ReadProblem(m.Body)
 	}
-	for _, h.Peer = range in.names() {
+	for _, h.Peer = range in.senderDIDs() {
 		problem = a.delivery.Settle(h) || problem
 	}
 	return problem

@@ -9,29 +9,31 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Custodian is an optional power of Config.Handler, which a Mux has. A Handler around
-// a Mux passes the question on to the Mux, or the Mux has no custody.
+// Custodian is an optional interface of Config.Handler. A [Mux] implements it, with
+// Protocol.Custody. A Handler that calls a Mux must implement Custodian by calling the Mux,
+// or Protocol.Custody has no effect.
 type Custodian interface {
-	// Custody tells whether HandleMessage is durable by itself for a message: see
-	// Protocol.Custody.
+	// Custody reports whether HandleMessage is durable and idempotent by itself for a
+	// message. The message is then handled without the inbox, as Protocol.Custody
+	// describes.
 	Custody(in *Inbound) bool
 }
 
 var _ Custodian = (*Mux)(nil)
 
-// inCustody tells whether a message is taken in by its handler.
+// inCustody reports whether the Handler takes custody of a message.
 func (a *Agent) inCustody(in *Inbound) bool {
 	c, ok := a.cfg.Handler.(Custodian)
 	return ok && !a.cfg.Guest && c.Custody(in) && !a.requests.waitFor(in)
 }
 
-// takeIn has a message taken in by its handler, whose success is the acceptance. The
-// inbox is not involved, since the handler is durable and idempotent.
+// takeIn calls the Handler of a message in custody. Without an error the message is
+// accepted.
 func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) error {
 	k := &pending{in: in, key: in.key(in.Message.ID)}
-	// A message in custody keeps no order with what comes after on the connection.
+	// A message in custody keeps no order with later messages of the connection.
 	transport.TurnOf(ctx).End(ctx)
-	// Nothing has the message yet, so it need not outlive the connection of its peer.
+	// The message is not stored, so the wait may end with the connection.
 	if !a.handlers.take(ctx.Done()) {
 		if a.life.Err() != nil {
 			return ErrStopped
@@ -39,14 +41,14 @@ func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) er
 		return untold(w, later(ctx.Err()))
 	}
 	defer a.handlers.free()
-	// If the connection ends meanwhile, the handler need not be cut short for that.
+	// The handler may finish even if the connection ends.
 	hctx := newHandling(ctx, a.life, a.cfg.HandlerTimeout, a.cfg.MaxHandling)
 	defer hctx.close()
 	r := &responder{a: a, w: w, in: in, pending: k, handling: hctx, attempt: 1}
 	err := r.call(hctx)
 	a.note(ctx, a.cfg.Trace.Handled, "message taken into custody", in, 1, err)
 	if err != nil {
-		return r.untaken(ctx, err)
+		return r.refuseCustody(ctx, err)
 	}
 	a.hear(in)
 	a.bind(ctx, w, in)
@@ -54,8 +56,9 @@ func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) er
 	return nil
 }
 
-// untaken is what becomes of a message that its handler does not take in.
-func (r *responder) untaken(ctx context.Context, err error) error {
+// refuseCustody returns the error of ServePacket for a message whose Handler has failed
+// with err.
+func (r *responder) refuseCustody(ctx context.Context, err error) error {
 	var again *retryError
 	var problem *message.Problem
 	switch {

@@ -93,7 +93,8 @@
 //   - 503 with Retry-After when there is no room, or the store fails, or a DID that the
 //     message names cannot be reached. The DID can be that of the sender, of the signer,
 //     or of the issuer of from_prior.
-//   - 4xx when the message will never be accepted, for example because a DID does not exist.
+//   - 4xx when the message will never be accepted, for example because a DID does not
+//     exist.
 //
 // A WebSocket has no such answers:
 //

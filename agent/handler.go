@@ -89,8 +89,8 @@ type Responder interface {
 }
 
 // Retry returns the error of a [Handler] that could not handle a message, but may be able
-// to later. The Handler is called again after a delay of at least after. If after is 0, the
-// delay begins with Config.MinBackoff and doubles up to Config.MaxBackoff.
+// to later. The Handler is called again after a delay, which begins with Config.MinBackoff,
+// doubles with each try up to Config.MaxBackoff, and is never shorter than after.
 //
 // Until then the sender gets the ack that it has asked for, and nothing else. After
 // Config.MaxTries tries the message is set aside, and the sender gets a problem report.

@@ -13,31 +13,35 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Inbound is a message that was taken in. It is shared: treat it as read-only.
+// Inbound is a received message. Several goroutines may share it: do not change it.
 type Inbound struct {
-	Message  *message.Message
+	// Message is the opened message. Its From is only a claim if the field From of the
+	// Inbound is empty.
+	Message *message.Message
+	// Metadata describes how the message was encrypted and signed.
 	Metadata envelope.Metadata
-	// From is the DID that the sender has proven, by authcrypt or signature, or
-	// empty. Message.From is a mere claim where this is empty.
+	// From is the DID that the sender has proven by authcrypt or by a signature. It is
+	// empty if the sender is not authenticated.
 	From string
-	// To is our DID that the message came to.
+	// To is the DID of ours that the message was sent to.
 	To string
-	// Packet is the message as it came.
+	// Packet is the message as it was received.
 	Packet transport.Packet
 
-	// prior is the DID that the sender has gone by before, empty if the message does not
-	// prove that, or if the sender has left From since.
+	// prior is the DID that the sender had before, empty if the message does not prove
+	// one, or if the sender has left From since.
 	prior   string
-	aliases *aliases // nil: keys went by their ids
+	aliases *aliases // nil if the keys were named by their ids
 }
 
-// aliases are other names than their ids for the two keys of an authcrypt, by
-// which the sender knows them, as older libraries do in a did:peer:2.
+// aliases are names of the keys of an authcrypt that differ from the ids in the DID
+// documents. Older libraries use such names for the keys of a did:peer:2.
 type aliases struct{ ours, theirs string }
 
-// Authenticated reports whether the sender has proven who it is.
+// Authenticated reports whether the sender has proven its DID, which is in.From.
 func (in *Inbound) Authenticated() bool { return in.From != "" }
 
+// inbound returns an opened message as an Inbound.
 func (a *Agent) inbound(ctx context.Context, u *envelope.Unpacked) *Inbound {
 	in := &Inbound{Message: u.Message, Metadata: u.Metadata, To: a.cfg.DID}
 	switch {
@@ -46,7 +50,8 @@ func (a *Agent) inbound(ctx context.Context, u *envelope.Unpacked) *Inbound {
 	case u.Metadata.SignFrom != "":
 		in.From = did.Base(u.Metadata.SignFrom)
 	}
-	// The kids may be aliases; from is what the Packer has compared with them.
+	// The kids may have another form of the DID than from, with which the Packer has
+	// compared them.
 	if in.From != "" && u.Message.From != "" {
 		in.From = did.Base(u.Message.From)
 	}
@@ -56,18 +61,19 @@ func (a *Agent) inbound(ctx context.Context, u *envelope.Unpacked) *Inbound {
 	in.aliases = aliasesOf(u)
 	switch kid := u.OpenedWith; {
 	case kid == "":
-		in.To = a.named(ctx, u.Message)
+		in.To = a.namedDID(ctx, u.Message)
 	case party(kid) != party(a.cfg.DID):
 		in.To = did.Base(kid)
 	}
 	return in
 }
 
-// maxNamed bounds the recipients of a message that is not encrypted which are looked at.
+// maxNamed is how many recipients of a message without encryption are looked up.
 const maxNamed = 8
 
-// named is the DID of ours that a message names which no key of ours has opened.
-func (a *Agent) named(ctx context.Context, m *message.Message) string {
+// namedDID returns the DID of ours that a message without encryption names as a
+// recipient, or Config.DID.
+func (a *Agent) namedDID(ctx context.Context, m *message.Message) string {
 	for _, to := range m.To[:min(len(m.To), maxNamed)] {
 		if party(to) == party(a.cfg.DID) {
 			break
@@ -79,14 +85,15 @@ func (a *Agent) named(ctx context.Context, m *message.Message) string {
 	return a.cfg.DID
 }
 
-// aliasesOf finds that a sender names keys by other fragments than their ids have.
+// aliasesOf returns the names of the keys in an envelope if their fragments differ from
+// those of the ids, or nil.
 func aliasesOf(u *envelope.Unpacked) *aliases {
 	if u.SenderAs == "" {
 		return nil
 	}
 	n := aliases{ours: u.OpenedAs, theirs: u.SenderAs}
 	if n.ours[0] == '#' {
-		n.ours = u.OpenedWith // relative: of no use in an answer
+		n.ours = u.OpenedWith // since an answer cannot use a relative DID URL
 	}
 	if fragment(n.ours) == fragment(u.OpenedWith) && fragment(n.theirs) == fragment(u.Metadata.EncryptedFromKID) {
 		return nil
@@ -94,8 +101,8 @@ func aliasesOf(u *envelope.Unpacked) *aliases {
 	return &n
 }
 
-// nameKeys names the keys of an answer from the DID that the message came to as its
-// sender does: by their ids, the sender would not find them.
+// nameKeys makes an answer name its keys by the aliases that the sender of the message has
+// used. The sender may not find the keys by their ids.
 func (in *Inbound) nameKeys(o *sendOptions) {
 	if n := in.aliases; n != nil && o.from == in.To && len(o.toKeys) == 0 {
 		o.from, o.toKeys = n.ours, []string{n.theirs}
@@ -104,46 +111,46 @@ func (in *Inbound) nameKeys(o *sendOptions) {
 
 func fragment(kid string) string { return kid[strings.IndexByte(kid, '#')+1:] }
 
-// addressed reports whether the message is meant for us as far as anybody can
-// tell. Anybody who has a message that is merely signed can pass it on.
+// addressed reports whether the message was sent to in.To. A message that is signed and not
+// encrypted may have been sent to somebody else, who has passed it on.
 func (in *Inbound) addressed() bool {
 	return in.Metadata.Encrypted ||
 		slices.ContainsFunc(in.Message.To, func(to string) bool { return party(to) == party(in.To) })
 }
 
-// names are the DIDs that the sender has proven to go by: From, and the one that the
-// sender has gone by before, if the message says so.
-func (in *Inbound) names() []string {
+// senderDIDs returns the DIDs that the message proves for its sender: From, and the DID
+// from which the sender rotates with this message, if any.
+func (in *Inbound) senderDIDs() []string {
 	if in.prior != "" {
 		return []string{in.From, in.prior}
 	}
 	return []string{in.From}
 }
 
-// log is the logger for what concerns this message.
+// log returns l with attributes of the message.
 func (in *Inbound) log(l *slog.Logger) *slog.Logger {
 	return l.With("id", in.Message.ID, "type", in.Message.Type, "from", in.From)
 }
 
-// threadKey names a thread between a DID of ours and a party. It is a digest, so that
-// what is filed under it costs the same however long a stranger's DID is.
+// threadKey is the key of a map for a thread between a DID of ours and a party. It is a
+// digest, so that its size does not depend on the length of a DID.
 //
-// What the agent knows of a party it knows for each of our DIDs apart: else the party
-// could find out that two of them are of one agent.
+// Every such map has our DID in the key. Otherwise a party could find out that two DIDs of
+// ours belong to one agent.
 type threadKey [sha256.Size]byte
 
 func keyOf(pair, thread string) threadKey {
 	return sha256.Sum256([]byte(pair + " " + foldID(thread)))
 }
 
-// pairOf names a DID of ours and a party. No DID has a space in it.
+// pairOf returns a name for a DID of ours together with a party. DIDs have no spaces.
 func pairOf(own, peer string) string { return party(own) + " " + party(peer) }
 
-// pair names the DID of ours that the message came to and its sender.
+// pair returns pairOf of the DID of ours that the message was sent to, and its sender.
 func (in *Inbound) pair() string { return pairOf(in.To, in.From) }
 
 func (in *Inbound) key(thread string) threadKey { return keyOf(in.pair(), thread) }
 
-// party is the name under which the agent files what it knows of a DID: the long
-// and the short form of a did:peer:4 are one party.
+// party returns one name for all forms of a DID: the long and the short form of a
+// did:peer:4 are the same party.
 func party(id string) string { return did.Canonical(id) }

@@ -10,75 +10,90 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// Mux is a Handler that picks the handler by message type: protocol and message
-// name are compared without case and punctuation, the major version must be the
-// same, and any minor version will do (Message Type URI, Semver Rules). A type
-// that nothing is registered for is a *message.Problem, unless there is a Fallback.
+// Mux is a [Handler] that calls another Handler, which it picks by the type of the message.
+// A message type matches a registered type under these conditions (DIDComm v2.1, Message
+// Type URI and Semver Rules):
+//   - The protocol names and the message names are equal, without regard to case and
+//     punctuation.
+//   - The major versions are equal. The minor versions may differ.
 //
-// A problem report of a protocol that is not registered, or that comes without
-// such a message, is for the handler of Report Problem 2.0.
+// A problem report whose own type is not registered goes to the Handler of Report Problem
+// 2.0. Any other message whose type is not registered is answered with a problem report,
+// unless the Mux has a [Fallback].
 //
-// A Mux does not change once NewMux has returned.
+// Make a Mux with [NewMux]. A Mux does not change, and may be used from several goroutines.
 type Mux struct {
-	exact    map[string]*route // by the spelling registered
+	exact    map[string]*route // by the type as it was registered
 	routes   []*route
 	features []Feature
 	wraps    []func(Handler) Handler
-	fallback Handler // for what no route is for
+	fallback Handler // for types without a route
 }
 
-// route is what is registered for one message type.
+// route is the registration of one message type.
 type route struct {
 	typ     message.TypeURI
 	name    string // the type as it was registered
-	lane    string // as of Orderer
+	lane    string // the result of Orderer.Lane
 	custody bool
 	handler Handler
 }
 
-// MuxOption registers something with a Mux. Each protocol package has one,
-// called Handle.
+// MuxOption is an option of [NewMux]. Each protocol package has a function Handle that
+// returns the MuxOption of its protocol.
 type MuxOption func(*Mux)
 
-// Protocol is what a protocol package registers.
+// Protocol describes a protocol for [Handle].
 type Protocol struct {
+	// PIURI is the protocol identifier, for example "https://didcomm.org/trust-ping/2.0".
 	PIURI string
-	// Roles are those that the agent can play, in the protocol's names.
+	// Roles are the roles of the protocol that the agent can play, for example "receiver".
 	Roles []string
-	// Messages has the handler of each message by its type URI.
+	// Messages has the Handler for each message type URI.
 	Messages map[string]Handler
-	// Ordered means that its messages to one party leave one at a time, in the order of
-	// Send, whatever their threads, and that those of one party are handled one at a
-	// time, in the order in which they were accepted, whatever ways they come by.
+	// Ordered keeps the order of all messages of the protocol between two DIDs, whatever
+	// their threads. Messages to a party leave one at a time, in the order of Send.
+	// Messages of a party are handled one at a time, in the order in which they were
+	// accepted, even if they arrive by several connections.
 	Ordered bool
-	// Custody has the handlers, by type URI, that are durable and idempotent by
-	// themselves, as one of forwards is. Such a handler runs before the peer is told that
-	// the message is here: its success is the acceptance. The message is not put into
-	// the inbox, takes no peer's share of that, and is not remembered. A Retry, or an
-	// error that is no *message.Problem, asks the peer to come again; a Problem refuses
-	// the message.
-	// Such a handler replies last: over HTTP a reply tells the peer that the message is
-	// here, whatever the handler returns.
+	// Custody has the Handlers for message type URIs that are not in Messages, and that
+	// are durable and idempotent by themselves. The Handler of forwards in a mediator is an
+	// example. A Handler in Custody is called before the peer is told that its message is
+	// accepted, and its result decides:
+	//   - nil accepts the message;
+	//   - a *message.Problem refuses the message;
+	//   - a [Retry], or any other error, asks the peer to send the message again later.
+	//
+	// The message is not stored in the inbox, does not count towards a share of the inbox,
+	// and is not remembered. If it arrives again, it is handled again.
+	//
+	// Over HTTP, a reply in the response tells the peer that the message is accepted.
+	// Therefore reply only when nothing can fail any more.
 	Custody map[string]Handler
 }
 
-// Feature is something that an agent supports and may disclose (Discover
+// Feature is something that an agent supports and may disclose to others (Discover
 // Features 2.0).
 type Feature struct {
-	Type  string // "protocol", "goal-code", "header" or another
-	ID    string
-	Roles []string // of a protocol
+	Type  string   // "protocol", "goal-code", "header" or another type
+	ID    string   // for example the PIURI of a protocol
+	Roles []string // the roles that the agent can play; for protocols only
 }
 
-// Orderer is an optional power of Config.Handler, which a Mux has. A Handler around
-// a Mux passes the question on to it, or the order of the Mux is lost.
+// Orderer is an optional interface of Config.Handler. A [Mux] implements it, with
+// Protocol.Ordered. A Handler that calls a Mux must implement Orderer by calling the Mux,
+// or the messages of ordered protocols lose their order.
 type Orderer interface {
-	// Lane names the lane in which a message waits for its handler: those of one
-	// party in one lane are handled one at a time, in the order in which they were
-	// accepted. Empty is the lane of the message's thread, of one connection. The name is
-	// also that of the lane of a message to be sent. Of a message to be sent, and of one
-	// that an earlier life left over, in has at least the id, the type, From and To; a
-	// message to be sent has our DID as both.
+	// Lane returns the name of the lane of a message. Messages of one party in one lane
+	// are handled one at a time, in the order in which they were accepted. An empty name
+	// stands for a lane of the message's thread and connection.
+	//
+	// Lane is called in these cases:
+	//   - for a received message;
+	//   - for a received message that is still in the inbox after a restart, with only
+	//     the id and the type in in.Message, and with in.From and in.To;
+	//   - for a message to be sent, with in.Message, and with our DID as in.From and in.To.
+	//     Messages to one recipient in one lane leave one at a time.
 	Lane(in *Inbound) string
 }
 
@@ -87,9 +102,11 @@ var (
 	_ Orderer = (*Mux)(nil)
 )
 
-// NewMux makes a Mux. It panics if an option registers a type that is no message
-// type URI, or one that is registered already, or a second Fallback, since that is a
-// mistake in the program.
+// NewMux returns a [Mux] with the protocols, features and wrappers of its options. It
+// panics in these cases, which are mistakes in the program:
+//   - An option registers a message type that is not a message type URI.
+//   - Two options register the same message type, or one option registers it twice.
+//   - There are two options [Fallback].
 func NewMux(opts ...MuxOption) *Mux {
 	m := &Mux{exact: make(map[string]*route)}
 	for _, header := range []string{"ack", "from_prior", "please_ack", "return_route"} {
@@ -110,7 +127,7 @@ func NewMux(opts ...MuxOption) *Mux {
 	return m
 }
 
-// Handle registers the messages of a protocol, and the protocol as a feature.
+// Handle registers the Handlers of a protocol, and the protocol as a [Feature].
 func Handle(p Protocol) MuxOption {
 	return func(m *Mux) {
 		handlers := maps.Clone(p.Custody)
@@ -142,14 +159,16 @@ func Handle(p Protocol) MuxOption {
 	}
 }
 
-// Wrap puts a handler made by f around each handler of the Mux, the fallback
-// included, wherever among the options it stands. Of several the first is outermost.
+// Wrap replaces each Handler of the Mux by the Handler that f returns for it, for example
+// to log or to authorize messages. That includes the [Fallback] and the Handlers that
+// later options register. If there are several Wrap options, the Handler of the first one
+// is called first.
 func Wrap(f func(Handler) Handler) MuxOption {
 	return func(m *Mux) { m.wraps = append(m.wraps, f) }
 }
 
-// Fallback has h handle the messages that no handler is registered for, instead of
-// the problem that they are else.
+// Fallback makes h the Handler of messages for which no Handler is registered. Without
+// Fallback, such a message is answered with a problem report.
 func Fallback(h Handler) MuxOption {
 	return func(m *Mux) {
 		if m.fallback != nil {
@@ -159,27 +178,28 @@ func Fallback(h Handler) MuxOption {
 	}
 }
 
-// Supports registers features that are not protocols, such as goal codes.
+// Supports registers features that are not protocols, for example goal codes.
 func Supports(features ...Feature) MuxOption {
 	return func(m *Mux) { m.features = append(m.features, features...) }
 }
 
-// Features lists what is registered, and the headers that every agent acts on.
+// Features returns the registered protocols and features, and the headers that every agent
+// of this package supports.
 func (m *Mux) Features() []Feature { return slices.Clone(m.features) }
 
-// HandleMessage hands the message to the handler for its type. For an unknown
-// one it returns a *message.Problem of code "e.p.msg.unsupported", or
-// "e.p.msg.unsupported.version" if another major version of its protocol is
-// registered, with the type as the first argument and the versions as the
-// second; or what the Fallback returns, if there is one.
+// HandleMessage calls the Handler for the type of the message. If none is registered, it
+// calls the [Fallback]. If there is no Fallback, the error is a *message.Problem. Its
+// code is "e.p.msg.unsupported.version" if another major version of the protocol is
+// registered, or else "e.p.msg.unsupported". Its first argument is the type of the
+// message, and its second argument lists the registered versions.
 func (m *Mux) HandleMessage(ctx context.Context, w Responder, in *Inbound) error {
 	h, _ := m.Lookup(in.Message.Type)
 	return h.HandleMessage(ctx, w, in)
 }
 
-// Lookup returns the handler for a message type, as Wrap has made it, and the type
-// that the handler was registered for. Where that is empty, nothing is registered for
-// the type and the handler is the fallback; there always is one.
+// Lookup returns the Handler for a message type, with the wrappers of [Wrap], and the type
+// for which the Handler is registered. If no Handler is registered for the type, Lookup
+// returns the fallback, which is never nil, and "".
 func (m *Mux) Lookup(typ string) (h Handler, registered string) {
 	if r := m.route(typ); r != nil {
 		return r.handler, r.name
@@ -187,8 +207,7 @@ func (m *Mux) Lookup(typ string) (h Handler, registered string) {
 	return m.fallback, ""
 }
 
-// Lane implements Orderer: the messages of an ordered protocol wait in a lane of the
-// protocol.
+// Lane implements [Orderer]. It returns the PIURI of an ordered protocol, or "".
 func (m *Mux) Lane(in *Inbound) string {
 	if r := m.route(in.Message.Type); r != nil {
 		return r.lane
@@ -196,13 +215,14 @@ func (m *Mux) Lane(in *Inbound) string {
 	return ""
 }
 
-// Custody implements Custodian.
+// Custody implements [Custodian]. It reports whether the Handler for the type of the
+// message is in Protocol.Custody.
 func (m *Mux) Custody(in *Inbound) bool {
 	r := m.route(in.Message.Type)
 	return r != nil && r.custody
 }
 
-// route is what is registered for a message type, nil if nothing is.
+// route returns the route for a message type, or nil.
 func (m *Mux) route(typ string) *route {
 	if r := m.exact[typ]; r != nil {
 		return r
@@ -218,7 +238,7 @@ func (m *Mux) route(typ string) *route {
 	return nil
 }
 
-// refuse is the fallback unless another is given.
+// refuse is the fallback if there is no option Fallback.
 func (m *Mux) refuse(_ context.Context, _ Responder, in *Inbound) error {
 	typ := in.Message.Type
 	t, err := message.ParseType(typ)
@@ -253,7 +273,7 @@ func (m *Mux) find(t message.TypeURI) *route {
 	return nil
 }
 
-// reports is what is registered for Report Problem 2.0, nil if nothing is.
+// reports returns the route for Report Problem 2.0, or nil.
 func (m *Mux) reports() *route {
 	t, err := message.ParseType(problemReportType)
 	if err != nil {
@@ -262,8 +282,8 @@ func (m *Mux) reports() *route {
 	return m.find(t)
 }
 
-// otherMajors are the protocols that differ from t's in the major version alone,
-// none if its own version is there, too.
+// otherMajors returns the PIURIs of registered protocols that differ from that of t only in
+// the major version. It returns none if the major version of t is registered too.
 func (m *Mux) otherMajors(t message.TypeURI) []string {
 	var others []string
 	for _, f := range m.features {

@@ -27,7 +27,8 @@ type pending struct {
 	begun bool                         // its handler runs, or has run
 }
 
-// held is the lease of the message now; keepPending makes it last, and a redelivery renews it.
+// held is the lease of the message now; keepPending makes it last, and a redelivery
+// renews it.
 func (k *pending) held() *store.Lease[store.Received] {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -2,10 +2,13 @@ package agent
 
 import "context"
 
-// PerIdentity makes a Handler that leaves each message to the Handler which pick returns
-// for the DID of ours that the message came to, Inbound.To. Pick is called for each
-// message, also for one to be sent, whose lane the Handler names (Orderer): it is quick,
-// and returns no nil.
+// PerIdentity returns a [Handler] for an Agent with several DIDs of ours. For each
+// message it calls the Handler that pick returns for the DID that the message was sent to
+// (Inbound.To).
+//
+// pick is called for each received message, and for each message to be sent, since the
+// Handler of its sender may be an [Orderer]. pick must be quick, must not return nil, and
+// may be called from several goroutines.
 func PerIdentity(pick func(own string) Handler) Handler { return perIdentity(pick) }
 
 type perIdentity func(own string) Handler

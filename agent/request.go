@@ -200,7 +200,7 @@ func (r *requests) find(in *Inbound) *request {
 		return nil
 	}
 	empty, report := isEmpty(in.Message), isProblemReport(in.Message)
-	for _, f := range in.names() {
+	for _, f := range in.senderDIDs() {
 		for i, t := range [...]string{in.Message.ThreadID, in.Message.ParentThreadID} {
 			if t == "" {
 				continue
