@@ -14,52 +14,49 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Agent receives, handles and sends DIDComm messages. Its methods may be called
-// from any goroutine.
+// Agent receives, handles and sends DIDComm messages. Make one with [Start] or [New]. An
+// Agent may be used from several goroutines.
 type Agent struct {
 	// static after New
 	cfg       Config
-	handlers  slots // of handlers that run
-	unparking slots
-	lateAcks  slots       // of acks that are tried again
-	suspect   atomic.Bool // one of them may end the process: see cutOff
+	handlers  slots       // for running Handlers
+	unparking slots       // for parked messages that are being opened
+	lateAcks  slots       // for acks that are retried
+	poison    atomic.Bool // a message that may be the cause of crashes is being handled: see crashes
 
-	// ready is closed when Run begins. life ends when handlers must; stopping is
-	// closed before, when no new work is taken.
-	ready    chan struct{}
-	done     chan struct{} // closed when Run returns
-	life     context.Context
-	kill     context.CancelFunc
-	stopping chan struct{}
+	ready    chan struct{}      // closed when Run begins
+	stopping chan struct{}      // closed when no new work is accepted
+	life     context.Context    // ends when Handlers must end, some time after stopping
+	kill     context.CancelFunc // ends life
+	done     chan struct{}      // closed when Run returns
 
-	mu      sync.Mutex // guards the next three
-	running bool       // ready is closed
-	stopped bool
-	work    sync.WaitGroup // packets being served; no Add once stopped
+	mu      sync.Mutex     // guards the next three
+	running bool           // Run has begun
+	stopped bool           // stopping is closed
+	work    sync.WaitGroup // work that Run waits for; no Add by enter once stopped
 
-	outbox   store.Outbox // of Config.Store
+	outbox   store.Outbox
 	inbox    store.Inbox
 	delivery *delivery.Dispatcher
 	lanes    lanes
 	requests requests
 	problems problemBudget
-	reports  rates // what peers did not ask for
-	answers  rates // what they did ask for, where that could cost us more than them
+	reports  rates // limits problem reports
+	answers  rates // limits answers that could cost us more than they cost the peer
 	pending  pendingSet
 }
 
 var _ transport.Handler = (*Agent)(nil)
 
-// keysTimeout bounds how long New waits to learn whose keys there are.
+// keysTimeout is how long New waits for the check that there are keys of Config.DID.
 const keysTimeout = 5 * time.Second
 
-// New makes an agent of cfg. It takes packets and handles them at once; Send and
-// Request need Run.
+// New returns an Agent. The Agent handles received packets at once, but [Agent.Send] and
+// [Agent.Request] only work while [Agent.Run] runs. [Start] calls both New and Run.
 //
-// New refuses a Config that cannot work. To learn that there are keys of Config.DID it
-// asks the Packer's Keys, which then may resolve the DID, for five seconds at most: a
-// DID that does not resolve yet is none to refuse. The error matches envelope.ErrNoKey
-// if there are none.
+// New returns an error for a Config that cannot work. The error matches envelope.ErrNoKey
+// if there is no private key of Config.DID. New may resolve the DID to find that out, for
+// 5 seconds at most, and accepts a DID that does not resolve yet.
 func New(cfg Config) (*Agent, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, err
@@ -87,7 +84,7 @@ func New(cfg Config) (*Agent, error) {
 		pending:   newPendingSet(),
 	}
 	a.delivery = delivery.New(delivery.Config{
-		Outbox: a.outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Outcome: a.became, Idle: cfg.Guest,
+		Outbox: a.outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Outcome: a.traceOutcome, Idle: cfg.Guest,
 		Logger: cfg.Logger, Now: cfg.Now,
 		Workers: cfg.Workers, MaxReturnRoutes: cfg.MaxSessions,
 		SendTimeout: cfg.SendTimeout, AckTimeout: cfg.AckTimeout, StopTimeout: cfg.StopTimeout, Backoff: cfg.backoff(),
@@ -95,35 +92,38 @@ func New(cfg Config) (*Agent, error) {
 	a.life, a.kill = context.WithCancel(context.Background())
 	for _, s := range cfg.Senders {
 		if b, ok := s.(transport.Binder); ok {
-			b.Bind(a) // twice where one sender serves http and https, to the same effect
+			b.Bind(a) // twice for a Sender of two schemes, such as http and https, to the same effect
 		}
 	}
 	return a, nil
 }
 
-// DID is the DID that the agent sends from where a message names none: Config.DID.
+// DID returns Config.DID, from which the Agent sends messages that name no other sender.
 func (a *Agent) DID() string { return a.cfg.DID }
 
-// Packer opens and makes the envelopes of the agent.
+// Packer returns Config.Packer, or the Packer that New has made of Keys and Resolver.
 func (a *Agent) Packer() *envelope.Packer { return a.cfg.Packer }
 
-// Store keeps what the agent must not lose.
+// Store returns Config.Store, or the Store in memory that New has made.
 func (a *Agent) Store() store.Store { return a.cfg.Store }
 
-// Done is closed when Run has returned.
+// Done returns a channel that is closed when Run has returned.
 func (a *Agent) Done() <-chan struct{} { return a.done }
 
-// Run delivers messages, and handles those that an earlier life of the agent took
-// in and did not get to handle, until ctx ends. Then it takes no more packets,
-// ends every Request with ErrStopped, gives what it has taken Config.StopTimeout
-// to be handled before it cancels the handlers' context, and returns nil when all
-// have ended. Messages not delivered or not handled yet stay in the stores. An
-// agent runs once.
+// Run delivers the messages in the outbox, and handles the messages in the inbox that an
+// earlier process or another process has left, until ctx ends. Then Run
+//   - accepts no more packets;
+//   - ends every Request with [ErrStopped];
+//   - waits for running Handlers, and cancels their contexts after Config.StopTimeout;
+//   - returns nil when all Handlers have returned.
+//
+// Messages that are not delivered or not handled stay in Config.Store. Run returns an error
+// only if it is called a second time.
 func (a *Agent) Run(ctx context.Context) error {
 	a.mu.Lock()
 	if a.running {
 		a.mu.Unlock()
-		return errors.New("agent: runs already, or has run")
+		return errors.New("agent: Run was called before")
 	}
 	a.running = true
 	close(a.ready)

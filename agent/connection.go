@@ -9,27 +9,29 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Connection is one that outlives the message which came by it, such as a WebSocket:
-// the way to the sender of that message as long as it lives. It may be kept when the
-// Handler has returned.
+// Connection is an open connection to the sender of a received message, which can be used
+// after the message is handled, for example a WebSocket. [Responder] has it. A Handler may
+// keep it, and it may be used from several goroutines.
 type Connection struct {
 	a  *Agent
 	s  transport.Session
-	in *Inbound // the message
+	in *Inbound // the message that arrived by the connection
 }
 
-// Push packs a message for the party that the connection is to, and writes it to the
-// connection now: no outbox has it, it is not sent again, and no ack is asked for but
-// what m itself asks. Success says that it was written, not that it arrived.
+// Push packs m for the peer of the connection, and writes it to the connection now. Push
+// does not use the outbox, does not try again, and adds no please_ack. Success means that
+// the message was written. It does not mean that the message arrived.
 //
-// Push fills what m leaves empty of id, typ, from and created_time, and sets to; m
-// itself is not changed. The sender is the DID that the message came to. Options that say
-// how to deliver (AwaitDelivery, Once, Outcomes, Lane) change nothing.
+// In the pushed message, Push sets to, and it sets id, typ, from and created_time if they
+// are empty. It does not change m. The default of from is the DID of ours that the
+// received message was sent to. Options that say how to deliver ([AwaitDelivery], [Once],
+// [Outcomes], [Lane]) have no effect.
 //
-// Errors: ErrNoRoute if the connection has ended or cannot take the message, if the
-// message that came by it said, by its return_route, that nothing of m's thread shall
-// go back, or if m is from another DID of ours, which the peer must not learn of;
-// ErrStopped; those of the Packer.
+// Errors are [ErrStopped] after Run, errors of the Packer, and [ErrNoRoute] in these cases:
+//   - The connection has ended or does not accept the message.
+//   - The return_route of the received message does not allow messages of m's thread on the
+//     connection.
+//   - m is from another DID of ours, which the peer must not link to the first.
 func (c *Connection) Push(ctx context.Context, m *message.Message, opts ...SendOption) error {
 	a, in := c.a, c.in
 	if a.life.Err() != nil {
@@ -64,20 +66,21 @@ func (c *Connection) Push(ctx context.Context, m *message.Message, opts ...SendO
 	return nil
 }
 
-// Bind makes the connection a return route to the party for all threads, as
-// return_route "all" does, with a rank: of several live connections of a party the one
-// with the highest wins, and of equals the one that was bound last. Return_route binds
-// with rank 0.
+// Bind makes the connection a return route of the peer for all threads, as a message with
+// return_route "all" does. If the peer has several return routes, the one with the
+// highest rank is used, and among equals the one that was bound last. A return route that
+// comes from a return_route header has rank 0.
 //
-// Errors: delivery.ErrTooMany.
+// The error matches delivery.ErrTooMany if there are too many return routes
+// (Config.MaxSessions).
 func (c *Connection) Bind(ctx context.Context, rank int) error {
 	return c.a.delivery.Bind(ctx, delivery.Binding{Own: c.in.To, Peer: c.in.From, Session: c.s, Rank: rank})
 }
 
-// Done is closed when the connection has ended.
+// Done returns a channel that is closed when the connection has ended.
 func (c *Connection) Done() <-chan struct{} { return c.s.Done() }
 
-// Connection implements Responder.
+// Connection implements [Responder].
 func (r *responder) Connection() *Connection {
 	if s := r.a.connection(r.w, r.in); s != nil {
 		return &Connection{a: r.a, s: s, in: r.in}
@@ -85,10 +88,11 @@ func (r *responder) Connection() *Connection {
 	return nil
 }
 
-// connection is w as the connection of the sender of in, nil if it ends with the message
-// or may be another's: only a sender that has authenticated has one, and only by a message
-// to us that is no older than the replay window. Anybody could pass on or replay another
-// message, on a connection of their own.
+// connection returns w as the connection of the sender of in. It returns nil if w cannot
+// be used after the message, or if w may belong to another party. To prove that w belongs
+// to its sender, a message must be authenticated, sent to us, and not older than the
+// replay window. Anybody could pass on or replay any other message on a connection of
+// their own.
 func (a *Agent) connection(w transport.Replier, in *Inbound) transport.Session {
 	s, ok := w.(transport.Session)
 	if !ok || !in.Authenticated() || !in.addressed() {
@@ -100,8 +104,8 @@ func (a *Agent) connection(w transport.Replier, in *Inbound) transport.Session {
 	return s
 }
 
-// bind makes w the return route to the sender of in, if in asks for that and w is the
-// sender's. Messages that wait for a connection of the sender then leave.
+// bind makes w a return route of the sender of in, if in asks for that and w belongs to the
+// sender.
 func (a *Agent) bind(ctx context.Context, w transport.Replier, in *Inbound) {
 	s := a.connection(w, in)
 	if s == nil {

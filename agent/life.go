@@ -1,12 +1,13 @@
 package agent
 
-// Ready is closed when Run has begun, from when on Send and Request work:
+// Ready returns a channel that is closed when Run has begun. Then [Agent.Send] and
+// [Agent.Request] work:
 //
 //	go a.Run(ctx)
 //	<-a.Ready()
 func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
-// runs is nil while Run runs, else an error that says why nothing is sent.
+// runs returns nil while the Agent can send, or ErrNotRunning or ErrStopped.
 func (a *Agent) runs() error {
 	if a.life.Err() != nil {
 		return ErrStopped
@@ -19,8 +20,8 @@ func (a *Agent) runs() error {
 	}
 }
 
-// enter counts one piece of work that Run waits for, until leave. It reports
-// false when the agent has stopped.
+// enter begins work that Run waits for until leave is called. It returns false if the Agent
+// is stopping.
 func (a *Agent) enter() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -31,4 +32,5 @@ func (a *Agent) enter() bool {
 	return true
 }
 
+// leave ends the work that enter began.
 func (a *Agent) leave() { a.work.Done() }

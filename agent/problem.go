@@ -9,8 +9,9 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// ProblemReport makes the message that tells p to the sender of about: a new
-// thread whose parent is that of about, with an ack of it (Problem Reports).
+// ProblemReport returns a message that reports p to the sender of the message about. It has
+// the thread of about as its parent thread, and acks about (DIDComm v2.1, Problem Reports).
+// Send or Reply has to set its recipient.
 func ProblemReport(p *message.Problem, about *message.Message) (*message.Message, error) {
 	m, err := message.New(problemReportType, p)
 	if err != nil {
@@ -21,9 +22,9 @@ func ProblemReport(p *message.Problem, about *message.Message) (*message.Message
 	return m, nil
 }
 
-// ParseProblemReport reads the problem that a report tells, in each form that
-// message.ReadProblem knows. A part that the report does not tell is empty, the code
-// too. The error matches message.ErrInvalid: m is no problem report.
+// ParseProblemReport returns the problem that a received report describes. It accepts every
+// form of body that message.ReadProblem accepts. A field that the report does not have is
+// empty, even the code. The error matches message.ErrInvalid if m is not a problem report.
 func ParseProblemReport(m *message.Message) (*message.Problem, error) {
 	if !isProblemReport(m) {
 		return nil, fmt.Errorf("%w: not a problem report", message.ErrInvalid)
@@ -31,23 +32,25 @@ func ParseProblemReport(m *message.Message) (*message.Problem, error) {
 	return message.ReadProblem(m.Body), nil
 }
 
-// Report tells the sender of a message that was handled before of a problem with
-// it; a Handler that finds one returns it instead. It goes the way of Send.
+// Report reports a problem to the sender of a message after the [Handler] has returned. A
+// Handler does not call Report, but returns the problem as its error. The report leaves as
+// with [Agent.Send].
 //
-// Errors: ErrUnauthenticated; ErrNotReported if the message is itself a report,
-// or empty, or its thread or its sender has had too many; those of Send.
+// Errors are [ErrUnauthenticated] if the sender is not authenticated; [ErrNotReported] if
+// the message is a problem report, is empty, or its thread or its sender has had too many
+// reports; and errors of Send.
 func (a *Agent) Report(ctx context.Context, in *Inbound, p *message.Problem) error {
 	if err := a.runs(); err != nil {
 		return err
 	}
 	r := &responder{a: a, w: transport.NoReply{}, in: in, acked: true}
-	return r.tell(ctx, p)
+	return r.sendReport(ctx, p)
 }
 
-// tell sends a problem report, within the limits that keep reports from
-// multiplying (Cascading Problems). A problem without a code is one that a third
-// party has told us.
-func (r *responder) tell(ctx context.Context, p *message.Problem) error {
+// sendReport sends a problem report, within the limits that keep two agents from
+// reporting each other's reports (Cascading Problems). A problem without a code comes
+// from a report of a third party, and is reported as an internal error.
+func (r *responder) sendReport(ctx context.Context, p *message.Problem) error {
 	m := r.in.Message
 	switch {
 	case !r.in.Authenticated():
@@ -75,7 +78,7 @@ func (r *responder) tell(ctx context.Context, p *message.Problem) error {
 	return nil
 }
 
-// report logs what a handler returned, and tells the peer if it is a problem.
+// report logs the error of a Handler, and reports it to the peer if it is a Problem.
 func (r *responder) report(ctx context.Context, err error) {
 	log := r.in.log(r.a.cfg.Logger)
 	switch m := r.in.Message; {
@@ -91,7 +94,7 @@ func (r *responder) report(ctx context.Context, err error) {
 	if !errors.As(err, &p) {
 		return
 	}
-	if err := r.tell(ctx, p); err != nil && !errors.Is(err, ErrNotReported) && !errors.Is(err, ErrUnauthenticated) {
+	if err := r.sendReport(ctx, p); err != nil && !errors.Is(err, ErrNotReported) && !errors.Is(err, ErrUnauthenticated) {
 		log.WarnContext(ctx, "could not report a problem", "code", p.Code, "error", err)
 	}
 }

@@ -14,68 +14,70 @@ import (
 )
 
 const (
-	// redeliverers are how many leases of what is left over are asked for at a time
-	// while there is more of that: where each is a commit, many messages of a process
-	// that died would else come back one commit after the other.
-	redeliverers = 8
-	// patience is how long there is taken to be more.
-	patience = 50 * time.Millisecond
-	// together is how long those of ordered protocols are waited for that came with the
-	// first.
-	together = 2 * time.Millisecond
+	// leasers is how many goroutines lease messages while the inbox has more. If each
+	// lease is a commit, one goroutine would take long for the messages that a crash has
+	// left.
+	leasers = 8
+	// leaseWait is how long each of them waits for another message.
+	leaseWait = 50 * time.Millisecond
+	// batchTime is how long messages of ordered protocols are collected, so that they can
+	// be sorted by time of receipt.
+	batchTime = 2 * time.Millisecond
 )
 
-// redeliverAll handles what the inbox has left over: of an earlier life of the
-// agent, of a handler that asked to be called again, of another process that
-// died.
+// redeliverAll handles the messages that are due in the inbox: those that an earlier
+// process, or another process that crashed, has not handled, and those whose Handler has
+// returned a Retry.
 func (a *Agent) redeliverAll(ctx context.Context) {
 	ordered := make(chan *pending)
 	var lanes sync.WaitGroup
 	defer lanes.Wait()
-	lanes.Go(func() { a.enlistAll(ctx, ordered) })
+	lanes.Go(func() { a.queueAll(ctx, ordered) })
 	for {
-		suspect, err := a.leaseOne(ctx, ctx, ordered)
+		poison, err := a.leaseOne(ctx, ctx, ordered)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
 			a.cfg.Logger.ErrorContext(ctx, "inbox failed", "error", err)
-			select { // an inbox that fails would keep the loop spinning
+			select { // so that an inbox that fails does not make a busy loop
 			case <-time.After(a.cfg.MinBackoff):
 			case <-ctx.Done():
 			}
-		case !suspect:
+		case !poison:
 			a.leaseMore(ctx, ordered)
 		}
 	}
 }
 
-// leaseMore leases, several at a time, until nothing is left over for a while.
+// leaseMore leases messages with several goroutines, until no message was due for
+// leaseWait.
 func (a *Agent) leaseMore(ctx context.Context, ordered chan<- *pending) {
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	for range redeliverers {
-		asking.Go(func() {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for range leasers {
+		all.Go(func() {
 			for more := true; more; {
-				soon, cancel := context.WithTimeout(ctx, patience)
-				suspect, err := a.leaseOne(ctx, soon, ordered)
+				wait, cancel := context.WithTimeout(ctx, leaseWait)
+				poison, err := a.leaseOne(ctx, wait, ordered)
 				cancel()
-				more = !suspect && err == nil
+				more = !poison && err == nil
 			}
 		})
 	}
 }
 
-// leaseOne leases one message that is left over, if there is one before soon ends. It
-// hands on one of an ordered protocol, and handles any other. It reports whether the
-// message is one that may end the process: no more of those are to be in hand than can be
-// helped.
-func (a *Agent) leaseOne(ctx, soon context.Context, ordered chan<- *pending) (suspect bool, err error) {
-	l, err := a.inbox.Lease(soon, a.leaseTime())
+// leaseOne leases one message from the inbox, and waits for it until the context wait
+// ends. It sends a message of an ordered protocol to ordered, and handles any other
+// message. It reports whether the message may be the cause of crashes. As few messages as
+// possible should be leased together with such a message, since a crash counts against
+// each of them.
+func (a *Agent) leaseOne(ctx, wait context.Context, ordered chan<- *pending) (poison bool, err error) {
+	l, err := a.inbox.Lease(wait, a.leaseTime())
 	if err != nil {
 		return false, err
 	}
-	if a.pending.renew(l) { // it waits, or is handled, for longer than it should
+	if a.pending.renew(l) { // still waiting or being handled, longer than its first lease
 		return false, nil
 	}
 	k := leftOver(l)
@@ -84,9 +86,9 @@ func (a *Agent) leaseOne(ctx, soon context.Context, ordered chan<- *pending) (su
 		a.unparkSoon(ctx, k)
 		return false, nil
 	}
-	if _, ok := a.orderedLane(k.in); !ok || cutOff(l) > 1 {
-		a.again(ctx, k)
-		return cutOff(l) > 1, nil
+	if _, ok := a.orderedLane(k.in); !ok || crashes(l) > 1 {
+		a.handleLeased(ctx, k)
+		return crashes(l) > 1, nil
 	}
 	select {
 	case ordered <- k:
@@ -96,8 +98,8 @@ func (a *Agent) leaseOne(ctx, soon context.Context, ordered chan<- *pending) (su
 	return false, nil
 }
 
-// enlistAll puts messages of ordered protocols in their lanes.
-func (a *Agent) enlistAll(ctx context.Context, ordered <-chan *pending) {
+// queueAll puts leased messages of ordered protocols in their lanes.
+func (a *Agent) queueAll(ctx context.Context, ordered <-chan *pending) {
 	for {
 		var list []*pending
 		select {
@@ -106,7 +108,7 @@ func (a *Agent) enlistAll(ctx context.Context, ordered <-chan *pending) {
 		case <-ctx.Done():
 			return
 		}
-		for more := time.After(together); more != nil; {
+		for more := time.After(batchTime); more != nil; {
 			select {
 			case k := <-ordered:
 				list = append(list, k)
@@ -114,16 +116,17 @@ func (a *Agent) enlistAll(ctx context.Context, ordered <-chan *pending) {
 				more = nil
 			}
 		}
-		// Leases that were asked for at the same time come in any order.
+		// Concurrent leases return messages in any order.
 		slices.SortStableFunc(list, func(x, y *pending) int { return x.held().Item.Time.Compare(y.held().Item.Time) })
 		for _, k := range list {
-			a.enlist(ctx, k)
+			a.queueLeased(ctx, k)
 		}
 	}
 }
 
-// enlist puts a message of an ordered protocol in its lane.
-func (a *Agent) enlist(ctx context.Context, k *pending) {
+// queueLeased puts a leased message of an ordered protocol in its lane, or gives it back
+// to the inbox if the lane is full.
+func (a *Agent) queueLeased(ctx context.Context, k *pending) {
 	l, _ := a.orderedLane(k.in)
 	if a.lanes.full(l) {
 		a.nak(ctx, k, a.cfg.MinBackoff, "")
@@ -136,10 +139,10 @@ func (a *Agent) enlist(ctx context.Context, k *pending) {
 	}
 }
 
-// again handles a message that no other waits for.
-func (a *Agent) again(ctx context.Context, k *pending) {
+// handleLeased handles a leased message that is in no lane.
+func (a *Agent) handleLeased(ctx context.Context, k *pending) {
 	if !a.handlers.takeFree() {
-		// It must not be held against it if the process ends meanwhile.
+		// Without a lease, a crash in the meantime does not count as a try.
 		a.nak(ctx, k, 0, "")
 		if a.handlers.take(ctx.Done()) {
 			a.handlers.free()
@@ -147,14 +150,14 @@ func (a *Agent) again(ctx context.Context, k *pending) {
 		return
 	}
 	done := a.handlers.free
-	if cutOff(k.held()) > 1 {
-		if !a.suspect.CompareAndSwap(false, true) {
+	if crashes(k.held()) > 1 {
+		if !a.poison.CompareAndSwap(false, true) {
 			a.handlers.free()
-			// Not all at one time, which might be that at which the process ends.
+			// After a random delay, so that such messages are not leased together.
 			a.nak(ctx, k, a.cfg.backoff().After(1), "")
 			return
 		}
-		done = func() { a.suspect.Store(false); a.handlers.free() }
+		done = func() { a.poison.Store(false); a.handlers.free() }
 	}
 	a.work.Add(1)
 	go func() {
@@ -164,8 +167,8 @@ func (a *Agent) again(ctx context.Context, k *pending) {
 	}()
 }
 
-// keepPending makes the leases of messages last that wait long for their handler. If one
-// ran out, the inbox would count each further lease as a try.
+// keepPending extends the leases of messages that wait for their Handler. If a lease ran
+// out, the inbox would count the next one as a further try.
 func (a *Agent) keepPending(ctx context.Context) {
 	for {
 		select {
@@ -181,19 +184,18 @@ func (a *Agent) keepPending(ctx context.Context) {
 	}
 }
 
-// cutOff is how often the process has ended while it had the message in hand. One
-// of those that it had each time may be what ends it: they are handled one at a
-// time, so that the others are not taken for it.
-func cutOff(l *store.Lease[store.Received]) int {
-	if l.LastError != "" { // the last time its handler failed, and the process lived
+// crashes returns how often the process has ended while it had a lease of the message.
+// After two crashes, the message may be their cause. Such messages are handled one at a
+// time, so that the others are not blamed for the next crash.
+func crashes(l *store.Lease[store.Received]) int {
+	if l.LastError != "" { // the last try ended with an error, and not with a crash
 		return 0
 	}
 	return l.Attempts
 }
 
-// redeliver handles one such message in the caller's slot. Its reply goes by a
-// return route or an endpoint of its sender, or waits for the message to come
-// again.
+// redeliver handles a leased message in the slot of the caller. A reply leaves by a return
+// route or an endpoint of the sender, or waits until the message arrives again.
 func (a *Agent) redeliver(ctx context.Context, k *pending) {
 	l := k.held()
 	if l.Attempts >= a.cfg.MaxTries {
@@ -201,7 +203,7 @@ func (a *Agent) redeliver(ctx context.Context, k *pending) {
 		if reason == "" {
 			reason = "the process ended each time"
 		}
-		a.setAside(ctx, k, fmt.Errorf("given up after %d tries: %s", l.Attempts, reason))
+		a.setAside(ctx, k, fmt.Errorf("failed after %d tries: %s", l.Attempts, reason))
 		return
 	}
 	in, err := a.reopen(ctx, l.Item.Packet.Data)
@@ -214,7 +216,7 @@ func (a *Agent) redeliver(ctx context.Context, k *pending) {
 	case errors.As(err, new(*transport.RejectError)), age > a.cfg.MaxAge:
 		a.setAside(ctx, k, err)
 		return
-	default: // the sender's DID does not resolve now; no fault of the message
+	default: // a DID cannot be reached now, which does not count as a try
 		k.in.log(a.cfg.Logger).WarnContext(ctx, "a message cannot be opened now", "error", err)
 		a.note(ctx, a.cfg.Trace.Parked, "message to be opened later", k.in, 0, err)
 		a.nak(ctx, k, min(max(age/2, a.cfg.MinBackoff), a.cfg.MaxBackoff), "")
@@ -229,7 +231,7 @@ func (a *Agent) redeliver(ctx context.Context, k *pending) {
 	a.run(context.WithoutCancel(ctx), transport.NoReply{}, k)
 }
 
-// reopen opens a packet that was taken in before.
+// reopen opens a packet from the inbox.
 func (a *Agent) reopen(ctx context.Context, data []byte) (in *Inbound, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.cfg.HandlerTimeout)
 	defer cancel()
@@ -241,7 +243,8 @@ func (a *Agent) reopen(ctx context.Context, data []byte) (in *Inbound, err error
 	return a.inbound(ctx, u), nil
 }
 
-// contain turns a panic into a refusal, where no transport is there to contain it.
+// contain makes a *transport.RejectError of a panic, where no transport is there to
+// contain the panic.
 func (a *Agent) contain(ctx context.Context, err *error) {
 	if v := recover(); v != nil {
 		a.cfg.Logger.ErrorContext(ctx, "message panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
@@ -249,11 +252,12 @@ func (a *Agent) contain(ctx context.Context, err *error) {
 	}
 }
 
-// setAside ends a message that is not handled.
+// setAside ends the tries to handle a message. The inbox keeps the message for a person
+// to look at.
 func (a *Agent) setAside(ctx context.Context, k *pending, reason error) {
 	l := k.held()
 	k.in.log(a.cfg.Logger).ErrorContext(ctx, "message set aside", "error", reason)
-	a.note(ctx, a.cfg.Trace.Handled, "message handled no more", k.in, l.Attempts, reason)
+	a.note(ctx, a.cfg.Trace.Handled, "message set aside", k.in, l.Attempts, reason)
 	defer a.pending.remove(k)
 	term := func(ctx context.Context) error { return a.inbox.Term(ctx, l, reason.Error()) }
 	if err := store.Tell(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), term); err != nil {

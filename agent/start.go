@@ -2,8 +2,9 @@ package agent
 
 import "context"
 
-// Start is New and Run in one call: it makes an agent of cfg that runs until ctx ends, and
-// returns when the agent is Ready. Done tells when it has ended. Errors: those of New.
+// Start makes an Agent with [New], and calls [Agent.Run] in a new goroutine. The Agent is
+// Ready when Start returns, and stops when ctx ends. [Agent.Done] is closed when it has
+// stopped. Errors are those of New.
 //
 //	a, err := agent.Start(ctx, agent.Config{
 //		DID: id.DID(), Keys: id, Resolver: resolver, Senders: senders, Handler: mux,
@@ -13,7 +14,7 @@ func Start(ctx context.Context, cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	go func() { _ = a.Run(ctx) }() // which fails only if an agent runs twice
+	go func() { _ = a.Run(ctx) }() // Run fails only if it is called twice
 	<-a.Ready()
 	return a, nil
 }

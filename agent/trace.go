@@ -8,56 +8,59 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// Trace are hooks that are called as messages go their way; those that are nil are
-// not. The agent waits for a hook, from many goroutines at the same time. No hook is
-// given the content of a message, but for the problem that a report tells.
+// Trace has functions that an Agent calls when the state of a message changes, for
+// example to count messages. A function that is nil is not called. The functions may be
+// called from several goroutines, and the Agent waits until they return. They do not get
+// the content of messages, except for the problem in a problem report.
 type Trace struct {
-	// Opened is called for a message that was opened and let in.
+	// Opened is called when a received message is opened, and is not dropped or refused.
 	Opened func(context.Context, Event)
-	// Accepted is called for one that the inbox has, or a Request was waiting for; not
-	// for one that its handler takes into custody, which is accepted once Handled.
+	// Accepted is called when a received message is stored in the inbox, or is the answer
+	// to a Request. It is not called for a message in custody (Protocol.Custody).
 	Accepted func(context.Context, Event)
-	// Parked is called for one that stays in the inbox to be opened, or handled,
-	// later; Event.Err is why.
+	// Parked is called when a received message stays in the inbox, to be opened or handled
+	// later. Event.Err is the reason.
 	Parked func(context.Context, Event)
-	// Handled is called for one that was handled; Event.Err is what the Handler
-	// returned. A message that is set aside for a person to see has an Err, too.
+	// Handled is called when a received message is handled, or is set aside for a person to
+	// look at. Event.Err is the error of the Handler, or the reason.
 	Handled func(context.Context, Event)
-	// Problem is called for a problem report that no Request was waiting for: it names
-	// no thread, or that of a message without a Request.
+	// Problem is called for a received problem report that does not answer a Request.
 	Problem func(context.Context, Event, *message.Problem)
 
-	// Queued is called for a message that could not be sent and is tried again, or with
-	// Once may be by the caller.
+	// Queued is called when a message could not be sent. The Agent retries, except for a
+	// message that was sent with the option [Once].
 	Queued func(context.Context, Outcome)
-	// Sent is called for one that has left; Outcome.Awaits tells that its ack is
-	// waited for. Outcome.ID is empty for what was pushed, or went as a reply on the
-	// connection that its message came by.
+	// Sent is called when a transport has accepted a message. Outcome.Awaits reports
+	// whether its ack is waited for. Outcome.ID is empty for a message that was written to
+	// a connection without the outbox, by Push or as a reply.
 	Sent func(context.Context, Outcome)
-	// Acknowledged is called for one that its recipient has acknowledged.
+	// Acknowledged is called when the recipient of a message has acknowledged it.
 	Acknowledged func(context.Context, Outcome)
-	// Buried is called for one that was given up, or has expired (but not if the
-	// process ends in between).
+	// Buried is called when delivery of a message has failed for good, or the message has
+	// expired. The call is missing if the process ends at that moment.
 	Buried func(context.Context, Outcome)
 }
 
-// Event is what a Trace learns of a message that came in.
+// Event describes a received message to a [Trace].
 type Event struct {
-	ID, Type, Thread string
-	// From is the DID that the sender has proven, or empty; To is ours.
+	ID, Type string
+	// Thread is the thid of the message, or its id if it has no thid.
+	Thread string
+	// From is the DID that the sender has proven, or empty. To is the DID of ours that the
+	// message was sent to.
 	From, To string
-	// Deviations are what was tolerated of the message.
+	// Deviations are the deviations from the specification that were accepted.
 	Deviations []message.Deviation
-	// Attempt is 1 for a message that is handled for the first time; 0 before that.
+	// Attempt is 1 when the message is handled for the first time, and 0 before that.
 	Attempt int
-	Err     error
+	// Err is the error that the field of Trace describes, or nil.
+	Err error
 }
 
-// Outcome is what has become of a message to one recipient, so far.
+// Outcome is the state of a message to one recipient.
 type Outcome = delivery.Outcome
 
-// note tells of a message that came in: the hook, if there is one, and the log at
-// debug.
+// note calls a hook of Trace, if it is not nil, and logs a received message at debug level.
 func (a *Agent) note(ctx context.Context, hook func(context.Context, Event), what string, in *Inbound, attempt int, err error) {
 	if hook == nil && !a.cfg.Logger.Enabled(ctx, slog.LevelDebug) {
 		return
@@ -79,6 +82,7 @@ func (a *Agent) note(ctx context.Context, hook func(context.Context, Event), wha
 	}
 }
 
+// event returns the Event of a message.
 func (a *Agent) event(in *Inbound, attempt int, err error) Event {
 	return Event{
 		ID: in.Message.ID, Type: in.Message.Type, Thread: in.Message.Thread(), From: in.From, To: in.To,
@@ -86,17 +90,17 @@ func (a *Agent) event(in *Inbound, attempt int, err error) Event {
 	}
 }
 
-// wrote tells of a message that went to a party by a connection at hand, past the
-// outbox.
+// wrote reports to Trace and to the log that a message was written to a connection,
+// without the outbox.
 func (a *Agent) wrote(ctx context.Context, m *message.Message, to string) {
-	a.became(ctx, Outcome{
+	a.traceOutcome(ctx, Outcome{
 		MessageID: m.ID, Thread: foldID(subject(m)), From: m.From, To: to,
 		State: delivery.Sent, Way: delivery.ReturnRoute, Attempts: 1,
 	})
 }
 
-// became tells of a message that was to be sent.
-func (a *Agent) became(ctx context.Context, o Outcome) {
+// traceOutcome reports the outcome of a message to Trace and to the log.
+func (a *Agent) traceOutcome(ctx context.Context, o Outcome) {
 	if a.cfg.Logger.Enabled(ctx, slog.LevelDebug) {
 		a.cfg.Logger.DebugContext(ctx, "outgoing message "+string(o.State), "id", o.MessageID, "to", o.To, "by", o.Way,
 			"attempts", o.Attempts, "awaits", o.Awaits, "error", o.Err)
