@@ -9,18 +9,18 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// acknowledge sends the ack that the message asked for, unless a reply carried the
-// ack. No forward is acked, no ack (ACKs) and no problem report. An ack that cannot be
-// made now, as while our own DID does not resolve, is sent a little later, or its peer
-// would take us for a party that gives none.
+// acknowledge sends the ack that the message asks for, unless a reply has acked the
+// message. Forwards, acks and problem reports are not acked. If the ack cannot be made
+// now, for example because our own DID does not resolve, it is sent a little later.
+// Otherwise the peer could conclude that we send no acks.
 func (r *responder) acknowledge(ctx context.Context) {
 	err := r.acknowledgeNow(ctx)
 	if errors.As(err, new(*retryError)) {
-		r.acknowledgeLater(ctx)
+		r.retryAck(ctx)
 	}
 }
 
-// acknowledgeNow sends the ack, if one is owed.
+// acknowledgeNow sends the ack once, if the message asks for one.
 func (r *responder) acknowledgeNow(ctx context.Context) error {
 	acks := r.takeAcks(ctx)
 	if len(acks) == 0 {
@@ -32,26 +32,27 @@ func (r *responder) acknowledgeNow(ctx context.Context) error {
 		err = r.Reply(ctx, m)
 	}
 	if err != nil {
-		r.in.log(r.a.cfg.Logger).InfoContext(ctx, "could not acknowledge", "error", err)
+		r.in.log(r.a.cfg.Logger).InfoContext(ctx, "ack not sent", "error", err)
 	}
 	return err
 }
 
 const (
-	// maxLateAcks bounds the acks that are tried again at the same time.
+	// maxLateAcks is how many acks are retried at the same time.
 	maxLateAcks = 256
-	// lateAckTries is how often each of them is, within the time that its peer waits.
+	// lateAckTries is how often an ack is retried. With the default delays, the tries end
+	// before the peer stops waiting.
 	lateAckTries = 4
 )
 
-// acknowledgeLater tries again to send an ack, without its caller.
-func (r *responder) acknowledgeLater(ctx context.Context) {
+// retryAck retries to send an ack, in a new goroutine.
+func (r *responder) retryAck(ctx context.Context) {
 	a := r.a
 	if !a.lateAcks.takeFree() {
-		return // the peer gets it when the message comes again
+		return // the peer gets the ack when the message arrives again
 	}
 	ctx = context.WithoutCancel(ctx)
-	a.work.Add(1) // in time, since the caller's own entry still counts
+	a.work.Add(1) // before Run can return, since the work of the caller is not done
 	go func() {
 		defer a.leave()
 		defer a.lateAcks.free()
@@ -72,9 +73,10 @@ func (r *responder) acknowledgeLater(ctx context.Context) {
 	}()
 }
 
-// hear tells those that wait for an ack what a message says of them: only what its
-// sender was sent, and only if the message is meant for us. It reports whether the
-// message tells of a problem with one that is being sent.
+// hear settles the messages that wait for an ack and that in acknowledges, answers or
+// reports a problem about. A message only settles messages to its sender, and only if it
+// was sent to us. hear reports whether in reports a problem about a message that is being
+// sent.
 func (a *Agent) hear(in *Inbound) (problem bool) {
 	m := in.Message
 	if !in.Authenticated() || !in.addressed() || isBusy(m) {

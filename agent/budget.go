@@ -7,15 +7,19 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// problemBudget counts the problem reports of the threads that had one last, until
-// an hour after the last. The reports of threads that belong together have one
-// limit, so that no chain of threads gets around it. Only those of one thread alone
-// make its messages unwelcome: an invitation may be the parent of many exchanges.
+// problemBudget counts the problem reports of each thread, until one hour after the last
+// report of the thread. There are two counts:
+//   - The shared count is for a thread together with its parent threads and with the
+//     reports about its messages. It limits the reports that are sent, so that a chain of
+//     threads cannot avoid the limit.
+//   - The own count is for one thread alone. If it is over the limit, the messages of the
+//     thread are dropped. The shared count would be wrong for this, since an invitation may
+//     be the parent of many exchanges.
 type problemBudget struct {
 	max int
 
 	mu     sync.Mutex     // guards all below
-	shared recent[*tally] // by each of the threads that belong together
+	shared recent[*tally] // several threads may have the same tally
 	own    recent[*tally]
 }
 
@@ -31,14 +35,14 @@ type budgetState int
 
 const (
 	budgetLeft  budgetState = iota
-	budgetSpent             // this report is one too many: say so, once
-	budgetOver
+	budgetSpent             // this report is the first over the limit, and may be sent to say so
+	budgetOver              // the report must not be sent
 )
 
 const (
-	// maxBudgets bounds the threads whose reports are counted.
+	// maxBudgets is how many threads are counted.
 	maxBudgets = 10_000
-	// budgetLife is how long after its last report a thread is as if it had none.
+	// budgetLife is how long after the last report of a thread its count is kept.
 	budgetLife = time.Hour
 )
 
@@ -46,7 +50,7 @@ func newProblemBudget(max int) problemBudget {
 	return problemBudget{max: max, shared: recent[*tally]{max: maxBudgets}, own: recent[*tally]{max: maxBudgets}}
 }
 
-// live is the tally of a thread, nil if that had no report lately.
+// live returns the tally of a thread, or nil if its last report is older than budgetLife.
 func live(tallies *recent[*tally], key threadKey) *tally {
 	if t, ok := tallies.get(key); ok && time.Since(t.last) < budgetLife {
 		return t
@@ -54,8 +58,9 @@ func live(tallies *recent[*tally], key threadKey) *tally {
 	return nil
 }
 
-// count adds a report that came to those of its thread, or one that is to be made
-// about a message, unless that is over the budget.
+// count adds 1 to both counts of the thread of in. If in is a problem report, it is the
+// report that is counted. Otherwise the report is one about in, which count does not add
+// if the result is budgetOver.
 func (b *problemBudget) count(in *Inbound) budgetState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -80,7 +85,7 @@ func (b *problemBudget) count(in *Inbound) budgetState {
 	return budgetLeft
 }
 
-// uncount takes a report back that was counted, and not sent.
+// uncount subtracts a report about in that was counted and then not sent.
 func (b *problemBudget) uncount(in *Inbound) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -91,8 +96,8 @@ func (b *problemBudget) uncount(in *Inbound) {
 	}
 }
 
-// reported makes what names a message, or our report about the message, as its
-// thread or parent share the count of the message. It was counted before.
+// reported makes messages that name in, or our report about in, as their thread or their
+// parent thread, use the shared count of in. The report must have been counted.
 func (b *problemBudget) reported(in *Inbound, report *message.Message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -103,7 +108,7 @@ func (b *problemBudget) reported(in *Inbound, report *message.Message) {
 	}
 }
 
-// over reports whether the thread of a message has gone over its budget by itself.
+// over reports whether the own count of the thread of in is over the limit.
 func (b *problemBudget) over(in *Inbound) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -111,9 +116,9 @@ func (b *problemBudget) over(in *Inbound) bool {
 	return t != nil && t.n > b.max
 }
 
-// of is the shared tally of what a message is about, or else of its thread or the
-// parent of that, which are one from then on; nil if none has one. The caller holds
-// mu.
+// of returns the first shared tally that it finds for the subject of in, for the thread
+// of in, or for its parent thread, and makes it the tally of the subject too. It returns
+// nil if none of them has a tally. The caller holds mu.
 func (b *problemBudget) of(in *Inbound) *tally {
 	m := in.Message
 	for _, thread := range [...]string{subject(m), m.Thread(), m.ParentThreadID} {

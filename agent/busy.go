@@ -9,16 +9,18 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// busyDelay is when a peer may come again whose message could not be taken.
+// busyDelay is the delay after which a peer may send a message again that was not accepted.
 const busyDelay = 10 * time.Second
 
-// later asks the peer to come again.
+// later returns the error of ServePacket that asks the peer to send the message again
+// later.
 func later(cause error) error {
 	return &transport.BusyError{RetryAfter: busyDelay, Err: cause}
 }
 
-// untold is err for a connection that has no words for "later": a session whose
-// peer was not told so by a message has to end, which an error of no class does.
+// untold returns err for a Replier that is not a Session. On a Session, a BusyError would
+// not reach a peer that was not told by a message. Therefore untold returns the cause of
+// a BusyError, which makes the transport end the connection.
 func untold(w transport.Replier, err error) error {
 	var busy *transport.BusyError
 	if _, ok := w.(transport.Session); ok && errors.As(err, &busy) {
@@ -27,28 +29,28 @@ func untold(w transport.Replier, err error) error {
 	return err
 }
 
-// isSession tells whether what comes by w comes by a connection that lives on, and gives
-// no receipt.
+// isSession reports whether w is a Session: it can be used after the message, and gives no
+// receipts.
 func isSession(w transport.Replier) bool {
 	_, ok := w.(transport.Session)
 	return ok
 }
 
-// isBusyFor tells whether a message says that its sender was too busy to take one of
-// ours that waits for its ack.
+// isBusyFor reports whether in says that its sender could not accept a message of ours
+// now, and that message waits for its ack.
 func (a *Agent) isBusyFor(in *Inbound) bool {
 	return in.Authenticated() && in.addressed() && isBusy(in.Message) && a.delivery.Awaits(in.To, in.From, subject(in.Message))
 }
 
-// busy tells the peer to try again, for there is no room or the inbox fails: by
-// HTTP with the error that it returns, on other connections with a problem report,
-// which does not count towards the thread's problems. A peer that cannot be told so is
-// told by the end of the connection.
+// busy asks the peer to send a message again later, because there is no room or the inbox
+// fails. Over HTTP, the returned error does that. On a Session, a problem report does,
+// which does not count as a report of the thread. If the report cannot be sent, the
+// returned error makes the transport end the connection.
 func (a *Agent) busy(ctx context.Context, w transport.Replier, in *Inbound, cause error) error {
 	return a.busyFor(ctx, w, in, busyDelay, cause)
 }
 
-// busyFor is busy for a while.
+// busyFor is busy with a delay.
 func (a *Agent) busyFor(ctx context.Context, w transport.Replier, in *Inbound, delay time.Duration, cause error) error {
 	var busy error = &transport.BusyError{RetryAfter: delay, Err: cause}
 	if _, ok := w.(transport.Session); !ok {
@@ -57,8 +59,8 @@ func (a *Agent) busyFor(ctx context.Context, w transport.Replier, in *Inbound, d
 	if in.Authenticated() && !isProblemReport(in.Message) && !isEmpty(in.Message) {
 		report, err := ProblemReport(message.NewProblem(codeBusy, cause), in.Message)
 		if err == nil {
-			report.Ack = nil // since we do not have it
-			err = (&responder{a: a, w: w, in: in, here: true, acked: true, busy: true}).reply(ctx, report)
+			report.Ack = nil // since the message is not accepted
+			err = (&responder{a: a, w: w, in: in, onlyBack: true, acked: true, busy: true}).reply(ctx, report)
 		}
 		if err == nil {
 			return busy

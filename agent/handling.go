@@ -10,12 +10,12 @@ import (
 )
 
 // handling is the context of one call of a Handler. It ends at a deadline that can be
-// moved, or with the life of the agent.
+// moved, and when the Agent's life ends.
 type handling struct {
-	context.Context // for its values only; it does not end
-	ended           context.Context
+	context.Context                 // for its values; never ends
+	ended           context.Context // ends when the handling ends
 	end             context.CancelCauseFunc
-	limit           time.Time // of the deadline
+	limit           time.Time // the latest possible deadline
 
 	mu       sync.Mutex // guards all below
 	deadline time.Time
@@ -24,11 +24,11 @@ type handling struct {
 
 var _ context.Context = (*handling)(nil)
 
-// newHandling makes a context with the values of ctx that ends after d, and can be
-// made to end as late as after limit. The caller calls end.
+// newHandling returns a context with the values of ctx, which ends after d. Its deadline
+// can be moved, to a time after limit at most. The caller must call close.
 func newHandling(ctx, life context.Context, d, limit time.Duration) *handling {
 	now := time.Now()
-	// What a handler sends has no place among the packets of the connection.
+	// The order of packets on the connection does not apply to messages of the Handler.
 	ctx = transport.WithTurn(context.WithoutCancel(ctx), nil)
 	h := &handling{Context: ctx, limit: now.Add(limit), deadline: now.Add(d)}
 	h.ended, h.end = context.WithCancelCause(life)
@@ -36,7 +36,7 @@ func newHandling(ctx, life context.Context, d, limit time.Duration) *handling {
 	return h
 }
 
-// close ends the context for good.
+// close ends the context and stops its timer.
 func (h *handling) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,14 +52,14 @@ func (h *handling) Deadline() (time.Time, bool) {
 
 func (h *handling) Done() <-chan struct{} { return h.ended.Done() }
 
-// Err is the cause: the ways to end are those of any context.
+// Err returns the cause, which is context.Canceled or context.DeadlineExceeded.
 func (h *handling) Err() error { return context.Cause(h.ended) }
 
-// AfterFunc lets package context end the contexts that are made of this one without
-// a goroutine for each.
+// AfterFunc lets package context derive contexts from this one without a goroutine for
+// each.
 func (h *handling) AfterFunc(f func()) func() bool { return context.AfterFunc(h.ended, f) }
 
-// extend moves the deadline to d from now, if that is later.
+// extend moves the deadline to d from now, if that is later than the deadline.
 func (h *handling) extend(d time.Duration) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -70,7 +70,7 @@ func (h *handling) extend(d time.Duration) error {
 	if deadline.Before(h.deadline) {
 		return nil
 	}
-	if !h.timer.Stop() { // the deadline passes at this moment
+	if !h.timer.Stop() { // the deadline has passed just now
 		return context.DeadlineExceeded
 	}
 	h.deadline = deadline
@@ -78,7 +78,7 @@ func (h *handling) extend(d time.Duration) error {
 	return nil
 }
 
-// Extend implements Responder.
+// Extend implements [Responder].
 func (r *responder) Extend(ctx context.Context, d time.Duration) error {
 	h := r.handling
 	if err := h.Err(); err != nil {
@@ -87,7 +87,7 @@ func (r *responder) Extend(ctx context.Context, d time.Duration) error {
 	if time.Now().Add(d).After(h.limit) {
 		return fmt.Errorf("%w: a message is handled for %v at most", ErrBusy, r.a.cfg.MaxHandling)
 	}
-	// The lease goes on for a while, in which the message is settled.
+	// The lease ends later than the deadline, so that there is time to settle the message.
 	if err := r.a.keepLease(ctx, r.pending, d+r.a.cfg.HandlerTimeout); err != nil {
 		return fmt.Errorf("agent: extend: %w", err)
 	}

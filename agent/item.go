@@ -13,7 +13,8 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// item packs a message for one recipient, and for each way to it.
+// item packs a message for one recipient, and returns it as an item with the endpoints of
+// the recipient.
 func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *sendOptions) (store.Item, error) {
 	routes, err := a.routes(ctx, to)
 	session := a.delivery.Connected(m.From, to, subject(m))
@@ -21,10 +22,10 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 		return store.Item{}, err
 	}
 	routes = routes[:min(len(routes), delivery.MaxEndpoints)]
-	must := !o.answered && !o.anonymous && !isEmpty(m) && !isProblemReport(m) // else no ack will come
-	confirm := must && (session || a.unconfirmed(routes))
-	if confirm {
-		m = confirmed(m)
+	ackable := !o.answered && !o.anonymous && !isEmpty(m) && !isProblemReport(m)
+	askAck := ackable && (session || a.withoutReceipt(routes))
+	if askAck {
+		m = askingAck(m)
 	}
 	e, err := a.pack(ctx, m, to, o)
 	if err != nil {
@@ -33,7 +34,7 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	now := a.cfg.Now()
 	item := store.Item{
 		ID: message.NewID(), MessageID: m.ID, Thread: foldID(subject(m)), From: m.From, To: to, Lane: a.lane(m, o),
-		Direct: store.Packet{MediaType: e.MediaType, Data: e.Data}, AskAck: confirm, NeedsReceipt: must && !confirm,
+		Direct: store.Packet{MediaType: e.MediaType, Data: e.Data}, AskAck: askAck, NeedsReceipt: ackable && !askAck,
 		Created: now, Deadline: now.Add(a.cfg.MaxAge),
 	}
 	if s := a.cfg.Shares(m.From).Outbox; s != (store.Share{}) && m.From != "" {
@@ -51,7 +52,8 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	return item, nil
 }
 
-// lane is the lane of a message among those to its recipient, empty for its thread.
+// lane returns the name of the lane of a message to be sent, or "" for the lane of its
+// thread.
 func (a *Agent) lane(m *message.Message, o *sendOptions) string {
 	name := o.lane
 	if ordered, ok := a.cfg.Handler.(Orderer); ok && name == "" {
@@ -63,18 +65,18 @@ func (a *Agent) lane(m *message.Message, o *sendOptions) string {
 	return party(m.From) + " " + name
 }
 
-// unconfirmed tells whether one of the ways leads to the recipient itself and gives no
-// receipt.
-func (a *Agent) unconfirmed(routes []envelope.Route) bool {
+// withoutReceipt reports whether one of the routes leads to the recipient itself, by a
+// transport without receipts.
+func (a *Agent) withoutReceipt(routes []envelope.Route) bool {
 	return slices.ContainsFunc(routes, func(r envelope.Route) bool {
 		s := a.delivery.Sender(r.URI)
 		return s != nil && !s.Receipts() && len(r.RoutingKeys) == 0
 	})
 }
 
-// confirmed is m, asking the recipient for an ack, on the same connection if m
-// does not say otherwise.
-func confirmed(m *message.Message) *message.Message {
+// askingAck returns m with please_ack, and with return_route "all" if m has no
+// return_route.
+func askingAck(m *message.Message) *message.Message {
 	out := *m
 	if !slices.ContainsFunc(m.PleaseAck, func(id string) bool { return id == "" || foldID(id) == foldID(m.ID) }) {
 		out.PleaseAck = append(slices.Clone(m.PleaseAck), m.ID)
@@ -85,7 +87,7 @@ func confirmed(m *message.Message) *message.Message {
 	return &out
 }
 
-// complete fills the headers that an agent fills.
+// complete sets the headers of m that are empty and that every message of an agent has.
 func (a *Agent) complete(m *message.Message, o *sendOptions) {
 	if m.ID == "" {
 		m.ID = message.NewID()

@@ -6,21 +6,20 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// The messages that an agent understands whatever its Handler: packages report
-// and empty in protocols are their outer side.
+// The types of messages that an Agent understands without a Handler. The packages
+// protocols/report and protocols/empty use them too.
 const (
 	problemReportType = "https://didcomm.org/report-problem/2.0/problem-report"
 	emptyType         = "https://didcomm.org/empty/1.0/empty"
 	forwardType       = "https://didcomm.org/routing/2.0/forward"
 )
 
-// isProblemReport holds for those of all protocols: nothing answers a report, lest
-// two agents report each other's reports.
+// isProblemReport reports whether m is a problem report of any protocol.
 func isProblemReport(m *message.Message) bool { return message.IsProblemReport(m.Type) }
 func isEmpty(m *message.Message) bool         { return message.Is(m, emptyType) }
 func isForward(m *message.Message) bool       { return message.Is(m, forwardType) }
 
-// isPong holds for the answers to trust pings, of all versions.
+// isPong reports whether m is a ping-response, of any version of Trust Ping.
 func isPong(m *message.Message) bool {
 	t, err := message.ParseType(m.Type)
 	if err != nil {
@@ -30,22 +29,22 @@ func isPong(m *message.Message) bool {
 	return pong.Matches(t)
 }
 
-// isAck tells whether a message is nothing but acks.
+// isAck reports whether m has no other purpose than to ack messages.
 func isAck(m *message.Message) bool {
 	return isEmpty(m) && len(m.Ack) > 0 && len(m.PleaseAck) == 0 && m.ReturnRoute == ""
 }
 
-// codeBusy is the problem of an agent that has no room for a message now.
+// codeBusy is the code of the problem report of an agent that cannot accept a message now.
 const codeBusy = "e.p." + message.DescriptorMeRes + ".storage"
 
-// isBusy tells whether a message reports that its sender was too busy to take what
-// the report is about.
+// isBusy reports whether m is a problem report that says that its sender could not accept a
+// message now.
 func isBusy(m *message.Message) bool {
 	return isProblemReport(m) && len(m.Ack) == 0 && message.ReadProblem(m.Body).Code == codeBusy
 }
 
-// subject is the thread that a message is about: a problem report names it as
-// its parent, all others are part of it.
+// subject returns the thread that m is about. For a problem report with a parent thread,
+// it is the parent thread. Otherwise it is the thread of m.
 func subject(m *message.Message) string {
 	if m.ParentThreadID != "" && isProblemReport(m) {
 		return m.ParentThreadID
@@ -53,6 +52,6 @@ func subject(m *message.Message) string {
 	return m.Thread()
 }
 
-// foldID makes message ids comparable: they are compared without case (Message
-// IDs).
+// foldID returns a message id in lower case, since ids are compared without regard to case
+// (DIDComm v2.1, Message IDs).
 func foldID(id string) string { return strings.ToLower(id) }

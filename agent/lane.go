@@ -7,35 +7,36 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// lanes are the messages that wait for their handler, each in a lane of those that are
-// handled one after the other.
+// lanes are the received messages that wait for their Handler. The messages in a lane are
+// handled one at a time.
 type lanes struct {
-	max int // messages of one owner whose ServePacket need not wait
+	max int // messages of one owner for which ServePacket does not wait
 
 	mu      sync.Mutex // guards all below
 	waiting map[lane][]func(returned func())
 	owners  map[lane]*owner
 }
 
-// lane names a lane: of a thread, among the messages of one session; or of an ordered
-// protocol, among all of a party, with no session.
+// lane is the name of a lane. There are two kinds:
+//   - the messages of one thread on one session;
+//   - the messages of one party in an ordered protocol, with a nil session.
 type lane struct {
 	session transport.Session
 	key     threadKey
 }
 
-// owner is the owner of a lane: its session, for all lanes of that, or else the lane
-// itself.
+// owner counts messages in lanes: in all lanes of a session together, or in one lane
+// without a session.
 type owner struct {
-	slots chan struct{} // one per message in a lane whose ServePacket need not wait
-	users int           // messages in a lane; guarded by lanes.mu
+	slots chan struct{} // one for each message in a lane for which ServePacket does not wait
+	users int           // messages in the lanes; guarded by lanes.mu
 }
 
 func newLanes(max int) lanes {
 	return lanes{max: max, waiting: make(map[lane][]func(func())), owners: make(map[lane]*owner)}
 }
 
-// owner names the owner of a lane.
+// owner returns the key of the owner of a lane.
 func (l lane) owner() lane {
 	if l.session != nil {
 		l.key = threadKey{}
@@ -43,13 +44,13 @@ func (l lane) owner() lane {
 	return l
 }
 
-// place gives a message its place, and returns before it is handled: a place in a lane,
-// or a slot to run its handler for a message of no ordered protocol that came by no
-// session. handled is closed when the message was handled, or given back to the inbox.
+// place puts a message in its lane, or starts its Handler in a free slot if the message
+// has no lane. It returns before the message is handled. The channel handled is closed
+// when the message is handled, or is given back to the inbox.
 //
-// The handler never runs in the caller's goroutine. That may be one of our own
-// workers, whose packet began the exchange: if the handler sends in its turn, it
-// must not take one worker more each time.
+// The Handler never runs in the goroutine of the caller. The caller may be a worker of
+// our own delivery, when the message arrives in the response to a packet of the worker.
+// If the Handler waits for a message that it sends, it must not occupy that worker.
 func (a *Agent) place(ctx context.Context, w transport.Replier, k *pending) (handled <-chan struct{}, err error) {
 	done := make(chan struct{})
 	if l, ok := a.laneOf(w, k.in); ok {
@@ -58,9 +59,9 @@ func (a *Agent) place(ctx context.Context, w transport.Replier, k *pending) (han
 			a.run(ctx, w, k)
 		}, func() {
 			defer close(done)
-			k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled", "error", a.giveUp(ctx, k))
+			k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled", "error", a.release(ctx, k))
 		})
-		// Not before that, or those that wait here would lose their order.
+		// Only now, or the messages that wait here would lose their order.
 		transport.TurnOf(ctx).End(ctx)
 		select {
 		case o.slots <- struct{}{}:
@@ -69,9 +70,9 @@ func (a *Agent) place(ctx context.Context, w transport.Replier, k *pending) (han
 		return done, nil
 	}
 	if !a.handlers.take(a.life.Done()) {
-		return nil, a.giveUp(ctx, k)
+		return nil, a.release(ctx, k)
 	}
-	a.work.Add(1) // in time, since the caller's own entry still counts
+	a.work.Add(1) // before Run can return, since the work of the caller is not done
 	go func() {
 		defer a.leave()
 		defer close(done)
@@ -81,12 +82,13 @@ func (a *Agent) place(ctx context.Context, w transport.Replier, k *pending) (han
 	return done, nil
 }
 
-// queue puts a message in a lane: run handles the message in a slot, when those before
-// have been handled, and giveUp is called instead if the agent has stopped by then. In
-// an ordered protocol those before have been when their handlers have returned: a whole
-// party would else wait for the inbox after each message. The caller takes one of the
-// owner's slots.
-func (a *Agent) queue(l lane, k *pending, run, giveUp func()) *owner {
+// queue puts a message in a lane. When the messages ahead are handled, it calls run in a
+// slot for Handlers, or release if the Agent has stopped. The caller must then take one
+// of the owner's slots.
+//
+// In an ordered protocol, a message counts as handled when its Handler has returned. The
+// next message does not wait until the inbox knows.
+func (a *Agent) queue(l lane, k *pending, run, release func()) *owner {
 	t := &a.lanes
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -100,7 +102,7 @@ func (a *Agent) queue(l lane, k *pending, run, giveUp func()) *owner {
 	t.waiting[l] = append(before, func(returned func()) {
 		defer returned()
 		if !a.handlers.take(a.life.Done()) {
-			giveUp()
+			release()
 			return
 		}
 		defer a.handlers.free()
@@ -110,13 +112,13 @@ func (a *Agent) queue(l lane, k *pending, run, giveUp func()) *owner {
 		run()
 	})
 	if !running {
-		a.work.Add(1) // in time, since the caller's own entry still counts
+		a.work.Add(1) // before Run can return, since the work of the caller is not done
 		go a.drain(l, o)
 	}
 	return o
 }
 
-// drain handles what stands in one lane until nothing does.
+// drain handles the messages in a lane until the lane is empty.
 func (a *Agent) drain(l lane, o *owner) {
 	defer a.leave()
 	t := &a.lanes
@@ -145,7 +147,7 @@ func (a *Agent) drain(l lane, o *owner) {
 	delete(t.waiting, l)
 }
 
-// full tells whether the owner of a lane has as many messages as it may.
+// full reports whether the owner of a lane has the largest number of messages.
 func (t *lanes) full(l lane) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -153,8 +155,8 @@ func (t *lanes) full(l lane) bool {
 	return o != nil && o.users >= t.max
 }
 
-// laneOf is the lane in which a message waits for its handler that came by w; there is
-// none for a message of no ordered protocol that came by no session.
+// laneOf returns the lane of a message that has arrived by w. A message has no lane if its
+// protocol is not ordered and w is not a session.
 func (a *Agent) laneOf(w transport.Replier, in *Inbound) (l lane, ok bool) {
 	if l, ok := a.orderedLane(in); ok {
 		return l, true
@@ -163,8 +165,8 @@ func (a *Agent) laneOf(w transport.Replier, in *Inbound) (l lane, ok bool) {
 	return lane{s, in.key(in.Message.Thread())}, ok
 }
 
-// orderedLane is the lane of a message of an ordered protocol. Those who did not
-// authenticate are no party: their messages do not wait for each other's.
+// orderedLane returns the lane of a message in an ordered protocol. Messages without an
+// authenticated sender have no such lane, since their order means nothing.
 func (a *Agent) orderedLane(in *Inbound) (l lane, ok bool) {
 	o, ok := a.cfg.Handler.(Orderer)
 	if !ok || !in.Authenticated() {

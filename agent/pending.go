@@ -11,43 +11,44 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// pending is a message that is to be handled.
+// pending is a received message that is not handled yet.
 type pending struct {
 	in      *Inbound
 	key     threadKey
-	request *request // that the message answers, or nil
+	request *request // the Request that the message answers, or nil
 
-	// returned, if not nil, is called when the handler has returned, before the message
-	// is settled. Owned by the goroutine that runs the handler.
+	// returned, if not nil, is called when the Handler has returned, before the message is
+	// settled. Owned by the goroutine that runs the Handler.
 	returned func()
 
-	mu    sync.Mutex                   // guards all below
-	lease *store.Lease[store.Received] // nil for what need not be remembered, or handled
-	again transport.Session            // by which the message came again meanwhile, or nil
-	begun bool                         // its handler runs, or has run
+	mu        sync.Mutex                   // guards all below
+	lease     *store.Lease[store.Received] // nil if the inbox does not have the message
+	duplicate transport.Session            // the session on which the message arrived again, or nil
+	begun     bool                         // the Handler was called
 }
 
-// held is the lease of the message now; keepPending makes it last, and a redelivery
-// renews it.
+// held returns the current lease of the message. keepPending extends the lease, and
+// redeliverAll replaces a lease that has ended.
 func (k *pending) held() *store.Lease[store.Received] {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.lease
 }
 
-// leaseTime is how long a message is ours: it may wait in a lane for a while, and
-// then be handled.
+// leaseTime returns how long the messages of the inbox are leased. A message may wait in
+// a lane for some of that time before it is handled.
 func (a *Agent) leaseTime() time.Duration { return 4 * a.cfg.HandlerTimeout }
 
-// giveUp is for a message that the agent has no time left to handle: the inbox
-// keeps it for the agent's next life.
-func (a *Agent) giveUp(ctx context.Context, k *pending) error {
+// release gives a message back to the inbox because the Agent stops, and returns
+// ErrStopped.
+func (a *Agent) release(ctx context.Context, k *pending) error {
 	a.nak(ctx, k, 0, "")
 	return ErrStopped
 }
 
-// begin tells whether the handler may run: not if the lease may end before it
-// does, since another would begin then. Such a message comes back from the inbox.
+// begin reports whether the Handler may be called. If the lease of the message could end
+// before the Handler does, another process could handle the message too. begin then gives
+// the message back to the inbox.
 func (a *Agent) begin(ctx context.Context, k *pending) bool {
 	if l := k.start(); l != nil && time.Until(l.Until) < a.cfg.HandlerTimeout {
 		a.nak(ctx, k, 0, "")
@@ -56,7 +57,8 @@ func (a *Agent) begin(ctx context.Context, k *pending) bool {
 	return true
 }
 
-// start is held, from when on nobody but the handler makes the lease last.
+// start returns the lease, and marks the message as begun: from now on, only the Handler
+// extends the lease.
 func (k *pending) start() *store.Lease[store.Received] {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -64,40 +66,43 @@ func (k *pending) start() *store.Lease[store.Received] {
 	return k.lease
 }
 
-// waitsBeyond tells whether the message has a lease that ends before a time, and waits for
-// its handler.
+// waitsBeyond reports whether the message waits for its Handler and has a lease that ends
+// before t.
 func (k *pending) waitsBeyond(t time.Time) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return !k.begun && k.lease != nil && k.lease.Until.Before(t)
 }
 
-// postpone puts a message off whose handler asks for that, or failed as the agent
-// stopped. It reports false if the message is to be settled instead.
+// postpone gives a message back to the inbox if its Handler has returned a Retry, or has
+// failed because the Agent stops. It returns false if the message has to be settled
+// instead.
 func (a *Agent) postpone(ctx context.Context, r *responder, k *pending, err error) bool {
-	var again *retryError
+	var retry *retryError
 	var problem *message.Problem
 	switch l := k.held(); {
 	case l == nil:
 		return false
 	case a.life.Err() != nil && !errors.As(err, &problem):
-		a.nak(ctx, k, 0, "") // it was cut off, and not to blame
+		a.nak(ctx, k, 0, "") // does not count as a try
 		return true
-	case !errors.As(err, &again) || l.Attempts+1 >= a.cfg.MaxTries:
+	case !errors.As(err, &retry) || l.Attempts+1 >= a.cfg.MaxTries:
 		return false
 	default:
-		delay := max(again.after, a.cfg.backoff().After(l.Attempts))
-		k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled, will try again", "attempts", l.Attempts+1, "delay", delay, "error", err)
-		r.acknowledge(ctx) // it need not be sent again
+		delay := max(retry.after, a.cfg.backoff().After(l.Attempts))
+		k.in.log(a.cfg.Logger).WarnContext(ctx, "message not handled, will be retried", "attempts", l.Attempts+1, "delay", delay, "error", err)
+		r.acknowledge(ctx) // so that the peer does not send the message again
 		a.nak(ctx, k, delay, err.Error())
 		return true
 	}
 }
 
-// settle ends a message: well if it was handled, be it with a problem that its
-// sender has heard of; else it is set aside for a person to see. The message is in
-// hand until the inbox knows, so that it is not handled again because the store
-// fails, or because it took longer than its lease.
+// settle ends the handling of a message. A message that was handled is acked in the
+// inbox, and so is a message whose sender was told about a problem. After any other error
+// the message is set aside for a person to look at.
+//
+// If the inbox fails, or the lease has ended, settle tries again. Until the inbox knows,
+// the message stays in a.pending, so that it is not handled again.
 func (a *Agent) settle(ctx context.Context, k *pending, err error, replies []store.Packet) {
 	defer a.pending.remove(k)
 	var p *message.Problem
@@ -121,16 +126,17 @@ func (a *Agent) settle(ctx context.Context, k *pending, err error, replies []sto
 		}
 		settled := false
 		if l, settled = a.renewed(ctx, k, l); l == nil && !settled {
-			k.in.log(a.cfg.Logger).ErrorContext(ctx, "handled, but not marked so", "error", err)
+			k.in.log(a.cfg.Logger).ErrorContext(ctx, "message handled, but the inbox does not know", "error", err)
 		}
 	}
 }
 
-// renewed waits for a lease after l, which was lost. There is none where the message
-// is settled: by a try whose success was not told, or by another process.
+// renewed waits for a lease that replaces l, which has ended. It returns settled if the
+// inbox knows that the message is handled, by an earlier try of ours or by another
+// process.
 func (a *Agent) renewed(ctx context.Context, k *pending, l *store.Lease[store.Received]) (next *store.Lease[store.Received], settled bool) {
 	for range int(a.leaseTime()/time.Second) + 1 {
-		if now := k.held(); now != l { // redeliverAll came by it
+		if now := k.held(); now != l { // redeliverAll has leased the message again
 			return now, false
 		}
 		_, known, err := a.inbox.Add(context.WithoutCancel(ctx), l.Item, 0)
@@ -148,20 +154,21 @@ func (a *Agent) renewed(ctx context.Context, k *pending, l *store.Lease[store.Re
 	return nil, false
 }
 
-// nak gives a message back to the inbox.
+// nak gives a message back to the inbox, to be leased again after a delay. Without a
+// reason, the lease does not count as a try.
 func (a *Agent) nak(ctx context.Context, k *pending, delay time.Duration, reason string) {
 	l := k.held()
 	if l == nil {
 		return
 	}
-	a.pending.remove(k) // before it can be leased again
+	a.pending.remove(k) // before the message can be leased again
 	nak := func(ctx context.Context) error { return a.inbox.Nak(ctx, l, delay, reason) }
 	if err := store.Tell(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), nak); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
 	}
 }
 
-// keepLease makes the lease of a message last for d.
+// keepLease extends the lease of a message to d from now, if it ends earlier.
 func (a *Agent) keepLease(ctx context.Context, k *pending, d time.Duration) error {
 	for {
 		l := k.held()
@@ -172,12 +179,12 @@ func (a *Agent) keepLease(ctx context.Context, k *pending, d time.Duration) erro
 		if k.replace(l, next) {
 			return err
 		}
-		// The lease ran out meanwhile, and redeliverAll came by another.
+		// The lease has ended, and redeliverAll has leased the message again.
 	}
 }
 
-// replace makes next the lease of the message, unless next is nil, where the lease is l
-// yet. It reports whether it was.
+// replace reports whether the lease of the message is still l. If it is, and next is not
+// nil, next becomes the lease.
 func (k *pending) replace(l, next *store.Lease[store.Received]) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -190,20 +197,21 @@ func (k *pending) replace(l, next *store.Lease[store.Received]) bool {
 	return true
 }
 
-// settled is for a message whose end was committed.
+// settled notes that a Commit has ended the message in the inbox.
 func (k *pending) settled() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.lease = nil
 }
 
-func (k *pending) cameAgain(s transport.Session) {
+// setDuplicate notes that the message has arrived again on a session.
+func (k *pending) setDuplicate(s transport.Session) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.again = s
+	k.duplicate = s
 }
 
-// pendingSet are the messages that this process has leased, to handle them.
+// pendingSet has the messages that this process has leased from the inbox.
 type pendingSet struct {
 	mu      sync.Mutex
 	pending map[threadKey]*pending
@@ -223,7 +231,8 @@ func (h *pendingSet) get(key threadKey) *pending {
 	return h.pending[key]
 }
 
-// waiting are those that wait for their handler, with a lease that ends before a time.
+// waiting returns the messages that wait for their Handler, with a lease that ends before
+// end.
 func (h *pendingSet) waiting(end time.Time) (list []*pending) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -235,8 +244,8 @@ func (h *pendingSet) waiting(end time.Time) (list []*pending) {
 	return list
 }
 
-// renew hands a lease to the message that has the message in hand, whose own has run
-// out.
+// renew gives l, a new lease of a message whose earlier lease has ended, to the pending
+// message. It returns false if there is no such pending message.
 func (h *pendingSet) renew(l *store.Lease[store.Received]) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

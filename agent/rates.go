@@ -7,14 +7,14 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxRates bounds the parties whose messages are counted by a rates. The one that
-// was sent something least recently is forgotten first.
+// maxRates is how many parties a rates has. The party that was least recently sent a
+// message is forgotten first.
 const maxRates = 10_000
 
-// rates bound how many messages of a kind each party is sent.
+// rates limits how many messages of a kind each party is sent.
 type rates struct {
-	every time.Duration // how long it takes until there may be one more
-	burst int
+	every time.Duration // after this time, one more message is allowed
+	burst int           // messages that are allowed at once
 
 	mu      sync.Mutex // guards parties
 	parties recent[*rate.Limiter]
@@ -24,7 +24,7 @@ func newRates(burst, perHour int) rates {
 	return rates{every: time.Hour / time.Duration(perHour), burst: burst, parties: recent[*rate.Limiter]{max: maxRates}}
 }
 
-// take counts one message to the sender of another, unless the sender has had too many.
+// take reports whether the sender of in may be sent one more message, and then counts it.
 func (r *rates) take(in *Inbound) bool {
 	key := in.key("")
 	r.mu.Lock()

@@ -2,8 +2,8 @@ package agent
 
 import "github.com/didcomm-go/didcomm/did/lru"
 
-// recent maps keys to values, and keeps at most max of the keys, those that were
-// used last.
+// recent is a map with at most max keys. A further key takes the place of the key that
+// was used least recently.
 type recent[V any] struct {
 	max  int
 	kept lru.Map[threadKey, V]

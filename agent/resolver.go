@@ -11,23 +11,23 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// resolver resolves our own DIDs from what Config.Keys knows, and all others from
-// Config.Resolver, with the long forms of did:peer:4 that the contacts have.
+// resolver resolves our own DIDs with Config.Keys, and all other DIDs with
+// Config.Resolver. It finds the long form of a did:peer:4 in the contacts.
 type resolver struct {
-	own    did.Resolver // or nil
+	own    did.Resolver // Config.Keys, or nil
 	others did.Resolver
 	book   *contact.Book
 }
 
 var _ refresher = (*resolver)(nil)
 
-// refresher is an optional interface of a did.Resolver, which did.Cache has.
+// refresher is an optional interface of a did.Resolver. A did.Cache implements it.
 type refresher interface {
 	did.Resolver
 	Refresh(ctx context.Context, id string) (*did.Document, error)
 }
 
-// packer makes Config.Packer of Keys and Resolver.
+// packer returns a Packer that uses Keys and Resolver.
 func (c *Config) packer() (*envelope.Packer, error) {
 	r := &resolver{others: c.Resolver, book: c.Contacts}
 	if _, ok := c.Resolver.(refresher); !ok {
@@ -42,7 +42,7 @@ func (r *resolver) Resolve(ctx context.Context, id string) (*did.Document, error
 	return r.find(ctx, id, r.others.Resolve)
 }
 
-// Refresh looks a DID up anew.
+// Refresh resolves a DID without a cache.
 func (r *resolver) Refresh(ctx context.Context, id string) (*did.Document, error) {
 	return r.find(ctx, id, r.refresh)
 }
@@ -54,6 +54,7 @@ func (r *resolver) refresh(ctx context.Context, id string) (*did.Document, error
 	return r.others.Resolve(ctx, id)
 }
 
+// find resolves a DID, with look if the DID belongs to another party.
 func (r *resolver) find(ctx context.Context, id string, look func(context.Context, string) (*did.Document, error)) (*did.Document, error) {
 	if r.own != nil {
 		if doc, err := r.own.Resolve(ctx, id); !errors.Is(err, did.ErrNotFound) {
@@ -64,8 +65,8 @@ func (r *resolver) find(ctx context.Context, id string, look func(context.Contex
 	if !errors.Is(err, did.ErrNotFound) || !strings.HasPrefix(id, "did:peer:4") {
 		return doc, err
 	}
-	// A short form follows from a long form that its resolver has seen, and perhaps
-	// forgotten.
+	// The resolver may have forgotten the long form. After it has resolved the long form
+	// again, it can resolve the short form.
 	long, failed := r.book.Long(ctx, id)
 	if failed != nil {
 		return nil, fmt.Errorf("long form: %w", failed)

@@ -20,34 +20,33 @@ type responder struct {
 	a  *Agent
 	w  transport.Replier
 	in *Inbound
-	// here means that nothing leaves but by the connection that the message came
-	// by.
-	here bool
-	// busy means that the reply says that we are.
+	// onlyBack means that replies may only leave by the connection of the message.
+	onlyBack bool
+	// busy means that the reply is a report that the Agent is busy.
 	busy bool
 
-	// Of the call of the Handler, if there is one.
+	// Of the call of the Handler; zero without such a call.
 	pending  *pending
 	handling *handling
 	attempt  int
 
-	mu      sync.Mutex // guards all below
-	acked   bool       // the acks asked for are on their way
-	replies []store.Packet
+	mu      sync.Mutex     // guards all below
+	acked   bool           // the acks that the message asks for were taken for a reply
+	replies []store.Packet // that left by the connection of the message
 }
 
 var _ Responder = (*responder)(nil)
 
-// Agent implements Responder.
+// Agent implements [Responder].
 func (r *responder) Agent() *Agent { return r.a }
 
-// Attempt implements Responder.
+// Attempt implements [Responder].
 func (r *responder) Attempt() int { return r.attempt }
 
-// limit bounds how many messages like m the peer is sent, by the connection that its
-// message came by, if back, else by the outbox; nil for no limit. The response to a
-// POST is free, since the peer pays as much for each. On connections that stay open
-// only what the peer asked for is.
+// limit returns the limit for a message like m, or nil for no limit. With back, m leaves
+// by the connection of the message, and otherwise by the outbox. The response to a POST
+// has no limit, since each costs the peer as much as us. Otherwise problem reports have a
+// limit, and by the outbox also acks and ping-responses.
 func (r *responder) limit(m *message.Message, back bool) *rates {
 	_, open := r.w.(transport.Session)
 	switch {
@@ -61,11 +60,12 @@ func (r *responder) limit(m *message.Message, back bool) *rates {
 	return nil
 }
 
-// errOverLimit is in the outcome of a reply that is over the limit.
+// errOverLimit is matched by the error of a reply that exceeds a limit.
 var errOverLimit = fmt.Errorf("%w: too many", ErrNotReported)
 
+// overLimit logs that m is not sent, and returns the error of reply.
 func (r *responder) overLimit(ctx context.Context, m *message.Message) error {
-	r.in.log(r.a.cfg.Logger).InfoContext(ctx, "not answered, the sender has had too many answers", "answer", m.Type)
+	r.in.log(r.a.cfg.Logger).InfoContext(ctx, "answer not sent, the sender has had too many answers", "answer", m.Type)
 	return fmt.Errorf("%w to %s", errOverLimit, r.in.From)
 }
 
@@ -73,13 +73,12 @@ func (r *responder) overLimit(ctx context.Context, m *message.Message) error {
 func (r *responder) Reply(ctx context.Context, reply *message.Message) error {
 	err := r.reply(ctx, reply)
 	if errors.Is(err, errOverLimit) {
-		return nil // the Handler can do no more about that than the log
+		return nil // logged already, and the Handler can do nothing about it
 	}
 	return retried(err)
 }
 
-// retried is an error of a Responder, as a Retry if the error need not be the same the
-// next time.
+// retried returns err as a Retry, if another try may succeed.
 func retried(err error) error {
 	if err == nil || isLasting(err) {
 		return err
@@ -87,17 +86,17 @@ func retried(err error) error {
 	return Retry(0, err)
 }
 
-// isLasting tells whether an error of Reply would be the same the next time. That
-// of a store, or of a resolver that reached nobody, need not be.
+// isLasting reports whether an error of Reply would be the same in another try. Errors of a
+// store, or of a resolver that cannot reach a DID, need not be the same.
 func isLasting(err error) bool {
 	return errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrNoRoute) ||
 		errors.Is(err, transport.ErrNoReturnRoute) || errors.Is(err, message.ErrInvalid) ||
 		errors.Is(err, envelope.ErrNotForUs) || errors.Is(err, envelope.ErrRefused) || errors.Is(err, contact.ErrEnded)
 }
 
-// prepare completes a reply, and tells how it may go back by the connection that the
-// message came by. After an error, of prepare or of what follows, the caller calls
-// r.oweAcks if acks is true: the reply had taken the acks that the message asks for.
+// prepare returns a complete reply, and whether it may leave by the connection of the
+// message. If acks is true, the reply has the acks that the message asks for. If such a
+// reply cannot be sent, or there is an error, the caller must call r.oweAcks.
 func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *message.Message, o *sendOptions, back returnRoute, acks bool, err error) {
 	in, out := r.in, *reply
 	m = &out
@@ -129,9 +128,8 @@ func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *mes
 		}
 	}
 	back = in.asksReturn(m)
-	if back == returnUnsaid {
-		// A sender without an endpoint of its own can be answered here or
-		// nowhere, though it has not asked.
+	if back == returnUnspecified {
+		// A sender without an endpoint can only be answered on the connection.
 		if _, err := r.a.routes(ctx, m.To[0]); errors.Is(err, ErrNoRoute) {
 			back = returnYes
 		}
@@ -139,13 +137,13 @@ func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *mes
 	return m, o, back, acks, nil
 }
 
-// packed is a reply as it goes back by the connection.
+// packed returns the packet of a reply.
 func (r *responder) packed(ctx context.Context, m *message.Message, o *sendOptions) (store.Packet, error) {
 	e, err := r.a.pack(ctx, m, m.To[0], o)
 	return store.Packet{MediaType: e.MediaType, Data: e.Data}, err
 }
 
-// reply is Reply with errOverLimit.
+// reply is Reply, but its errors are not Retries and may match errOverLimit.
 func (r *responder) reply(ctx context.Context, reply *message.Message) (err error) {
 	if !r.in.Authenticated() {
 		return ErrUnauthenticated
@@ -159,7 +157,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 	if err != nil {
 		return err
 	}
-	if back != returnYes && r.here {
+	if back != returnYes && r.onlyBack {
 		return transport.ErrNoReturnRoute
 	}
 	var unsent *store.Packet
@@ -178,7 +176,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 			r.a.wrote(ctx, m, m.To[0])
 			return nil
 		}
-		if r.here {
+		if r.onlyBack {
 			return err
 		}
 		unsent = &p
@@ -186,41 +184,41 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 	if l := r.limit(m, false); l != nil && l != paid && !l.take(r.in) {
 		return r.overLimit(ctx, m)
 	}
-	_, err = r.a.send(ctx, m, o) // nobody follows what becomes of a reply
+	_, err = r.a.send(ctx, m, o) // there is no notify function, so forget does nothing
 	if unsent != nil && errors.Is(err, ErrNoRoute) && len(r.kept()) == 0 {
-		// The connection is gone. When the message comes again, by another, it is
-		// answered there.
+		// The connection has ended. The reply is sent when the message arrives again
+		// by another connection.
 		r.keep(*unsent)
 		return nil
 	}
 	return err
 }
 
-// keep remembers a reply until the message is settled.
+// keep adds a reply to those that the inbox keeps with the message.
 func (r *responder) keep(p store.Packet) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.replies = append(r.replies, p)
 }
 
+// kept returns the replies of keep.
 func (r *responder) kept() []store.Packet {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.replies
 }
 
-// returnRoute is what a message says of the connection that it came by.
+// returnRoute says whether a message may be sent back on the connection of another message.
 type returnRoute int
 
 const (
-	returnUnsaid returnRoute = iota
+	returnUnspecified returnRoute = iota // only if there is no other way
 	returnYes
 	returnNo
 )
 
-// asksReturn tells whether m may go back on the connection that in came by
-// (return_route header). A message that was not written to us may have come by
-// somebody else's.
+// asksReturn returns whether the return_route of in asks for m on the connection of in. A
+// message that was not sent to us may have arrived by the connection of somebody else.
 func (in *Inbound) asksReturn(m *message.Message) returnRoute {
 	if !in.addressed() {
 		return returnNo
@@ -234,12 +232,12 @@ func (in *Inbound) asksReturn(m *message.Message) returnRoute {
 		}
 		return returnNo
 	case "":
-		return returnUnsaid
+		return returnUnspecified
 	}
 	return returnNo
 }
 
-// returnThread is the thread that a return_route of "thread" is for.
+// returnThread returns the thread that return_route "thread" refers to.
 func (in *Inbound) returnThread() string {
 	if t := in.Message.ReturnRouteThread; t != "" {
 		return t
@@ -247,7 +245,7 @@ func (in *Inbound) returnThread() string {
 	return in.Message.Thread()
 }
 
-// takeAcks returns what is to be acknowledged, once.
+// takeAcks returns the ids to acknowledge. A second call returns none.
 func (r *responder) takeAcks(ctx context.Context) []string {
 	r.mu.Lock()
 	taken := r.acked
@@ -256,28 +254,28 @@ func (r *responder) takeAcks(ctx context.Context) []string {
 	if taken {
 		return nil
 	}
-	return r.wantedAcks(ctx) // which asks the inbox
+	return r.wantedAcks(ctx) // without mu, since it calls the inbox
 }
 
-// oweAcks is for acks that were taken and did not leave.
+// oweAcks makes takeAcks return the ids again, since the reply that had them was not sent.
 func (r *responder) oweAcks() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.acked = false
 }
 
-// maxAcks bounds the ids that one message may ask to be acknowledged.
+// maxAcks is how many ids of a please_ack or an ack are looked at.
 const maxAcks = 100
 
-// wantedAcks are the ids to acknowledge: those listed that came from this
-// sender, in the order in which they did, and the message itself last, as the
-// youngest. Each is written as the sender wrote it.
+// wantedAcks returns the ids that the message asks to acknowledge: those of earlier
+// messages of its sender in order of receipt, and last the id of the message itself. An
+// id keeps the case in which the sender wrote it.
 func (r *responder) wantedAcks(ctx context.Context) []string {
 	in, m := r.in, r.in.Message
 	if !in.Authenticated() || len(m.PleaseAck) == 0 || isForward(m) || isProblemReport(m) || isEmpty(m) && len(m.Ack) > 0 {
 		return nil
 	}
-	asked := make(map[string]string) // by the folded id
+	asked := make(map[string]string) // key: foldID
 	for _, id := range m.PleaseAck[:min(len(m.PleaseAck), maxAcks)] {
 		if id != "" && foldID(id) != foldID(m.ID) {
 			asked[foldID(id)] = id

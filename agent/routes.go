@@ -13,9 +13,9 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// routes are the ways to a DID that the agent can go, in the DID's order of
-// preference; at least one, or ErrNoRoute. The Packer has left out endpoints that
-// do not take DIDComm v2.
+// routes returns the routes to a DID for which the Agent has a Sender, in the order of
+// the DID document. The Packer leaves out endpoints that do not accept DIDComm v2. The
+// error matches ErrNoRoute if there is no route.
 func (a *Agent) routes(ctx context.Context, to string) ([]envelope.Route, error) {
 	all, err := a.cfg.Packer.Routes(ctx, to)
 	if errors.Is(err, envelope.ErrService) {
@@ -36,6 +36,7 @@ func (a *Agent) routes(ctx context.Context, to string) ([]envelope.Route, error)
 	return routes, nil
 }
 
+// noRouteReason returns why none of the routes can be used.
 func noRouteReason(all []envelope.Route) string {
 	if len(all) == 0 {
 		return "its document has no DIDComm endpoint"
@@ -47,8 +48,9 @@ func noRouteReason(all []envelope.Route) string {
 	return "none of its endpoints can be used: " + strings.Join(uris, ", ")
 }
 
-// wrap makes the packet for each route; the error joins those of routes that are
-// left out.
+// wrap returns an endpoint for each route, with its packet wrapped in forwards for the
+// routing keys. It leaves out the routes whose forward cannot be packed, and joins their
+// errors.
 func (a *Agent) wrap(ctx context.Context, direct envelope.Envelope, routes []envelope.Route, opts ...envelope.PackOption) ([]store.Endpoint, error) {
 	var wrapped []store.Endpoint
 	var errs []error
@@ -67,7 +69,7 @@ func (a *Agent) wrap(ctx context.Context, direct envelope.Envelope, routes []env
 	return wrapped, errors.Join(errs...)
 }
 
-// forwardOptions let a forward expire with the message in it.
+// forwardOptions returns the options of a forward that expires together with m.
 func forwardOptions(m *message.Message) []envelope.PackOption {
 	if m.ExpiresTime.IsZero() {
 		return nil
@@ -75,11 +77,11 @@ func forwardOptions(m *message.Message) []envelope.PackOption {
 	return []envelope.PackOption{envelope.Expires(m.ExpiresTime)}
 }
 
-// moved are the routes to an item's recipient that the item does not have: its
-// DID is looked up anew, since its endpoints may have moved.
+// moved resolves the DID of an item's recipient again, and returns the endpoints that the
+// item does not have.
 func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Endpoint {
 	if err := a.cfg.Packer.Refresh(ctx, item.To); err != nil {
-		a.cfg.Logger.InfoContext(ctx, "party not resolved anew", "did", item.To, "error", err)
+		a.cfg.Logger.InfoContext(ctx, "recipient not resolved again", "did", item.To, "error", err)
 		return nil
 	}
 	routes, err := a.routes(ctx, item.To)
@@ -92,7 +94,7 @@ func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Endpoint {
 	direct := envelope.Envelope{MediaType: item.Direct.MediaType, Data: item.Direct.Data, To: item.To}
 	fresh, err := a.wrap(ctx, direct, routes[:min(len(routes), delivery.MaxEndpoints)])
 	if err != nil {
-		a.cfg.Logger.InfoContext(ctx, "party has moved where we cannot follow", "did", item.To, "error", err)
+		a.cfg.Logger.InfoContext(ctx, "new endpoints of the recipient cannot be used", "did", item.To, "error", err)
 	}
 	return fresh
 }

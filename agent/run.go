@@ -10,7 +10,7 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// run runs the handler in the caller's slot, and settles the message.
+// run calls the Handler of a message in the slot of the caller, and settles the message.
 func (a *Agent) run(ctx context.Context, w transport.Replier, k *pending) {
 	if !a.begin(ctx, k) {
 		return
@@ -32,7 +32,7 @@ func (a *Agent) run(ctx context.Context, w transport.Replier, k *pending) {
 		return
 	}
 	a.note(ctx, a.cfg.Trace.Handled, "message handled", k.in, r.attempt, err)
-	if again := (*retryError)(nil); errors.As(err, &again) {
+	if retry := (*retryError)(nil); errors.As(err, &retry) { // the last try
 		err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: %w", errForGood, err))
 	}
 	if err != nil {
@@ -42,12 +42,12 @@ func (a *Agent) run(ctx context.Context, w transport.Replier, k *pending) {
 	a.settle(ctx, k, err, r.kept())
 }
 
-// call runs the handler; a panic in it becomes an internal error for the peer.
+// call calls the Handler. After a panic, it returns a Problem of an internal error.
 func (r *responder) call(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			r.in.log(r.a.cfg.Logger).ErrorContext(ctx, "handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
-			err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: it panicked", errForGood))
+			err = message.NewProblem(message.CodeInternal, fmt.Errorf("%w: panic", errForGood))
 		}
 	}()
 	return r.a.cfg.Handler.HandleMessage(ctx, r, r.in)

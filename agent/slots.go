@@ -1,11 +1,11 @@
 package agent
 
-// slots bound how many do a thing at the same time, such as run a handler.
+// slots limits how many goroutines do something at the same time, for example call a
+// Handler.
 type slots chan struct{}
 
-// take waits for a slot until done is closed; free gives the slot back. A message that
-// was taken in before the agent began to stop is handled if there is time: the peer may
-// hold the message for delivered.
+// take waits for a slot, and reports whether it has one. It returns false if done is
+// closed. The caller gives the slot back with free.
 func (s slots) take(done <-chan struct{}) bool {
 	select {
 	case s <- struct{}{}:
@@ -21,7 +21,7 @@ func (s slots) take(done <-chan struct{}) bool {
 	}
 }
 
-// takeFree is take where there is a slot without waiting.
+// takeFree is take without waiting.
 func (s slots) takeFree() bool {
 	select {
 	case s <- struct{}{}:
@@ -31,4 +31,5 @@ func (s slots) takeFree() bool {
 	}
 }
 
+// free gives a slot back.
 func (s slots) free() { <-s }

@@ -8,18 +8,19 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// replyAgain answers a message that came again, since the peer did not hear of us. The
-// replies that went by its connection are sent again, by the connection that the message
-// came by now. If there were none, the peer gets the ack that it asks for; the first may
-// have been over the limit. While the handler runs it is too early: a peer that had the
-// ack would not send the message again for a reply that is lost.
+// replyAgain answers a message that has arrived before, since its sender may not have got
+// the first answer. It sends the replies that left by the connection of the message
+// again, by the connection that the message arrived by now. If there were no such
+// replies, it sends the ack that the message asks for, since the first ack may have been
+// over a limit. It does neither while the Handler runs: after an ack, the sender would
+// not send the message again if a reply were lost.
 func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound, known *store.Known) error {
 	if !in.Authenticated() || !in.addressed() {
 		return nil
 	}
 	if k := a.pending.get(in.key(in.Message.ID)); k != nil && known.State == store.Leased {
 		if s, ok := w.(transport.Session); ok {
-			k.cameAgain(s)
+			k.setDuplicate(s)
 			return nil
 		}
 		if r := in.Message.ReturnRoute; r == "all" || r == "thread" {
@@ -32,24 +33,24 @@ func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound
 		return nil
 	}
 	if _, ok := w.(transport.Session); ok && !a.answers.take(in) {
-		in.log(a.cfg.Logger).InfoContext(ctx, "not replied again, the sender has had too many answers")
+		in.log(a.cfg.Logger).InfoContext(ctx, "reply not sent again, the sender has had too many answers")
 		return nil
 	}
 	for _, p := range known.Replies {
 		if err := w.Reply(ctx, transport.Packet(p)); err != nil {
-			in.log(a.cfg.Logger).InfoContext(ctx, "not replied again", "error", err)
+			in.log(a.cfg.Logger).InfoContext(ctx, "reply not sent again", "error", err)
 			return nil
 		}
 	}
 	return nil
 }
 
-// replyLate is replyAgain for a message that came again while its handler ran.
+// replyLate is replyAgain for a message that arrived again while its Handler was running.
 func (a *Agent) replyLate(ctx context.Context, k *pending, replies []store.Packet) {
 	k.mu.Lock()
-	s := k.again
+	s := k.duplicate
 	k.mu.Unlock()
 	if s != nil {
-		_ = a.replyAgain(ctx, s, k.in, &store.Known{State: store.Done, Replies: replies}) // it is not busy any more
+		_ = a.replyAgain(ctx, s, k.in, &store.Known{State: store.Done, Replies: replies}) // State Done, so the error is nil
 	}
 }
