@@ -47,10 +47,10 @@ func (c *Connection) Push(ctx context.Context, m *message.Message, opts ...SendO
 	}
 	a.complete(&out, o)
 	if out.From != "" && party(out.From) != party(in.To) {
-		return fmt.Errorf("%w to %s: the connection is not one of %s", ErrNoRoute, in.From, out.From)
+		return fmt.Errorf("%w to %s: the connection is for another DID of ours than %s", ErrNoRoute, in.From, out.From)
 	}
 	if in.asksReturn(&out) == returnNo {
-		return fmt.Errorf("%w to %s: not asked for on the connection", ErrNoRoute, in.From)
+		return fmt.Errorf("%w to %s: the peer does not accept this thread on the connection", ErrNoRoute, in.From)
 	}
 	in.nameKeys(o)
 	e, err := a.pack(ctx, &out, in.From, o)

@@ -164,7 +164,7 @@ func (a *Agent) nak(ctx context.Context, k *pending, delay time.Duration, reason
 	a.pending.remove(k) // before the message can be leased again
 	nak := func(ctx context.Context) error { return a.inbox.Nak(ctx, l, delay, reason) }
 	if err := store.Tell(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), nak); err != nil {
-		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
+		k.in.log(a.cfg.Logger).ErrorContext(ctx, "message not given back to the inbox", "error", err)
 	}
 }
 

@@ -34,7 +34,7 @@ func (a *Agent) Push(ctx context.Context, m *message.Message, opts ...SendOption
 	}
 	to := did.Base(out.To[0])
 	if !a.delivery.Connected(out.From, to, subject(&out)) {
-		return fmt.Errorf("%w to %s: no live connection", ErrNoRoute, to)
+		return fmt.Errorf("%w to %s: no open connection", ErrNoRoute, to)
 	}
 	e, err := a.pack(ctx, &out, to, o)
 	if err != nil {

@@ -39,7 +39,7 @@ func (a *Agent) redeliverAll(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			a.cfg.Logger.ErrorContext(ctx, "inbox failed", "error", err)
+			a.cfg.Logger.ErrorContext(ctx, "no message leased from the inbox", "error", err)
 			select { // so that an inbox that fails does not make a busy loop
 			case <-time.After(a.cfg.MinBackoff):
 			case <-ctx.Done():
@@ -178,7 +178,7 @@ func (a *Agent) keepPending(ctx context.Context) {
 		}
 		for _, k := range a.pending.waiting(time.Now().Add(a.leaseTime() / 2)) {
 			if err := a.keepLease(ctx, k, a.leaseTime()); err != nil && !errors.Is(err, store.ErrLease) && ctx.Err() == nil {
-				a.cfg.Logger.WarnContext(ctx, "inbox failed", "error", err)
+				a.cfg.Logger.WarnContext(ctx, "lease of a message not extended", "error", err)
 			}
 		}
 	}
@@ -225,7 +225,7 @@ func (a *Agent) redeliver(ctx context.Context, k *pending) {
 	k.in = in
 	k.in.Packet = transport.Packet(l.Item.Packet)
 	if !a.current(ctx, k.in) {
-		a.setAside(ctx, k, errors.New("expired, or its thread failed too often"))
+		a.setAside(ctx, k, errors.New("expired, or too many problem reports in its thread"))
 		return
 	}
 	a.run(context.WithoutCancel(ctx), transport.NoReply{}, k)
@@ -261,6 +261,6 @@ func (a *Agent) setAside(ctx context.Context, k *pending, reason error) {
 	defer a.pending.remove(k)
 	term := func(ctx context.Context) error { return a.inbox.Term(ctx, l, reason.Error()) }
 	if err := store.Tell(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), term); err != nil {
-		k.in.log(a.cfg.Logger).ErrorContext(ctx, "inbox failed", "error", err)
+		k.in.log(a.cfg.Logger).ErrorContext(ctx, "message not set aside in the inbox", "error", err)
 	}
 }

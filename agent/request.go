@@ -150,7 +150,7 @@ func (r *requests) add(key threadKey, q *request) error {
 		return fmt.Errorf("%w: %d requests are waiting", ErrBusy, r.max)
 	}
 	if r.waiting[key] != nil {
-		return errors.New("agent: a request waits on this thread already")
+		return errors.New("agent: another request waits on this thread")
 	}
 	r.waiting[key], r.byID[q.key] = q, q
 	return nil
