@@ -15,8 +15,8 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// An ack that was over the limit is sent when the message comes again, once there is
-// room for more.
+// An ack over the limit is sent when the message arrives again, if the limit allows it
+// then.
 func TestAckOverLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()
@@ -42,7 +42,7 @@ func TestAckOverLimit(t *testing.T) {
 	})
 }
 
-// A message is acked once, though a report about it is left out after its reply.
+// A message is acked once, even if a report after its reply is over the limit.
 func TestOneAck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()
@@ -66,7 +66,7 @@ func TestOneAck(t *testing.T) {
 	})
 }
 
-// A handler's own failure stands though a report that it replies is left out.
+// If a report in a reply is over the limit, the error of the handler counts nevertheless.
 func TestFailureOverLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box, broken := store.NewInbox(store.InboxConfig{}), errors.New("disk is full")
@@ -95,7 +95,7 @@ func TestFailureOverLimit(t *testing.T) {
 	})
 }
 
-// Agent.Report tells that there were too many reports.
+// Agent.Report returns an error if there were too many reports.
 func TestReportOverLimit(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 1)
 	a, s := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.ReportBurst = 1 })), newStranger(t, n, "mem://stranger")
@@ -105,8 +105,8 @@ func TestReportOverLimit(t *testing.T) {
 	wantError(t, "the second", a.Report(t.Context(), in, message.NewProblem("w.m.me", nil)), agent.ErrNotReported)
 }
 
-// A report that was lost with its connection is sent again when the message comes
-// again, as any reply is.
+// A report that was lost with its connection is sent again when the message arrives
+// again, as every reply is.
 func TestReportAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()
@@ -135,14 +135,13 @@ func TestReportAgain(t *testing.T) {
 	})
 }
 
-// deaf is a session that takes nothing.
+// deaf is a session that accepts no packets.
 type deaf struct{ done chan struct{} }
 
 func (deaf) Reply(context.Context, transport.Packet) error { return transport.ErrNoReturnRoute }
 func (d deaf) Done() <-chan struct{}                       { return d.done }
 
-// A report that goes to the endpoint since the connection does not take it counts
-// once.
+// A report counts once if the connection does not accept it and it leaves for the endpoint.
 func TestReportCountsOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()
@@ -157,8 +156,8 @@ func TestReportCountsOnce(t *testing.T) {
 	})
 }
 
-// Reports that are not sent, since the peer has had too many or cannot be reached, do
-// not make the messages of their thread unwelcome.
+// Reports that are not sent, because of the limit or because the peer cannot be reached,
+// do not count towards the problems of their thread.
 func TestUnsentReports(t *testing.T) {
 	for name, endpoints := range map[string][]string{"too many": {"mem://stranger"}, "no way": nil} {
 		t.Run(name, func(t *testing.T) {

@@ -20,8 +20,8 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// BenchmarkAccept sends an agent messages of strangers, 64 at a time, until the
-// last is handled: each is opened, accepted into the inbox and given to a handler
+// BenchmarkAccept sends messages of strangers to an agent, 64 at a time, until the last
+// message is handled. Each message is opened, stored in the inbox and given to a handler
 // that does nothing.
 func BenchmarkAccept(b *testing.B) {
 	b.Run("memory", func(b *testing.B) { accept(b, func(*agent.Config) {}) })
@@ -31,7 +31,7 @@ func BenchmarkAccept(b *testing.B) {
 	})
 }
 
-// onDisk is a SQLite store.
+// onDisk returns a store in a SQLite file.
 func onDisk(b *testing.B) *sqlstore.Store {
 	s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "agent.db"), sqlstore.Config{Reclaim: true})
 	if err != nil {
@@ -45,7 +45,7 @@ func onDisk(b *testing.B) *sqlstore.Store {
 	return s
 }
 
-// accept reports the messages that were handled in a second.
+// accept reports how many messages were handled per second.
 func accept(b *testing.B, configure func(*agent.Config)) {
 	var handled atomic.Int64
 	all := make(chan struct{})
@@ -88,16 +88,16 @@ func accept(b *testing.B, configure func(*agent.Config)) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msgs/s")
 }
 
-// BenchmarkCustody sends an agent forwards of nobody known, 64 at a time, whose handler
-// puts the payload into a mailbox before it is accepted; and, bare, puts the same
+// BenchmarkCustody sends anonymous forwards to an agent, 64 at a time. The handler puts
+// the payload into a mailbox before the forward is accepted. The case bare puts the same
 // payloads into the same mailbox without an agent.
 func BenchmarkCustody(b *testing.B) {
 	const forward = "https://didcomm.org/routing/2.0/forward"
 	deposit := func(ctx context.Context, box store.Mailbox, id string, data []byte) error {
-		// A box is bounded, so that many have a part each.
+		// Several boxes, since one box has a limit.
 		return box.Deposit(ctx, "box-"+id[max(0, len(id)-2):], store.Mail{ID: id, For: "did:example:mobile", Packet: store.Packet{Data: data}, Time: time.Now()})
 	}
-	// run calls put b.N times and reports calls in a second.
+	// run calls put b.N times and reports the calls per second.
 	run := func(b *testing.B, put func(ctx context.Context, i int) error) {
 		calls, ctx := errgroup.WithContext(b.Context())
 		calls.SetLimit(64)

@@ -11,8 +11,9 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// Exchanges of one invitation do not suffer from the problems of the others, on
-// whichever side those show: a new exchange is handled, and answers a Request.
+// Threads with the same parent, an invitation, do not count towards each other's limit,
+// whether the reports are sent or received. A new thread is handled, and can answer a
+// Request.
 func TestBudgetOfInvitation(t *testing.T) {
 	const invitation = "invitation"
 	for name, typ := range map[string]string{"reports of the peer": reportType, "reports to the peer": chatType} {
@@ -25,7 +26,7 @@ func TestBudgetOfInvitation(t *testing.T) {
 						m.ThreadID, m.ParentThreadID, m.Body = thread, invitation, []byte(`{"code":"w.m.msg"}`)
 					}))
 				}
-				say(reportType, message.NewID()) // from now on the invitation has a count
+				say(reportType, message.NewID()) // from now on the invitation has a tally
 				got.next(t)
 				var last string
 				for range 20 {
@@ -53,12 +54,13 @@ func TestBudgetOfInvitation(t *testing.T) {
 	}
 }
 
-// A thread whose messages are dropped is heard again an hour after its last report.
+// The messages of a thread are dropped until an hour after its last report, and then
+// handled again.
 func TestBudgetRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, got := agenttest.NewNet(), make(inbox, 100)
 		a, s := n.Agent(t, got), newStranger(t, n)
-		// handled is how many of so many messages are.
+		// handled returns how many of n messages are handled.
 		handled := func(typ string, count int) int {
 			before := len(got)
 			for range count {

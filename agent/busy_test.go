@@ -39,12 +39,12 @@ func (b *blocking) HandleMessage(ctx context.Context, w agent.Responder, in *age
 	return b.inbox.HandleMessage(ctx, w, in)
 }
 
-// smallInbox has room for one message that waits.
+// smallInbox has room for one waiting message.
 func smallInbox() agenttest.Option {
 	return withInbox(store.NewInbox(store.InboxConfig{MaxItems: 1}))
 }
 
-// By HTTP, a peer that there is no room for is told to come again.
+// Over HTTP, a peer is asked to try again later if there is no room for its message.
 func TestBusyHTTP(t *testing.T) {
 	n, h := agenttest.NewNet(), newBlocking()
 	a, s := n.Agent(t, h, smallInbox()), newStranger(t, n)
@@ -80,8 +80,8 @@ func TestBusyHTTP(t *testing.T) {
 	}
 }
 
-// On a connection without receipts a peer is told by a problem report, or else by
-// the end of the connection.
+// On a connection without receipts, a peer is asked to try again later by a problem
+// report, or by the end of the connection.
 func TestBusySession(t *testing.T) {
 	anonymous := []envelope.PackOption{envelope.ContentEncryption(envelope.A256GCM)}
 	for name, test := range map[string]struct {
@@ -124,7 +124,7 @@ func TestBusySession(t *testing.T) {
 	}
 }
 
-// Over real sockets, what a peer has no room for is sent again until it has, and
+// Over real sockets, a message is sent again until the peer has room for it, and is
 // handled once.
 func TestBusyPeer(t *testing.T) {
 	for name, scheme := range map[string]agenttest.Option{"HTTP": agenttest.HTTP(), "WebSocket": agenttest.WebSocket()} {
@@ -161,8 +161,8 @@ func TestBusyPeer(t *testing.T) {
 	}
 }
 
-// unhurried is an Outbox that does not wait as long as a peer asks for, and tells
-// when it is to wait.
+// unhurried is an Outbox that shortens the delays that a peer asks for, and reports them
+// to the test.
 type unhurried struct {
 	store.Outbox
 	naked chan struct{}

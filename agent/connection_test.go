@@ -14,7 +14,7 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// connections hands a test the connection of each message.
+// connections is a Handler that gives the test the connection of each message.
 type connections chan *agent.Connection
 
 func (c connections) HandleMessage(_ context.Context, w agent.Responder, _ *agent.Inbound) error {
@@ -22,7 +22,8 @@ func (c connections) HandleMessage(_ context.Context, w agent.Responder, _ *agen
 	return nil
 }
 
-// Which messages have a connection to push on.
+// A Responder has a Connection only for messages that prove that the connection belongs
+// to their sender.
 func TestConnection(t *testing.T) {
 	signed := func(s *stranger) []envelope.PackOption {
 		return []envelope.PackOption{envelope.SignBy(s.DID), envelope.Signed()}
@@ -59,11 +60,11 @@ func TestConnection(t *testing.T) {
 	}
 }
 
-// What is pushed is written to the connection or fails; nothing is queued.
+// A pushed message is written to the connection, or Push fails. Nothing is queued.
 func TestPush(t *testing.T) {
 	other := agenttest.NewParty(t).DID
 	for name, test := range map[string]struct {
-		route string // return_route of the message that came
+		route string // return_route of the received message
 		edit  func(m, came *message.Message)
 		opts  []agent.SendOption
 		ended bool
@@ -126,7 +127,7 @@ func TestPush(t *testing.T) {
 	}
 }
 
-// A connection that does not take the message in time is an error, and no lock.
+// Push to a connection that accepts no data ends with an error after SendTimeout.
 func TestPushHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, got := agenttest.NewNet(), make(connections, 1)
@@ -142,7 +143,7 @@ func TestPushHangs(t *testing.T) {
 	})
 }
 
-// stuck is a connection whose peer reads nothing.
+// stuck is a connection whose peer does not read.
 type stuck struct{ *session }
 
 func (stuck) Reply(ctx context.Context, _ transport.Packet) error {
@@ -150,7 +151,7 @@ func (stuck) Reply(ctx context.Context, _ transport.Packet) error {
 	return ctx.Err()
 }
 
-// A party without an endpoint is pushed to by its WebSocket, when the handler has
+// A party without an endpoint gets pushed messages by its WebSocket after the handler has
 // returned.
 func TestPushByWebSocket(t *testing.T) {
 	got, conns := make(inbox, 1), make(connections, 1)

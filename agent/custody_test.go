@@ -25,10 +25,10 @@ import (
 
 const forwardType = "https://didcomm.org/routing/2.0/forward"
 
-// anonymously packs without a sender.
+// anonymously packs a message with anoncrypt.
 var anonymously = envelope.ContentEncryption(envelope.A256GCM)
 
-// custodian is a Mux in which h takes in forwards and chats itself.
+// custodian returns a Mux in which h has custody of forwards and chats.
 func custodian(h agent.Handler) *agent.Mux {
 	return agent.NewMux(
 		agent.Handle(agent.Protocol{PIURI: "https://didcomm.org/routing/2.0", Custody: map[string]agent.Handler{forwardType: h}}),
@@ -36,7 +36,7 @@ func custodian(h agent.Handler) *agent.Mux {
 	)
 }
 
-// untouched is an Inbox that must not be asked for anything.
+// untouched is an Inbox that must not be called.
 type untouched struct {
 	store.Inbox
 	t *testing.T
@@ -51,8 +51,8 @@ func noInbox(t *testing.T) agenttest.Option {
 	return agenttest.Configure(func(cfg *agent.Config) { cfg.Store = storeOf(nil, untouched{store.NewInbox(store.InboxConfig{}), t}) })
 }
 
-// The answer to a POST tells whether the handler has taken the message in; the inbox
-// has no part in that, and a message that comes again is taken in again.
+// The answer to a POST says whether the handler has accepted the message. The inbox is
+// not used, and a message that arrives again is handled again.
 func TestCustodyHTTP(t *testing.T) {
 	for name, test := range map[string]struct {
 		err        error
@@ -70,7 +70,7 @@ func TestCustodyHTTP(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls, ended atomic.Int32
-			var log bytes.Buffer // written before the answer, read after it
+			var log bytes.Buffer // written before the answer and read after it
 			n := agenttest.NewNet()
 			a := n.Agent(t, custodian(agent.HandlerFunc(func(_ context.Context, _ agent.Responder, in *agent.Inbound) error {
 				calls.Add(1)
@@ -115,8 +115,8 @@ func TestCustodyHTTP(t *testing.T) {
 	}
 }
 
-// The same on a connection that stays: what was not taken in is reported on it, or it
-// has to end.
+// The same on a session: if the handler does not accept the message, the peer gets a
+// report on the session, or the session ends.
 func TestCustodySession(t *testing.T) {
 	for name, test := range map[string]struct {
 		err       error
@@ -161,7 +161,7 @@ func TestCustodySession(t *testing.T) {
 			if len(w.packets) > 0 {
 				t.Errorf("told %+v", s.open(t, w.next(t)).Message)
 			}
-			// The connection is the way to its peer only once the message is here.
+			// The connection is a return route only after the message is accepted.
 			var want error
 			if test.err != nil || test.anonymous {
 				want = agent.ErrNoRoute
@@ -171,7 +171,7 @@ func TestCustodySession(t *testing.T) {
 	}
 }
 
-// What was taken in is acked if that is asked for; a forward never is.
+// A message in custody is acked if it asks for an ack, unless it is a forward.
 func TestCustodyAck(t *testing.T) {
 	n := agenttest.NewNet()
 	a, s := n.Agent(t, custodian(agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { return nil })), noInbox(t)), newStranger(t, n)
@@ -191,7 +191,8 @@ func TestCustodyAck(t *testing.T) {
 	}
 }
 
-// What was taken in says as much as any message of what its sender was sent.
+// A message in custody settles the messages that it acks or answers, as any other message
+// does.
 func TestCustodyHears(t *testing.T) {
 	n := agenttest.NewNet()
 	a, s := n.Agent(t, custodian(agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { return nil })), noInbox(t)), newStranger(t, n)
@@ -206,8 +207,8 @@ func TestCustodyHears(t *testing.T) {
 	}
 }
 
-// No more than MaxHandlers messages are being taken in, and one whose peer has gone
-// does not wait for its turn.
+// At most MaxHandlers messages in custody are handled at the same time. A message whose
+// peer is gone stops waiting.
 func TestCustodyLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, release := agenttest.NewNet(), make(chan struct{})
@@ -249,8 +250,8 @@ func TestCustodyLimit(t *testing.T) {
 	})
 }
 
-// A handler that does not end is told to when the agent stops, and its message is not
-// accepted.
+// The context of a handler that does not return ends when the agent stops, and its
+// message is not accepted.
 func TestCustodyStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := agenttest.NewParty(t)
@@ -268,7 +269,7 @@ func TestCustodyStops(t *testing.T) {
 		<-a.Ready()
 		s := newStranger(t, agenttest.NewNet())
 		served := make(chan error, 2)
-		for range 2 { // one is handled, the other waits for its place
+		for range 2 { // one is handled, the other waits
 			packet := s.pack(t, s.message(t, a, chatType, nil))
 			go func() { served <- serve(t.Context(), a, new(call), packet) }()
 		}
@@ -290,7 +291,8 @@ func TestCustodyStops(t *testing.T) {
 	})
 }
 
-// A handler's time ends, and is moved, as that of any.
+// The deadline of a handler in custody ends its context, and can be moved, as that of
+// other handlers.
 func TestCustodyTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()
@@ -309,7 +311,7 @@ func TestCustodyTime(t *testing.T) {
 	})
 }
 
-// The answer to a waiting Request is that, of whatever type.
+// An answer to a Request goes to the Request, even if its type has a handler in custody.
 func TestCustodyAnswer(t *testing.T) {
 	n := agenttest.NewNet()
 	a := n.Agent(t, custodian(agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
@@ -325,8 +327,8 @@ func TestCustodyAnswer(t *testing.T) {
 	}
 }
 
-// A real WebSocket ends where its peer cannot be told otherwise that a message was not
-// taken in.
+// A real WebSocket ends if its peer cannot be told in another way that a message is not
+// accepted.
 func TestCustodyWebSocket(t *testing.T) {
 	n := agenttest.NewNet()
 	a := n.Agent(t, custodian(fails(errors.New("disk is full"))), noInbox(t), agenttest.WebSocket())

@@ -19,8 +19,8 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Parties that hang do not keep the workers from others, and get what waits for
-// them when they are back.
+// Parties that do not respond do not occupy the workers for others, and get their
+// messages when they respond again.
 func TestDeadPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const dead, each = 12, 20
@@ -57,7 +57,7 @@ func TestDeadPeers(t *testing.T) {
 		for i := range dead {
 			send(fmt.Sprint("test://dead", i), each)
 		}
-		time.Sleep(known) // by now it is known who hangs
+		time.Sleep(known) // by now it is known who does not respond
 		send("test://live", each)
 		synctest.Wait()
 		if got := arrived["test://live"]; len(got) != each || slices.Max(got) > known {
@@ -74,7 +74,7 @@ func TestDeadPeers(t *testing.T) {
 	})
 }
 
-// wokenOutbox gives back untried only after a Wake.
+// wokenOutbox gives an item back without a reason only after a Wake.
 type wokenOutbox struct {
 	store.Outbox
 	woken func() // once
@@ -93,7 +93,7 @@ func (o wokenOutbox) Wake(ctx context.Context, to string) error {
 	return o.Outbox.Wake(ctx, to)
 }
 
-// An item that is given back just as its party turns out to be back is sent at once, too.
+// An item is sent at once even if it is given back just when its party responds again.
 func TestBackMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wake := make(chan struct{})
@@ -102,7 +102,7 @@ func TestBackMeanwhile(t *testing.T) {
 		var arrived []time.Duration
 		start, back := time.Now(), 40*time.Second
 		a := agenttest.NewNet().Agent(t, nil, withSender(func(ctx context.Context, _ string, _ transport.Packet) error {
-			if time.Since(start) < 20*time.Second { // it hangs
+			if time.Since(start) < 20*time.Second { // the party does not respond
 				<-ctx.Done()
 				return ctx.Err()
 			}
@@ -126,8 +126,8 @@ func TestBackMeanwhile(t *testing.T) {
 	})
 }
 
-// A party that has moved is found, and only then asked for again when nothing of
-// it answers.
+// A party that has moved is found. Its DID is resolved again only if none of its
+// endpoints answers.
 func TestMovedEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := agenttest.NewParty(t), agenttest.NewParty(t)
@@ -156,7 +156,7 @@ func TestMovedEndpoint(t *testing.T) {
 		a := agenttest.NewNet().Agent(t, nil, withSender(sc.send), agenttest.Configure(func(cfg *agent.Config) {
 			cfg.DID, cfg.Packer = p.DID, packer
 		}))
-		if _, err := cache.Resolve(t.Context(), s.DID); err != nil { // it knows the old one
+		if _, err := cache.Resolve(t.Context(), s.DID); err != nil { // so that the cache has the old document
 			t.Fatal(err)
 		}
 		endpoint = "test://new"
@@ -175,8 +175,8 @@ func TestMovedEndpoint(t *testing.T) {
 	})
 }
 
-// What was given up is kept with its last error, and leaves when a person asks for
-// that.
+// A message that has failed for good is kept with its last error, and is sent when a
+// person retries it.
 func TestBuriedIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box, buried, alive := store.NewOutbox(store.OutboxConfig{}), make(chan agent.Outcome, 10), false
@@ -213,8 +213,8 @@ func TestBuriedIsRetried(t *testing.T) {
 	})
 }
 
-// Where a party has a connection without receipts as its second way, it is asked
-// for an ack from the start, and that way is taken.
+// If the second endpoint of a party is one without receipts, the message asks for an ack
+// from the start, so that this endpoint can be used.
 func TestFailoverToConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, box := new(line), store.NewOutbox(store.OutboxConfig{})

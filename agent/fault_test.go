@@ -17,7 +17,8 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// node is an agent that crashes as its stores do and begins anew on them.
+// node is an agent that crashes when its stores do, and is started again with the same
+// stores.
 type node struct {
 	party    *agenttest.Party
 	net      *agenttest.Net
@@ -42,7 +43,7 @@ func newNode(t *testing.T, n *agenttest.Net, w *wires, endpoint string, cfg stor
 	}
 }
 
-// live runs one agent after the other until ctx ends.
+// live starts one agent after the other until ctx ends.
 func (n *node) live(ctx context.Context, t *testing.T) {
 	for ctx.Err() == nil {
 		n.faults.Restart()
@@ -80,7 +81,7 @@ func (n *node) live(ctx context.Context, t *testing.T) {
 	}
 }
 
-// listen names who receives what comes to the endpoint: nobody, or an agent.
+// listen sets the agent that receives packets at the endpoint, or nil.
 func (n *node) listen(t *testing.T, h transport.Handler) {
 	if strings.HasPrefix(n.endpoint, "wire:") {
 		n.wires.listen(n.endpoint, h)
@@ -91,7 +92,7 @@ func (n *node) listen(t *testing.T, h transport.Handler) {
 	}
 }
 
-// HandleMessage answers every third message, by the connection that it came by.
+// HandleMessage answers every third message, by the connection of the message.
 func (n *node) HandleMessage(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 	n.mu.Lock()
 	n.handled[in.Message.ID]++
@@ -107,7 +108,8 @@ func (n *node) HandleMessage(ctx context.Context, w agent.Responder, in *agent.I
 	return w.Reply(ctx, m)
 }
 
-// send returns the ids of what must be handled when Send has accepted it.
+// send sends a message, and returns the ids of the messages that must be handled if Send
+// succeeds.
 func (n *node) send(ctx context.Context, to string, id string, answered bool) error {
 	m, err := message.New(chatType, nil)
 	if err != nil {
@@ -130,8 +132,8 @@ func (n *node) times(id string) int {
 	return n.handled[id]
 }
 
-// Two agents whose stores fail, are slow and crash lose nothing that Send
-// accepted, nor its answers; without a fault nothing is handled twice.
+// Two agents whose stores fail, are slow and crash lose no message that Send has
+// accepted, and none of its answers. Without a fault, no message is handled twice.
 func TestFaults(t *testing.T) {
 	t.Run("mem", func(t *testing.T) { manyFaults(t, "mem") })
 	t.Run("wire", func(t *testing.T) { manyFaults(t, "wire") })
@@ -181,7 +183,7 @@ func runFaults(t *testing.T, scheme string, seed uint64) (lives, faults, accepte
 	}
 	synctest.Wait()
 
-	want := []map[string]bool{{}, {}} // that each end must handle
+	want := []map[string]bool{{}, {}} // the messages that each node must handle
 	for i := range 40 {
 		from := i % 2
 		id, answered := fmt.Sprint("message ", i), i%3 == 0

@@ -15,7 +15,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// A handler that was made before its agent sends as that agent.
+// A handler that was made before its agent can send by Responder.Agent.
 func TestHandlerReachesAgent(t *testing.T) {
 	n := agenttest.NewNet()
 	third, reached := newStranger(t, n, "mem://third"), make(chan *agent.Agent, 1)
@@ -53,7 +53,7 @@ func TestAttempt(t *testing.T) {
 	})
 }
 
-// latin is a Responder around another.
+// latin is a Responder that wraps another Responder.
 type latin struct{ agent.Responder }
 
 func (w latin) Reply(ctx context.Context, m *message.Message) error {
@@ -62,7 +62,7 @@ func (w latin) Reply(ctx context.Context, m *message.Message) error {
 	return w.Responder.Reply(ctx, &out)
 }
 
-// A wrapper changes what a handler replies, and hides nothing of the rest.
+// A wrapped Responder changes replies, and passes on everything else.
 func TestWrappedResponder(t *testing.T) {
 	n := agenttest.NewNet()
 	a := n.Agent(t, agent.NewMux(
@@ -85,12 +85,12 @@ func TestWrappedResponder(t *testing.T) {
 	}
 }
 
-// The deadline of a handler moves as often as the handler asks, up to a limit, and
-// ends its context as any deadline does.
+// A handler can move its deadline several times, up to a limit. The deadline ends the
+// context.
 func TestExtend(t *testing.T) {
 	const handlerTimeout, maxHandling = time.Minute, 30 * time.Minute
 	for name, test := range map[string]struct {
-		after, by []time.Duration // begins to sleep, then extends
+		after, by []time.Duration // the sleep before each Extend, and its argument
 		errs      []error
 		ends      time.Duration
 	}{
@@ -145,7 +145,7 @@ func TestExtend(t *testing.T) {
 	}
 }
 
-// A handler that has asked for more time is cut off by a stop as any other.
+// A stop of the agent also ends the context of a handler that has moved its deadline.
 func TestExtendEndsWithAgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var err, extended error
@@ -173,7 +173,7 @@ func TestExtendEndsWithAgent(t *testing.T) {
 	})
 }
 
-// While a handler has asked for more time, no other process gets the message.
+// While the deadline of a handler is moved, no other process gets its message.
 func TestExtendKeepsLease(t *testing.T) {
 	for name, test := range map[string]struct {
 		extend bool
@@ -231,7 +231,7 @@ func TestExtendKeepsLease(t *testing.T) {
 	}
 }
 
-// handsOff is an Inbox that hands out nothing but what was added.
+// handsOff is an Inbox whose Lease returns nothing.
 type handsOff struct{ store.Inbox }
 
 func (handsOff) Lease(ctx context.Context, _ time.Duration) (*store.Lease[store.Received], error) {
@@ -239,14 +239,15 @@ func (handsOff) Lease(ctx context.Context, _ time.Duration) (*store.Lease[store.
 	return nil, ctx.Err()
 }
 
-// unextendable is an Inbox whose leases are lost when they are to be extended.
+// unextendable is an Inbox whose Extend fails because the lease is lost.
 type unextendable struct{ store.Inbox }
 
 func (unextendable) Extend(context.Context, *store.Lease[store.Received], time.Duration) (*store.Lease[store.Received], error) {
 	return nil, store.ErrLease
 }
 
-// A deadline does not move where the message may go to another process.
+// A deadline does not move if the lease cannot be extended, since another process may get
+// the message.
 func TestExtendLostLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()
