@@ -78,19 +78,24 @@ func Churn(ctx context.Context, s *sqlstore.Store, name string, rounds int) erro
 		if l != nil {
 			messages = append(messages, l)
 		}
-		items := make([]store.Item, 1+r.IntN(3))
-		for k := range items {
-			items[k] = sized(fmt.Sprint(id, " ", k), fmt.Sprint("did:", r.IntN(5)), r.IntN(50))
-			items[k].Owner, items[k].OwnerShare = owner(), bound
+		items := func(id string) []store.Item {
+			items := make([]store.Item, 1+r.IntN(3))
+			for k := range items {
+				items[k] = sized(fmt.Sprint(id, " ", k), fmt.Sprint("did:", r.IntN(5)), r.IntN(50))
+				items[k].Owner, items[k].OwnerShare = owner(), bound
+			}
+			return items
 		}
-		errs = append(errs, out.Enqueue(ctx, items...))
+		errs = append(errs, out.Enqueue(ctx, items(id)...))
 		if n := len(messages); n > 0 && r.IntN(3) > 0 {
 			l, messages = messages[n-1], messages[:n-1]
-			switch r.IntN(4) {
+			switch r.IntN(5) {
 			case 0:
 				err = in.Nak(ctx, l, 0, "busy")
 			case 1:
 				err = in.Term(ctx, l, "poison")
+			case 2, 3:
+				err = s.Commit(ctx, &store.Changes{Ack: l, Enqueue: items("answer " + id)})
 			default:
 				err = in.Ack(ctx, l, store.Packet{Data: make([]byte, 10)})
 			}
