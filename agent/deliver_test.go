@@ -217,10 +217,10 @@ func TestBuriedIsRetried(t *testing.T) {
 // from the start, so that this endpoint can be used.
 func TestFailoverToConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, box := new(line), store.NewOutbox(store.OutboxConfig{})
+		l, box := new(sessionSender), store.NewOutbox(store.OutboxConfig{})
 		a := agenttest.NewNet().Agent(t, nil, withSender(func(context.Context, string, transport.Packet) error { return failure(true, 0) }),
-			agenttest.Configure(func(cfg *agent.Config) { cfg.Senders["line"], cfg.Store = l, storeOf(box, nil) }))
-		s := &stranger{Party: agenttest.NewParty(t, "test://one", "line://two")}
+			agenttest.Configure(func(cfg *agent.Config) { cfg.Senders["session"], cfg.Store = l, storeOf(box, nil) }))
+		s := &stranger{Party: agenttest.NewParty(t, "test://one", "session://two")}
 		if err := a.Send(t.Context(), newMessage(t, s.DID)); err != nil {
 			t.Fatal(err)
 		}

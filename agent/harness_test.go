@@ -21,14 +21,14 @@ const (
 	emptyType  = "https://didcomm.org/empty/1.0/empty"
 )
 
-// stranger is a party that is no agent: the test writes and reads its packets.
+// stranger is a party without an agent. The test writes and reads its packets.
 type stranger struct {
 	*agenttest.Party
-	// got is what came to its endpoint.
+	// got has the packets that arrived at its endpoint.
 	got chan *envelope.Unpacked
 }
 
-// newStranger makes a stranger with an endpoint on the net, or with none.
+// newStranger returns a stranger with the given endpoints on the net.
 func newStranger(t testing.TB, n *agenttest.Net, endpoints ...string) *stranger {
 	t.Helper()
 	s := &stranger{Party: agenttest.NewParty(t, endpoints...), got: make(chan *envelope.Unpacked, 100)}
@@ -49,7 +49,7 @@ func newStranger(t testing.TB, n *agenttest.Net, endpoints ...string) *stranger 
 	return s
 }
 
-// message makes a message from the stranger.
+// message returns a message from the stranger to an agent.
 func (s *stranger) message(t testing.TB, to *agent.Agent, typ string, edit func(*message.Message)) *message.Message {
 	t.Helper()
 	m, err := message.New(typ, nil)
@@ -63,7 +63,7 @@ func (s *stranger) message(t testing.TB, to *agent.Agent, typ string, edit func(
 	return m
 }
 
-// pack packs by authcrypt unless opts say otherwise.
+// pack packs a message, by default with authcrypt.
 func (s *stranger) pack(t testing.TB, m *message.Message, opts ...envelope.PackOption) transport.Packet {
 	t.Helper()
 	if len(opts) == 0 {
@@ -76,8 +76,8 @@ func (s *stranger) pack(t testing.TB, m *message.Message, opts ...envelope.PackO
 	return transport.Packet{MediaType: list[0].MediaType, Data: list[0].Data}
 }
 
-// serve gives a packet to the agent as the transports do: it waits until the packet
-// is handled where w ends with the exchange, else until it is accepted.
+// serve gives a packet to the agent as a transport does. It waits until the packet is
+// accepted, and without a session also until the packet is handled.
 func serve(ctx context.Context, a *agent.Agent, w transport.Replier, p transport.Packet) error {
 	handled, err := a.ServePacket(ctx, w, p)
 	switch w.(type) {
@@ -90,7 +90,7 @@ func serve(ctx context.Context, a *agent.Agent, w transport.Replier, p transport
 	return err
 }
 
-// give hands a message to the agent on a connection of its own.
+// give gives a message to the agent by the Replier w.
 func (s *stranger) give(t testing.TB, a *agent.Agent, w transport.Replier, m *message.Message, opts ...envelope.PackOption) {
 	t.Helper()
 	if err := serve(t.Context(), a, w, s.pack(t, m, opts...)); err != nil {
@@ -107,7 +107,7 @@ func (s *stranger) open(t testing.TB, p transport.Packet) *envelope.Unpacked {
 	return u
 }
 
-// next is what comes to the endpoint next.
+// next returns the next message that arrives at the endpoint.
 func (s *stranger) next(t testing.TB) *envelope.Unpacked {
 	t.Helper()
 	select {
@@ -119,8 +119,8 @@ func (s *stranger) next(t testing.TB) *envelope.Unpacked {
 	}
 }
 
-// none asserts that nothing came so far. The agent of the test must be one whose
-// sends have all ended, as with agent.AwaitDelivery or synctest.Wait.
+// none checks that no packet is at the endpoint. All sends of the agent must have ended,
+// for example by agent.AwaitDelivery or synctest.Wait.
 func (s *stranger) none(t testing.TB) {
 	t.Helper()
 	select {
@@ -130,7 +130,7 @@ func (s *stranger) none(t testing.TB) {
 	}
 }
 
-// call is the Replier of one exchange, as over HTTP: it takes one reply.
+// call is a Replier that accepts one reply, as in HTTP.
 type call struct {
 	mu      sync.Mutex
 	packets []transport.Packet
@@ -146,7 +146,7 @@ func (c *call) Reply(_ context.Context, p transport.Packet) error {
 	return nil
 }
 
-// session is the Replier of a connection that stays open.
+// session is a transport.Session.
 type session struct {
 	packets chan transport.Packet
 	done    chan struct{}
@@ -178,7 +178,7 @@ func (s *session) next(t testing.TB) transport.Packet {
 	}
 }
 
-// inbox is a Handler that keeps what it gets.
+// inbox is a Handler that keeps its messages.
 type inbox chan *agent.Inbound
 
 func (i inbox) HandleMessage(_ context.Context, _ agent.Responder, in *agent.Inbound) error {
@@ -197,7 +197,7 @@ func (i inbox) next(t testing.TB) *agent.Inbound {
 	}
 }
 
-// replier is a Handler that answers each message on its thread.
+// replier is a Handler that answers every message.
 var replier = agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 	m, err := message.New(chatType, nil)
 	if err != nil {
@@ -206,7 +206,7 @@ var replier = agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in 
 	return w.Reply(ctx, m)
 })
 
-// sender is a transport.Sender made of a function; it gives receipts.
+// sender is a function that is a transport.Sender with receipts.
 type sender func(ctx context.Context, endpoint string, p transport.Packet) error
 
 func (f sender) Send(ctx context.Context, endpoint string, p transport.Packet) error {
@@ -215,7 +215,7 @@ func (f sender) Send(ctx context.Context, endpoint string, p transport.Packet) e
 
 func (sender) Receipts() bool { return true }
 
-// withSender makes an agent send to the scheme "test" by f.
+// withSender gives an agent the Sender f for the scheme "test".
 func withSender(f sender) agenttest.Option {
 	return agenttest.Configure(func(cfg *agent.Config) { cfg.Senders["test"] = f })
 }
@@ -237,7 +237,7 @@ func wantError(t testing.TB, what string, got, want error) {
 	}
 }
 
-// storeOf is a Store of parts, those in memory for nil.
+// storeOf returns a Store of parts. A nil part is in memory.
 func storeOf(o store.Outbox, i store.Inbox) store.Store {
 	if o == nil {
 		o = store.NewOutbox(store.OutboxConfig{})

@@ -20,12 +20,12 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// withInbox gives an agent an inbox that the test looks into.
+// withInbox gives an agent an inbox.
 func withInbox(b store.Inbox) agenttest.Option {
 	return agenttest.Configure(func(cfg *agent.Config) { cfg.Store = storeOf(nil, b) })
 }
 
-// states are what has become of the messages in an inbox, in order.
+// states returns the states of the messages in an inbox, in order.
 func states(t *testing.T, b store.Inbox) []store.State {
 	t.Helper()
 	list, err := b.(store.InboxAdmin).List(t.Context(), 0, 1000)
@@ -39,8 +39,8 @@ func states(t *testing.T, b store.Inbox) []store.State {
 	return states
 }
 
-// leave puts a message into an inbox as a process does that dies before it has
-// handled it; its lease runs out after a minute.
+// leave puts a message into an inbox with a lease of a minute, as a process that crashes
+// before the message is handled.
 func leave(t *testing.T, b store.Inbox, s *stranger, to string, m *message.Message) {
 	t.Helper()
 	l, _, err := b.Add(t.Context(), store.Received{
@@ -52,7 +52,7 @@ func leave(t *testing.T, b store.Inbox, s *stranger, to string, m *message.Messa
 	}
 }
 
-// counter is a Handler that counts its calls for another.
+// counter is a Handler that calls another Handler and counts the calls.
 type counter struct {
 	agent.Handler
 	n atomic.Int32
@@ -63,8 +63,9 @@ func (c *counter) HandleMessage(ctx context.Context, w agent.Responder, in *agen
 	return c.Handler.HandleMessage(ctx, w, in)
 }
 
-// A message that comes again is not handled again, but answered again: a reply on the
-// connection that it comes by, and nowhere else; an ack as any ack.
+// A message that arrives again is not handled again, but answered again. A reply is sent
+// again by the connection that the message arrives by, and by no other way. An ack is
+// sent as any ack.
 func TestDuplicates(t *testing.T) {
 	all := func(m *message.Message) { m.ReturnRoute = "all" }
 	asking := func(m *message.Message) { m.ReturnRoute, m.PleaseAck = "all", []string{""} }
@@ -72,9 +73,9 @@ func TestDuplicates(t *testing.T) {
 		handler agent.Handler
 		edit    func(*message.Message)
 		pack    func(s *stranger) []envelope.PackOption
-		again   string // type of what it is answered with
-		same    bool   // as the first time, to the byte
-		acks    int    // to its endpoint
+		again   string // type of the second answer
+		same    bool   // the same bytes as the first time
+		acks    int    // acks to the endpoint of the sender
 	}{
 		"the reply":         {handler: replier, edit: all, again: chatType, same: true},
 		"the problem":       {handler: fails(message.NewProblem("e.m.msg", nil)), edit: all, again: reportType, same: true},
@@ -139,7 +140,8 @@ func TestDuplicates(t *testing.T) {
 						t.Errorf("answer %d was made anew", i)
 					}
 				}
-				// Whoever sends it again is perhaps not its sender: it binds nothing.
+				// Another party may have sent the message again, so the connection is no
+				// return route.
 				if err := a.Send(t.Context(), newMessage(t, s.DID), agent.AwaitDelivery()); err != nil {
 					t.Fatal(err)
 				}
@@ -149,13 +151,13 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
-// A reply whose connection was gone goes by the one that the message comes by
-// next.
+// A reply whose connection has ended is sent by the connection that the message arrives
+// by again.
 func TestReplyWaitsForDuplicate(t *testing.T) {
 	n, h := agenttest.NewNet(), &counter{Handler: replier}
 	a, s := n.Agent(t, h), newStranger(t, n)
 	p := s.pack(t, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
-	gone := &call{packets: make([]transport.Packet, 1)} // it takes none
+	gone := &call{packets: make([]transport.Packet, 1)} // accepts no packets
 	if err := serve(t.Context(), a, gone, p); err != nil {
 		t.Fatal(err)
 	}
@@ -168,8 +170,8 @@ func TestReplyWaitsForDuplicate(t *testing.T) {
 	}
 }
 
-// What a process that died left behind is handled by the next one, and answered
-// by the way that is left.
+// Messages that a crashed process has left are handled by the next process, and answered
+// by the endpoint of the sender.
 func TestLeftOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, p, box := agenttest.NewNet(), agenttest.NewParty(t), store.NewInbox(store.InboxConfig{})
@@ -190,8 +192,8 @@ func TestLeftOver(t *testing.T) {
 	})
 }
 
-// A handler that a stop cuts off runs again in the next life, however often that
-// happens: the message is not to blame.
+// A handler whose context ends by a stop is called again after the restart. This does not
+// count as a try, however often it happens.
 func TestCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, p, box := agenttest.NewNet(), agenttest.NewParty(t), store.NewInbox(store.InboxConfig{})
@@ -203,7 +205,7 @@ func TestCutOff(t *testing.T) {
 					calls++
 					if lives < 19 {
 						<-ctx.Done()
-						return errors.New("interrupted") // in words of its own
+						return errors.New("interrupted") // an error that does not wrap that of ctx
 					}
 					return nil
 				})})
@@ -229,13 +231,12 @@ func TestCutOff(t *testing.T) {
 	})
 }
 
-// A handler that asks for it is called again, after a delay, until it has had its
-// tries.
+// A handler that returns a Retry is called again after a delay, MaxTries times at most.
 func TestRetry(t *testing.T) {
 	failed := errors.New("database is away")
 	for name, test := range map[string]struct {
 		after    time.Duration
-		succeeds int // call that does, 0: none
+		succeeds int // the call that succeeds; 0 for none
 		least    []time.Duration
 		state    store.State
 		code     string
@@ -291,8 +292,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-// What becomes of a message whose handler fails for good: a person can look at it,
-// unless its sender was told.
+// A message whose handler fails for good is set aside, unless its sender was told.
 func TestSetAside(t *testing.T) {
 	for name, test := range map[string]struct {
 		handler agent.Handler
@@ -314,8 +314,8 @@ func TestSetAside(t *testing.T) {
 	}
 }
 
-// A message at which the process ends each time is set aside, and others are
-// handled meanwhile.
+// A message that crashes the process each time is set aside, and other messages are
+// handled in the meantime.
 func TestPoison(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, p, box := agenttest.NewNet(), agenttest.NewParty(t), store.NewInbox(store.InboxConfig{})
@@ -323,7 +323,7 @@ func TestPoison(t *testing.T) {
 		bad := newMessage(t, p.DID)
 		bad.From = s.DID
 		leave(t, box, s, p.DID, bad)
-		for range 4 { // lives that end
+		for range 4 { // processes that crash
 			if _, err := box.Lease(t.Context(), time.Minute); err != nil {
 				t.Fatal(err)
 			}
@@ -340,7 +340,7 @@ func TestPoison(t *testing.T) {
 	})
 }
 
-// mortal is an inbox that hears no more of its process once that is dead.
+// mortal is an inbox that ignores its process after a crash.
 type mortal struct {
 	store.Inbox
 	dead <-chan struct{}
@@ -375,15 +375,15 @@ func (m mortal) Term(ctx context.Context, l *store.Lease[store.Received], reason
 	return m.alive(func() error { return m.Inbox.Term(ctx, l, reason) })
 }
 
-// The messages that a process has in hand as it ends at another are not taken for
-// that one, however often it ends.
+// Messages that a process has leased when another message crashes it are not blamed for
+// the crash, however often it happens.
 func TestBystanders(t *testing.T) {
 	for name, slots := range map[string]int{"in line": 1, "side by side": 100} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p, box, s := agenttest.NewParty(t), store.NewInbox(store.InboxConfig{}), newStranger(t, agenttest.NewNet())
 				want := []store.State{store.Buried}
-				for i := range 21 { // the first is the bad one
+				for i := range 21 { // the first crashes the process
 					m := newMessage(t, p.DID)
 					m.ID, m.From = fmt.Sprint(i), s.DID
 					leave(t, box, s, p.DID, m)
@@ -422,8 +422,8 @@ func TestBystanders(t *testing.T) {
 	}
 }
 
-// A sender whose DID does not resolve for a day costs nobody but itself anything,
-// and not its message either.
+// If the DID of a sender does not resolve for a day, other messages are not delayed, and
+// the message of the sender is not lost.
 func TestLeftOverOfUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, p, box := agenttest.NewNet(), agenttest.NewParty(t), store.NewInbox(store.InboxConfig{})
@@ -457,8 +457,8 @@ func TestLeftOverOfUnknown(t *testing.T) {
 	})
 }
 
-// A handler that goes on long after its time keeps its message: it is not handled
-// by another beside it, nor again.
+// If a handler runs long after its deadline, its message is not handled at the same time
+// or again.
 func TestSlowHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, box := agenttest.NewNet(), store.NewInbox(store.InboxConfig{})
@@ -475,7 +475,7 @@ func TestSlowHandler(t *testing.T) {
 	})
 }
 
-// forgetful is an Inbox that fails to mark messages for a while.
+// forgetful is an Inbox whose Ack fails for a while.
 type forgetful struct {
 	store.Inbox
 	until time.Time
@@ -488,7 +488,7 @@ func (f forgetful) Ack(ctx context.Context, l *store.Lease[store.Received], repl
 	return f.Inbox.Ack(ctx, l, replies...)
 }
 
-// A store that fails for a while does not make messages handled twice.
+// Messages are not handled twice if the store fails for a while.
 func TestInboxForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, box := agenttest.NewNet(), store.NewInbox(store.InboxConfig{})
@@ -502,8 +502,8 @@ func TestInboxForgets(t *testing.T) {
 	})
 }
 
-// A message that comes again while its handler runs is answered by all connections
-// that stay, and by HTTP asked for once more.
+// A message that arrives again while its handler runs is answered by the sessions it
+// arrived by. Over HTTP, the peer is asked to try again later.
 func TestDuplicateMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()

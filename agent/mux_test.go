@@ -112,7 +112,7 @@ func TestMuxPanicsOnMistakes(t *testing.T) {
 	}
 }
 
-// steps makes handlers and wrappers that write down their names.
+// steps makes handlers and wrappers that record their names.
 type steps []string
 
 func (s *steps) handler(name string, err error) agent.Handler {
@@ -180,7 +180,7 @@ func TestMuxWrapAndFallback(t *testing.T) {
 	}
 }
 
-// Neither a wrapper nor a fallback is a feature.
+// Wrappers and a fallback do not change the features.
 func TestMuxFeaturesOfWrapped(t *testing.T) {
 	var s steps
 	plain := agent.NewMux(chat(s.handler("", nil), true))
@@ -190,7 +190,7 @@ func TestMuxFeaturesOfWrapped(t *testing.T) {
 	}
 }
 
-// orderly is a Handler around another that says which line a message waits in.
+// orderly is a Handler with an Orderer that calls another Handler.
 type orderly struct {
 	agent.Handler
 	line func(in *agent.Inbound) string
@@ -198,13 +198,13 @@ type orderly struct {
 
 func (o orderly) Lane(in *agent.Inbound) string { return o.line(in) }
 
-// Messages of an ordered protocol from one party wait for each other, those of
-// others and of other protocols do not.
+// Messages of one party in an ordered protocol are handled one at a time. Messages of
+// other parties and protocols do not wait for them.
 func TestOrdered(t *testing.T) {
 	const otherType = "https://example.org/other/1.0/line"
 	for name, test := range map[string]struct {
 		handler func(agent.Handler) agent.Handler
-		want    []int // that begin in each round
+		want    []int // the messages that begin in each round
 	}{
 		"not ordered": {func(h agent.Handler) agent.Handler { return agent.NewMux(chat(h, false), agent.Fallback(h)) }, []int{5}},
 		"ordered":     {func(h agent.Handler) agent.Handler { return agent.NewMux(chat(h, true), agent.Fallback(h)) }, []int{3, 1, 1}},
@@ -256,8 +256,8 @@ func TestOrdered(t *testing.T) {
 	}
 }
 
-// Those who did not authenticate are no party: one that is slow to handle does not
-// hold the others up.
+// Messages without an authenticated sender have no lane: a slow handler of one does not
+// delay the others.
 func TestOrderedAnonymous(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()

@@ -19,7 +19,7 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// noOutbox is an Outbox that must not be given anything.
+// noOutbox is an Outbox whose Enqueue must not be called.
 type noOutbox struct {
 	store.Outbox
 	t *testing.T
@@ -34,13 +34,13 @@ func withoutOutbox(t *testing.T) agenttest.Option {
 	return agenttest.Configure(func(cfg *agent.Config) { cfg.Store = storeOf(noOutbox{store.NewOutbox(store.OutboxConfig{}), t}, nil) })
 }
 
-// becomes collects the states of outcomes.
+// becomes collects the states of outcomes of a message.
 func becomes(to *[]delivery.State) agent.SendOption {
 	return agent.Outcomes(func(o agent.Outcome) { *to = append(*to, o.State) })
 }
 
-// A message that is sent Once has arrived when Send returns: with a receipt over HTTP,
-// acked over WebSocket.
+// A message that is sent Once has arrived when Send returns, by a receipt over HTTP and
+// by an ack over WebSocket.
 func TestOnce(t *testing.T) {
 	for name, test := range map[string]struct {
 		opt  agenttest.Option
@@ -68,12 +68,13 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// A message that is sent Once and does not arrive is in the error, and nowhere else.
+// If a message that is sent Once does not arrive, Send returns an error and nothing is
+// stored.
 func TestOnceFails(t *testing.T) {
 	down := &transport.SendError{Endpoint: "test://peer", Retryable: true, Err: errors.New("down")}
 	for name, test := range map[string]struct {
 		send  sender
-		wait  time.Duration // of the context, 0 for no end
+		wait  time.Duration // deadline of the context; 0 for none
 		state delivery.State
 		want  error
 	}{
@@ -110,13 +111,13 @@ func TestOnceFails(t *testing.T) {
 				if test.want != nil {
 					wantError(t, "Send", err, test.want)
 				}
-				if len(had) != 1 || had[0] != test.state { // the second recipient is not tried
+				if len(had) != 1 || had[0] != test.state { // the second recipient is not sent the message
 					t.Errorf("became %v", had)
 				}
 				if took := time.Since(begin); took != test.wait {
 					t.Errorf("took %v", took)
 				}
-				time.Sleep(time.Hour) // of the bubble: it is not tried again
+				time.Sleep(time.Hour) // nothing is sent later
 				if len(had) != 1 {
 					t.Errorf("became %v", had)
 				}
@@ -125,7 +126,7 @@ func TestOnceFails(t *testing.T) {
 	}
 }
 
-// No ack of a party that acks is a failure.
+// With Once, a missing ack of a party that sends acks is an error.
 func TestOnceUnacked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()
@@ -150,7 +151,8 @@ func TestOnceUnacked(t *testing.T) {
 	})
 }
 
-// A problem that the recipient reports with a message being sent Once is in its outcome.
+// The outcome of a message that is sent Once has the problem that the recipient reports
+// about it.
 func TestOnceProblem(t *testing.T) {
 	for name, opt := range map[string]agenttest.Option{"http": agenttest.HTTP(), "websocket": agenttest.WebSocket()} {
 		t.Run(name, func(t *testing.T) {
@@ -174,7 +176,7 @@ func TestOnceProblem(t *testing.T) {
 	}
 }
 
-// ending is an Inbox that tells how messages ended.
+// ending is an Inbox that records how its leases end.
 type ending struct {
 	store.Inbox
 	ended chan string
@@ -199,8 +201,8 @@ func entries(t *testing.T, b store.Inbox) []store.Entry[store.Received] {
 	return list
 }
 
-// A Guest takes nothing from the stores, and leaves what comes in to the agent whose
-// guest it is, untried.
+// A Guest takes nothing from the store. It leaves received messages in the inbox to its
+// host, without a try.
 func TestGuest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()
@@ -214,7 +216,7 @@ func TestGuest(t *testing.T) {
 		old := newMessage(t, host.DID)
 		old.From = s.DID
 		leave(t, box, s, host.DID, old)
-		time.Sleep(2 * time.Minute) // of the bubble: its lease has run out
+		time.Sleep(2 * time.Minute) // the lease has ended
 
 		called := agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
 			t.Error("a guest called its handler")
@@ -229,7 +231,7 @@ func TestGuest(t *testing.T) {
 		s.give(t, guest, c, asking)
 		lost := s.message(t, guest, reportType, func(m *message.Message) { m.ParentThreadID, m.Body = "x", []byte(`{"code":"e.p.x"}`) })
 		s.give(t, guest, new(call), lost)
-		// An answer to a Request is the guest's.
+		// The guest gets the answer to its Request.
 		asked := make(chan result, 1)
 		go func() {
 			in, err := guest.Request(t.Context(), newMessage(t, s.DID), agent.Once())
@@ -263,7 +265,7 @@ func TestGuest(t *testing.T) {
 			t.Errorf("not left: %v", waiting)
 		}
 
-		// The other agent then has all of it.
+		// The host then handles and sends everything.
 		got := make(inbox, 10)
 		n.Agent(t, got, shared)
 		had := map[string]bool{}
@@ -276,7 +278,7 @@ func TestGuest(t *testing.T) {
 	})
 }
 
-// Push writes to a live connection of the recipient, now or not at all.
+// Push writes to an open connection of the recipient at once, or fails.
 func TestPushToParty(t *testing.T) {
 	n := agenttest.NewNet()
 	a, s, w := n.Agent(t, fails(nil), withoutOutbox(t)), newStranger(t, n, "mem://stranger"), newSession()
@@ -300,7 +302,7 @@ func TestPushToParty(t *testing.T) {
 	s.none(t)
 }
 
-// Relay carries a packet as it is: to the endpoint of a DID, or to one that is named.
+// Relay sends a packet unchanged to the endpoint of a DID, or to an endpoint.
 func TestRelay(t *testing.T) {
 	n := agenttest.NewNet()
 	a, s := n.Agent(t, nil), newStranger(t, n, "mem://stranger")
@@ -321,7 +323,7 @@ func TestRelay(t *testing.T) {
 	}
 }
 
-// A packet for a DID behind a mediator is wrapped for that once more.
+// A packet for a DID behind a mediator is wrapped in a forward.
 func TestRelayThroughMediator(t *testing.T) {
 	n := agenttest.NewNet()
 	a, mediator := n.Agent(t, nil), newStranger(t, n, "mem://mediator")
@@ -352,7 +354,7 @@ func TestRelayThroughMediator(t *testing.T) {
 	}
 }
 
-// A packet is tried until it expires, for MaxAge at most where it does not say when.
+// A packet is retried until it expires, and for MaxAge at most.
 func TestRelayExpires(t *testing.T) {
 	for name, test := range map[string]struct{ expires, want time.Duration }{
 		"expiry": {time.Minute, time.Minute},

@@ -18,15 +18,14 @@ import (
 	"github.com/didcomm-go/didcomm/transport/wstransport"
 )
 
-// chatMux handles chatType by h, in order if that is asked for.
+// chatMux returns a Mux with h for chatType, in an ordered protocol if ordered is true.
 func chatMux(ordered bool, h agent.Handler) *agent.Mux {
 	return agent.NewMux(agent.Handle(agent.Protocol{
 		PIURI: chatType[:strings.LastIndex(chatType, "/")], Messages: map[string]agent.Handler{chatType: h}, Ordered: ordered,
 	}))
 }
 
-// A peer that writes one frame after the other, and waits for nothing, has them handled
-// in that order.
+// Messages that a peer writes to a WebSocket without waiting are handled in that order.
 func TestFrameOrder(t *testing.T) {
 	const frames = 30
 	for name, test := range map[string]struct {
@@ -66,8 +65,8 @@ func TestFrameOrder(t *testing.T) {
 	}
 }
 
-// turns serves packets of one connection, whose turns are in the order of packets, each
-// in a goroutine and in the reverse order.
+// turns serves packets of one connection, each in a goroutine of its own, which begin in
+// reverse order. The turns are in the order of packets.
 func turns(t *testing.T, a *agent.Agent, packets []transport.Packet) {
 	var turn *transport.Turn
 	var all []*transport.Turn
@@ -88,8 +87,8 @@ func turns(t *testing.T, a *agent.Agent, packets []transport.Packet) {
 	}
 }
 
-// The lines are formed in the order of arrival, whichever packet is opened first, and
-// also of those for which the queue of their session has no room yet.
+// Messages are in their lanes in the order of arrival, whichever packet is opened first,
+// even if the queue of their session is full.
 func TestTurns(t *testing.T) {
 	for _, queue := range []int{64, 1} {
 		t.Run(fmt.Sprint(queue), func(t *testing.T) {
@@ -116,12 +115,12 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// A packet that takes long to be opened holds up those behind for a second, together.
+// A packet that takes long to be opened delays all packets behind it for one second in all.
 func TestSlowTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, got := agenttest.NewNet(), make(inbox, 10)
 		a, s, w := n.Agent(t, chatMux(true, got)), newStranger(t, n), newSession()
-		turn := (*transport.Turn)(nil).Next() // of a packet that is never opened
+		turn := (*transport.Turn)(nil).Next() // the turn of a packet that is never opened
 		begin := time.Now()
 		for i := range 3 {
 			turn = turn.Next()
@@ -149,8 +148,8 @@ func TestSlowTurn(t *testing.T) {
 	})
 }
 
-// A message in custody has its place when it is opened: however long its handler takes,
-// what came after it does not wait.
+// A message in custody delays later messages only until it is opened, even if its handler
+// takes long.
 func TestCustodyTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, got := agenttest.NewNet(), make(inbox, 1)
@@ -175,7 +174,8 @@ func TestCustodyTurn(t *testing.T) {
 	})
 }
 
-// The messages of an ordered protocol wait for each other whatever ways they come by.
+// The messages of an ordered protocol are handled one at a time, even if they arrive by
+// different ways.
 func TestOrderAcrossWays(t *testing.T) {
 	for name, ways := range map[string]func() (transport.Replier, transport.Replier){
 		"two exchanges":   func() (transport.Replier, transport.Replier) { return new(call), new(call) },
@@ -208,7 +208,7 @@ func TestOrderAcrossWays(t *testing.T) {
 				if len(got) != 0 {
 					t.Fatalf("%s did not wait", (<-got).Message.ID)
 				}
-				// Others do not wait for that party.
+				// Messages of other parties do not wait.
 				other.give(t, a, new(call), other.message(t, a, chatType, func(m *message.Message) { m.ID = "other" }))
 				if in := got.next(t); in.Message.ID != "other" {
 					t.Fatalf("%s was handled", in.Message.ID)
@@ -225,8 +225,8 @@ func TestOrderAcrossWays(t *testing.T) {
 	}
 }
 
-// What an earlier life of the agent took in and did not handle is handled in the order
-// in which it came, where the protocol is ordered.
+// After a restart, the messages of an ordered protocol in the inbox are handled in the
+// order of receipt.
 func TestOrderOfLeftOvers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const messages = 40

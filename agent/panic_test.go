@@ -13,13 +13,12 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// traced sets the hook for messages that were accepted.
+// traced sets Trace.Accepted.
 func traced(accepted func(context.Context, agent.Event)) agenttest.Option {
 	return agenttest.Configure(func(cfg *agent.Config) { cfg.Trace = &agent.Trace{Accepted: accepted} })
 }
 
-// A message that is in the inbox is handled, though what the program has put between
-// the inbox and the handler panics.
+// A message in the inbox is handled even if a hook of Trace panics.
 func TestPanicAfterInbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, got := agenttest.NewNet(), make(inbox, 2)
@@ -37,7 +36,7 @@ func TestPanicAfterInbox(t *testing.T) {
 	})
 }
 
-// Nor does such a panic keep a Request beyond its time.
+// A Request ends in time even if a hook of Trace panics.
 func TestPanicAtAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()

@@ -18,7 +18,7 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// peer4 makes a stranger with a did:peer:4, and returns its short form, too.
+// peer4 returns a stranger with a did:peer:4, and the short form of the DID.
 func peer4(t *testing.T, n *agenttest.Net, endpoint string) (s *stranger, short string) {
 	t.Helper()
 	s = newStranger(t, n, endpoint)
@@ -42,7 +42,7 @@ func peer4(t *testing.T, n *agenttest.Net, endpoint string) (s *stranger, short 
 	if !ok {
 		t.Fatalf("%s has no short form", id)
 	}
-	if _, err := s.Resolver.Resolve(t.Context(), id); err != nil { // it knows its own short form now
+	if _, err := s.Resolver.Resolve(t.Context(), id); err != nil { // so that its resolver knows the short form
 		t.Fatal(err)
 	}
 	s.DID = id
@@ -54,8 +54,8 @@ func peer4(t *testing.T, n *agenttest.Net, endpoint string) (s *stranger, short 
 	return s, short
 }
 
-// The long and the short form of a did:peer:4 are one party: what was asked of
-// one is answered by the other, and a message is new once.
+// The long and the short form of a did:peer:4 are one party: the short form can answer a
+// Request to the long form, and the same message from both is handled once.
 func TestDIDForms(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 2)
 	a := n.Agent(t, got)
@@ -73,14 +73,14 @@ func TestDIDForms(t *testing.T) {
 	}
 }
 
-// An agent that holds the keys of two DIDs is the one that it is written to.
+// If an agent has the keys of two DIDs, Inbound.To is the DID that a message was sent to.
 func TestTwoDIDs(t *testing.T) {
 	n := agenttest.NewNet()
 	second := agenttest.NewParty(t)
 	a := n.Agent(t, replier, agenttest.Configure(func(cfg *agent.Config) {
 		cfg.DID, cfg.Packer = second.DID, second.Packer
 	}))
-	// A third identity in the same keyring.
+	// A third DID in the same keyring.
 	key, err := keyring.Generate(keyring.X25519)
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func TestTwoDIDs(t *testing.T) {
 	w := newSession()
 	s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.To, m.ReturnRoute = []string{third}, "all" }))
 	s.open(t, w.next(t))
-	// The session is third's: what second sends goes another way.
+	// The session is a return route for third only.
 	for from, bySession := range map[string]bool{third: true, "": false, third + "#key-1": true} {
 		var opts []agent.SendOption
 		if from != "" {
@@ -122,8 +122,8 @@ func TestTwoDIDs(t *testing.T) {
 	}
 }
 
-// A peer may name our key without its DID: the message came to us all the same,
-// and its return route is bound for us.
+// A peer may name our key without its DID. The message is for us nevertheless, and its
+// connection becomes a return route.
 func TestRelativeKID(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 1)
 	a, s, w := n.Agent(t, got), newStranger(t, n), newSession()
@@ -140,7 +140,7 @@ func TestRelativeKID(t *testing.T) {
 	}
 }
 
-// A session that fails while a message is given to it costs a detour only.
+// If a session fails during a reply, the reply leaves by another way.
 func TestSessionFails(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 1)
 	a, s := n.Agent(t, got), newStranger(t, n, "mem://stranger")
@@ -157,7 +157,7 @@ func TestSessionFails(t *testing.T) {
 	hidden := newStranger(t, n)
 	hidden.give(t, a, w, hidden.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" }))
 	got.next(t)
-	// It waits for another one where there is nothing else.
+	// Without another way, the message waits for another session.
 	m = newMessage(t, hidden.DID)
 	if err := a.Send(t.Context(), m); err != nil {
 		t.Fatal(err)
@@ -170,13 +170,13 @@ func TestSessionFails(t *testing.T) {
 	}
 }
 
-// failing is a session that takes nothing but has not ended.
+// failing is a session that accepts no packets but has not ended.
 type failing struct{ done chan struct{} }
 
 func (f failing) Reply(context.Context, transport.Packet) error { return errors.New("busy") }
 func (f failing) Done() <-chan struct{}                         { return f.done }
 
-// One connection cannot take the return routes of all others.
+// One connection cannot use up all return routes.
 func TestShareOfSessions(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 10)
 	a := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.MaxSessions = 200 }))
@@ -191,7 +191,7 @@ func TestShareOfSessions(t *testing.T) {
 		return a.Send(t.Context(), m)
 	}
 	w1, w2 := newSession(), newSession()
-	for _, thread := range []string{"1", "1", "2", "3"} { // the second is bound already
+	for _, thread := range []string{"1", "1", "2", "3"} { // the second binds nothing new
 		bind(greedy, w1, thread)
 	}
 	bind(other, w2, "1")
@@ -200,14 +200,14 @@ func TestShareOfSessions(t *testing.T) {
 	}
 	wantError(t, "Send to the other", send(other, "1"), nil)
 	bind(greedy, w2, "3")           // another connection has room
-	bind(greedy, newSession(), "2") // the older one stays, in case that this one ends
+	bind(greedy, newSession(), "2") // the older session stays, in case this session ends
 	bind(greedy, w1, "4")
 	for thread, want := range map[string]error{"1": nil, "2": nil, "3": nil, "4": agent.ErrNoRoute} {
 		wantError(t, "Send in thread "+thread, send(greedy, thread), want)
 	}
 }
 
-// No more than MaxSessions return routes are held; those that ended make room.
+// There are at most MaxSessions return routes. Ended sessions make room.
 func TestMaxSessions(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 10)
 	a := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.MaxSessions = 2 }))
@@ -238,7 +238,7 @@ func TestMaxSessions(t *testing.T) {
 	w4.next(t)
 }
 
-// flaky is an Outbox that fails once at each operation.
+// flaky is an Outbox in which each operation fails once.
 type flaky struct {
 	store.Outbox
 	lease, ack chan error
@@ -262,7 +262,7 @@ func (f flaky) Ack(ctx context.Context, l *store.Lease[store.Item]) error {
 	}
 }
 
-// Workers outlive a store that fails for a time.
+// Workers go on after a store has failed for a time.
 func TestOutboxFails(t *testing.T) {
 	f := flaky{store.NewOutbox(store.OutboxConfig{}), make(chan error, 1), make(chan error, 1)}
 	f.lease <- errors.New("disk is full")
@@ -286,7 +286,7 @@ func (brokenInbox) Add(context.Context, store.Received, time.Duration) (*store.L
 	return nil, nil, errors.New("disk is full")
 }
 
-// When a message cannot be kept, the peer is to try again.
+// If a message cannot be stored, the peer is asked to try again later.
 func TestInboxFails(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 1)
 	a, s := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.Store = storeOf(nil, brokenInbox{store.NewInbox(store.InboxConfig{})}) })), newStranger(t, n)
@@ -295,7 +295,7 @@ func TestInboxFails(t *testing.T) {
 	if !errors.As(err, &busy) || busy.RetryAfter <= 0 || len(got) != 0 {
 		t.Errorf("error %v, %d handled", err, len(got))
 	}
-	// On a connection that stays open the peer is told by a report.
+	// On a session, a report asks the peer.
 	w := newSession()
 	m := s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = "all" })
 	if err := serve(t.Context(), a, w, s.pack(t, m)); !errors.As(err, &busy) {

@@ -20,14 +20,14 @@ func fails(err error) agent.Handler {
 	return agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { return err })
 }
 
-// What the sender learns of a message that was not handled.
+// The problem report that the sender gets for each error of a handler.
 func TestProblems(t *testing.T) {
 	problem := &message.Problem{Code: "e.m.msg.odd", Comment: "{1} is odd.", Args: []string{"3"}, Err: errors.New("secret")}
 	for name, test := range map[string]struct {
 		handler agent.Handler
 		typ     string
 		opts    []envelope.PackOption
-		code    string // "": nothing
+		code    string // "" for no report
 	}{
 		"a problem":         {handler: fails(problem), code: "e.m.msg.odd"},
 		"a wrapped problem": {handler: fails(fmt.Errorf("more: %w", problem)), code: "e.m.msg.odd"},
@@ -96,8 +96,9 @@ func TestAgentSurvivesPanic(t *testing.T) {
 	}
 }
 
-// At most MaxThreadProblems reports of ours, then one that says so, then nothing;
-// other threads go on. Reports of the peer count, and are not answered.
+// A thread gets MaxThreadProblems reports of ours, then a last report that says so, and
+// then none. Other threads are not affected. Reports of the peer count, and are not
+// answered.
 func TestProblemsPerThread(t *testing.T) {
 	const limit = 3
 	limited := agenttest.Configure(func(cfg *agent.Config) { cfg.MaxThreadProblems = limit })
@@ -153,7 +154,7 @@ func TestProblemsPerThread(t *testing.T) {
 	})
 }
 
-// Two agents whose handlers fail at everything fall silent.
+// Two agents whose handlers always fail stop sending each other messages.
 func TestNoReportLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reported atomic.Int32
@@ -216,8 +217,8 @@ func TestParseProblemReport(t *testing.T) {
 	}
 }
 
-// A peer that answers each report on the thread of that report does not get
-// another for each.
+// A peer that answers each report on the thread of the report does not get a report for
+// each answer.
 func TestReportsOfReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var reports atomic.Int32

@@ -21,7 +21,7 @@ func TestWhoIsBelieved(t *testing.T) {
 	for name, test := range map[string]struct {
 		opts []agenttest.Option
 		pack func(s *stranger) []envelope.PackOption
-		from bool // proven
+		from bool // authenticated
 		err  string
 	}{
 		"authcrypt": {pack: func(s *stranger) []envelope.PackOption {
@@ -49,7 +49,7 @@ func TestWhoIsBelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n, got := agenttest.NewNet(), make(inbox, 1)
 			a, s := n.Agent(t, got, test.opts...), newStranger(t, n)
-			// The message claims to be from the stranger in every case.
+			// In every case, from is the stranger's DID.
 			err := serve(t.Context(), a, new(call), s.pack(t, s.message(t, a, chatType, nil), test.pack(s)...))
 			if test.err != "" {
 				var reject *transport.RejectError
@@ -72,8 +72,8 @@ func TestWhoIsBelieved(t *testing.T) {
 	}
 }
 
-// What cannot be opened is refused in words that do not tell a wrong key from a
-// wrong tag.
+// The reason why a message cannot be opened does not distinguish a wrong key from a wrong
+// tag.
 func TestRefusals(t *testing.T) {
 	n := agenttest.NewNet()
 	a, s, other := n.Agent(t, nil), newStranger(t, n), newStranger(t, n)
@@ -117,7 +117,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A failure of our own must not make the peer give up its message.
+// After a failure of our own, the peer is asked to try again later.
 func TestOwnFailureIsNoRefusal(t *testing.T) {
 	n := agenttest.NewNet()
 	a, s := n.Agent(t, nil), newStranger(t, n)
@@ -176,8 +176,7 @@ func TestReplayedPacket(t *testing.T) {
 	}
 }
 
-// A message that was accepted is handled to the end though its connection is
-// gone.
+// An accepted message is handled to the end even if its connection ends.
 func TestHandlerOutlivesConnection(t *testing.T) {
 	n := agenttest.NewNet()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -275,8 +274,8 @@ func TestNoAckForAnonymous(t *testing.T) {
 	}
 }
 
-// An answer in band may make its handler ask in its turn: the worker that got it
-// does not wait for that.
+// If the handler of an answer in an HTTP response sends a Request itself, the worker that
+// received the answer does not wait for it.
 func TestAskingInAnswers(t *testing.T) {
 	done := make(chan error, 1)
 	agents := make(chan *agent.Agent, 1)
@@ -294,7 +293,7 @@ func TestAskingInAnswers(t *testing.T) {
 	}
 }
 
-// A message is accepted before it is handled, whatever connection it came by.
+// ServePacket returns before a message is handled, on every kind of connection.
 func TestAcceptedBeforeHandled(t *testing.T) {
 	for name, w := range map[string]transport.Replier{"exchange": new(call), "session": newSession(), "no reply": transport.NoReply{}} {
 		t.Run(name, func(t *testing.T) {

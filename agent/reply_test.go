@@ -16,15 +16,15 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Where a reply goes: back on the connection when that was asked for, or when
-// there is no other way, else to the sender's endpoint.
+// A reply leaves by the connection if the message asks for that or there is no other way.
+// Otherwise it leaves for the sender's endpoint.
 func TestReplyRoute(t *testing.T) {
 	const endpoint = "mem://stranger"
 	for name, test := range map[string]struct {
 		endpoints []string
 		edit      func(*message.Message)
 		inBand    bool
-		lost      bool // there is no way
+		lost      bool // no way is left
 	}{
 		"all":                   {endpoints: []string{endpoint}, edit: func(m *message.Message) { m.ReturnRoute = "all" }, inBand: true},
 		"thread":                {endpoints: []string{endpoint}, edit: func(m *message.Message) { m.ReturnRoute = "thread" }, inBand: true},
@@ -78,7 +78,7 @@ func TestReplyRoute(t *testing.T) {
 	}
 }
 
-// A second reply finds the HTTP response taken and goes to the endpoint.
+// A second reply leaves for the endpoint, since the HTTP response has the first.
 func TestSecondReply(t *testing.T) {
 	n := agenttest.NewNet()
 	a := n.Agent(t, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
@@ -98,11 +98,11 @@ func TestSecondReply(t *testing.T) {
 	}
 }
 
-// A reply protects no less than the message did.
+// A reply is encrypted like the message that it answers.
 func TestReplyProtection(t *testing.T) {
 	for name, test := range map[string]struct {
 		pack func(s *stranger) []envelope.PackOption
-		anon bool // anoncrypt around
+		anon bool // in anoncrypt
 	}{
 		"authcrypt": {pack: func(s *stranger) []envelope.PackOption { return []envelope.PackOption{envelope.From(s.DID)} }},
 		"protected sender": {pack: func(s *stranger) []envelope.PackOption {
@@ -127,8 +127,8 @@ func TestReplyProtection(t *testing.T) {
 	}
 }
 
-// A signed message that was written to somebody else may come by the connection
-// of whoever passed it on: what answers it, and what follows, does not go there.
+// A signed message that was sent to somebody else may arrive by the connection of a party
+// that has passed it on. Neither answers nor later messages leave by that connection.
 func TestReplyToMessagePassedOn(t *testing.T) {
 	for name, test := range map[string]struct {
 		to    func(a *agent.Agent) []string
@@ -180,7 +180,7 @@ func TestReplyToAnonymous(t *testing.T) {
 	s.none(t)
 }
 
-// Replies carry the parent thread of what they reply to.
+// A reply has the parent thread of its message.
 func TestReplyThreads(t *testing.T) {
 	n := agenttest.NewNet()
 	a, s, c := n.Agent(t, replier), newStranger(t, n), new(call)
@@ -193,7 +193,7 @@ func TestReplyThreads(t *testing.T) {
 	}
 }
 
-// Which messages of ours go by an open session.
+// The messages to a peer that leave by its open session.
 func TestSessionBinding(t *testing.T) {
 	const thread = "the-thread"
 	for name, test := range map[string]struct {
@@ -256,7 +256,7 @@ func TestSessionBinding(t *testing.T) {
 	}
 }
 
-// A session is a way to somebody without an endpoint, until it ends.
+// A session is a route to a party without an endpoint until it ends.
 func TestSessionIsTheOnlyWay(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 1)
 	a, s, w := n.Agent(t, got), newStranger(t, n), newSession()
@@ -270,8 +270,8 @@ func TestSessionIsTheOnlyWay(t *testing.T) {
 	wantError(t, "Send", a.Send(t.Context(), newMessage(t, s.DID)), agent.ErrNoRoute)
 }
 
-// The session is bound for the DID that the peer wrote to: nothing else that is
-// ours goes by it.
+// A session is a return route for the DID of ours that the peer has sent its message to,
+// and for no other.
 func TestSessionIsForOneDID(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 1)
 	a := n.Agent(t, got)
@@ -287,8 +287,8 @@ func TestSessionIsForOneDID(t *testing.T) {
 	}
 }
 
-// Messages of one thread on one session are handled in order; a handler that
-// waits holds up no other thread.
+// Messages of one thread on one session are handled in order. A handler that waits does
+// not delay other threads.
 func TestSessionOrder(t *testing.T) {
 	n := agenttest.NewNet()
 	release, started := make(chan struct{}), make(chan string, 100)
@@ -320,15 +320,15 @@ func TestSessionOrder(t *testing.T) {
 	}
 }
 
-// older is how older libraries name the key agreement key of a did:peer:2: by its
-// value, without the z of multibase.
+// older returns the name that older libraries use for the key agreement key of a
+// did:peer:2: its value, without the z of multibase.
 func older(id string) string {
 	_, key, _ := strings.Cut(id, ".Ez")
 	key, _, _ = strings.Cut(key, ".")
 	return id + "#" + key
 }
 
-// named are the kids of the sender and of the one recipient in an envelope.
+// named returns the kids of the sender and of the only recipient in an envelope.
 func named(t *testing.T, p transport.Packet) (skid, kid string) {
 	t.Helper()
 	var e struct {
@@ -355,7 +355,7 @@ func named(t *testing.T, p transport.Packet) (skid, kid string) {
 	return h.SKID, e.Recipients[0].Header.KID
 }
 
-// A sender that names keys by aliases gets an answer with those names.
+// The answer to a sender that names keys by aliases uses the same names.
 func TestReplyNamesKeysAsTheSender(t *testing.T) {
 	a := agenttest.NewNet().Agent(t, agent.HandlerFunc(replier))
 	s := &stranger{Party: agenttest.NewParty(t)}
@@ -379,7 +379,7 @@ func TestReplyNamesKeysAsTheSender(t *testing.T) {
 	}
 }
 
-// ToKeys names the keys of a first message.
+// ToKeys sets the names of the keys of a message.
 func TestToKeys(t *testing.T) {
 	n := agenttest.NewNet()
 	a := n.Agent(t, nil)

@@ -16,7 +16,7 @@ import (
 // What a recipient says of a message that is being sent counts too if the recipient
 // goes by another DID since, and proves that.
 func TestHearRotated(t *testing.T) {
-	prove := func(t *testing.T, w *confirmWorld, by *stranger) string {
+	prove := func(t *testing.T, w *ackTest, by *stranger) string {
 		jwt, err := w.stranger.Packer.FromPrior(t.Context(), w.stranger.DID, by.DID, time.Now())
 		if err != nil {
 			t.Fatal(err)
@@ -45,7 +45,7 @@ func TestHearRotated(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newConfirmWorld(t)
+				w := newAckTest(t)
 				var became []agent.Outcome
 				done := make(chan error, 1)
 				go func() {

@@ -20,22 +20,22 @@ import (
 
 const busyCode = "e.p.me.res.storage"
 
-// line is a transport.SessionSender: what it sends comes to a stranger, on one
-// connection after the other.
-type line struct {
+// sessionSender is a transport.SessionSender to a stranger. It uses one connection after
+// the other.
+type sessionSender struct {
 	mu  sync.Mutex
 	now *session
 	all int // connections so far
 }
 
-func (l *line) Receipts() bool { return false }
+func (l *sessionSender) Receipts() bool { return false }
 
-func (l *line) Send(ctx context.Context, endpoint string, p transport.Packet) error {
+func (l *sessionSender) Send(ctx context.Context, endpoint string, p transport.Packet) error {
 	_, err := l.SendOn(ctx, endpoint, p)
 	return err
 }
 
-func (l *line) SendOn(ctx context.Context, endpoint string, p transport.Packet) (transport.Session, error) {
+func (l *sessionSender) SendOn(ctx context.Context, endpoint string, p transport.Packet) (transport.Session, error) {
 	s := l.session()
 	if err := s.Reply(ctx, p); err != nil {
 		return nil, err
@@ -43,8 +43,8 @@ func (l *line) SendOn(ctx context.Context, endpoint string, p transport.Packet) 
 	return s, nil
 }
 
-// session is the connection that is open, or a new one.
-func (l *line) session() *session {
+// session returns the open connection, or a new connection.
+func (l *sessionSender) session() *session {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.now == nil {
@@ -55,7 +55,7 @@ func (l *line) session() *session {
 }
 
 // cut ends the connection.
-func (l *line) cut() {
+func (l *sessionSender) cut() {
 	s := l.session()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,29 +63,28 @@ func (l *line) cut() {
 	l.now = nil
 }
 
-// confirmWorld is an agent whose packets to a stranger leave by a connection that
-// gives no receipt.
-type confirmWorld struct {
-	*line
+// ackTest has an agent whose packets to a stranger leave by a connection without receipts.
+type ackTest struct {
+	*sessionSender
 	agent    *agent.Agent
 	stranger *stranger
 	outbox   store.Outbox
 	handled  inbox
 }
 
-func newConfirmWorld(t *testing.T) *confirmWorld {
+func newAckTest(t *testing.T) *ackTest {
 	t.Helper()
 	n := agenttest.NewNet()
-	w := &confirmWorld{line: new(line), outbox: store.NewOutbox(store.OutboxConfig{}), handled: make(inbox, 100)}
+	w := &ackTest{sessionSender: new(sessionSender), outbox: store.NewOutbox(store.OutboxConfig{}), handled: make(inbox, 100)}
 	w.agent = n.Agent(t, w.handled, agenttest.Configure(func(cfg *agent.Config) {
-		cfg.Senders["line"], cfg.Store = w.line, storeOf(w.outbox, nil)
+		cfg.Senders["session"], cfg.Store = w.sessionSender, storeOf(w.outbox, nil)
 	}))
-	w.stranger = &stranger{Party: agenttest.NewParty(t, "line://stranger")}
+	w.stranger = &stranger{Party: agenttest.NewParty(t, "session://stranger")}
 	return w
 }
 
-// send sends a message and returns it as it arrived.
-func (w *confirmWorld) send(t *testing.T) *message.Message {
+// send sends a message and returns the message that the stranger receives.
+func (w *ackTest) send(t *testing.T) *message.Message {
 	t.Helper()
 	if err := w.agent.Send(t.Context(), newMessage(t, w.stranger.DID)); err != nil {
 		t.Fatal(err)
@@ -93,26 +92,26 @@ func (w *confirmWorld) send(t *testing.T) *message.Message {
 	return w.arrived(t)
 }
 
-// arrived is what came last.
-func (w *confirmWorld) arrived(t *testing.T) *message.Message {
+// arrived returns the next message that the stranger receives.
+func (w *ackTest) arrived(t *testing.T) *message.Message {
 	t.Helper()
 	return w.stranger.open(t, w.session().next(t)).Message
 }
 
-// answer gives the agent a message on the connection that is open.
-func (w *confirmWorld) answer(t *testing.T, who *stranger, typ string, edit func(*message.Message)) {
+// answer gives the agent a message on the open connection.
+func (w *ackTest) answer(t *testing.T, who *stranger, typ string, edit func(*message.Message)) {
 	t.Helper()
 	who.give(t, w.agent, w.session(), who.message(t, w.agent, typ, edit))
 }
 
-// ack acknowledges.
-func (w *confirmWorld) ack(t *testing.T, who *stranger, id string) {
+// ack gives the agent an ack on the open connection.
+func (w *ackTest) ack(t *testing.T, who *stranger, id string) {
 	t.Helper()
 	w.answer(t, who, emptyType, func(m *message.Message) { m.Ack = []string{id} })
 }
 
-// outboxHas asserts how many messages are not delivered yet.
-func (w *confirmWorld) outboxHas(t *testing.T, what string, want int) {
+// outboxHas checks how many messages are in the outbox.
+func (w *ackTest) outboxHas(t *testing.T, what string, want int) {
 	t.Helper()
 	synctest.Wait()
 	list, err := w.outbox.(store.OutboxAdmin).List(t.Context(), 0, 100)
@@ -121,11 +120,11 @@ func (w *confirmWorld) outboxHas(t *testing.T, what string, want int) {
 	}
 }
 
-// What a message that goes by a connection without a receipt needs to be taken for
-// delivered.
-func TestConfirm(t *testing.T) {
-	for name, test := range map[string]func(t *testing.T, w *confirmWorld){
-		"an ack": func(t *testing.T, w *confirmWorld) {
+// A message on a connection without receipts counts as delivered after an ack, an answer,
+// or a report.
+func TestAwaitAck(t *testing.T) {
+	for name, test := range map[string]func(t *testing.T, w *ackTest){
+		"an ack": func(t *testing.T, w *ackTest) {
 			m := w.send(t)
 			if !slices.Equal(m.PleaseAck, []string{m.ID}) || m.ReturnRoute != "all" {
 				t.Errorf("please_ack %q, return_route %q", m.PleaseAck, m.ReturnRoute)
@@ -134,30 +133,30 @@ func TestConfirm(t *testing.T) {
 			w.ack(t, w.stranger, m.ID)
 			w.outboxHas(t, "after the ack", 0)
 		},
-		"an answer": func(t *testing.T, w *confirmWorld) {
+		"an answer": func(t *testing.T, w *ackTest) {
 			m := w.send(t)
 			w.answer(t, w.stranger, chatType, func(a *message.Message) { a.ThreadID = m.ID })
 			w.outboxHas(t, "after an answer", 0)
 			w.handled.next(t)
 		},
-		"not the ack of another": func(t *testing.T, w *confirmWorld) {
+		"not the ack of another": func(t *testing.T, w *ackTest) {
 			m := w.send(t)
 			w.ack(t, newStranger(t, agenttest.NewNet()), m.ID)
 			w.outboxHas(t, "after the ack of another", 1)
 		},
-		"not an ack passed on": func(t *testing.T, w *confirmWorld) {
+		"not an ack passed on": func(t *testing.T, w *ackTest) {
 			m := w.send(t)
 			other := newStranger(t, agenttest.NewNet())
 			ack := w.stranger.message(t, w.agent, emptyType, func(a *message.Message) { a.To, a.Ack = []string{other.DID}, []string{m.ID} })
 			w.stranger.give(t, w.agent, newSession(), ack, envelope.SignBy(w.stranger.DID), envelope.Signed())
 			w.outboxHas(t, "after an ack that was written to another", 1)
 		},
-		"not an ack of something else": func(t *testing.T, w *confirmWorld) {
+		"not an ack of something else": func(t *testing.T, w *ackTest) {
 			w.send(t)
 			w.ack(t, w.stranger, "something else")
 			w.outboxHas(t, "after another ack", 1)
 		},
-		"the end of the connection": func(t *testing.T, w *confirmWorld) {
+		"the end of the connection": func(t *testing.T, w *ackTest) {
 			m := w.send(t)
 			w.cut()
 			time.Sleep(time.Second)
@@ -167,21 +166,21 @@ func TestConfirm(t *testing.T) {
 			w.ack(t, w.stranger, m.ID)
 			w.outboxHas(t, "after the ack", 0)
 		},
-		"silence": func(t *testing.T, w *confirmWorld) {
+		"silence": func(t *testing.T, w *ackTest) {
 			w.send(t)
 			time.Sleep(31 * time.Second)
 			w.outboxHas(t, "after a time", 0)
 			w.send(t)
 			w.outboxHas(t, "of one that does not ack", 0)
 		},
-		"a late ack": func(t *testing.T, w *confirmWorld) {
+		"a late ack": func(t *testing.T, w *ackTest) {
 			m := w.send(t)
 			time.Sleep(31 * time.Second)
 			w.ack(t, w.stranger, m.ID)
 			w.send(t)
 			w.outboxHas(t, "of one that acks after all", 1)
 		},
-		"no more acks": func(t *testing.T, w *confirmWorld) {
+		"no more acks": func(t *testing.T, w *ackTest) {
 			m := w.send(t)
 			w.ack(t, w.stranger, m.ID)
 			m = w.send(t)
@@ -196,7 +195,7 @@ func TestConfirm(t *testing.T) {
 				t.Errorf("sent %d times more", n)
 			}
 		},
-		"a busy peer": func(t *testing.T, w *confirmWorld) {
+		"a busy peer": func(t *testing.T, w *ackTest) {
 			m := w.send(t)
 			busy := func(r *message.Message) {
 				r.ParentThreadID, r.Body = m.ID, []byte(`{"code":"`+busyCode+`"}`)
@@ -212,11 +211,11 @@ func TestConfirm(t *testing.T) {
 			}
 			w.ack(t, w.stranger, m.ID)
 			w.outboxHas(t, "after the ack", 0)
-			// Now that nothing waits it is a report like any other.
+			// Without a message that waits for its ack, this is a report like any other.
 			w.answer(t, w.stranger, reportType, busy)
 			w.handled.next(t)
 		},
-		"a problem of a peer that has it": func(t *testing.T, w *confirmWorld) {
+		"a problem of a peer that has it": func(t *testing.T, w *ackTest) {
 			m := w.send(t)
 			w.answer(t, w.stranger, reportType, func(r *message.Message) {
 				r.ParentThreadID, r.Body, r.Ack = m.ID, []byte(`{"code":"`+busyCode+`"}`), []string{m.ID}
@@ -224,7 +223,7 @@ func TestConfirm(t *testing.T) {
 			w.outboxHas(t, "after the report", 0)
 			w.handled.next(t)
 		},
-		"a report of a peer that gives no acks": func(t *testing.T, w *confirmWorld) {
+		"a report of a peer that gives no acks": func(t *testing.T, w *ackTest) {
 			for _, typ := range reportTypes {
 				for _, place := range []func(r *message.Message, id string){
 					func(r *message.Message, id string) { r.ParentThreadID = id },
@@ -240,7 +239,7 @@ func TestConfirm(t *testing.T) {
 				}
 			}
 		},
-		"not a report of another message of the thread": func(t *testing.T, w *confirmWorld) {
+		"not a report of another message of the thread": func(t *testing.T, w *ackTest) {
 			for _, edit := range []func(r *message.Message, other string){
 				func(r *message.Message, other string) { r.ParentThreadID, r.Ack = "T", []string{other} },
 				func(r *message.Message, other string) { r.ThreadID, r.Ack = "T", []string{other} },
@@ -274,13 +273,13 @@ func TestConfirm(t *testing.T) {
 				w.handled.next(t)
 			}
 		},
-		"a report of something else": func(t *testing.T, w *confirmWorld) {
+		"a report of something else": func(t *testing.T, w *ackTest) {
 			w.send(t)
 			w.answer(t, w.stranger, reportType, func(r *message.Message) { r.ParentThreadID = "something else" })
 			w.outboxHas(t, "after the report", 1)
 			w.handled.next(t)
 		},
-		"a busy peer that says so twice": func(t *testing.T, w *confirmWorld) {
+		"a busy peer that says so twice": func(t *testing.T, w *ackTest) {
 			m := w.send(t)
 			report := w.stranger.message(t, w.agent, reportType, func(r *message.Message) {
 				r.ParentThreadID, r.ThreadID, r.Body = m.ID, m.ID, []byte(`{"code":"`+busyCode+`"}`)
@@ -288,10 +287,10 @@ func TestConfirm(t *testing.T) {
 			w.stranger.give(t, w.agent, w.session(), report)
 			time.Sleep(2 * time.Second)
 			w.arrived(t)
-			w.stranger.give(t, w.agent, w.session(), report) // it was on its way when the message came again
+			w.stranger.give(t, w.agent, w.session(), report) // the report crosses the message that was sent again
 			w.outboxHas(t, "of a busy peer", 1)
 		},
-		"nothing, of an anonymous message": func(t *testing.T, w *confirmWorld) {
+		"nothing, of an anonymous message": func(t *testing.T, w *ackTest) {
 			if err := w.agent.Send(t.Context(), newMessage(t, w.stranger.DID), agent.Anonymous()); err != nil {
 				t.Fatal(err)
 			}
@@ -300,7 +299,7 @@ func TestConfirm(t *testing.T) {
 			}
 			w.outboxHas(t, "of an anonymous message", 0)
 		},
-		"two of one id": func(t *testing.T, w *confirmWorld) {
+		"two of one id": func(t *testing.T, w *ackTest) {
 			for _, thread := range []string{"1", "2"} {
 				m := newMessage(t, w.stranger.DID)
 				m.ID, m.ThreadID = "twice", thread
@@ -314,17 +313,18 @@ func TestConfirm(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { test(t, newConfirmWorld(t)) })
+			synctest.Test(t, func(t *testing.T) { test(t, newAckTest(t)) })
 		})
 	}
 }
 
-// What is acked already is not sent again by the next life; what is not, is.
-func TestConfirmAfterStop(t *testing.T) {
+// After a restart, a message that was acked is not sent again, and a message that was not
+// acked is.
+func TestAwaitAckAfterStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, s, box, l := agenttest.NewParty(t), agenttest.NewParty(t, "line://stranger"), store.NewOutbox(store.OutboxConfig{}), new(line)
+		p, s, box, l := agenttest.NewParty(t), agenttest.NewParty(t, "session://stranger"), store.NewOutbox(store.OutboxConfig{}), new(sessionSender)
 		for life := range 2 {
-			a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Store: storeOf(box, nil), Senders: map[string]transport.Sender{"line": l}})
+			a, err := agent.New(agent.Config{DID: p.DID, Packer: p.Packer, Store: storeOf(box, nil), Senders: map[string]transport.Sender{"session": l}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -348,8 +348,8 @@ func TestConfirmAfterStop(t *testing.T) {
 	})
 }
 
-// A message that asks for no ack waits for its endpoint, though a connection
-// opens meanwhile that could lose it.
+// A message that does not ask for an ack waits for its endpoint, even if a connection
+// opens that could lose the message.
 func TestReceipt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start, got := time.Now(), make(inbox, 10)
@@ -375,8 +375,7 @@ func TestReceipt(t *testing.T) {
 	})
 }
 
-// What waits for a party that makes the connections leaves as soon as it makes
-// one.
+// Messages that wait for a connection of their recipient leave as soon as there is one.
 func TestQueueForReturnRoute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, got := agenttest.NewNet(), make(inbox, 100)
@@ -409,7 +408,7 @@ func TestQueueForReturnRoute(t *testing.T) {
 	})
 }
 
-// stalling is an Inbox whose Add waits.
+// stalling is an Inbox whose Add blocks.
 type stalling struct {
 	store.Inbox
 	wait chan struct{}
@@ -424,8 +423,8 @@ func (s stalling) Add(ctx context.Context, m store.Received, d time.Duration) (*
 	return s.Inbox.Add(ctx, m, d)
 }
 
-// An answer that was accepted reaches whoever asked: though the time is up
-// meanwhile, and though it cannot be remembered.
+// An accepted answer reaches its Request, even if the Request times out in the meantime,
+// and even if the inbox fails.
 func TestAnswerIsNotLost(t *testing.T) {
 	for name, err := range map[string]error{"too late": nil, "inbox fails": errors.New("disk is full")} {
 		t.Run(name, func(t *testing.T) {
