@@ -242,7 +242,7 @@ func TestGuest(t *testing.T) {
 		if got := <-asked; got.err != nil {
 			t.Error(got.err)
 		}
-		time.Sleep(time.Hour) // of the bubble
+		time.Sleep(time.Hour) // virtual time
 		s.none(t)
 		if len(c.packets) != 0 {
 			t.Error("acked what is not handled")
@@ -378,7 +378,7 @@ func TestRelayExpires(t *testing.T) {
 				if err := a.Relay(t.Context(), transport.Packet{MediaType: transport.MediaTypeEncrypted, Data: []byte("{}")}, "test://peer", expires); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(2 * time.Hour) // of the bubble
+				time.Sleep(2 * time.Hour) // virtual time
 				synctest.Wait()
 				if tried := last.Sub(begin); !last.IsZero() && tried >= test.want || last.IsZero() != (test.want == 0) || !last.IsZero() && tried < test.want/4 {
 					t.Errorf("tried for %v, want %v", tried, test.want)

@@ -95,7 +95,7 @@ func TestTurns(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, got := agenttest.NewNet(), make(inbox, 10)
 				slow := agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
-					time.Sleep(3 * transport.TurnTimeout) // of the bubble
+					time.Sleep(3 * transport.TurnTimeout) // virtual time
 					return got.HandleMessage(ctx, w, in)
 				})
 				a := n.Agent(t, chatMux(true, slow), agenttest.Configure(func(cfg *agent.Config) { cfg.SessionQueue = queue }))
@@ -154,7 +154,7 @@ func TestCustodyTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, got := agenttest.NewNet(), make(inbox, 1)
 		forwards := agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
-			time.Sleep(10 * transport.TurnTimeout) // of the bubble
+			time.Sleep(10 * transport.TurnTimeout) // virtual time
 			return nil
 		})
 		a := n.Agent(t, agent.NewMux(
@@ -251,7 +251,7 @@ func TestOrderOfLeftOvers(t *testing.T) {
 				if in.Message.ID != fmt.Sprint(i) {
 					t.Fatalf("%s was handled in place of %d", in.Message.ID, i)
 				}
-			case <-time.After(time.Hour): // of the bubble
+			case <-time.After(time.Hour): // virtual time
 				t.Fatalf("%d was not handled", i)
 			}
 		}

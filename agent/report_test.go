@@ -21,7 +21,7 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// reportTypes are message types that tell a problem.
+// reportTypes are types of problem reports.
 var reportTypes = []string{
 	reportType,
 	"https://didcomm.org/report-problem/1.0/problem-report",
@@ -31,8 +31,8 @@ var reportTypes = []string{
 	"no protocol/problemReport",
 }
 
-// No report is answered, in whatever form it comes, whether it can be read, its
-// handler fails at it, or it asks for an ack.
+// No problem report is answered, whatever its type and body, even if its handler fails or
+// the report asks for an ack.
 func TestReportIsNotAnswered(t *testing.T) {
 	bodies := []string{`{"code":"e.p.me"}`, `{"description":{"code":"x","en":"Bad."}}`, `{}`, `{"code":[]}`}
 	handlers := map[string]agent.Handler{
@@ -56,7 +56,7 @@ func TestReportIsNotAnswered(t *testing.T) {
 									m.Body, m.ReturnRoute, m.ParentThreadID, m.PleaseAck = []byte(body), route, message.NewID(), []string{""}
 								})
 								s.give(t, a, from, m)
-								s.give(t, a, from, m) // and when it comes again
+								s.give(t, a, from, m) // and when it arrives again
 							}
 						}
 					}
@@ -71,7 +71,8 @@ func TestReportIsNotAnswered(t *testing.T) {
 	}
 }
 
-// The Mux gives reports that it has no handler for to that of Report Problem 2.0.
+// The Mux gives problem reports without a handler of their own to the handler of Report
+// Problem 2.0.
 func TestMuxReports(t *testing.T) {
 	const own = "https://didcomm.org/issue-credential/2.0/problem-report"
 	var got string
@@ -97,7 +98,7 @@ func TestMuxReports(t *testing.T) {
 	}
 }
 
-// Each report that names its thread ends a Request at once.
+// A problem report that names the thread of a Request ends the Request at once.
 func TestRequestReported(t *testing.T) {
 	for _, typ := range reportTypes {
 		for name, test := range map[string]struct {
@@ -132,8 +133,8 @@ func TestRequestReported(t *testing.T) {
 	}
 }
 
-// A conversation shares one budget though each message begins a new thread, as long
-// as that names what we reported on, or our report, as its parent.
+// Messages that begin new threads share one budget, if each names as its parent the
+// message that we reported on, or our report.
 func TestBudgetFollowsParents(t *testing.T) {
 	for name, parent := range map[string]func(said, report *message.Message) string{
 		"our report":             func(_, report *message.Message) string { return report.ID },
@@ -153,7 +154,7 @@ func TestBudgetFollowsParents(t *testing.T) {
 				})
 				s.give(t, a, c, said)
 				if len(c.packets) == 0 {
-					continue // it goes on by what it knows
+					continue // the peer continues without the report
 				}
 				report := s.open(t, c.packets[0]).Message
 				p, err := agent.ParseProblemReport(report)
@@ -169,8 +170,8 @@ func TestBudgetFollowsParents(t *testing.T) {
 	}
 }
 
-// However many threads a peer begins, it is sent no more than so many reports, but
-// for those in the answer to its POST.
+// A peer is sent a limited number of reports, however many threads it begins. Reports in
+// the response to its POST have no limit.
 func TestReportRate(t *testing.T) {
 	for name, test := range map[string]struct {
 		opts  []agenttest.Option
@@ -190,7 +191,7 @@ func TestReportRate(t *testing.T) {
 					who.give(t, a, w, who.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute = route }))
 					synctest.Wait()
 				}
-				// told is how many reports came since the last time.
+				// told returns how many reports have arrived since the last call.
 				told := func() (n int) {
 					for ; len(s.got) > 0; n++ {
 						<-s.got
@@ -200,7 +201,7 @@ func TestReportRate(t *testing.T) {
 					}
 					return n
 				}
-				for range 50 { // it asks by turns for answers to its endpoint and on its session
+				for range 50 { // alternately for answers to its endpoint and on its session
 					say(s, new(call), "")
 					say(s, w, "all")
 				}
@@ -230,8 +231,8 @@ func TestReportRate(t *testing.T) {
 	}
 }
 
-// Of acks and ping-responses, those that go back as the message came are free, and
-// those that go elsewhere have a rate.
+// Acks and ping-responses have no limit by the connection of the message, and a limit by
+// other ways.
 func TestAnswerRate(t *testing.T) {
 	const ping, pong = "https://didcomm.org/trust-ping/2.0/ping", "https://didcomm.org/trust-ping/2.0/ping-response"
 	synctest.Test(t, func(t *testing.T) {
@@ -247,7 +248,7 @@ func TestAnswerRate(t *testing.T) {
 			return w.Reply(ctx, m)
 		}), agenttest.Configure(func(cfg *agent.Config) { cfg.AnswerBurst, cfg.AnswersPerHour = 5, 3600 }))
 		s := newStranger(t, n, "mem://stranger")
-		// answers is how many come of twenty messages.
+		// answers returns how many of twenty messages are answered.
 		answers := func(typ, route string, w func() transport.Replier) (n int) {
 			for range 20 {
 				w := w()
@@ -294,7 +295,7 @@ func TestAnswerRate(t *testing.T) {
 	})
 }
 
-// A report that is not sent takes no ack with it.
+// A report that is not sent does not use up the ack of its message.
 func TestAckWithoutReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()
@@ -310,7 +311,7 @@ func TestAckWithoutReport(t *testing.T) {
 	})
 }
 
-// The reports that a Credo agent was seen to send are read.
+// Problem reports as a Credo agent sends them are understood.
 func TestRecordedReports(t *testing.T) {
 	files, err := filepath.Glob("testdata/credo/*.json")
 	if err != nil || len(files) != 4 {
@@ -366,8 +367,8 @@ func TestRecordedReports(t *testing.T) {
 	}
 }
 
-// That we are busy is told on a session as often as answers are, then by the end of
-// the session; and so often is sent again there what was replied.
+// Reports that we are busy, and replies that are sent again, have the limit of answers on
+// a session. Beyond that limit, the session ends instead of a busy report.
 func TestAnswerRateOnSession(t *testing.T) {
 	rate := agenttest.Configure(func(cfg *agent.Config) { cfg.ReportBurst, cfg.AnswerBurst = 1, 3 })
 	t.Run("busy", func(t *testing.T) {

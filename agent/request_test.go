@@ -14,8 +14,8 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// request starts a Request to a stranger and returns what it sent, and where its
-// result comes.
+// request starts a Request to a stranger, and returns the message that was sent and a
+// channel for the result.
 func request(t *testing.T, a *agent.Agent, s *stranger, m *message.Message, opts ...agent.SendOption) (*message.Message, <-chan result) {
 	t.Helper()
 	done := make(chan result, 1)
@@ -31,7 +31,7 @@ type result struct {
 	err error
 }
 
-// Who and what can answer a Request, and what goes to the Mux instead.
+// Some messages answer a Request, and others go to the Mux.
 func TestRequestAnswers(t *testing.T) {
 	anon := []envelope.PackOption{envelope.ContentEncryption(envelope.A256GCM)}
 	for name, test := range map[string]struct {
@@ -89,7 +89,7 @@ func TestRequestAnswers(t *testing.T) {
 				if in := got.next(t); in.Message.ID != m.ID {
 					t.Errorf("the handler got %s", in.Message.ID)
 				}
-				// Whatever that was, the right answer still counts.
+				// The right answer ends the Request in any case.
 				m = s.message(t, a, chatType, func(m *message.Message) { m.ThreadID = asked.Thread() })
 				s.give(t, a, new(call), m)
 			}
@@ -104,7 +104,7 @@ func TestRequestAnswers(t *testing.T) {
 	}
 }
 
-// An agent that has rotated its DID since answers from the new one.
+// An agent that has rotated its DID after a Request answers from the new DID.
 func TestRequestAnsweredAfterRotation(t *testing.T) {
 	n := agenttest.NewNet()
 	a, s, new1, thief := n.Agent(t, make(inbox, 2)), newStranger(t, n, "mem://stranger"), newStranger(t, n), newStranger(t, n)
@@ -174,8 +174,8 @@ func TestRequestReturnRoute(t *testing.T) {
 	}
 }
 
-// An answer on the connection of a mediator would be lost: it is asked for only
-// where the message goes to its recipient first.
+// An answer on the connection of a mediator would be lost. A Request therefore asks for
+// it only if its first route leads to the recipient.
 func TestRequestReturnRouteByFirstWay(t *testing.T) {
 	n := agenttest.NewNet()
 	mediator := newStranger(t, n, "mem://mediator")
@@ -278,8 +278,8 @@ func TestRequestRefused(t *testing.T) {
 	<-done
 }
 
-// Neither a message for somebody else, passed on to us, nor the ack of another
-// message answers a Request.
+// A message for another party that is passed on to us does not answer a Request, nor does
+// the ack of another message.
 func TestRequestNotAnswered(t *testing.T) {
 	for name, test := range map[string]struct {
 		typ  string

@@ -13,8 +13,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// What a recipient says of a message that is being sent counts too if the recipient
-// goes by another DID since, and proves that.
+// An ack or a report of a recipient also counts if the recipient has rotated to another
+// DID and proves it.
 func TestHearRotated(t *testing.T) {
 	prove := func(t *testing.T, w *ackTest, by *stranger) string {
 		jwt, err := w.stranger.Packer.FromPrior(t.Context(), w.stranger.DID, by.DID, time.Now())

@@ -29,8 +29,8 @@ func TestNewConfig(t *testing.T) {
 		}
 		return packer
 	}
-	type unlisted struct{ envelope.Keys } // without the powers of Owner
-	// A DID whose document has the keys of another, by their own names.
+	type unlisted struct{ envelope.Keys } // without the methods of envelope.Owner
+	// The document of this DID lists keys of another DID, with their own ids.
 	const controlled = "did:example:controlled"
 	foreign := did.ResolverFunc(func(ctx context.Context, id string) (*did.Document, error) {
 		doc, err := p.Resolver.Resolve(ctx, p.DID)
@@ -82,7 +82,7 @@ func TestNewConfig(t *testing.T) {
 	}
 }
 
-// New does not wait for long for a DID that is perhaps ours to publish.
+// New does not wait long for a DID that does not resolve.
 func TestNewUnresolved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -103,7 +103,7 @@ func TestNewUnresolved(t *testing.T) {
 	})
 }
 
-// bare makes an agent that the test runs itself.
+// bare returns an agent whose Run the test calls itself.
 func bare(t *testing.T, h agent.Handler) (*agent.Agent, *stranger) {
 	t.Helper()
 	n := agenttest.NewNet()
@@ -117,7 +117,7 @@ func bare(t *testing.T, h agent.Handler) (*agent.Agent, *stranger) {
 	return a, newStranger(t, n, "mem://stranger")
 }
 
-// Run waits for handlers, and cancels those that take too long.
+// Run waits for handlers, and cancels the contexts of those that take too long.
 func TestStop(t *testing.T) {
 	for name, test := range map[string]struct {
 		takes time.Duration // 0: until its context ends
@@ -168,15 +168,15 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// What waits for a handler when the agent stops is handled if there is time, else
-// when there is an agent again.
+// Messages that wait for a handler when the agent stops are handled within StopTimeout,
+// or after a restart.
 func TestStopWithMessagesWaiting(t *testing.T) {
 	for name, test := range map[string]struct {
 		takes   time.Duration // 0: until its context ends
 		handled int
 	}{
 		"time enough":   {takes: time.Second, handled: 3},
-		"time too long": {takes: 2 * time.Second, handled: 2}, // the grace is 3 s
+		"time too long": {takes: 2 * time.Second, handled: 2}, // StopTimeout is 3 s
 		"no time":       {handled: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -221,8 +221,8 @@ func TestStopWithMessagesWaiting(t *testing.T) {
 				if handled != test.handled {
 					t.Errorf("%d handled, want %d", handled, test.handled)
 				}
-				// What was not handled is, in the agent's next life, though it comes
-				// again besides.
+				// Messages that were not handled are handled after a restart, even if
+				// they also arrive again.
 				again := make(inbox, 6)
 				b := start(again)
 				ctx, stop = context.WithCancel(t.Context())
@@ -232,7 +232,7 @@ func TestStopWithMessagesWaiting(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				time.Sleep(time.Hour) // of the bubble
+				time.Sleep(time.Hour) // virtual time
 				if want := 3 - test.handled; len(again) != want {
 					t.Errorf("%d handled in the next life, want %d", len(again), want)
 				}
@@ -266,8 +266,8 @@ func TestStopEndsRequests(t *testing.T) {
 	})
 }
 
-// A packet whose sender's DID does not resolve holds a stop up no longer than a
-// handler does, whatever connection it came by.
+// A packet whose sender's DID does not resolve delays a stop by StopTimeout at most, on
+// every kind of connection.
 func TestStopEndsUnpack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := agenttest.NewParty(t), newStranger(t, agenttest.NewNet())
@@ -301,7 +301,7 @@ func TestStopEndsUnpack(t *testing.T) {
 	})
 }
 
-// A program that sends before Run, or after, hears so at once.
+// Send returns an error at once before and after Run.
 func TestSendNotRunning(t *testing.T) {
 	a, s := bare(t, nil)
 	report := &agent.Inbound{Message: newMessage(t), From: s.DID, To: a.DID()}
@@ -337,7 +337,7 @@ func TestSendNotRunning(t *testing.T) {
 	s.none(t)
 }
 
-// What comes before Run is handled; what the handler replies leaves once Run runs. A
+// Messages that arrive before Run are handled, and replies leave when Run has begun. A
 // handler that sends is called again then.
 func TestServeBeforeRun(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -386,7 +386,7 @@ func TestServeBeforeRun(t *testing.T) {
 	}
 }
 
-// A send that hangs ends with the agent.
+// A Sender that blocks is cancelled when the agent stops.
 func TestStopEndsSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := agenttest.NewParty(t)
@@ -415,7 +415,7 @@ func TestStopEndsSends(t *testing.T) {
 	})
 }
 
-// Handlers beyond the limit wait for their turn.
+// Messages beyond MaxHandlers wait for a handler to return.
 func TestMaxHandlers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()
@@ -446,7 +446,7 @@ func TestMaxHandlers(t *testing.T) {
 	})
 }
 
-// A handler that takes longer than HandlerTimeout has its context ended.
+// The context of a handler ends after HandlerTimeout.
 func TestHandlerTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()

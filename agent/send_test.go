@@ -126,16 +126,16 @@ func TestSendOutboxFull(t *testing.T) {
 	wantError(t, "Request", err, store.ErrFull)
 }
 
-// try is one call of a scripted Sender.
+// try is a call of a script.
 type try struct {
 	endpoint string
 	at       time.Duration
 }
 
-// script is a Sender that fails as told and keeps the times.
+// script is a Sender that fails as the test says, and records its calls.
 type script struct {
 	start time.Time
-	fail  func(endpoint string, n int) error // n tries before this one at this endpoint
+	fail  func(endpoint string, n int) error // n is the number of earlier tries at this endpoint
 
 	mu    sync.Mutex
 	tries []try
@@ -251,7 +251,7 @@ func TestDelivery(t *testing.T) {
 	}
 }
 
-// Backoff grows and is bounded.
+// The delay between tries doubles up to a limit.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{start: time.Now(), fail: func(_ string, n int) error {
@@ -274,8 +274,8 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
-// One thread to one party leaves in order although the first message has to be
-// tried again; another party is not held up.
+// Messages of one thread to one party leave in order even if the first has to be retried.
+// Messages to another party are not delayed.
 func TestSendOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()
@@ -311,7 +311,7 @@ func TestSendOrder(t *testing.T) {
 	})
 }
 
-// Through a mediator, the packet is a forward that the mediator opens.
+// A message to a party behind a mediator leaves in a forward to the mediator.
 func TestSendThroughMediator(t *testing.T) {
 	n := agenttest.NewNet()
 	mediator := newStranger(t, n, "mem://mediator")
@@ -336,7 +336,7 @@ func TestSendThroughMediator(t *testing.T) {
 	if err != nil || u.Message.ID != m.ID {
 		t.Errorf("the recipient got %+v, %v", u, err)
 	}
-	// The answer must not be asked back on the mediator's connection.
+	// A Request must not ask for its answer on the mediator's connection.
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
@@ -364,7 +364,7 @@ func (r refresher) Refresh(ctx context.Context, id string) (*did.Document, error
 	return r.Resolve(ctx, id)
 }
 
-// A party that cannot be reached is resolved anew.
+// The DID of a party that cannot be reached is resolved again.
 func TestRefresh(t *testing.T) {
 	us := agenttest.NewParty(t)
 	r := refresher{us.Resolver, make(chan string, 10)}

@@ -11,7 +11,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// slowMemory is an Inbox that takes long to tell what it remembers.
+// slowMemory is an Inbox whose Remembered takes long.
 type slowMemory struct {
 	store.Inbox
 	asked   chan struct{}
@@ -24,7 +24,7 @@ func (s slowMemory) Remembered(ctx context.Context, sender string, ids []string)
 	return s.Inbox.Remembered(ctx, sender, ids)
 }
 
-// A reply that waits for the inbox, to learn what it acks, does not hold up the next.
+// A reply that waits for the inbox, because of its acks, does not delay the next reply.
 func TestReplyWaitsForNoOther(t *testing.T) {
 	n, box := agenttest.NewNet(), slowMemory{store.NewInbox(store.InboxConfig{}), make(chan struct{}), make(chan struct{})}
 	a := n.Agent(t, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, _ *agent.Inbound) error {

@@ -23,13 +23,13 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// recorder is a Trace that keeps what it is told.
+// recorder records the calls of a Trace.
 type recorder struct {
 	mu       sync.Mutex
 	in       []agent.Event
 	out      []agent.Outcome
-	names    []string // of the hooks of in
-	outNames []string // of those of out
+	names    []string // of the hooks called with in
+	outNames []string // of the hooks called with out
 	problems []*message.Problem
 }
 
@@ -64,7 +64,7 @@ func (r *recorder) option() agenttest.Option {
 	return agenttest.Configure(func(cfg *agent.Config) { cfg.Trace = r.trace() })
 }
 
-// wantIn asserts which hooks were called for messages that came in.
+// wantIn checks which hooks were called for received messages.
 func (r *recorder) wantIn(t *testing.T, names ...string) {
 	t.Helper()
 	r.mu.Lock()
@@ -74,7 +74,7 @@ func (r *recorder) wantIn(t *testing.T, names ...string) {
 	}
 }
 
-// wantOut is wantIn for messages that were to be sent.
+// wantOut checks which hooks were called for messages to be sent.
 func (r *recorder) wantOut(t *testing.T, names ...string) {
 	t.Helper()
 	r.mu.Lock()
@@ -84,8 +84,8 @@ func (r *recorder) wantOut(t *testing.T, names ...string) {
 	}
 }
 
-// The hooks for a message that comes in are told who sent it to whom, how often it was
-// tried and what its Handler returned.
+// The Event of a received message has its sender and its recipient, the number of tries,
+// and the error of its Handler.
 func TestTraceIn(t *testing.T) {
 	failed := errors.New("not well")
 	for name, test := range map[string]struct {
@@ -132,7 +132,7 @@ func TestTraceIn(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				time.Sleep(time.Minute) // of the bubble
+				time.Sleep(time.Minute) // virtual time
 				synctest.Wait()
 				r.wantIn(t, test.hooks...)
 				for i, e := range r.in {
@@ -149,7 +149,7 @@ func TestTraceIn(t *testing.T) {
 	}
 }
 
-// What was tolerated of a message is told.
+// The Event of a message has the accepted deviations.
 func TestTraceDeviations(t *testing.T) {
 	n, r := agenttest.NewNet(), new(recorder)
 	a := n.Agent(t, fails(nil), r.option(), agenttest.Configure(func(cfg *agent.Config) { cfg.AcceptPlaintext = true }))
@@ -166,7 +166,8 @@ func TestTraceDeviations(t *testing.T) {
 	}
 }
 
-// A message that is given up after a process ended each time has an error, too.
+// The Event of a message that is set aside because the process crashed each time has an
+// error.
 func TestTraceSetAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, r, b := agenttest.NewNet(), new(recorder), store.NewInbox(store.InboxConfig{})
@@ -175,7 +176,7 @@ func TestTraceSetAside(t *testing.T) {
 		m := newMessage(t, p.DID)
 		m.From = s.DID
 		leave(t, b, s, p.DID, m)
-		time.Sleep(2 * time.Minute) // of the bubble
+		time.Sleep(2 * time.Minute) // virtual time
 		a := n.Agent(t, fails(nil), r.option(), agenttest.Configure(func(cfg *agent.Config) {
 			cfg.DID, cfg.Packer, cfg.Store, cfg.MaxTries = p.DID, p.Packer, storeOf(nil, b), 1
 		}))
@@ -187,8 +188,8 @@ func TestTraceSetAside(t *testing.T) {
 	})
 }
 
-// A problem report in no thread that is known is told of; one that answers a Request is
-// not.
+// Trace.Problem is called for a report in an unknown thread, and not for a report that
+// answers a Request.
 func TestTraceProblem(t *testing.T) {
 	n, r := agenttest.NewNet(), new(recorder)
 	a := n.Agent(t, fails(nil), r.option())
@@ -212,7 +213,7 @@ func TestTraceProblem(t *testing.T) {
 	}
 }
 
-// The hooks for a message that is to be sent are told each change of what became of it.
+// The hooks for a message to be sent are called with each change of its outcome.
 func TestTraceOut(t *testing.T) {
 	down := &transport.SendError{Retryable: true, Err: errors.New("down")}
 	for name, test := range map[string]struct {
@@ -273,7 +274,8 @@ func TestTraceOut(t *testing.T) {
 	}
 }
 
-// What waits for its ack is told of when it leaves, and again when the ack has come.
+// For a message that asks for an ack, a hook is called when it leaves, and another when
+// it is acked.
 func TestTraceAck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, r := agenttest.NewNet(), new(recorder)
@@ -294,7 +296,7 @@ func TestTraceAck(t *testing.T) {
 	})
 }
 
-// What goes past the outbox by a connection at hand is told of as sent.
+// Trace.Sent is called for messages that are written to a connection without the outbox.
 func TestTraceConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, r := agenttest.NewNet(), new(recorder)
@@ -322,7 +324,7 @@ func TestTraceConnection(t *testing.T) {
 	})
 }
 
-// logged counts what is made for the log, and keeps the lines.
+// logged counts loggers, and keeps the lines of the log.
 type logged struct {
 	level slog.Level
 	mu    *sync.Mutex
@@ -356,8 +358,8 @@ func (l *logged) String() string {
 	return l.lines.String()
 }
 
-// A ping that was received and answered leaves lines at debug. At info it leaves none,
-// and without a Trace nothing is made for those that it might leave.
+// A ping that was received and answered is logged at debug level. At info level it is
+// not, and without a Trace no logger is made for it.
 func TestPingIsLogged(t *testing.T) {
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo} {
 		t.Run(level.String(), func(t *testing.T) {
@@ -384,7 +386,7 @@ func TestPingIsLogged(t *testing.T) {
 	}
 }
 
-// Hooks that are nil cost no memory.
+// A Trace without hooks costs no memory.
 func TestTraceAllocs(t *testing.T) {
 	allocs := func(trace *agent.Trace) float64 {
 		n := agenttest.NewNet()

@@ -15,7 +15,7 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// unclear is a store whose connection is lost at a commit, which took effect, once.
+// unclear is a store that loses its connection once, at a commit that took effect.
 type unclear struct{ lost atomic.Bool }
 
 var errUnclear = errors.New("connection lost at the commit")
@@ -45,8 +45,8 @@ func (b unclearInbox) Ack(ctx context.Context, l *store.Lease[store.Received], r
 	return b.end(b.Inbox.Ack(ctx, l, replies...))
 }
 
-// Who waits for a message hears that it was given up, and the hook does, although
-// the outbox did not say that it knows.
+// Send and the hook report that a message has failed for good, even if the outbox has not
+// confirmed it.
 func TestUnclearBurial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box, buried := unclearOutbox{store.NewOutbox(store.OutboxConfig{}), new(unclear)}, make(chan agent.Outcome, 10)
@@ -63,7 +63,7 @@ func TestUnclearBurial(t *testing.T) {
 	})
 }
 
-// A message whose handler has returned is done as soon as the inbox can be asked.
+// A message whose handler has returned is done as soon as the inbox works again.
 func TestUnclearAck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, box, got := agenttest.NewNet(), unclearInbox{store.NewInbox(store.InboxConfig{}), new(unclear)}, make(inbox, 10)

@@ -23,8 +23,9 @@ import (
 	"github.com/didcomm-go/didcomm/transport/netguard"
 )
 
-// A message that cannot be opened because a DID does not resolve is asked for
-// again, unless the DID never will, whoever's DID that is.
+// If a message cannot be opened because a DID cannot be reached, the peer is asked to try
+// again later, unless the DID does not exist. The DID may be that of any party to the
+// message.
 func TestUnreachableDID(t *testing.T) {
 	web, err := didweb.NewResolver(didweb.Config{Dial: (&netguard.Guard{}).DialContext})
 	if err != nil {
@@ -89,7 +90,7 @@ func TestUnreachableDID(t *testing.T) {
 				if resp := post(); resp.StatusCode != status || resp.Header.Get("Retry-After") != after {
 					t.Errorf("%s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
 				}
-				// On a session, whose peer nobody can tell, the message is parked.
+				// On a session, the message is parked, since its sender is not known.
 				var reject *transport.RejectError
 				if served := serve(t.Context(), a, newSession(), packet); again == (served != nil) || again == errors.As(served, &reject) {
 					t.Errorf("on a session: %v", served)
@@ -104,7 +105,7 @@ func TestUnreachableDID(t *testing.T) {
 	}
 }
 
-// away are keys whose store cannot be reached.
+// away is Keys whose store cannot be reached.
 type away struct{ listed bool }
 
 var errAway = errors.New("the key store is away")
@@ -122,7 +123,7 @@ func (away) Own(context.Context, string) (string, error) { return "", errAway }
 
 func (away) DIDs(context.Context, int) ([]string, error) { return nil, errAway }
 
-// While our keys cannot be reached, no message is refused for good.
+// While our keys cannot be reached, messages are not refused for good.
 func TestUnreachableKeys(t *testing.T) {
 	for name, keys := range map[string]away{"of the key": {}, "of the list": {listed: true}} {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
-// How long a message waits in line for its handler does not count as tries of it.
+// A message that waits long in its lane does not count a try for each lease.
 func TestWaitIsNoAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := agenttest.NewNet()

@@ -9,16 +9,15 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// wires are connections as of WebSocket, in memory: they carry packets both ways,
-// in order and without a receipt, and end at random with what is under way on
-// them.
+// wires are connections in memory like WebSockets: they carry packets both ways, in order
+// and without receipts. They end at random, and lose the packets that are in transit.
 type wires struct {
-	cut float64 // the part of packets at which a connection ends
+	cut float64 // the probability that a packet ends its connection
 
 	mu        sync.Mutex // guards all below
 	rand      *rand.Rand
 	listeners map[string]transport.Handler
-	senders   map[string]*wireSender // of those that listen
+	senders   map[string]*wireSender // by endpoint
 	cuts      int
 }
 
@@ -35,7 +34,7 @@ func (w *wires) listen(endpoint string, h transport.Handler) {
 	w.listeners[endpoint] = h
 }
 
-// fate is whether a packet arrives, and whether the connection lives on.
+// fate decides whether a packet arrives, and whether its connection stays open.
 func (w *wires) fate() (arrives, lives bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -46,8 +45,8 @@ func (w *wires) fate() (arrives, lives bool) {
 	return w.rand.IntN(2) == 0, false
 }
 
-// sender makes the sender of the agent that listens, or will, to an endpoint. That
-// agent's connections, of both kinds, end with its close.
+// sender returns the sender of the agent that receives packets at an endpoint. Its close
+// ends all connections of the agent.
 func (w *wires) sender(endpoint string) *wireSender {
 	s := &wireSender{wires: w, conns: make(map[string]*wireConn)}
 	w.mu.Lock()
@@ -62,7 +61,7 @@ type wireSender struct {
 
 	mu     sync.Mutex // guards all below
 	conns  map[string]*wireConn
-	taken  []*wireConn // that others made
+	taken  []*wireConn // that other agents opened
 	closed bool
 }
 
@@ -111,7 +110,7 @@ func (s *wireSender) connect(endpoint string) (*wireConn, error) {
 	c = newWireConn(s.wires, s.bound, h)
 	s.conns[endpoint] = c
 	s.mu.Unlock()
-	far.take(c) // two may take each other's at a time
+	far.take(c) // two agents may connect to each other at the same time
 	return c, nil
 }
 
@@ -137,7 +136,7 @@ func (s *wireSender) close() {
 	}
 }
 
-// wireConn is one connection. Each end gives what comes to its handler.
+// wireConn is a connection. Each end gives received packets to its handler.
 type wireConn struct {
 	wires     *wires
 	near, far *wireEnd
@@ -195,8 +194,8 @@ func (e *wireEnd) Reply(ctx context.Context, p transport.Packet) error {
 	return nil
 }
 
-// read gives each packet to a handler of its own. One that fails ends the
-// connection, as with WebSocket.
+// read calls the handler for each packet, in a goroutine. An error of the handler ends
+// the connection, as with a WebSocket.
 func (e *wireEnd) read(h transport.Handler) {
 	for {
 		select {
