@@ -62,7 +62,7 @@ func (r *responder) retryAck(ctx context.Context) {
 			case <-a.stopping:
 				return
 			}
-			r.oweAcks()
+			r.restoreAcks()
 			ctx, cancel := context.WithTimeout(ctx, a.cfg.SendTimeout)
 			err := r.acknowledgeNow(ctx)
 			cancel()
@@ -73,11 +73,11 @@ func (r *responder) retryAck(ctx context.Context) {
 	}()
 }
 
-// hear settles the messages that wait for an ack and that in acknowledges, answers or
-// reports a problem about. A message only settles messages to its sender, and only if it
-// was sent to us. hear reports whether in reports a problem about a message that is being
-// sent.
-func (a *Agent) hear(in *Inbound) (problem bool) {
+// settleAcked settles the messages that wait for an ack and that in acknowledges, answers
+// or reports a problem about. A message only settles messages to its sender, and only if
+// it was sent to us. settleAcked reports whether in reports a problem about a message
+// that is being sent.
+func (a *Agent) settleAcked(in *Inbound) (problem bool) {
 	m := in.Message
 	if !in.Authenticated() || !in.addressed() || isBusy(m) {
 		return false

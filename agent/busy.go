@@ -18,10 +18,10 @@ func later(cause error) error {
 	return &transport.BusyError{RetryAfter: busyDelay, Err: cause}
 }
 
-// untold returns err for a Replier that is not a Session. On a Session, a BusyError would
-// not reach a peer that was not told by a message. Therefore untold returns the cause of
-// a BusyError, which makes the transport end the connection.
-func untold(w transport.Replier, err error) error {
+// sessionError returns err for a Replier that is not a Session. On a Session, a BusyError
+// would not reach a peer that was not told by a message. Therefore sessionError returns
+// the cause of a BusyError, which makes the transport end the connection.
+func sessionError(w transport.Replier, err error) error {
 	var busy *transport.BusyError
 	if _, ok := w.(transport.Session); ok && errors.As(err, &busy) {
 		return busy.Err
@@ -66,5 +66,5 @@ func (a *Agent) busyFor(ctx context.Context, w transport.Replier, in *Inbound, d
 			return busy
 		}
 	}
-	return untold(w, busy)
+	return sessionError(w, busy)
 }

@@ -9,22 +9,25 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Changes are what Agent.Commit and Responder.Commit make durable together, in
-// Config.Store.
+// Changes are records and messages that [Agent.Commit] or [Responder].Commit makes
+// durable in Config.Store, all of them or none.
 type Changes struct {
-	Put    []store.Record // as store.Changes has them; Commit sets their Version
-	Delete []store.Record // named by Collection, Key and Version
-	// Send are messages to be sent as by Agent.Send. In a Responder a message whose To is
-	// empty is a reply.
+	// Put has records to create or to replace, as in store.Records. Commit sets their
+	// Version.
+	Put []store.Record
+	// Delete has records to delete. Only their Collection, Key and Version are used.
+	Delete []store.Record
+	// Send has messages to send, as with [Agent.Send]. In Responder.Commit, a message
+	// without a recipient is a reply.
 	Send []*message.Message
 }
 
-// Commit changes records and sends messages, all or nothing: a crash leaves neither a
-// record without its message nor a message without its record. A Store made by store.Join
-// keeps that promise only as far as its own Commit does.
+// Commit changes records and stores messages in the outbox, all of them or none. After a
+// crash there is neither a changed record without its message nor a message without its
+// record. If Config.Store was made by store.Join, see there how far this holds.
 //
-// Errors: store.ErrVersion where another changed a record meanwhile; others of the Store;
-// those of Send.
+// Errors are store.ErrVersion if a record has changed since it was read, other errors of
+// the Store, and errors of [Agent.Send].
 func (a *Agent) Commit(ctx context.Context, c Changes) error {
 	if err := a.runs(); err != nil {
 		return err
@@ -38,7 +41,7 @@ func (a *Agent) Commit(ctx context.Context, c Changes) error {
 	return b.commit(ctx)
 }
 
-// batch are changes that are to be committed together.
+// batch collects changes to commit together.
 type batch struct {
 	a   *Agent
 	all store.Changes
@@ -48,7 +51,7 @@ func (a *Agent) batch(c *Changes) *batch {
 	return &batch{a: a, all: store.Changes{Put: c.Put, Delete: c.Delete}}
 }
 
-// send adds the items of a message that is no reply.
+// send adds the items of a message that is not a reply.
 func (b *batch) send(ctx context.Context, m *message.Message) error {
 	o, out := optionsOf(), *m
 	b.a.complete(&out, o)
@@ -58,11 +61,11 @@ func (b *batch) send(ctx context.Context, m *message.Message) error {
 	if err := b.items(ctx, &out, o); err != nil {
 		return err
 	}
-	b.a.keep(ctx, &out, m.To)
+	b.a.keepContacts(ctx, &out, m.To)
 	return nil
 }
 
-// items adds the items of a message that is complete.
+// items adds the items of a complete message.
 func (b *batch) items(ctx context.Context, m *message.Message, o *sendOptions) error {
 	items, err := b.a.items(ctx, m, o)
 	b.all.Enqueue = append(b.all.Enqueue, items...)
@@ -76,21 +79,21 @@ func (b *batch) commit(ctx context.Context) error {
 	return nil
 }
 
-// written is a reply that goes by the connection of its message once it is stored.
-type written struct {
+// storedReply is a reply that leaves by the connection of its message after it is stored.
+type storedReply struct {
 	m *message.Message
 	o *sendOptions
 	p store.Packet
 }
 
-// Commit implements Responder.
+// Commit implements [Responder].
 func (r *responder) Commit(ctx context.Context, c Changes) error {
 	return retried(r.commit(ctx, &c))
 }
 
 func (r *responder) commit(ctx context.Context, c *Changes) (err error) {
 	b := r.a.batch(c)
-	var back []written
+	var back []storedReply
 	for _, m := range c.Send {
 		if len(m.To) > 0 {
 			if err := b.send(ctx, m); err != nil {
@@ -101,20 +104,20 @@ func (r *responder) commit(ctx context.Context, c *Changes) (err error) {
 		if !r.in.Authenticated() {
 			return ErrUnauthenticated
 		}
-		m, o, how, acks, err := r.prepare(ctx, m)
+		m, o, route, acks, err := r.prepare(ctx, m)
 		defer func() {
 			if err != nil && acks {
-				r.oweAcks()
+				r.restoreAcks()
 			}
 		}()
 		if err != nil {
 			return err
 		}
-		if l := r.limit(m, how == returnYes); l != nil && !l.take(r.in) {
-			_ = r.overLimit(ctx, m) // logged; the rest takes effect
+		if l := r.limit(m, route == returnYes); l != nil && !l.take(r.in) {
+			_ = r.overLimit(ctx, m) // logged; everything else is committed
 			continue
 		}
-		if how != returnYes {
+		if route != returnYes {
 			if err := b.items(ctx, m, o); err != nil {
 				return err
 			}
@@ -124,7 +127,7 @@ func (r *responder) commit(ctx context.Context, c *Changes) (err error) {
 		if err != nil {
 			return err
 		}
-		back = append(back, written{m, o, p})
+		back = append(back, storedReply{m, o, p})
 	}
 	b.all.Ack, b.all.Replies = r.pending.held(), r.kept()
 	for _, w := range back {
@@ -140,16 +143,16 @@ func (r *responder) commit(ctx context.Context, c *Changes) (err error) {
 	return nil
 }
 
-// write writes a reply that is stored. If the connection has ended, the reply goes by any
-// other way; without one it waits for the message to come again.
-func (r *responder) write(ctx context.Context, w written) {
+// write writes a stored reply to the connection. If the connection has ended, the reply
+// leaves by another way. Without another way, it is sent when the message arrives again.
+func (r *responder) write(ctx context.Context, w storedReply) {
 	r.keep(w.p)
 	err := r.w.Reply(ctx, transport.Packet(w.p))
 	if err == nil {
-		r.a.wrote(ctx, w.m, w.m.To[0])
+		r.a.traceWritten(ctx, w.m, w.m.To[0])
 		return
 	}
 	if _, err := r.a.send(ctx, w.m, w.o); err != nil {
-		r.in.log(r.a.cfg.Logger).InfoContext(ctx, "reply not sent, it waits for the message to come again", "reply", w.m.Type, "error", err)
+		r.in.log(r.a.cfg.Logger).InfoContext(ctx, "reply not sent, it is sent when the message arrives again", "reply", w.m.Type, "error", err)
 	}
 }

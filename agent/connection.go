@@ -62,7 +62,7 @@ func (c *Connection) Push(ctx context.Context, m *message.Message, opts ...SendO
 	if err := c.s.Reply(ctx, transport.Packet{MediaType: e.MediaType, Data: e.Data}); err != nil {
 		return fmt.Errorf("%w to %s: %w", ErrNoRoute, in.From, err)
 	}
-	a.wrote(ctx, &out, in.From)
+	a.traceWritten(ctx, &out, in.From)
 	return nil
 }
 

@@ -27,9 +27,9 @@ func (a *Agent) inCustody(in *Inbound) bool {
 	return ok && !a.cfg.Guest && c.Custody(in) && !a.requests.waitFor(in)
 }
 
-// takeIn calls the Handler of a message in custody. Without an error the message is
+// takeCustody calls the Handler of a message in custody. Without an error the message is
 // accepted.
-func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) error {
+func (a *Agent) takeCustody(ctx context.Context, w transport.Replier, in *Inbound) error {
 	k := &pending{in: in, key: in.key(in.Message.ID)}
 	// A message in custody keeps no order with later messages of the connection.
 	transport.TurnOf(ctx).End(ctx)
@@ -38,7 +38,7 @@ func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) er
 		if a.life.Err() != nil {
 			return ErrStopped
 		}
-		return untold(w, later(ctx.Err()))
+		return sessionError(w, later(ctx.Err()))
 	}
 	defer a.handlers.free()
 	// The handler may finish even if the connection ends.
@@ -50,7 +50,7 @@ func (a *Agent) takeIn(ctx context.Context, w transport.Replier, in *Inbound) er
 	if err != nil {
 		return r.refuseCustody(ctx, err)
 	}
-	a.hear(in)
+	a.settleAcked(in)
 	a.bind(ctx, w, in)
 	r.acknowledge(hctx)
 	return nil

@@ -8,13 +8,13 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// replyAgain answers a message that has arrived before, since its sender may not have got
-// the first answer. It sends the replies that left by the connection of the message
-// again, by the connection that the message arrived by now. If there were no such
+// replyToDuplicate answers a message that has arrived before, since its sender may not
+// have got the first answer. It sends the replies that left by the connection of the
+// message again, by the connection that the message arrived by now. If there were no such
 // replies, it sends the ack that the message asks for, since the first ack may have been
 // over a limit. It does neither while the Handler runs: after an ack, the sender would
 // not send the message again if a reply were lost.
-func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound, known *store.Known) error {
+func (a *Agent) replyToDuplicate(ctx context.Context, w transport.Replier, in *Inbound, known *store.Known) error {
 	if !in.Authenticated() || !in.addressed() {
 		return nil
 	}
@@ -45,12 +45,13 @@ func (a *Agent) replyAgain(ctx context.Context, w transport.Replier, in *Inbound
 	return nil
 }
 
-// replyLate is replyAgain for a message that arrived again while its Handler was running.
-func (a *Agent) replyLate(ctx context.Context, k *pending, replies []store.Packet) {
+// replyToLateDuplicate is replyToDuplicate for a message that arrived again while its
+// Handler was running.
+func (a *Agent) replyToLateDuplicate(ctx context.Context, k *pending, replies []store.Packet) {
 	k.mu.Lock()
 	s := k.duplicate
 	k.mu.Unlock()
 	if s != nil {
-		_ = a.replyAgain(ctx, s, k.in, &store.Known{State: store.Done, Replies: replies}) // State Done, so the error is nil
+		_ = a.replyToDuplicate(ctx, s, k.in, &store.Known{State: store.Done, Replies: replies}) // State Done, so the error is nil
 	}
 }

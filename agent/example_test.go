@@ -97,9 +97,9 @@ func ExampleMux() {
 	// Output: https://example.org/lunch/1.0/answer {"come":true} true
 }
 
-// A Handler that counts the messages of each peer in a record. The new count, the answer and
-// the end of the message become durable together. If another message of the peer changes the
-// record first, Commit returns a Retry, and the Handler is called again.
+// A Handler that counts the messages of each peer in a record. The new count, the answer
+// and the end of the message become durable together. If another message of the peer
+// changes the record first, Commit returns a Retry, and the Handler is called again.
 func ExampleResponder() {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -187,8 +187,8 @@ func ExampleRetry() {
 	// Output: {"from":"bob"}
 }
 
-// Send returns when the message is stored. With AwaitDelivery it returns when a transport has
-// accepted the message, or when delivery has failed for good.
+// Send returns when the message is stored. With AwaitDelivery it returns when a transport
+// has accepted the message, or when delivery has failed for good.
 func ExampleAgent_Send() {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()

@@ -44,14 +44,14 @@ func (l lane) owner() lane {
 	return l
 }
 
-// place puts a message in its lane, or starts its Handler in a free slot if the message
+// schedule puts a message in its lane, or starts its Handler in a free slot if the message
 // has no lane. It returns before the message is handled. The channel handled is closed
 // when the message is handled, or is given back to the inbox.
 //
 // The Handler never runs in the goroutine of the caller. The caller may be a worker of
 // our own delivery, when the message arrives in the response to a packet of the worker.
 // If the Handler waits for a message that it sends, it must not occupy that worker.
-func (a *Agent) place(ctx context.Context, w transport.Replier, k *pending) (handled <-chan struct{}, err error) {
+func (a *Agent) schedule(ctx context.Context, w transport.Replier, k *pending) (handled <-chan struct{}, err error) {
 	done := make(chan struct{})
 	if l, ok := a.laneOf(w, k.in); ok {
 		o := a.queue(l, k, func() {

@@ -16,18 +16,17 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// parked is the Sender of a message in the inbox that could not be opened yet. No pair of
-// DIDs is named so.
+// parked is the Sender of a parked message in the inbox. It differs from every pairOf.
 const parked = "parked"
 
-// IsParked reports whether a message of an inbox is kept as it came, since the DID of its
-// sender, of its signer or of the issuer of its from_prior could not be reached. Such a
-// message is opened later, and is then in the inbox again under its own id. Of a parked
-// message only the packet and the times mean something.
+// IsParked reports whether a message in the inbox is parked: it is not opened, because a
+// DID could not be reached. The DID is that of its sender, of its signer, or of the
+// issuer of its from_prior. When the message is opened later, it is in the inbox a second
+// time, under its own id. In a parked message, only the packet and the times have a
+// meaning.
 func IsParked(m store.Received) bool { return m.Sender == parked }
 
-// unreachable returns the DID that could not be resolved, for now, in an error of Unpack,
-// or the empty string.
+// unreachable returns the DID in an error of Unpack that could not be reached, or "".
 func unreachable(err error) string {
 	var failed *envelope.ResolveError
 	if errors.Is(err, envelope.ErrTryLater) && errors.As(err, &failed) {
@@ -36,45 +35,46 @@ func unreachable(err error) string {
 	return ""
 }
 
-// park keeps a packet that came by a connection without receipts, whose peer cannot be
-// told to come again, until a DID can be reached. Anybody can send such packets, so those
-// that name one host, and all together, have a small share of the inbox; beyond that they
-// are dropped.
+// park stores a packet in the inbox until the DID id can be reached. The packet came by a
+// session, and its sender is not known, so nobody can be asked to send it again.
+//
+// Anybody can send such packets. Therefore those of one host, and all of them together,
+// have a small share of the inbox. A packet beyond this share is dropped.
 func (a *Agent) park(ctx context.Context, p transport.Packet, id string, cause error) error {
 	sum, now, host := sha256.Sum256(p.Data), a.cfg.Now(), hostOf(id)
 	m := store.Received{
 		Sender: parked, ID: hex.EncodeToString(sum[:]), Peer: parked + " " + host, Owner: parked,
 		PeerShare:  store.Share{Items: a.cfg.MaxParkedPerHost, Bytes: a.cfg.MaxParkedBytes / parkedHosts},
 		OwnerShare: store.Share{Items: a.cfg.MaxParked, Bytes: a.cfg.MaxParkedBytes},
-		// Once set aside, it stays for a person to see.
+		// If the packet is set aside, a person can look at it for ReplayWindow.
 		Packet: store.Packet(p), Time: now, Until: now.Add(a.cfg.MaxAge + a.cfg.ReplayWindow),
 	}
 	log := a.cfg.Logger.With("did", id, "bytes", len(p.Data))
-	add, cancel := a.lasting(ctx)
+	add, cancel := a.detached(ctx)
 	defer cancel()
 	lease, known, err := a.inbox.Add(add, m, a.leaseTime())
 	switch {
 	case errors.Is(err, store.ErrFull):
-		log.WarnContext(ctx, "dropped a message that cannot be opened now, too many of them wait", "host", host, "error", cause)
+		log.WarnContext(ctx, "dropped a message that cannot be opened now, too many are parked", "host", host, "error", cause)
 		return nil
 	case err != nil:
 		return fmt.Errorf("inbox: %w", err)
 	case known != nil:
-		return nil // it waits already
+		return nil // parked already
 	}
-	log.WarnContext(ctx, "a message cannot be opened now, and is tried again", "error", cause)
-	k := leftOver(lease)
+	log.WarnContext(ctx, "a message cannot be opened now, and is parked", "error", cause)
+	k := leasedMessage(lease)
 	a.note(ctx, a.cfg.Trace.Parked, "message to be opened later", k.in, 0, cause)
 	a.nak(ctx, k, a.cfg.MinBackoff, "")
 	return nil
 }
 
-// parkedHosts is into how many parts the bytes of parked messages are divided, of which
-// those that name one host have one.
+// parkedHosts is the part of MaxParkedBytes that the packets of one host can have: 1 in
+// parkedHosts.
 const parkedHosts = 8
 
-// hostOf is the host whose failure keeps a DID from being resolved: that of a did:web, and
-// of any other DID its method.
+// hostOf returns the host on which the resolution of a DID depends: the host of a
+// did:web, and for any other DID its method.
 func hostOf(id string) string {
 	d, err := did.Parse(id)
 	if err != nil {
@@ -84,18 +84,19 @@ func hostOf(id string) string {
 		return "did:" + d.Method
 	}
 	host, _, _ := strings.Cut(d.ID, ":")
-	host, _, _ = strings.Cut(strings.ToLower(host), "%3a") // a port is no other host
+	host, _, _ = strings.Cut(strings.ToLower(host), "%3a") // all ports belong to one host
 	return host
 }
 
-// maxUnparking bounds the parked messages that are being opened.
+// maxUnparking is how many parked messages are opened at the same time.
 const maxUnparking = 8
 
-// maxUnparkDelay bounds how long a parked message waits for others that are being opened.
+// maxUnparkDelay is the longest delay of a parked message that finds no free slot.
 const maxUnparkDelay = time.Minute
 
-// unparkSoon opens a parked message without its caller, or gives it back for a while.
-func (a *Agent) unparkSoon(ctx context.Context, k *pending) {
+// tryUnpark opens a parked message in a new goroutine, or gives it back to the inbox if
+// there is no free slot.
+func (a *Agent) tryUnpark(ctx context.Context, k *pending) {
 	if !a.unparking.takeFree() {
 		a.nak(ctx, k, min(a.unparkDelay(k.held()), maxUnparkDelay), "")
 		return
@@ -108,21 +109,22 @@ func (a *Agent) unparkSoon(ctx context.Context, k *pending) {
 	}()
 }
 
-// unparkDelay is when a parked message is tried again that could not be opened: each try
-// may cost a stranger's host a request, so there are few, and the last is at MaxAge.
+// unparkDelay returns the delay before the next try to open a parked message. The delay
+// grows with the age of the message, since each try may send a request to the host of a
+// stranger. The last try is at MaxAge.
 func (a *Agent) unparkDelay(l *store.Lease[store.Received]) time.Duration {
 	age := a.cfg.Now().Sub(l.Item.Time)
 	return max(min(age/2, a.cfg.MaxAge-age), a.cfg.MinBackoff)
 }
 
-// unpark opens a parked message, and takes it in as if it came now.
+// unpark opens a parked message, and accepts it as if it arrived now.
 func (a *Agent) unpark(ctx context.Context, k *pending) {
 	l := k.held()
 	if l.Attempts >= a.cfg.MaxTries {
-		a.setAside(ctx, k, fmt.Errorf("given up: the process ended each time, %d times", l.Attempts))
+		a.setAside(ctx, k, fmt.Errorf("failed after %d tries: the process ended each time", l.Attempts))
 		return
 	}
-	err := a.takeParked(ctx, transport.Packet(l.Item.Packet))
+	err := a.acceptParked(ctx, transport.Packet(l.Item.Packet))
 	switch {
 	case err == nil:
 		a.settle(ctx, k, nil, nil)
@@ -136,8 +138,8 @@ func (a *Agent) unpark(ctx context.Context, k *pending) {
 	}
 }
 
-// takeParked takes in what was parked.
-func (a *Agent) takeParked(ctx context.Context, p transport.Packet) (err error) {
+// acceptParked opens and accepts a parked packet.
+func (a *Agent) acceptParked(ctx context.Context, p transport.Packet) (err error) {
 	defer a.contain(ctx, &err)
 	in, err := a.reopen(ctx, p.Data)
 	if err != nil {
@@ -148,8 +150,8 @@ func (a *Agent) takeParked(ctx context.Context, p transport.Packet) (err error) 
 	return err
 }
 
-// leftOver is the message of a lease, of which no more is known than the inbox tells.
-func leftOver(l *store.Lease[store.Received]) *pending {
+// leasedMessage returns the message of a lease, with only the fields that the inbox has.
+func leasedMessage(l *store.Lease[store.Received]) *pending {
 	in := &Inbound{Message: &message.Message{ID: l.Item.ID, Type: l.Item.Type}, From: l.Item.Peer, To: l.Item.To}
 	if IsParked(l.Item) {
 		in.From = ""

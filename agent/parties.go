@@ -10,28 +10,29 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// Contacts returns what the agent knows of other parties: Config.Contacts, or the Book
-// that the agent has made.
+// Contacts returns Config.Contacts, or the Book that New has made. It has what the Agent
+// knows about other parties.
 func (a *Agent) Contacts() *contact.Book { return a.cfg.Contacts }
 
-// meet notes what a message proves of its sender: the DID that the sender has rotated to,
-// or the long form of a did:peer:4. It reports whether the message is to be ignored, as
-// its sender has left the DID that the message is from (DID Rotation). The error is one
-// of the store, and the peer is to come again.
-func (a *Agent) meet(ctx context.Context, in *Inbound) (ignore bool, err error) {
-	// What is known has to be stored even if the connection of the peer ends.
-	ctx, cancel := a.lasting(ctx)
+// updateContacts stores the facts that a message proves about its sender: the DID to
+// which the sender has rotated, and the long form of a did:peer:4. It reports whether the
+// message must be ignored, because its sender has left the DID that the message is from
+// (DID Rotation). After an error of the store, the peer must send the message again.
+func (a *Agent) updateContacts(ctx context.Context, in *Inbound) (ignore bool, err error) {
+	// The facts are stored even if the connection of the peer ends.
+	ctx, cancel := a.detached(ctx)
 	defer cancel()
-	ignore, err = a.met(ctx, in)
+	ignore, err = a.tryUpdateContacts(ctx, in)
 	if err != nil && a.requests.waitFor(in) {
-		// Nobody would send the answer again that came in the response to a POST.
-		in.log(a.cfg.Logger).ErrorContext(ctx, "not noted what an answer proves of its sender", "error", err)
+		// An answer in the response to a POST would not be sent again.
+		in.log(a.cfg.Logger).ErrorContext(ctx, "rotation or long form of the sender not stored", "error", err)
 		return false, nil
 	}
 	return ignore, err
 }
 
-func (a *Agent) met(ctx context.Context, in *Inbound) (ignore bool, err error) {
+// tryUpdateContacts is updateContacts, but fails also for the answer to a Request.
+func (a *Agent) tryUpdateContacts(ctx context.Context, in *Inbound) (ignore bool, err error) {
 	if r, ok := in.rotation(); ok {
 		holds, err := a.cfg.Contacts.Rotate(ctx, in.To, r)
 		if err != nil {
@@ -48,17 +49,18 @@ func (a *Agent) met(ctx context.Context, in *Inbound) (ignore bool, err error) {
 	if err != nil || !left {
 		return false, err
 	}
-	// A message that was taken in before the rotation may come again, for its reply.
+	// A message that was accepted before the rotation may arrive again, for its reply.
 	known, err := a.inbox.Remembered(ctx, in.pair(), []string{foldID(in.Message.ID)})
 	if err != nil || len(known) > 0 {
 		return false, err
 	}
-	in.log(a.cfg.Logger).WarnContext(ctx, "ignored a message from a DID that its party has left", "to", in.To)
+	in.log(a.cfg.Logger).WarnContext(ctx, "ignored a message from a DID that its owner has left", "to", in.To)
 	return true, nil
 }
 
-// rotation is what the from_prior of a message says, if that is proven: a new DID is
-// proven by its sender, and no DID by none.
+// rotation returns the rotation that the message proves, if any. A rotation to another
+// DID is proven only if the message is from that DID. The end of a relationship, without
+// another DID, needs no sender.
 func (in *Inbound) rotation() (r contact.Rotation, ok bool) {
 	p := in.Metadata.FromPrior
 	if p == nil || p.Sub != "" && in.prior == "" {
@@ -71,13 +73,13 @@ func (in *Inbound) rotation() (r contact.Rotation, ok bool) {
 	return r, true
 }
 
-// longFrom is From in the longest form that the message has. A message that is from the
+// longFrom returns in.From in the longest form that the message has: a message from the
 // short form of a did:peer:4 may name keys by the long form.
 func (in *Inbound) longFrom() string {
 	return longer(longer(in.From, in.Metadata.EncryptedFromKID), in.Metadata.SignFrom)
 }
 
-// longer is a DID, or that of a kid if that is a longer form of it.
+// longer returns the DID of kid if it is a longer form of the DID id, or else id.
 func longer(id, kid string) string {
 	if base := did.Base(kid); len(base) > len(id) && party(base) == party(id) {
 		return base
@@ -85,9 +87,9 @@ func longer(id, kid string) string {
 	return id
 }
 
-// address has a message go to the DIDs that its recipients go by now, as its sender was
-// told. An anonymous message goes where it was to go: the DID that a party goes by with
-// one of ours would tell who has sent the message.
+// address replaces the recipients of m by the DIDs to which they have rotated, as the
+// sender of m was told. It does not change an anonymous message: the new DID may be known
+// only to one DID of ours, and would disclose the sender.
 func (a *Agent) address(ctx context.Context, m *message.Message) error {
 	if m.From == "" {
 		return nil
@@ -114,15 +116,15 @@ func (a *Agent) address(ctx context.Context, m *message.Message) error {
 	return nil
 }
 
-// keep makes contacts of the parties that the sender of a message has asked to send to.
-// It need not succeed for the message to be sent.
-func (a *Agent) keep(ctx context.Context, m *message.Message, parties []string) {
+// keepContacts makes contacts of the recipients of a message. After an error the message
+// is sent nevertheless.
+func (a *Agent) keepContacts(ctx context.Context, m *message.Message, parties []string) {
 	if m.From == "" {
 		return
 	}
 	for _, to := range parties {
 		if err := a.cfg.Contacts.Keep(ctx, m.From, did.Base(to)); err != nil && ctx.Err() == nil {
-			a.cfg.Logger.WarnContext(ctx, "a recipient is not kept as a contact", "id", m.ID, "to", to, "error", err)
+			a.cfg.Logger.WarnContext(ctx, "recipient not stored as a contact", "id", m.ID, "to", to, "error", err)
 		}
 	}
 }

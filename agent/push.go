@@ -43,6 +43,6 @@ func (a *Agent) Push(ctx context.Context, m *message.Message, opts ...SendOption
 	if err := a.delivery.Push(ctx, out.From, to, subject(&out), transport.Packet{MediaType: e.MediaType, Data: e.Data}); err != nil {
 		return err
 	}
-	a.wrote(ctx, &out, to)
+	a.traceWritten(ctx, &out, to)
 	return nil
 }

@@ -12,27 +12,29 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// ServePacket implements transport.Handler. It returns when the message is accepted
-// and has its place: a free handler, or one in the lane of its transport.Session.
-// handled is closed when the handler has returned and the message is settled. It is
-// nil for what no handler gets. Without an error the message is in the inbox, was
-// handled, or was dropped. Errors:
-//   - *transport.RejectError: the packet cannot be opened, or is not let in. Its
-//     Reason does not tell why decryption failed.
-//   - *transport.BusyError: there is no room, or the packet cannot be opened or stored
-//     now but perhaps later, as when a DID or the database cannot be reached. A packet
-//     that names a DID which cannot be reached, and that came by a transport.Session, is
-//     parked instead, or dropped where too many are, without an error.
-//   - ErrStopped: Run has ended.
-//   - any other: as BusyError, where w is a transport.Session whose peer could not be
-//     told. The connection has to end.
+// ServePacket implements transport.Handler. Without an error, the message is in the
+// inbox, was handled, or was dropped. ServePacket returns when a Handler can be called
+// for the message, or when the message is in its lane. The channel handled is closed when
+// the Handler has returned and the inbox knows. It is nil if no Handler is called.
+//
+// A packet from a transport.Session that cannot be opened because a DID cannot be reached
+// is parked (see Config.MaxParked). If too many are parked it is dropped. There is no
+// error in either case.
+//
+// Errors:
+//   - *transport.RejectError if the packet cannot be opened, or the message is refused. The
+//     Reason does not say why decryption failed.
+//   - *transport.BusyError if there is no room, or if the packet cannot be opened or stored
+//     now, for example because a DID or a database cannot be reached.
+//   - [ErrStopped] if Run has ended, or is about to end.
+//   - Any other error if w is a transport.Session whose peer could not be asked to send the
+//     message again. The transport must end the connection.
 func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) (handled <-chan struct{}, err error) {
 	if !a.enter() {
 		return nil, ErrStopped
 	}
 	defer a.leave()
-	// A stranger's DID may take long to resolve: the agent does not wait for that
-	// longer than for a handler.
+	// The DID of a stranger may take long to resolve, but must not delay the end of Run.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(a.life, cancel)()
@@ -41,14 +43,14 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 		if id := unreachable(err); id != "" && isSession(w) && a.life.Err() == nil {
 			return nil, a.park(ctx, p, id, err)
 		}
-		return nil, untold(w, refusal(err))
+		return nil, sessionError(w, refusal(err))
 	}
 	in := a.inbound(ctx, u)
 	in.Packet = p
 	return a.accept(ctx, w, in)
 }
 
-// accept takes in a message that was opened: see ServePacket.
+// accept accepts an opened message, as ServePacket describes.
 func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (handled <-chan struct{}, err error) {
 	if md := &in.Metadata; !md.Encrypted && !in.Authenticated() && !a.cfg.AcceptPlaintext {
 		return nil, &transport.RejectError{Reason: "plaintext messages are not accepted"}
@@ -56,7 +58,7 @@ func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (h
 	if !a.current(ctx, in) {
 		return nil, nil
 	}
-	switch ignore, err := a.meet(ctx, in); {
+	switch ignore, err := a.updateContacts(ctx, in); {
 	case err != nil:
 		return nil, a.busy(ctx, w, in, err)
 	case ignore:
@@ -64,28 +66,27 @@ func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (h
 	}
 	a.note(ctx, a.cfg.Trace.Opened, "message opened", in, 0, nil)
 	if a.inCustody(in) {
-		return nil, a.takeIn(ctx, w, in)
+		return nil, a.takeCustody(ctx, w, in)
 	}
-	k, err := a.take(ctx, w, in)
+	k, err := a.addToInbox(ctx, w, in)
 	if err != nil {
 		return nil, err
 	}
 	handed := k == nil
 	defer func() {
-		if !handed { // a panic, which the transport contains
+		if !handed { // after a panic, from which the transport recovers
 			a.abandon(ctx, k)
 		}
 	}()
-	// Not before, or a message would be acked by an answer that is lost.
-	heard := a.hear(in)
+	// Only now: an answer that is lost must not ack a message.
+	problem := a.settleAcked(in)
 	if k == nil {
 		return nil, nil
 	}
 	a.note(ctx, a.cfg.Trace.Accepted, "message accepted", in, 0, nil)
 	a.bind(ctx, w, in)
 
-	// From here on the message is ours: it is handled even if the connection
-	// that it came by ends.
+	// From here on, the message is handled even if its connection ends.
 	ctx = context.WithoutCancel(ctx)
 	if isProblemReport(in.Message) && in.Authenticated() {
 		a.problems.count(in)
@@ -101,25 +102,25 @@ func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (h
 	}
 	if a.cfg.Guest {
 		handed = true
-		return nil, a.leaveBe(ctx, k, heard)
+		return nil, a.leaveToHost(ctx, k, problem)
 	}
 	transport.TurnOf(ctx).Wait(ctx)
-	handled, err = a.place(ctx, w, k)
+	handled, err = a.schedule(ctx, w, k)
 	handed = true
 	return handled, err
 }
 
-// abandon lets go of a message that was taken in and has not come to anybody: a
-// Request waits on, and what is to be handled comes back from the inbox.
+// abandon gives up a message that was stored, and then given neither to a Request nor to a
+// Handler. The Request keeps waiting, and the inbox has the message again.
 func (a *Agent) abandon(ctx context.Context, k *pending) {
 	a.requests.giveBack(k.request)
 	a.nak(ctx, k, 0, "")
 }
 
-// leaveBe leaves a message to the agent whose guest this one is, unless that
-// concerns only what is being sent here.
-func (a *Agent) leaveBe(ctx context.Context, k *pending, heard bool) error {
-	if heard || isEmpty(k.in.Message) {
+// leaveToHost leaves a message in the inbox to the host of this guest, unless the message
+// is empty or reports a problem about a message of the guest.
+func (a *Agent) leaveToHost(ctx context.Context, k *pending, problem bool) error {
+	if problem || isEmpty(k.in.Message) {
 		a.settle(ctx, k, nil, nil)
 		return nil
 	}
@@ -128,11 +129,11 @@ func (a *Agent) leaveBe(ctx context.Context, k *pending, heard bool) error {
 	return nil
 }
 
-var errGuest = errors.New("left to the agent whose guest this one is")
+var errGuest = errors.New("left to the host of this guest")
 
-// refusal is what the peer learns of an Unpack that failed: everything that the
-// cryptography says reads the same. A failure of our own, or of the moment, is not
-// a refusal but a *transport.BusyError, so that the peer tries again.
+// refusal returns the error of ServePacket for an error of Unpack. All failures of
+// cryptography have the same reason. For a failure of our own, or one that may not last,
+// it returns a *transport.BusyError, so that the peer tries again.
 func refusal(err error) error {
 	reason := "message cannot be opened" // ErrNotForUs, ErrRefused
 	switch {
@@ -144,7 +145,7 @@ func refusal(err error) error {
 	return &transport.RejectError{Reason: reason, Err: err}
 }
 
-// malformed tells a peer which limit its envelope passes, if one.
+// malformed returns the reason for ErrMalformed: which limit the envelope exceeds, if any.
 func malformed(err error) string {
 	switch {
 	case errors.Is(err, message.ErrInvalid):
@@ -160,8 +161,9 @@ func malformed(err error) string {
 	return "malformed message"
 }
 
-// current drops, silently towards the peer, what has expired, or belongs to a thread
-// that failed too often and is no answer to a Request.
+// current reports whether a message has to be handled. It does not if the message has
+// expired, or if its thread has too many problem reports and the message is not the
+// answer to a Request. The peer is not told.
 func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 	m := in.Message
 	if !m.ExpiresTime.IsZero() && a.cfg.Now().After(m.ExpiresTime) {
@@ -173,20 +175,21 @@ func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 		return false
 	}
 	if len(m.To) > 0 && !in.addressed() {
-		// Perhaps passed on by its recipient. It must not be refused for that
-		// (Message Headers, to).
-		in.log(a.cfg.Logger).WarnContext(ctx, "a message names other recipients only", "recipients", len(m.To))
+		// Perhaps passed on by its recipient. It must not be refused (DIDComm v2.1, Message
+		// Headers, to).
+		in.log(a.cfg.Logger).WarnContext(ctx, "the to header of a message does not name us", "recipients", len(m.To))
 	}
 	return true
 }
 
-// take stores a message, so that it is handled whatever happens to this process.
-// It returns nil if there is nothing to do, as for one that was here before.
-func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound) (*pending, error) {
+// addToInbox adds a message to the inbox, so that it is handled even if this process
+// ends. It returns nil if the message needs no handling, for example because it has
+// arrived before.
+func (a *Agent) addToInbox(ctx context.Context, w transport.Replier, in *Inbound) (*pending, error) {
 	now := a.cfg.Now()
 	k := &pending{in: in, key: in.key(in.Message.ID), request: a.requests.claim(in)}
 	if isAck(in.Message) {
-		return k, nil // a second one changes nothing
+		return k, nil // not stored, since an ack can be handled twice
 	}
 	m := store.Received{
 		Sender: in.pair(), ID: foldID(in.Message.ID), Peer: party(in.From),
@@ -200,19 +203,19 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound) (*pe
 	if k.request == nil && !busy {
 		m.Packet, hold = store.Packet(in.Packet), a.leaseTime()
 	}
-	// If the connection ends meanwhile, the message must not stay behind in the
-	// inbox with a lease that nobody knows of.
-	add, cancel := a.lasting(ctx)
+	// If the connection ended during Add, the message could be in the inbox with a lease
+	// that nobody has.
+	add, cancel := a.detached(ctx)
 	defer cancel()
 	lease, known, err := a.inbox.Add(add, m, hold)
 	switch {
 	case known != nil:
 		a.requests.giveBack(k.request)
-		in.log(a.cfg.Logger).InfoContext(ctx, "dropped a message that was here before", "state", known.State)
-		return nil, a.replyAgain(ctx, w, in, known)
+		in.log(a.cfg.Logger).InfoContext(ctx, "dropped a message that has arrived before", "state", known.State)
+		return nil, a.replyToDuplicate(ctx, w, in, known)
 	case err != nil && k.request != nil:
-		// The Request gets it. Should it come again, it is taken for new.
-		in.log(a.cfg.Logger).ErrorContext(ctx, "an answer was not remembered", "error", err)
+		// The Request gets the answer. If it arrives again, it counts as new.
+		in.log(a.cfg.Logger).ErrorContext(ctx, "answer to a request not stored in the inbox", "error", err)
 	case err != nil:
 		return nil, a.busy(ctx, w, in, fmt.Errorf("inbox: %w", err))
 	case busy:
@@ -225,8 +228,9 @@ func (a *Agent) take(ctx context.Context, w transport.Replier, in *Inbound) (*pe
 	return k, nil
 }
 
-// lasting is ctx without its end; it ends with the agent.
-func (a *Agent) lasting(ctx context.Context) (context.Context, context.CancelFunc) {
+// detached returns a context with the values of ctx that ends with the Agent, and not
+// with ctx.
+func (a *Agent) detached(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(a.life, cancel)
 	return ctx, func() { stop(); cancel() }

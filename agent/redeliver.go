@@ -80,10 +80,10 @@ func (a *Agent) leaseOne(ctx, wait context.Context, ordered chan<- *pending) (po
 	if a.pending.renew(l) { // still waiting or being handled, longer than its first lease
 		return false, nil
 	}
-	k := leftOver(l)
+	k := leasedMessage(l)
 	a.pending.add(k)
 	if IsParked(l.Item) {
-		a.unparkSoon(ctx, k)
+		a.tryUnpark(ctx, k)
 		return false, nil
 	}
 	if _, ok := a.orderedLane(k.in); !ok || crashes(l) > 1 {
@@ -243,11 +243,11 @@ func (a *Agent) reopen(ctx context.Context, data []byte) (in *Inbound, err error
 	return a.inbound(ctx, u), nil
 }
 
-// contain makes a *transport.RejectError of a panic, where no transport is there to
-// contain the panic.
+// contain, when deferred, recovers from a panic and sets err to a *transport.RejectError.
+// It is for packets from the inbox. For packets that arrive, the transport does the same.
 func (a *Agent) contain(ctx context.Context, err *error) {
 	if v := recover(); v != nil {
-		a.cfg.Logger.ErrorContext(ctx, "message panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+		a.cfg.Logger.ErrorContext(ctx, "panic while a message was opened", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 		*err = &transport.RejectError{Reason: "the message made the agent panic"}
 	}
 }

@@ -96,7 +96,7 @@ func isLasting(err error) bool {
 
 // prepare returns a complete reply, and whether it may leave by the connection of the
 // message. If acks is true, the reply has the acks that the message asks for. If such a
-// reply cannot be sent, or there is an error, the caller must call r.oweAcks.
+// reply cannot be sent, or there is an error, the caller must call r.restoreAcks.
 func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *message.Message, o *sendOptions, back returnRoute, acks bool, err error) {
 	in, out := r.in, *reply
 	m = &out
@@ -151,7 +151,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 	m, o, back, acks, err := r.prepare(ctx, reply)
 	defer func() {
 		if err != nil && acks {
-			r.oweAcks()
+			r.restoreAcks()
 		}
 	}()
 	if err != nil {
@@ -173,7 +173,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 		err = r.w.Reply(ctx, transport.Packet(p))
 		if err == nil {
 			r.keep(p)
-			r.a.wrote(ctx, m, m.To[0])
+			r.a.traceWritten(ctx, m, m.To[0])
 			return nil
 		}
 		if r.onlyBack {
@@ -257,8 +257,9 @@ func (r *responder) takeAcks(ctx context.Context) []string {
 	return r.wantedAcks(ctx) // without mu, since it calls the inbox
 }
 
-// oweAcks makes takeAcks return the ids again, since the reply that had them was not sent.
-func (r *responder) oweAcks() {
+// restoreAcks makes takeAcks return the ids again, since the reply that had them was not
+// sent.
+func (r *responder) restoreAcks() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.acked = false

@@ -22,7 +22,7 @@ func (a *Agent) run(ctx context.Context, w transport.Replier, k *pending) {
 	if l := k.held(); l != nil {
 		r.attempt += l.Attempts
 	}
-	defer func() { a.replyLate(hctx, k, r.kept()) }()
+	defer func() { a.replyToLateDuplicate(hctx, k, r.kept()) }()
 	err := r.call(hctx)
 	if k.returned != nil {
 		k.returned()

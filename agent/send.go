@@ -111,7 +111,7 @@ func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	a.keep(ctx, m, o.keep)
+	a.keepContacts(ctx, m, o.keep)
 	s := &sending{items: len(items), left: make(chan Outcome, len(items)), forget: func() {}, done: make(map[string]bool)}
 	var notify func(Outcome)
 	if o.awaited || o.outcomes != nil {

@@ -90,9 +90,9 @@ func (a *Agent) event(in *Inbound, attempt int, err error) Event {
 	}
 }
 
-// wrote reports to Trace and to the log that a message was written to a connection,
+// traceWritten reports to Trace and to the log that a message was written to a connection,
 // without the outbox.
-func (a *Agent) wrote(ctx context.Context, m *message.Message, to string) {
+func (a *Agent) traceWritten(ctx context.Context, m *message.Message, to string) {
 	a.traceOutcome(ctx, Outcome{
 		MessageID: m.ID, Thread: foldID(subject(m)), From: m.From, To: to,
 		State: delivery.Sent, Way: delivery.ReturnRoute, Attempts: 1,
