@@ -27,7 +27,7 @@ func BenchmarkAccept(b *testing.B) {
 	b.Run("memory", func(b *testing.B) { accept(b, func(*agent.Config) {}) })
 	b.Run("sqlite", func(b *testing.B) {
 		s := onDisk(b)
-		accept(b, func(cfg *agent.Config) { cfg.Store = storeOf(s.Outbox(), s.Inbox()) })
+		accept(b, func(cfg *agent.Config) { cfg.Store = s })
 	})
 }
 
