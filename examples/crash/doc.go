@@ -20,6 +20,11 @@
 // each other messages by HTTP and by WebSocket. Again and again one of them is
 // killed with SIGKILL and started again, or the PostgreSQL server is.
 //
+// TestCommit: an agent counts the messages of another one in a record, and answers each
+// with its number. Its process is killed, or its PostgreSQL server. If the record and the
+// answer were not committed together with the end of the message, messages would have two
+// numbers, or a number without an answer.
+//
 // TestFullDisk: the disk of one of two agents is full for a while.
 //
 // TestShared: an agent of three processes that share a PostgreSQL database, or of

@@ -59,6 +59,7 @@ type settings struct {
 	Store   string        // "sqlite", or how to reach a PostgreSQL database
 	Shared  bool          // the database is that of other nodes too
 	Takes   time.Duration // what the handler takes for a message
+	Counts  bool          // the handler counts messages and answers each with its number
 	Secrets json.RawMessage
 	DID     string            // who it is; it has the keys of its other DID, too
 	Peer    map[string]string // the peer's DID by the way that leads to it: http, ws
@@ -119,9 +120,12 @@ func runNode(path string) error {
 		DID: cfg.DID, Packer: packer, Logger: logger,
 		Store: s,
 		Handler: agent.NewMux(empty.Handle(), unordered(
-			func(ctx context.Context, _ agent.Responder, in *agent.Inbound, _ basicmessage.Body) error {
+			func(ctx context.Context, w agent.Responder, in *agent.Inbound, _ basicmessage.Body) error {
 				fmt.Println("begun")
 				defer fmt.Println("ended")
+				if cfg.Counts {
+					return count(ctx, w, s.Records(), in)
+				}
 				select {
 				case <-time.After(cfg.Takes):
 				case <-ctx.Done():
@@ -133,6 +137,7 @@ func runNode(path string) error {
 			})),
 		Senders:    map[string]transport.Sender{"http": web, "ws": socket},
 		MinBackoff: 20 * time.Millisecond, MaxBackoff: 500 * time.Millisecond,
+		MaxTries:   1000, // one message may be in hand at each strike
 		AckTimeout: 15 * time.Second, SendTimeout: 10 * time.Second, Workers: 32,
 	})
 	if err != nil {
