@@ -35,7 +35,7 @@
 //	set, err := identity.NewSet(ctx, identity.SetConfig{Records: st.Records(), Keys: kms})
 //	err = set.Add(ctx, id, identity.Settings{Party: "alice"})
 //	a, err := agent.Start(ctx, agent.Config{
-//		DID: id.DID(), Keys: set, Resolver: identity.Before(set, resolver), Store: st, Senders: senders, Handler: mux,
+//		DID: id.DID(), Keys: set, Shares: set.Shares, Resolver: resolver, Store: st, Senders: senders, Handler: mux,
 //	})
 //
 // A Set keeps its identities in records of a store, so they are there again after a restart.
@@ -52,8 +52,19 @@
 // has added within a second, and sees all other changes within SetConfig.Fresh.
 //
 // A Set finds a key among 100,000 identities as fast as the key of a single identity. It also
-// resolves the DIDs of its identities. [Before] makes a resolver of a Set and of the resolver
-// for all other DIDs.
+// resolves the DIDs of its identities, and an agent asks it for them (agent.Config.Keys). For an
+// envelope.Packer without an agent, [Before] makes a resolver of a Set and of the resolver for
+// all other DIDs.
+//
+// # Another URL
+//
+// The endpoints are in the DID document. What to do when they change depends on the method:
+//
+//   - A did:web stays the same. Call [Web] with the same keys and the new endpoints, call
+//     [Set.Add], and publish the new document. Peers read it when the former endpoint fails.
+//   - A did:peer becomes another DID. Make a new identity with new keys, and keep the former
+//     one. Send each peer a message from the new DID that proves the rotation: its FromPrior is
+//     the result of envelope.Packer.FromPrior. Then retire the former identity ([Set.Retire]).
 //
 // # Tenants are kept apart
 //

@@ -2,11 +2,19 @@
 // did:web is a file on a web server of the domain in the DID.
 //
 // To resolve, call [NewResolver] and then [Resolver.Resolve]. To publish, call [New]
-// to make the DID of a domain, and mount [Handler] at the path that [PathOf] returns.
+// to make the DID of a domain, and mount [Handler] at the path that [PathOf] returns:
+//
+//	id, err := didweb.New("example.com/users/alice") // did:web:example.com:users:alice
+//	path, err := didweb.PathOf(id)                   // /users/alice/did.json
+//	router.Handle(path, didweb.Handler(document))
+//
+// Package agent/identity makes the document. On one machine, without https, the domain
+// is "127.0.0.1:8080" or "localhost:8080", and resolvers have
+// [Config].AllowHTTPLoopback.
 //
 // The package implements the did:web Method Specification (W3C Credentials Community
 // Group), sections Method-specific identifier and Read (Resolve):
-//   - documents are fetched only over https;
+//   - documents are fetched only over https, except with [Config].AllowHTTPLoopback;
 //   - a port is written as %3A and its number, and each "/" of a path as ":";
 //   - the id of the document must be equal to the DID.
 //

@@ -2,7 +2,12 @@
 //
 // To receive packets, mount the http.Handler of [NewHandler] on any router, and serve
 // the router with an http.Server that has the timeouts of [NewServer]. To send packets,
-// call [NewClient] with the dial function of a netguard.Guard, and then [Client.Send].
+// call [NewClient] with the dial function of a netguard.Guard, and then [Client.Send]. An
+// agent does both: it is the transport.Handler of NewHandler, and the Client is one of its
+// agent.Config.Senders, under "http" and under "https".
+//
+// To stop an agent, first call Shutdown of the http.Server, so that the packets under way are
+// answered. Then end the agent, and call [Client.Close] last.
 //
 // The package implements DIDComm v2.1, Transports, HTTPS: a message is sent by POST
 // with its IANA media type, any status 2xx means that the peer has received it, and

@@ -5,8 +5,10 @@
 //
 // Pass [Guard.DialContext] to everything that opens connections:
 //
-//	guard := &netguard.Guard{}
-//	client := &http.Client{Transport: &http.Transport{DialContext: guard.DialContext}}
+//	guard := &netguard.Guard{} // on one machine: &netguard.Guard{AllowLoopback: true}
+//	client, err := httptransport.NewClient(httptransport.ClientConfig{Dial: guard.DialContext})
+//	web, err := didweb.NewResolver(didweb.Config{Dial: guard.DialContext})
+//	other := &http.Client{Transport: &http.Transport{DialContext: guard.DialContext}}
 //
 // The Guard checks an address after name resolution and right before the connection is
 // made. So it also refuses a name that first resolves to a public address and later to

@@ -6,7 +6,7 @@
 //
 //	s, err := sqlite.Open(ctx, path, sqlstore.Config{Reclaim: true})
 //	defer s.Close()
-//	agent.New(agent.Config{Outbox: s.Outbox(), Inbox: s.Inbox(), ...})
+//	a, err := agent.New(agent.Config{Store: s, ...})
 //
 // A Store is a store.Store: Commit changes records, enqueues and acks in one
 // transaction. Its outbox and inbox are a store.OutboxAdmin and a store.InboxAdmin too.
