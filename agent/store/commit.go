@@ -7,15 +7,18 @@ type Store interface {
 	Outbox() Outbox
 	Inbox() Inbox
 	Records() Records
-	// Commit makes all of c durable, or nothing of it, and sets the Version of each
-	// record in c.Put. The changes count as made one after the other, in the order of the
-	// fields of Changes: what is deleted makes room for what is put. Errors: those of the
-	// methods that Changes names, of the first change that fails. A Store made by Join
-	// makes the changes one by one.
+	// Commit makes all changes of c durable, or none of them, and sets the Version of each
+	// record in c.Put. Commit judges the changes one after the other, in the order of the
+	// fields of Changes: a record that is deleted makes room for one that is put.
+	//
+	// Errors: those of the methods that Changes names, for the first change that fails.
+	// After an error, nothing has changed and no Version is set. Join makes a Store for
+	// which this does not hold.
 	Commit(ctx context.Context, c *Changes) error
 }
 
-// Changes are what Store.Commit makes durable together. The zero value changes nothing.
+// Changes are for Store.Commit, which makes them durable together. The zero value changes
+// nothing.
 type Changes struct {
 	// Delete are records as of Records.Delete, named by Collection, Key and Version.
 	Delete []Record
@@ -23,17 +26,17 @@ type Changes struct {
 	Put []Record
 	// Enqueue are items as of Outbox.Enqueue.
 	Enqueue []Item
-	// Ack, if not nil, is the lease of a message of the inbox that is acked, with
-	// Replies as of Inbox.Ack.
+	// Ack, if not nil, is the lease of a message in the inbox. The message is acked, with
+	// Replies, as of Inbox.Ack.
 	Ack     *Lease[Received]
 	Replies []Packet
 }
 
-// Join makes a Store of parts that have nothing in common, such as records in a database
-// and an outbox in memory. Its Commit is not atomic: it makes the changes one by one, in
-// the order of the fields of Changes, and stops at the first that fails; those before it
-// stay. As the message is acked last, its handler runs again after a crash in between,
-// and finds the records changed.
+// Join makes a Store of parts from different back ends, such as records in a database and
+// an outbox in memory. The Commit of this Store is not atomic: Commit makes the changes one
+// by one, in the order of the fields of Changes, and stops at the first change that fails.
+// The changes before that stay. The message is acked last: after a crash in between, the
+// handler runs again and finds the records changed.
 func Join(o Outbox, i Inbox, r Records) Store { return &joined{o, i, r} }
 
 type joined struct {

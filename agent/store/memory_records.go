@@ -18,8 +18,8 @@ type RecordsConfig struct {
 	MaxBytes int64 // bytes of records with their names; default 16 GiB (in memory 256 MiB)
 }
 
-// NewRecords makes Records in memory. Each operation costs O(log n) in the number of
-// records, and List what it returns besides.
+// NewRecords makes Records in memory. Each operation costs O(log n) in the number n of
+// records. List adds a cost for each record that it returns.
 func NewRecords(cfg RecordsConfig) Records { return newRecords(cfg, new(sync.Mutex)) }
 
 func newRecords(cfg RecordsConfig, mu *sync.Mutex) *records {
@@ -43,12 +43,12 @@ type records struct {
 	all     share
 	byKey   map[recordKey]*record
 	lists   map[listKey]*versions
-	expires indexedHeap[*record] // those that will
+	expires indexedHeap[*record] // the records that expire at some time
 }
 
 type recordKey struct{ collection, key string }
 
-// listKey is what a Query may ask for. The index is empty for a whole collection.
+// listKey names the list for a Query. The index is empty for a whole collection.
 type listKey struct{ collection, index string }
 
 // record is a record as it was put. Once it is added, it does not change.
@@ -70,14 +70,14 @@ func (r *record) lists() []listKey {
 	return keys
 }
 
-// copy is for the caller of a method.
+// copy is the record as a caller gets it.
 func (r *record) copy() Record {
 	c := r.Record
 	c.Value, c.Index = bytes.Clone(r.Value), slices.Clone(r.Index)
 	return c
 }
 
-// unversioned is the version of a record that is not put yet: none that a caller has.
+// unversioned is the version of a record that is not added yet. No caller has this version.
 const unversioned = math.MaxUint64
 
 func (s *records) Get(ctx context.Context, collection, key string) (Record, error) {
@@ -136,16 +136,16 @@ func (s *records) commit(ctx context.Context, del, put []Record) error {
 	return err
 }
 
-// recordChanges are changes that can be made.
+// recordChanges are changes that check has passed.
 type recordChanges struct {
 	records *records
 	now     time.Time
-	after   map[recordKey]*record // as they will be, nil for those that go
+	after   map[recordKey]*record // the records as they will be; nil: deleted
 	growth  share
 	counts  map[string]int // growth of collections
 }
 
-// check tells why the changes cannot be made one after the other.
+// check judges changes one after the other.
 func (s *records) check(del, put []Record) (*recordChanges, error) {
 	c := &recordChanges{records: s, now: time.Now(), after: make(map[recordKey]*record), counts: make(map[string]int)}
 	s.sweep(c.now)
@@ -215,7 +215,8 @@ func (c *recordChanges) count(r *record, sign int) {
 	c.counts[r.Collection] += sign
 }
 
-// full tells whether there is no room for what was counted, p at last.
+// full tells whether there is no room for the records that were counted, p the last of
+// them. added tells whether p is a new record.
 func (c *recordChanges) full(p *Record, added bool) bool {
 	s := c.records
 	if s.all.items+c.growth.items > s.cfg.MaxItems && added || s.all.bytes+c.growth.bytes > s.cfg.MaxBytes {
@@ -231,7 +232,7 @@ func (c *recordChanges) full(p *Record, added bool) bool {
 	return n > p.Limit
 }
 
-// change makes changes that check has passed, and sets the versions of what is put.
+// change makes changes, and sets the versions in put.
 func (s *records) change(c *recordChanges, put []Record) {
 	for k := range c.after {
 		if old := s.byKey[k]; old != nil {
@@ -283,10 +284,10 @@ func (s *records) remove(r *record) {
 	}
 }
 
-// sweepStep is how many expired records a call removes, unless it needs their room.
+// sweepStep is how many expired records a call removes, unless the call needs more room.
 const sweepStep = 64
 
-// sweep removes some of the records that have expired, and tells whether there were any.
+// sweep removes some of the expired records, and tells whether there were any.
 func (s *records) sweep(now time.Time) bool {
 	n := 0
 	for ; n < sweepStep && len(s.expires) > 0 && s.expires[0].expired(now); n++ {
@@ -322,7 +323,7 @@ func (l *versions) remove(r *record) {
 	}
 }
 
-// find is where the first record stands whose version is not lower.
+// find is the place of the first record whose version is not lower.
 func (l *versions) find(version uint64) (i, k int) {
 	i = sort.Search(len(l.chunks), func(i int) bool {
 		c := l.chunks[i]

@@ -6,31 +6,38 @@ import (
 	"time"
 )
 
-// Records keeps what protocols and the agent know between two messages, such as the
-// state of an exchange, a contact or an identity. A record is known by its collection
-// and its key; its value is opaque. All three may be any bytes, and empty.
+// Records keeps the knowledge that protocols and the agent need between two messages,
+// such as the state of an exchange, a contact or an identity. A collection and a key name
+// a record; the value of the record is opaque. Collections, keys and values may be any
+// bytes, or empty.
 //
-// A record whose Expires has passed is gone for all methods; the store removes it some
-// time later.
+// After the time of Expires, a record is gone for all methods. The store removes such
+// records bit by bit.
 //
 // All methods may be called at the same time from many goroutines, and, where the back
 // end is shared, from many processes.
 type Records interface {
-	// Get returns a record. Errors: ErrNotFound.
+	// Get returns the record of that name. Errors: ErrNotFound.
 	Get(ctx context.Context, collection, key string) (Record, error)
-	// Put stores a record in place of the one whose Version r has, or as a new record
-	// where r.Version is 0, and returns the new version. The record is durable, as far
-	// as the back end goes, when Put returns. Errors: ErrVersion if the record there has
-	// another version, is gone, or is there where r.Version is 0; ErrIndex; ErrFull.
+	// Put stores a record and returns its new version. When Put returns, the record is as
+	// durable as the back end makes it. r.Version says what Put may replace:
+	//
+	//   - With a version of 0, r is a new record.
+	//   - With another version, r takes the place of the record that has this version.
+	//
+	// Errors: ErrVersion if that does not hold; ErrIndex; ErrFull.
 	Put(ctx context.Context, r Record) (version uint64, err error)
-	// Delete removes the record of that version; 0 stands for any. Errors: ErrNotFound
-	// where there is no such record, ErrVersion where the record has another version.
+	// Delete removes a record if it has that version; 0 stands for any version. Errors:
+	// ErrNotFound if there is no record of that name, ErrVersion if the record has another
+	// version.
 	Delete(ctx context.Context, collection, key string, version uint64) error
-	// List returns at most q.N records in the order of their versions, which is the
-	// order in which they were last put. With the Version of the last of them as q.After
-	// it returns the next page. A record that stays as it is while the pages are read is
-	// on exactly one of them. A record that is put meanwhile moves to the end, and may be
-	// on two pages; where several processes write, it may be on none.
+	// List returns at most q.N records in the order of their versions: the order in which
+	// the records were last put. To read the next page, set q.After to the Version of the
+	// last record of this page.
+	//
+	//   - A record that does not change meanwhile is on exactly one page.
+	//   - A record that is put meanwhile moves to the end, so it may be on two pages.
+	//   - Where several processes write, a record that is put meanwhile may be on no page.
 	List(ctx context.Context, q Query) ([]Record, error)
 }
 
@@ -38,18 +45,17 @@ type Records interface {
 type Record struct {
 	Collection, Key string
 	Value           []byte
-	// Version tells this state of the record from all others, and grows with each Put in
-	// the store, with gaps. It belongs to the store. 0 is that of a record that is not
-	// stored yet.
+	// Version tells this state of the record from all other states. The store sets the
+	// version: each Put in the store has a higher one, with gaps. A record that is not
+	// stored yet has version 0.
 	Version uint64
-	// Index are names under which List finds the record, at most MaxIndex different
-	// ones; an empty name is none.
+	// Index are names by which List finds the record, at most MaxIndex different ones.
+	// Empty names do not count.
 	Index []string
-	// Expires is when the record is worth nothing any more, and is dropped; zero is
-	// never.
+	// Expires is when the record becomes worthless, and is dropped. Zero is never.
 	Expires time.Time
-	// Limit, if not 0, makes Put of a new record fail with ErrFull where its collection
-	// has that many already. It is not stored.
+	// Limit is for Put of a new record: Put fails with ErrFull if the collection has that
+	// many records already. 0 is no limit. The store does not keep Limit.
 	Limit int
 }
 
@@ -62,8 +68,8 @@ func (r *Record) Bytes() int64 {
 	return int64(n)
 }
 
-// Names returns the different names of r.Index, in that order, without an empty one.
-// Errors: ErrIndex.
+// Names returns the names in r.Index, in that order, without empty names and without
+// duplicates. Errors: ErrIndex.
 func (r *Record) Names() ([]string, error) {
 	var names []string
 	for _, name := range r.Index {
@@ -81,10 +87,10 @@ func (r *Record) Names() ([]string, error) {
 // MaxIndex is how many names a record may be found by.
 const MaxIndex = 8
 
-// Query says which records of a collection to list.
+// Query selects records of a collection.
 type Query struct {
 	Collection string
-	Index      string // a name that the records have in their Index; empty for all of the collection
+	Index      string // only records with this name in their Index; empty: all records
 	After      uint64 // only records with a higher version
-	N          int    // at most so many
+	N          int    // how many records List returns at most
 }

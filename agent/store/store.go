@@ -1,30 +1,33 @@
-// Package store defines what an agent keeps between two messages, as small
-// contracts that each back end implements on its own, and the in-memory
-// implementation of each.
+// Package store defines what an agent keeps between two messages, as small contracts.
+// Each back end implements each contract on its own. This package has the
+// implementations in memory.
 //
-// The contracts speak the words of a work queue: an item is leased for a time,
-// then acked, naked with a delay, or ended ("term") with a reason; a lease that
-// runs out gives its item back, so that work of a process that died is done by
-// another. There are five:
+// The contracts are:
 //
-//   - Outbox: packets on their way out, in order per recipient and lane.
-//   - Inbox: messages taken in, each handled once, and what was replied.
-//   - Mailbox: packets that wait for somebody else to pick them up.
-//   - Records: what protocols and the agent know, by collection and key.
-//   - SealedKeys: private keys, sealed by agent/keyring.
+//   - [Outbox]: packets on their way out, in order per recipient and lane.
+//   - [Inbox]: messages that were taken in, each handled once, and the replies to them.
+//   - [Mailbox]: packets that wait for somebody else to pick them up.
+//   - [Records]: the knowledge of protocols and of the agent, by collection and key.
+//   - [SealedKeys]: private keys, sealed by agent/keyring.
 //
-// A Store has an outbox, an inbox and records, and commits changes to them together,
-// so that what a handler knows and what it sends do not part in a crash.
+// A [Store] has an outbox, an inbox and records, and commits changes to all three
+// together: the state of a handler and its answer do not part in a crash.
+// [OutboxAdmin] and [InboxAdmin] are for persons who look after an agent; an outbox or
+// inbox may implement them.
 //
-// OutboxAdmin and InboxAdmin are the optional powers that a person needs who
-// looks after an agent. New makes a Store in memory, and NewOutbox, NewInbox,
-// NewRecords, NewMailbox and NewSealedKeys make one part each; all live as long as the
-// process. agent/store/sqlstore keeps them in SQLite and PostgreSQL;
+// Outbox, Inbox and Mailbox are work queues. An item is leased for a time. The worker
+// that has the lease acks the item, nacks it with a delay, or ends it ("term") with a
+// reason. When the lease runs out, the item can be leased again, so that another worker
+// does the work of a process that died.
+//
+// [New] makes a Store in memory. [NewOutbox], [NewInbox], [NewRecords], [NewMailbox] and
+// [NewSealedKeys] make one part each. All of them end with the process. Package
+// agent/store/sqlstore keeps the same in SQLite and PostgreSQL, and
 // agent/store/storetest is the suite that every implementation passes.
 //
-// Values in this package are strings, bytes and times: a store knows nothing
-// of DIDs or message formats. It is given packets as they travel, and keys
-// sealed: never plaintext, never a private key.
+// Values in this package are strings, bytes and times. A store knows nothing of DIDs or
+// message formats, and gets neither plaintext nor unsealed private keys, but for the
+// values of records, which are as their owners write them.
 package store
 
 import (

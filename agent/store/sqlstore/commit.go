@@ -6,8 +6,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Commit implements store.Store. It shares a transaction with what others do at the same
-// time, as all operations do.
+// Commit implements store.Store. Like all operations, a Commit shares its transaction with
+// others that wait at the same time.
 func (s *Store) Commit(ctx context.Context, c *store.Changes) error {
 	var parts []*request
 	changes := newChanges(c.Delete, c.Put)

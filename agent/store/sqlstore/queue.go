@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// request is one operation of a table, or several of which all are done or none. Until
-// done is closed it belongs to the writer, once that has begun it.
+// request is one operation of a table, or several of which all are done or none. From
+// when the writer has begun it until done is closed, a request belongs to the writer.
 type request struct {
 	table table
 	body  any        // the table's
-	parts []*request // in place of table and body: the first that fails tells why
+	parts []*request // in place of table and body; the first error of a part is that of the request
 	err   error
 	done  chan struct{}
 

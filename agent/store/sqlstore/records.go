@@ -17,7 +17,7 @@ type Records struct {
 
 var _ store.Records = (*Records)(nil)
 
-// changeRecords is what is asked of a recordTable: all of it is done, or nothing.
+// changeRecords is an operation of a recordTable. All of its changes are made, or none.
 type changeRecords struct {
 	del []oldRecord
 	put []newRecord
@@ -32,8 +32,8 @@ type oldRecord struct {
 // newRecord is a record ready for the tables.
 type newRecord struct {
 	recordKey
-	old           int64 // the version whose place it takes, 0 for none
-	seq           int64 // its own: the answer
+	old           int64 // the version that it replaces, 0 for none
+	seq           int64 // its version: the answer
 	index         []string
 	invalid       error
 	expires, size int64
@@ -57,7 +57,7 @@ func newChanges(del, put []store.Record) *changeRecords {
 	return c
 }
 
-// versionOf is the seq of a version. Those that are too high are of no record.
+// versionOf is the seq of a version. A version that is too high is of no record.
 func versionOf(version uint64) int64 { return int64(min(version, never)) }
 
 func (c *changeRecords) bytes() (n int) {

@@ -7,7 +7,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// flush writes what became of the records, in one order.
+// flush writes the changes to the tables, in one order.
 func (b *recordBatch) flush() error {
 	var added, changed recordCols
 	var gone, left, entered indexCols
@@ -16,7 +16,7 @@ func (b *recordBatch) flush() error {
 		if r.stored != nil && r.ended {
 			var name store.Record
 			if err := decodeRecordNames(r.stored.names, &name); err != nil {
-				b.t.unreadable("record", r.stored.seq, err) // rows of its index may stay, which then name nothing
+				b.t.unreadable("record", r.stored.seq, err) // rows of record_index may be left; they lead nowhere
 			}
 			left.add(k.collection, r.stored.seq, keysOf(name.Index)...)
 			if r.put == nil {
@@ -55,7 +55,7 @@ func (b *recordBatch) flush() error {
 	return err
 }
 
-// recordRows begins a statement over records.
+// recordRows begins a statement over rows of recordCols.
 const recordRows = "WITH r(collection TEXT, name TEXT, seq BIGINT, expires BIGINT, size BIGINT, names BYTEA, data BYTEA) "
 
 // recordCols are records as columns.

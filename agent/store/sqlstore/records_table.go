@@ -25,12 +25,12 @@ func (k recordKey) compare(other recordKey) int {
 	return cmp.Or(cmp.Compare(k.collection, other.collection), cmp.Compare(k.name, other.name))
 }
 
-// recordRow is what becomes of a record.
+// recordRow is a record as the tables have it, and as it will be.
 type recordRow struct {
 	recordKey
-	stored *storedRecord // what the tables have, nil for none
-	ended  bool          // it is deleted, or another takes its place
-	put    *newRecord    // what is there instead, nil for none
+	stored *storedRecord // nil: the tables have no such record
+	ended  bool          // the stored record is deleted or replaced
+	put    *newRecord    // the record that replaces it, or nil
 }
 
 // storedRecord is a row of record.
@@ -50,16 +50,16 @@ func (r *recordRow) now() (seq, size int64) {
 	return 0, 0
 }
 
-// recordBatch is what operations of one transaction have to do with each other.
+// recordBatch is the state that the operations of one transaction share.
 type recordBatch struct {
 	*recordTable
 	t      *tx
 	rows   map[recordKey]*recordRow
 	has    map[string]int64 // records of the collections for which there are limits
 	counts map[string]int64 // changes of collections
-	all    share
-	change share // of that
-	swept  bool  // nothing that has expired is left
+	all    share            // of all records, before
+	change share            // of all
+	swept  bool             // no other expired record is left
 }
 
 func (d *recordTable) run(t *tx, reqs []*request) error {
@@ -89,7 +89,7 @@ func (d *recordTable) run(t *tx, reqs []*request) error {
 	for _, r := range reqs {
 		body := r.body.(*changeRecords)
 		r.err = b.do(body)
-		// What has expired takes no room.
+		// Expired records take no room.
 		for step := 0; r.err == store.ErrFull && !b.swept && step < maxSweeps; step++ {
 			if err := b.sweep(); err != nil {
 				return err
@@ -106,7 +106,7 @@ func (d *recordTable) run(t *tx, reqs []*request) error {
 }
 
 // load reads the records that are named, locks them in one order, and deletes those that
-// have expired. It reads what there is in all, and in the collections that are limited.
+// have expired. Then load reads the numbers that the limits are for.
 func (b *recordBatch) load(named []recordKey, limited []string) (err error) {
 	if b.all, err = b.total.read(b.t); err != nil {
 		return err
@@ -156,7 +156,7 @@ const (
 	maxSweeps = 8
 )
 
-// sweep removes records that have expired, for which it looks once a second.
+// sweep removes expired records. If it finds few, the next one looks a second later.
 func (b *recordBatch) sweep() error {
 	n, most := 0, sweepStep+len(b.rows)
 	err := b.t.query(func(rows *sql.Rows) error {
@@ -231,7 +231,7 @@ func (b *recordBatch) put(r *recordRow, p *newRecord) error {
 	return nil
 }
 
-// become makes a record another one, and counts that.
+// become changes what a record will be, and counts that.
 func (b *recordBatch) become(r *recordRow, ended bool, put *newRecord) {
 	b.count(r, -1)
 	r.ended, r.put = ended, put

@@ -1,57 +1,74 @@
-// Package sqlstore keeps an agent's outbox, inbox, records, mailboxes and keys in
-// SQLite or PostgreSQL: the durable implementation of agent/store.
+// Package sqlstore keeps an agent's outbox, inbox, records, mailboxes and keys in SQLite
+// or PostgreSQL. It is the durable implementation of agent/store.
 //
-// Open one with agent/store/sqlstore/sqlite or agent/store/sqlstore/postgres,
-// each of which links its driver alone:
+// The packages agent/store/sqlstore/sqlite and agent/store/sqlstore/postgres open a
+// [Store]; each links only its own driver:
 //
 //	s, err := sqlite.Open(ctx, path, sqlstore.Config{Reclaim: true})
 //	defer s.Close()
 //	a, err := agent.New(agent.Config{Store: s, ...})
 //
-// A Store is a store.Store: Commit changes records, enqueues and acks in one
-// transaction. Its outbox and inbox are a store.OutboxAdmin and a store.InboxAdmin too.
+// A Store is a [store.Store]: [Store.Commit] makes changes of records, outbox and inbox in
+// one transaction. The outbox is a [store.OutboxAdmin] too, and the inbox a
+// [store.InboxAdmin].
 //
 // # Durability
 //
-// A method that writes returns when its transaction is committed: on the disk for
-// SQLite (synchronous=FULL), as the server is set for PostgreSQL (as it comes, on
-// the disk). Operations that wait at the same time share a transaction; one that
-// fails by its own checks does not touch the others. A Commit of which one part fails
-// ends the transaction that it shares: what else was in there is done in another one.
-// When ctx ends before an operation was begun, the operation is not done and the error
-// is that of ctx; once begun, it is waited for.
+// A method that writes returns when its transaction is committed:
 //
-// If the connection to PostgreSQL is lost while a transaction commits, the outcome is
-// looked up until it is clear. After eight seconds without an answer of the database
-// an operation ends with ErrUnavailable. It may still be done then, so the data that it
-// was given must not be changed. Enqueue and Deposit called again find their item
-// there, and what Add or Lease has leased to a caller that waits no more is given back
-// within a second. While a commit is unclear, the process writes nothing else.
+//   - For SQLite, the transaction is on the disk then (synchronous=FULL).
+//   - For PostgreSQL, it is as durable as the settings of the server make it. By default,
+//     it is on the disk.
+//
+// Operations that wait at the same time share a transaction. An operation that fails by
+// its own checks does not affect the others. If one part of a Commit fails, the
+// transaction is rolled back, and the other operations are done in a new one.
+//
+// If ctx ends before an operation has begun, the operation is not done, and the error is
+// that of ctx. A method waits for an operation that has begun.
+//
+// If the connection to PostgreSQL is lost during a commit, the store looks up the outcome
+// until it is clear. The process writes nothing else meanwhile. After eight seconds
+// without an answer of the database, an operation ends with ErrUnavailable. The operation
+// may still be done later:
+//
+//   - The data that was passed to the operation must not be changed.
+//   - Enqueue and Deposit, called again, find their item there: ErrExists.
+//   - Put and Commit, called again, find another version of their records: ErrVersion.
+//   - A lease for a caller that waits no more is given back within a second.
 //
 // # Several processes
 //
-// Any number of processes, on any number of machines, may share a database on
-// PostgreSQL; SQLite serves those of one machine, such as a server and a command
-// line beside it. A lease is held by at most one of them at a time. What one does
-// wakes those who wait in the others at once (PostgreSQL) or within a quarter of
-// a second (SQLite).
+// Any number of processes on any number of machines may share a PostgreSQL database. Only
+// processes of one machine may share a SQLite database, such as a server and a command
+// line. At most one of the processes has a lease at a time. A change by one process wakes
+// callers that wait in the others: at once with PostgreSQL, within a quarter of a second
+// with SQLite.
 //
-// On PostgreSQL a process that leases shows the others twice a second that it lives.
-// Its leases are given back some five seconds after it has died, was frozen or
-// has lost its network; a process that pauses for less than three seconds keeps what
-// it has. One that goes on after a longer pause finds its leases lost: what it had in
-// hand may be handled twice. The sessions of a process that stops in the middle of a
-// transaction are ended by the server after three seconds, so that they hold up no
-// other process for longer. A parameter of the DSN, such as statement_timeout,
-// overrides what package postgres sets for that.
+// With PostgreSQL, a process that leases signs twice a second that it lives:
 //
-// Time is the clock of each process: clocks that differ make leases that much
-// shorter or longer, so keep them much closer than a lease. What was written while
-// a clock was wrong keeps that time: what was to be due at once is due when the
-// clock gets there. Limits hold exactly within a process; beside others, they may
-// be passed by what those have in flight. A seq follows the clock too: on
-// PostgreSQL an entry may appear in List behind one with a higher seq that another
-// process wrote at the same time. The version of a record is such a seq.
+//   - When a process dies, freezes or loses its network, its leases are given back after
+//     about five seconds.
+//   - A process that pauses for less than three seconds keeps its leases.
+//   - A process that goes on after a longer pause has lost its leases. Its messages in
+//     hand may be handled twice.
+//   - When a process stops in the middle of a transaction, the server ends its session
+//     after three seconds. Other processes are held up no longer than that.
+//
+// Package postgres sets the limits of the server for this. Parameters of the DSN, such as
+// statement_timeout, override them.
+//
+// Each process uses its own clock. The differences between the clocks lengthen or shorten
+// leases, so they must be much smaller than a lease. If a clock is wrong for a time, the
+// entries of that time keep the wrong times: an entry that was to be due at once is due
+// when the clock gets there.
+//
+// Limits are exact within one process. Several processes may together exceed a limit by
+// the operations that they do at the same time.
+//
+// The Seq of an entry and the Version of a record follow the clock, too. With PostgreSQL,
+// an entry or a record may appear in a list after another one with a higher number that
+// another process wrote at the same time.
 package sqlstore
 
 import (
@@ -82,7 +99,7 @@ var (
 	ErrUnavailable = errors.New("sqlstore: the database does not answer")
 )
 
-// Config is what a store may hold. Zero fields take the defaults.
+// Config has the limits and settings of a store. Zero fields take the defaults.
 type Config struct {
 	Outbox  store.OutboxConfig
 	Inbox   store.InboxConfig

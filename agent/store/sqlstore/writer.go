@@ -201,9 +201,9 @@ func judge(batch []*request) (err error) {
 	return err
 }
 
-// separate does what was to share a transaction with requests that failed in parts, and
-// then each of those by itself: why they failed may be over, since nothing of that
-// transaction holds.
+// separate follows a transaction that was rolled back, since requests failed in part. It
+// does the other requests first, and then each of those alone: the reason of the failure
+// may have been an operation that was rolled back, too.
 func (w *writer) separate(batch []*request, leases map[leaseTable][]*request) {
 	var failed, others []*request
 	for _, r := range batch {

@@ -21,8 +21,8 @@ var storeTests = map[string]func(t *testing.T, s store.Store){
 	"CommitsAtOnce":    testCommitsAtOnce,
 }
 
-// TestStore runs the suite on what a store commits together: open returns an empty
-// store that keeps the limits of cfg. Its parts have suites of their own.
+// TestStore runs the suite on Commit: open returns an empty store with the limits of cfg.
+// The parts of a store have suites of their own.
 func TestStore(t *testing.T, open func(t *testing.T, cfg store.Config) store.Store) {
 	for name, test := range storeTests {
 		t.Run(name, func(t *testing.T) { test(t, open(t, store.Config{})) })
@@ -79,7 +79,7 @@ func testCommitsAll(t *testing.T, s store.Store) {
 		t.Errorf("replies %v", k.Replies)
 	}
 	check(t, "Ack again", s.Inbox().Ack(t.Context(), c.Ack), store.ErrLease)
-	// The versions that Commit has set are those to go on with.
+	// The versions that Commit has set are valid.
 	commit(t, "the same records", s, &store.Changes{Put: c.Put[:1], Delete: c.Put[1:]}, nil)
 	listed(t, s.Records(), store.Query{Collection: "c", N: 10}, "kept")
 }
@@ -141,7 +141,7 @@ func testCommitContext(t *testing.T, s store.Store) {
 	known(t, s.Inbox(), m, store.Leased)
 }
 
-// testCommitWakesLease: who waits for an item gets one that is committed, and no other.
+// testCommitWakesLease: a Lease that waits gets an item that is committed, and no other.
 func testCommitWakesLease(t *testing.T, s store.Store) {
 	got := make(chan *store.Lease[store.Item], 1)
 	go func() {
@@ -164,9 +164,9 @@ func testCommitWakesLease(t *testing.T, s store.Store) {
 	}
 }
 
-// commitFailures are the ways in which a part of Changes can fail. What change adds to
-// them is all that is wrong. There are four records where five may be, "old" and "old"
-// in collection c and "1" in d, and an item "taken" for did:full, which may have two.
+// commitFailures are the ways in which a part of Changes can fail: change spoils changes
+// that would succeed. Before, there are four of at most five records, among them "old" in
+// collection c and "1" in d. There is one of at most two items for did:full, "taken".
 var commitFailures = map[string]struct {
 	change func(t *testing.T, s store.Store, c *store.Changes)
 	want   error
@@ -248,7 +248,7 @@ var commitFailures = map[string]struct {
 	}, store.ErrLease},
 }
 
-// testAllOrNothing: where one part of the changes fails, nothing of the others is done.
+// testAllOrNothing: if one part of the changes fails, no other part is done.
 func testAllOrNothing(t *testing.T, s store.Store, change func(*testing.T, store.Store, *store.Changes), want error) {
 	ctx, records := t.Context(), s.Records()
 	put(t, records, record("c", "old"))
@@ -293,8 +293,8 @@ func testAllOrNothing(t *testing.T, s store.Store, change func(*testing.T, store
 }
 
 // testCommitsAtOnce: many handlers count in one record at the same time, each for a
-// message of its own, and answer with the number. However they collide, and whatever
-// else is done meanwhile, each message is counted once and has one answer.
+// message of its own, and answer with the number. Each message is counted once and has
+// one answer, however the handlers collide with each other and with other calls.
 func testCommitsAtOnce(t *testing.T, s store.Store) {
 	const handlers, others = 24, 24
 	put(t, s.Records(), store.Record{Collection: "c", Key: "count", Value: []byte("0")})

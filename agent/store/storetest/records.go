@@ -45,8 +45,8 @@ func TestRecords(t *testing.T, open func(t *testing.T) store.Records) {
 	}
 }
 
-// TestRecordsLimits runs the suite on how much there may be: open returns empty records
-// that keep the limits of cfg.
+// TestRecordsLimits runs the suite on the limits of records: open returns empty records
+// with the limits of cfg.
 func TestRecordsLimits(t *testing.T, open func(t *testing.T, cfg store.RecordsConfig) store.Records) {
 	t.Run("MaxItems", func(t *testing.T) { testMaxRecords(t, open(t, store.RecordsConfig{MaxItems: 3})) })
 	t.Run("MaxBytes", func(t *testing.T) { testMaxRecordBytes(t, open(t, store.RecordsConfig{MaxBytes: 100})) })
@@ -90,7 +90,7 @@ func same(a, b store.Record) bool {
 		bytes.Equal(a.Value, b.Value) && slices.Equal(a.Index, b.Index) && a.Expires.Equal(b.Expires)
 }
 
-// listed asserts the keys of what a query lists.
+// listed asserts the keys that a query lists.
 func listed(t *testing.T, s store.Records, q store.Query, want ...string) []store.Record {
 	t.Helper()
 	list, err := s.List(t.Context(), q)
@@ -118,7 +118,7 @@ func testKeepsRecord(t *testing.T, s store.Records) {
 	if !same(list[0], r) {
 		t.Errorf("listed %v, want %v", list[0], r)
 	}
-	// What is changed outside is not changed in the store.
+	// The store shares no memory with its callers.
 	given := []byte("given")
 	r.Value, r.Index = given, []string{"x"}
 	r = put(t, s, r)
@@ -234,7 +234,7 @@ func testDeleteComparesVersion(t *testing.T, s store.Records) {
 	gone(t, s, "c", "k")
 }
 
-// testOnePutWins: of many who put one version at the same time, one does.
+// testOnePutWins: of many calls that replace one version at the same time, one succeeds.
 func testOnePutWins(t *testing.T, s store.Records) {
 	const rounds, writers = 10, 16
 	r := record("c", "k")
@@ -264,7 +264,8 @@ func testOnePutWins(t *testing.T, s store.Records) {
 	}
 }
 
-// testOneEndsIt: of those who delete a record and those who put it again, one does.
+// testOneEndsIt: of many calls that delete or replace one version at the same time, one
+// succeeds.
 func testOneEndsIt(t *testing.T, s store.Records) {
 	for range 10 {
 		r := put(t, s, record("c", "k", "name"))
@@ -374,7 +375,7 @@ func testListInPages(t *testing.T, s store.Records) {
 	listed(t, s, store.Query{Collection: "c", After: 1<<64 - 1, N: 10})
 }
 
-// testListWhileChanged: who pages meets each record that stays as it is once, while
+// testListWhileChanged: a record that does not change is on exactly one page, while
 // others are put, put again and deleted.
 func testListWhileChanged(t *testing.T, s store.Records) {
 	const stay, move = 60, 30
@@ -450,7 +451,7 @@ func testMaxIndex(t *testing.T, s store.Records) {
 	gone(t, s, "c", "new")
 }
 
-// testExpired: what has expired is gone.
+// testExpired: a record that has expired is gone.
 func testExpired(t *testing.T, s store.Records) {
 	old := record("c", "old", "name")
 	old.Expires = time.Now().Add(-time.Second)
@@ -507,7 +508,7 @@ func testLimit(t *testing.T, s store.Records) {
 	}
 	old := limited("old")
 	old.Expires = time.Now().Add(-time.Second)
-	put(t, s, old) // counts for nothing
+	put(t, s, old) // does not count
 	one := put(t, s, limited("1"))
 	put(t, s, record("d", "1"))
 	put(t, s, record("d", "2"))
@@ -517,7 +518,7 @@ func testLimit(t *testing.T, s store.Records) {
 	one.Limit = 2
 	one = put(t, s, one)
 	get(t, s, one)
-	put(t, s, record("c", "free")) // who sets no limit has none
+	put(t, s, record("c", "free")) // has no limit
 	check(t, "Put above the limit", putAgain(s, limited("3")), store.ErrFull)
 	check(t, "Delete", s.Delete(t.Context(), "c", "free", 0), nil)
 	check(t, "Put at the limit", putAgain(s, limited("3")), store.ErrFull)
@@ -587,8 +588,7 @@ func testMaxRecordBytes(t *testing.T, s store.Records) {
 	put(t, s, sized("1", 41))
 }
 
-// testExpiredMakeRoom: what has expired takes no room from what is put, however much
-// has expired at once.
+// testExpiredMakeRoom: expired records take no room, even if all of them expire at once.
 func testExpiredMakeRoom(t *testing.T, s store.Records) {
 	for range 3 {
 		for i := range 300 {

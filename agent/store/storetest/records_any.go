@@ -11,8 +11,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// testAnyRecordCalls: whatever is called, in whatever order, records are what a simple
-// model of them is.
+// testAnyRecordCalls: after any calls, in any order, the records are those of a simple
+// model.
 func testAnyRecordCalls(t *testing.T, s store.Records, seed uint64) {
 	m := &recordsModel{t: t, s: s, rand: rand.New(rand.NewPCG(seed, seed)), records: make(map[[2]string]store.Record)}
 	for range 300 {
@@ -20,7 +20,7 @@ func testAnyRecordCalls(t *testing.T, s store.Records, seed uint64) {
 	}
 }
 
-// recordsModel is what records are to be.
+// recordsModel has the records that there should be.
 type recordsModel struct {
 	t       *testing.T
 	s       store.Records
@@ -87,7 +87,7 @@ func (m *recordsModel) put(name [2]string, version uint64, now store.Record) {
 	}
 }
 
-// list compares what is listed, in pages of a size.
+// list compares the pages of a list.
 func (m *recordsModel) list(collection string) {
 	q := store.Query{Collection: collection, Index: []string{"", "name 0", "name 1"}[m.rand.IntN(3)], N: 1 + m.rand.IntN(4)}
 	var want []store.Record

@@ -1,5 +1,6 @@
--- What protocols and the agent know. seq is the version of a record. The names stand
--- whole in names, before the value, those of the index behind the others.
+-- Knowledge of protocols and of the agent. collection and name are keys: see key.go.
+-- seq is the version of a record. names has the collection, the name and the names of the
+-- index whole.
 
 -- +goose Up
 

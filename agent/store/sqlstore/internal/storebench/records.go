@@ -35,10 +35,10 @@ func fillRecords(b *testing.B, d Database, n int) {
 	})
 }
 
-// recordSteps are what Records measures: the nth time, in a collection of a size. But
-// for those of any record, they are about 1,000 records, which stand all over the
-// collection: else it would count how much the database keeps in memory. The last ones
-// move records to the end.
+// recordSteps are the operations that Records measures: do is called for the nth time, on
+// a collection of that size. The steps use 1,000 records from all over the collection, so
+// that both sizes find them in memory, except those called "any". The last steps move
+// records to the end.
 var recordSteps = []struct {
 	name string
 	do   func(b *testing.B, s store.Records, n, size int)
@@ -88,8 +88,8 @@ func listRecords(b *testing.B, s store.Records, q store.Query) {
 	}
 }
 
-// Records measures what is done with a record in a collection of two sizes, by turns, and
-// reports the costs at both and their ratios: they are to be about 1.
+// Records measures operations on records in collections of two sizes, by turns, and
+// reports the costs at both sizes and the ratio of the costs. The ratio is to be about 1.
 func Records(b *testing.B, small, large int, open func(*testing.B) Database) {
 	sizes := []int{small, large}
 	var stores []store.Records
@@ -119,8 +119,8 @@ func Records(b *testing.B, small, large int, open func(*testing.B) Database) {
 	}
 }
 
-// Commit measures a record that is put, an item that is queued and a message that is
-// acked: by one Commit and by three calls, by turns.
+// Commit puts a record, queues an item and acks a message, by one Commit and by three
+// calls in turn, and reports the costs of both ways and their ratio.
 func Commit(b *testing.B, d Database) {
 	s := d.Store
 	var took [2]time.Duration
