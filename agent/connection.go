@@ -10,8 +10,8 @@ import (
 )
 
 // Connection is an open connection to the sender of a received message, which can be used
-// after the message is handled, for example a WebSocket. [Responder] has it. A Handler may
-// keep it, and it may be used from several goroutines.
+// after the message is handled, for example a WebSocket. A [Handler] gets the Connection
+// from its Responder, and may keep it. A Connection may be used from several goroutines.
 type Connection struct {
 	a  *Agent
 	s  transport.Session

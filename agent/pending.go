@@ -126,7 +126,7 @@ func (a *Agent) settle(ctx context.Context, k *pending, err error, replies []sto
 		}
 		settled := false
 		if l, settled = a.renewed(ctx, k, l); l == nil && !settled {
-			k.in.log(a.cfg.Logger).ErrorContext(ctx, "message handled, but the inbox does not know", "error", err)
+			k.in.log(a.cfg.Logger).ErrorContext(ctx, "message handled, but not marked as handled in the inbox", "error", err)
 		}
 	}
 }

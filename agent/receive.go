@@ -15,7 +15,8 @@ import (
 // ServePacket implements transport.Handler. Without an error, the message is in the
 // inbox, was handled, or was dropped. ServePacket returns when a Handler can be called
 // for the message, or when the message is in its lane. The channel handled is closed when
-// the Handler has returned and the inbox knows. It is nil if no Handler is called.
+// the Handler has returned and the inbox has the result. It is nil if no Handler is
+// called.
 //
 // A packet from a transport.Session that cannot be opened because a DID cannot be reached
 // is parked (see Config.MaxParked). If too many are parked it is dropped. There is no

@@ -14,24 +14,24 @@ import (
 )
 
 const (
-	// maxTries bounds how often a change is made again because another was faster.
+	// maxTries is how often a change is retried after another change of the same record.
 	maxTries = 16
-	// eldest is how many strangers are looked at to forget one of them. Of the very oldest
-	// alone, all who make room at the same time would pick the same.
+	// eldest is how many of the oldest strangers are candidates to be forgotten. With one
+	// candidate, goroutines that make room at the same time would all choose the same.
 	eldest = 128
 )
 
-// ErrTooLong means that the DIDs of a party and of ours are too long to be kept: more
-// than 32 KiB for a contact. Match it with errors.Is.
+// ErrTooLong means that the DIDs of a contact and of ours are too long to be kept: their
+// record would have more than 32 KiB. Match it with errors.Is.
 var ErrTooLong = errors.New("contact: DIDs too long to be kept")
 
 // errNoRoom means that there is no room for a stranger.
 var errNoRoom = errors.New("contact: no room for a stranger")
 
-// change stores the records that f returns, as they are to be. If another changes them at
-// the same time, f is called again. A stranger that there is no room for takes the place
-// of one that was met long ago. Errors: those of f; ErrTooLong; errNoRoom if none of the
-// records is a contact's; those of the store.
+// change stores the records that f returns. If the records change at the same time, it
+// calls f again. If there is no room for a stranger, it forgets one of the oldest
+// strangers. Errors are those of f, ErrTooLong, errNoRoom if none of the records belongs
+// to a contact, and those of the store.
 func (b *Book) change(ctx context.Context, f func() ([]record, error)) error {
 	full := false
 	for n := 0; ; n++ {
@@ -41,7 +41,7 @@ func (b *Book) change(ctx context.Context, f func() ([]record, error)) error {
 		}
 		c := changes{cfg: &b.cfg}
 		for _, r := range list {
-			if n > 0 { // perhaps since a store that does not commit at once has failed halfway
+			if n > 0 { // a store without atomic Commit may have failed halfway
 				if r.marked, err = b.isMarked(ctx, r.key); err != nil {
 					return err
 				}
@@ -70,16 +70,16 @@ func (b *Book) change(ctx context.Context, f func() ([]record, error)) error {
 	}
 }
 
-// changes are of records that belong together.
+// changes collects records to store together.
 type changes struct {
 	store.Changes
 	cfg   *Config
 	keys  []key // of the records
-	added int   // strangers that were not stored
-	kept  bool  // a record is a contact's
+	added int   // how many new strangers there are
+	kept  bool  // whether a record belongs to a contact
 }
 
-// add adds a record as it is to be.
+// add adds a record.
 func (c *changes) add(r record) error {
 	name := r.key.String()
 	c.keys = append(c.keys, r.key)
@@ -116,7 +116,7 @@ func (c *changes) add(r record) error {
 	return nil
 }
 
-// isMarked tells whether a record is stored as a stranger's.
+// isMarked reports whether the party of a record is stored in strangers.
 func (b *Book) isMarked(ctx context.Context, k key) (bool, error) {
 	_, err := b.st.Records().Get(ctx, strangers, k.String())
 	switch {
@@ -128,7 +128,7 @@ func (b *Book) isMarked(ctx context.Context, k key) (bool, error) {
 	return true, nil
 }
 
-// makeRoom adds that as many strangers are forgotten as are added.
+// makeRoom adds the deletion of as many old strangers as c adds new ones.
 func (b *Book) makeRoom(ctx context.Context, c *changes) error {
 	list, err := b.st.Records().List(ctx, store.Query{Collection: strangers, N: eldest})
 	if err != nil {
@@ -146,7 +146,7 @@ func (b *Book) makeRoom(ctx context.Context, c *changes) error {
 		}
 		c.keys = append(c.keys, k)
 		c.Delete = append(c.Delete, store.Record{Collection: strangers, Key: mark.Key, Version: mark.Version})
-		// A store that does not commit at once may have left a mark over.
+		// A store without atomic Commit may have a mark without its record.
 		switch r, err := b.stored(ctx, k); {
 		case err != nil:
 			return err
@@ -157,7 +157,7 @@ func (b *Book) makeRoom(ctx context.Context, c *changes) error {
 	return nil
 }
 
-// drop has records that were changed read anew.
+// drop removes changed records from the cache.
 func (b *Book) drop(keys []key) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -167,11 +167,12 @@ func (b *Book) drop(keys []key) {
 	}
 }
 
-// passOver logs that something is not noted, if it need not be. It returns err otherwise.
+// passOver returns nil if err means that there is no room for a stranger, and logs that. It
+// returns any other err.
 func (b *Book) passOver(ctx context.Context, err error, own, peer string) error {
 	if !errors.Is(err, errNoRoom) && !errors.Is(err, ErrTooLong) {
 		return err
 	}
-	b.cfg.Logger.InfoContext(ctx, "not noted what a party has proven", "own", own, "did", peer, "error", err)
+	b.cfg.Logger.InfoContext(ctx, "rotation or long form of a party not recorded", "own", own, "did", peer, "error", err)
 	return nil
 }

@@ -1,49 +1,53 @@
-// Package contact keeps what an agent knows of the parties that it exchanges messages
-// with, in records of its store: the DID that a party has rotated to, and the long form
-// of a did:peer:4.
+// Package contact keeps what an agent knows about the parties that it exchanges messages
+// with: the DID that a party has rotated to, and the long form of a did:peer:4. It keeps
+// these facts in records of the agent's store.
 //
-// An agent has a [Book] and fills it by itself. A resolver that is made by hand gets the
-// long forms from the method [Book.Long]:
+// An agent makes a [Book] and fills it. If you make the resolver of did:peer yourself, make
+// the Book too, and give the method [Book.Long] to the resolver:
 //
 //	book := contact.New(st, contact.Config{})
 //	peers := &didpeer.Resolver{LongForm: book.Long}
 //	a, err := agent.New(agent.Config{Store: st, Contacts: book, ...})
 //
-// A protocol that must not lose a party calls [Book.Keep]. A mediator that has granted
-// mediation is an example. A message that the program sends does the same for each
-// recipient.
+// A protocol calls [Book.Keep] for a party that it must not lose, for example a mediator
+// for a party to which it has granted mediation. When a program sends a message, the agent
+// calls Keep for each recipient.
 //
 // # Contacts and strangers
 //
-// A party that the agent was asked to send to, or to keep, is a contact. All other
-// parties are strangers. Anybody can write to an agent, from any number of DIDs, so the
-// Book keeps only the Config.MaxStrangers strangers that it met last. A flood of
-// strangers neither fills the store nor pushes out a contact.
+// A party is a contact after Keep. All other parties are strangers. Anybody can write to an
+// agent, from any number of DIDs, so the Book keeps only the Config.MaxStrangers strangers
+// whose messages came last. A flood of strangers can neither fill the store nor displace a
+// contact.
 //
-// # Own DIDs are apart
+// # DIDs of ours are kept apart
 //
-// The Book files all that it knows under a pair of DIDs: one of ours, and one of the
-// party. What one DID of ours was told changes nothing for another one, so that a party
-// that knows two DIDs of ours cannot find out in this way that one agent has both. The
-// long form of a did:peer:4 is the exception. It is found for every DID of ours, since a
-// resolver does not know for which one it resolves.
+// Everything in the Book belongs to a pair of DIDs: one of ours, and one of the party. A
+// message to one DID of ours changes nothing for another DID of ours. Otherwise a party
+// that knows two DIDs of ours could find out that both belong to one agent.
+//
+// There is one exception: the long form of a did:peer:4 is found for every DID of ours,
+// since a resolver does not know for which DID of ours it resolves.
 //
 // # Rotations
 //
-// A rotation is told by a from_prior, which is signed by the prior DID and dated (iat).
+// A rotation is announced by a from_prior, which the prior DID signs and dates (iat).
 // Messages arrive in any order, so the date decides. The Book does not follow a rotation
-//   - that is not newer than the last one from the same prior DID,
-//   - that is older than the one by which the party came to the prior DID, or
-//   - from a DID that its party has left, once the party has written from the new DID, or
-//     the next, without from_prior. By then the party knows that we know its new DID, and
-//     whoever finds the key of the old DID must not lead us astray.
+// in these cases:
 //
-// A party may go back to a DID that it has left. A from_prior without iat counts as the
-// oldest possible one.
+//   - It is not newer than the last rotation from the same prior DID.
+//   - It is older than the rotation by which the party came to the prior DID.
+//   - The party has left the prior DID, and has sent a message without from_prior from the
+//     new DID, or from a DID that it has rotated to from there. The party then knows that
+//     we know its new DID. A further rotation from the old DID may come from somebody who
+//     has found the key of the old DID.
 //
-// A from_prior names no recipient. A party that was told the end of a relationship can
-// pass it on to anybody who knows the same DID. Only a DID that is used with one party
-// is safe from that. [Book.Forget] undoes an end.
+// A party may rotate back to a DID that it has left. A from_prior without iat counts as
+// older than any other.
+//
+// A from_prior names no recipient. A party that receives the end of a relationship can
+// therefore pass it on to others that know the same DID. A DID that is used with one party
+// only is safe from this. [Book.Forget] undoes an end.
 //
 // # Clauses
 //
@@ -70,30 +74,36 @@ import (
 // Relationship). Match it with errors.Is.
 var ErrEnded = errors.New("contact: the party has ended the relationship")
 
-// Config bounds a Book. Zero fields take the defaults.
+// Config configures a [Book]. A zero in a field means the default.
 type Config struct {
-	MaxContacts  int // pairs of a DID of ours and a contact. Default 1,000,000
-	MaxStrangers int // pairs of a DID of ours and a stranger, 4 KiB each at most. Default 10,000
-	// Fresh is how long the Book relies on what it has read. Where several processes share
-	// a store, each may act for so long on what another has changed. Default 5 s.
-	Fresh  time.Duration
-	Logger *slog.Logger // gets DIDs. Default: discard
+	// MaxContacts is how many contacts are kept. A party counts once for each DID of ours
+	// that knows it. The default is 1,000,000.
+	MaxContacts int
+	// MaxStrangers is how many strangers are kept, with 4 KiB each at most. A party counts
+	// once for each DID of ours that knows it. The default is 10,000.
+	MaxStrangers int
+	// Fresh is how long the Book uses a record in memory before it reads the record again.
+	// If several processes share a store, each can miss the changes of the others for so
+	// long. The default is 5 seconds.
+	Fresh time.Duration
+	// Logger logs DIDs. The default discards logs.
+	Logger *slog.Logger
 }
 
-// Book is what is known of parties. Its methods may be called from several goroutines,
-// and several Books, in several processes, may share a store.
+// Book has what an agent knows about other parties. It may be used from several goroutines.
+// Several Books, in several processes, may share a store. Make a Book with [New].
 type Book struct {
 	cfg Config
 	st  store.Store
 
 	mu    sync.Mutex // guards all below; not held during I/O
 	cache lru.Map[key, record]
-	// changed counts the changes of records, by the first byte of their keys: a record that
-	// was read while another goroutine changed it is not cached.
+	// changed counts the changes of records, by the first byte of their keys. A record is
+	// not cached if the count changes while it is read.
 	changed [256]int
 }
 
-// New makes a Book that keeps what it knows in the records of st.
+// New returns a Book that is kept in the records of st.
 func New(st store.Store, cfg Config) *Book {
 	cfg.MaxContacts = cmp.Or(max(cfg.MaxContacts, 0), 1_000_000)
 	cfg.MaxStrangers = cmp.Or(max(cfg.MaxStrangers, 0), 10_000)
@@ -102,9 +112,10 @@ func New(st store.Store, cfg Config) *Book {
 	return &Book{cfg: cfg, st: st}
 }
 
-// Current returns the DID that a party goes by now, as our DID own was told: peer itself,
-// or the one that the party has rotated to since, in the form that resolves. Errors:
-// ErrEnded; those of the store.
+// Current returns the DID that a party uses now with our DID own: peer, or the DID that
+// the party has rotated to from peer, in the form that resolves. The error matches
+// [ErrEnded] if the party has ended the relationship. Other errors are those of the
+// store.
 func (b *Book) Current(ctx context.Context, own, peer string) (string, error) {
 	_, last, hops, err := b.follow(ctx, own, peer)
 	switch {
@@ -118,9 +129,9 @@ func (b *Book) Current(ctx context.Context, own, peer string) (string, error) {
 	return last.Peer, nil
 }
 
-// Keep makes a contact of a party, for our DID own: under the DID peer, and under the
-// DID that the party goes by now. Errors: store.ErrFull where there are
-// Config.MaxContacts; ErrTooLong; those of the store.
+// Keep makes a party a contact of our DID own, both under the DID peer and under the DID
+// that the party uses now. Errors are store.ErrFull if there are Config.MaxContacts
+// contacts, [ErrTooLong], and other errors of the store.
 func (b *Book) Keep(ctx context.Context, own, peer string) error {
 	return b.change(ctx, func() (list []record, err error) {
 		first, last, hops, err := b.follow(ctx, own, peer)
@@ -129,7 +140,7 @@ func (b *Book) Keep(ctx context.Context, own, peer string) error {
 		}
 		before := first.entry
 		first.Peer, first.Contact = longest(first.Peer, peer), true
-		if hops > 1 && last.Confirmed { // a long way is gone once
+		if hops > 1 && last.Confirmed { // so that later calls follow one rotation only
 			first.Next = last.Peer
 		}
 		if first.entry != before || first.version == 0 {
@@ -143,9 +154,10 @@ func (b *Book) Keep(ctx context.Context, own, peer string) error {
 	})
 }
 
-// Forget drops what our DID own knows of the DID peer: the party goes by it again, even
-// if it has rotated or ended the relationship, until a from_prior comes again. Other DIDs
-// of the party are not forgotten. Errors: those of the store.
+// Forget removes what our DID own knows about the DID peer. Messages to peer are sent to
+// peer again, even if the party has rotated to another DID or has ended the relationship,
+// until another from_prior arrives. Other DIDs of the party are not forgotten. Errors are
+// those of the store.
 func (b *Book) Forget(ctx context.Context, own, peer string) error {
 	return b.change(ctx, func() ([]record, error) {
 		r, err := b.load(ctx, own, peer)
@@ -157,9 +169,8 @@ func (b *Book) Forget(ctx context.Context, own, peer string) error {
 	})
 }
 
-// Long returns the long form of a did:peer:4 in short form, or the empty string if none
-// is known. It has the shape that didpeer.Resolver.LongForm asks for. Errors: those of
-// the store.
+// Long returns the long form of a did:peer:4 for its short form, or "" if it is not known.
+// It can be the LongForm of a didpeer.Resolver. Errors are those of the store.
 func (b *Book) Long(ctx context.Context, short string) (string, error) {
 	list, err := b.st.Records().List(ctx, store.Query{Collection: parties, Index: short, N: 1})
 	switch {
@@ -172,12 +183,14 @@ func (b *Book) Long(ctx context.Context, short string) (string, error) {
 	return e.Peer, err
 }
 
-// Met notes that peer has proven to our DID own, by a message, that it goes by that DID,
-// in the form given. Rotating tells whether the message has a from_prior. Left reports
-// that the party has left this DID, by a rotation or an end that own was told of. Then
-// the message is to be ignored (DID Rotation), and nothing is noted.
+// Met records an authenticated message from the DID peer to our DID own. If peer is the
+// long form of a did:peer:4, the Book keeps that form. The caller sets rotating if the
+// message has a from_prior.
 //
-// Nothing is noted of a stranger that there is no room for. Errors: those of the store.
+// Met reports whether the party has left peer, by a rotation or by the end of the
+// relationship. If so, the message must be ignored (DID Rotation), and nothing is recorded.
+// Nothing is recorded either for a stranger for whom there is no room. Errors are those of
+// the store.
 func (b *Book) Met(ctx context.Context, own, peer string, rotating bool) (left bool, err error) {
 	err = b.change(ctx, func() ([]record, error) {
 		r, err := b.load(ctx, own, peer)
@@ -196,19 +209,17 @@ func (b *Book) Met(ctx context.Context, own, peer string, rotating bool) (left b
 	return left, b.passOver(ctx, err, own, peer)
 }
 
-// Rotation is what a proven from_prior says.
+// Rotation is the content of a from_prior whose signature was checked.
 type Rotation struct {
-	Prior    string    // the DID that the party has gone by
-	DID      string    // the DID that the party goes by now; empty ends the relationship
+	Prior    string    // the DID that the party leaves
+	DID      string    // the DID that the party uses from now on; empty ends the relationship
 	IssuedAt time.Time // iat of the from_prior; zero if it has none
 }
 
-// Rotate notes that our DID own was told of a rotation. It reports whether the rotation
-// holds: the Book follows it from now on, or did before, and no later one has taken its
-// place.
-//
-// A rotation of a stranger that there is no room for is not followed. Errors: those of
-// the store.
+// Rotate records a rotation that our DID own was told about. It reports whether the Book
+// follows the rotation, from now on or already before. The package documentation says which
+// rotations are not followed. The rotation of a stranger for whom there is no room is not
+// followed either. Errors are those of the store.
 func (b *Book) Rotate(ctx context.Context, own string, r Rotation) (holds bool, err error) {
 	if oldest := time.Unix(0, 0).UTC(); r.IssuedAt.Before(oldest) {
 		r.IssuedAt = oldest
@@ -224,11 +235,11 @@ func (b *Book) Rotate(ctx context.Context, own string, r Rotation) (holds bool, 
 	log := b.cfg.Logger.With("own", own, "prior", r.Prior, "did", r.DID)
 	switch {
 	case v == refused:
-		log.WarnContext(ctx, "a rotation from a DID that its party has left, or one too many, is not followed")
+		log.WarnContext(ctx, "rotation not followed: the party has left the prior did, or has rotated too often")
 	case v == news && r.DID == "":
 		log.InfoContext(ctx, "a party has ended the relationship")
 	case v == news:
-		log.InfoContext(ctx, "a party goes by another DID")
+		log.InfoContext(ctx, "a party has rotated to another did")
 	}
 	return v == news || v == known, nil
 }

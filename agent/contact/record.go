@@ -14,38 +14,38 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// Collections of the records. A party has one record in parties for each DID of ours that
-// knows it. A stranger has another one in strangers, of the same key and without a value,
-// by which strangers are counted, and are found in the order in which they were met. That
-// of a contact cannot be mistaken for a stranger's when several processes change both.
+// Collections of the records. In parties, a party has one record for each DID of ours that
+// knows it. In strangers, a stranger has a second record, the mark, with the same key and
+// without a value. Marks serve to count strangers, and to find the oldest. Since the marks
+// are apart, a contact cannot be deleted as a stranger while another process changes it.
 const (
 	parties   = "contact"
 	strangers = "contact/stranger"
 )
 
 const (
-	// maxContactBytes and maxStrangerBytes bound the value of a record. A DID of did:peer
+	// maxContactBytes and maxStrangerBytes are the largest values of a record. A did:peer
 	// has 8 KiB at most.
 	maxContactBytes  = 32 << 10
 	maxStrangerBytes = 4 << 10
-	// maxCached bounds the records that are in memory.
+	// maxCached is how many records are kept in memory.
 	maxCached = 10_000
 )
 
-// entry is the value of a record: what a DID of ours knows of one DID of a party.
+// entry is the value of a record: what a DID of ours knows about one DID of a party.
 type entry struct {
 	Own     string `json:"own"`
 	Peer    string `json:"peer"` // in the longest form that is known
 	Contact bool   `json:"contact,omitzero"`
 	// Next is the DID that the party has rotated to from Peer, in the form that resolves.
-	// Ended tells that it has ended the relationship instead.
+	// Ended means that the party has ended the relationship instead.
 	Next  string `json:"next,omitzero"`
 	Ended bool   `json:"ended,omitzero"`
 	// IssuedAt is the iat of the last from_prior that Peer has issued. Since is the iat of
-	// the last by which the party has come to Peer.
+	// the last from_prior by which the party has rotated to Peer.
 	IssuedAt time.Time `json:"iat,omitzero"`
 	Since    time.Time `json:"since,omitzero"`
-	// Confirmed tells that the party knows that we know that it has come to Peer.
+	// Confirmed means that the party knows that we know about its rotation to Peer.
 	Confirmed bool `json:"confirmed,omitzero"`
 	Rotations int  `json:"rotations,omitzero"` // that have led to Peer
 }
@@ -54,32 +54,33 @@ type entry struct {
 type record struct {
 	entry
 	key       key
-	version   uint64 // 0 if it is not stored
-	marked    bool   // it is stored as a stranger's
-	unbounded bool   // it is to be stored even where there are too many contacts
-	forgotten bool   // it is to be removed
-	read      time.Time
+	version   uint64    // 0 if the record is not stored
+	marked    bool      // the party has a mark in strangers
+	unbounded bool      // store the record even if there are too many contacts
+	forgotten bool      // delete the record
+	read      time.Time // when the record was read
 }
 
-// key is a digest of a DID of ours and one of a party, so that what is filed under it
-// costs the same however long a stranger's DID is.
+// key is a digest of a DID of ours and one of a party, so that its size does not depend on
+// the length of the DIDs.
 type key [sha256.Size]byte
 
-// String is the key of the record in the store.
+// String returns the key of the record in the store.
 func (k key) String() string { return base64.RawURLEncoding.EncodeToString(k[:]) }
 
+// parseKey is the inverse of String.
 func parseKey(s string) (k key, ok bool) {
 	n, err := base64.RawURLEncoding.Decode(k[:], []byte(s))
 	return k, err == nil && n == len(k)
 }
 
-// keyOf names a DID of ours and a party, by any form of their DIDs. No DID has a space in
-// it.
+// keyOf returns the key of a DID of ours and one of a party, each in any form. DIDs have no
+// spaces.
 func keyOf(own, peer string) key {
 	return sha256.Sum256([]byte(did.Canonical(own) + " " + did.Canonical(peer)))
 }
 
-// longest is the longer of two forms of one DID, which is the one that resolves.
+// longest returns the longer of two forms of one DID. It is the form that resolves.
 func longest(a, b string) string {
 	if len(a) > len(b) {
 		return a
@@ -87,7 +88,7 @@ func longest(a, b string) string {
 	return b
 }
 
-// load returns what is known of a party; its version is 0 if that is nothing.
+// load returns the record of a party. Its version is 0 if there is no record.
 func (b *Book) load(ctx context.Context, own, peer string) (record, error) {
 	r, err := b.cached(ctx, keyOf(own, peer))
 	if r.version == 0 {
@@ -96,8 +97,8 @@ func (b *Book) load(ctx context.Context, own, peer string) (record, error) {
 	return r, err
 }
 
-// cached is load by the key. It holds on to no string of the caller, which may be part of
-// a message.
+// cached is load with the key. It keeps no string of the caller, which could keep a whole
+// message in memory.
 func (b *Book) cached(ctx context.Context, k key) (record, error) {
 	b.mu.Lock()
 	r, ok := b.cache.Get(k)
@@ -123,7 +124,7 @@ func (b *Book) cached(ctx context.Context, k key) (record, error) {
 	return r, nil
 }
 
-// stored is the record as the store has it; its version is 0 if there is none.
+// stored reads a record from the store. Its version is 0 if there is no record.
 func (b *Book) stored(ctx context.Context, k key) (record, error) {
 	got, err := b.st.Records().Get(ctx, parties, k.String())
 	switch {

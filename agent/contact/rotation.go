@@ -8,21 +8,21 @@ import (
 )
 
 const (
-	// maxRotations bounds the rotations of one contact, each of which makes another
+	// maxRotations is how often one contact can rotate, since each rotation makes another
 	// contact.
 	maxRotations = 1000
-	// maxHops bounds the rotations that are followed from one DID on, to send.
+	// maxHops is how many rotations are followed to send a message.
 	maxHops = maxRotations
-	// maxUnconfirmed bounds those that are looked at for a message that comes.
+	// maxUnconfirmed is how many rotations are followed for a received message.
 	maxUnconfirmed = 8
 )
 
-// verdict is what becomes of a rotation.
+// verdict says whether a rotation is followed.
 type verdict int
 
 const (
 	stale   verdict = iota // a later rotation is known
-	refused                // not followed, and somebody should know
+	refused                // not followed, and logged as a warning
 	known                  // followed already
 	news                   // followed from now on
 )
@@ -43,7 +43,7 @@ func (b *Book) judge(ctx context.Context, own string, r Rotation) (verdict, []re
 	case !r.IssuedAt.After(prior.IssuedAt), r.IssuedAt.Before(prior.Since):
 		return stale, nil, nil
 	case again:
-		v = known // but for its time
+		v = known // only its iat is new
 	case prior.Next != "":
 		if firm, err := b.isFirm(ctx, own, prior.Next); firm || err != nil {
 			return refused, nil, err
@@ -58,7 +58,7 @@ func (b *Book) judge(ctx context.Context, own string, r Rotation) (verdict, []re
 	switch {
 	case err != nil:
 		return stale, nil, err
-	case next.left() && next.IssuedAt.Equal(r.IssuedAt): // of two at one time, the first counts
+	case next.left() && next.IssuedAt.Equal(r.IssuedAt): // of two with one iat, the first counts
 		return stale, nil, nil
 	case prior.Contact && prior.Rotations >= maxRotations:
 		return refused, nil, nil
@@ -67,15 +67,15 @@ func (b *Book) judge(ctx context.Context, own string, r Rotation) (verdict, []re
 	next.arrive(r.IssuedAt)
 	next.Confirmed = next.Confirmed && again
 	next.Rotations = max(next.Rotations, prior.Rotations+1)
-	if prior.Contact { // even where there are too many contacts
+	if prior.Contact { // even if there are too many contacts
 		next.Contact, next.unbounded = true, true
 	}
 	prior.Next = next.Peer
 	return v, []record{next, prior}, nil
 }
 
-// isFirm tells whether the rotation to a DID stays, whatever the DID before says: the
-// party knows that we know this DID, or one of the next that it has rotated to from there.
+// isFirm reports whether the prior DID can no longer change the rotation to peer. That is
+// so if the rotation to peer is Confirmed, or one of the rotations that follow it.
 func (b *Book) isFirm(ctx context.Context, own, peer string) (bool, error) {
 	for n := 0; peer != "" && n < maxUnconfirmed; n++ {
 		r, err := b.load(ctx, own, peer)
@@ -87,11 +87,11 @@ func (b *Book) isFirm(ctx context.Context, own, peer string) (bool, error) {
 	return false, nil
 }
 
-// left tells whether the party does not go by Peer any more.
+// left reports whether the party does not use Peer any more.
 func (e *entry) left() bool { return e.Next != "" || e.Ended }
 
-// leadsTo tells whether the last rotation from Peer was to a DID, or ended the
-// relationship if that is empty.
+// leadsTo reports whether the last rotation from Peer was to the DID id. With an empty
+// id, it reports whether the relationship was ended.
 func (e *entry) leadsTo(id string) bool {
 	if id == "" {
 		return e.Ended
@@ -99,7 +99,8 @@ func (e *entry) leadsTo(id string) bool {
 	return e.Next != "" && did.Canonical(e.Next) == did.Canonical(id)
 }
 
-// arrive notes a rotation to Peer. A rotation from Peer that was issued later stays.
+// arrive records a rotation to Peer that was issued at a time. It removes an earlier
+// rotation from Peer, but not a later one.
 func (e *entry) arrive(at time.Time) {
 	if at.After(e.Since) {
 		e.Since = at
@@ -109,8 +110,8 @@ func (e *entry) arrive(at time.Time) {
 	}
 }
 
-// follow returns what is known of peer, and of the DID that the party goes by now, which
-// is as many rotations away as hops says.
+// follow returns the record of peer, the record of the DID that the party uses now, and how
+// many rotations are between them.
 func (b *Book) follow(ctx context.Context, own, peer string) (first, last record, hops int, err error) {
 	first, err = b.load(ctx, own, peer)
 	for last = first; err == nil && last.Next != "" && hops < maxHops; hops++ {
