@@ -1,9 +1,15 @@
 // Package agent is a DIDComm agent. An [Agent] opens the packets that any transport brings,
 // gives the messages in them to protocol handlers, and sends messages.
 //
-// Make a [Mux] of the protocols to serve, call [Start], and mount the Agent on the
-// transports that receive packets: the Agent is a transport.Handler. Then send with the
-// functions of the protocol packages, or with [Agent.Send] and [Agent.Request]:
+// To begin, take these steps:
+//
+//  1. Make a [Mux] of the protocols that the Agent supports.
+//  2. Call [Start].
+//  3. Give the Agent to the transports that receive packets: it is a transport.Handler.
+//  4. Send messages with the functions of the protocol packages, or with [Agent.Send] and
+//     [Agent.Request].
+//
+// For example:
 //
 //	a, err := agent.Start(ctx, agent.Config{
 //		DID:      id.DID(), // an identity.Identity
@@ -14,7 +20,8 @@
 //	})
 //	rtt, err := trustping.Ping(ctx, a, "did:web:example.com")
 //
-// [New] and [Agent.Run] do the same in two steps. Run owns every goroutine of the Agent.
+// In place of Start, a program can call [New] and [Agent.Run]. All goroutines of the
+// Agent end when Run returns.
 //
 // # Which messages are accepted
 //
@@ -23,12 +30,12 @@
 //
 // An anonymous message (anoncrypt) is accepted with these limits:
 //
-//   - Inbound.From is empty, whatever the message claims.
+//   - Inbound.From is empty, even if the message has a from.
 //   - The message cannot be answered.
 //   - The connection of the message does not become a return route.
 //
 // The last limit also holds for a signed message that does not name a DID of ours in its
-// to header. A sender that has not authenticated is not told why a message was refused.
+// to header. A sender that is not authenticated does not learn why its message failed.
 //
 // A message that has expired is dropped, and the sender is told that the message arrived.
 // The same happens to a message of a thread with too many problem reports, until one hour
@@ -41,15 +48,16 @@
 //   - Messages to the old DID are sent to the new DID.
 //   - Messages that arrive from the old DID are ignored and logged. The time of receipt
 //     counts, and not the time in the message.
-//   - Only a from_prior that was issued later changes this again.
+//   - Another from_prior of the old DID is followed only if it was issued later, and only
+//     until the peer has sent a message without from_prior from the new DID.
 //
 // A peer that has ended the relationship is sent nothing more: Send returns
-// contact.ErrEnded. Package agent/contact keeps these facts in Config.Store.
+// contact.ErrEnded. Package agent/contact keeps these facts in Config.Store, and says more.
 //
 // # Many identities
 //
 // One Agent can act for many DIDs: give it an identity.Set as Config.Keys. Inbound.To is
-// the DID that a message came to, and [PerIdentity] picks a Handler by that DID.
+// the DID that a message was sent to, and [PerIdentity] picks a Handler by that DID.
 // Config.Shares limits what one DID may occupy in the inbox and in the outbox. Everything
 // that the Agent remembers about a peer is kept per DID of ours. A peer that knows two
 // such DIDs cannot find out from the answers that both belong to one Agent.
@@ -59,7 +67,8 @@
 // An error that a Handler returns is logged. The sender is told only in these cases:
 //
 //   - The error is or wraps a *message.Problem: the sender gets a problem report.
-//   - The Handler panics: the sender gets a problem report of an internal error.
+//   - The Handler panics, or has returned a [Retry] Config.MaxTries times: the sender gets
+//     a problem report of an internal error.
 //
 // The Agent treats every message whose type is named problem-report as a report, whatever
 // its protocol, version and body (message.ReadProblem). The report goes to the waiting
@@ -71,18 +80,18 @@
 //
 //   - The Agent answers a report with neither a report nor an ack.
 //   - The Agent does not report problems with an empty message.
-//   - The Agent sends at most Config.MaxThreadProblems reports in a thread. A message that
-//     names a reported message, or the report, as its parent (pthid) counts as part of
-//     that thread.
+//   - A thread has at most Config.MaxThreadProblems reports of both sides, and then one
+//     that says so. A message that names a reported message, or the report, as its parent
+//     (pthid) counts as part of that thread.
 //   - The Agent sends a peer at most Config.ReportBurst reports at once, and then
 //     Config.ReportsPerHour. Reports in the HTTP response to the peer's own POST are not
 //     limited.
 //
-// Acks and ping responses that leave by another connection than the message came by have a
-// wider limit of their own (Config.AnswerBurst). A message over a limit is logged and not
-// sent. An ack over the limit is sent when the message arrives again. A report that a
-// Handler passes to its Responder counts towards the limits; a report that a program
-// passes to Send does not.
+// Acks and ping responses that do not leave by the connection of their message have a
+// limit of their own, which is higher (Config.AnswerBurst). A message over a limit is
+// logged and not sent. An ack over the limit is sent when the message arrives again. A
+// report that a Handler passes to its Responder counts towards the limits; a report that
+// a program passes to Send does not.
 //
 // # What a peer can rely on
 //
@@ -100,28 +109,29 @@
 //
 //   - When there is no room, or the store fails, the sender gets a problem report of code
 //     e.p.me.res.storage without an ack. If the sender cannot be told, the connection ends.
-//   - When a DID cannot be reached, nobody is known who could be told. The message is
-//     parked: the inbox keeps the packet, and the Agent opens it later. Parked messages
-//     have a small share of the inbox for each host, and in all (Config.MaxParked). A
-//     message beyond this share is dropped and logged. After Config.MaxAge a parked
-//     message is set aside for a person to look at.
+//   - When a DID cannot be reached, the sender is not known, and cannot be told. The
+//     message is parked: the inbox keeps the packet, and the Agent opens it later. Parked
+//     messages have a small share of the inbox for each host, and in all
+//     (Config.MaxParked). Further messages are dropped and logged. After Config.MaxAge a
+//     parked message is set aside for a person to look at.
 //
 // # What a sender can rely on
 //
-// Send and Request work between the moment when the Agent is Ready and the moment when Run
-// returns. When Send returns nil, the packed message is in the outbox of Config.Store, as
-// durably as the Store keeps it. The Agent then tries each endpoint of the recipient, looks
-// the recipient's DID up anew when all endpoints fail, and tries again after a delay that
-// doubles or that the recipient has asked for. After expires_time or Config.MaxAge the
-// message is buried: the outbox keeps it with its last error, and Trace.Buried is called
-// unless the process ends in between. A slow or dead recipient occupies one worker only.
+// Send and Request work between the moment when the Agent is Ready and the moment when
+// Run returns. When Send returns nil, the packed message is in the outbox of
+// Config.Store, as durably as the Store keeps it. The Agent then tries each endpoint of
+// the recipient. If all endpoints fail, the Agent resolves the recipient's DID again, and
+// retries after a delay. The delay doubles with each try, unless the recipient has asked
+// for another. After expires_time or Config.MaxAge the message is buried: the outbox
+// keeps it with its last error, and Trace.Buried is called unless the process ends in
+// between. A slow recipient, or one that does not respond, occupies one worker only.
 // Package agent/delivery says more.
 //
 // An [Outcome] is the state of a message to one recipient. The option [Outcomes] reports
 // each change; the error of a Send with [AwaitDelivery] or [Once] has the last state.
 //
-// [Agent.Push] writes to a live connection, or fails; nothing is stored. [Agent.Relay]
-// sends a packet that somebody else has packed.
+// [Agent.Push] writes a message to an open connection, or fails. Nothing is stored.
+// [Agent.Relay] sends a packet of another party unchanged.
 //
 // # Acks
 //
@@ -134,36 +144,40 @@
 //   - a problem report whose parent is the message, and which acks no other message. A
 //     report that the recipient is busy does not count.
 //
-// If the connection ends before, the message is sent again. Some recipients never send
-// acks. A recipient is taken for one of them after it has ignored the first request, or,
-// if it has sent acks before, three requests in a row, each for Config.AckTimeout on a
-// connection that lived on. Messages to such a recipient count as delivered when they are
-// written. The same holds for messages that are never acked: Requests, acks, problem
-// reports and anonymous messages.
+// If the connection ends before that, the message is sent again.
+//
+// Some recipients never send acks. The Agent counts a recipient as one of them if no ack
+// arrives within Config.AckTimeout although the connection stays open: at once if the
+// recipient has never sent an ack, and otherwise after three missing acks in a row.
+// Messages to such a recipient count as delivered when they are written. The same holds
+// for messages that do not ask for an ack: Requests, acks, problem reports and anonymous
+// messages.
 //
 // A message that the Agent receives with please_ack is acked once it was handled: in the
-// first reply, or else in an empty message. If the message is put off, the ack is sent
-// before, since an ack means receipt and no more. Older ids in please_ack are acked if
-// those messages came from the same sender and are still remembered. The Agent acks no
-// forward, no ack and no problem report.
+// first reply, or else in an empty message. If the Handler returns a [Retry], the ack is
+// sent at once, since an ack means no more than receipt. Older ids in please_ack are
+// acked if those messages came from the same sender and are still remembered. The Agent
+// acks no forward, no ack and no problem report.
 //
 // # Replies
 //
 // A Reply that leaves by the connection of its message is kept with the message in the
-// inbox. When the message arrives again, the reply is sent again. A message counts as
-// delivered when any reply to it has arrived: of two replies, one by the connection and
-// one by another way, the first can be lost with the connection.
+// inbox. When the message arrives again, the reply is sent again.
+//
+// If a Handler sends two replies, one by the connection and one by another way, the first
+// can be lost. If the connection ends and the second reply arrives, the sender counts its
+// message as delivered, and does not send the message again.
 //
 // # Exactly once
 //
 // A message is handled once: the same id from the same sender to the same DID of ours is
 // not handled again within Config.ReplayWindow. When such a message arrives again:
 //
-//   - The replies that went by its connection are sent again, by the connection that the
-//     message came by now.
+//   - The replies that left by its first connection are sent again, by the connection that
+//     it has arrived by now.
 //   - If there were no such replies, the ack that the message asks for is sent.
-//   - While the handler still runs, both wait for its end. Over HTTP the answer is 503 if
-//     the message asks for its reply on the connection.
+//   - If the Handler is still running, nothing is sent until the Handler returns. Over HTTP
+//     the answer is 503 if the message asks for its reply on the connection.
 //   - The connection does not become a return route, since another party may have sent
 //     the message.
 //
@@ -182,28 +196,30 @@
 // Config.MaxTries times, when its Handler panics, or when its Handler returns an error that
 // is neither a Retry nor a Problem.
 //
-// A peer may receive a message of ours more than once, with the same id, when the receipt
-// was lost.
+// If a receipt is lost, a peer receives the same message of ours, with the same id, more
+// than once.
 //
 // # Custody
 //
 // A Handler that is durable and idempotent by itself can take messages into its own
-// custody (Protocol.Custody), as a mediator does with forwards. Such a Handler runs before
-// the 2xx, and its success is the acceptance. The message is not in the inbox, and is
-// handled again whenever it arrives again.
+// custody (Protocol.Custody), as a mediator does with forwards. Such a Handler is called
+// before the peer gets an answer, and the message is accepted if the Handler returns nil.
+// The message is not stored in the inbox, and is handled again whenever it arrives again.
 //
 // # Order
 //
 // Messages of one thread that arrive by one connection, such as a WebSocket, are handled
 // one at a time, in the order of arrival. In an ordered protocol (Protocol.Ordered,
-// [Orderer]) the same holds for all messages of one party to one DID of ours, whatever way
-// they arrive by. All other messages are handled at the same time. These limits apply:
+// [Orderer]) the same holds for all messages of one party to one DID of ours, even if
+// they arrive by several connections. All other messages are handled at the same time.
+// Note that:
 //
 //   - A message counts as handled when its Handler has returned.
 //   - A message that cannot be opened at once delays the messages behind it on its
 //     connection for one second at most (transport.Turn).
-//   - Answers to a waiting Request are not held up by other messages.
-//   - A message that a Handler asked to get again is handled when it is due.
+//   - The answer to a Request does not wait for other messages.
+//   - A message whose Handler has returned a Retry is handled after its delay, out of
+//     order.
 //   - After a restart, the order of an ordered protocol holds for the first
 //     Config.SessionQueue messages of a party.
 //   - Agents that share a Store do not wait for each other.
