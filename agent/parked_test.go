@@ -27,18 +27,18 @@ import (
 	"github.com/didcomm-go/didcomm/transport/wstransport"
 )
 
-// outage is a Resolver that fails for some DIDs, for a time.
+// outage is a Resolver that fails for some DIDs until the test sets another error.
 type outage struct {
 	did.Resolver
 
 	mu    sync.Mutex // guards all below
 	docs  map[string]*did.Document
-	away  map[string]error // by DID; hangs stands for one that says nothing
+	away  map[string]error // the error by DID; errSilent makes Resolve wait for the end of ctx
 	asked map[string]int   // calls by DID
 }
 
-// hangs is the failure of a host that accepts a request and never answers.
-var hangs = errors.New("hangs")
+// errSilent stands for a host that accepts a request and never answers.
+var errSilent = errors.New("silent")
 
 func (o *outage) Resolve(ctx context.Context, id string) (*did.Document, error) {
 	o.mu.Lock()
@@ -46,7 +46,7 @@ func (o *outage) Resolve(ctx context.Context, id string) (*did.Document, error) 
 	err, doc := o.away[id], o.docs[id]
 	o.mu.Unlock()
 	switch {
-	case err == hangs:
+	case err == errSilent:
 		<-ctx.Done()
 		return nil, ctx.Err()
 	case err != nil:
@@ -57,7 +57,7 @@ func (o *outage) Resolve(ctx context.Context, id string) (*did.Document, error) 
 	return o.Resolver.Resolve(ctx, id)
 }
 
-// set makes DIDs fail with err, or not if that is nil.
+// set makes DIDs fail with err, or resolve if err is nil.
 func (o *outage) set(err error, ids ...string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -66,14 +66,14 @@ func (o *outage) set(err error, ids ...string) {
 	}
 }
 
-// calls is how often a DID was asked for.
+// calls returns how often a DID was resolved.
 func (o *outage) calls(id string) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.asked[id]
 }
 
-// lines counts the lines of a log that have a text in them.
+// lines counts the lines of a log that contain a text.
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -93,8 +93,8 @@ func (l *lines) count(text string) int {
 
 var errDown = errors.New("connection refused")
 
-// parkWorld is an agent that cannot reach some DIDs.
-type parkWorld struct {
+// parkTest has an agent that cannot reach some DIDs.
+type parkTest struct {
 	*outage
 	net   *agenttest.Net
 	party *agenttest.Party
@@ -104,11 +104,11 @@ type parkWorld struct {
 	agent *agent.Agent
 }
 
-// newParkWorld makes the world and its agent, which handles messages by w.got.
-func newParkWorld(t *testing.T, configure ...func(*agent.Config)) *parkWorld {
+// newParkTest returns a parkTest with an agent whose Handler is w.got.
+func newParkTest(t *testing.T, configure ...func(*agent.Config)) *parkTest {
 	t.Helper()
 	p := agenttest.NewParty(t)
-	w := &parkWorld{
+	w := &parkTest{
 		outage: &outage{Resolver: p.Resolver, docs: make(map[string]*did.Document), away: make(map[string]error), asked: make(map[string]int)},
 		net:    agenttest.NewNet(), party: p, store: store.New(store.Config{}), got: make(inbox, 1000),
 	}
@@ -116,8 +116,8 @@ func newParkWorld(t *testing.T, configure ...func(*agent.Config)) *parkWorld {
 	return w
 }
 
-// config is that of an agent of the world.
-func (w *parkWorld) config(t *testing.T, cfg *agent.Config, configure ...func(*agent.Config)) {
+// config returns the Config of an agent of the test.
+func (w *parkTest) config(t *testing.T, cfg *agent.Config, configure ...func(*agent.Config)) {
 	t.Helper()
 	packer, err := envelope.New(envelope.Config{Keys: w.party.Keys, Resolver: w.outage})
 	if err != nil {
@@ -129,15 +129,14 @@ func (w *parkWorld) config(t *testing.T, cfg *agent.Config, configure ...func(*a
 	}
 }
 
-// run runs an agent of the world until the test ends.
-func (w *parkWorld) run(t *testing.T, configure ...func(*agent.Config)) *agent.Agent {
+// run runs an agent until the test ends.
+func (w *parkTest) run(t *testing.T, configure ...func(*agent.Config)) *agent.Agent {
 	t.Helper()
 	return w.net.Agent(t, nil, agenttest.Configure(func(cfg *agent.Config) { w.config(t, cfg, configure...) }))
 }
 
-// live runs an agent of the world until stop is called, which returns when the agent has
-// ended.
-func (w *parkWorld) live(t *testing.T, configure ...func(*agent.Config)) (a *agent.Agent, stop func()) {
+// live runs an agent until stop is called. stop returns when the agent has ended.
+func (w *parkTest) live(t *testing.T, configure ...func(*agent.Config)) (a *agent.Agent, stop func()) {
 	t.Helper()
 	var cfg agent.Config
 	w.config(t, &cfg, configure...)
@@ -153,8 +152,8 @@ func (w *parkWorld) live(t *testing.T, configure ...func(*agent.Config)) (a *age
 	}
 }
 
-// web makes a stranger with a did:web.
-func (w *parkWorld) web(t *testing.T, id string, endpoints ...string) *stranger {
+// web returns a stranger with a did:web.
+func (w *parkTest) web(t *testing.T, id string, endpoints ...string) *stranger {
 	t.Helper()
 	s := newStranger(t, w.net, endpoints...)
 	pair, err := identity.Generate(keyring.Ed25519)
@@ -183,15 +182,16 @@ func (w *parkWorld) web(t *testing.T, id string, endpoints ...string) *stranger 
 	return s
 }
 
-// park gives the agent a message of a stranger whose DID is away, on a session of its own.
-func (w *parkWorld) park(t *testing.T, s *stranger, edit func(*message.Message)) {
+// park gives the agent a message of a stranger whose DID cannot be reached, on a session
+// of its own.
+func (w *parkTest) park(t *testing.T, s *stranger, edit func(*message.Message)) {
 	t.Helper()
 	w.set(errDown, s.DID)
 	s.give(t, w.agent, newSession(), s.message(t, w.agent, chatType, edit))
 }
 
-// entries are those of the inbox that are parked, and the others.
-func (w *parkWorld) entries(t *testing.T) (parked, opened []store.Entry[store.Received]) {
+// entries returns the parked entries of the inbox, and the others.
+func (w *parkTest) entries(t *testing.T) (parked, opened []store.Entry[store.Received]) {
 	t.Helper()
 	list, err := w.store.Inbox().(store.InboxAdmin).List(t.Context(), 0, 10_000)
 	if err != nil {
@@ -207,8 +207,8 @@ func (w *parkWorld) entries(t *testing.T) (parked, opened []store.Entry[store.Re
 	return parked, opened
 }
 
-// has asserts the states of what is parked, and how many messages were handled so far.
-func (w *parkWorld) has(t *testing.T, what string, handled int, want ...store.State) {
+// has checks the states of the parked messages, and how many messages were handled so far.
+func (w *parkTest) has(t *testing.T, what string, handled int, want ...store.State) {
 	t.Helper()
 	synctest.Wait()
 	var states []store.State
@@ -221,10 +221,10 @@ func (w *parkWorld) has(t *testing.T, what string, handled int, want ...store.St
 	}
 }
 
-// What cannot be opened yet on a shared connection holds up nobody else there for longer
-// than a turn, and is opened when the DID that it names can be reached.
+// A message that cannot be opened yet delays other messages on its connection for one
+// turn at most, and is opened when its DID can be reached.
 func TestParked(t *testing.T) {
-	for name, down := range map[string]error{"down": errDown, "silent": hangs} {
+	for name, down := range map[string]error{"down": errDown, "silent": errSilent} {
 		for who, write := range map[string]func(t *testing.T, s, prior *stranger, m *message.Message) (lost string, p transport.Packet){
 			"sender": func(t *testing.T, s, _ *stranger, m *message.Message) (string, transport.Packet) {
 				return s.DID, s.pack(t, m)
@@ -242,14 +242,14 @@ func TestParked(t *testing.T) {
 		} {
 			t.Run(who+" "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					w := newParkWorld(t, func(cfg *agent.Config) { cfg.HandlerTimeout = 10 * time.Second })
+					w := newParkTest(t, func(cfg *agent.Config) { cfg.HandlerTimeout = 10 * time.Second })
 					s, prior, other := newStranger(t, w.net, "mem://stranger"), newStranger(t, w.net), newStranger(t, w.net)
 					m := s.message(t, w.agent, chatType, func(m *message.Message) { m.PleaseAck = []string{""} })
 					lost, p := write(t, s, prior, m)
 					w.set(down, lost)
 					begin, session := time.Now(), newSession()
 					turn := (*transport.Turn)(nil).Next()
-					ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // as a WebSocket does
+					ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // as on a WebSocket
 					defer cancel()
 					go func() {
 						defer turn.End(ctx)
@@ -289,9 +289,9 @@ func TestParked(t *testing.T) {
 	}
 }
 
-// A WebSocket that many senders share lives on when one of them cannot be reached.
+// A WebSocket that several senders share stays open if one of them cannot be reached.
 func TestParkedOnWebSocket(t *testing.T) {
-	w := newParkWorld(t, func(cfg *agent.Config) { cfg.MinBackoff = time.Millisecond })
+	w := newParkTest(t, func(cfg *agent.Config) { cfg.MinBackoff = time.Millisecond })
 	server := wstransport.NewServer(w.agent, wstransport.ServerConfig{})
 	srv := httptest.NewServer(server)
 	defer srv.Close()
@@ -326,10 +326,11 @@ func TestParkedOnWebSocket(t *testing.T) {
 	}
 }
 
-// A message is parked once, and handled once, however often and whatever ways it comes.
+// A message is parked once and handled once, even if it arrives several times and by
+// several ways.
 func TestParkedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newParkWorld(t, func(cfg *agent.Config) {
+		w := newParkTest(t, func(cfg *agent.Config) {
 			cfg.Trace = &agent.Trace{Parked: func(_ context.Context, e agent.Event) {
 				if e.From != "" || e.Err == nil {
 					t.Errorf("parked: %+v", e)
@@ -357,14 +358,14 @@ func TestParkedAgain(t *testing.T) {
 		w.has(t, "by POST", 1, store.Waiting)
 		time.Sleep(time.Hour)
 		w.has(t, "opened", 1, store.Done)
-		// It comes again when it cannot be opened again: it was handled.
+		// It was handled, and arrives again when its DID cannot be reached.
 		w.set(errDown, s.DID)
 		if err := serve(t.Context(), w.agent, newSession(), p); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
 		w.has(t, "at last", 1, store.Done)
-		for range 2 { // of the POST, and of the one that was parked
+		for range 2 { // by the POST, and by the parked message
 			if ack := s.next(t).Message; ack.Type != emptyType {
 				t.Errorf("came to the endpoint: %+v", ack)
 			}
@@ -373,10 +374,11 @@ func TestParkedAgain(t *testing.T) {
 	})
 }
 
-// A POST that cannot be opened yet is not kept: its sender is told to come again.
+// A message in a POST that cannot be opened yet is not kept. Its sender is asked to try
+// again later.
 func TestNotParked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newParkWorld(t)
+		w := newParkTest(t)
 		s := newStranger(t, w.net)
 		p := s.pack(t, s.message(t, w.agent, chatType, nil))
 		w.set(errDown, s.DID)
@@ -390,8 +392,8 @@ func TestNotParked(t *testing.T) {
 	})
 }
 
-// What is parked has a small share for one host, and in all. Beyond that it is dropped,
-// and the connection lives on.
+// Parked messages have a small share of the inbox for each host, and in all. Further
+// messages are dropped, and the connection stays open.
 func TestParkedShares(t *testing.T) {
 	const other = "did:web:other.example"
 	hosts := func(n int) (ids []string) {
@@ -405,8 +407,8 @@ func TestParkedShares(t *testing.T) {
 		bytes          int64
 		size           int // of a message
 		ids            []string
-		want           int  // of those, parked
-		full           bool // there is none left for others
+		want           int  // of those, how many are parked
+		full           bool // whether there is no room for other hosts
 	}{
 		"one host":            {perHost: 3, ids: []string{"did:web:a.example", "did:web:a.example:u", "did:web:A.example%3A8443:u", "did:web:a.example%3a444", "did:web:a.example:v"}, want: 3},
 		"one DID":             {perHost: 2, ids: []string{"did:web:a.example", "did:web:a.example", "did:web:a.example"}, want: 2},
@@ -418,7 +420,7 @@ func TestParkedShares(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newParkWorld(t, func(cfg *agent.Config) {
+				w := newParkTest(t, func(cfg *agent.Config) {
 					cfg.MaxParked, cfg.MaxParkedPerHost, cfg.MaxParkedBytes = tt.items, tt.perHost, tt.bytes
 				})
 				say := func(s *stranger) {
@@ -443,11 +445,11 @@ func TestParkedShares(t *testing.T) {
 				if more, _ := w.entries(t); (len(more) == len(parked)) != tt.full {
 					t.Errorf("another host: %d parked after %d", len(more), len(parked))
 				}
-				// Who can be reached is not concerned.
+				// Senders that can be reached are not affected.
 				s := newStranger(t, w.net)
 				s.give(t, w.agent, newSession(), s.message(t, w.agent, chatType, nil))
 				w.got.next(t)
-				// Room comes with the host.
+				// There is room again when the host can be reached.
 				for id := range known {
 					w.set(nil, id)
 				}
@@ -474,15 +476,15 @@ func (b *busyInbox) Nak(ctx context.Context, l *store.Lease[store.Received], del
 	return b.Inbox.Nak(ctx, l, delay, reason)
 }
 
-// Whatever strangers have parked, and however their hosts behave, costs few requests and
-// few calls of the store, holds up nobody else, and ends after Config.MaxAge.
+// Parked messages cost few requests and few calls of the store, however the hosts behave.
+// They do not delay other messages, and end after Config.MaxAge.
 func TestParkedFlood(t *testing.T) {
-	for name, down := range map[string]error{"down": errDown, "silent": hangs} {
+	for name, down := range map[string]error{"down": errDown, "silent": errSilent} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const n, days = 100, 4
 				box := &busyInbox{Inbox: store.NewInbox(store.InboxConfig{MaxItems: 2 * n, MaxPeerItems: n})}
-				w := newParkWorld(t, func(cfg *agent.Config) {
+				w := newParkTest(t, func(cfg *agent.Config) {
 					cfg.Store, cfg.MaxParked, cfg.HandlerTimeout = storeOf(nil, box), n+1, 10*time.Second
 				})
 				w.store = storeOf(nil, box.Inbox)
@@ -496,7 +498,7 @@ func TestParkedFlood(t *testing.T) {
 				honest := newStranger(t, w.net)
 				for hour := range 24 * days {
 					s := honest
-					if hour%24 == 3 { // parked beside them
+					if hour%24 == 3 { // one more message is parked
 						s = newStranger(t, w.net)
 						w.park(t, s, nil)
 						w.set(nil, s.DID)
@@ -536,10 +538,10 @@ func TestParkedFlood(t *testing.T) {
 	}
 }
 
-// A parked message that gets too old is set aside, for a person who can have it opened.
+// A parked message is set aside after Config.MaxAge. A person can retry it.
 func TestParkedTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newParkWorld(t)
+		w := newParkTest(t)
 		s := newStranger(t, w.net)
 		w.park(t, s, nil)
 		time.Sleep(71 * time.Hour)
@@ -568,18 +570,18 @@ func TestParkedTooLong(t *testing.T) {
 	})
 }
 
-// What becomes of a parked message that can be opened, and is not let in.
+// A parked message that can be opened may still be dropped or refused.
 func TestParkedInVain(t *testing.T) {
 	for name, tt := range map[string]struct {
 		trace  *agent.Trace
 		edit   func(*message.Message)
-		after  func(w *parkWorld, s *stranger)
+		after  func(w *parkTest, s *stranger)
 		want   store.State
 		reason string
 	}{
-		"a DID that does not exist": {after: func(w *parkWorld, s *stranger) { w.set(did.ErrNotFound, s.DID) }, want: store.Buried, reason: "not opened: message cannot be opened"},
+		"a DID that does not exist": {after: func(w *parkTest, s *stranger) { w.set(did.ErrNotFound, s.DID) }, want: store.Buried, reason: "not opened: message cannot be opened"},
 		"other keys": {
-			after: func(w *parkWorld, s *stranger) {
+			after: func(w *parkTest, s *stranger) {
 				w.set(nil, s.DID)
 				w.mu.Lock()
 				defer w.mu.Unlock()
@@ -589,18 +591,18 @@ func TestParkedInVain(t *testing.T) {
 		},
 		"expired": {
 			edit:  func(m *message.Message) { m.ExpiresTime = time.Now().Add(time.Minute) },
-			after: func(w *parkWorld, s *stranger) { w.set(nil, s.DID) },
+			after: func(w *parkTest, s *stranger) { w.set(nil, s.DID) },
 			want:  store.Done,
 		},
 		"a panic": {
 			trace: &agent.Trace{Opened: func(context.Context, agent.Event) { panic("x") }},
-			after: func(w *parkWorld, s *stranger) { w.set(nil, s.DID) },
+			after: func(w *parkTest, s *stranger) { w.set(nil, s.DID) },
 			want:  store.Buried, reason: "panic",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newParkWorld(t, func(cfg *agent.Config) { cfg.Trace = tt.trace })
+				w := newParkTest(t, func(cfg *agent.Config) { cfg.Trace = tt.trace })
 				s := w.web(t, "did:web:host.example")
 				w.park(t, s, tt.edit)
 				time.Sleep(10 * time.Minute)
@@ -615,11 +617,12 @@ func TestParkedInVain(t *testing.T) {
 	}
 }
 
-// A parked message waits on while there is no room for it, once it can be opened.
+// A parked message that can be opened stays parked while there is no room for it in the
+// inbox.
 func TestParkedUntilRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		w := newParkWorld(t, func(cfg *agent.Config) {
+		w := newParkTest(t, func(cfg *agent.Config) {
 			got := cfg.Handler
 			cfg.Shares = func(string) store.Shares { return store.Shares{Inbox: store.Share{Items: 1}} }
 			cfg.Handler = agent.HandlerFunc(func(ctx context.Context, r agent.Responder, in *agent.Inbound) error {
@@ -639,11 +642,11 @@ func TestParkedUntilRoom(t *testing.T) {
 	})
 }
 
-// A Handler that takes messages into its own custody takes a parked one as any other.
+// A Handler in custody gets a parked message as any other message.
 func TestParkedCustody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
-		w := newParkWorld(t, func(cfg *agent.Config) {
+		w := newParkTest(t, func(cfg *agent.Config) {
 			got := cfg.Handler
 			cfg.Handler = agent.NewMux(agent.Handle(agent.Protocol{PIURI: "https://example.org/chat/1.0", Custody: map[string]agent.Handler{
 				chatType: agent.HandlerFunc(func(ctx context.Context, r agent.Responder, in *agent.Inbound) error {
@@ -665,8 +668,8 @@ func TestParkedCustody(t *testing.T) {
 	})
 }
 
-// Another agent on the same store opens what the one before had parked, whether that has
-// ended well, or at once, before or while it opened the message.
+// Another agent with the same store opens a message that was parked before it started,
+// even if the first agent has crashed while it opened the message.
 func TestParkedRestart(t *testing.T) {
 	for name, tt := range map[string]struct {
 		opening, killed bool
@@ -680,7 +683,7 @@ func TestParkedRestart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				dead := make(chan struct{})
-				w := newParkWorld(t, func(cfg *agent.Config) { cfg.Guest = true }) // it opens nothing
+				w := newParkTest(t, func(cfg *agent.Config) { cfg.Guest = true }) // a guest opens no parked messages
 				first := w.store.Inbox()
 				if tt.killed {
 					first = mortal{first, dead}
@@ -693,8 +696,8 @@ func TestParkedRestart(t *testing.T) {
 				}
 				s.give(t, a, newSession(), s.message(t, a, chatType, nil))
 				if tt.opening {
-					time.Sleep(time.Hour) // from then on it is tried seldom
-					w.set(hangs, s.DID)
+					time.Sleep(time.Hour) // from now on the message is seldom tried
+					w.set(errSilent, s.DID)
 					for parked, _ := w.entries(t); parked[0].State != store.Leased; parked, _ = w.entries(t) {
 						time.Sleep(30 * time.Second)
 					}
@@ -721,13 +724,13 @@ func TestParkedRestart(t *testing.T) {
 	}
 }
 
-// A parked message at which the process ends each time is set aside.
+// A parked message that crashes the process each time is set aside.
 func TestParkedPoison(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newParkWorld(t, func(cfg *agent.Config) { cfg.Guest = true })
+		w := newParkTest(t, func(cfg *agent.Config) { cfg.Guest = true })
 		s := newStranger(t, w.net)
 		w.park(t, s, nil)
-		for range 5 { // lives that end
+		for range 5 { // processes that crash
 			if _, err := w.store.Inbox().Lease(t.Context(), time.Minute); err != nil {
 				t.Fatal(err)
 			}
@@ -742,7 +745,7 @@ func TestParkedPoison(t *testing.T) {
 // A guest parks a message for its host, which opens it.
 func TestParkedByGuest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newParkWorld(t, func(cfg *agent.Config) { cfg.Guest = true })
+		w := newParkTest(t, func(cfg *agent.Config) { cfg.Guest = true })
 		s := newStranger(t, w.net)
 		w.park(t, s, nil)
 		w.set(nil, s.DID)
@@ -754,12 +757,12 @@ func TestParkedByGuest(t *testing.T) {
 	})
 }
 
-// A handler that has the only slot gets the answer that it waits for, though that was
-// parked.
+// A handler that has the only slot gets the answer that it waits for, even if the answer
+// was parked.
 func TestParkedAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answered := make(chan *agent.Inbound, 1)
-		w := newParkWorld(t, func(cfg *agent.Config) {
+		w := newParkTest(t, func(cfg *agent.Config) {
 			got := cfg.Handler
 			cfg.MaxHandlers = 1
 			cfg.Handler = agent.HandlerFunc(func(ctx context.Context, r agent.Responder, in *agent.Inbound) error {
@@ -774,7 +777,7 @@ func TestParkedAnswer(t *testing.T) {
 		s, other := newStranger(t, w.net, "mem://stranger"), newStranger(t, w.net)
 		s.give(t, w.agent, newSession(), s.message(t, w.agent, chatType, nil))
 		asked := s.next(t).Message
-		// A message that no Request waits for is parked too, and needs the slot.
+		// A second parked message answers no Request, and needs the slot.
 		w.park(t, other, func(m *message.Message) { m.ThreadID = "another" })
 		w.park(t, s, func(m *message.Message) { m.ThreadID = asked.ID })
 		w.set(nil, s.DID, other.DID)

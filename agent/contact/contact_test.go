@@ -24,12 +24,12 @@ func wantFull(t testing.TB, err error) {
 	}
 }
 
-// A flood of strangers pushes out strangers, and no contact.
+// A flood of strangers displaces strangers, but no contact.
 func TestFlood(t *testing.T) {
 	const most = 8
 	st := newStore()
 	b := checked{t, contact.New(st, contact.Config{MaxStrangers: most})}
-	// Contacts, each made in another way.
+	// Contacts that were made in different ways.
 	kept, keptShort := peer4(t, "kept")
 	b.keep(own, kept)
 	met, metShort := peer4(t, "met, then kept")
@@ -87,7 +87,7 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// No stranger makes room for itself.
+// The record of a stranger is not deleted to make room for that stranger.
 func TestFloodOfOne(t *testing.T) {
 	for _, most := range []int{1, 2} {
 		for i := range 20 {
@@ -105,7 +105,7 @@ func TestFloodOfOne(t *testing.T) {
 	}
 }
 
-// A mark that a store has left over, since it does not commit at once, does no harm.
+// A mark without a record, which a store without atomic Commit may leave, has no effect.
 func TestMarkLeftOver(t *testing.T) {
 	st := newStore()
 	b := checked{t, contact.New(st, contact.Config{MaxStrangers: 3})}
@@ -131,7 +131,7 @@ func TestMarkLeftOver(t *testing.T) {
 	}
 }
 
-// Strangers that come at the same time all find room, even if the store is slow.
+// There is room for all strangers that arrive at the same time, even if the store is slow.
 func TestFloodAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most, together, each = 150, 32, 20
@@ -169,8 +169,8 @@ func TestFloodAtATime(t *testing.T) {
 	})
 }
 
-// What one message of a stranger costs is bounded, and one of a party that is known costs
-// the store nothing.
+// A message of a stranger costs a limited number of store calls, and a message of a known
+// party costs none.
 func TestCost(t *testing.T) {
 	const most = 4
 	for name, tt := range map[string]struct {
@@ -234,7 +234,7 @@ func TestCost(t *testing.T) {
 	}
 }
 
-// What is too long to be kept is passed over, but for what is to be kept.
+// DIDs of a stranger that are too long are not recorded. For a contact they are an error.
 func TestTooLong(t *testing.T) {
 	st := newStore()
 	b := checked{t, contact.New(st, contact.Config{})}
@@ -257,7 +257,7 @@ func TestTooLong(t *testing.T) {
 	}
 }
 
-// Forget has a party go by a DID again, and makes room.
+// After Forget, a party uses the DID again, and there is room for another.
 func TestForget(t *testing.T) {
 	st := newStore()
 	b := checked{t, contact.New(st, contact.Config{})}
@@ -280,9 +280,9 @@ func TestForget(t *testing.T) {
 	}
 }
 
-// Whatever call of the store fails, before or after it took effect: the error is that of
-// the store, and when the party comes again all is as it should be. The store may be one
-// that makes changes one by one.
+// If a call of the store fails, before or after it took effect, the error is that of the
+// store. When the party sends its message again, all records are right. This also holds
+// for a store that makes changes one by one.
 func TestStoreFails(t *testing.T) {
 	long, short := peer4(t, "one")
 	const most = 3
@@ -400,7 +400,7 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
-// A record that is damaged is an error, and no panic.
+// A damaged record is an error.
 func TestDamage(t *testing.T) {
 	st := newStore()
 	long, short := peer4(t, "one")
@@ -425,7 +425,7 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// Goroutines of two processes tell one DID of ours of one party, and keep it.
+// Goroutines of two processes record the same party for one DID of ours, and keep it.
 func TestTogether(t *testing.T) {
 	for _, joined := range []bool{false, true} {
 		for round := range 20 {
@@ -476,8 +476,8 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// Where one process is told of a rotation just as another one makes a contact of the
-// party, neither is lost.
+// If one process records a rotation while another one makes the party a contact, neither
+// change is lost.
 func TestTwoProcesses(t *testing.T) {
 	for range 200 {
 		st := newStore()
@@ -500,7 +500,8 @@ func TestTwoProcesses(t *testing.T) {
 	}
 }
 
-// Another process acts on what it has read for Fresh, and changes nothing by that.
+// Another process uses the records that it has read for Fresh, and does not overwrite
+// newer ones.
 func TestFresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const fresh = time.Minute
@@ -532,7 +533,7 @@ func TestFresh(t *testing.T) {
 	})
 }
 
-// A record that is read while it changes is not held on to.
+// A record that changes while it is read is not cached.
 func TestReadWhileChanged(t *testing.T) {
 	var b checked
 	read := func() {}
@@ -549,7 +550,7 @@ func TestReadWhileChanged(t *testing.T) {
 	}
 }
 
-// slowRead is a store that calls read between a record is read and returned.
+// slowRead is a store that calls read after a record is read and before it is returned.
 type slowRead struct {
 	store.Store
 	read func()
@@ -568,7 +569,7 @@ func (s slowRecords) Get(ctx context.Context, collection, key string) (store.Rec
 	return r, err
 }
 
-// A record does not hold on to the message that a DID was part of.
+// A record does not keep the message in memory that a DID was part of.
 func TestMemory(t *testing.T) {
 	const parties, message = 200, 1 << 20
 	st := newStore()
@@ -601,7 +602,7 @@ func TestMemory(t *testing.T) {
 	runtime.KeepAlive(st)
 }
 
-// What is followed, and what is not, is logged once.
+// Each rotation that is followed or refused is logged once.
 func TestLog(t *testing.T) {
 	log := new(journal)
 	b := checked{t, contact.New(newStore(), contact.Config{Logger: log.logger()})}

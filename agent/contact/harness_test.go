@@ -21,13 +21,13 @@ const (
 	other = "did:example:other" // another DID of ours
 )
 
-// party names a party by a letter or so.
+// party returns the DID of a party with a short name.
 func party(name string) string { return "did:example:" + name }
 
-// at is the time of an iat.
+// at returns a time for an iat.
 func at(n int64) time.Time { return time.Unix(n, 0) }
 
-// peer4 makes a did:peer:4.
+// peer4 returns a new did:peer:4.
 func peer4(t testing.TB, name string) (long, short string) {
 	t.Helper()
 	long, err := didpeer.Encode4(fmt.Appendf(nil, `{"service":[{"id":"#s","type":"T","serviceEndpoint":"https://example.org/%s"}]}`, name))
@@ -43,12 +43,12 @@ func peer4(t testing.TB, name string) (long, short string) {
 
 func newStore() store.Store { return store.New(store.Config{}) }
 
-// eager makes a Book that reads everything anew each time, as if it had no cache.
+// eager returns a Book that reads every record from the store, as if it had no cache.
 func eager(st store.Store) *contact.Book {
 	return contact.New(st, contact.Config{Fresh: time.Nanosecond})
 }
 
-// checked are the methods of a Book with an error that ends the test.
+// checked has the methods of a Book. An error ends the test.
 type checked struct {
 	testing.TB
 	*contact.Book
@@ -107,7 +107,7 @@ func (b checked) must(err error) {
 	}
 }
 
-// count counts the records of a collection.
+// count returns the number of records in a collection.
 func count(t testing.TB, st store.Store, collection string) int {
 	t.Helper()
 	list, err := st.Records().List(t.Context(), store.Query{Collection: collection, N: 1 << 20})
@@ -117,8 +117,9 @@ func count(t testing.TB, st store.Store, collection string) int {
 	return len(list)
 }
 
-// hooked is a store that calls hook before each call of its records, and of Commit. With
-// an error the call fails without effect, and with one that is errAfter, after it.
+// hooked is a store that calls hook before each call of its records, and of Commit. If
+// hook returns an error, the call fails: after it took effect if the error matches
+// errAfter, and otherwise without effect.
 type hooked struct {
 	store.Store
 	hook func(call string) error
@@ -185,7 +186,7 @@ func (c *calls) hook(name string) error {
 	return nil
 }
 
-// take returns the calls since the last time.
+// take returns the calls since the last take.
 func (c *calls) take() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -199,7 +200,7 @@ func (c *calls) take() string {
 	return strings.Join(s, ", ")
 }
 
-// journal is a logger and what was logged.
+// journal is a logger with its log.
 type journal struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

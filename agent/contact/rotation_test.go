@@ -12,9 +12,9 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// told is one thing that a DID of ours is told: that a party rotates from one DID to
-// another, or to none. Without a prior DID, it is a message from a DID, which has a
-// from_prior if iat is not 0.
+// told is a fact that a DID of ours is told: a party rotates from one DID to another, or
+// to none. Without a prior DID, the fact is a message from a DID, which has a from_prior
+// if iat is not 0.
 type told struct {
 	prior, did string
 	iat        int64
@@ -213,8 +213,8 @@ func TestRotate(t *testing.T) {
 // none stands for a from_prior without iat.
 const none = -1 << 60
 
-// A history of a party is followed to its end, in whatever order it is told, even if each
-// step is told several times and to several processes.
+// The rotations of a party are followed to the last, in whatever order they are told,
+// even if each is told several times and to several processes.
 func TestHistories(t *testing.T) {
 	for seed := range uint64(300) {
 		random := rand.New(rand.NewPCG(seed, seed))
@@ -267,7 +267,7 @@ func TestHistories(t *testing.T) {
 	}
 }
 
-// What one DID of ours is told changes nothing for another one.
+// A rotation that one DID of ours is told changes nothing for another DID of ours.
 func TestOwnDIDsAreApart(t *testing.T) {
 	b := checked{t, contact.New(newStore(), contact.Config{})}
 	b.rotate(own, party("a"), party("b"), 10)
@@ -339,7 +339,7 @@ func TestForms(t *testing.T) {
 	if now := b.current(own, short); now != next {
 		t.Errorf("goes by %s, with a form that does not resolve", now)
 	}
-	// A rotation tells long forms, too.
+	// A rotation has long forms too.
 	from, fromShort := peer4(t, "from")
 	to, toShort := peer4(t, "to")
 	b.keep(own, fromShort)
@@ -348,13 +348,14 @@ func TestForms(t *testing.T) {
 	if b.long(fromShort) != from || b.long(toShort) != to {
 		t.Errorf("long forms %q and %q", b.long(fromShort), b.long(toShort))
 	}
-	// Any DID of ours finds it.
+	// It is found for every DID of ours.
 	if left, err := b.Met(ctx, other, fromShort, false); left || err != nil || b.long(fromShort) != from {
 		t.Errorf("left %v, %v", left, err)
 	}
 }
 
-// A party cannot make any number of contacts of itself, nor a way that is long to go.
+// A party cannot make an unlimited number of contacts by rotation, or a long chain of
+// rotations.
 func TestManyRotations(t *testing.T) {
 	const most = 1000
 	st, log := newStore(), new(journal)
@@ -384,14 +385,14 @@ func TestManyRotations(t *testing.T) {
 	if now, took := fresh.current(own, party("0")), c.take(); now != end || took != "2 get" {
 		t.Errorf("goes by %s, after %s", now, took)
 	}
-	// What was skipped is still left.
+	// DIDs that are skipped still count as left.
 	if !fresh.left(own, party("500")) || fresh.current(own, party("500")) != end {
 		t.Error("a DID in between is not left")
 	}
 	if fresh.rotate(own, party("0"), party("thief"), most+1) {
 		t.Error("a DID that was left long ago rotates")
 	}
-	// A way is as firm when it is shorter.
+	// A shortened chain is as firm as before.
 	b.keep(own, party("a"))
 	b.rotate(own, party("a"), party("b"), 10)
 	b.met(own, party("b"))
@@ -413,7 +414,7 @@ func TestRotationOfFullBook(t *testing.T) {
 	if !b.rotate(own, party("0"), party("new"), 10) || b.current(own, party("0")) != party("new") {
 		t.Error("not followed")
 	}
-	// No stranger finds room; that is no reason to refuse its messages.
+	// There is no room for the stranger, but its messages are not refused.
 	long, short := peer4(t, "stranger")
 	b.met(own, long)
 	if b.long(short) != "" || b.rotate(own, party("stranger"), party("strange"), 10) {
@@ -427,8 +428,8 @@ func TestRotationOfFullBook(t *testing.T) {
 	}
 }
 
-// A store that is full fails a rotation of a contact, so that it is told again. Those of
-// strangers are passed over.
+// If the store is full, the rotation of a contact is an error, so that it is told again.
+// The rotations of strangers are not recorded.
 func TestFullStore(t *testing.T) {
 	st := store.New(store.Config{Records: store.RecordsConfig{MaxItems: 2}})
 	b := checked{t, contact.New(st, contact.Config{})}
