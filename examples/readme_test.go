@@ -27,8 +27,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
-	"github.com/didcomm-go/didcomm/did"
-	"github.com/didcomm-go/didcomm/did/didpeer"
+	"github.com/didcomm-go/didcomm/agent/network"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
 	"github.com/didcomm-go/didcomm/protocols/trustping"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
@@ -45,9 +44,11 @@ func seal(ctx context.Context, packer *envelope.Packer, m *message.Message, alic
 }
 
 // start puts an agent on a router. The agent answers pings until ctx ends.
-func start(ctx context.Context, router *http.ServeMux, id *identity.Identity, resolver did.Resolver) (*agent.Agent, error) {
-	pings := agent.NewMux(trustping.Handle())
-	a, err := agent.Start(ctx, agent.Config{DID: id.DID(), Keys: id, Resolver: resolver, Handler: pings})
+func start(ctx context.Context, router *http.ServeMux, id *identity.Identity, peers *network.Network) (*agent.Agent, error) {
+	a, err := agent.Start(ctx, agent.Config{
+		DID: id.DID(), Keys: id, Resolver: peers.Resolver, Senders: peers.Senders(),
+		Handler: agent.NewMux(trustping.Handle()),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -86,8 +87,10 @@ func TestStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	peers := network.New(network.Config{})
+	defer peers.Close()
 	ctx, stop := context.WithCancel(t.Context())
-	bob, err := start(ctx, router, id, didpeer.NewResolver())
+	bob, err := start(ctx, router, id, peers)
 	if err != nil {
 		t.Fatal(err)
 	}
