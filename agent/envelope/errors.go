@@ -104,7 +104,8 @@ var (
 	// a recipient.
 	ErrNoRecipient = errors.New("no recipient")
 	// ErrNoCommonKey: the recipient has no key agreement key that can be encrypted for, or,
-	// for authcrypt, none of a type that the sender has, too.
+	// for authcrypt, none of a type that the sender has, too. For example, an X25519 key and
+	// a P-256 key have no type in common.
 	ErrNoCommonKey = errors.New("no common key type")
 	// ErrService: a service of a DID document cannot be used: it has a mediator behind
 	// another mediator's DID, a loop, or too many hops.

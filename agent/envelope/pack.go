@@ -5,6 +5,7 @@ import (
 	"crypto/ecdh"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jwe"
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jws"
@@ -242,11 +243,28 @@ func (p *Packer) targets(ctx context.Context, ids []string, senders []senderKey,
 	}
 	switch {
 	case len(usable) == 0:
-		return nil, fmt.Errorf("%w: encrypt for %s", ErrNoCommonKey, did.Base(ids[0]))
+		return nil, noCommonKey(did.Base(ids[0]), found, senders)
 	case !all:
 		usable = usable[:1]
 	}
 	return usable, nil
+}
+
+// noCommonKey returns the error for a recipient of whom no key can be used. found are the keys
+// that the recipient has.
+func noCommonKey(id string, found []target, senders []senderKey) error {
+	if len(found) == 0 {
+		return fmt.Errorf("%w: encrypt for %s: no key to encrypt for", ErrNoCommonKey, id)
+	}
+	var theirs, ours []string
+	for _, t := range found {
+		theirs = append(theirs, fmt.Sprint(t.curve))
+	}
+	for _, s := range senders {
+		ours = append(ours, fmt.Sprint(s.key.Curve()))
+	}
+	return fmt.Errorf("%w: encrypt for %s: it has %s, and the sender has %s",
+		ErrNoCommonKey, id, strings.Join(theirs, ", "), strings.Join(ours, ", "))
 }
 
 // seal encrypts e for t.

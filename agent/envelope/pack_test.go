@@ -6,6 +6,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -308,6 +309,12 @@ func TestPackRefuses(t *testing.T) {
 			}
 		})
 	}
+	t.Run("key types in the error", func(t *testing.T) {
+		_, err := w.packer(t, x).Pack(t.Context(), newMessage(t, x, p256), envelope.From(x.did))
+		if want := "it has P-256, and the sender has X25519"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q in it", err, want)
+		}
+	})
 	t.Run("message without id", func(t *testing.T) {
 		_, err := w.packer(t, w.alice).Pack(t.Context(), &message.Message{Type: testType}, envelope.To(bobDID))
 		if !errors.Is(err, message.ErrInvalid) {

@@ -22,7 +22,9 @@ type Pair struct {
 	// Sign is the key for signatures: Ed25519, P-256, P-384, P-521 or secp256k1. The Public
 	// method of a secp256k1 key returns a did.Secp256k1PublicKey.
 	Sign crypto.Signer
-	// Agree is the key for encryption: X25519, P-256, P-384 or P-521.
+	// Agree is the key for encryption: X25519, P-256, P-384 or P-521. Two parties that
+	// authenticate to each other by encryption (authcrypt) need keys of the same curve. Most
+	// agents have X25519.
 	Agree ecdh.KeyExchanger
 	// SignName and AgreeName are the names of the two keys in an envelope.Keys, such as the
 	// names of keys in a KMS. An empty name means that the name is the key id in the DID
@@ -38,8 +40,8 @@ var (
 )
 
 // Generate makes two software keys of a curve, one for signatures and one for encryption.
-// For keyring.Ed25519 the second key is an X25519 key. The error matches keyring.ErrInvalid
-// if the curve does not serve both purposes.
+// For keyring.Ed25519 the second key is an X25519 key, which most agents have. The error
+// matches keyring.ErrInvalid if the curve does not serve both purposes.
 func Generate(curve keyring.Curve) (Pair, error) {
 	agreement := curve
 	switch curve {

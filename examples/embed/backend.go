@@ -3,128 +3,220 @@ package main
 import (
 	"context"
 	"errors"
+	"expvar"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/network"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
 	"github.com/didcomm-go/didcomm/did"
-	"github.com/didcomm-go/didcomm/did/didkey"
-	"github.com/didcomm-go/didcomm/did/didpeer"
-	"github.com/didcomm-go/didcomm/protocols/basicmessage"
+	"github.com/didcomm-go/didcomm/did/didweb"
+	"github.com/didcomm-go/didcomm/protocols/empty"
 	"github.com/didcomm-go/didcomm/protocols/trustping"
-	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
 	"github.com/didcomm-go/didcomm/transport/netguard"
-	"golang.org/x/sync/errgroup"
+	"github.com/didcomm-go/didcomm/transport/wstransport"
 )
 
-// backend is a wallet backend: an HTTP server with routes of its own, and an
-// agent.
-type backend struct {
-	listener net.Listener
-	server   *http.Server
-	client   *httptransport.Client
-	agent    *agent.Agent
-	inbox    chan text
+// stopTimeout limits the time that a backend takes to stop. Half of it is for the requests
+// under way.
+const stopTimeout = 10 * time.Second
+
+// tenantShares is what one tenant may have in the store at a time, so that it leaves room
+// for the others.
+var tenantShares = store.Shares{
+	Inbox:  store.Share{Items: 1000, Bytes: 16 << 20},
+	Outbox: store.Share{Items: 1000, Bytes: 16 << 20},
 }
 
-// text is a basic message that came in.
-type text struct{ from, content string }
+// config is what a backend is made of.
+type config struct {
+	path   string          // of the SQLite file
+	url    string          // of the backend, as peers see it, for example "https://wallet.example"
+	keys   keyService      // private keys
+	guard  *netguard.Guard // limits the addresses to connect to; nil allows public addresses only
+	counts *expvar.Map     // of messages
+	logger *slog.Logger
+	// onText is called for each text that a tenant gets, from many goroutines. After an
+	// error that is an agent.Retry, it is called again later. Store the text before you return
+	// nil, since the text is not kept after that.
+	onText func(ctx context.Context, t text) error
+}
 
-func newBackend(listener net.Listener, logger *slog.Logger) (*backend, error) {
-	b := &backend{listener: listener, inbox: make(chan text, 16)}
+// keyService makes private keys and uses them by name, as a KMS does.
+type keyService interface {
+	envelope.Keys
+	CreateKey(ctx context.Context, curve keyring.Curve) (name string, err error)
+}
 
-	// New keys, and the did:peer:2 of them. Yours shall outlive the program: take them
-	// from your KMS (see examples/seal), or seal them in a store (keyring.Sealed).
-	pair, err := identity.Generate(keyring.Ed25519)
-	if err != nil {
-		return nil, err
-	}
-	id, err := identity.Peer2(pair, "http://"+listener.Addr().String()+"/didcomm")
-	if err != nil {
-		return nil, err
-	}
-	resolver := did.NewCache(did.Methods{
-		"key":  didkey.Resolver{},
-		"peer": didpeer.NewResolver(),
-	}, did.CacheConfig{})
-	packer, err := envelope.New(envelope.Config{Keys: id, Resolver: resolver})
-	if err != nil {
-		return nil, err
-	}
+// text is a basic message for a tenant.
+type text struct{ tenant, from, content string }
 
-	// Peers choose the addresses that the agent connects to. The guard refuses
-	// this machine and private networks; here everybody is on this machine, on
-	// the open Internet leave AllowLoopback false.
-	guard := &netguard.Guard{AllowLoopback: true}
-	b.client, err = httptransport.NewClient(httptransport.ClientConfig{Dial: guard.DialContext, Logger: logger})
-	if err != nil {
-		return nil, err
-	}
-	b.agent, err = agent.New(agent.Config{
-		DID:     id.DID(),
-		Packer:  packer,
-		Handler: agent.NewMux(trustping.Handle(), basicmessage.Handle(b.keep)),
-		Senders: map[string]transport.Sender{"http": b.client, "https": b.client},
-		Logger:  logger,
-	})
-	if err != nil {
-		return nil, err
-	}
+// backend is a wallet backend: an HTTP server with a router of its own, and an agent. The
+// agent has a did:web for the backend, and a did:peer for each tenant.
+type backend struct {
+	cfg     config
+	store   *sqlstore.Store
+	own     *identity.Set
+	peers   *network.Network
+	agent   *agent.Agent
+	end     context.CancelFunc // of the agent
+	sockets *wstransport.Server
+	server  *http.Server
 
-	router := http.NewServeMux()
-	router.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	router.Handle("/didcomm", httptransport.NewHandler(b.agent, httptransport.HandlerConfig{Logger: logger}))
-	b.server = httptransport.NewServer(router) // with timeouts; an http.Server of yours does as well
+	mu       sync.RWMutex
+	dids     map[string]string        // of tenants by name, without those that have left; guarded by mu
+	handlers map[string]agent.Handler // of tenants by DID; guarded by mu
+}
+
+// newBackend opens the store and starts the agent, which goes on where it was stopped. Call
+// run then.
+func newBackend(ctx context.Context, cfg config) (*backend, error) {
+	b := &backend{cfg: cfg, dids: map[string]string{}, handlers: map[string]agent.Handler{}}
+	var err error
+	// Reclaim is for a single process. Several processes can share a store in PostgreSQL.
+	if b.store, err = sqlite.Open(ctx, cfg.path, sqlstore.Config{Reclaim: true, Logger: cfg.logger}); err != nil {
+		return nil, err
+	}
+	b.peers = network.New(network.Config{Guard: cfg.guard, Logger: cfg.logger})
+	if err := b.start(ctx); err != nil {
+		return nil, errors.Join(err, b.peers.Close(), b.store.Close())
+	}
 	return b, nil
 }
 
-// run serves until ctx ends, and returns when everything has stopped.
-func (b *backend) run(ctx context.Context) error {
-	defer b.client.Close()
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return b.agent.Run(ctx) })
-	g.Go(func() error {
-		if err := b.server.Serve(b.listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
+func (b *backend) start(ctx context.Context) (err error) {
+	b.own, err = identity.NewSet(ctx, identity.SetConfig{Records: b.store.Records(), Keys: b.cfg.keys, Logger: b.cfg.logger})
+	if err != nil {
+		return err
+	}
+	web, err := b.webDID(ctx)
+	if err != nil {
+		return err
+	}
+	document, err := didweb.PathOf(web)
+	if err != nil {
+		return err
+	}
+	if err := b.loadTenants(ctx, web); err != nil {
+		return err
+	}
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	b.end = end
+	service := agent.NewMux(trustping.Handle(), empty.Handle()) // acks come in empty messages
+	b.agent, err = agent.Start(running, agent.Config{
+		DID:      web,
+		Keys:     b.own,
+		Shares:   b.own.Shares,
+		Resolver: b.peers.Resolver,
+		Senders:  b.peers.Senders(),
+		Store:    b.store,
+		Handler: agent.PerIdentity(func(own string) agent.Handler {
+			b.mu.RLock()
+			defer b.mu.RUnlock()
+			if h, ok := b.handlers[own]; ok {
+				return h
+			}
+			return service
+		}),
+		Trace:  count(b.cfg.counts),
+		Logger: b.cfg.logger,
 	})
-	g.Go(func() error {
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		return b.server.Shutdown(grace)
-	})
-	return g.Wait()
+	if err != nil {
+		end()
+		return err
+	}
+
+	// Messages come in at one route, by POST and by WebSocket.
+	b.sockets = wstransport.NewServer(b.agent, wstransport.ServerConfig{Logger: b.cfg.logger})
+	router := http.NewServeMux()
+	router.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	router.Handle("/didcomm", httptransport.NewHandler(b.agent, httptransport.HandlerConfig{WebSocket: b.sockets, Logger: b.cfg.logger}))
+	router.Handle(document, didweb.Handler(func(ctx context.Context) (*did.Document, error) { return b.own.Resolve(ctx, web) }))
+	b.server = httptransport.NewServer(router)
+	b.server.ErrorLog = slog.NewLogLogger(b.cfg.logger.Handler(), slog.LevelDebug)
+	return nil
 }
 
-// keep is called for each basic message, from many goroutines. What it returns
-// as an error goes to the log, and a *message.Problem to the sender as well.
-func (b *backend) keep(ctx context.Context, _ agent.Responder, in *agent.Inbound, body basicmessage.Body) error {
-	// in.From is proven, or empty; in.Message.From is only what the message says.
-	if !in.Authenticated() {
-		return errors.New("a message from nobody")
-	}
+// run serves until ctx ends, and then stops the backend.
+func (b *backend) run(ctx context.Context, listener net.Listener) error {
+	failed := make(chan error, 1)
+	go func() { failed <- b.server.Serve(listener) }()
 	select {
-	case b.inbox <- text{in.From, body.Content}:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return b.stop()
+	case err := <-failed:
+		return errors.Join(err, b.stop())
 	}
 }
 
-func (b *backend) receive(ctx context.Context) (text, error) {
-	select {
-	case t := <-b.inbox:
-		return t, nil
-	case <-ctx.Done():
-		return text{}, fmt.Errorf("wait for a message: %w", ctx.Err())
+// stop takes no more packets, answers those under way, and ends the agent. What was not
+// handled or delivered stays in the store, which is closed last.
+func (b *backend) stop() error {
+	limit, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	drain, cancelDrain := context.WithTimeout(limit, stopTimeout/2)
+	defer cancelDrain()
+	err := b.server.Shutdown(drain)
+	if err != nil {
+		b.server.Close()
 	}
+	err = errors.Join(err, b.sockets.Close(drain)) // Shutdown does not know WebSockets
+
+	b.end()
+	select {
+	case <-b.agent.Done():
+		return errors.Join(err, b.peers.Close(), b.store.Close())
+	case <-limit.Done():
+		return errors.Join(err, errors.New("the agent does not end")) // it still uses the store
+	}
+}
+
+// webDID returns the did:web of the backend. At the first start it makes the keys.
+func (b *backend) webDID(ctx context.Context) (string, error) {
+	_, host, _ := strings.Cut(b.cfg.url, "://")
+	web, err := didweb.New(host)
+	if err != nil {
+		return "", err
+	}
+	if _, err := b.own.Get(ctx, web); !errors.Is(err, store.ErrNotFound) {
+		return web, err
+	}
+	pair, err := b.newPair(ctx)
+	if err != nil {
+		return "", err
+	}
+	id, err := identity.Web(web, pair, b.socketURL(), b.postURL())
+	if err != nil {
+		return "", err
+	}
+	return web, b.own.Add(ctx, id, identity.Settings{})
+}
+
+func (b *backend) postURL() string   { return b.cfg.url + "/didcomm" }
+func (b *backend) socketURL() string { return "ws" + strings.TrimPrefix(b.postURL(), "http") }
+
+// newPair makes two keys in the KMS. The agent gets their handles and never their bytes. Peers
+// need an encryption key of the same curve, and most have X25519.
+func (b *backend) newPair(ctx context.Context) (identity.Pair, error) {
+	sign, err := b.cfg.keys.CreateKey(ctx, keyring.Ed25519)
+	if err != nil {
+		return identity.Pair{}, err
+	}
+	agree, err := b.cfg.keys.CreateKey(ctx, keyring.X25519)
+	if err != nil {
+		return identity.Pair{}, err
+	}
+	return identity.Find(ctx, b.cfg.keys, sign, agree)
 }

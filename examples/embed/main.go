@@ -1,26 +1,25 @@
-// Embed puts DIDComm into a wallet backend that has an HTTP server of its own:
-// the agent is one more route on its net/http mux, and messages are sent with one
-// call. Two such backends run here and talk to each other over real HTTP, on
-// loopback; the program ends by itself.
+// Embed puts DIDComm into a wallet backend that has an HTTP server and tenants of its own.
+// Two such backends run here and talk to each other over HTTP and WebSocket, on loopback.
+// The program ends by itself.
 //
 //	go run ./examples/embed
 //
-// File backend.go is what you would take over into your own program.
+// Take over these files into a program of your own: backend.go wires, starts and stops the
+// agent, tenants.go adds and retires tenants, metrics.go counts messages. kms.go replaces a
+// KMS, and the other files are the demonstration.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"time"
 
-	"github.com/didcomm-go/didcomm/protocols/basicmessage"
 	"github.com/didcomm-go/didcomm/protocols/trustping"
-	"golang.org/x/sync/errgroup"
 )
 
 func main() {
@@ -33,62 +32,97 @@ func main() {
 }
 
 func run(ctx context.Context, out io.Writer) error {
-	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
+	ctx, stop := context.WithTimeout(ctx, time.Minute)
 	defer stop()
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-
-	// The endpoint is part of a did:peer:2, so the port comes before the agent.
-	var backends [2]*backend
-	for i := range backends {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		defer listener.Close()
-		if backends[i], err = newBackend(listener, logger); err != nil {
-			return err
-		}
+	dir, err := os.MkdirTemp("", "embed")
+	if err != nil {
+		return err
 	}
-	alice, bob := backends[0], backends[1]
+	defer os.RemoveAll(dir)
 
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return alice.run(ctx) })
-	g.Go(func() error { return bob.run(ctx) })
-	g.Go(func() error {
-		defer stop() // both backends end when the talk is over
-		<-alice.agent.Ready()
-		<-bob.agent.Ready()
-		return talk(ctx, out, alice, bob)
-	})
-	return g.Wait()
+	acme, err := newSite(ctx, filepath.Join(dir, "acme.db"))
+	if err != nil {
+		return err
+	}
+	defer acme.close()
+	beta, err := newSite(ctx, filepath.Join(dir, "beta.db"))
+	if err != nil {
+		return err
+	}
+	defer beta.close()
+	return talk(ctx, out, acme, beta)
 }
 
-// talk is what your business logic would do with the agent.
-func talk(ctx context.Context, out io.Writer, alice, bob *backend) error {
-	rtt, err := trustping.Ping(ctx, alice.agent, bob.agent.DID())
+// talk is what the business logic of two backends would do with their agents.
+func talk(ctx context.Context, out io.Writer, acme, beta *site) error {
+	if _, err := trustping.Ping(ctx, beta.agent, acme.agent.DID()); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "beta pinged the did:web of acme")
+
+	alice, err := acme.addTenant(ctx, "alice")
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "alice pinged bob: answer after %s\n", rtt.Round(time.Microsecond))
-
-	// Send returns when the message is in the outbox; the agent delivers it from
-	// there, and tries again where it must.
-	if err := basicmessage.Send(ctx, alice.agent, bob.agent.DID(), "hello, Bob"); err != nil {
-		return err
-	}
-	got, err := bob.receive(ctx)
+	bob, err := beta.addTenant(ctx, "bob")
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "bob got %q, from alice: %t\n", got.content, got.from == alice.agent.DID())
+	if err := beta.send(ctx, "bob", alice, "hello, Alice"); err != nil {
+		return err
+	}
+	got, err := acme.receive(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s got %q, from bob: %t\n", got.tenant, got.content, got.from == bob)
 
-	// From is proven, so it is safe to answer to.
-	if err := basicmessage.Send(ctx, bob.agent, got.from, "hello, Alice"); err != nil {
+	// Tenants come and go while the agent runs.
+	carol, err := acme.addTenant(ctx, "carol")
+	if err != nil {
 		return err
 	}
-	if got, err = alice.receive(ctx); err != nil {
+	if err := acme.retireTenant(ctx, "carol", time.Hour); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "alice got %q, from bob: %t\n", got.content, got.from == bob.agent.DID())
+	if err := beta.send(ctx, "bob", carol, "hello, Carol"); err != nil {
+		return err
+	}
+	if got, err = acme.receive(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s has left, and got %q, which was under way\n", got.tenant, got.content)
+
+	// A message that cannot be delivered stays in the store, also when its sender stops.
+	if err := beta.stop(); err != nil {
+		return err
+	}
+	if err := acme.send(ctx, "alice", bob, "hello, Bob"); err != nil {
+		return err
+	}
+	if err := acme.stop(); err != nil {
+		return err
+	}
+	fmt.Fprintln(out, "both backends have stopped, with a message for bob on its way")
+
+	if err := acme.start(ctx); err != nil {
+		return err
+	}
+	if err := beta.start(ctx); err != nil {
+		return err
+	}
+	if got, err = beta.receive(ctx); err != nil {
+		return err
+	}
+	again, err := acme.did("alice")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s got %q after the restart, from the same did of alice: %t\n", got.tenant, got.content, got.from == again && again == alice)
+
+	if err := errors.Join(acme.stop(), beta.stop()); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "messages of acme: %s\nmessages of beta: %s\n", acme.cfg.counts, beta.cfg.counts)
 	return nil
 }
