@@ -43,12 +43,15 @@ type Responder interface {
 	// sender has no endpoint. Otherwise it leaves as with [Agent.Send]. The reply is
 	// authcrypted, and its sender is protected if that of the message was.
 	//
+	// If the sender has rotated to another DID since, the reply is sent to that DID.
+	//
 	// In the reply, Reply sets to, and it sets id, typ, from, created_time, thid and pthid
 	// if they are empty. In the first reply to a message that has please_ack, it sets ack.
 	// It does not change m.
 	//
 	// Errors are [ErrUnauthenticated] if the message has no authenticated sender,
-	// [ErrNoRoute], and errors of the Packer and of the outbox. An error that may not
+	// [ErrNoRoute], contact.ErrEnded if the sender has ended the relationship, and errors
+	// of the Packer and of the Store. An error that may not
 	// last, for example of a full outbox, is a [Retry], so that a Handler which returns
 	// the error is called again. There is no error if a problem report, an ack or a
 	// ping-response is not sent because the sender has had too many of them
