@@ -55,6 +55,7 @@ func (a *Agent) tryUpdateContacts(ctx context.Context, in *Inbound) (ignore bool
 		return false, err
 	}
 	in.log(a.cfg.Logger).WarnContext(ctx, "ignored a message from a DID that its owner has left", "to", in.To)
+	a.note(ctx, a.cfg.Trace.Dropped, "message dropped", in, 0, fmt.Errorf("%w: %s", contact.ErrLeft, in.From))
 	return true, nil
 }
 

@@ -169,10 +169,12 @@ func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 	m := in.Message
 	if !m.ExpiresTime.IsZero() && a.cfg.Now().After(m.ExpiresTime) {
 		in.log(a.cfg.Logger).WarnContext(ctx, "dropped an expired message", "expires_time", m.ExpiresTime)
+		a.note(ctx, a.cfg.Trace.Dropped, "message dropped", in, 0, errExpired)
 		return false
 	}
 	if in.Authenticated() && a.problems.over(in) && !a.requests.waitFor(in) {
 		in.log(a.cfg.Logger).WarnContext(ctx, "dropped a message of a thread with too many problems", "thid", m.Thread())
+		a.note(ctx, a.cfg.Trace.Dropped, "message dropped", in, 0, errTooManyProblems)
 		return false
 	}
 	if len(m.To) > 0 && !in.addressed() {
@@ -182,6 +184,12 @@ func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 	}
 	return true
 }
+
+// The reasons to drop a message, for Trace.
+var (
+	errExpired         = errors.New("the message has expired")
+	errTooManyProblems = errors.New("the thread has too many problem reports")
+)
 
 // addToInbox adds a message to the inbox, so that it is handled even if this process
 // ends. It returns nil if the message needs no handling, for example because it has

@@ -15,6 +15,9 @@ import (
 type Trace struct {
 	// Opened is called when a received message is opened, and is not dropped or refused.
 	Opened func(context.Context, Event)
+	// Dropped is called when a received message is opened, and is neither handled nor
+	// refused. Event.Err is the reason, for example contact.ErrLeft.
+	Dropped func(context.Context, Event)
 	// Accepted is called when a received message is stored in the inbox, or is the answer
 	// to a Request. It is not called for a message in custody (Protocol.Custody).
 	Accepted func(context.Context, Event)

@@ -70,6 +70,10 @@ import (
 	"github.com/didcomm-go/didcomm/did/lru"
 )
 
+// ErrLeft means that a message is from a DID that its party has left for another one, or
+// without another one (DIDComm v2.1, DID Rotation). Match it with errors.Is.
+var ErrLeft = errors.New("contact: the party has left the DID")
+
 // ErrEnded means that the party has ended the relationship (DIDComm v2.1, Ending a
 // Relationship). Match it with errors.Is.
 var ErrEnded = errors.New("contact: the party has ended the relationship")

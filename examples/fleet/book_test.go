@@ -14,6 +14,7 @@ type letter struct {
 	begun  int    // how often its handler was called
 	turn   int    // when that was first, counted over all letters
 	done   int    // how often its handler came to an end
+	left   bool   // it came from a DID that its sender had left, as its recipient knew by then
 }
 
 // book is what is known of all letters.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -106,7 +107,7 @@ func (h *honest) start() {
 	l.agent, err = agent.New(agent.Config{
 		DID: h.did(), Packer: l.packer, Handler: h.mux(l), Senders: l.host.senders(),
 		Store: store.Join(mortalOutbox{h.outbox, l.host.up}, mortalInbox{h.inbox, l.host.up}, store.NewRecords(store.RecordsConfig{})),
-		Trace: &agent.Trace{Buried: h.onBuried}, MaxTries: maxTries, Workers: 8,
+		Trace: &agent.Trace{Buried: h.onBuried, Dropped: h.onDropped}, MaxTries: maxTries, Workers: 8,
 		Logger: h.w.log.With("agent", h.name),
 	})
 	h.w.must(err)
@@ -358,6 +359,14 @@ func (h *honest) onBuried(_ context.Context, o agent.Outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.buriedBy[o.MessageID]++
+}
+
+func (h *honest) onDropped(_ context.Context, e agent.Event) {
+	genuine := h.w.registry.party(e.From) == h.w.book.sender(e.ID)
+	h.w.log.Info("dropped", "agent", h.name, "id", e.ID, "error", e.Err)
+	h.w.book.note(e.ID, func(l *letter) {
+		l.left = l.left || genuine && l.to == h.name && errors.Is(e.Err, contact.ErrLeft)
+	})
 }
 
 // told is how often the agent was told that a letter was given up.
