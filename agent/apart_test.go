@@ -1,0 +1,254 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// twins is an agent with two DIDs, and a peer that must not find out that they are of one
+// agent. What the agent sends to the peer leaves by connections without receipts.
+type twins struct {
+	*confirmWorld
+	t             *testing.T
+	first, second string
+}
+
+func newTwins(t *testing.T, h agent.Handler, configure ...func(*agent.Config)) *twins {
+	t.Helper()
+	n, first, second := agenttest.NewNet(), agenttest.NewParty(t), agenttest.NewParty(t)
+	for _, kid := range second.Keys.KIDs() {
+		key, err := second.Keys.Key(kid)
+		if err == nil {
+			err = first.Keys.Add(kid, key)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := &confirmWorld{line: new(line), outbox: store.NewOutbox(store.OutboxConfig{}), handled: make(inbox, 100)}
+	if h == nil {
+		h = w.handled
+	}
+	w.agent = n.Agent(t, h, agenttest.Configure(func(cfg *agent.Config) {
+		cfg.DID, cfg.Packer, cfg.Senders["line"], cfg.Store = first.DID, first.Packer, w.line, storeOf(w.outbox, nil)
+		for _, f := range configure {
+			f(cfg)
+		}
+	}))
+	w.stranger = &stranger{Party: agenttest.NewParty(t, "line://stranger")}
+	return &twins{confirmWorld: w, t: t, first: first.DID, second: second.DID}
+}
+
+// says hands the agent a message to one of its DIDs.
+func (w *twins) says(to, typ string, edit func(*message.Message)) (*message.Message, *call) {
+	w.t.Helper()
+	m := w.stranger.message(w.t, w.agent, typ, func(m *message.Message) {
+		m.To = []string{to}
+		if edit != nil {
+			edit(m)
+		}
+	})
+	c := new(call)
+	w.stranger.give(w.t, w.agent, c, m)
+	return m, c
+}
+
+// takes asserts that as many messages are handled, the last of which came to a DID.
+func (w *twins) takes(what string, n int, to string) {
+	w.t.Helper()
+	if len(w.handled) != n {
+		w.t.Fatalf("%s: %d messages handled, want %d", what, len(w.handled), n)
+	}
+	var last *agent.Inbound
+	for range n {
+		last = w.handled.next(w.t)
+	}
+	if n > 0 && last.To != to {
+		w.t.Errorf("%s: came to %s", what, last.To)
+	}
+}
+
+// A message with the same id to another DID of ours is another message.
+func TestSameIDToTwoDIDs(t *testing.T) {
+	w := newTwins(t, nil)
+	id := message.NewID()
+	for _, to := range []string{w.first, w.second} {
+		w.says(to, chatType, func(m *message.Message) { m.ID = id })
+		w.takes("the first time", 1, to)
+		w.says(to, chatType, func(m *message.Message) { m.ID = id })
+		w.takes("the second time", 0, "")
+	}
+}
+
+// So is one that comes while the handler runs.
+func TestSameIDToTwoDIDsMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		handled, release := make(inbox, 10), make(chan struct{})
+		w := newTwins(t, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+			handled <- in
+			<-release
+			return nil
+		}))
+		id := message.NewID()
+		for _, to := range []string{w.first, w.second} {
+			go w.says(to, chatType, func(m *message.Message) { m.ID = id })
+			synctest.Wait()
+			if len(handled) != 1 || (<-handled).To != to {
+				t.Error("not handled")
+			}
+		}
+		close(release)
+	})
+}
+
+// What is sent to one DID says nothing of what another one has sent.
+func TestHearForAnotherDID(t *testing.T) {
+	for name, edit := range map[string]func(said, sent *message.Message){
+		"ack":    func(said, sent *message.Message) { said.Type, said.Ack = emptyType, []string{sent.ID} },
+		"answer": func(said, sent *message.Message) { said.ThreadID = sent.ID },
+		"report": func(said, sent *message.Message) {
+			said.Type, said.Body, said.ParentThreadID = reportType, []byte(`{"code":"e.m.odd"}`), sent.ID
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newTwins(t, nil)
+				sent := w.send(t)
+				w.says(w.second, chatType, func(said *message.Message) { edit(said, sent) })
+				w.outboxHas(t, "after what the other DID was told", 1)
+				w.says(w.first, chatType, func(said *message.Message) { edit(said, sent) })
+				w.outboxHas(t, "after that", 0)
+			})
+		})
+	}
+}
+
+// The answer to a Request comes to the DID that has asked.
+func TestAnswerToAnotherDID(t *testing.T) {
+	for name, edit := range map[string]func(said, asked *message.Message){
+		"answer": func(said, asked *message.Message) { said.ThreadID = asked.ID },
+		"report": func(said, asked *message.Message) {
+			said.Type, said.Body, said.ParentThreadID = reportType, []byte(`{"code":"e.m.odd"}`), asked.ID
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newTwins(t, nil)
+				done := make(chan error, 1)
+				go func() {
+					_, err := w.agent.Request(t.Context(), newMessage(t, w.stranger.DID), agent.From(w.second))
+					done <- err
+				}()
+				asked := w.arrived(t)
+				w.says(w.first, chatType, func(said *message.Message) { edit(said, asked) })
+				synctest.Wait()
+				w.takes("what came to the other DID", 1, w.first)
+				if len(done) != 0 {
+					t.Fatalf("ended: %v", <-done)
+				}
+				w.says(w.second, chatType, func(said *message.Message) { edit(said, asked) })
+				var problem *message.Problem
+				if err := <-done; err != nil && (name != "report" || !errors.As(err, &problem)) {
+					t.Error(err)
+				}
+				w.takes("the answer", 0, "")
+			})
+		})
+	}
+}
+
+// An id of a message to another DID is not acked.
+func TestAckOfAnotherDID(t *testing.T) {
+	w := newTwins(t, nil)
+	before, _ := w.says(w.first, chatType, nil)
+	for _, to := range []string{w.first, w.second} {
+		m, c := w.says(to, chatType, func(m *message.Message) { m.PleaseAck, m.ReturnRoute = []string{before.ID, ""}, "all" })
+		want := []string{before.ID, m.ID}
+		if to == w.second {
+			want = want[1:]
+		}
+		if ack := w.stranger.open(t, c.packets[0]).Message; !slices.Equal(ack.Ack, want) || ack.From != to {
+			t.Errorf("acked %q from %s, want %q", ack.Ack, ack.From, want)
+		}
+	}
+}
+
+// The problems in a thread of one DID make no thread of another one unwelcome.
+func TestBudgetsOfTwoDIDs(t *testing.T) {
+	w := newTwins(t, nil, func(cfg *agent.Config) { cfg.MaxThreadProblems = 2 })
+	const thread = "a thread"
+	for range 3 {
+		w.says(w.first, reportType, func(m *message.Message) { m.ThreadID, m.Body = thread, []byte(`{"code":"w.m.msg"}`) })
+	}
+	w.takes("reports", 3, w.first)
+	w.says(w.first, chatType, func(m *message.Message) { m.ThreadID = thread })
+	w.takes("in the thread with too many problems", 0, "")
+	w.says(w.second, chatType, func(m *message.Message) { m.ThreadID = thread })
+	w.takes("in a thread of that name", 1, w.second)
+}
+
+// What one DID has sent to a peer leaves as much to another one.
+func TestRatesOfTwoDIDs(t *testing.T) {
+	for name, tt := range map[string]struct {
+		handler agent.Handler
+		ask     []string
+		want    string
+	}{
+		"reports": {handler: fails(message.NewProblem("e.p.me", nil)), want: reportType},
+		"acks":    {handler: fails(nil), ask: []string{""}, want: emptyType},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newTwins(t, tt.handler, func(cfg *agent.Config) {
+					cfg.ReportBurst, cfg.ReportsPerHour, cfg.AnswerBurst, cfg.AnswersPerHour = 1, 1, 1, 1
+				})
+				for _, to := range []string{w.first, w.second} {
+					for range 3 {
+						w.says(to, chatType, func(m *message.Message) { m.PleaseAck = tt.ask })
+					}
+					time.Sleep(time.Second)
+					sent := w.session().packets
+					if len(sent) != 1 {
+						t.Fatalf("%d sent for %s", len(sent), to)
+					}
+					if m := w.arrived(t); m.Type != tt.want || m.From != to {
+						t.Errorf("%s from %s", m.Type, m.From)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A rotation that one DID is told of changes nothing for another one.
+func TestRotationOfTwoDIDs(t *testing.T) {
+	w := newTwins(t, nil)
+	other := &stranger{Party: agenttest.NewParty(t, "line://other")}
+	jwt, err := w.stranger.Packer.FromPrior(t.Context(), w.stranger.DID, other.DID, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.give(t, w.agent, new(call), other.message(t, w.agent, chatType, func(m *message.Message) { m.FromPrior = jwt }))
+	w.takes("the rotation", 1, w.first)
+	w.says(w.first, chatType, nil)
+	w.takes("what is to be ignored", 0, "")
+	w.says(w.second, chatType, nil)
+	w.takes("what is not", 1, w.second)
+	for from, by := range map[string]*stranger{w.first: other, w.second: w.stranger} {
+		if err := w.agent.Send(context.Background(), newMessage(t, w.stranger.DID), agent.From(from)); err != nil {
+			t.Fatal(err)
+		}
+		if got := by.open(t, w.session().next(t)).Message; !slices.Equal(got.To, []string{by.DID}) {
+			t.Errorf("from %s to %q", from, got.To)
+		}
+	}
+}
