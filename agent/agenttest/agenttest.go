@@ -27,6 +27,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/network"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didkey"
 	"github.com/didcomm-go/didcomm/did/didpeer"
@@ -163,17 +164,9 @@ func (n *Net) senders(t testing.TB, scheme string) map[string]transport.Sender {
 	closers := []interface{ Close() error }{mem}
 	senders := map[string]transport.Sender{memtransport.Scheme: mem}
 	if scheme != memtransport.Scheme {
-		guard := &netguard.Guard{AllowLoopback: true}
-		web, err := httptransport.NewClient(httptransport.ClientConfig{Dial: guard.DialContext})
-		if err != nil {
-			t.Fatalf("agenttest: %v", err)
-		}
-		socket, err := wstransport.NewClient(wstransport.ClientConfig{Dial: guard.DialContext})
-		if err != nil {
-			t.Fatalf("agenttest: %v", err)
-		}
-		senders["http"], senders["ws"] = web, socket
-		closers = append(closers, web, socket)
+		peers := network.New(network.Config{Guard: &netguard.Guard{AllowLoopback: true}})
+		senders["http"], senders["ws"] = peers.HTTP, peers.WebSocket
+		closers = append(closers, peers)
 	}
 	t.Cleanup(func() {
 		for _, c := range closers {

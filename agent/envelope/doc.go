@@ -10,8 +10,9 @@
 //     recipient.
 //   - [Packer.FromPrior] makes the proof that a DID of yours has changed.
 //
-// For example:
+// For example, with keys that are an identity.Identity or a keyring.Keyring:
 //
+//	resolver := did.NewCache(did.Methods{"peer": didpeer.NewResolver()}, did.CacheConfig{})
 //	p, err := envelope.New(envelope.Config{Keys: keys, Resolver: resolver})
 //	packed, err := p.Pack(ctx, msg, envelope.From("did:example:alice"))
 //	opened, err := p.Unpack(ctx, packed[0].Data)

@@ -24,6 +24,9 @@ const maxFromPrior = 64 << 10
 // Rotation). The JWT proves that the DID of prior has been replaced by the DID sub at the
 // time at. An empty sub ends the relationship: then the message must have no from header.
 //
+// Make the JWT once for each rotation. Set FromPrior of each message that sub sends to the
+// peer, until a message of the peer comes to sub.
+//
 // prior is a DID, or the DID URL of the authentication key that is to sign. We must hold an
 // authentication key of prior. sub is a DID.
 //

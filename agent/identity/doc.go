@@ -8,8 +8,9 @@
 //
 //	pair, err := identity.Generate(keyring.Ed25519)
 //	id, err := identity.Peer2(pair, "https://agent.example.org/didcomm")
+//	peers := network.New(network.Config{})
 //	a, err := agent.Start(ctx, agent.Config{
-//		DID: id.DID(), Keys: id, Resolver: resolver, Senders: senders, Handler: mux,
+//		DID: id.DID(), Keys: id, Resolver: peers.Resolver, Senders: peers.Senders(), Handler: mux,
 //	})
 //
 // An Identity implements envelope.Keys. To keep software keys for the next start of the
@@ -35,7 +36,8 @@
 //	set, err := identity.NewSet(ctx, identity.SetConfig{Records: st.Records(), Keys: kms})
 //	err = set.Add(ctx, id, identity.Settings{Party: "alice"})
 //	a, err := agent.Start(ctx, agent.Config{
-//		DID: id.DID(), Keys: set, Shares: set.Shares, Resolver: resolver, Store: st, Senders: senders, Handler: mux,
+//		DID: id.DID(), Keys: set, Shares: set.Shares, Store: st, Handler: agent.PerIdentity(pick),
+//		Resolver: peers.Resolver, Senders: peers.Senders(),
 //	})
 //
 // A Set keeps its identities in records of a store, so they are there again after a restart.

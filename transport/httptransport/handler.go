@@ -4,7 +4,8 @@
 // the router with an http.Server that has the timeouts of [NewServer]. To send packets,
 // call [NewClient] with the dial function of a netguard.Guard, and then [Client.Send]. An
 // agent does both: it is the transport.Handler of NewHandler, and the Client is one of its
-// agent.Config.Senders, under "http" and under "https".
+// agent.Config.Senders, under "http" and under "https". Package agent/network makes the
+// Senders of an agent.
 //
 // To stop an agent, first call Shutdown of the http.Server, so that the packets under way are
 // answered. Then end the agent, and call [Client.Close] last.

@@ -3,7 +3,8 @@
 // refuses connections to addresses that strangers must not reach through the agent: the
 // machine itself, its internal networks, and the metadata services of clouds.
 //
-// Pass [Guard.DialContext] to everything that opens connections:
+// Package agent/network makes the resolvers and clients of an agent with a Guard. Without that
+// package, pass [Guard.DialContext] to everything that opens connections:
 //
 //	guard := &netguard.Guard{} // on one machine: &netguard.Guard{AllowLoopback: true}
 //	client, err := httptransport.NewClient(httptransport.ClientConfig{Dial: guard.DialContext})
