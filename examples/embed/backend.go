@@ -48,9 +48,9 @@ type config struct {
 	guard  *netguard.Guard // limits the addresses to connect to; nil allows public addresses only
 	counts *expvar.Map     // of messages
 	logger *slog.Logger
-	// onText is called for each text that a tenant gets, from many goroutines. After an
-	// error that is an agent.Retry, it is called again later. Store the text before you return
-	// nil, since the text is not kept after that.
+	// onText is called for each text that a tenant gets, from many goroutines. Store the text
+	// before you return nil. After an agent.Retry, onText is called again later. After
+	// another error, the text is set aside for a person to look at.
 	onText func(ctx context.Context, t text) error
 }
 

@@ -108,6 +108,10 @@ func TestTenants(t *testing.T) {
 				if _, err := trustping.Ping(t.Context(), peer, id); err != nil {
 					t.Errorf("ping %s: %v", tenant, err)
 				}
+				// A text of an unknown sender is not for the tenant.
+				if err := basicmessage.Send(t.Context(), peer, id, "boo", agent.Anonymous(), agent.AwaitDelivery()); err != nil {
+					t.Fatal(err)
+				}
 				if err := basicmessage.Send(t.Context(), peer, id, "hello"); err != nil {
 					t.Fatal(err)
 				}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/identity"
+	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
 	"github.com/didcomm-go/didcomm/protocols/empty"
 	"github.com/didcomm-go/didcomm/protocols/trustping"
@@ -105,7 +106,7 @@ func (b *backend) serve(tenant, id string) {
 		func(ctx context.Context, _ agent.Responder, in *agent.Inbound, body basicmessage.Body) error {
 			// in.From is proven, or empty. in.Message.From is only what the message says.
 			if !in.Authenticated() {
-				return errors.New("text of an unknown sender")
+				return message.NewProblem("e.p."+message.DescriptorTrust, errors.New("unknown sender"))
 			}
 			return b.cfg.onText(ctx, text{tenant, in.From, body.Content})
 		}))
