@@ -50,6 +50,7 @@ func TestScripts(t *testing.T) {
 			"until":       until,
 			"cutoff":      cutOff,
 			"newerschema": newerSchema,
+			"forgetdids":  forgetDIDs,
 		},
 	})
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	_ "modernc.org/sqlite" // for newerSchema
+	_ "modernc.org/sqlite" // for change
 )
 
 // until runs a program again until what it prints matches:
@@ -52,12 +52,27 @@ func cutOff(ts *testscript.TestScript, neg bool, args []string) {
 //
 //	newerschema home/agent.db
 func newerSchema(ts *testscript.TestScript, neg bool, args []string) {
+	change(ts, neg, args, "INSERT INTO didcomm_schema (version_id, is_applied) VALUES (1000, true)")
+}
+
+// forgetDIDs takes all records out of a database, with the DIDs of the home:
+//
+//	forgetdids home/agent.db
+func forgetDIDs(ts *testscript.TestScript, neg bool, args []string) {
+	change(ts, neg, args, "DELETE FROM record")
+}
+
+// change executes SQL on the database that args name.
+func change(ts *testscript.TestScript, neg bool, args []string, statement string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: newerschema FILE")
+		ts.Fatalf("want a database")
 	}
 	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
 	ts.Check(err)
-	_, err = db.Exec("INSERT INTO didcomm_schema (version_id, is_applied) VALUES (1000, true)")
+	result, err := db.Exec(statement)
 	ts.Check(err)
+	if n, err := result.RowsAffected(); n == 0 || err != nil {
+		ts.Fatalf("%d rows, %v", n, err)
+	}
 	ts.Check(db.Close())
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
@@ -22,14 +23,15 @@ const resolveTimeout = 30 * time.Second
 func (a *app) did() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "did",
-		Short: "make and resolve DIDs",
-		Long: `Make DIDs with their keys, and resolve the DIDs of others. The methods key, peer,
-web and jwk are known.`,
+		Short: "make, list, retire and resolve DIDs",
+		Long: `Did looks after the DIDs of this home, and resolves the DIDs of others. The
+methods key, peer, web and jwk are known.`,
 		Example: `  didcomm did create --method key
+  didcomm did list
   didcomm did resolve did:web:example.org`,
 	}
 	group(cmd)
-	cmd.AddCommand(a.didCreate(), a.didResolve())
+	cmd.AddCommand(a.didCreate(), a.didList(), a.didRetire(), a.didResolve())
 	return cmd
 }
 
@@ -43,17 +45,18 @@ func (a *app) didCreate() *cobra.Command {
 		Short: "make a DID and its private keys",
 		Long: `Create makes a DID and its private keys, and prints the DID.
 
-  --method peer   did:peer:2 (or 4 with --numalgo 4); for agents that know each
-                  other; it can have services
+  --method peer   did:peer:2, or did:peer:4 with --numalgo 4; may have services
   --method key    did:key; one key, no service
   --method jwk    did:jwk; one key, no service
-  --method web    did:web of --domain; prints the document too, which has to be
-                  published at the URL that is named on standard error
+  --method web    did:web of --domain; may have services. The document is printed
+                  too, and standard error names the URL where it has to stand
 
-The private keys go to --secrets-out, a file in clear that keeps the keys that it
-has, or else, sealed, to the keyring of the home, where pack and unpack find them;
-see didcomm key. With --json nothing is stored unless --secrets-out says so: the
-keys are part of what is printed, {"did", "document", "secrets"}.`,
+The DID and its keys are kept in the home: didcomm serve answers for the DID, also
+if it runs already, and publishes the document of a did:web of its own host. The
+commands pack and unpack find the keys. The keys are sealed; see didcomm key.
+
+Two flags keep nothing in the home. --secrets-out adds the keys to a file, in clear.
+--json prints {"did", "document", "secrets"}, the keys included.`,
 		Example: `  didcomm did create --method key --secrets-out alice.json
   didcomm did create --method peer --service https://agent.example.org/didcomm
   didcomm did create --method web --domain example.org/agents/bob --json`,
@@ -66,15 +69,19 @@ keys are part of what is printed, {"did", "document", "secrets"}.`,
 			if err != nil {
 				return err
 			}
+			secrets, err := id.Keyring()
+			if err != nil {
+				return err
+			}
 			switch {
 			case secretsOut != "":
-				err = home.AddSecrets(secretsOut, id.Keys)
+				err = home.AddSecrets(secretsOut, secrets)
 			case !asJSON:
 				if a.home == "" {
 					return usagef("there is no home directory for the private keys: name a file with --secrets-out FILE, or --home DIR")
 				}
 				err = k.with(a, cmd, home.Open, func(ctx context.Context, h *home.Home) error {
-					if err := h.Ring.AddAll(ctx, id.Keys); err != nil {
+					if err := h.Keep(ctx, id); err != nil {
 						return err
 					}
 					fmt.Fprintf(a.Stderr, "private keys: %s\n", printable(h.Where()))
@@ -85,20 +92,20 @@ keys are part of what is printed, {"did", "document", "secrets"}.`,
 				return fmt.Errorf("private keys: %w", err)
 			}
 			if asJSON {
-				secrets, err := id.Keys.MarshalSecrets()
+				list, err := secrets.MarshalSecrets()
 				if err != nil {
 					return err
 				}
-				return writeJSON(cmd.OutOrStdout(), map[string]any{"did": id.Document.ID, "document": id.Document, "secrets": json.RawMessage(secrets)})
+				return writeJSON(cmd.OutOrStdout(), map[string]any{"did": id.DID(), "document": id.Document(), "secrets": json.RawMessage(list)})
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), id.Document.ID)
+			fmt.Fprintln(cmd.OutOrStdout(), id.DID())
 			if c.method != "web" {
 				return nil
 			}
-			if at, err := didweb.URLOf(id.Document.ID); err == nil {
+			if at, err := didweb.URLOf(id.DID()); err == nil {
 				fmt.Fprintf(a.Stderr, "publish the document at %s\n", at)
 			}
-			return writeJSON(cmd.OutOrStdout(), id.Document)
+			return writeJSON(cmd.OutOrStdout(), id.Document())
 		},
 	}
 	k.addFlags(cmd)
@@ -154,7 +161,7 @@ func checkEndpoint(s string) error {
 	return nil
 }
 
-func (c *creation) create() (*home.Identity, error) {
+func (c *creation) create() (*identity.Identity, error) {
 	curve := keyring.Curve(c.curve)
 	switch {
 	case curve != "":
@@ -163,13 +170,17 @@ func (c *creation) create() (*home.Identity, error) {
 	default:
 		curve = keyring.Ed25519
 	}
-	switch c.method {
-	case "key":
-		return home.NewKeyDID(curve)
-	case "jwk":
-		return home.NewJWKDID(curve)
+	if c.method == "key" || c.method == "jwk" {
+		key, err := keyring.Generate(curve)
+		if err != nil {
+			return nil, err
+		}
+		if c.method == "key" {
+			return identity.Key(identity.Single(key))
+		}
+		return identity.JWK(identity.Single(key))
 	}
-	keys, err := home.NewKeys(curve)
+	pair, err := identity.Generate(curve)
 	if err != nil {
 		return nil, err
 	}
@@ -178,12 +189,12 @@ func (c *creation) create() (*home.Identity, error) {
 		if err != nil {
 			return nil, &usageError{fmt.Errorf("--domain %s: %w", c.domain, err)}
 		}
-		return keys.Web(id, c.services...)
+		return identity.Web(id, pair, c.services...)
 	}
 	if c.numalgo == "4" {
-		return keys.Peer4(c.services...)
+		return identity.Peer4(pair, c.services...)
 	}
-	return keys.Peer(c.services...)
+	return identity.Peer2(pair, c.services...)
 }
 
 func (a *app) didResolve() *cobra.Command {
@@ -193,8 +204,8 @@ func (a *app) didResolve() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resolve DID",
 		Short: "print the document of a DID",
-		Long: `Resolve prints the document of a DID as JSON. A did:web on this machine may be
-served over plain http.`,
+		Long: `Resolve prints the document of a DID as JSON. A did:web of this machine is also
+looked for over plain http.`,
 		Example: `  didcomm did resolve did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH
   didcomm did resolve did:web:localhost%3A8080
   didcomm did resolve did:example:alice --did-docs documents.json`,
@@ -204,13 +215,13 @@ served over plain http.`,
 				return usagef("--timeout %s: want more than 0", timeout)
 			}
 			reach.Loopback = true
-			r, err := resolver(reach, docs)
+			known, others, err := resolvers(reach, docs)
 			if err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			doc, err := r.Resolve(ctx, args[0])
+			doc, err := identity.Before(known, others).Resolve(ctx, args[0])
 			if err != nil {
 				return err
 			}
@@ -223,17 +234,20 @@ served over plain http.`,
 	return cmd
 }
 
-// resolver resolves DIDs, those of the file docs first if one is named.
-func resolver(reach network.Reach, docs string) (did.Resolver, error) {
-	var known network.Docs
-	if docs != "" {
-		data, err := readFile(docs)
-		if err != nil {
-			return nil, err
-		}
-		if known, err = network.ParseDocs(data); err != nil {
-			return nil, fmt.Errorf("%s: %w", docs, err)
-		}
+// resolvers returns the documents of a file, if one is named, and the resolver of all
+// other DIDs.
+func resolvers(reach network.Reach, docs string) (network.Docs, did.Resolver, error) {
+	others, err := reach.Resolver(nil)
+	if err != nil || docs == "" {
+		return nil, others, err
 	}
-	return reach.Resolver(known)
+	data, err := readFile(docs)
+	if err != nil {
+		return nil, nil, err
+	}
+	known, err := network.ParseDocs(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", docs, err)
+	}
+	return known, others, nil
 }

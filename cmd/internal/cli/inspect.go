@@ -69,13 +69,12 @@ func (s *sealing) examine(ctx context.Context, a *app, data []byte) (*doctor.Rep
 	if s.secrets == "" && s.docs == "" {
 		return doctor.Examine(data), nil
 	}
-	packer, err := s.packer(ctx, a, false, false)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
-	defer cancel()
-	return doctor.Open(ctx, packer, bytes.TrimSpace(data)), nil
+	var report *doctor.Report
+	err := s.with(ctx, a, false, envelope.Config{}, func(ctx context.Context, packer *envelope.Packer) error {
+		report = doctor.Open(ctx, packer, bytes.TrimSpace(data))
+		return nil
+	})
+	return report, err
 }
 
 // verdict is the failure that findings of severity error are.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/spf13/cobra"
@@ -48,12 +49,16 @@ func (k *keys) config(a *app) (home.Config, error) {
 }
 
 // with runs f with the home, which open opens.
-func (k *keys) with(a *app, cmd *cobra.Command, open func(context.Context, home.Config) (*home.Home, error), f func(context.Context, *home.Home) error) (err error) {
+func (k *keys) with(a *app, cmd *cobra.Command, open func(context.Context, home.Config) (*home.Home, error), f func(context.Context, *home.Home) error) error {
 	cfg, err := k.config(a)
 	if err != nil {
 		return err
 	}
-	h, err := open(cmd.Context(), cfg)
+	return withHome(cmd.Context(), cfg, open, f)
+}
+
+func withHome(ctx context.Context, cfg home.Config, open func(context.Context, home.Config) (*home.Home, error), f func(context.Context, *home.Home) error) (err error) {
+	h, err := open(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -62,7 +67,7 @@ func (k *keys) with(a *app, cmd *cobra.Command, open func(context.Context, home.
 			err = closeErr
 		}
 	}()
-	return f(cmd.Context(), h)
+	return f(ctx, h)
 }
 
 func (a *app) keyList() *cobra.Command {
@@ -81,7 +86,7 @@ signatures, enc for key agreement, or sig,enc.`,
 					if err != nil {
 						return err
 					}
-					fmt.Fprintln(cmd.OutOrStdout(), kid, key.Type(), use(key.Type()))
+					fmt.Fprintln(cmd.OutOrStdout(), kid, key.Type(), use(key))
 				}
 				return nil
 			})
@@ -91,14 +96,14 @@ signatures, enc for key agreement, or sig,enc.`,
 	return cmd
 }
 
-func use(c keyring.Curve) string {
-	switch {
-	case home.Signs(c) && home.Agrees(c):
-		return "sig,enc"
-	case home.Signs(c):
+func use(key *keyring.Key) string {
+	switch pair := identity.Single(key); {
+	case pair.Sign == nil:
+		return "enc"
+	case pair.Agree == nil:
 		return "sig"
 	}
-	return "enc"
+	return "sig,enc"
 }
 
 func (a *app) keyNew() *cobra.Command {
@@ -115,11 +120,19 @@ second line.`,
 		Args: positional(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return k.with(a, cmd, home.Open, func(ctx context.Context, h *home.Home) error {
-				id, err := home.NewKeyDID(keyring.Curve(curve))
+				key, err := keyring.Generate(keyring.Curve(curve))
 				if err != nil {
 					return err
 				}
-				return addKeys(ctx, cmd, h.Ring, id.Keys)
+				id, err := identity.Key(identity.Single(key))
+				if err != nil {
+					return err
+				}
+				made, err := id.Keyring()
+				if err != nil {
+					return err
+				}
+				return addKeys(ctx, cmd, h.Ring, made)
 			})
 		},
 	}

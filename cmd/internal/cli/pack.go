@@ -5,10 +5,12 @@ import (
 	"fmt"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
+	"github.com/didcomm-go/didcomm/did"
 	"github.com/spf13/cobra"
 )
 
@@ -34,27 +36,42 @@ func (s *sealing) addHomeFlags(cmd *cobra.Command) {
 	s.home.addFlags(cmd)
 }
 
-// packer reads the files, or the keyring for the keys that we need, and returns a
-// Packer of them.
-func (s *sealing) packer(ctx context.Context, a *app, needKeys, strict bool) (*envelope.Packer, error) {
-	resolver, err := resolver(s.reach, s.docs)
+// with runs f with a Packer: of the file of private keys if one is named, else of the
+// home if f needs keys and the home has some.
+func (s *sealing) with(ctx context.Context, a *app, needKeys bool, cfg envelope.Config, f func(context.Context, *envelope.Packer) error) error {
+	docs, others, err := resolvers(s.reach, s.docs)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	ours := keyring.New()
+	run := func(ctx context.Context, keys envelope.Keys, resolver did.Resolver) error {
+		cfg.Keys, cfg.Resolver, cfg.MaxBytes = keys, identity.Before(docs, resolver), maxInput
+		packer, err := envelope.New(cfg)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+		defer cancel()
+		return f(ctx, packer)
+	}
 	switch {
 	case s.secrets != "":
-		ours, err = home.ReadSecrets(s.secrets)
+		keys, err := home.ReadSecrets(s.secrets)
+		if err != nil {
+			return err
+		}
+		return run(ctx, keys, others)
 	case needKeys && a.home != "":
-		var cfg home.Config
-		if cfg, err = s.home.config(a); err == nil {
-			ours, err = home.AllKeys(ctx, cfg)
+		cfg, err := s.home.config(a)
+		if err != nil {
+			return err
+		}
+		if has, err := home.HasKeys(ctx, cfg); has || err != nil {
+			return withHome(ctx, cfg, home.Open, func(ctx context.Context, h *home.Home) error {
+				return run(ctx, h.Keys(), identity.Before(h.DIDs, others))
+			})
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return envelope.New(envelope.Config{Keys: ours, Resolver: resolver, Strict: strict, MaxBytes: maxInput})
+	return run(ctx, keyring.New(), others)
 }
 
 func (a *app) pack() *cobra.Command {
@@ -109,10 +126,6 @@ FILE is the message as JSON; "-" or none is standard input.`,
 			if err != nil {
 				return err
 			}
-			packer, err := s.packer(cmd.Context(), a, from != "" || signBy != "", false)
-			if err != nil {
-				return err
-			}
 			var opts []envelope.PackOption
 			if plain {
 				opts = append(opts, envelope.Plain())
@@ -136,16 +149,16 @@ FILE is the message as JSON; "-" or none is standard input.`,
 			if allKeyTypes {
 				opts = append(opts, envelope.AllKeyTypes())
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), resolveTimeout)
-			defer cancel()
-			envelopes, err := packer.Pack(ctx, m, opts...)
-			if err != nil {
-				return err
-			}
-			for _, e := range envelopes {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s\n", e.Data)
-			}
-			return nil
+			return s.with(cmd.Context(), a, from != "" || signBy != "", envelope.Config{}, func(ctx context.Context, packer *envelope.Packer) error {
+				envelopes, err := packer.Pack(ctx, m, opts...)
+				if err != nil {
+					return err
+				}
+				for _, e := range envelopes {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s\n", e.Data)
+				}
+				return nil
+			})
 		},
 	}
 	s.addHomeFlags(cmd)

@@ -65,12 +65,18 @@ connect to all these.`,
 			defer stop()
 			cfg.Logger = log.logger(a.Stderr)
 			pass.open(a, &cfg.Home)
-			cfg.OnMessage = func(from, text string) {
-				fmt.Fprintf(a.Stdout, "message from %s: %s\n", printable(from), printable(text))
+			cfg.OnMessage = func(from, to, text string) {
+				if to != "" {
+					to = " to " + printable(to)
+				}
+				fmt.Fprintf(a.Stdout, "message from %s%s: %s\n", printable(from), to, printable(text))
 			}
 			s, err := server.Listen(ctx, cfg)
 			if err != nil {
 				return err
+			}
+			if s.Former() != "" {
+				fmt.Fprintf(a.Stderr, "The agent's DID changed from %s to %s; the former one still works.\n", s.Former(), s.DID())
 			}
 			fmt.Fprintln(a.Stdout, s.DID())
 			fmt.Fprintf(a.Stderr, "The agent takes messages at %s. To ping it, paste in a second terminal:\n\n  %s ping %s\n\n", s.Endpoint(), self(), s.DID())

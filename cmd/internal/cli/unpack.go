@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/spf13/cobra"
 )
 
@@ -31,20 +32,16 @@ FILE is the envelope; "-" or none is standard input.`,
 			if err != nil {
 				return err
 			}
-			packer, err := s.packer(cmd.Context(), a, true, strict)
-			if err != nil {
-				return err
-			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), resolveTimeout)
-			defer cancel()
-			u, err := packer.Unpack(ctx, bytes.TrimSpace(data))
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return writeJSON(cmd.OutOrStdout(), map[string]any{"message": u.Message, "metadata": u.Metadata})
-			}
-			return writeJSON(cmd.OutOrStdout(), u.Message)
+			return s.with(cmd.Context(), a, true, envelope.Config{Strict: strict}, func(ctx context.Context, packer *envelope.Packer) error {
+				u, err := packer.Unpack(ctx, bytes.TrimSpace(data))
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return writeJSON(cmd.OutOrStdout(), map[string]any{"message": u.Message, "metadata": u.Metadata})
+				}
+				return writeJSON(cmd.OutOrStdout(), u.Message)
+			})
 		},
 	}
 	s.addHomeFlags(cmd)

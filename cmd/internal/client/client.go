@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
@@ -45,32 +46,38 @@ func Start(ctx context.Context, cfg Config) (*Client, error) { return startAlone
 
 // startAlone is Start with a time to wait for acks, zero for the default.
 func startAlone(ctx context.Context, cfg Config, ackTimeout time.Duration) (*Client, error) {
-	keys, err := cfg.keys(ctx)
+	pair, err := cfg.keys(ctx)
 	if err != nil {
 		return nil, err
 	}
 	// Peers such as those around didcomm-messaging answer nobody whose document
 	// has no service at all, not even on the connection.
-	id, err := keys.Peer(did.QueueURI)
+	id, err := identity.Peer2(pair, did.QueueURI)
 	if err != nil {
 		return nil, err
 	}
-	return start(cfg, id, agent.Config{
+	return start(cfg, agent.Config{
+		DID: id.DID(), Keys: id,
 		Handler:    agent.NewMux(empty.Handle(), report.Handle(nil)),
 		AckTimeout: ackTimeout,
 	})
 }
 
-// start makes a Client of an identity.
-func start(cfg Config, id *home.Identity, ac agent.Config) (*Client, error) {
+// start makes a Client of an agent.Config with a DID and its keys.
+func start(cfg Config, ac agent.Config) (*Client, error) {
 	reach := network.Reach{Loopback: true, Private: cfg.AllowPrivate}
+	resolver, err := reach.Resolver(nil)
+	if err != nil {
+		return nil, err
+	}
 	s, err := reach.Senders(transport.DefaultMaxBytes, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
 	c := &Client{senders: s}
-	ac.Senders, ac.Logger, ac.StopTimeout = s.ByScheme(cfg.WebSocket), cfg.Logger, stopTimeout
-	if c.agent, err = id.Agent(reach, transport.DefaultMaxBytes, ac); err != nil {
+	ac.Resolver, ac.Senders = resolver, s.ByScheme(cfg.WebSocket)
+	ac.Logger, ac.StopTimeout = cfg.Logger, stopTimeout
+	if c.agent, err = agent.New(ac); err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -86,17 +93,17 @@ func start(cfg Config, id *home.Identity, ac agent.Config) (*Client, error) {
 	return c, nil
 }
 
-func (c Config) keys(ctx context.Context) (home.Keys, error) {
+func (c Config) keys(ctx context.Context) (identity.Pair, error) {
 	has, err := home.HasKeys(ctx, c.Home)
 	if err != nil {
-		return home.Keys{}, err
+		return identity.Pair{}, err
 	}
 	if !has {
-		return home.NewKeys(keyring.Ed25519)
+		return identity.Generate(keyring.Ed25519)
 	}
 	h, err := home.Open(ctx, c.Home)
 	if err != nil {
-		return home.Keys{}, err
+		return identity.Pair{}, err
 	}
 	return h.Own, h.Close()
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/delivery"
-	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/cmd/internal/client"
@@ -17,21 +16,14 @@ import (
 // What is left to the outbox keeps its order with the other texts to its recipient, as
 // those of basicmessage.Send do.
 func TestPostKeepsLane(t *testing.T) {
-	keys, err := home.NewKeys(keyring.Ed25519)
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := keys.Peer("http://127.0.0.1:1/didcomm") // nobody listens there
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := newPeer(t, "http://127.0.0.1:1/didcomm") // nobody listens there
 	db := home.Config{Dir: t.TempDir(), MaxItems: 100, MaxBytes: 1 << 20}
 	for range 2 {
 		m, err := basicmessage.New("hello", "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.ID, m.To = message.NewID(), []string{id.Document.ID}
+		m.ID, m.To = message.NewID(), []string{id.DID()}
 		cfg := client.PostConfig{
 			Config:  client.Config{Home: db, Logger: slog.New(slog.DiscardHandler)},
 			Timeout: 10 * time.Second, Lane: basicmessage.PIURI,

@@ -52,11 +52,12 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 		return Posted{}, err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	id, err := h.Sender()
+	from, err := h.Sender(ctx)
 	if err != nil {
 		return Posted{}, err
 	}
-	c, err := start(cfg.Config, id, agent.Config{
+	c, err := start(cfg.Config, agent.Config{
+		DID: from, Keys: h.DIDs,
 		Store: h.Store, Guest: true,
 		AckTimeout: cfg.ackTimeout(),
 	})

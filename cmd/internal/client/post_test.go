@@ -10,7 +10,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/delivery"
-	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -23,23 +23,26 @@ import (
 	"github.com/didcomm-go/didcomm/transport/wstransport"
 )
 
+// newPeer is a did:peer of new keys.
+func newPeer(t *testing.T, endpoint string) *identity.Identity {
+	t.Helper()
+	pair, err := identity.Generate(keyring.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := identity.Peer2(pair, endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
 // chatty is an agent that answers a text with another one, and returns its DID.
 func chatty(t *testing.T) string {
 	t.Helper()
-	keys, err := home.NewKeys(keyring.Ed25519)
-	if err != nil {
-		t.Fatal(err)
-	}
 	mux := httptest.NewUnstartedServer(nil)
-	id, err := keys.Peer("http://" + mux.Listener.Addr().String() + "/didcomm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	resolver, err := network.Reach{Loopback: true}.Resolver(network.Docs{id.Document.ID: id.Document})
-	if err != nil {
-		t.Fatal(err)
-	}
-	packer, err := envelope.New(envelope.Config{Keys: id.Keys, Resolver: resolver})
+	id := newPeer(t, "http://"+mux.Listener.Addr().String()+"/didcomm")
+	resolver, err := network.Reach{Loopback: true}.Resolver(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +53,7 @@ func chatty(t *testing.T) string {
 		}
 		return w.Reply(ctx, m)
 	})
-	a, err := agent.New(agent.Config{DID: id.Document.ID, Packer: packer, Handler: echo})
+	a, err := agent.New(agent.Config{DID: id.DID(), Keys: id, Resolver: resolver, Handler: echo})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +73,7 @@ func chatty(t *testing.T) string {
 			t.Error(err)
 		}
 	})
-	return id.Document.ID
+	return id.DID()
 }
 
 // What a peer says on the connection of a command that sends, and ends, is kept
@@ -122,7 +125,7 @@ func TestPostKeepsWhatComesBack(t *testing.T) {
 	said := make(chan string, 1)
 	s, err := server.Listen(ctx, server.Config{
 		Home: db, Listen: "127.0.0.1:0", MaxBytes: 1 << 20, ReadTimeout: time.Second, Logger: logger,
-		OnMessage: func(from, text string) { said <- from + " " + text },
+		OnMessage: func(from, to, text string) { said <- from + " " + text },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -150,14 +153,7 @@ func TestPostKeepsWhatComesBack(t *testing.T) {
 func TestPostLeavesTheOutbox(t *testing.T) {
 	ctx := t.Context()
 	gone := httptest.NewServer(nil)
-	keys, err := home.NewKeys(keyring.Ed25519)
-	if err != nil {
-		t.Fatal(err)
-	}
-	away, err := keys.Peer(gone.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	away := newPeer(t, gone.URL)
 	gone.Close()
 	cfg := client.PostConfig{
 		Config: client.Config{
@@ -173,11 +169,11 @@ func TestPostLeavesTheOutbox(t *testing.T) {
 		want    delivery.State // empty for an error
 		outbox  int            // messages in it afterwards
 	}{
-		{away.Document.ID, true, "", 0},
-		{away.Document.ID, false, delivery.Queued, 1},
+		{away.DID(), true, "", 0},
+		{away.DID(), false, delivery.Queued, 1},
 		{here, false, delivery.Sent, 1},
 		{here, true, delivery.Sent, 1},
-		{away.Document.ID, false, delivery.Queued, 2},
+		{away.DID(), false, delivery.Queued, 2},
 	} {
 		m, err := basicmessage.New("hello", "")
 		if err != nil {

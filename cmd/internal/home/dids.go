@@ -1,160 +1,186 @@
 package home
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
+	"time"
 
-	"github.com/didcomm-go/didcomm/cmd/internal/network"
+	"github.com/didcomm-go/didcomm/agent/identity"
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/didcomm-go/didcomm/did"
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
-// didsFile has the DID documents that the agent of a home has gone by, a JSON
-// array, the one of now last. What was sent to it under another URL is opened by
-// them, and commands beside the agent send as who it is.
-const didsFile = "dids.json"
+// agentParty is the identity.Settings.Party of the DIDs that the agent was served by. They
+// have the same keys, and peers may know that they belong together.
+const agentParty = "agent"
 
-// maxDIDs bounds them.
-const maxDIDs = 1000
+// fresh is how long a process may not know what another one has changed of the DIDs.
+const fresh = 250 * time.Millisecond
 
-// documents reads the documents of the home; there may be none.
-func (h *Home) documents() ([]*did.Document, error) {
-	path := filepath.Join(h.cfg.Dir, didsFile)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// newSet makes the Set of the DIDs in a store.
+func (c Config) newSet(ctx context.Context, s *sqlstore.Store, ring *keyring.Sealed) (*identity.Set, error) {
+	cfg := identity.SetConfig{Records: s.Records(), Keys: keyring.New(), Fresh: fresh, Logger: c.Logger}
+	if ring != nil {
+		cfg.Keys = newLender(ring)
 	}
-	if err != nil {
-		return nil, err
-	}
-	var list []jsontext.Value
-	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, damaged(path, err)
-	}
-	docs := make([]*did.Document, len(list))
-	for i, raw := range list {
-		if docs[i], err = did.ParseDocument(raw); err != nil {
-			return nil, damaged(path, err)
-		}
-	}
-	return docs, nil
+	return identity.NewSet(ctx, cfg)
 }
 
-func damaged(path string, err error) error {
-	return fmt.Errorf("%s is damaged, and is left as it is; restore it from a copy, or move it away: %w", path, err)
-}
-
-// identity is who the agent is by its own keys, as it was served last. If it was
-// not yet, it is a did:peer whose endpoint is did.QueueURI.
-func (h *Home) identity() (*Identity, error) {
-	if id, err := h.last(); id != nil || err != nil {
-		return id, err
+// Keep adds a new DID, with its private keys, to the home. The DID must have keys of its own.
+// When Keep returns, each agent that runs on the home answers for the DID. A DID that the
+// home has already is an error.
+func (h *Home) Keep(ctx context.Context, id *identity.Identity) error {
+	_, err := h.DIDs.Get(ctx, id.DID())
+	if err == nil {
+		return fmt.Errorf("%s is in this home already; see didcomm did list", id.DID())
 	}
-	return h.Own.Peer(did.QueueURI)
-}
-
-// Sender is who the agent is that sends while none serves the home, or beside that:
-// as it was served last, else a did:peer whose endpoint is did.QueueURI. The agent
-// that serves the home next opens what is answered to it.
-func (h *Home) Sender() (*Identity, error) {
-	if id, err := h.last(); id != nil || err != nil {
-		return id, err
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
 	}
-	id, err := h.Own.Peer(did.QueueURI)
-	if err != nil {
-		return nil, err
-	}
-	return id, h.Become(id)
-}
-
-// last is nil if there is no identity by the agent's own keys.
-func (h *Home) last() (*Identity, error) {
-	docs, err := h.documents()
-	if err != nil {
-		return nil, err
-	}
-	for i, doc := range slices.Backward(docs) {
-		if id, err := identify(doc, h.Own); err == nil {
-			return id, id.formerly(docs[:i], h.Own)
-		}
-	}
-	return nil, nil
-}
-
-// Become makes an identity of the agent's own keys the one that the agent goes by,
-// and adds to it those of before.
-func (h *Home) Become(id *Identity) error {
-	docs, err := h.documents()
+	keys, err := id.Keyring()
 	if err != nil {
 		return err
 	}
-	now, err := json.Marshal(id.Document)
-	if err != nil {
+	if err := h.Ring.AddAll(ctx, keys); err != nil {
 		return err
 	}
-	former := slices.DeleteFunc(slices.Clone(docs), func(d *did.Document) bool { return d.ID == id.Document.ID })
-	former = former[max(0, len(former)-maxDIDs+1):]
-	if err := id.formerly(former, h.Own); err != nil {
+	if err := h.DIDs.Add(ctx, id, identity.Settings{Party: did.Canonical(id.DID())}); err != nil {
+		for _, kid := range keys.KIDs() {
+			err = errors.Join(err, h.Ring.Delete(context.WithoutCancel(ctx), kid))
+		}
 		return err
 	}
-	if len(docs) > 0 {
-		last, err := json.Marshal(docs[len(docs)-1])
-		if err == nil && string(last) == string(now) {
-			return nil
-		}
-	}
-	data, err := json.Marshal(append(former, id.Document), jsontext.WithIndent("  "))
-	if err != nil {
+	if alone, err := h.alone(); alone || err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(h.cfg.Dir, didsFile), append(data, '\n'))
-}
-
-// formerly adds the identities of before to one, as far as they are of the same
-// keys.
-func (id *Identity) formerly(docs []*did.Document, keys Keys) error {
-	for _, doc := range docs {
-		old, err := identify(doc, keys)
-		if err != nil {
-			continue // of other keys
-		}
-		id.former = append(id.former, doc)
-		if err := merge(id.Keys, old.Keys); err != nil {
-			return err
-		}
+	select {
+	case <-time.After(fresh):
+	case <-ctx.Done():
 	}
 	return nil
 }
 
-// docs are the documents of an identity, of now and before.
-func (id *Identity) docs() network.Docs {
-	docs := network.Docs{id.Document.ID: id.Document}
-	for _, doc := range id.former {
-		docs[doc.ID] = doc
+// alone tells whether no agent runs on the home. In a shared database one may.
+func (h *Home) alone() (bool, error) {
+	if h.cfg.URL != "" {
+		return false, nil
 	}
-	return docs
+	served, err := Served(h.cfg.Dir)
+	return !served, err
 }
 
-// replaceFile writes a file so that a crash or a full disk leaves the old one or
-// the new one.
-func replaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
+// State is what a DID of a home is for.
+type State string
+
+// The states of a DID.
+const (
+	// InUse is the DID that the agent goes by, or has gone by last. In a shared database it
+	// is that of each agent that runs.
+	InUse State = "in use"
+	// Former is a DID that the agent has gone by before. It still opens what is sent to it.
+	Former State = "former"
+	// Own is another DID of the home, as did create makes it.
+	Own State = "own"
+	// Retired is a DID that is not used any more, and opens nothing after DID.Until.
+	Retired State = "retired"
+)
+
+// DID is a DID of a home.
+type DID struct {
+	ID      string
+	State   State
+	Created time.Time
+	Until   time.Time // of a Retired one
+}
+
+// DIDs are the DIDs of a home, to see and to retire, also while it is served. Close it.
+type DIDs struct {
+	store *sqlstore.Store
+	set   *identity.Set
+	cfg   Config
+}
+
+// OpenDIDs opens the DIDs of a home, without its keys.
+func OpenDIDs(ctx context.Context, cfg Config) (*DIDs, error) {
+	s, err := cfg.openOld(ctx)
 	if err != nil {
-		return tidy(err, path)
+		return nil, err
 	}
-	defer os.Remove(f.Name()) // fails where it was renamed
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
+	set, err := cfg.newSet(ctx, s, nil)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
+	return &DIDs{s, set, cfg}, nil
+}
+
+// Close closes the store.
+func (d *DIDs) Close() error { return d.store.Close() }
+
+// List returns all DIDs, those that were made first at the beginning.
+func (d *DIDs) List(ctx context.Context) ([]DID, error) {
+	used, err := d.inUse(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return tidy(err, path)
+	var list []DID
+	const page = 500
+	for after, more := uint64(0), true; more; {
+		members, err := d.set.List(ctx, after, page)
+		if err != nil {
+			return nil, err
+		}
+		more = len(members) == page
+		for _, m := range members {
+			after = m.Version
+			entry := DID{ID: m.DID, State: Own, Created: m.Created, Until: m.Until}
+			switch {
+			case !m.Retired.IsZero():
+				entry.State = Retired
+			case used(m):
+				entry.State = InUse
+			case m.Settings.Party == agentParty:
+				entry.State = Former
+			}
+			list = append(list, entry)
+		}
+	}
+	slices.SortFunc(list, func(a, b DID) int { return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID)) })
+	return slices.CompactFunc(list, func(a, b DID) bool { return a.ID == b.ID }), nil // one that was changed meanwhile
+}
+
+// Retire ends the use of a DID at a time, until when messages to it are opened. The DID that
+// the agent goes by cannot be retired. It returns the DID in the form in which it is kept.
+func (d *DIDs) Retire(ctx context.Context, id string, until time.Time) (string, error) {
+	m, err := d.set.Get(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", fmt.Errorf("%s is no DID of this home; see didcomm did list", id)
+	}
+	if err != nil {
+		return "", err
+	}
+	used, err := d.inUse(ctx)
+	if err != nil {
+		return "", err
+	}
+	if used(m) {
+		return "", fmt.Errorf("the agent of this home goes by %s; first start didcomm serve with another --public-url, --listen or --did", m.DID)
+	}
+	return m.DID, d.set.Retire(ctx, m.DID, until)
+}
+
+// inUse tells which identities of the Set are InUse.
+func (d *DIDs) inUse(ctx context.Context) (func(identity.Member) bool, error) {
+	list, err := servings(ctx, d.store.Records())
+	if err != nil {
+		return nil, err
+	}
+	used := inUse(list, time.Now())
+	return func(m identity.Member) bool {
+		return used[m.DID] || len(list) == 0 && m.Settings.Party == agentParty // that of Home.Sender
+	}, nil
 }

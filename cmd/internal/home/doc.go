@@ -1,9 +1,11 @@
 // Package home is what an agent has on its machine: a directory, and a store with
-// the outbox, the inbox and the sealed private keys. The store is a database in the
-// directory or, shared, on a server.
+// the outbox, the inbox, the DIDs and the sealed private keys. The store is a database in
+// the directory or, shared, on a server.
 //
 // Open opens the home of an agent, and makes what is missing; OpenToServe does so
-// for the process that serves the home; OpenOutbox and OpenInbox are for commands
-// beside that. An Identity is a DID with its keys, made by the methods of Keys; its
-// method Agent makes an agent that goes by the DID.
+// for the process that serves the home; OpenOutbox, OpenInbox and OpenDIDs are for
+// commands beside that.
+//
+// The DIDs of a home are an identity.Set. Those that the agent is served by have the
+// agent's own keys (Home.Serve); the others have keys of their own (Home.Keep).
 package home

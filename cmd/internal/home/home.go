@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/gofrs/flock"
@@ -13,9 +15,11 @@ import (
 type Home struct {
 	Store *sqlstore.Store
 	Ring  *keyring.Sealed
-	// Own are the keys that the agent goes by: the first two in the ring, which no
+	// DIDs are those that an agent on the home answers for.
+	DIDs *identity.Set
+	// Own are the keys that the agent is served by: the first two in the ring, which no
 	// other agent of the store can push aside.
-	Own Keys
+	Own identity.Pair
 
 	cfg   Config
 	clear bool         // no passphrase protects the keys
@@ -106,25 +110,6 @@ func (h *Home) Export(kids ...string) (*keyring.Keyring, error) {
 	return keys, nil
 }
 
-// AllKeys are all private keys in the keyring of an agent, its own also as keys of
-// the DIDs that it has gone by. There are none where it has no keyring yet.
-func AllKeys(ctx context.Context, cfg Config) (keys *keyring.Keyring, err error) {
-	has, err := HasKeys(ctx, cfg)
-	if err != nil || !has {
-		return keyring.New(), err
-	}
-	h, err := Open(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, h.Close()) }()
-	keys, err = h.Export()
-	if err != nil {
-		return nil, err
-	}
-	id, err := h.identity()
-	if err != nil {
-		return nil, err
-	}
-	return keys, merge(keys, id.Keys)
-}
+// Keys are all private keys of the home: those of its DIDs, retired ones as well, and the
+// others in the ring.
+func (h *Home) Keys() envelope.Keys { return &allKeys{h.DIDs, h.Ring} }

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
@@ -52,11 +54,11 @@ func (b *Inbox) Letters(ctx context.Context, reach network.Reach) (*Letters, err
 	if err != nil {
 		return nil, err
 	}
-	id, err := h.identity()
+	resolver, err := reach.Resolver(contact.New(b.store, contact.Config{Logger: b.cfg.Logger}).Long)
 	if err != nil {
 		return nil, err
 	}
-	packer, err := id.packer(reach, 0)
+	packer, err := envelope.New(envelope.Config{Keys: h.Keys(), Resolver: identity.Before(h.DIDs, resolver)})
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
@@ -53,10 +54,11 @@ func (c Config) unseal(ctx context.Context, s *sqlstore.Store) (*Home, error) {
 		}
 	}
 	h := &Home{Store: s, Ring: ring, cfg: c, clear: w.Name() == keyring.NoneName}
-	if h.Own, err = pair(ring); err != nil {
+	if h.Own, err = firstTwo(ctx, ring); err != nil {
 		return nil, fmt.Errorf("the agent's keys: %w", err)
 	}
-	return h, nil
+	h.DIDs, err = c.newSet(ctx, s, ring)
+	return h, err
 }
 
 // unlock opens the sealed keys, or makes an empty ring of them.
@@ -112,22 +114,26 @@ func wrapper(secret []byte) keyring.Wrapper {
 // settle gives an empty ring the agent's own keys, new ones. Of several processes
 // that do, the keys of the first are the agent's.
 func settle(ctx context.Context, keys store.SealedKeys, ring *keyring.Sealed, w keyring.Wrapper) (*keyring.Sealed, error) {
-	made, err := NewKeys(keyring.Ed25519)
+	pair, err := identity.Generate(keyring.Ed25519)
 	if err != nil {
 		return nil, err
 	}
-	id, err := made.Peer()
+	id, err := identity.Peer2(pair)
 	if err != nil {
 		return nil, err
 	}
-	if err := ring.AddAll(ctx, id.Keys); err != nil {
+	made, err := id.Keyring()
+	if err != nil {
+		return nil, err
+	}
+	if err := ring.AddAll(ctx, made); err != nil {
 		return nil, err
 	}
 	all, err := keyring.Open(ctx, keys, w)
 	if err != nil {
 		return nil, err
 	}
-	first, mine := all.KIDs(), id.Keys.KIDs()
+	first, mine := all.KIDs(), made.KIDs()
 	if first[0] == mine[0] {
 		return all, nil
 	}
@@ -173,28 +179,11 @@ func SetPassphrase(ctx context.Context, cfg Config, fresh func(context.Context) 
 	return h.Ring.Rewrap(ctx, wrapper(secret))
 }
 
-// pair takes the first two keys of a ring: one that signs, one that agrees on keys.
-func pair(ring *keyring.Sealed) (Keys, error) {
+// firstTwo takes the first two keys of a ring: one that signs, one that agrees on keys.
+func firstTwo(ctx context.Context, ring *keyring.Sealed) (identity.Pair, error) {
 	kids := ring.KIDs()
 	if len(kids) < 2 {
-		return Keys{}, fmt.Errorf("%w: %d keys instead of 2", keyring.ErrInvalid, len(kids))
+		return identity.Pair{}, fmt.Errorf("%w: %d keys instead of 2", keyring.ErrInvalid, len(kids))
 	}
-	a, err := ring.Key(kids[0])
-	if err != nil {
-		return Keys{}, err
-	}
-	e, err := ring.Key(kids[1])
-	if err != nil {
-		return Keys{}, err
-	}
-	if !Signs(a.Type()) || !Agrees(e.Type()) {
-		return Keys{}, fmt.Errorf("%w: want a key that signs and one that agrees on keys, not %s and %s", keyring.ErrInvalid, a.Type(), e.Type())
-	}
-	return Keys{a, e}, nil
+	return identity.Find(ctx, ring, kids[0], kids[1])
 }
-
-// Signs tells whether keys of a curve make signatures.
-func Signs(c keyring.Curve) bool { return c != keyring.X25519 }
-
-// Agrees tells whether keys of a curve agree on keys.
-func Agrees(c keyring.Curve) bool { return c != keyring.Ed25519 && c != keyring.Secp256k1 }

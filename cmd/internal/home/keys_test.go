@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 )
@@ -27,13 +28,13 @@ func opened(t testing.TB, cfg home.Config) *home.Home {
 	return h
 }
 
-func didOf(t testing.TB, keys home.Keys) string {
+func didOf(t testing.TB, keys identity.Pair) string {
 	t.Helper()
-	id, err := keys.Peer()
+	id, err := identity.Peer2(keys)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return id.Document.ID
+	return id.DID()
 }
 
 // secret gives a passphrase, or none.

@@ -12,24 +12,36 @@ import (
 	"testing/synctest"
 
 	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 )
+
+// newKeys is a keyring of one new key.
+func newKeys(t *testing.T, curve keyring.Curve) *keyring.Keyring {
+	key, err := keyring.Generate(curve)
+	if err != nil {
+		t.Error(err)
+		return keyring.New()
+	}
+	ring := keyring.New()
+	if err := ring.Add("did:example:"+message.NewID()+"#key-1", key); err != nil {
+		t.Error(err)
+	}
+	return ring
+}
 
 // Keys that a file has are never lost by adding others.
 func TestAddSecrets(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secrets.json")
 	var kids []string
 	for range 3 {
-		id, err := home.NewKeyDID(keyring.Ed25519)
-		if err != nil {
-			t.Fatal(err)
-		}
+		keys := newKeys(t, keyring.Ed25519)
 		for range 2 { // the second time changes nothing
-			if err := home.AddSecrets(path, id.Keys); err != nil {
+			if err := home.AddSecrets(path, keys); err != nil {
 				t.Fatal(err)
 			}
 		}
-		kids = append(kids, id.Keys.KIDs()...)
+		kids = append(kids, keys.KIDs()...)
 		ring, err := home.ReadSecrets(path)
 		if err != nil {
 			t.Fatal(err)
@@ -42,11 +54,8 @@ func TestAddSecrets(t *testing.T) {
 		if err := os.WriteFile(path, []byte(other), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		id, err := home.NewKeyDID(keyring.P256)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := home.AddSecrets(path, id.Keys); !errors.Is(err, keyring.ErrInvalid) {
+		keys := newKeys(t, keyring.P256)
+		if err := home.AddSecrets(path, keys); !errors.Is(err, keyring.ErrInvalid) {
 			t.Errorf("file %q: %v", other, err)
 		}
 		if now, err := os.ReadFile(path); err != nil || string(now) != other {
@@ -63,11 +72,7 @@ func TestAddSecretsAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for range adders {
 		all.Go(func() {
-			id, err := home.NewKeyDID(keyring.P256)
-			if err == nil {
-				err = home.AddSecrets(path, id.Keys)
-			}
-			if err != nil {
+			if err := home.AddSecrets(path, newKeys(t, keyring.P256)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -91,12 +96,9 @@ func TestAddSecretsLocked(t *testing.T) {
 	if err := os.WriteFile(path+".lock", []byte("keys"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	id, err := home.NewKeyDID(keyring.P256)
-	if err != nil {
-		t.Fatal(err)
-	}
+	keys := newKeys(t, keyring.P256)
 	synctest.Test(t, func(t *testing.T) {
-		if err := home.AddSecrets(path, id.Keys); err == nil || !strings.Contains(err.Error(), path+".lock is there") {
+		if err := home.AddSecrets(path, keys); err == nil || !strings.Contains(err.Error(), path+".lock is there") {
 			t.Errorf("error %v", err)
 		}
 	})
@@ -115,17 +117,14 @@ func TestAddSecretsLink(t *testing.T) {
 	if err := os.Symlink(file, link); err != nil {
 		t.Skip(err) // Windows asks for a privilege
 	}
-	id, err := home.NewKeyDID(keyring.P256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := home.AddSecrets(link, id.Keys); err == nil {
+	keys := newKeys(t, keyring.P256)
+	if err := home.AddSecrets(link, keys); err == nil {
 		t.Error("a link to nothing was written")
 	}
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := home.AddSecrets(link, id.Keys); err != nil {
+	if err := home.AddSecrets(link, keys); err != nil {
 		t.Fatal(err)
 	}
 	if to, err := os.Readlink(link); err != nil || to != file {

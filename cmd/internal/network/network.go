@@ -46,9 +46,9 @@ func (r Reach) guard() *netguard.Guard {
 	return g
 }
 
-// Resolver returns a resolver for did:key, did:jwk, did:peer and did:web. For the DIDs in
-// docs, which may be nil, it returns the documents in docs.
-func (r Reach) Resolver(docs Docs) (did.Resolver, error) {
+// Resolver returns a resolver for did:key, did:jwk, did:peer and did:web. longForm may be
+// nil; it is that of didpeer.Resolver.
+func (r Reach) Resolver(longForm func(ctx context.Context, short string) (string, error)) (*did.Cache, error) {
 	web, err := didweb.NewResolver(didweb.Config{
 		Dial:              r.guard().DialContext,
 		AllowHTTPLoopback: r.Loopback || r.Private,
@@ -56,31 +56,27 @@ func (r Reach) Resolver(docs Docs) (did.Resolver, error) {
 	if err != nil {
 		return nil, err
 	}
-	methods := did.Methods{
+	return did.NewCache(did.Methods{
 		"key":  didkey.Resolver{},
 		"jwk":  didjwk.Resolver{},
-		"peer": didpeer.NewResolver(),
+		"peer": &didpeer.Resolver{LongForm: longForm},
 		"web":  web,
-	}
-	return &overlay{docs: docs, Cache: did.NewCache(methods, did.CacheConfig{})}, nil
-}
-
-// overlay is a cache with given documents. It embeds the cache because of its Refresh
-// method.
-type overlay struct {
-	docs Docs
-	*did.Cache
-}
-
-func (o *overlay) Resolve(ctx context.Context, id string) (*did.Document, error) {
-	if doc, ok := o.docs[id]; ok {
-		return doc, nil
-	}
-	return o.Cache.Resolve(ctx, id)
+	}, did.CacheConfig{}), nil
 }
 
 // Docs maps DIDs to their documents.
 type Docs map[string]*did.Document
+
+var _ did.Resolver = Docs(nil)
+
+// Resolve returns the document of a DID. The error matches did.ErrNotFound if there is none.
+func (d Docs) Resolve(_ context.Context, id string) (*did.Document, error) {
+	doc, ok := d[id]
+	if !ok {
+		return nil, fmt.Errorf("%w: no document of %.200s", did.ErrNotFound, id)
+	}
+	return doc, nil
+}
 
 // ParseDocs parses JSON that is an object from DIDs to documents, an array of documents,
 // or a single document.

@@ -47,12 +47,16 @@ func TestResolver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := network.Reach{}.Resolver(docs)
+	for id, want := range map[string]error{"did:example:a": nil, "did:example:b": did.ErrNotFound} {
+		if doc, err := docs.Resolve(t.Context(), id); !errors.Is(err, want) || err == nil && doc.ID != id {
+			t.Errorf("%s in the documents: %v, want %v", id, err, want)
+		}
+	}
+	r, err := network.Reach{}.Resolver(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]error{
-		"did:example:a": nil,
 		"did:example:b": did.ErrMethod,
 		"did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH": nil,
 		"did:peer:3zQm": did.ErrUnsupported,

@@ -22,7 +22,11 @@ func (s *Server) mux() *agent.Mux {
 		basicmessage.Handle(func(_ context.Context, _ agent.Responder, in *agent.Inbound, body basicmessage.Body) error {
 			mu.Lock()
 			defer mu.Unlock()
-			s.cfg.OnMessage(in.From, body.Content)
+			to := in.To
+			if to == s.did {
+				to = ""
+			}
+			s.cfg.OnMessage(in.From, to, body.Content)
 			return nil
 		}),
 		report.Handle(func(_ context.Context, _ agent.Responder, in *agent.Inbound, p *message.Problem) error {

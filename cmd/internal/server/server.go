@@ -14,10 +14,11 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/contact"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
-	"github.com/didcomm-go/didcomm/did"
-	"github.com/didcomm-go/didcomm/did/didweb"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
 	"github.com/didcomm-go/didcomm/transport/wstransport"
 	"github.com/labstack/echo/v4"
@@ -49,8 +50,9 @@ type Config struct {
 	// PublicURL is where peers send messages, http or https. Empty is DefaultPath
 	// at the domain of DID, or else at the listening address.
 	PublicURL string
-	// DID is a did:web to go by, whose document the server publishes; empty is a
-	// did:peer:2 of the agent's keys and PublicURL.
+	// DID is a did:web to go by, of the agent's keys; empty is a did:peer:2 of the keys and
+	// PublicURL. The server answers for all other DIDs of the home as well, and publishes the
+	// documents of each did:web of its host.
 	DID string
 	// TLSCert and TLSKey are PEM files; both or none.
 	TLSCert, TLSKey string
@@ -69,8 +71,9 @@ type Config struct {
 	// Limits of what one peer is sent, at once and then in an hour: see agent.Config.
 	ReportBurst, ReportsPerHour int
 	AnswerBurst, AnswersPerHour int
-	// OnMessage is called for each basic message, one at a time.
-	OnMessage func(from, text string)
+	// OnMessage is called for each basic message, one at a time. To is empty for the DID that
+	// the agent is served by, else another DID of the home.
+	OnMessage func(from, to, text string)
 	Logger    *slog.Logger
 }
 
@@ -79,7 +82,9 @@ type Server struct {
 	cfg      Config
 	listener net.Listener
 	endpoint *url.URL
-	identity *home.Identity
+	did      string
+	former   string // that the agent of the home was served by before, or empty
+	hosts    []string
 	http     *http.Server
 	ws       *wstransport.Server
 	agent    *agent.Agent
@@ -114,7 +119,7 @@ func (s *Server) open(ctx context.Context, tlsConfig *tls.Config) (err error) {
 	if s.home, err = home.OpenToServe(ctx, cfg); err != nil {
 		return err
 	}
-	return s.wire(tlsConfig)
+	return s.wire(ctx, tlsConfig)
 }
 
 // close closes what is open behind the agent.
@@ -129,28 +134,29 @@ func (s *Server) close() (err error) {
 }
 
 // wire makes everything behind the listener.
-func (s *Server) wire(tlsConfig *tls.Config) error {
+func (s *Server) wire(ctx context.Context, tlsConfig *tls.Config) error {
 	cfg := s.cfg
 	var err error
 	if s.endpoint, err = cfg.endpoint(s.listener.Addr()); err != nil {
 		return err
 	}
-	if cfg.DID != "" {
-		s.identity, err = s.home.Own.Web(cfg.DID, s.endpoint.String())
-	} else {
-		s.identity, err = s.home.Own.Peer(s.endpoint.String())
+	if s.did, s.former, err = s.home.Serve(ctx, cfg.DID, s.endpoint.String()); err != nil {
+		return err
 	}
+	s.hosts = s.webHosts()
+	reach := network.Reach{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly()}
+	packer, book, err := s.packer(reach)
 	if err != nil {
 		return err
 	}
-	if err := s.home.Become(s.identity); err != nil {
-		return err
-	}
-	reach := network.Reach{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly()}
 	if s.senders, err = reach.Senders(cfg.MaxBytes, cfg.Logger); err != nil {
 		return err
 	}
-	s.agent, err = s.identity.Agent(reach, cfg.MaxBytes, agent.Config{
+	s.agent, err = agent.New(agent.Config{
+		DID:          s.did,
+		Packer:       packer,
+		Contacts:     book,
+		Shares:       s.home.DIDs.Shares,
 		Handler:      s.mux(),
 		Senders:      s.senders.ByScheme(false),
 		Store:        s.home.Store,
@@ -177,8 +183,27 @@ func (s *Server) wire(tlsConfig *tls.Config) error {
 	return nil
 }
 
-// DID is who the agent is.
-func (s *Server) DID() string { return s.identity.Document.ID }
+// packer is of all DIDs of the home, and opens messages of MaxBytes.
+func (s *Server) packer(reach network.Reach) (*envelope.Packer, *contact.Book, error) {
+	book := contact.New(s.home.Store, contact.Config{Logger: s.cfg.Logger})
+	resolver, err := reach.Resolver(book.Long)
+	if err != nil {
+		return nil, nil, err
+	}
+	packer, err := envelope.New(envelope.Config{
+		Keys:     s.home.DIDs,
+		Resolver: identity.Before(s.home.DIDs, resolver),
+		MaxBytes: int(s.cfg.MaxBytes),
+	})
+	return packer, book, err
+}
+
+// DID is the DID that the agent is served by.
+func (s *Server) DID() string { return s.did }
+
+// Former is the DID that the agent of the home was served by before, if that is another. The
+// server answers for it as well.
+func (s *Server) Former() string { return s.former }
 
 // Endpoint is the URL that takes messages in.
 func (s *Server) Endpoint() string { return s.endpoint.String() }
@@ -194,15 +219,7 @@ func (s *Server) routes() http.Handler {
 	}))
 	e.Any(routePath(s.endpoint), messages)
 	e.GET(HealthPath, func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
-	if at, err := didweb.URLOf(s.DID()); err == nil {
-		document := echo.WrapHandler(didweb.Handler(func(context.Context) (*did.Document, error) {
-			return s.identity.Document, nil
-		}))
-		if u, err := url.Parse(at); err == nil {
-			e.GET(routePath(u), document)
-			e.HEAD(routePath(u), document)
-		}
-	}
+	e.RouteNotFound("/*", s.publish)
 	return e
 }
 
@@ -244,6 +261,7 @@ func (s *Server) Run(ctx context.Context) error {
 			failed <- err
 		}
 	})
+	tasks.Go(func() { s.home.KeepServing(running, s.did) })
 	tasks.Go(func() {
 		serve := func() error { return s.http.Serve(s.listener) }
 		if s.http.TLSConfig != nil {

@@ -1,0 +1,139 @@
+package home
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdh"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
+)
+
+// missingFor is how long a private key that the store does not have is not looked for
+// again.
+const missingFor = time.Second
+
+// lender lends out the private keys of a keyring to a Set. A key that another process has
+// added since the keyring was opened is read from the store when it is first asked for.
+type lender struct {
+	ring *keyring.Sealed
+
+	mu      sync.Mutex
+	missing map[string]time.Time // guarded by mu; when the store was found not to have a key
+}
+
+var _ envelope.Keys = (*lender)(nil)
+
+func newLender(ring *keyring.Sealed) *lender {
+	return &lender{ring: ring, missing: map[string]time.Time{}}
+}
+
+// KeyAgreement returns a private key for ECDH. The Set asks for names of its identities
+// only: a stranger cannot make the lender read the store.
+func (l *lender) KeyAgreement(ctx context.Context, name string) (ecdh.KeyExchanger, error) {
+	return lend(ctx, l, name, l.ring.KeyAgreement)
+}
+
+// Signer returns a private key for signatures.
+func (l *lender) Signer(ctx context.Context, name string) (crypto.Signer, error) {
+	return lend(ctx, l, name, l.ring.Signer)
+}
+
+func lend[K any](ctx context.Context, l *lender, name string, get func(context.Context, string) (K, error)) (K, error) {
+	key, err := get(ctx, name)
+	if !errors.Is(err, envelope.ErrNoKey) {
+		return key, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.missing[name]) < missingFor {
+		return key, err
+	}
+	if failed := l.ring.Refresh(ctx); failed != nil {
+		return key, failed
+	}
+	key, err = get(ctx, name)
+	if errors.Is(err, envelope.ErrNoKey) {
+		l.missing[name] = time.Now()
+	} else {
+		delete(l.missing, name)
+	}
+	return key, err
+}
+
+// allKeys are the private keys of the DIDs of a home, also of those that were retired, and
+// the other ones in its keyring. They are for a person who works with files and with
+// messages that have come in; an agent that runs has those of the Set alone.
+type allKeys struct {
+	set  *identity.Set
+	ring *keyring.Sealed
+}
+
+var (
+	_ envelope.Keys  = (*allKeys)(nil)
+	_ envelope.Owner = (*allKeys)(nil)
+)
+
+// KeyAgreement returns the private key under kid for ECDH.
+func (a *allKeys) KeyAgreement(ctx context.Context, kid string) (ecdh.KeyExchanger, error) {
+	return find(ctx, a, kid, identity.ToAgree, a.ring.KeyAgreement)
+}
+
+// Signer returns the private key under kid for signatures.
+func (a *allKeys) Signer(ctx context.Context, kid string) (crypto.Signer, error) {
+	return find(ctx, a, kid, identity.ToSign, a.ring.Signer)
+}
+
+func find[K any](ctx context.Context, a *allKeys, kid string, use identity.Use, get func(context.Context, string) (K, error)) (K, error) {
+	key, err := get(ctx, kid)
+	if !errors.Is(err, envelope.ErrNoKey) {
+		return key, err
+	}
+	m, failed := a.set.Get(ctx, did.Base(kid))
+	if errors.Is(failed, store.ErrNotFound) {
+		return key, err
+	}
+	if failed != nil {
+		return key, failed
+	}
+	at := slices.IndexFunc(m.Handles, func(h identity.Handle) bool { return h.KID == kid && h.Use == use })
+	if at < 0 {
+		return key, err
+	}
+	return get(ctx, m.Handles[at].Name)
+}
+
+// Own returns the DID that id names, in the form that resolves.
+func (a *allKeys) Own(ctx context.Context, id string) (string, error) {
+	m, err := a.set.Get(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return a.ring.Own(ctx, id)
+	}
+	if err != nil {
+		return "", fmt.Errorf("own DIDs: %w", err)
+	}
+	return m.DID, nil
+}
+
+// DIDs returns at most n of the DIDs.
+func (a *allKeys) DIDs(ctx context.Context, n int) ([]string, error) {
+	dids, err := a.set.DIDs(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	others, err := a.ring.DIDs(ctx, n)
+	for _, id := range others {
+		if len(dids) < n && !slices.Contains(dids, id) {
+			dids = append(dids, id)
+		}
+	}
+	return dids, err
+}
