@@ -117,7 +117,7 @@ func (a *Agent) settle(ctx context.Context, k *pending, err error, replies []sto
 	}
 	for l := k.held(); l != nil; {
 		var err error
-		_ = store.Tell(ctx, time.Time{}, a.cfg.MinBackoff, a.life.Done(), func(ctx context.Context) error {
+		_ = store.Settle(ctx, time.Time{}, a.cfg.MinBackoff, a.life.Done(), func(ctx context.Context) error {
 			err = how(ctx, l)
 			return err
 		})
@@ -163,7 +163,7 @@ func (a *Agent) nak(ctx context.Context, k *pending, delay time.Duration, reason
 	}
 	a.pending.remove(k) // before the message can be leased again
 	nak := func(ctx context.Context) error { return a.inbox.Nak(ctx, l, delay, reason) }
-	if err := store.Tell(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), nak); err != nil {
+	if err := store.Settle(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), nak); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "message not given back to the inbox", "error", err)
 	}
 }

@@ -260,7 +260,7 @@ func (a *Agent) setAside(ctx context.Context, k *pending, reason error) {
 	a.note(ctx, a.cfg.Trace.Handled, "message set aside", k.in, l.Attempts, reason)
 	defer a.pending.remove(k)
 	term := func(ctx context.Context) error { return a.inbox.Term(ctx, l, reason.Error()) }
-	if err := store.Tell(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), term); err != nil {
+	if err := store.Settle(ctx, l.Until, a.cfg.MinBackoff, a.life.Done(), term); err != nil {
 		k.in.log(a.cfg.Logger).ErrorContext(ctx, "message not set aside in the inbox", "error", err)
 	}
 }

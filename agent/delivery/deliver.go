@@ -288,7 +288,7 @@ func (d *Dispatcher) updateOrLog(ctx context.Context, l *store.Lease[store.Item]
 
 // update calls f to update the outbox, and retries while the lease is valid.
 func (d *Dispatcher) update(ctx context.Context, l *store.Lease[store.Item], f func(context.Context) error) error {
-	return store.Tell(ctx, l.Until, d.cfg.Backoff.Min, d.life.Done(), f)
+	return store.Settle(ctx, l.Until, d.cfg.Backoff.Min, d.life.Done(), f)
 }
 
 // packet converts a packet of the store.

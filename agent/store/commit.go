@@ -2,7 +2,7 @@ package store
 
 import "context"
 
-// Store is one back end with all that an agent keeps.
+// Store has the parts of one back end that an agent needs.
 type Store interface {
 	Outbox() Outbox
 	Inbox() Inbox
@@ -12,22 +12,23 @@ type Store interface {
 	// fields of Changes: a record that is deleted makes room for one that is put.
 	//
 	// Errors: those of the methods that Changes names, for the first change that fails.
-	// After an error, nothing has changed and no Version is set. Join makes a Store for
-	// which this does not hold.
+	// After an error, nothing has changed and no Version is set. The exception is a Store
+	// that [Join] makes.
 	Commit(ctx context.Context, c *Changes) error
 }
 
-// Changes are for Store.Commit, which makes them durable together. The zero value changes
+// Changes are the changes that [Store.Commit] makes together. The zero value changes
 // nothing.
 type Changes struct {
-	// Delete are records as of Records.Delete, named by Collection, Key and Version.
+	// Delete has the records to delete, named by Collection, Key and Version: see
+	// [Records.Delete].
 	Delete []Record
-	// Put are records as of Records.Put.
+	// Put has the records to store: see [Records.Put].
 	Put []Record
-	// Enqueue are items as of Outbox.Enqueue.
+	// Enqueue has the items to put in the outbox: see [Outbox.Enqueue].
 	Enqueue []Item
-	// Ack, if not nil, is the lease of a message in the inbox. The message is acked, with
-	// Replies, as of Inbox.Ack.
+	// Ack, if not nil, is the lease of a message in the inbox. Commit acks this message
+	// with Replies: see [Inbox.Ack].
 	Ack     *Lease[Received]
 	Replies []Packet
 }
@@ -35,8 +36,8 @@ type Changes struct {
 // Join makes a Store of parts from different back ends, such as records in a database and
 // an outbox in memory. The Commit of this Store is not atomic: Commit makes the changes one
 // by one, in the order of the fields of Changes, and stops at the first change that fails.
-// The changes before that stay. The message is acked last: after a crash in between, the
-// handler runs again and finds the records changed.
+// Earlier changes stay. The message is acked last: after a crash in between, the handler
+// runs again and finds the records changed.
 func Join(o Outbox, i Inbox, r Records) Store { return &joined{o, i, r} }
 
 type joined struct {

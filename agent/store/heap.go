@@ -2,15 +2,15 @@ package store
 
 import "container/heap"
 
-// queued is what stands in an indexedHeap: place is where it keeps its index there,
-// -1 while it is in none.
+// queued is an element of an indexedHeap. place points to the index of the element in the
+// heap, which is -1 while the element is in no heap.
 type queued[T any] interface {
 	before(other T) bool
 	place() *int
 }
 
-// indexedHeap has the first of its elements in front. An element knows its index, so
-// that it can be fixed and removed wherever it stands.
+// indexedHeap is a heap with the first element, by before, in front. Since an element
+// knows its index, any element can be moved or removed in O(log n).
 type indexedHeap[T queued[T]] []T
 
 func (h *indexedHeap[T]) add(e T)    { heap.Push(h, e) }

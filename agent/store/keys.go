@@ -2,32 +2,41 @@ package store
 
 import "context"
 
-// SealedKeys holds the private keys of one keyring, each sealed by a key of the
-// keyring's own, which stands beside them, wrapped. What is in them is
-// agent/keyring's affair.
+// SealedKeys holds the private keys of one keyring. Each private key is sealed: encrypted
+// under the key of the keyring. The key of the keyring is kept beside the private keys,
+// wrapped: encrypted under a key that is not in the store. Package agent/keyring defines
+// the format of both.
+//
+// All methods may be called at the same time from many goroutines.
 type SealedKeys interface {
-	// Wrapping returns the wrapped key of the keyring. Errors: ErrNotFound where
-	// there is none yet.
+	// Wrapping returns the wrapped key of the keyring. Errors: ErrNotFound if there is
+	// none yet.
 	Wrapping(ctx context.Context) ([]byte, error)
-	// SetWrapping replaces the wrapped key at once, if it still is old; nil
-	// stands for none. Errors: ErrExists if it is another by now.
+	// SetWrapping replaces the wrapped key old by wrapped, in one step. A nil old means
+	// that there is no wrapped key yet. A nil wrapped removes the wrapped key. Errors:
+	// ErrExists if the stored key is not old.
 	//
-	// What a back end that is not in memory still holds of the old one: SQLite
-	// nothing in its files once SetWrapping returns, if old has no more than 4,000
-	// bytes and nobody reads for long just then, else when the store is closed;
-	// PostgreSQL what it keeps of the row until VACUUM has removed it and the page and
-	// the write-ahead log are used again. The disk beneath, and copies, are out of
-	// their reach.
+	// The bytes of old may stay behind in a back end for some time:
+	//
+	//   - In memory, until the garbage collector has run.
+	//   - In SQLite, the files do not hold them any more when SetWrapping returns. If old
+	//     has more than 4,000 bytes, or another connection reads for long at that moment,
+	//     they go when the store is closed.
+	//   - In PostgreSQL, until VACUUM has removed the row, and its page and the write-ahead
+	//     log are used again.
+	//
+	// A store cannot remove old from the disk beneath its files, or from backups.
 	SetWrapping(ctx context.Context, old, wrapped []byte) error
-	// Put stores keys, all or none. Errors: ErrExists for a kid that is taken.
+	// Put stores keys, all or none. Errors: ErrExists if there is a key with one of the
+	// KIDs, or if two of keys have the same KID.
 	Put(ctx context.Context, keys ...SealedKey) error
 	// All returns all keys, in the order in which they were put.
 	All(ctx context.Context) ([]SealedKey, error)
-	// Delete removes a key. Errors: ErrNotFound.
+	// Delete removes the key with that KID. Errors: ErrNotFound.
 	Delete(ctx context.Context, kid string) error
 }
 
-// SealedKey is one private key that only its keyring can read.
+// SealedKey is one private key, sealed so that only its keyring can read it.
 type SealedKey struct {
 	KID    string // DID URL of the key
 	Sealed []byte

@@ -5,28 +5,32 @@ import (
 	"time"
 )
 
-// Mailbox holds packets that a mediator took in for others, each in the box of
-// its owner, until the owner picks them up (Pickup 3.0 and 4.0).
+// Mailbox holds the packets that a mediator received for others. Each packet is in the box
+// of its owner until the owner picks it up (Pickup 3.0 and 4.0).
 //
-// Mail is leased in the order of Deposit. What is not acked when its lease runs
-// out is leased again, before what came later.
+// Packets of a box are leased in the order of [Mailbox.Deposit]. A packet whose lease runs
+// out before an Ack keeps its place: it is leased again before later packets.
+//
+// All methods may be called at the same time from many goroutines, and, where the back
+// end is shared, from many processes.
 type Mailbox interface {
-	// Deposit puts a packet into a box, which there need not have been before.
-	// It is durable, as far as the back end goes, when it returns. Errors:
-	// ErrFull, ErrExists for a known ID.
+	// Deposit puts a packet into a box. The box need not exist before. When Deposit
+	// returns, the packet is as durable as the back end makes it. Errors: ErrFull;
+	// ErrExists if the box has a packet with that ID.
 	Deposit(ctx context.Context, box string, m Mail) error
-	// Lease hands out at most n of the oldest packets of a box that are not
-	// leased, for d; none if there are none.
+	// Lease leases at most n packets of a box for d: the oldest packets that are not
+	// leased. It does not wait: if there is no such packet, it returns an empty list.
 	Lease(ctx context.Context, box string, n int, d time.Duration) ([]Mail, error)
-	// Ack removes packets from a box by ID, leased or not, and returns how many
-	// there were.
+	// Ack removes the packets with these IDs from a box, whether they are leased or not.
+	// It returns how many packets it has removed.
 	Ack(ctx context.Context, box string, ids ...string) (int, error)
-	// Nak ends the leases of packets at once: they go back to their places.
+	// Nak ends the leases of the packets with these IDs at once. The packets keep their
+	// places.
 	Nak(ctx context.Context, box string, ids ...string) error
-	// Status counts a box.
+	// Status counts the packets of a box. A box that does not exist is empty.
 	Status(ctx context.Context, box string) (MailboxStatus, error)
-	// Wait returns when the box has a packet to lease, or ctx.Err() when ctx ends
-	// first.
+	// Wait returns nil when the box has a packet that can be leased. It returns ctx.Err()
+	// if ctx ends first.
 	Wait(ctx context.Context, box string) error
 }
 
@@ -34,18 +38,18 @@ type Mailbox interface {
 type Mail struct {
 	// ID is unique in its box.
 	ID string
-	// For is the DID, or key of it, that the packet was forwarded to.
+	// For is the DID, or the DID URL of the key, that the packet was forwarded to.
 	For    string
 	Packet Packet
-	Time   time.Time // when it came
-	// Expires is when it is worth nothing any more and is dropped; zero is
-	// never.
+	Time   time.Time // when the mediator received the packet
+	// Expires is when the store drops the packet. A packet with a zero Expires stays
+	// until an Ack.
 	Expires time.Time
 }
 
-// MailboxStatus is what a box holds, leased packets included.
+// MailboxStatus tells what a box holds, leased packets included.
 type MailboxStatus struct {
 	Count          int
-	Bytes          int64
-	Oldest, Newest time.Time // zero in an empty box
+	Bytes          int64     // of the packets
+	Oldest, Newest time.Time // Time of the first and of the last packet; zero for an empty box
 }

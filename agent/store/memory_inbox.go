@@ -11,23 +11,25 @@ import (
 	"time"
 )
 
-// InboxConfig bounds an inbox. Zero fields take the defaults. What waits to be
-// handled counts towards the first four, what was handled towards the others.
+// InboxConfig has the limits of an inbox. Fields of 0 or less take the defaults. Pending
+// messages are those that wait or are leased. Settled messages are those that are done or
+// buried.
 type InboxConfig struct {
-	MaxItems     int   // messages that wait; default 1,000,000 (in memory 10,000)
-	MaxBytes     int64 // bytes of messages that wait; default 4 GiB (in memory 256 MiB)
-	MaxPeerItems int   // messages of one peer that wait; default a quarter of MaxItems
-	MaxPeerBytes int64 // bytes of messages of one peer that wait; default a quarter of MaxBytes
-	// MaxRemembered is how many handled messages are remembered at most, the
-	// youngest; default 10,000,000 (in memory 65,536).
+	MaxItems     int   // pending messages; default 1,000,000 (in memory 10,000)
+	MaxBytes     int64 // bytes of pending messages; default 4 GiB (in memory 256 MiB)
+	MaxPeerItems int   // pending messages of one peer; default a quarter of MaxItems
+	MaxPeerBytes int64 // bytes of pending messages of one peer; default a quarter of MaxBytes
+	// MaxRemembered is how many settled messages the inbox remembers at most. Beyond that
+	// it forgets the oldest messages. Default 10,000,000 (in memory 65,536).
 	MaxRemembered int
-	// MaxKept is how many bytes of handled messages are kept with them, the
-	// youngest; default 4 GiB (in memory 64 MiB).
+	// MaxKept is how many bytes of packets and replies the inbox keeps with settled
+	// messages. Beyond that the oldest messages lose their packet and their replies, and
+	// are still remembered. Default 4 GiB (in memory 64 MiB).
 	MaxKept int64
 }
 
-// NewInbox makes an Inbox in memory, which is an InboxAdmin too. Each operation
-// costs O(log n) in the number of messages that wait, but those of InboxAdmin.
+// NewInbox makes an Inbox in memory, which is an InboxAdmin too. A call costs O(log n) in
+// the number n of pending messages. Calls of InboxAdmin cost O(n).
 func NewInbox(cfg InboxConfig) Inbox { return newInbox(cfg, new(sync.Mutex)) }
 
 func newInbox(cfg InboxConfig, mu *sync.Mutex) *inbox {
@@ -62,19 +64,22 @@ type inbox struct {
 	token uint64
 	byKey map[inboxKey]*received
 	bySeq map[uint64]*received
-	queue indexedHeap[*received] // what is to be handled
-	all   share                  // of that
+	queue indexedHeap[*received] // pending: waiting or leased
+	all   share                  // of the queue
 	peers map[string]share
 	owned map[string]share
-	past  list.List // of *received that are done or buried, oldest first
-	kept  int64     // bytes of packets of past
-	bare  *list.Element
+	past  list.List // of *received that are settled, done or buried, oldest first
+	kept  int64     // bytes of packets and replies of past
+	// bare is the youngest entry of past that has lost its packet and its replies. All
+	// older entries have lost them too. Nil if there is none.
+	bare *list.Element
 }
 
-// inboxKey is a digest, so that an entry costs the same however long an id is.
+// inboxKey is a digest, so that the size of an entry does not depend on the length of its
+// id.
 type inboxKey [sha256.Size]byte
 
-// share is a part of the inbox.
+// share is a number of items and the bytes of their packets.
 type share struct {
 	items int
 	bytes int64
@@ -85,8 +90,8 @@ type received struct {
 	key       inboxKey
 	seq       uint64
 	state     State
-	at        time.Time // due, or the lease's end
-	token     uint64    // of the lease, 0 if it waits
+	at        time.Time // when the message is due, or its lease ends
+	token     uint64    // of the lease, 0 if there is none
 	attempts  int
 	lastError string
 	replies   []Packet
@@ -103,8 +108,8 @@ func (r *received) before(other *received) bool {
 	return r.at.Before(other.at)
 }
 
-// keyOf hashes both parts with the length of the first before them, so that no
-// two pairs run together.
+// keyOf hashes the length of sender, sender and id, so that different pairs never have
+// the same input.
 func keyOf(sender, id string) inboxKey {
 	b := make([]byte, 0, 256)
 	b = binary.AppendUvarint(b, uint64(len(sender)))
@@ -145,14 +150,14 @@ func (b *inbox) Add(ctx context.Context, m Received, d time.Duration) (*Lease[Re
 	return b.lease(r, now, d), nil, nil
 }
 
-// enter gives an entry its number and name.
+// enter numbers an entry, and makes it known by its key and its number.
 func (b *inbox) enter(r *received) {
 	b.seq++
 	r.seq = b.seq
 	b.byKey[r.key], b.bySeq[r.seq] = r, r
 }
 
-// push makes an entry one to be handled.
+// push puts an entry into the queue.
 func (b *inbox) push(r *received, at time.Time) {
 	b.count(r, 1)
 	r.state, r.at = Waiting, at
@@ -178,14 +183,14 @@ func tally(shares map[string]share, party string, items int, bytes int64) {
 	}
 }
 
-// lease hands out an entry of the queue.
+// lease leases an entry of the queue.
 func (b *inbox) lease(r *received, now time.Time, d time.Duration) *Lease[Received] {
 	b.token++
 	r.state, r.token, r.at = Leased, b.token, now.Add(d)
 	b.queue.fix(r)
 	l := &Lease[Received]{Item: r.Received, Until: r.at, Attempts: r.attempts, LastError: r.lastError, Token: r.token}
 	r.attempts++
-	b.wake.send() // for what else is due, and to watch over this lease
+	b.wake.send() // another entry may be due, and the end of this lease is a new time to wait for
 	return l
 }
 
@@ -230,7 +235,7 @@ func (b *inbox) Ack(ctx context.Context, l *Lease[Received], replies ...Packet) 
 	return nil
 }
 
-// done ends the lease of an entry that was handled.
+// done marks an entry as handled.
 func (b *inbox) done(r *received, replies []Packet) {
 	r.replies = slices.Clone(replies)
 	b.settle(r, Done)
@@ -288,8 +293,8 @@ func (b *inbox) Remembered(ctx context.Context, sender string, ids []string) ([]
 	return list, nil
 }
 
-// held returns the entry that is leased by that lease. A lease past its time is
-// lost even if nobody has taken the entry since.
+// held returns the entry that l leases. A lease that has run out is lost even if the entry
+// was not leased again.
 func (b *inbox) held(l *Lease[Received]) (*received, error) {
 	r := b.byKey[keyOf(l.Item.Sender, l.Item.ID)]
 	if r == nil || l.Token == 0 || r.token != l.Token || !time.Now().Before(r.at) {
@@ -298,7 +303,7 @@ func (b *inbox) held(l *Lease[Received]) (*received, error) {
 	return r, nil
 }
 
-// settle moves an entry to the past, and forgets what has no place there.
+// settle moves an entry to past, and enforces the limits of past.
 func (b *inbox) settle(r *received, s State) {
 	if r.index >= 0 {
 		b.queue.remove(r)
@@ -315,8 +320,6 @@ func (b *inbox) settle(r *received, s State) {
 		}
 		b.forget(oldest)
 	}
-	// bare is the youngest entry that has lost its packets, and so have all
-	// before it.
 	for b.kept > b.cfg.MaxKept {
 		if b.bare == nil {
 			b.bare = b.past.Front()
@@ -327,7 +330,7 @@ func (b *inbox) settle(r *received, s State) {
 	}
 }
 
-// kept is what an entry of the past holds besides its name.
+// kept is how many bytes of packets an entry of past has.
 func (r *received) kept() int64 {
 	n := len(r.Packet.Data)
 	for _, p := range r.replies {
@@ -341,7 +344,7 @@ func (b *inbox) strip(r *received) {
 	r.Packet.Data, r.replies = nil, nil
 }
 
-// leave takes an entry out of the past.
+// leave takes an entry out of past.
 func (b *inbox) leave(r *received) {
 	if b.bare == r.past {
 		b.bare = r.past.Prev()
@@ -351,7 +354,7 @@ func (b *inbox) leave(r *received) {
 	r.past = nil
 }
 
-// forget removes an entry of the past.
+// forget removes an entry of past.
 func (b *inbox) forget(r *received) {
 	b.leave(r)
 	delete(b.byKey, r.key)

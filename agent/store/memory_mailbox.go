@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// MailboxConfig bounds the boxes. Zero fields take the defaults.
+// MailboxConfig has the limits of a Mailbox. Fields of 0 or less take the defaults.
 type MailboxConfig struct {
 	MaxItems    int   // packets in all boxes; default 10,000,000 (in memory 100,000)
 	MaxBytes    int64 // bytes in all boxes; default 64 GiB (in memory 256 MiB)
@@ -32,20 +32,20 @@ type mailbox struct {
 
 	mu      sync.Mutex // guards all below
 	all     share
-	boxes   map[string]*box // those that have mail or somebody who waits
-	expires time.Time       // none of the mail does so before; zero: none does
+	boxes   map[string]*box // with mail, or with a Wait
+	expires time.Time       // no mail expires before; zero if no mail expires
 }
 
 type box struct {
 	share
 	mail    []*mail // oldest first
 	waiters int
-	changed chan struct{} // closed, and made anew, when there may be mail to lease
+	changed chan struct{} // closed, and replaced, when there may be mail to lease
 }
 
 type mail struct {
 	Mail
-	until time.Time // the lease's end
+	until time.Time // end of the lease; zero if there is none
 }
 
 func (m *mailbox) Deposit(ctx context.Context, name string, p Mail) error {
@@ -182,7 +182,7 @@ func (m *mailbox) Wait(ctx context.Context, name string) error {
 	}
 }
 
-// open returns a box, which need not have been there.
+// open returns the box of that name, and makes it if there is none.
 func (m *mailbox) open(name string) *box {
 	b := m.boxes[name]
 	if b == nil {
@@ -192,7 +192,7 @@ func (m *mailbox) open(name string) *box {
 	return b
 }
 
-// close forgets a box that nobody needs.
+// close removes a box that is empty and has no Wait.
 func (m *mailbox) close(name string, b *box) {
 	if len(b.mail) == 0 && b.waiters == 0 {
 		delete(m.boxes, name)
@@ -204,13 +204,13 @@ func (m *mailbox) count(b *box, items int, bytes int64) {
 	m.all.items, m.all.bytes = m.all.items+items, m.all.bytes+bytes
 }
 
-// sweep drops what has expired.
+// sweep drops the expired mail of a box.
 func (m *mailbox) sweep(b *box) {
 	now := time.Now()
 	m.remove(b, func(p *mail) bool { return !p.Expires.IsZero() && now.After(p.Expires) })
 }
 
-// sweepAll drops what has expired, also in boxes that nobody opens.
+// sweepAll drops the expired mail of all boxes.
 func (m *mailbox) sweepAll() {
 	if m.expires.IsZero() || time.Now().Before(m.expires) {
 		return
@@ -225,7 +225,7 @@ func (m *mailbox) sweepAll() {
 	}
 }
 
-// expect notes when mail expires.
+// expect notes a time at which mail expires.
 func (m *mailbox) expect(at time.Time) {
 	if !at.IsZero() && (m.expires.IsZero() || at.Before(m.expires)) {
 		m.expires = at

@@ -8,24 +8,27 @@ import (
 	"time"
 )
 
-// OutboxConfig bounds an outbox. Zero fields take the defaults.
+// OutboxConfig has the limits of an outbox. Fields of 0 or less take the defaults. Queued
+// items are those that wait or are leased. Buried items count only towards MaxBuried.
 type OutboxConfig struct {
-	MaxItems     int   // items in the queue; default 1,000,000 (in memory 10,000)
-	MaxBytes     int64 // bytes of packets in the queue; default 4 GiB (in memory 256 MiB)
-	MaxPeerItems int   // items in the queue for one To; default a quarter of MaxItems
-	MaxPeerBytes int64 // bytes of packets in the queue for one To; default a quarter of MaxBytes
-	MaxBuried    int   // buried items that are kept, the youngest; default 10,000 (in memory 1,000)
-	PerPeer      int   // items for one To that are leased at a time; default 8
-	// PerPeerAwaiting is how many items for one To wait for an acknowledgement at a
-	// time, besides those; default 1000.
+	MaxItems     int   // queued items; default 1,000,000 (in memory 10,000)
+	MaxBytes     int64 // bytes of packets of queued items; default 4 GiB (in memory 256 MiB)
+	MaxPeerItems int   // queued items for one To; default a quarter of MaxItems
+	MaxPeerBytes int64 // bytes of packets of queued items for one To; default a quarter of MaxBytes
+	MaxBuried    int   // buried items, beyond which the oldest are dropped; default 10,000 (in memory 1,000)
+	// PerPeer is how many items for one To are leased at a time, without those that await
+	// an acknowledgement. Default 8.
+	PerPeer int
+	// PerPeerAwaiting is how many items for one To await an acknowledgement at a time: see
+	// [Outbox.Await]. Default 1,000.
 	PerPeerAwaiting int
 }
 
-// peerShare is the part of all that one peer may have where none is set.
+// peerShare is the divisor of a limit for all that gives the default limit for one peer.
 const peerShare = 4
 
-// NewOutbox makes an Outbox in memory, which is an OutboxAdmin too. Each
-// operation costs O(log n) in the number of lanes, but those of OutboxAdmin.
+// NewOutbox makes an Outbox in memory, which is an OutboxAdmin too. A call costs O(log n)
+// in the number n of lanes. Calls of OutboxAdmin cost O(m) in the number m of items.
 func NewOutbox(cfg OutboxConfig) Outbox { return newOutbox(cfg, new(sync.Mutex)) }
 
 func newOutbox(cfg OutboxConfig, mu *sync.Mutex) *outbox {
@@ -68,17 +71,18 @@ type outbox struct {
 	buried []*entry           // oldest first
 }
 
-// laneKey is of the lane of that name for one To, or of the one item of that ID.
+// laneKey names a lane. If single is set, the lane is for one item that was set aside, and
+// name is the ID of this item.
 type laneKey struct {
 	to, name string
 	single   bool
 }
 
-// entry is an item with what the outbox knows of it.
+// entry is an item with its state.
 type entry struct {
 	Item
 	seq       uint64
-	aside     bool  // it has left the lane that it was queued in
+	aside     bool  // set aside: in a lane of its own
 	lane      *lane // nil when buried
 	attempts  int
 	lastError string
@@ -95,11 +99,11 @@ func (e *entry) key() laneKey {
 type lane struct {
 	peer   *peer
 	key    laneKey
-	items  []*entry // never empty while the lane is known
-	at     time.Time
-	leased uint64 // token of the head's lease, 0 if it waits
-	awaits bool   // the lease is of an item that waits for an acknowledgement
-	index  int    // in the heap, -1 while parked
+	items  []*entry  // never empty while the lane is in outbox.lanes
+	at     time.Time // when the head is due, or its lease ends
+	leased uint64    // token of the lease of the head, 0 if there is none
+	awaits bool      // the head awaits an acknowledgement
+	index  int       // in outbox.queue, -1 while parked
 }
 
 func (l *lane) place() *int { return &l.index }
@@ -111,15 +115,14 @@ func (l *lane) before(other *lane) bool {
 	return l.at.Before(other.at)
 }
 
-// peer is one To: its lanes, what it has in the queue, how many lanes are
-// leased, besides those that await, how many do that, and those that must wait
-// for the first count to fall.
+// peer is the state of one To.
 type peer struct {
-	lanes            map[*lane]struct{}
-	items            int
-	bytes            int64
-	leased, awaiting int
-	parked           []*lane
+	lanes    map[*lane]struct{}
+	items    int     // queued
+	bytes    int64   // of the packets of those items
+	leased   int     // lanes whose head is leased and does not await
+	awaiting int     // lanes whose head awaits an acknowledgement
+	parked   []*lane // lanes that are due, and wait until leased is below PerPeer
 }
 
 func (o *outbox) Enqueue(ctx context.Context, items ...Item) error {
@@ -135,7 +138,7 @@ func (o *outbox) Enqueue(ctx context.Context, items ...Item) error {
 	return nil
 }
 
-// check tells why the items cannot be enqueued.
+// check returns the error of Enqueue for the items.
 func (o *outbox) check(items []Item) error {
 	if o.full(items) {
 		return ErrFull
@@ -198,8 +201,8 @@ func (o *outbox) full(items []Item) bool {
 	return false
 }
 
-// push puts an entry at the end of its lane. If it is alone there it is due at that
-// time.
+// push puts an entry at the end of its lane. If the lane was empty, the entry is due at
+// that time.
 func (o *outbox) push(e *entry, at time.Time) {
 	key := e.key()
 	l := o.lanes[key]
@@ -231,8 +234,8 @@ func (o *outbox) Lease(ctx context.Context, d time.Duration) (*Lease[Item], erro
 	return await(ctx, o.wake, func() (*Lease[Item], time.Duration) { return o.take(d) })
 }
 
-// take leases the first item that is due. Without one it returns the time
-// until the next is, 0 if the queue is empty.
+// take leases the first item that is due. If no item is due, it returns the time until the
+// next item is, or 0 if the queue is empty.
 func (o *outbox) take(d time.Duration) (*Lease[Item], time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -257,7 +260,7 @@ func (o *outbox) take(d time.Duration) (*Lease[Item], time.Duration) {
 		e := l.items[0]
 		lease := &Lease[Item]{Item: e.Item, Until: l.at, Attempts: e.attempts, LastError: e.lastError, Token: l.leased}
 		e.attempts++
-		o.wake.send() // for what else is due, and to watch over this lease
+		o.wake.send() // another item may be due, and the end of this lease is a new time to wait for
 		return lease, 0
 	}
 	return nil, 0
@@ -366,8 +369,8 @@ func (o *outbox) Wake(ctx context.Context, to string) error {
 	return nil
 }
 
-// held returns the entry that is leased by that lease. A lease past its time is
-// lost even if nobody has taken the item since.
+// held returns the entry that a lease is for. A lease that has run out is lost even if the
+// item was not leased again.
 func (o *outbox) held(lease *Lease[Item]) (*entry, error) {
 	e := o.byID[lease.Item.ID]
 	if e == nil || e.lane == nil || e.lane.items[0] != e || lease.Token == 0 || e.lane.leased != lease.Token || !time.Now().Before(e.lane.at) {
@@ -376,7 +379,8 @@ func (o *outbox) held(lease *Lease[Item]) (*entry, error) {
 	return e, nil
 }
 
-// pull takes an entry out of its lane, whose next item is due then.
+// pull takes an entry out of its lane. If the entry was the head, the next item of the lane
+// is due now.
 func (o *outbox) pull(e *entry) {
 	l := e.lane
 	p := l.peer
@@ -413,7 +417,7 @@ func (o *outbox) pull(e *entry) {
 	}
 }
 
-// tried is what an entry has after a Nak: without a reason it counts as untried.
+// tried notes the reason of a Nak. With an empty reason, the lease is not counted.
 func (e *entry) tried(reason string) {
 	if reason == "" {
 		e.attempts--
@@ -432,8 +436,8 @@ func (l *lane) free() {
 	l.leased, l.awaits = 0, false
 }
 
-// unpark looks again at what there is to lease, also of what is parked where the
-// peer may have another lease.
+// unpark puts a parked lane of a peer back into the queue if the peer may have another
+// lease, and wakes a waiting Lease.
 func (o *outbox) unpark(p *peer) {
 	if p.leased < o.cfg.PerPeer && len(p.parked) > 0 {
 		o.queue.add(p.parked[0])
@@ -513,7 +517,7 @@ func (o *outbox) Drop(ctx context.Context, id string) error {
 	return nil
 }
 
-// show is the entry as OutboxAdmin has it.
+// show is the entry as OutboxAdmin returns it.
 func (e *entry) show() Entry[Item] {
 	s := Entry[Item]{Seq: e.seq, Item: e.Item, State: Buried, Attempts: e.attempts, LastError: e.lastError}
 	if l := e.lane; l != nil {

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// RecordsConfig bounds records. Zero fields take the defaults.
+// RecordsConfig has the limits of records. Fields of 0 or less take the defaults.
 type RecordsConfig struct {
 	MaxItems int   // records; default 10,000,000 (in memory 100,000)
-	MaxBytes int64 // bytes of records with their names; default 16 GiB (in memory 256 MiB)
+	MaxBytes int64 // sum of Record.Bytes; default 16 GiB (in memory 256 MiB)
 }
 
-// NewRecords makes Records in memory. Each operation costs O(log n) in the number n of
-// records. List adds a cost for each record that it returns.
+// NewRecords makes Records in memory. A call costs O(log n) in the number n of records.
+// List costs more by the number of records that it returns.
 func NewRecords(cfg RecordsConfig) Records { return newRecords(cfg, new(sync.Mutex)) }
 
 func newRecords(cfg RecordsConfig, mu *sync.Mutex) *records {
@@ -61,7 +61,7 @@ func (r *record) place() *int                { return &r.index }
 func (r *record) before(other *record) bool  { return r.Expires.Before(other.Expires) }
 func (r *record) expired(now time.Time) bool { return !r.Expires.IsZero() && !now.Before(r.Expires) }
 
-// lists are the lists that a record stands in.
+// lists are the keys of the lists that have the record.
 func (r *record) lists() []listKey {
 	keys := []listKey{{collection: r.Collection}}
 	for _, name := range r.Index {
@@ -162,7 +162,7 @@ func (s *records) check(del, put []Record) (*recordChanges, error) {
 	return c, nil
 }
 
-// at is a record as it is after the changes so far, nil where there is none.
+// at is a record as it is after the changes so far. It is nil if there is no such record.
 func (c *recordChanges) at(k recordKey) *record {
 	if r, ok := c.after[k]; ok {
 		return r
@@ -296,9 +296,9 @@ func (s *records) sweep(now time.Time) bool {
 	return n > 0
 }
 
-// versions are records in the order of their versions, in chunks none of which is
-// empty. A record that is added has the highest version. To find one takes O(log n)
-// steps, and to remove one moves, at times, the pointers to the chunks behind.
+// versions are records in the order of their versions, in chunks. No chunk is empty. A
+// record that is added must have the highest version. To find a record takes O(log n)
+// steps. To remove the last record of a chunk moves the pointers to the later chunks.
 type versions struct {
 	n      int
 	chunks [][]*record
@@ -323,7 +323,7 @@ func (l *versions) remove(r *record) {
 	}
 }
 
-// find is the place of the first record whose version is not lower.
+// find is the place of the first record whose version is at least version.
 func (l *versions) find(version uint64) (i, k int) {
 	i = sort.Search(len(l.chunks), func(i int) bool {
 		c := l.chunks[i]

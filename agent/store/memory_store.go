@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Config is what a Store in memory may hold. Zero fields take the defaults.
+// Config has the limits of a Store in memory. Zero fields take the defaults.
 type Config struct {
 	Outbox  OutboxConfig
 	Inbox   InboxConfig

@@ -49,13 +49,13 @@ func TestKeys(t *testing.T) {
 	storetest.TestKeys(t, func(*testing.T) store.SealedKeys { return store.NewSealedKeys() })
 }
 
-// Join commits as a store in memory does, as long as nothing fails; else what was done
-// before stays.
+// Join commits as a store in memory does if no change fails. If one fails, the earlier
+// changes stay.
 func TestJoin(t *testing.T) {
 	outbox, inbox := store.NewOutbox(store.OutboxConfig{}), store.NewInbox(store.InboxConfig{})
 	s := store.Join(outbox, inbox, store.NewRecords(store.RecordsConfig{}))
 	if s.Outbox() != outbox || s.Inbox() != inbox {
-		t.Error("the parts are others")
+		t.Error("Join returns other parts than it was given")
 	}
 	l, _, err := inbox.Add(t.Context(), store.Received{ID: "1", Until: time.Now().Add(time.Hour)}, time.Hour)
 	if err != nil {
@@ -131,8 +131,8 @@ func TestOutboxLimits(t *testing.T) {
 	}
 }
 
-// One peer takes at most PerPeer leases, and its other lanes come as those
-// end, also when they end by running out.
+// One peer has at most PerPeer leases. Its other lanes are leased as those leases end,
+// also when they run out.
 func TestOutboxPerPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := store.NewOutbox(store.OutboxConfig{PerPeer: 2})
@@ -176,8 +176,8 @@ func TestOutboxPerPeer(t *testing.T) {
 	})
 }
 
-// A Lease that waits wakes when a lease taken after it began to wait runs out.
-func TestOutboxWatchesLeases(t *testing.T) {
+// A waiting Lease wakes when a lease runs out that began after the wait.
+func TestOutboxLeaseRunsOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := store.NewOutbox(store.OutboxConfig{})
 		got := make(chan *store.Lease[store.Item], 2)
@@ -278,8 +278,8 @@ func TestInboxSmallerBound(t *testing.T) {
 	}
 }
 
-// What is dropped after its time is forgotten at once, and counts no more: not
-// twice.
+// A message that is dropped after its Until is forgotten at once, and is subtracted from
+// MaxKept once, not twice.
 func TestInboxDropAfterItsTime(t *testing.T) {
 	b := store.NewInbox(store.InboxConfig{MaxKept: 100})
 	add := func(id string, until time.Time, d time.Duration) *store.Lease[store.Received] {

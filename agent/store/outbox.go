@@ -7,99 +7,110 @@ import (
 
 // Outbox is a queue of packets to deliver.
 //
-// Order: items of one lane, which To and Lane name, are leased in the order of
-// Enqueue, and never two at a time: an item waits until all earlier ones of its
-// lane are acked, ended or set aside. Items of different lanes are independent,
-// but a store holds back the items for one To while many of them are leased, so
-// that one dead peer does not take every worker.
+// To and Lane of an item name its lane. Items of one lane are leased in the order of
+// [Outbox.Enqueue], one at a time: an item waits until all earlier items of its lane are
+// acked, buried or set aside. Items of different lanes do not wait for each other. But the
+// outbox bounds how many items for one To are leased at a time, so that one unreachable
+// peer does not occupy all workers.
 //
-// All methods may be called at the same time from many goroutines, and, where
-// the back end is shared, from many processes.
+// All methods may be called at the same time from many goroutines, and, where the back
+// end is shared, from many processes.
 type Outbox interface {
-	// Enqueue stores the items, all or none. They are durable, as far as the
-	// back end goes, when it returns. Errors: ErrExists; ErrFull, also where the
-	// OwnerShare of an item has no room for all items of the call that have its Owner.
+	// Enqueue stores the items, all or none. When Enqueue returns, the items are as
+	// durable as the back end makes them. Errors: ErrExists if the ID of an item is taken;
+	// ErrFull, also if the OwnerShare of an item has no room for all items of the call
+	// that have the same Owner.
 	Enqueue(ctx context.Context, items ...Item) error
-	// Lease waits for an item that is due and hands it out for d. An item that
-	// is neither acked, naked nor ended when d has passed is due again. It
-	// returns ctx.Err() when ctx ends first.
+	// Lease waits for an item that is due and leases it for d. An item that is not acked,
+	// nacked or buried within d is due again. Lease returns ctx.Err() if ctx ends first.
 	Lease(ctx context.Context, d time.Duration) (*Lease[Item], error)
 	// Ack removes a delivered item. Errors: ErrLease.
 	Ack(ctx context.Context, l *Lease[Item]) error
-	// Nak gives the item back, to be due again after delay; reason becomes its
-	// LastError. With no reason it is given back untried: LastError stays, and
-	// the lease is not counted as an attempt. Errors: ErrLease.
+	// Nak returns an item to its lane. The item is due again after delay, and reason
+	// becomes its LastError. With an empty reason the item counts as untried: LastError
+	// stays, and the lease is not counted in Attempts. Errors: ErrLease.
 	Nak(ctx context.Context, l *Lease[Item], delay time.Duration, reason string) error
-	// Aside is Nak, and takes the item out of its lane: what stands behind it goes
-	// on at once, and the item is leased by itself from then on. Errors: ErrLease.
+	// Aside sets an item aside: it does what Nak does, and takes the item out of its lane.
+	// The next item of the lane is due at once. From then on, the item that was set aside
+	// is alone in a lane of its own. Errors: ErrLease.
 	Aside(ctx context.Context, l *Lease[Item], delay time.Duration, reason string) error
-	// Await says that the item has left and waits for an acknowledgement: until
-	// the lease ends, in whatever way, the item still holds up its lane, but does
-	// not count any more among those for its To that are leased. Items that wait
-	// so have a limit of their own. Errors: ErrLease; ErrFull above the limit, and
-	// the item counts as before.
+	// Await marks an item as sent, while the caller waits for an acknowledgement of the
+	// recipient. Until the lease ends, for whatever reason, the item still blocks its
+	// lane, but does not count as a leased item of its To. Awaiting items have a limit of
+	// their own: [OutboxConfig.PerPeerAwaiting]. Errors: ErrLease; ErrFull above the
+	// limit, and then the item still counts as leased.
 	Await(ctx context.Context, l *Lease[Item]) error
-	// Term buries the item undelivered, for the reason given: it is leased no
-	// more and no longer holds up its lane. Errors: ErrLease.
+	// Term buries an item that could not be delivered: the item is never leased again,
+	// and does not block its lane. reason becomes its LastError. Errors: ErrLease.
 	Term(ctx context.Context, l *Lease[Item], reason string) error
-	// Wake makes the items due now that wait for one To after a Nak: it can be
-	// reached again.
+	// Wake is for a To that can be reached again: it ends the delays of all items for
+	// that To, so that the first item of each of their lanes is due now.
 	Wake(ctx context.Context, to string) error
 }
 
-// OutboxAdmin is what a person can do with an Outbox. Buried items count towards
-// no limit; a store may drop the oldest of them when there are too many.
+// OutboxAdmin is what an operator can do with an Outbox.
 type OutboxAdmin interface {
-	// List returns at most n entries with a Seq above after, in that order, the
-	// packets left out.
+	// List returns at most n entries with a Seq above after, in the order of Seq, without
+	// the data of their packets.
 	List(ctx context.Context, after uint64, n int) ([]Entry[Item], error)
-	// Get returns one entry by the item's ID, whole. Errors: ErrNotFound.
-	Get(ctx context.Context, id string) (Entry[Item], error)
-	// Retry makes an item due now. One that is buried is queued again, behind
-	// what its lane has, with no attempts and the deadline given if that is not
-	// zero. One that is leased stays so. Errors: ErrNotFound.
-	Retry(ctx context.Context, id string, deadline time.Time) error
-	// Drop removes an item, whatever its state; a lease of it is lost. Errors:
+	// Get returns the entry of the item with that ID, with its packets. Errors:
 	// ErrNotFound.
+	Get(ctx context.Context, id string) (Entry[Item], error)
+	// Retry makes an item due now:
+	//
+	//   - A buried item is queued again, at the end of its lane, with no attempts. If
+	//     deadline is not zero, it becomes the Deadline of the item.
+	//   - The delay of a waiting item ends. An item that waits for earlier items of its
+	//     lane still waits for them.
+	//   - A leased item stays leased.
+	//
+	// Errors: ErrNotFound.
+	Retry(ctx context.Context, id string, deadline time.Time) error
+	// Drop removes an item in any state. A lease of the item is lost. Errors: ErrNotFound.
 	Drop(ctx context.Context, id string) error
 }
 
-// Item is one message on its way to one party.
+// Item is one message to deliver to one party.
 type Item struct {
 	// ID is unique in the outbox.
 	ID string
-	// MessageID and Thread are the id and thread of the message, From and To
-	// the DIDs it goes between; From is empty for an anonymous message.
+	// MessageID and Thread are the id and the thread id of the message. From and To are
+	// the DIDs of its sender and its recipient. From is empty for an anonymous message.
 	MessageID, Thread, From, To string
 	// Owner is a second party that has the item in its share of the queue, besides To,
-	// such as the DID of ours that the item is from. Where Owner is empty, there is no
-	// second party. An Owner and a To of the same name have a share each.
+	// such as the DID of ours that the item is from. If Owner is empty, there is no second
+	// party. An Owner and a To of the same name have a share each.
 	Owner string
-	// OwnerShare bounds what Owner may have in the queue, this item included. It holds
-	// for the Enqueue of this item only. Buried items are in no share. Retry looks at no
-	// bound. An Item that a store returns has its Owner, and no bound.
+	// OwnerShare bounds the queued items of Owner, this item included. It holds only for
+	// the Enqueue of this item. Buried items are in no share. Retry checks no bound. An
+	// Item that a store returns has no bound.
 	OwnerShare Share
-	// Lane names the lane, together with To; where it is empty, Thread does.
+	// Lane names the lane of the item, together with To. If Lane is empty, Thread takes
+	// its place.
 	Lane string
-	// Direct is the packet as its recipient opens it, for a connection that it
-	// has to us; its Data may be empty.
+	// Direct is the packet for a connection that the recipient has opened to us. The
+	// recipient opens this packet itself: there is no envelope for a mediator around it.
+	// Its Data may be empty.
 	Direct Packet
-	// Endpoints are the alternatives, best first. Delivery by one is enough. There
-	// may be none: then only a connection that the recipient makes will do.
+	// Endpoints are the alternatives for delivery, best first. Delivery to one of them is
+	// enough. If there are none, the item can only be delivered on a connection that the
+	// recipient opens.
 	Endpoints []Endpoint
-	// AskAck tells that the message asks for an acknowledgement: where a
-	// connection gives no receipt, it is delivered when that has come.
+	// AskAck tells that the message asks the recipient for an acknowledgement. If the item
+	// goes out on a connection without receipts, the item is delivered when the
+	// acknowledgement arrives.
 	AskAck bool
-	// NeedsReceipt tells that it asks for none and yet must not be lost: a way that gives
-	// no receipt will do only if the recipient has no other, and once the connection
-	// was seen to live on.
+	// NeedsReceipt tells that the message asks for no acknowledgement, and must not be
+	// lost all the same. A connection without receipts may be used only if the recipient
+	// offers no other way, and the item is delivered only when the connection has proved
+	// to be alive after the send.
 	NeedsReceipt bool
-	// Created is when the item was made, Deadline when it is worth nothing any
-	// more.
+	// Created is when the item was made. After Deadline, the item need not be delivered
+	// any more.
 	Created, Deadline time.Time
 }
 
-// Bytes is the size of the item's packets.
+// Bytes is the size of all packets of the item.
 func (it *Item) Bytes() int64 {
 	n := len(it.Direct.Data)
 	for _, r := range it.Endpoints {
@@ -108,8 +119,8 @@ func (it *Item) Bytes() int64 {
 	return int64(n)
 }
 
-// Endpoint is one way to a recipient, with the packet that goes that way to the recipient.
+// Endpoint is one address of a recipient, with the packet to send there.
 type Endpoint struct {
 	URI    string
-	Packet Packet // Data is empty where it is the item's Direct
+	Packet Packet // if its Data is empty, the Direct packet of the item is sent
 }

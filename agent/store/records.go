@@ -20,14 +20,17 @@ type Records interface {
 	// Get returns the record of that name. Errors: ErrNotFound.
 	Get(ctx context.Context, collection, key string) (Record, error)
 	// Put stores a record and returns its new version. When Put returns, the record is as
-	// durable as the back end makes it. r.Version says what Put may replace:
+	// durable as the back end makes it. r.Version makes Put a compare-and-set:
 	//
-	//   - With a version of 0, r is a new record.
-	//   - With another version, r takes the place of the record that has this version.
+	//   - If r.Version is 0, there must be no record of that name yet.
+	//   - Otherwise r.Version must be the version of the stored record. Put replaces this
+	//     record.
 	//
-	// Errors: ErrVersion if that does not hold; ErrIndex; ErrFull.
+	// Errors: ErrVersion if the stored record does not have that version; ErrIndex;
+	// ErrFull.
 	Put(ctx context.Context, r Record) (version uint64, err error)
-	// Delete removes a record if it has that version; 0 stands for any version. Errors:
+	// Delete removes a record if it has that version. A version of 0 stands for any
+	// version. Errors:
 	// ErrNotFound if there is no record of that name, ErrVersion if the record has another
 	// version.
 	Delete(ctx context.Context, collection, key string, version uint64) error
@@ -41,25 +44,26 @@ type Records interface {
 	List(ctx context.Context, q Query) ([]Record, error)
 }
 
-// Record is one value that is kept.
+// Record is a value with its name, its version and the names that List finds it by.
 type Record struct {
 	Collection, Key string
 	Value           []byte
 	// Version tells this state of the record from all other states. The store sets the
-	// version: each Put in the store has a higher one, with gaps. A record that is not
-	// stored yet has version 0.
+	// version: each Put sets a higher version than all earlier Puts in the store, with
+	// gaps. A record that is not stored yet has version 0.
 	Version uint64
 	// Index are names by which List finds the record, at most MaxIndex different ones.
 	// Empty names do not count.
 	Index []string
-	// Expires is when the record becomes worthless, and is dropped. Zero is never.
+	// Expires is when the store drops the record. A record with a zero Expires stays.
 	Expires time.Time
-	// Limit is for Put of a new record: Put fails with ErrFull if the collection has that
-	// many records already. 0 is no limit. The store does not keep Limit.
+	// Limit bounds the records of the collection, for the Put of a new record: Put fails
+	// with ErrFull if the collection has that many records already. A Limit of 0 or less
+	// sets no bound. The store does not keep Limit.
 	Limit int
 }
 
-// Bytes is the size of the record: its value and its names.
+// Bytes is the size of the record in bytes: of its value, collection, key and index names.
 func (r *Record) Bytes() int64 {
 	n := len(r.Collection) + len(r.Key) + len(r.Value)
 	for _, name := range r.Index {
@@ -84,7 +88,7 @@ func (r *Record) Names() ([]string, error) {
 	return names, nil
 }
 
-// MaxIndex is how many names a record may be found by.
+// MaxIndex is the largest number of different names in the Index of a record.
 const MaxIndex = 8
 
 // Query selects records of a collection.
@@ -92,5 +96,5 @@ type Query struct {
 	Collection string
 	Index      string // only records with this name in their Index; empty: all records
 	After      uint64 // only records with a higher version
-	N          int    // how many records List returns at most
+	N          int    // the largest number of records that List returns
 }

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// signal wakes one of those that wait for it. It is kept while nobody does.
+// signal wakes one waiter. A signal that is sent while there is no waiter is kept for the
+// next one.
 type signal chan struct{}
 
 func newSignal() signal { return make(signal, 1) }
@@ -17,8 +18,8 @@ func (s signal) send() {
 	}
 }
 
-// await calls take until that has something, whenever s is sent and after the
-// time that take returns, if that is not 0. It returns ctx.Err() when ctx ends
+// await calls take until take returns a result. Between two calls it waits for s, or for
+// the time that take returns, if this time is not 0. It returns ctx.Err() if ctx ends
 // first.
 func await[T any](ctx context.Context, s signal, take func() (*T, time.Duration)) (*T, error) {
 	for {
@@ -35,7 +36,7 @@ func await[T any](ctx context.Context, s signal, take func() (*T, time.Duration)
 		}
 		select {
 		case <-ctx.Done():
-			// The signal may have been for this waiter; hand it on.
+			// This waiter may have consumed a signal that another waiter needs.
 			s.send()
 			return nil, ctx.Err()
 		case <-s:
