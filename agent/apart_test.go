@@ -17,7 +17,7 @@ import (
 // twins is an agent with two DIDs, and a peer that must not find out that they are of one
 // agent. What the agent sends to the peer leaves by connections without receipts.
 type twins struct {
-	*confirmWorld
+	*ackTest
 	t             *testing.T
 	first, second string
 }
@@ -34,18 +34,18 @@ func newTwins(t *testing.T, h agent.Handler, configure ...func(*agent.Config)) *
 			t.Fatal(err)
 		}
 	}
-	w := &confirmWorld{line: new(line), outbox: store.NewOutbox(store.OutboxConfig{}), handled: make(inbox, 100)}
+	w := &ackTest{sessionSender: new(sessionSender), outbox: store.NewOutbox(store.OutboxConfig{}), handled: make(inbox, 100)}
 	if h == nil {
 		h = w.handled
 	}
 	w.agent = n.Agent(t, h, agenttest.Configure(func(cfg *agent.Config) {
-		cfg.DID, cfg.Packer, cfg.Senders["line"], cfg.Store = first.DID, first.Packer, w.line, storeOf(w.outbox, nil)
+		cfg.DID, cfg.Packer, cfg.Senders["line"], cfg.Store = first.DID, first.Packer, w.sessionSender, storeOf(w.outbox, nil)
 		for _, f := range configure {
 			f(cfg)
 		}
 	}))
 	w.stranger = &stranger{Party: agenttest.NewParty(t, "line://stranger")}
-	return &twins{confirmWorld: w, t: t, first: first.DID, second: second.DID}
+	return &twins{ackTest: w, t: t, first: first.DID, second: second.DID}
 }
 
 // says hands the agent a message to one of its DIDs.

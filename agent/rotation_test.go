@@ -358,7 +358,7 @@ func TestRotatedInCustody(t *testing.T) {
 // to be that party.
 func TestRotatedAck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newConfirmWorld(t)
+		w := newAckTest(t)
 		sent := w.send(t)
 		other := newStranger(t, agenttest.NewNet())
 		jwt, err := w.stranger.Packer.FromPrior(t.Context(), w.stranger.DID, other.DID, time.Now())
