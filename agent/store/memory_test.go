@@ -363,3 +363,32 @@ func BenchmarkOutbox(b *testing.B) {
 		})
 	}
 }
+
+// The cost of a record must not grow with the collection, but for the garbage collector:
+// run it with GOGC=off.
+func BenchmarkRecords(b *testing.B) {
+	for _, stored := range []int{1000, 100_000} {
+		b.Run(fmt.Sprintf("stored=%d", stored), func(b *testing.B) {
+			s := store.NewRecords(store.RecordsConfig{MaxItems: stored + 1, MaxBytes: 1 << 40})
+			for i := range stored {
+				r := store.Record{Collection: "c", Key: fmt.Sprint(i), Index: []string{"all"}, Expires: time.Now().Add(time.Hour)}
+				if _, err := s.Put(b.Context(), r); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for n := 0; b.Loop(); n++ {
+				r, err := s.Get(b.Context(), "c", fmt.Sprint(n*7919%stored))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if r.Version, err = s.Put(b.Context(), r); err != nil {
+					b.Fatal(err)
+				}
+				page := store.Query{Collection: "c", Index: "all", After: r.Version - uint64(stored/2), N: 20}
+				if list, err := s.List(b.Context(), page); err != nil || len(list) != 20 {
+					b.Fatal(len(list), err)
+				}
+			}
+		})
+	}
+}
