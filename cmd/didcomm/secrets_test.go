@@ -144,7 +144,7 @@ func TestSecrets(t *testing.T) {
 					}
 				}
 			}
-			for name, data := range contents(t, home, 3) {
+			for name, data := range contents(t, home, 2) {
 				for _, secret := range append(keys, planted, passphrase) {
 					if bytes.Contains(data, []byte(secret)) {
 						t.Errorf("%s has %q", name, secret)
