@@ -158,19 +158,23 @@ func tamper(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(data[:i]+other+data[i+1:]), 0o600))
 }
 
-// fetch gets a URL into the file "body"; its status has to be 200.
+// fetch gets a URL into the file "body"; its status has to be 200, or 404 with !.
 //
 //	fetch $ALICE_URL
 func fetch(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: fetch URL")
+	if len(args) != 1 {
+		ts.Fatalf("usage: [!] fetch URL")
 	}
 	resp, err := http.Get(args[0])
 	ts.Check(err)
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	ts.Check(err)
-	if resp.StatusCode != http.StatusOK {
+	want := http.StatusOK
+	if neg {
+		want = http.StatusNotFound
+	}
+	if resp.StatusCode != want {
 		ts.Fatalf("%s: %s", args[0], resp.Status)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs("body"), body, 0o600))

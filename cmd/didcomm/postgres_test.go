@@ -55,7 +55,7 @@ func TestPostgres(t *testing.T) {
 	if out := peer.run("", "inbox", "--home", home, "--store", store); !strings.Contains(out, " done, ") || !strings.Contains(out, ": hello\n") {
 		t.Errorf("inbox: %s", out)
 	}
-	for name := range contents(t, home, 2) {
+	for name := range contents(t, home, 1) {
 		if strings.Contains(name, "agent.db") {
 			t.Errorf("there is %s", name)
 		}

@@ -103,7 +103,11 @@ Two flags keep nothing in the home. --secrets-out adds the keys to a file, in cl
 				return nil
 			}
 			if at, err := didweb.URLOf(id.DID()); err == nil {
-				fmt.Fprintf(a.Stderr, "publish the document at %s\n", at)
+				note := ""
+				if secretsOut == "" {
+					note = " (didcomm serve does so if that is its host)"
+				}
+				fmt.Fprintf(a.Stderr, "publish the document at %s%s\n", at, note)
 			}
 			return writeJSON(cmd.OutOrStdout(), id.Document())
 		},

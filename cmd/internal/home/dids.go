@@ -55,7 +55,17 @@ func (h *Home) Keep(ctx context.Context, id *identity.Identity) error {
 		}
 		return err
 	}
-	if alone, err := h.alone(); alone || err != nil {
+	return h.cfg.known(ctx)
+}
+
+// known waits until each agent that runs on the home knows of a change of its DIDs.
+func (c Config) known(ctx context.Context) error {
+	served := true // in a shared database an agent may be
+	var err error
+	if c.URL == "" {
+		served, err = Served(c.Dir)
+	}
+	if err != nil || !served {
 		return err
 	}
 	select {
@@ -63,15 +73,6 @@ func (h *Home) Keep(ctx context.Context, id *identity.Identity) error {
 	case <-ctx.Done():
 	}
 	return nil
-}
-
-// alone tells whether no agent runs on the home. In a shared database one may.
-func (h *Home) alone() (bool, error) {
-	if h.cfg.URL != "" {
-		return false, nil
-	}
-	served, err := Served(h.cfg.Dir)
-	return !served, err
 }
 
 // State is what a DID of a home is for.
@@ -154,7 +155,8 @@ func (d *DIDs) List(ctx context.Context) ([]DID, error) {
 }
 
 // Retire ends the use of a DID at a time, until when messages to it are opened. The DID that
-// the agent goes by cannot be retired. It returns the DID in the form in which it is kept.
+// the agent goes by cannot be retired. Retire returns the DID in the form in which it is
+// kept, when each agent that runs on the home knows.
 func (d *DIDs) Retire(ctx context.Context, id string, until time.Time) (string, error) {
 	m, err := d.set.Get(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
@@ -170,7 +172,10 @@ func (d *DIDs) Retire(ctx context.Context, id string, until time.Time) (string, 
 	if used(m) {
 		return "", fmt.Errorf("the agent of this home goes by %s; first start didcomm serve with another --public-url, --listen or --did", m.DID)
 	}
-	return m.DID, d.set.Retire(ctx, m.DID, until)
+	if err := d.set.Retire(ctx, m.DID, until); err != nil {
+		return "", err
+	}
+	return m.DID, d.cfg.known(ctx)
 }
 
 // inUse tells which identities of the Set are InUse.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -13,44 +14,40 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// documentFile ends the path of the document of a did:web.
-const documentFile = "/did.json"
-
-// publish answers with the document of the did:web of the home that names the host of this
+// publish answers with the document of the did:web of the home that names a host of this
 // server and the path of the request.
 func (s *Server) publish(c echo.Context) error {
 	r := c.Request()
-	path, ok := strings.CutSuffix(r.URL.EscapedPath(), documentFile)
-	if !ok || r.Method != http.MethodGet && r.Method != http.MethodHead {
+	ids := s.candidates(r.Host, r.URL.EscapedPath())
+	if len(ids) == 0 || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return echo.ErrNotFound
 	}
-	didweb.Handler(func(ctx context.Context) (*did.Document, error) {
-		err := did.ErrNotFound
-		for _, id := range s.candidates(r.Host, path) {
-			var doc *did.Document
-			if doc, err = s.home.DIDs.Resolve(ctx, id); err == nil {
-				return doc, nil
+	didweb.Handler(func(ctx context.Context) (doc *did.Document, err error) {
+		for _, id := range ids {
+			if doc, err = s.home.DIDs.Resolve(ctx, id); !errors.Is(err, did.ErrNotFound) {
+				break
 			}
 		}
-		return nil, err
+		return doc, err
 	}).ServeHTTP(c.Response(), r)
 	return nil
 }
 
-// candidates are the did:webs of this server whose documents stand below a path, the one of
-// the host that was asked first.
+// candidates are the did:webs whose document stands at a path of this server, first the one
+// of the host that was asked.
 func (s *Server) candidates(asked, path string) []string {
-	suffix := ""
-	if path != "/.well-known" {
-		suffix = strings.ReplaceAll(path, "/", ":")
+	name := strings.ReplaceAll(strings.TrimSuffix(path, "/did.json"), "/", ":")
+	if name == ":.well-known" {
+		name = ""
 	}
-	if strings.Contains(path, ":") { // would be taken for a "/"
-		return nil
-	}
+	asked = escapePort(strings.ToLower(asked))
 	var ids []string
 	for _, host := range s.hosts {
-		id := "did:web:" + host + suffix
-		if host == escapePort(strings.ToLower(asked)) {
+		id := "did:web:" + host + name
+		if at, err := didweb.PathOf(id); err != nil || at != path {
+			continue
+		}
+		if host == asked {
 			ids = slices.Insert(ids, 0, id)
 		} else {
 			ids = append(ids, id)
