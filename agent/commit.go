@@ -1,8 +1,11 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -45,6 +48,10 @@ func (a *Agent) Commit(ctx context.Context, c Changes) error {
 type batch struct {
 	a   *Agent
 	all store.Changes
+	// Only for a Responder.
+	back []storedReply // replies that leave by the connection of the message
+	acks bool          // a reply has the acks that the message asks for
+	paid []*rates      // the limits that replies were counted for
 }
 
 func (a *Agent) batch(c *Changes) *batch {
@@ -81,9 +88,10 @@ func (b *batch) commit(ctx context.Context) error {
 
 // storedReply is a reply that leaves by the connection of its message after it is stored.
 type storedReply struct {
-	m *message.Message
-	o *sendOptions
-	p store.Packet
+	m    *message.Message
+	o    *sendOptions
+	p    store.Packet
+	paid *rates // the limit that the reply was counted for, or nil
 }
 
 // Commit implements [Responder].
@@ -93,63 +101,143 @@ func (r *responder) Commit(ctx context.Context, c Changes) error {
 
 func (r *responder) commit(ctx context.Context, c *Changes) (err error) {
 	b := r.a.batch(c)
-	var back []storedReply
+	defer func() {
+		if err != nil {
+			r.restore(b)
+		}
+	}()
 	for _, m := range c.Send {
 		if len(m.To) > 0 {
-			if err := b.send(ctx, m); err != nil {
-				return err
-			}
-			continue
+			err = b.send(ctx, m)
+		} else {
+			err = r.add(ctx, b, m)
 		}
-		if !r.in.Authenticated() {
-			return ErrUnauthenticated
-		}
-		m, o, route, acks, err := r.prepare(ctx, m)
-		defer func() {
-			if err != nil && acks {
-				r.restoreAcks()
-			}
-		}()
 		if err != nil {
 			return err
 		}
-		if l := r.limit(m, route == returnYes); l != nil && !l.take(r.in) {
-			_ = r.overLimit(ctx, m) // logged; everything else is committed
-			continue
-		}
-		if route != returnYes {
-			if err := b.items(ctx, m, o); err != nil {
-				return err
-			}
-			continue
-		}
-		p, err := r.packed(ctx, m, o)
-		if err != nil {
-			return err
-		}
-		back = append(back, storedReply{m, o, p})
 	}
-	b.all.Ack, b.all.Replies = r.pending.held(), r.kept()
-	for _, w := range back {
-		b.all.Replies = append(b.all.Replies[:len(b.all.Replies):len(b.all.Replies)], w.p)
+	b.all.Ack, b.all.Replies = r.pending.held(), slices.Clone(r.kept())
+	for _, w := range b.back {
+		b.all.Replies = append(b.all.Replies, w.p)
 	}
-	if err := b.commit(ctx); err != nil {
+	if err := b.commit(ctx); err != nil && !r.committed(ctx, &b.all, err) {
 		return err
 	}
 	r.pending.settled()
-	for _, w := range back {
+	r.setDone()
+	for _, w := range b.back {
 		r.write(ctx, w)
 	}
 	return nil
+}
+
+// add adds a reply to b: its packet if the reply leaves by the connection of the message,
+// and otherwise its items.
+func (r *responder) add(ctx context.Context, b *batch, reply *message.Message) error {
+	if !r.in.Authenticated() {
+		return ErrUnauthenticated
+	}
+	m, o, route, acks, err := r.prepare(ctx, reply)
+	b.acks = b.acks || acks
+	if err != nil {
+		return err
+	}
+	first := len(r.kept())+len(b.back) == 0
+	back := route == returnYes && r.mayCarry(first)
+	l := r.limit(m, back)
+	if l != nil && !r.pay(b, l) {
+		_ = r.overLimit(ctx, m) // logged; everything else is committed
+		if acks {
+			r.restoreAcks()
+		}
+		return nil
+	}
+	if !back {
+		err := b.items(ctx, m, o)
+		if route != returnYes || !first || !errors.Is(err, ErrNoRoute) {
+			return err
+		}
+		// There is no other way. The reply is sent when the message arrives again.
+	}
+	p, err := r.packed(ctx, m, o)
+	if err != nil {
+		return err
+	}
+	b.back = append(b.back, storedReply{m, o, p, l})
+	return nil
+}
+
+// mayCarry reports whether the connection of the message may carry a reply: the first
+// reply to the message, or another. If the connection cannot carry the reply, the outbox
+// must get the reply in the same commit as all other changes. Otherwise a crash after the
+// commit would lose the reply.
+func (r *responder) mayCarry(first bool) bool {
+	switch w := r.w.(type) {
+	case transport.NoReply:
+		return false
+	case transport.Session:
+		return !transport.Ended(w)
+	}
+	return first
+}
+
+// pay counts a reply for a limit, and reports whether the limit allows the reply.
+func (r *responder) pay(b *batch, l *rates) bool {
+	r.mu.Lock()
+	i := slices.Index(r.paid, l)
+	if i >= 0 {
+		r.paid = slices.Delete(r.paid, i, i+1)
+	}
+	r.mu.Unlock()
+	if i < 0 && !l.take(r.in) {
+		return false
+	}
+	b.paid = append(b.paid, l)
+	return true
+}
+
+// restore gives the acks and the counts of a batch that was not committed to the next one.
+func (r *responder) restore(b *batch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.paid = append(r.paid, b.paid...)
+	if b.acks {
+		r.acked = false
+	}
+}
+
+// committed reports whether changes took effect although the commit has failed, for example
+// because the connection to the database was lost before the answer. Then the message is
+// done and has our replies. While the outcome is unknown, the message must not be acked,
+// because the sender would not ask for the replies again.
+func (r *responder) committed(ctx context.Context, c *store.Changes, failed error) bool {
+	if c.Ack == nil || errors.Is(failed, store.ErrVersion) {
+		return false
+	}
+	var known *store.Known
+	until, _ := r.handling.Deadline()
+	err := store.Tell(ctx, until, r.a.cfg.MinBackoff, r.a.life.Done(), func(ctx context.Context) (err error) {
+		_, known, err = r.a.inbox.Add(ctx, c.Ack.Item, 0)
+		return err
+	})
+	return err == nil && known != nil && known.State == store.Done &&
+		slices.EqualFunc(known.Replies, c.Replies, func(x, y store.Packet) bool { return bytes.Equal(x.Data, y.Data) })
 }
 
 // write writes a stored reply to the connection. If the connection has ended, the reply
 // leaves by another way. Without another way, it is sent when the message arrives again.
 func (r *responder) write(ctx context.Context, w storedReply) {
 	r.keep(w.p)
+	// The reply is due even if the Handler has no time left.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.a.cfg.SendTimeout)
+	defer cancel()
 	err := r.w.Reply(ctx, transport.Packet(w.p))
 	if err == nil {
 		r.a.traceWritten(ctx, w.m, w.m.To[0])
+		return
+	}
+	if l := r.limit(w.m, false); l != nil && l != w.paid && !l.take(r.in) {
+		_ = r.overLimit(ctx, w.m) // logged
 		return
 	}
 	if _, err := r.a.send(ctx, w.m, w.o); err != nil {

@@ -25,8 +25,8 @@ type node struct {
 	wires    *wires
 	endpoint string
 	faults   *storetest.Faults
-	outbox   store.Outbox
-	inbox    store.Inbox
+	store    store.Store
+	handler  agent.Handler // the node itself, unless a test says otherwise
 
 	mu      sync.Mutex
 	agent   *agent.Agent
@@ -37,10 +37,12 @@ type node struct {
 func newNode(t *testing.T, n *agenttest.Net, w *wires, endpoint string, cfg storetest.FaultConfig) *node {
 	t.Helper()
 	f := storetest.NewFaults(cfg)
-	return &node{
+	made := &node{
 		party: agenttest.NewParty(t, endpoint), net: n, wires: w, endpoint: endpoint, faults: f, handled: make(map[string]int),
-		outbox: f.Outbox(store.NewOutbox(store.OutboxConfig{})), inbox: f.Inbox(store.NewInbox(store.InboxConfig{})),
+		store: storeOf(f.Outbox(store.NewOutbox(store.OutboxConfig{})), f.Inbox(store.NewInbox(store.InboxConfig{}))),
 	}
+	made.handler = made
+	return made
 }
 
 // live starts one agent after the other until ctx ends.
@@ -49,7 +51,7 @@ func (n *node) live(ctx context.Context, t *testing.T) {
 		n.faults.Restart()
 		mem, wire := n.net.Mem.Sender(), n.wires.sender(n.endpoint)
 		a, err := agent.New(agent.Config{
-			DID: n.party.DID, Packer: n.party.Packer, Handler: n, Store: storeOf(n.outbox, n.inbox),
+			DID: n.party.DID, Packer: n.party.Packer, Handler: n.handler, Store: n.store,
 			Senders:  map[string]transport.Sender{"mem": mem, "wire": wire},
 			MaxTries: 20, // it crashes more often than any process
 		})
@@ -86,6 +88,9 @@ func (n *node) listen(t *testing.T, h transport.Handler) {
 	if strings.HasPrefix(n.endpoint, "wire:") {
 		n.wires.listen(n.endpoint, h)
 		return
+	}
+	if h != nil {
+		h = process{h, n.faults.Crashed()}
 	}
 	if err := n.net.Mem.Handle(n.endpoint, h); err != nil {
 		t.Error(err)

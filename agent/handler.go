@@ -60,7 +60,7 @@ type Responder interface {
 	// Commit makes the results of the Handler durable, all of them or none: the changed
 	// records, the messages to send, and that the message is handled. Call Commit last. If
 	// the process ends before Commit, the records are unchanged and the message is handled
-	// again.
+	// again. An error that the Handler returns after Commit changes nothing of that.
 	//
 	// A message in c.Send that has no recipient is a reply, as with Reply. A reply that
 	// leaves by the connection of the message is stored with the message, and is then
@@ -68,7 +68,8 @@ type Responder interface {
 	//
 	// Errors are store.ErrVersion if a record has changed since it was read, other errors
 	// of the Store, and errors of Reply and [Agent.Send]. An error that may not last is a
-	// [Retry], so that a Handler which returns the error is called again.
+	// [Retry], so that a Handler which returns the error is called again. After
+	// store.ErrVersion the Handler is called again at once.
 	Commit(ctx context.Context, c Changes) error
 	// Agent returns the Agent that calls the Handler.
 	Agent() *Agent

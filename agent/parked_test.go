@@ -295,6 +295,7 @@ func TestParkedOnWebSocket(t *testing.T) {
 	server := wstransport.NewServer(w.agent, wstransport.ServerConfig{})
 	srv := httptest.NewServer(server)
 	defer srv.Close()
+	defer server.Close(t.Context())
 	peer, err := wstransport.NewClient(wstransport.ClientConfig{Dial: (&netguard.Guard{AllowLoopback: true}).DialContext})
 	if err != nil {
 		t.Fatal(err)

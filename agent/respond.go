@@ -33,6 +33,8 @@ type responder struct {
 	mu      sync.Mutex     // guards all below
 	acked   bool           // the acks that the message asks for were taken for a reply
 	replies []store.Packet // that left by the connection of the message
+	done    bool           // Commit has succeeded
+	paid    []*rates       // limits that replies were counted for which were not committed
 }
 
 var _ Responder = (*responder)(nil)
@@ -91,7 +93,8 @@ func retried(err error) error {
 func isLasting(err error) bool {
 	return errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrNoRoute) ||
 		errors.Is(err, transport.ErrNoReturnRoute) || errors.Is(err, message.ErrInvalid) ||
-		errors.Is(err, envelope.ErrNotForUs) || errors.Is(err, envelope.ErrRefused) || errors.Is(err, contact.ErrEnded)
+		errors.Is(err, envelope.ErrNotForUs) || errors.Is(err, envelope.ErrRefused) || errors.Is(err, contact.ErrEnded) ||
+		errors.Is(err, store.ErrIndex)
 }
 
 // prepare returns a complete reply, and whether it may leave by the connection of the
@@ -206,6 +209,19 @@ func (r *responder) kept() []store.Packet {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.replies
+}
+
+func (r *responder) setDone() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done = true
+}
+
+// isDone reports whether Commit has succeeded.
+func (r *responder) isDone() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.done
 }
 
 // returnRoute says whether a message may be sent back on the connection of another message.

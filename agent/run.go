@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -42,8 +43,25 @@ func (a *Agent) run(ctx context.Context, w transport.Replier, k *pending) {
 	a.settle(ctx, k, err, r.kept())
 }
 
-// call calls the Handler. After a panic, it returns a Problem of an internal error.
-func (r *responder) call(ctx context.Context) (err error) {
+// maxConflicts is how often a Handler is called again at once because another has changed
+// the records that it changes. A later call may find no connection for its reply.
+const maxConflicts = 10
+
+// call calls the Handler, and calls it again if its Commit failed with store.ErrVersion.
+func (r *responder) call(ctx context.Context) error {
+	err := r.callOnce(ctx)
+	for range maxConflicts {
+		if !errors.As(err, new(*retryError)) || !errors.Is(err, store.ErrVersion) || r.isDone() || ctx.Err() != nil {
+			break
+		}
+		r.attempt++
+		err = r.callOnce(ctx)
+	}
+	return err
+}
+
+// callOnce calls the Handler. After a panic, it returns a Problem of an internal error.
+func (r *responder) callOnce(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			r.in.log(r.a.cfg.Logger).ErrorContext(ctx, "handler panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
