@@ -163,6 +163,52 @@ func TestSealedLife(t *testing.T) {
 	}
 }
 
+// A Sealed finds what another process has added when it is refreshed, whatever opens the
+// keyring by then.
+func TestSealedRefresh(t *testing.T) {
+	ctx, keys := t.Context(), store.NewSealedKeys()
+	s := create(t, keys, cheap("a"), "did:example:a#1")
+	other, err := keyring.Open(ctx, keys, cheap("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Rewrap(ctx, cheap("b")); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Add(ctx, "did:example:b#1", generate(t, keyring.Ed25519)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Signer(ctx, "did:example:b#1"); !errors.Is(err, envelope.ErrNoKey) {
+		t.Errorf("before Refresh: %v", err)
+	}
+	if err := s.Add(ctx, "did:example:c#1", generate(t, keyring.Ed25519)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.Refresh(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"did:example:a#1", "did:example:c#1", "did:example:b#1"}; !slices.Equal(s.KIDs(), want) {
+			t.Errorf("keys %q, want %q", s.KIDs(), want)
+		}
+	}
+	mine, err := s.Key("did:example:b#1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := other.Key("did:example:b#1")
+	if err != nil || fmt.Sprint(mine.Public()) != fmt.Sprint(theirs.Public()) {
+		t.Errorf("another key: %v", err)
+	}
+
+	if err := keys.Put(ctx, store.SealedKey{KID: "did:example:d#1", Sealed: []byte("damaged")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Refresh(ctx); !errors.Is(err, keyring.ErrInvalid) || !strings.Contains(err.Error(), "did:example:d#1") {
+		t.Errorf("a damaged key: %v", err)
+	}
+}
+
 // cutOff is a store that fails from a certain write on, like the store of a process that dies.
 type cutOff struct {
 	store.SealedKeys

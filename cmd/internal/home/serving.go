@@ -72,7 +72,7 @@ func (h *Home) Serve(ctx context.Context, id, endpoint string) (now, former stri
 	if err := h.note(ctx, serving{DID: now, Since: time.Now()}, time.Now()); err != nil {
 		return "", "", err
 	}
-	return now, former, h.forget(ctx, list)
+	return now, former, h.forget(ctx, slices.DeleteFunc(list, func(s serving) bool { return s.DID == now }))
 }
 
 // named makes the identity of a DID that the agent is served by.
@@ -204,7 +204,7 @@ func inUse(list []serving, now time.Time) map[string]bool {
 	return used
 }
 
-// forget removes the oldest DIDs of the agent that are more than maxFormer.
+// forget removes the oldest of the agent's former DIDs if there are more than maxFormer.
 func (h *Home) forget(ctx context.Context, list []serving) error {
 	used := inUse(list, time.Now())
 	for _, s := range list[:max(0, len(list)-maxFormer)] {
