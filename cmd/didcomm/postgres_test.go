@@ -6,9 +6,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +22,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/postgres/pgtest"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
+	"github.com/didcomm-go/didcomm/transport"
 )
 
 // With --store an agent's messages are in PostgreSQL, and no database in its home.
@@ -60,6 +64,76 @@ func TestPostgres(t *testing.T) {
 			t.Errorf("there is %s", name)
 		}
 	}
+}
+
+// Agents that share a database answer for all DIDs in it, those that are made and retired
+// while they run as well, and each knows its own from those of the others.
+func TestPostgresDIDs(t *testing.T) {
+	store := storeOf(t, startPostgres(t), "shared")
+	first, peer := run(t, "--store", store)
+	second, _ := run(t, "--store", store)
+	list := func() string { return peer.run("", "did", "list", "--store", store) }
+	if out := list(); strings.Count(out, "\n") != 2 || !strings.Contains(out, first.did+" in use, ") || !strings.Contains(out, second.did+" in use, ") {
+		t.Errorf("two agents:\n%s", out)
+	}
+	for _, a := range []*agentProcess{first, second} {
+		if strings.Contains(a.log(), "DID changed") {
+			t.Errorf("an agent says that its DID changed:\n%s", a.log())
+		}
+	}
+
+	made := strings.TrimSpace(peer.run("", "did", "create", "--store", store, "--service", first.url))
+	sender := strings.TrimSpace(peer.run("", "did", "create", "--method", "key", "--secrets-out", "sender.json"))
+	n := 0
+	says := func(a *agentProcess, to string, opens bool) {
+		t.Helper()
+		n++
+		m := fmt.Sprintf(`{"id":"%d","type":"https://didcomm.org/basicmessage/2.0/message","body":{"content":"text %[1]d"}}`, n)
+		sealed := peer.run(m, "pack", "--secrets", "sender.json", "--from", sender, "--to", to)
+		status, body := post(t, a.url, transport.MediaTypeEncrypted, strings.NewReader(sealed))
+		if opens != (status/100 == 2) {
+			t.Errorf("message %d: %d %s", n, status, body)
+		}
+		if !opens || status/100 != 2 {
+			return
+		}
+		want := fmt.Sprintf("^message from %s to %s: text %d$", regexp.QuoteMeta(sender), regexp.QuoteMeta(to), n)
+		if to == a.did {
+			want = fmt.Sprintf("^message from %s: text %d$", regexp.QuoteMeta(sender), n)
+		}
+		if _, err := a.says(want); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, a := range []*agentProcess{first, second} {
+		for _, to := range []string{made, first.did, second.did} {
+			says(a, to, true)
+		}
+	}
+	peer.run("", "did", "retire", "--store", store, "--for", "0s", made)
+	says(first, made, false)
+	says(second, made, false)
+
+	// An agent that stops is not taken for one that runs.
+	if err := first.stop(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if out := list(); !strings.Contains(out, first.did+" former, ") || !strings.Contains(out, second.did+" in use, ") || !strings.Contains(out, made+" retired, ") {
+		t.Errorf("one of the agents has stopped:\n%s", out)
+	}
+	env := append(os.Environ(), "GORACE="+raceOptions, "DIDCOMM_HOME="+filepath.Join(peer.dir, "home"))
+	moved, err := startAgent(peer.program, env, peer.dir, "--listen", "127.0.0.1:0", "--store", store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(moved.kill)
+	if want := "The agent's DID changed from " + first.did + " to " + moved.did + ";"; !strings.Contains(moved.log(), want) {
+		t.Errorf("no %q in\n%s", want, moved.log())
+	}
+	says(moved, first.did, true)
+	says(second, moved.did, true)
+	peer.run("", "did", "retire", "--store", store, "--for", "0s", first.did)
+	says(second, first.did, false)
 }
 
 // startPostgres starts a PostgreSQL server for a test.

@@ -67,6 +67,7 @@ there send waits for half of --timeout until the agent says anything of it; with
 	t.addFlags(cmd)
 	addQueueFlags(cmd, &t.cfg.Home)
 	f := cmd.Flags()
+	f.StringVar(&p.From, "from", "", "send from this DID of the home (default the one that didcomm serve uses)")
 	f.BoolVar(&p.Ack, "ack", false, "ask the agent to acknowledge the message, and wait until it does; as --no-queue")
 	f.BoolVar(&p.NoQueue, "no-queue", false, "deliver the message now, or fail: do not leave it to the outbox")
 	return cmd
@@ -85,6 +86,8 @@ func (a *app) deliver(cmd *cobra.Command, t *talk, p client.PostConfig, m *messa
 	switch {
 	case err != nil:
 		return err
+	case (!has || a.home == "") && p.From != "":
+		return fmt.Errorf("--from %s: this home has no DIDs", p.From)
 	case !has || a.home == "":
 		return t.waited(client.Once(cmd.Context(), p, m))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/delivery"
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 )
@@ -16,6 +17,9 @@ import (
 // PostConfig says how Post sends.
 type PostConfig struct {
 	Config // Home is the agent's
+	// From is a DID of the home. Default: the one that the agent goes by, as of
+	// home.Home.Sender.
+	From string
 	// Timeout is how long delivery is tried before the message is left in the
 	// outbox.
 	Timeout time.Duration
@@ -52,7 +56,7 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 		return Posted{}, err
 	}
 	defer func() { err = errors.Join(err, h.Close()) }()
-	from, err := h.Sender(ctx)
+	from, err := cfg.from(ctx, h)
 	if err != nil {
 		return Posted{}, err
 	}
@@ -85,6 +89,18 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 		return Posted{}, err
 	}
 	return posted, nil
+}
+
+// from is the DID of the home that Post sends from.
+func (cfg *PostConfig) from(ctx context.Context, h *home.Home) (string, error) {
+	if cfg.From == "" {
+		return h.Sender(ctx)
+	}
+	own, err := h.DIDs.Own(ctx, cfg.From)
+	if errors.Is(err, envelope.ErrNoKey) {
+		err = fmt.Errorf("%s is no DID of this home, or was retired; see didcomm did list", cfg.From)
+	}
+	return own, err
 }
 
 // Once delivers a message, or fails, as an agent that only the message needs: of
