@@ -8,56 +8,54 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// Backend is a database as Open needs it; the packages sqlite and postgres make
-// one.
+// Backend is a database for [Open]. The packages sqlite and postgres make one.
 type Backend struct {
-	// Name is how errors call it.
+	// Name names the database in errors and logs, such as "sqlite /var/lib/agent.db".
 	Name    string
 	Dialect Dialect
-	// Write has the connection that all writes go through. Read serves what only
-	// reads; it may be the same. Beat is for heartbeats, where Shared is set.
-	Write, Read, Beat *sql.DB
-	// Migrate is for changes of the schema, which may take longer than Timeout; nil
-	// is Write. Open closes it.
+	// Write has the connection for all transactions that write. Read is for queries, and
+	// may be the same pool. Heartbeat is for heartbeats, if Shared is set.
+	Write, Read, Heartbeat *sql.DB
+	// Migrate is for migrations of the schema, which may take longer than Timeout. If it
+	// is nil, Write is used. Open closes Migrate when the migrations are done.
 	Migrate *sql.DB
-	// Begin begins a transaction which writes. BeginLease begins one that only
-	// leases: as its effect is worth nothing to the next process, it need not
-	// outlive a crash of the machine.
+	// Begin is the statement that begins a transaction that writes. BeginLease begins a
+	// transaction that only leases. A lease is of no use after a crash of the machine, so
+	// the second transaction need not survive one.
 	Begin, BeginLease string
-	// Pipeline runs statements in one round trip, until one fails; nil where that
-	// is no use. Notify is the statement that gives a notice, of letters and
-	// digits, to other processes when the transaction commits; without a Pipeline
-	// there are no notices.
+	// Pipeline runs statements in one round trip, until one fails. It is nil for a
+	// database in the same process. Notify is the statement that sends a notice, made of
+	// letters and digits, to other processes when the transaction commits. Without a
+	// Pipeline there are no notices.
 	Pipeline func(ctx context.Context, c *sql.Conn, statements []Statement) error
 	Notify   func(notice string) Statement
-	// Timeout ends a try of a transaction, and of a query that has given no row; 0 is
-	// never.
-	// Patience is how long the caller of an operation waits for it, over all tries; 0
-	// is until it is done.
+	// Timeout bounds one try of a transaction, and the wait for the first row of a query.
+	// Patience bounds how long a caller waits for a transaction, over all tries. A value
+	// of 0 sets no bound.
 	Timeout, Patience time.Duration
-	// Renew ends c, which may be nil, at once, and keeps the connections that there are
-	// now from being used again once they are idle: one of them was found dead. The
-	// latter it does not do twice within a moment. Nil where connections do not die.
+	// Renew is called when a connection was found dead. It closes c, if c is not nil, at
+	// once. It also makes the pool close all connections of now instead of using them
+	// again, but not more than once a second. Renew is nil if connections do not die.
 	Renew func(c *sql.Conn)
-	// Shared tells that the database is across a network, and processes on several
-	// machines write to it. They know of each other by heartbeats, and find out what
-	// became of a commit that was not answered: see lives. It is for PostgreSQL.
+	// Shared tells that the database is across a network, and that processes on several
+	// machines write to it, as with PostgreSQL. Then the processes send heartbeats, and
+	// the store looks up the outcome of a commit that was not answered.
 	Shared bool
 	// Fault classifies an error of the database.
 	Fault func(error) Fault
-	// Scrub takes away what is left of a row that was overwritten or deleted, as far
-	// as it can, on a connection without a transaction; nil where that is the
-	// server's affair.
+	// Scrub removes, as far as possible, the remains of rows that were overwritten or
+	// deleted from the files of the database. It runs on a connection without a
+	// transaction. It is nil if the files belong to a server.
 	Scrub func(ctx context.Context, c *sql.Conn) error
-	// Listen calls heard for each notice that another process gave, and with "" when
-	// it may have missed some, until ctx ends. Nil where there are no notices:
-	// then Changed tells whether another process wrote since it was last called on
-	// the connection that writes.
+	// Listen calls heard for each notice of another process until ctx ends or an error
+	// occurs. When notices may have been missed, it calls heard with "". Listen is nil if
+	// there are no notices. Then Changed tells whether another process has written since
+	// the last call of Changed; c is the connection that writes.
 	Listen  func(ctx context.Context, heard func(notice string)) error
 	Changed func(ctx context.Context, c *sql.Conn) (bool, error)
 }
 
-// Statement is one, in the SQL of its database.
+// Statement is a statement with its arguments, in the SQL of its database.
 type Statement struct {
 	Text string
 	Args []any
@@ -79,16 +77,17 @@ func (d Dialect) goose() goose.Dialect {
 	return goose.DialectSQLite3
 }
 
-// Fault is a class of errors of a database.
+// Fault is a class of errors of a database. It tells what to do after an error.
 type Fault int
 
-// The classes of errors.
+// The classes of errors. A transaction that fails with Contended, Busy, Lost or Refused is
+// tried again.
 const (
 	Other     Fault = iota
-	Contended       // deadlock, serialization failure, or a unique index met what another process wrote: again, as it is
-	Busy            // another process holds it for long: again, later
-	Lost            // the connection is gone: again, on another one
-	Refused         // there is no connection to be had now: again, later
-	Full            // no space is left
-	Corrupt         // not a database, or a broken one
+	Contended       // deadlock, serialization failure, or a unique key that another process has just written
+	Busy            // another process holds a lock for long
+	Lost            // the connection is broken; the next try uses another one
+	Refused         // a connection cannot be made now
+	Full            // no space is left on the disk
+	Corrupt         // the database is damaged, or is no database
 )

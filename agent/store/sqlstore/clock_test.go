@@ -39,7 +39,7 @@ func TestClock(t *testing.T) {
 	if ahead := stamp - wall.UnixMicro(); ahead > maxAhead {
 		t.Errorf("stamps are %d µs ahead", ahead)
 	}
-	c.saw(seq + 1<<40) // of another process, whose clock is ahead
+	c.observe(seq + 1<<40) // of another process, whose clock is ahead
 	seq += 1 << 40
 	ordered()
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Commit implements store.Store. Like all operations, a Commit shares its transaction with
-// others that wait at the same time.
+// Commit implements [store.Store]. A Commit may share its transaction with other calls that
+// wait at the same time.
 func (s *Store) Commit(ctx context.Context, c *store.Changes) error {
 	var parts []*request
 	changes := newChanges(c.Delete, c.Put)

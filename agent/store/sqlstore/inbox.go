@@ -11,7 +11,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Inbox is a store.Inbox and a store.InboxAdmin.
+// Inbox is a [store.Inbox] and a [store.InboxAdmin].
 type Inbox struct {
 	w     *writer
 	read  *statements
@@ -23,7 +23,7 @@ var (
 	_ store.InboxAdmin = (*Inbox)(nil)
 )
 
-// What is asked of an inboxTable.
+// The operations of an inboxTable.
 type (
 	addMessage struct {
 		id, peer, owner       string // keys
@@ -31,7 +31,7 @@ type (
 		m                     *store.Received
 		names, data           []byte
 		d                     time.Duration
-		lease                 *store.Lease[store.Received] // the answer is one of these
+		lease                 *store.Lease[store.Received] // the answer: lease or known
 		known                 *store.Known
 	}
 	settleMessage struct {
@@ -71,7 +71,7 @@ func (l *leaseMessage) leased() (int64, time.Time) { return tokenOf(l.lease) }
 
 func (e *extendMessage) leased() (int64, time.Time) { return e.token, e.until }
 
-// tokenOf is of a lease, which may be nil.
+// tokenOf returns the token and the end of a lease, zero for a nil lease.
 func tokenOf[T any](l *store.Lease[T]) (token int64, until time.Time) {
 	if l == nil {
 		return 0, time.Time{}
@@ -161,7 +161,7 @@ func (b *Inbox) Remembered(ctx context.Context, sender string, ids []string) ([]
 		return err
 	}, "WITH r(id TEXT) SELECT id, seq FROM inbox WHERE id IN (SELECT id FROM r) AND (state < 2 OR until > ?)", cols{keys}, time.Now().UnixMicro())
 	if err != nil {
-		return nil, b.w.failed(ctx, err)
+		return nil, b.w.readError(ctx, err)
 	}
 	slices.SortFunc(known, func(a, b found) int { return cmp.Compare(a.seq, b.seq) })
 	list := make([]string, len(known))
@@ -183,14 +183,14 @@ func (b *Inbox) List(ctx context.Context, after uint64, n int) ([]store.Entry[st
 		m := messageRow{more: []any{&seq, &state, &due, &e.Attempts, &e.LastError}}
 		err := m.scan(rows, &e.Item)
 		e.Seq, e.State = uint64(seq), messageState(state, due, now)
-		if state < done {
+		if state < stateDone {
 			e.Due = fromMicros(due)
 		}
 		list = append(list, e)
 		return errors.Join(err, m.broken)
 	}, "SELECT "+messageColumns+", i.seq, i.state, i.due, i.attempts, i.last_error FROM inbox_packet p JOIN inbox i ON i.seq = p.seq WHERE p.seq > ? AND LENGTH(p.data) > 0 ORDER BY p.seq LIMIT ? + 0",
 		int64(min(after, never)), max(n, 0))
-	return list, b.w.failed(ctx, err)
+	return list, b.w.readError(ctx, err)
 }
 
 // Retry implements store.InboxAdmin.
@@ -203,12 +203,12 @@ func (b *Inbox) Drop(ctx context.Context, seq uint64) error {
 	return b.w.do(ctx, b.table, &dropMessage{int64(min(seq, never))})
 }
 
-// messageColumns are what a messageRow reads, and more behind them.
+// messageColumns are the columns that a messageRow reads first.
 const messageColumns = "i.received, i.until, p.names, p.data"
 
 type messageRow struct {
 	more   []any
-	broken error // names that cannot be read
+	broken error // names cannot be decoded
 }
 
 func (r *messageRow) scan(rows *sql.Rows, m *store.Received) error {
@@ -224,7 +224,7 @@ func (r *messageRow) scan(rows *sql.Rows, m *store.Received) error {
 	return nil
 }
 
-// orEmpty is data for a column that is not null.
+// orEmpty returns data, or an empty slice for a column that is NOT NULL.
 func orEmpty(data []byte) []byte {
 	if data == nil {
 		return []byte{}

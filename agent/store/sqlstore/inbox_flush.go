@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// flush writes what became of the messages.
+// flush writes the changes of the messages.
 func (b *inboxBatch) flush() error {
 	if err := b.remove(b.old); err != nil {
 		return err
@@ -44,8 +44,8 @@ func (b *inboxBatch) insert(added []*message) error {
 		ids, peers, owners, errs = append(ids, m.id), append(peers, m.peer), append(owners, m.owner), append(errs, m.lastError)
 		seqs, states, dues, tokens = append(seqs, m.seq), append(states, m.state), append(dues, m.due), append(tokens, m.token)
 		attempts, receives, untils, sizes = append(attempts, m.attempts), append(receives, toMicros(m.add.m.Time)), append(untils, m.until), append(sizes, m.size)
-		// What is neither to be handled nor to be shown has no packet.
-		if m.size > 0 || m.state < done {
+		// A message that is done at once and has no data needs no packet row.
+		if m.size > 0 || m.state < stateDone {
 			whole, names, data = append(whole, m.seq), append(names, m.add.names), append(data, m.add.data)
 		}
 	}
@@ -70,7 +70,7 @@ func (b *inboxBatch) update(changed []*message) error {
 	for _, m := range changed {
 		seqs, states, dues = append(seqs, m.seq), append(states, m.state), append(dues, m.due)
 		tokens, attempts, sizes, errs = append(tokens, m.token), append(attempts, m.attempts), append(sizes, m.size), append(errs, m.lastError)
-		if m.state == done && len(m.replies) > 0 {
+		if m.state == stateDone && len(m.replies) > 0 {
 			replied, replies = append(replied, m.seq), append(replies, m.replies)
 		}
 	}
@@ -85,12 +85,12 @@ func (b *inboxBatch) update(changed []*message) error {
 	return err
 }
 
-// strip takes packets and replies away.
+// strip removes the packets and replies of messages.
 func (b *inboxBatch) strip(seqs []int64) error {
 	return b.deleteFrom(seqs, "inbox_packet", "inbox_reply")
 }
 
-// remove forgets messages.
+// remove removes messages.
 func (b *inboxBatch) remove(seqs []int64) error {
 	return b.deleteFrom(seqs, "inbox", "inbox_packet", "inbox_reply")
 }
@@ -104,12 +104,15 @@ func (b *inboxBatch) deleteFrom(seqs []int64, tables ...string) error {
 	return nil
 }
 
-// purgeStep is how many messages are forgotten in one transaction at most.
+// purgeStep is the largest number of messages that one purge forgets for one reason.
 const purgeStep = 2 * maxBatch
 
-// purge forgets what has been remembered long enough, for which it looks once a
-// second, and the oldest where that is too much. It does so in steps that cost
-// about as much as the operations of the transaction.
+// purge removes settled messages and their packets, in steps that cost about as much as the
+// operations of the transaction:
+//
+//   - messages whose Until has passed, once a second
+//   - the oldest messages beyond MaxRemembered
+//   - the packets and replies of the oldest messages beyond MaxKept
 func (b *inboxBatch) purge() error {
 	past, err := b.past.read(b.t)
 	if err != nil {
@@ -125,13 +128,13 @@ func (b *inboxBatch) purge() error {
 			b.t.onCommit = append(b.t.onCommit, func() { b.purgeAfter = again })
 		}
 	}
-	if excess := past.items + b.aside.items - int64(b.cfg.MaxRemembered); excess > 0 {
+	if excess := past.items + b.pastChange.items - int64(b.cfg.MaxRemembered); excess > 0 {
 		if _, err := b.oldest("state > 1 ORDER BY until", true, min(excess, purgeStep)); err != nil {
 			return err
 		}
 	}
 	for range 8 {
-		if past.bytes+b.aside.bytes <= b.cfg.MaxKept {
+		if past.bytes+b.pastChange.bytes <= b.cfg.MaxKept {
 			break
 		}
 		if n, err := b.oldest("state > 1 AND size > 0 ORDER BY seq", false, 64); err != nil || n == 0 {
@@ -141,8 +144,8 @@ func (b *inboxBatch) purge() error {
 	return nil
 }
 
-// oldest takes the first n messages that a condition gives away, or their
-// packets only; n is the last of args.
+// oldest removes the first n messages that a condition selects. Unless whole is set, it
+// removes only their packets and replies. n is the last of args.
 func (b *inboxBatch) oldest(condition string, whole bool, args ...any) (int, error) {
 	var seqs []int64
 	err := b.t.query(func(rows *sql.Rows) error {
@@ -150,9 +153,9 @@ func (b *inboxBatch) oldest(condition string, whole bool, args ...any) (int, err
 		err := rows.Scan(&seq, &kept)
 		seqs = append(seqs, seq)
 		if whole {
-			b.aside.add(-1, -kept)
+			b.pastChange.add(-1, -kept)
 		} else {
-			b.aside.add(0, -kept)
+			b.pastChange.add(0, -kept)
 		}
 		return err
 	}, "SELECT seq, size FROM inbox WHERE "+condition+" LIMIT ? + 0 FOR UPDATE SKIP LOCKED", args...)

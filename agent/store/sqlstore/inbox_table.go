@@ -10,22 +10,23 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// States of a message in the tables. From done on it is of the past.
+// States of a message in the tables. From stateDone on, the message is settled.
 const (
-	waiting  = 0
-	leased   = 1
-	done     = 2
-	setAside = 3
+	stateWaiting = 0
+	stateLeased  = 1
+	stateDone    = 2
+	stateBuried  = 3
 )
 
-// messageState is a state in words; a lease that ran out is none.
+// messageState is a state as the store returns it. A message whose lease has run out is
+// waiting.
 func messageState(state, due, now int64) store.State {
 	switch {
-	case state == done:
+	case state == stateDone:
 		return store.Done
-	case state == setAside:
+	case state == stateBuried:
 		return store.Buried
-	case state == leased && due > now:
+	case state == stateLeased && due > now:
 		return store.Leased
 	}
 	return store.Waiting
@@ -34,10 +35,10 @@ func messageState(state, due, now int64) store.State {
 // inboxTable runs the operations of the inbox.
 type inboxTable struct {
 	cfg store.InboxConfig
-	// total counts what is to be handled; past what is remembered, and the bytes
-	// that are kept with it.
+	// total counts pending messages. past counts settled messages, and the bytes of the
+	// packets and replies that are kept with them.
 	total, past *total
-	purgeAfter  int64 // when to look again for what may be forgotten
+	purgeAfter  int64 // when to look again for messages to forget
 }
 
 // message is a row of inbox.
@@ -47,25 +48,25 @@ type message struct {
 	until                                  int64
 	lastError                              string
 	replies                                []byte
-	add                                    *addMessage // set if it is new
-	changed, gone, bare                    bool        // bare: its packet goes
+	add                                    *addMessage // set for a new message
+	changed, gone, bare                    bool        // bare: the packet and the replies are removed
 }
 
-// inboxBatch is what operations of one transaction have to do with each other.
+// inboxBatch is the state that the operations of one transaction share.
 type inboxBatch struct {
 	*inboxTable
-	t      *tx
-	rows   map[string]*message // by id
-	old    []int64             // seqs of entries that others take the place of
-	shares *shares             // of peers and owners
-	all    share               // what is to be handled
-	change share               // of that
-	aside  share               // change of the past
-	ready  bool                // something may have become due
+	t          *tx
+	rows       map[string]*message // by id
+	old        []int64             // seqs of messages that were removed
+	shares     *shares             // of peers and owners
+	all        share               // pending messages, before
+	change     share               // of all
+	pastChange share               // of settled messages
+	ready      bool                // a message may have become due
 }
 
-func (d *inboxTable) run(t *tx, reqs []*request) error {
-	b := &inboxBatch{inboxTable: d, t: t, rows: make(map[string]*message), shares: newShares("inbox_peer", "peer")}
+func (tab *inboxTable) run(t *tx, reqs []*request) error {
+	b := &inboxBatch{inboxTable: tab, t: t, rows: make(map[string]*message), shares: newShares("inbox_peer", "peer")}
 	var (
 		ids     []string
 		seqs    []int64
@@ -120,15 +121,15 @@ func (d *inboxTable) run(t *tx, reqs []*request) error {
 		return err
 	}
 	b.shares.write(t)
-	d.total.add(t, b.change)
-	d.past.add(t, b.aside)
+	tab.total.add(t, b.change)
+	tab.past.add(t, b.pastChange)
 	if b.ready {
 		t.notify(leaseNotice)
 	}
 	return nil
 }
 
-// load reads the messages that are named, and the replies of those that are done.
+// load reads messages by id and by seq, and the replies of messages that are done.
 func (b *inboxBatch) load(ids []string, seqs []int64) error {
 	const columns = "id, peer, owner, seq, state, due, token, attempts, size, until, last_error FROM inbox WHERE "
 	replied := make(map[int64]*message)
@@ -136,7 +137,7 @@ func (b *inboxBatch) load(ids []string, seqs []int64) error {
 		var m message
 		err := rows.Scan(&m.id, &m.peer, &m.owner, &m.seq, &m.state, &m.due, &m.token, &m.attempts, &m.size, &m.until, &m.lastError)
 		b.rows[m.id] = &m
-		if m.state == done && m.size > 0 {
+		if m.state == stateDone && m.size > 0 {
 			replied[m.seq] = &m
 		}
 		return err
@@ -147,9 +148,9 @@ func (b *inboxBatch) load(ids []string, seqs []int64) error {
 	if err := b.t.queryRows(each, "WITH r(seq BIGINT) SELECT "+columns+"seq IN (SELECT seq FROM r) ORDER BY id FOR UPDATE", cols{seqs}); err != nil {
 		return err
 	}
-	// PostgreSQL, which waited for a lock, reads the row that it locked anew, but
-	// what is joined to it as it was before: replies are read by a statement of their
-	// own.
+	// A statement of PostgreSQL that has waited for the lock of a row reads this row as it
+	// is after the wait, but joined rows as they were before. So the replies need a
+	// statement of their own.
 	return b.t.queryRows(func(rows *sql.Rows) error {
 		var seq int64
 		var data []byte
@@ -159,7 +160,7 @@ func (b *inboxBatch) load(ids []string, seqs []int64) error {
 	}, "WITH r(seq BIGINT) SELECT seq, data FROM inbox_reply WHERE seq IN (SELECT seq FROM r)", cols{slices.Sorted(maps.Keys(replied))})
 }
 
-// loadShares reads what parties have already, and all.
+// loadShares reads the shares of parties, and the total.
 func (b *inboxBatch) loadShares(parties []string) (err error) {
 	if len(parties) == 0 {
 		return nil
@@ -182,7 +183,7 @@ func (b *inboxBatch) bySeq(seq int64) *message {
 func (b *inboxBatch) add(a *addMessage) error {
 	a.lease, a.known = nil, nil
 	if old := b.rows[a.id]; old != nil {
-		if old.state < done || old.until > b.t.now {
+		if old.state < stateDone || old.until > b.t.now {
 			a.known = &store.Known{State: messageState(old.state, old.due, b.t.now)}
 			if a.d > 0 && a.known.State == store.Leased && old.add == nil && !old.changed && b.t.orphaned(old.token) {
 				a.known = nil
@@ -197,9 +198,9 @@ func (b *inboxBatch) add(a *addMessage) error {
 	}
 	m := &message{id: a.id, peer: a.peer, owner: a.owner, add: a, until: toMicros(a.m.Until), size: int64(len(a.data))}
 	if a.d <= 0 {
-		m.seq, m.state = b.t.next(), done
+		m.seq, m.state = b.t.next(), stateDone
 		b.rows[m.id] = m
-		b.aside.add(1, m.size)
+		b.pastChange.add(1, m.size)
 		return nil
 	}
 	peer, owner := b.shares.of(m.peer), b.shares.of(m.owner)
@@ -209,20 +210,20 @@ func (b *inboxBatch) add(a *addMessage) error {
 		peer.items > int64(b.cfg.MaxPeerItems) || peer.bytes > b.cfg.MaxPeerBytes ||
 		!peer.within(a.peerShare) || m.owner != "" && !owner.within(a.ownerShare) {
 		if old := b.rows[a.id]; old != nil && old.gone {
-			// What it would have taken the place of is forgotten all the same.
+			// The old message, which m would have replaced, is forgotten all the same.
 			delete(b.rows, a.id)
 		}
 		return store.ErrFull
 	}
-	m.seq, m.state, m.token, m.due, m.attempts = b.t.next(), leased, b.t.token(), b.t.now+a.d.Microseconds(), 1
+	m.seq, m.state, m.token, m.due, m.attempts = b.t.next(), stateLeased, b.t.token(), b.t.now+a.d.Microseconds(), 1
 	b.rows[m.id] = m
 	b.count(m, 1)
 	a.lease = &store.Lease[store.Received]{Item: *a.m, Until: time.UnixMicro(m.due), Token: uint64(m.token)}
 	return nil
 }
 
-// again leases a message that came before to the caller: this life has leased it then,
-// and the caller was told of an error.
+// again leases an orphaned message to a caller that adds it again: an earlier Add of this
+// instance has leased the message, and returned an error.
 func (b *inboxBatch) again(m *message, a *addMessage) {
 	m.changed, m.token, m.due = true, b.t.token(), b.t.now+a.d.Microseconds()
 	a.lease = &store.Lease[store.Received]{
@@ -230,11 +231,11 @@ func (b *inboxBatch) again(m *message, a *addMessage) {
 	}
 }
 
-// forget removes a message of the past.
+// forget removes a settled message.
 func (b *inboxBatch) forget(m *message) {
 	m.gone = true
 	b.old = append(b.old, m.seq)
-	b.aside.add(-1, -m.size)
+	b.pastChange.add(-1, -m.size)
 }
 
 func (b *inboxBatch) count(m *message, sign int64) {
@@ -253,19 +254,19 @@ func (b *inboxBatch) settle(s *settleMessage) error {
 	m.changed, m.token = true, 0
 	switch s.how {
 	case store.Waiting:
-		m.state, m.due, b.ready = waiting, b.t.now+s.delay.Microseconds(), true
+		m.state, m.due, b.ready = stateWaiting, b.t.now+s.delay.Microseconds(), true
 		m.attempts, m.lastError = tried(m.attempts, m.lastError, s.reason)
 	case store.Buried:
-		b.pass(m, setAside)
+		b.pass(m, stateBuried)
 		m.lastError = s.reason
 	default:
 		m.replies = s.replies
-		b.pass(m, done)
+		b.pass(m, stateDone)
 	}
 	return nil
 }
 
-// held is the message that is leased by that lease.
+// held returns the message that is leased with that token.
 func (b *inboxBatch) held(id string, token int64) (*message, error) {
 	m := b.rows[id]
 	if m == nil || m.gone || token == 0 || m.token != token || m.due <= b.t.now {
@@ -285,26 +286,26 @@ func (b *inboxBatch) extend(e *extendMessage) error {
 	return nil
 }
 
-// pass moves a message to the past.
+// pass moves a message from pending to settled.
 func (b *inboxBatch) pass(m *message, state int64) {
 	b.count(m, -1)
 	m.size += int64(len(m.replies))
 	m.changed, m.state, m.token, m.due = true, state, 0, 0
-	b.aside.add(1, m.size)
+	b.pastChange.add(1, m.size)
 }
 
 func (b *inboxBatch) retry(m *message) error {
 	switch {
-	case m == nil, m.gone, m.bare, m.state == done, m.size == 0:
+	case m == nil, m.gone, m.bare, m.state == stateDone, m.size == 0:
 		return store.ErrNotFound
-	case m.state == setAside:
-		b.aside.add(-1, -m.size)
+	case m.state == stateBuried:
+		b.pastChange.add(-1, -m.size)
 		b.count(m, 1)
 		m.lastError = ""
-	case m.state == leased && m.due > b.t.now:
+	case m.state == stateLeased && m.due > b.t.now:
 		return nil
 	}
-	m.changed, m.state, m.token, m.due, m.attempts = true, waiting, 0, b.t.now, 0
+	m.changed, m.state, m.token, m.due, m.attempts = true, stateWaiting, 0, b.t.now, 0
 	b.ready = true
 	return nil
 }
@@ -313,21 +314,21 @@ func (b *inboxBatch) drop(m *message) error {
 	if m == nil || m.gone || m.bare || m.size == 0 {
 		return store.ErrNotFound
 	}
-	if m.state < done {
-		b.pass(m, setAside)
+	if m.state < stateDone {
+		b.pass(m, stateBuried)
 	}
-	b.aside.add(0, -m.size)
+	b.pastChange.add(0, -m.size)
 	m.changed, m.bare, m.size, m.replies = true, true, 0, nil
 	return nil
 }
 
-// due is when a message is next due.
-func (d *inboxTable) due(ctx context.Context, c *statements) (int64, error) {
+// due is when the next message is due.
+func (tab *inboxTable) due(ctx context.Context, c *statements) (int64, error) {
 	return number(ctx, c, "SELECT COALESCE(MIN(due), 9223372036854775807) FROM inbox WHERE state < 2")
 }
 
-// lease serves as many requests as there are messages due.
-func (d *inboxTable) lease(t *tx, reqs []*request) (int, error) {
+// lease leases messages that are due, one for each request.
+func (tab *inboxTable) lease(t *tx, reqs []*request) (int, error) {
 	var (
 		seqs []int64
 		own  = make(map[int64]*store.Lease[store.Received])

@@ -7,11 +7,10 @@ import (
 	"unicode/utf8"
 )
 
-// Names in a store come from peers: they may be any bytes, of any length. A
-// column of an index takes neither NUL nor broken UTF-8 (PostgreSQL's TEXT) and
-// at most some 2,700 bytes, so it holds the key of a name: the name itself where
-// that will do, as a rule, else its hash. The names stand whole beside the
-// packets.
+// Names in a store come from peers, and may be any bytes of any length. An indexed TEXT
+// column of PostgreSQL takes no NUL, no invalid UTF-8, and at most about 2,700 bytes. So
+// columns hold the key of a name: the name itself if it is valid and short, and its hash
+// otherwise. The full names are stored beside the packets.
 const (
 	maxKey = 255
 	hashed = "\x01"
@@ -25,11 +24,12 @@ func key(name string) string {
 	return hashed + hex.EncodeToString(sum[:])
 }
 
-// ownLane is the key of the lane that one item has for itself, which is that of no
-// name. The ID is a key.
+// ownLane is the key of the lane for one item that was set aside. No name has this key. id
+// is the key of the item.
 func ownLane(id string) string { return hashed + "=" + id }
 
-// ownerKey is the key of an owner, which is that of no peer; empty for none.
+// ownerKey is the key of an owner, which differs from the key of every peer. It is empty
+// for an empty owner.
 func ownerKey(owner string) string {
 	if owner == "" {
 		return ""
@@ -52,7 +52,7 @@ func hash(names ...string) []byte {
 	return h.Sum(nil)
 }
 
-// clean makes a reason fit for a TEXT column.
+// clean makes a reason valid for a TEXT column.
 func clean(reason string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(reason, "\uFFFD"), "\x00", "\uFFFD")
 }

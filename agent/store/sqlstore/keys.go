@@ -9,7 +9,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// SealedKeys is a store.SealedKeys.
+// SealedKeys is a [store.SealedKeys].
 type SealedKeys struct {
 	w     *writer
 	read  *statements
@@ -18,7 +18,7 @@ type SealedKeys struct {
 
 var _ store.SealedKeys = (*SealedKeys)(nil)
 
-// What is asked of a keyTable.
+// The operations of a keyTable.
 type (
 	setWrapping struct{ old, wrapped []byte }
 	putKeys     struct{ keys []store.SealedKey }
@@ -32,7 +32,7 @@ func (k *SealedKeys) Wrapping(ctx context.Context) ([]byte, error) {
 	if err == nil && wrapped == nil {
 		return nil, store.ErrNotFound
 	}
-	return wrapped, k.w.failed(ctx, err)
+	return wrapped, k.w.readError(ctx, err)
 }
 
 const selectWrapping = "SELECT wrapped FROM keyring WHERE id = 1"
@@ -63,22 +63,22 @@ func (k *SealedKeys) All(ctx context.Context) ([]store.SealedKey, error) {
 		all = append(all, one)
 		return err
 	}, "SELECT kid, sealed FROM sealed_key ORDER BY seq")
-	return all, k.w.failed(ctx, err)
+	return all, k.w.readError(ctx, err)
 }
 
-// keyTable runs the operations of the keyring, which are few, one by one.
+// keyTable runs the operations of the keyring one by one, since they are few.
 type keyTable struct {
 	left bool // a former wrapping could not be scrubbed
 }
 
-func (d *keyTable) run(t *tx, reqs []*request) error {
+func (tab *keyTable) run(t *tx, reqs []*request) error {
 	for _, r := range reqs {
 		var err error
 		switch body := r.body.(type) {
 		case *setWrapping:
-			r.err, err = d.set(t, body)
+			r.err, err = tab.set(t, body)
 		case *putKeys:
-			r.err, err = d.put(t, body)
+			r.err, err = tab.put(t, body)
 		case *deleteKey:
 			r.err = store.ErrNotFound
 			err = t.query(func(*sql.Rows) error { r.err = nil; return nil }, "DELETE FROM sealed_key WHERE id = ? RETURNING id", body.kid)
@@ -90,7 +90,7 @@ func (d *keyTable) run(t *tx, reqs []*request) error {
 	return nil
 }
 
-func (d *keyTable) set(t *tx, s *setWrapping) (failed, fault error) {
+func (tab *keyTable) set(t *tx, s *setWrapping) (failed, fault error) {
 	var now []byte
 	err := t.query(func(rows *sql.Rows) error { return rows.Scan(&now) }, selectWrapping+" FOR UPDATE")
 	switch {
@@ -101,37 +101,37 @@ func (d *keyTable) set(t *tx, s *setWrapping) (failed, fault error) {
 	case s.wrapped == nil:
 		err = t.exec("DELETE FROM keyring WHERE id = 1")
 	case now == nil:
-		// Should another process be as quick, this fails and is done again.
+		// If another process inserts at the same time, this fails and is tried again.
 		err = t.exec("INSERT INTO keyring (id, wrapped) VALUES (1, ?)", s.wrapped)
 	default:
 		err = t.exec("UPDATE keyring SET wrapped = ? WHERE id = 1", s.wrapped)
 	}
 	if s.old != nil {
-		t.onCommit = append(t.onCommit, func() { d.scrub(t, t.db, t.raw, t.log) })
+		t.onCommit = append(t.onCommit, func() { tab.scrub(t, t.db, t.raw, t.log) })
 	}
 	return nil, err
 }
 
-// scrub takes away what is left of former wrappings.
-func (d *keyTable) scrub(ctx context.Context, db *Backend, c *sql.Conn, log *slog.Logger) {
+// scrub removes the remains of former wrapped keys.
+func (tab *keyTable) scrub(ctx context.Context, db *Backend, c *sql.Conn, log *slog.Logger) {
 	if db.Scrub == nil {
 		return
 	}
 	err := db.Scrub(ctx, c)
-	if d.left = err != nil; d.left {
-		log.Warn("sqlstore: what is left of the former wrapping of the keyring could not be removed yet", "database", db.Name, "error", err)
+	if tab.left = err != nil; tab.left {
+		log.Warn("sqlstore: the former wrapped key of the keyring could not be erased from the files yet", "database", db.Name, "error", err)
 	}
 }
 
-func (d *keyTable) put(t *tx, p *putKeys) (failed, fault error) {
-	// Who puts waits for who did, so that keys come to be seen in the order of their
-	// seqs: the first keys stay the first.
+func (tab *keyTable) put(t *tx, p *putKeys) (failed, fault error) {
+	// The lock lets one Put wait for another, so that keys become visible in the order of
+	// their seqs: the first keys stay the first.
 	err := t.query(func(*sql.Rows) error { return nil }, selectWrapping+" FOR UPDATE")
 	if err == nil {
 		err = t.query(func(rows *sql.Rows) error {
 			var last int64
 			err := rows.Scan(&last)
-			t.saw(last)
+			t.observe(last)
 			return err
 		}, "SELECT COALESCE(MAX(seq), 0) FROM sealed_key")
 	}

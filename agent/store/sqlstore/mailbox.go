@@ -11,12 +11,12 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Mailbox is a store.Mailbox.
+// Mailbox is a [store.Mailbox].
 type Mailbox struct {
 	w     *writer
 	read  *statements
 	table *mailTable
-	poll  bool // whether Wait looks by itself now and then
+	poll  bool // the back end has no notices, so Wait polls
 
 	mu      sync.Mutex                      // guards all below
 	waiters map[string]map[*mailWaiter]bool // by short hash of the box
@@ -28,7 +28,7 @@ var _ store.Mailbox = (*Mailbox)(nil)
 // mailWaiter is one call of Wait.
 type mailWaiter struct{ wake chan struct{} }
 
-// What is asked of a mailTable.
+// The operations of a mailTable.
 type (
 	deposit struct {
 		box, id                 string
@@ -65,7 +65,7 @@ func (m *Mailbox) Deposit(ctx context.Context, box string, p store.Mail) error {
 // Lease implements store.Mailbox.
 func (m *Mailbox) Lease(ctx context.Context, box string, n int, d time.Duration) ([]store.Mail, error) {
 	r := &leaseMail{box: key(box), n: n, d: d}
-	// To look costs no transaction.
+	// A query is cheaper than a transaction that finds no mail.
 	if due, err := m.due(ctx, r.box); err != nil || n <= 0 || due > time.Now().UnixMicro() {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (m *Mailbox) Status(ctx context.Context, name string) (store.MailboxStatus,
 	err := m.read.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&s.Count, &s.Bytes, &expires) },
 		"SELECT items, bytes, expires FROM mailbox WHERE box = ?", box)
 	if err == nil && s.Count > 0 && expires <= now {
-		// What has expired is still there.
+		// Expired mail is still in the table, and in the counts.
 		err = m.read.query(ctx, func(rows *sql.Rows) error {
 			var count int
 			var bytes int64
@@ -118,12 +118,12 @@ func (m *Mailbox) Status(ctx context.Context, name string) (store.MailboxStatus,
 		err = m.ends(ctx, box, now, &s)
 	}
 	if err != nil {
-		return store.MailboxStatus{}, m.w.failed(ctx, err)
+		return store.MailboxStatus{}, m.w.readError(ctx, err)
 	}
 	return s, nil
 }
 
-// ends finds the oldest and the newest mail of a box.
+// ends finds the times of the oldest and the newest mail of a box.
 func (m *Mailbox) ends(ctx context.Context, box string, now int64, s *store.MailboxStatus) error {
 	for _, end := range []struct {
 		time         *time.Time
@@ -144,14 +144,14 @@ func (m *Mailbox) ends(ctx context.Context, box string, now int64, s *store.Mail
 	return nil
 }
 
-// due is when a box has next something to lease, or never.
+// due is when the next mail of a box can be leased, or never.
 func (m *Mailbox) due(ctx context.Context, box string) (int64, error) {
 	now := time.Now().UnixMicro()
 	var due int64
 	err := m.read.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&due) }, `SELECT COALESCE(
 		(SELECT 0 FROM mail WHERE box = ? AND due = 0 AND (expires = 0 OR expires > ?) ORDER BY seq LIMIT 1),
 		(SELECT MIN(due) FROM mail WHERE box = ? AND due > 0 AND (expires = 0 OR expires > ?)), 9223372036854775807)`, box, now, box, now)
-	return due, m.w.failed(ctx, err)
+	return due, m.w.readError(ctx, err)
 }
 
 // Wait implements store.Mailbox.
@@ -209,7 +209,7 @@ func (m *Mailbox) enter(hash string, w *mailWaiter) bool {
 		m.waiters[hash] = make(map[*mailWaiter]bool)
 	}
 	m.waiters[hash][w] = true
-	m.w.watch(1)
+	m.w.addWaiters(1)
 	return true
 }
 
@@ -220,10 +220,10 @@ func (m *Mailbox) leave(hash string, w *mailWaiter) {
 	if len(m.waiters[hash]) == 0 {
 		delete(m.waiters, hash)
 	}
-	m.w.watch(-1)
+	m.w.addWaiters(-1)
 }
 
-// wake makes those look who wait for boxes of these hashes.
+// wake wakes the calls of Wait for the boxes with these hashes.
 func (m *Mailbox) wake(hashes []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -251,8 +251,9 @@ func (w *mailWaiter) signal() {
 	}
 }
 
-// A notice of mail is mailNotice and the short hashes of the boxes, as many as
-// fit into the 8,000 bytes that PostgreSQL takes; without any it is for all boxes.
+// A notice of mail is mailNotice followed by the short hashes of the boxes. PostgreSQL
+// takes at most 8,000 bytes. If the hashes do not fit, the notice has none, and is for all
+// boxes.
 const (
 	mailNotice = "mail"
 	maxBoxes   = 800
@@ -268,7 +269,7 @@ func noticeOf(hashes []string) string {
 	return mailNotice + strings.Join(hashes, "")
 }
 
-// heard acts on a notice of mail.
+// heard acts on a notice of another process.
 func (m *Mailbox) heard(notice string) {
 	rest, ok := strings.CutPrefix(notice, mailNotice)
 	switch {
@@ -284,7 +285,7 @@ func (m *Mailbox) heard(notice string) {
 	}
 }
 
-// close ends all waiting.
+// close makes all calls of Wait return ErrClosed.
 func (m *Mailbox) close() {
 	m.mu.Lock()
 	m.closed = true

@@ -17,7 +17,7 @@ type mailTable struct {
 	purgeAfter int64 // when to look again for boxes with expired mail
 }
 
-// mailBatch is what operations of one transaction have to do with each other.
+// mailBatch is the state that the operations of one transaction share.
 type mailBatch struct {
 	*mailTable
 	t      *tx
@@ -31,18 +31,18 @@ type mailKey struct{ box, id string }
 // mailRow is a row of mail.
 type mailRow struct {
 	seq, size  int64
-	gone, free bool // free: its lease ends
+	gone, free bool // gone: removed; free: the lease ends
 }
 
 // box is a row of mailbox.
 type box struct {
 	has, change share
-	expires     int64 // of the first mail; 0 where there is no row
-	ready       bool  // there may be something to lease now
+	expires     int64 // when the first mail expires; 0 if there is no row
+	ready       bool  // there may be mail to lease now
 }
 
-func (d *mailTable) run(t *tx, reqs []*request) error {
-	b := &mailBatch{mailTable: d, t: t, boxes: make(map[string]*box), mail: make(map[mailKey]*mailRow)}
+func (tab *mailTable) run(t *tx, reqs []*request) error {
+	b := &mailBatch{mailTable: tab, t: t, boxes: make(map[string]*box), mail: make(map[mailKey]*mailRow)}
 	var (
 		boxes, ids []string
 		deposits   []*request
@@ -115,8 +115,8 @@ func (d *mailTable) run(t *tx, reqs []*request) error {
 	return nil
 }
 
-// lock reads the boxes of the batch, and a few in which mail has expired, and
-// locks those that there are, in one order.
+// lock reads and locks the rows of the boxes of the batch, and of a few boxes with expired
+// mail. All processes lock in the same order, which prevents deadlocks.
 func (b *mailBatch) lock() error {
 	if b.t.now >= b.purgeAfter {
 		var some []string
@@ -147,7 +147,7 @@ func (b *mailBatch) lock() error {
 		cols{slices.Sorted(maps.Keys(b.boxes))})
 }
 
-// load reads the mail that is named.
+// load reads mail by box and id.
 func (b *mailBatch) load(boxes, ids []string) error {
 	return b.t.queryRows(func(rows *sql.Rows) error {
 		var k mailKey
@@ -165,10 +165,10 @@ func (b *mailBatch) remove(name string, m *mailRow) {
 	b.change.add(-1, -m.size)
 }
 
-// expireStep is how many packets of one box are dropped in one transaction.
+// expireStep is how many expired packets of one box a transaction drops at most.
 const expireStep = 256
 
-// expire drops what has expired in the boxes that the transaction touches.
+// expire drops expired mail of the boxes of the batch.
 func (b *mailBatch) expire() error {
 	for name, has := range b.boxes {
 		if has.expires == 0 || has.expires > b.t.now {
@@ -191,7 +191,7 @@ func (b *mailBatch) expire() error {
 	return nil
 }
 
-// flush writes what became of the mail.
+// flush writes the changes of the mail.
 func (b *mailBatch) flush() error {
 	var gone, free []int64
 	for _, m := range b.mail {
@@ -256,8 +256,8 @@ func (b *mailBatch) deposit(reqs []*request) error {
 	return err
 }
 
-// lease hands packets out. Those whose lease ran out are put back first, so that
-// all are in order.
+// lease leases packets. Packets whose lease has run out are made free first, so that all
+// are in the order of their seqs.
 func (b *mailBatch) lease(leases []*leaseMail) error {
 	var boxes []string
 	for _, l := range leases {
@@ -298,8 +298,7 @@ func (b *mailBatch) lease(leases []*leaseMail) error {
 	return nil
 }
 
-// count writes the numbers of the boxes, in one order, and when the first mail of
-// each expires.
+// count writes the counts of the boxes, and when the first mail of each box expires.
 func (b *mailBatch) count() error {
 	b.total.add(b.t, b.change)
 	var (
@@ -325,7 +324,8 @@ func (b *mailBatch) count() error {
 	return err
 }
 
-// announce wakes those who wait for a box, when the transaction has committed.
+// announce wakes the calls of Wait for boxes with mail to lease, in all processes, when the
+// transaction is committed.
 func (b *mailBatch) announce() {
 	var hashes []string
 	for name, in := range b.boxes {

@@ -10,7 +10,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Outbox is a store.Outbox and a store.OutboxAdmin.
+// Outbox is a [store.Outbox] and a [store.OutboxAdmin].
 type Outbox struct {
 	w     *writer
 	read  *statements
@@ -22,14 +22,14 @@ var (
 	_ store.OutboxAdmin = (*Outbox)(nil)
 )
 
-// What is asked of an outboxTable.
+// The operations of an outboxTable.
 type (
 	enqueue struct{ items []newItem }
 	settle  struct {
 		id, peer string
 		token    int64
 		how      store.State // Done, Waiting or Buried
-		aside    bool        // out of its lane
+		aside    bool        // see Aside
 		delay    time.Duration
 		reason   string
 	}
@@ -65,7 +65,7 @@ func (l *leaseItem) leased() (int64, time.Time) { return tokenOf(l.lease) }
 
 func (s *settle) settled() int64 { return s.token }
 
-// newItem is an item ready for the tables.
+// newItem is an item as the tables store it.
 type newItem struct {
 	id, peer, lane, owner   string
 	ownerShare              store.Share
@@ -154,7 +154,7 @@ func (o *Outbox) Drop(ctx context.Context, id string) error {
 	return o.w.do(ctx, o.table, &dropItem{key(id)})
 }
 
-// entryColumns are what showItem reads.
+// entryColumns are the columns that showItem reads.
 const entryColumns = "o.seq, o.place, o.due, o.token, o.attempts, o.last_error, o.created, o.deadline, p.names"
 
 // List implements store.OutboxAdmin.
@@ -166,7 +166,7 @@ func (o *Outbox) List(ctx context.Context, after uint64, n int) ([]store.Entry[s
 		return err
 	}, "SELECT "+entryColumns+" FROM outbox o JOIN outbox_packet p ON p.seq = o.seq WHERE o.seq > ? ORDER BY o.seq LIMIT ? + 0",
 		int64(min(after, never)), max(n, 0))
-	return list, o.w.failed(ctx, err)
+	return list, o.w.readError(ctx, err)
 }
 
 // Get implements store.OutboxAdmin.
@@ -187,7 +187,7 @@ func (o *Outbox) Get(ctx context.Context, id string) (store.Entry[store.Item], e
 	if err == nil && !found {
 		return e, store.ErrNotFound
 	}
-	return e, o.w.failed(ctx, err)
+	return e, o.w.readError(ctx, err)
 }
 
 func showItem(rows *sql.Rows, more ...any) (e store.Entry[store.Item], err error) {
@@ -201,26 +201,26 @@ func showItem(rows *sql.Rows, more ...any) (e store.Entry[store.Item], err error
 	}
 	e.Seq, e.State = uint64(seq), store.Waiting
 	switch {
-	case place == buried:
+	case place == placeBuried:
 		e.State = store.Buried
 	case token != 0 && due > time.Now().UnixMicro():
 		e.State = store.Leased
 	}
-	if place == head {
+	if place == placeHead {
 		e.Due = fromMicros(due)
 	}
 	e.Item.Created, e.Item.Deadline = fromMicros(created), fromMicros(deadline)
 	return e, decodeItemNames(names, &e.Item)
 }
 
-// failed makes an error of a statement that only reads one of ours. A driver may
-// say in its own words that ctx has ended.
-func (w *writer) failed(ctx context.Context, err error) error {
+// readError returns the error of a query to the caller. If ctx has ended, the driver may
+// have an error of its own for this, and readError returns the error of ctx.
+func (w *writer) readError(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}
-	return w.explain(fmt.Errorf("read: %w", err), w.db.Fault(err))
+	return w.storeError(fmt.Errorf("read: %w", err), w.db.Fault(err))
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// enqueue does what asks for it, in order, as far as there is room.
+// enqueue runs the requests to enqueue, in order, as long as there is room.
 func (b *outboxBatch) enqueue(reqs []*request) error {
 	if len(reqs) == 0 {
 		return nil
@@ -20,7 +20,7 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 	lanes := make(map[lane]bool)
 	for _, r := range reqs {
 		for _, it := range r.body.(*enqueue).items {
-			// A peer without items has no lanes.
+			// The lanes of a peer without items are empty, and need no look.
 			if p := b.peers[it.peer]; p.has.items+p.change.items > 0 {
 				lanes[lane{it.peer, it.lane}] = true
 			}
@@ -49,9 +49,9 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 		}
 		for i := range body.items {
 			it := &body.items[i]
-			place, due := int64(head), b.t.stamp()
+			place, due := int64(placeHead), b.t.stamp()
 			if l := (lane{it.peer, it.lane}); live[l] {
-				place = behind
+				place = placeBehind
 			} else {
 				live[l] = true
 				if p := b.peers[it.peer]; p.first == 0 {
@@ -77,7 +77,7 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 	return err
 }
 
-// owners are those of the items.
+// owners returns the owners of the items.
 func owners(reqs []*request) []string {
 	owners := make(map[string]bool)
 	for _, r := range reqs {
@@ -90,8 +90,9 @@ func owners(reqs []*request) []string {
 	return slices.Sorted(maps.Keys(owners))
 }
 
-// known are those ids that are taken. As a rule none is: this looks when an index
-// has found one.
+// known returns the ids of the items that are taken. The first try of a transaction takes
+// all ids for new: if one is taken, the insert fails by a unique index, and the next try
+// looks.
 func (b *outboxBatch) known(reqs []*request) (map[string]bool, error) {
 	if !b.t.again {
 		return make(map[string]bool), nil
@@ -112,8 +113,8 @@ func (b *outboxBatch) known(reqs []*request) (map[string]bool, error) {
 	return known, err
 }
 
-// live are those of the lanes that have a head. The clock follows what is in
-// them.
+// live returns which of the lanes have a head. It makes the clock follow the items of the
+// lanes.
 func (b *outboxBatch) live(lanes map[lane]bool) (map[lane]bool, error) {
 	peers, names := laneCols(maps.Keys(lanes))
 	live := make(map[lane]bool)
@@ -123,7 +124,7 @@ func (b *outboxBatch) live(lanes map[lane]bool) (map[lane]bool, error) {
 		err := rows.Scan(&l.peer, &l.name, &last)
 		if last.Valid {
 			live[l] = true
-			b.t.saw(last.Int64)
+			b.t.observe(last.Int64)
 		}
 		return err
 	}, `WITH r(peer TEXT, lane TEXT) SELECT peer, lane, (SELECT MAX(o.seq) FROM outbox o
@@ -131,7 +132,7 @@ func (b *outboxBatch) live(lanes map[lane]bool) (map[lane]bool, error) {
 	return live, err
 }
 
-// admit counts items in, if their ids are new and there is room for all.
+// admit counts the items of one request, if their ids are new and there is room for all.
 func (b *outboxBatch) admit(items []newItem, known map[string]bool, all share) error {
 	for i := range items {
 		it := &items[i]
@@ -152,7 +153,7 @@ func (b *outboxBatch) admit(items []newItem, known map[string]bool, all share) e
 		b.count(it.peer, it.owner, 1, it.size)
 	}
 	for i := range items {
-		// It bounds all of the items, also those behind it.
+		// The bound of one item holds for all items of the request with this owner.
 		if it := &items[i]; it.owner != "" && !b.owners.of(it.owner).within(it.ownerShare) {
 			b.refuse(items, known)
 			return store.ErrFull
@@ -161,7 +162,7 @@ func (b *outboxBatch) admit(items []newItem, known map[string]bool, all share) e
 	return nil
 }
 
-// refuse counts items out again.
+// refuse undoes the counts of items.
 func (b *outboxBatch) refuse(items []newItem, known map[string]bool) {
 	for i := range items {
 		it := &items[i]

@@ -6,7 +6,8 @@ import (
 	"slices"
 )
 
-// flush writes what became of the rows, and gives lanes without a head one.
+// flush writes the changes of the rows, and makes the first item of a lane without a head
+// its head.
 func (b *outboxBatch) flush() error {
 	var (
 		gone, seqs, olds, places, dues, tokens, awaits, attempts, deadlines []int64
@@ -52,16 +53,16 @@ func (b *outboxBatch) flush() error {
 	return err
 }
 
-// bury drops the oldest of what is buried when there is too much of it.
+// bury drops the oldest buried items beyond MaxBuried.
 func (b *outboxBatch) bury() error {
-	if b.aside.items <= 0 {
+	if b.buriedChange.items <= 0 {
 		return nil
 	}
 	all, err := b.buried.read(b.t)
 	if err != nil {
 		return err
 	}
-	excess := all.items + b.aside.items - int64(b.cfg.MaxBuried)
+	excess := all.items + b.buriedChange.items - int64(b.cfg.MaxBuried)
 	if excess <= 0 {
 		return nil
 	}
@@ -70,7 +71,7 @@ func (b *outboxBatch) bury() error {
 		var seq, size int64
 		err := rows.Scan(&seq, &size)
 		seqs = append(seqs, seq)
-		b.aside.add(-1, -size)
+		b.buriedChange.add(-1, -size)
 		return err
 	}, "SELECT seq, size FROM outbox WHERE place = 2 ORDER BY seq LIMIT ? + 0", min(excess, 2*maxBatch))
 	if err != nil {
@@ -84,11 +85,11 @@ func (b *outboxBatch) bury() error {
 	return nil
 }
 
-// rest writes the numbers of the peers and when each is due.
+// rest writes the counts, and when the next item of each peer can be leased.
 func (b *outboxBatch) rest() error {
 	b.owners.write(b.t)
 	b.total.add(b.t, b.all)
-	b.buried.add(b.t, b.aside)
+	b.buried.add(b.t, b.buriedChange)
 	var (
 		empty, back       []string
 		fresh, same, rest peerCols
@@ -100,10 +101,10 @@ func (b *outboxBatch) rest() error {
 		case p.has.items == 0 && !p.moved:
 			fresh.add(name, p)
 		case p.due <= b.t.now && !p.moved:
-			// What is new comes after what is due already.
+			// A new item is due after the items that are due already.
 			same.add(name, p)
 		default:
-			if p.has.items == 0 { // something is back that was buried
+			if p.has.items == 0 { // a buried item is queued again
 				back = append(back, name)
 			}
 			rest.add(name, p)
@@ -144,16 +145,16 @@ func (c *peerCols) add(name string, p *peer) {
 	c.items, c.bytes = append(c.items, p.change.items), append(c.bytes, p.change.bytes)
 }
 
-// derive adds to the numbers of peers and sets when each has next something to
-// lease: when the first of its heads is due, or, while it has as many leases as
-// one may, when the first of those ends.
-func (d *outboxTable) derive(t *tx, names []string, items, bytes []int64) error {
+// derive adds to the counts of peers, and sets when the next item of each peer can be
+// leased: when the first of its heads is due, or, while the peer has PerPeer leases, when
+// the first of these leases ends.
+func (tab *outboxTable) derive(t *tx, names []string, items, bytes []int64) error {
 	err := t.execRows(`WITH r(peer TEXT, items BIGINT, bytes BIGINT)
 		UPDATE outbox_peer SET items = outbox_peer.items + r.items, bytes = outbox_peer.bytes + r.bytes,
 			due = COALESCE(CASE WHEN (SELECT COUNT(*) FROM (SELECT 1 FROM outbox o WHERE o.peer = r.peer AND o.awaits = 0 AND o.token <> 0 AND o.due > ? LIMIT ? + 0) l) >= ?
 				THEN (SELECT MIN(o.due) FROM outbox o WHERE o.peer = r.peer AND o.awaits = 0 AND o.token <> 0 AND o.due > ?)
 				ELSE (SELECT MIN(o.due) FROM outbox o WHERE o.peer = r.peer AND o.place = 1) END, 9223372036854775807)
 		FROM r WHERE outbox_peer.peer = r.peer`,
-		cols{names, items, bytes}, t.now, d.cfg.PerPeer, d.cfg.PerPeer, t.now)
+		cols{names, items, bytes}, t.now, tab.cfg.PerPeer, tab.cfg.PerPeer, t.now)
 	return err
 }

@@ -10,19 +10,19 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// candidate is a head that is due.
+// candidate is the head of a lane, and due.
 type candidate struct {
 	seq, due int64
 	peer     string
 }
 
-// lease serves as many requests as there are heads due, the longest due first.
-// The k heads that have been due the longest belong to the k peers that have been
-// so, because a peer is due with its first head.
-func (d *outboxTable) lease(t *tx, reqs []*request) (int, error) {
+// lease leases the heads that are due, one for each request, in the order in which they
+// became due. A peer is due with its first head, so the first k heads belong to the first k
+// peers.
+func (tab *outboxTable) lease(t *tx, reqs []*request) (int, error) {
 	served := 0
 	for served < len(reqs) {
-		n, err := d.leaseSome(t, reqs[served:])
+		n, err := tab.leaseSome(t, reqs[served:])
 		if err != nil {
 			return 0, err
 		}
@@ -34,7 +34,7 @@ func (d *outboxTable) lease(t *tx, reqs []*request) (int, error) {
 	return served, nil
 }
 
-func (d *outboxTable) leaseSome(t *tx, reqs []*request) (int, error) {
+func (tab *outboxTable) leaseSome(t *tx, reqs []*request) (int, error) {
 	var names []string
 	err := t.query(func(rows *sql.Rows) error {
 		var name string
@@ -45,11 +45,11 @@ func (d *outboxTable) leaseSome(t *tx, reqs []*request) (int, error) {
 	if err != nil || len(names) == 0 {
 		return 0, err
 	}
-	chosen, err := d.choose(t, names, len(reqs))
+	chosen, err := tab.choose(t, names, len(reqs))
 	if err != nil {
 		return 0, err
 	}
-	leases, err := d.take(t, chosen, reqs)
+	leases, err := tab.take(t, chosen, reqs)
 	if err != nil {
 		return 0, err
 	}
@@ -57,11 +57,11 @@ func (d *outboxTable) leaseSome(t *tx, reqs []*request) (int, error) {
 		reqs[i].body.(*leaseItem).lease = leases[c.seq]
 	}
 	none := make([]int64, len(names))
-	return len(chosen), d.derive(t, names, none, none)
+	return len(chosen), tab.derive(t, names, none, none)
 }
 
-// firstHeads selects the first heads of each peer that are due, with how many
-// leases it has. Each dialect has a way of its own to do that by an index.
+// firstHeads selects, for each peer, the first heads that are due, and the number of leases
+// of the peer. Each dialect needs another form to use an index.
 func firstHeads(d Dialect) string {
 	const (
 		columns = `WITH r(peer TEXT) SELECT r.peer, o.seq, o.due,
@@ -74,9 +74,8 @@ func firstHeads(d Dialect) string {
 	return columns + "CROSS JOIN outbox o ON o.seq IN (SELECT h.seq " + heads + ")"
 }
 
-// choose picks at most n heads of the peers, no more of one than it may have
-// leased.
-func (d *outboxTable) choose(t *tx, names []string, n int) ([]candidate, error) {
+// choose picks at most n heads of the peers, within the limit of leases of each peer.
+func (tab *outboxTable) choose(t *tx, names []string, n int) ([]candidate, error) {
 	var all []candidate
 	running := make(map[string]int)
 	err := t.queryRows(func(rows *sql.Rows) error {
@@ -86,7 +85,7 @@ func (d *outboxTable) choose(t *tx, names []string, n int) ([]candidate, error) 
 		all = append(all, c)
 		running[c.peer] = leased
 		return err
-	}, firstHeads(t.db.Dialect), cols{names}, t.now, d.cfg.PerPeer, t.now, min(n, d.cfg.PerPeer))
+	}, firstHeads(t.db.Dialect), cols{names}, t.now, tab.cfg.PerPeer, t.now, min(n, tab.cfg.PerPeer))
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +94,7 @@ func (d *outboxTable) choose(t *tx, names []string, n int) ([]candidate, error) 
 	})
 	chosen := all[:0]
 	for _, c := range all {
-		if len(chosen) < n && running[c.peer] < d.cfg.PerPeer {
+		if len(chosen) < n && running[c.peer] < tab.cfg.PerPeer {
 			running[c.peer]++
 			chosen = append(chosen, c)
 		}
@@ -103,8 +102,8 @@ func (d *outboxTable) choose(t *tx, names []string, n int) ([]candidate, error) 
 	return chosen, nil
 }
 
-// take leases the heads, each for the time that its request asks for.
-func (d *outboxTable) take(t *tx, chosen []candidate, reqs []*request) (map[int64]*store.Lease[store.Item], error) {
+// take leases the chosen heads, each for the time of its request.
+func (tab *outboxTable) take(t *tx, chosen []candidate, reqs []*request) (map[int64]*store.Lease[store.Item], error) {
 	var seqs, tokens, untils []int64
 	leases := make(map[int64]*store.Lease[store.Item], len(chosen))
 	for i, c := range chosen {

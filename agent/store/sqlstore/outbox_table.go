@@ -10,21 +10,22 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Where an item is in its lane. Of the live ones of a lane, exactly one is its
-// head, and only the head is leased.
+// Places of an item. Of the items of a lane that are not buried, exactly one is the head,
+// and only the head is leased.
 const (
-	behind = 0
-	head   = 1
-	buried = 2
+	placeBehind = 0
+	placeHead   = 1
+	placeBuried = 2
 )
 
-// leaseNotice tells other processes that something may have become due.
+// leaseNotice tells other processes that an item or a message may have become due.
 const leaseNotice = "lease"
 
-// outboxTable runs the operations of the outbox. They lock the rows of the peers
-// that they touch first, which makes them alone with their items, and leave in
-// outbox_peer.due when there is next something to lease for each. So a lease
-// looks only at the first peers of an index, however many are held back.
+// outboxTable runs the operations of the outbox. They first lock the rows of the peers that
+// they touch, so that no other process changes the items of these peers. Then they write
+// to outbox_peer.due when the next item of each peer can be leased. So a lease looks only
+// at the first peers of an index, even if many other peers have as many leases as they may
+// have.
 type outboxTable struct {
 	cfg           store.OutboxConfig
 	total, buried *total
@@ -36,20 +37,20 @@ type row struct {
 	seq, place, due, token, awaits, attempts, size, deadline int64
 	lastError                                                string
 
-	oldSeq        int64 // that it has in the tables
+	oldSeq        int64 // the seq in the tables
 	changed, gone bool
 }
 
-// outboxBatch is what operations of one transaction have to do with each other.
+// outboxBatch is the state that the operations of one transaction share.
 type outboxBatch struct {
 	*outboxTable
-	t      *tx
-	peers  map[string]*peer
-	owners *shares
-	rows   map[string]*row // by id
-	lanes  map[lane]bool   // that lost their head
-	all    share           // change of the total
-	aside  share           // change of what is buried
+	t            *tx
+	peers        map[string]*peer
+	owners       *shares
+	rows         map[string]*row // by id
+	lanes        map[lane]bool   // lanes that may need a new head
+	all          share           // change of the total
+	buriedChange share           // of buried items
 }
 
 type lane struct{ peer, name string }
@@ -57,14 +58,14 @@ type lane struct{ peer, name string }
 // peer is a row of outbox_peer.
 type peer struct {
 	has, change share
-	awaiting    int   // items, counted only if that is asked for
-	due         int64 // as it was
+	awaiting    int   // awaiting items; set only for the peers of an awaitItem
+	due         int64 // as read from the table
 	first       int64 // due of the first new head, 0 for none
-	moved       bool  // its heads are others now, or due at other times
+	moved       bool  // a head is another item now, or is due at another time
 }
 
-func (d *outboxTable) run(t *tx, reqs []*request) error {
-	b := &outboxBatch{outboxTable: d, t: t, peers: make(map[string]*peer), owners: newShares("outbox_owner", "owner"), rows: make(map[string]*row), lanes: make(map[lane]bool)}
+func (tab *outboxTable) run(t *tx, reqs []*request) error {
+	b := &outboxBatch{outboxTable: tab, t: t, peers: make(map[string]*peer), owners: newShares("outbox_owner", "owner"), rows: make(map[string]*row), lanes: make(map[lane]bool)}
 	var ids, awaiting []string
 	var enqueues []*request
 	var found []orphans
@@ -151,10 +152,11 @@ func (d *outboxTable) run(t *tx, reqs []*request) error {
 	return nil
 }
 
-// lock makes rows of all peers of the batch, those that are not there yet too,
-// and locks them in one order.
+// lock locks the rows of all peers of the batch, and makes the rows that are missing. All
+// processes lock in the same order, which prevents deadlocks.
 func (b *outboxBatch) lock(reqs []*request) error {
-	// An item that a person names has a peer that never changes.
+	// An operator names an item by its ID. The peer of an item never changes, so it can be
+	// read before the lock.
 	var named []string
 	for _, r := range reqs {
 		switch body := r.body.(type) {
@@ -187,7 +189,7 @@ func (b *outboxBatch) lock(reqs []*request) error {
 		if err != nil || b.t.db.Dialect == SQLite {
 			return err
 		}
-		// One may have been removed, or made, at this moment.
+		// Another process may just have removed or made a row.
 		missing = slices.DeleteFunc(missing, func(name string) bool { return found[name] })
 		if len(missing) == 0 {
 			return nil
@@ -195,9 +197,9 @@ func (b *outboxBatch) lock(reqs []*request) error {
 	}
 }
 
-// lockPeers selects the peers that are there, locked in one order, and on
-// PostgreSQL makes the others, which locks them too. On SQLite a transaction that
-// writes is alone, and needs no row.
+// lockPeers selects and locks the rows of peers. On PostgreSQL it also makes the missing
+// rows, which locks them too. SQLite has one transaction that writes at a time, and needs
+// no row to lock.
 func lockPeers(d Dialect) string {
 	const lock = "SELECT peer, items, bytes, due FROM outbox_peer WHERE peer IN (SELECT peer FROM r) ORDER BY peer FOR UPDATE"
 	if d == SQLite {
@@ -208,7 +210,7 @@ func lockPeers(d Dialect) string {
 		SELECT * FROM (` + lock + `) l UNION ALL SELECT peer, 0, 0, 0 FROM made`
 }
 
-// load reads the items that are named.
+// load reads items by id.
 func (b *outboxBatch) load(ids []string) error {
 	return b.t.queryRows(func(rows *sql.Rows) error {
 		var r row
@@ -235,8 +237,8 @@ func (b *outboxBatch) countAwaiting(peers []string) error {
 		WHERE o.peer = r.peer AND o.awaits = 1 AND o.token <> 0 AND o.due > ?) FROM r`, cols{slices.Compact(peers)}, b.t.now)
 }
 
-// follow makes the clock follow the lanes that something is queued in again, so
-// that the head of a lane is its lowest seq.
+// follow makes the clock follow the items of lanes in which a buried item is queued again,
+// so that the head of each lane has its lowest seq.
 func (b *outboxBatch) follow(reqs []*request) error {
 	lanes := make(map[lane]bool)
 	for _, r := range reqs {
@@ -265,8 +267,8 @@ func (b *outboxBatch) settle(s *settle) error {
 		b.moved(r.peer)
 	case store.Buried:
 		b.leave(r)
-		r.changed, r.place, r.due, r.lastError = true, buried, 0, s.reason
-		b.aside.add(1, r.size)
+		r.changed, r.place, r.due, r.lastError = true, placeBuried, 0, s.reason
+		b.buriedChange.add(1, r.size)
 	default:
 		b.leave(r)
 		r.gone = true
@@ -274,7 +276,7 @@ func (b *outboxBatch) settle(s *settle) error {
 	return nil
 }
 
-// held is the item that is leased by that lease.
+// held returns the item that is leased with that token.
 func (b *outboxBatch) held(id string, token int64) (*row, error) {
 	r := b.rows[id]
 	if r == nil || r.gone || r.token != token || r.due <= b.t.now {
@@ -283,7 +285,7 @@ func (b *outboxBatch) held(id string, token int64) (*row, error) {
 	return r, nil
 }
 
-// free ends the lease of an item, if it has one.
+// free ends the lease of an item, if there is one.
 func (b *outboxBatch) free(r *row) {
 	if r.awaits != 0 && r.due > b.t.now {
 		b.peers[r.peer].awaiting--
@@ -304,7 +306,8 @@ func (b *outboxBatch) await(a *awaitItem) error {
 	return nil
 }
 
-// tried is what an item has after a Nak: without a reason it counts as untried.
+// tried returns the attempts and the last error of an item after a Nak. With an empty
+// reason, the lease is not counted.
 func tried(attempts int64, lastError, reason string) (int64, string) {
 	if reason == "" {
 		return attempts - 1, lastError
@@ -312,22 +315,22 @@ func tried(attempts int64, lastError, reason string) (int64, string) {
 	return attempts, reason
 }
 
-// leave takes a live item out of its lane.
+// leave takes an item that is not buried out of its lane.
 func (b *outboxBatch) leave(r *row) {
-	if r.place == head {
+	if r.place == placeHead {
 		b.lanes[lane{r.peer, r.lane}] = true
 	}
 	b.moved(r.peer)
 	b.count(r.peer, r.owner, -1, -r.size)
 }
 
-// moved is the peer of an item, of which a head changes.
+// moved notes that a head of a peer changes, and returns the peer.
 func (b *outboxBatch) moved(name string) *peer {
 	b.peers[name].moved = true
 	return b.peers[name]
 }
 
-// count adds to what a peer, an owner, if there is one, and all have.
+// count adds to the shares of a peer and of an owner, if there is one, and to the total.
 func (b *outboxBatch) count(peer, owner string, items, bytes int64) {
 	b.peers[peer].change.add(items, bytes)
 	b.all.add(items, bytes)
@@ -341,17 +344,17 @@ func (b *outboxBatch) retry(q *retryItem) error {
 	switch {
 	case r == nil || r.gone:
 		return store.ErrNotFound
-	case r.place == buried:
-		// It goes behind its lane; if there is none, flush makes it the head.
-		r.changed, r.place, r.attempts, r.lastError, r.seq = true, behind, 0, "", b.t.next()
+	case r.place == placeBuried:
+		// The item goes to the end of its lane. If the lane is empty, flush makes it the head.
+		r.changed, r.place, r.attempts, r.lastError, r.seq = true, placeBehind, 0, "", b.t.next()
 		if !q.deadline.IsZero() {
 			r.deadline = toMicros(q.deadline)
 		}
-		b.aside.add(-1, -r.size)
+		b.buriedChange.add(-1, -r.size)
 		b.moved(r.peer)
 		b.count(r.peer, r.owner, 1, r.size)
 		b.lanes[lane{r.peer, r.lane}] = true
-	case r.place == head && r.token == 0:
+	case r.place == placeHead && r.token == 0:
 		r.changed, r.due = true, b.t.now
 		b.moved(r.peer)
 	}
@@ -363,8 +366,8 @@ func (b *outboxBatch) drop(q *dropItem) error {
 	if r == nil || r.gone {
 		return store.ErrNotFound
 	}
-	if r.place == buried {
-		b.aside.add(-1, -r.size)
+	if r.place == placeBuried {
+		b.buriedChange.add(-1, -r.size)
 	} else {
 		b.free(r)
 		b.leave(r)
@@ -381,7 +384,7 @@ func laneCols(lanes iter.Seq[lane]) (peers, names []string) {
 	return peers, names
 }
 
-// due is when some peer is next due.
-func (d *outboxTable) due(ctx context.Context, c *statements) (int64, error) {
+// due is when the next item of any peer can be leased.
+func (tab *outboxTable) due(ctx context.Context, c *statements) (int64, error) {
 	return number(ctx, c, "SELECT COALESCE(MIN(due), 9223372036854775807) FROM outbox_peer")
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Packets stand in one column: fields one after the other, each behind its
-// length as a uvarint. A route is three fields, a packet two.
+// The packets of an entry are in one column, as a list of fields. Each field follows its
+// length, a uvarint. A packet is two fields, an endpoint three.
 
-var errPackets = errors.New("sqlstore: broken packets in the database")
+var errPackets = errors.New("sqlstore: packets or names of an entry cannot be decoded")
 
 func appendField[T string | []byte](b []byte, field T) []byte {
 	b = binary.AppendUvarint(b, uint64(len(field)))
@@ -21,7 +21,7 @@ func appendPacket(b []byte, p store.Packet) []byte {
 	return appendField(appendField(b, p.MediaType), p.Data)
 }
 
-// fields reads what appendField wrote. After a fault it returns empty fields.
+// fields reads fields that appendField has written. After an error it returns empty fields.
 type fields struct {
 	rest []byte
 	err  error
@@ -58,8 +58,8 @@ func decodeItemNames(names []byte, it *store.Item) error {
 	return decodeOwned(names, &it.Owner, &it.ID, &it.MessageID, &it.Thread, &it.From, &it.To, &it.Lane)
 }
 
-// encodeItem is what only the agent looks at of an outbox item: Confirm or
-// Receipt, Direct, then the routes.
+// encodeItem encodes the parts of an item that no statement looks at: a word for AskAck or
+// NeedsReceipt, Direct, then the Endpoints.
 func encodeItem(it *store.Item) []byte {
 	b := make([]byte, 0, int(it.Bytes())+64*(1+len(it.Endpoints)))
 	proof := ""
@@ -76,7 +76,7 @@ func encodeItem(it *store.Item) []byte {
 	return b
 }
 
-// decodeItem fills what encodeItem wrote.
+// decodeItem sets the fields of an item that encodeItem has written.
 func decodeItem(data []byte, it *store.Item) error {
 	f := fields{rest: data}
 	proof := string(f.next())
@@ -122,7 +122,7 @@ func decodeNames(data []byte, names ...*string) error {
 	return f.err
 }
 
-// encodeOwned is encodeNames, with an owner behind the names if there is one.
+// encodeOwned is encodeNames, with the owner after the names if there is one.
 func encodeOwned(owner string, names ...string) []byte {
 	b := encodeNames(names...)
 	if owner != "" {
@@ -131,7 +131,7 @@ func encodeOwned(owner string, names ...string) []byte {
 	return b
 }
 
-// decodeOwned reads what encodeOwned wrote.
+// decodeOwned reads names that encodeOwned has written.
 func decodeOwned(data []byte, owner *string, names ...*string) error {
 	f := fields{rest: data}
 	for _, name := range names {
@@ -143,12 +143,12 @@ func decodeOwned(data []byte, owner *string, names ...*string) error {
 	return f.err
 }
 
-// encodeRecordNames is the names of a record, those of its index last.
+// encodeRecordNames encodes the collection, the key and the index names of a record.
 func encodeRecordNames(r *store.Record) []byte {
 	return encodeNames(append([]string{r.Collection, r.Key}, r.Index...)...)
 }
 
-// decodeRecordNames fills what encodeRecordNames wrote.
+// decodeRecordNames sets the names of a record that encodeRecordNames has written.
 func decodeRecordNames(names []byte, r *store.Record) error {
 	f := fields{rest: names}
 	r.Collection, r.Key = string(f.next()), string(f.next())

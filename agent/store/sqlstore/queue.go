@@ -7,22 +7,23 @@ import (
 	"time"
 )
 
-// request is one operation of a table, or several of which all are done or none. From
-// when the writer has begun it until done is closed, a request belongs to the writer.
+// request is one operation of a table, or several parts that are all done or none. From
+// the time when begun is set until done is closed, only the writer uses the request, except
+// for the fields that mu guards.
 type request struct {
 	table table
-	body  any        // the table's
-	parts []*request // in place of table and body; the first error of a part is that of the request
+	body  any        // the operation; only table knows its type
+	parts []*request // instead of table and body, for several operations
 	err   error
 	done  chan struct{}
 
 	// Guarded by the writer's mu.
 	begun     bool
-	withdrawn error // why its caller would rather not have it
-	abandoned bool  // its caller does not wait for it any more
+	withdrawn error // the error for a caller that wants the request back after it has begun
+	abandoned bool  // the caller waits no more
 }
 
-// each calls f for the operations of a request.
+// each calls f for each part of a request, or for the request if it has no parts.
 func (r *request) each(f func(*request)) {
 	if r.parts == nil {
 		f(r)
@@ -42,11 +43,11 @@ func (r *request) bytes() (n int) {
 	return n
 }
 
-// leaser is what waits at a table.
+// leaser has the lease requests that wait for an item of one table.
 type leaser struct {
 	waiting []*request
-	next    int64 // when to try again
-	again   bool  // something may have become due since the last try began
+	next    int64 // when to try next
+	again   bool  // an item may have become due since the last try began
 }
 
 func (w *writer) signal() {
@@ -56,12 +57,13 @@ func (w *writer) signal() {
 	}
 }
 
-// do has a request done. An error of ctx means that it was not.
-func (w *writer) do(ctx context.Context, d table, body any) error {
-	return w.await(ctx, w.patience(), &request{table: d, body: body, done: make(chan struct{})}, func(r *request) { w.queue = append(w.queue, r) })
+// do runs a request and waits until it is done. If it returns the error of ctx, the request
+// was not run.
+func (w *writer) do(ctx context.Context, tab table, body any) error {
+	return w.await(ctx, w.patience(), &request{table: tab, body: body, done: make(chan struct{})}, func(r *request) { w.queue = append(w.queue, r) })
 }
 
-// together has operations done in one transaction, all or none.
+// together runs several operations in one transaction, all or none.
 func (w *writer) together(ctx context.Context, parts []*request) error {
 	if len(parts) == 1 {
 		return w.do(ctx, parts[0].table, parts[0].body)
@@ -69,7 +71,8 @@ func (w *writer) together(ctx context.Context, parts []*request) error {
 	return w.await(ctx, w.patience(), &request{parts: parts, done: make(chan struct{})}, func(r *request) { w.queue = append(w.queue, r) })
 }
 
-// patience is sent to when a caller has waited long enough; nil is never.
+// patience returns a channel that gets a value after the Patience of the back end. The
+// channel is nil if there is no such bound.
 func (w *writer) patience() <-chan time.Time {
 	if w.db.Patience <= 0 {
 		return nil
@@ -77,10 +80,10 @@ func (w *writer) patience() <-chan time.Time {
 	return time.After(w.db.Patience)
 }
 
-// lease waits until d has something for a request.
-func (w *writer) lease(ctx context.Context, d leaseTable, body any) error {
-	return w.await(ctx, nil, &request{table: d, body: body, done: make(chan struct{})}, func(r *request) {
-		l := w.leasers[d]
+// lease waits until tab has leased an item for a request.
+func (w *writer) lease(ctx context.Context, tab leaseTable, body any) error {
+	return w.await(ctx, nil, &request{table: tab, body: body, done: make(chan struct{})}, func(r *request) {
+		l := w.leasers[tab]
 		l.waiting = append(l.waiting, r)
 	})
 }
@@ -112,7 +115,7 @@ func (w *writer) await(ctx context.Context, late <-chan time.Time, r *request, e
 	if w.withdraw(r, cause) {
 		return cause
 	}
-	// It is being done.
+	// The request has begun.
 	if late == nil {
 		late = w.patience()
 	}
@@ -124,7 +127,7 @@ func (w *writer) await(ctx context.Context, late <-chan time.Time, r *request, e
 	}
 }
 
-// abandon ends the wait for a request that has begun: it may be done or not.
+// abandon ends the wait for a request that has begun. The request may still be done.
 func (w *writer) abandon(r *request) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -137,8 +140,8 @@ func (w *writer) abandon(r *request) error {
 	}
 }
 
-// withdraw takes back a request that has not begun. A lease that is being tried
-// is taken back if nothing comes of it.
+// withdraw removes a request that has not begun, and tells whether it did. A lease request
+// that has begun is ended with cause when no item was due for it.
 func (w *writer) withdraw(r *request, cause error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -154,7 +157,7 @@ func (w *writer) withdraw(r *request, cause error) bool {
 	return true
 }
 
-// look makes leases of all tables be tried again.
+// look makes the writer try the waiting lease requests of all tables.
 func (w *writer) look() {
 	w.mu.Lock()
 	for _, l := range w.leasers {
@@ -164,18 +167,18 @@ func (w *writer) look() {
 	w.signal()
 }
 
-// pollEvery is how often a back end without notices is asked for changes while
-// somebody waits.
+// pollEvery is how often the writer polls a back end without notices for changes while a
+// call waits.
 const pollEvery = 250 * time.Millisecond
 
-// take begins what is to be done: requests, and leases to try. When there is
-// nothing it returns how long to sleep; 0 is until woken, less is for good.
+// take begins the next requests, and the lease requests to try. If there are none, it
+// returns how long to sleep: 0 means until woken, and a negative time means to end.
 func (w *writer) take() (batch []*request, leases map[leaseTable][]*request, sleep time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	// Those whom the last commit answered come back in a moment: it is better to
-	// let them in than to commit the first alone. This only yields the processor,
-	// and only while it helps.
+	// The callers that the last commit has answered often make their next call at once. It
+	// is better to wait for them than to commit the first call alone. So yield the
+	// processor while more calls arrive.
 	all := min(len(w.queue)+w.last, maxBatch)
 	for vain := 0; vain < 4 && len(w.queue) > 0 && len(w.queue) < all; vain++ {
 		n := len(w.queue)
@@ -199,8 +202,8 @@ func (w *writer) take() (batch []*request, leases map[leaseTable][]*request, sle
 	}
 	now := w.clock.now()
 	next := int64(never)
-	for d, l := range w.leasers {
-		if touched[d] {
+	for tab, l := range w.leasers {
+		if touched[tab] {
 			l.next = 0
 		}
 		switch {
@@ -216,17 +219,17 @@ func (w *writer) take() (batch []*request, leases map[leaseTable][]*request, sle
 			if leases == nil {
 				leases = make(map[leaseTable][]*request)
 			}
-			leases[d] = slices.Clone(l.waiting[:k])
+			leases[tab] = slices.Clone(l.waiting[:k])
 			l.waiting = slices.Delete(l.waiting, 0, k)
 			l.again = false
-			for _, r := range leases[d] {
+			for _, r := range leases[tab] {
 				r.begun = true
 			}
 		default:
 			next = min(next, l.next, now+w.pollTime().Microseconds())
 		}
 	}
-	if w.watched > 0 && w.db.Changed != nil {
+	if w.otherWaiters > 0 && w.db.Changed != nil {
 		next = min(next, now+pollEvery.Microseconds())
 	}
 	switch {
@@ -238,7 +241,7 @@ func (w *writer) take() (batch []*request, leases map[leaseTable][]*request, sle
 	return batch, leases, 0
 }
 
-// fit is how many requests of the queue share a transaction.
+// fit is how many requests of the queue go into the next transaction.
 func (w *writer) fit() int {
 	size := 0
 	for n, r := range w.queue {
@@ -257,11 +260,11 @@ func (w *writer) pollTime() time.Duration {
 	return w.fallback
 }
 
-// watch counts who waits for what other processes do, besides for leases.
-func (w *writer) watch(n int) {
+// addWaiters counts the calls that wait for changes by other processes, besides leases.
+func (w *writer) addWaiters(n int) {
 	w.mu.Lock()
-	w.watched += n
-	first := w.watched == 1 && n > 0
+	w.otherWaiters += n
+	first := w.otherWaiters == 1 && n > 0
 	w.mu.Unlock()
 	if first {
 		w.signal()

@@ -2,11 +2,12 @@ package sqlstore
 
 import "database/sql"
 
-// reclaim asks a table to give back what is leased: all of it, or else what lives have
-// leased that are over, and what this life has leased and nobody has in hand.
+// reclaim makes a table give back leases: all leases, or only orphans. Orphans are the
+// leases of instances that are gone, and the leases of this instance that no caller knows
+// of: see heldLeases.
 type reclaim struct {
 	all  bool
-	more bool // the answer: there may be more of it
+	more bool // the answer: there may be more leases to give back
 }
 
 // reclaimStep is how many leases are given back in one transaction.
@@ -20,14 +21,14 @@ type orphans struct {
 
 func (o *orphans) len() int { return len(o.seqs) }
 
-// find finds some of the leases to give back, among those of a table that a
-// condition holds for.
+// find finds up to reclaimStep leases to give back. leased is the condition for a row of
+// the table to be leased.
 func (r *reclaim) find(t *tx, table, leased string) (o orphans, err error) {
 	each := func(rows *sql.Rows) error {
 		var seq, token int64
 		var peer string
 		err := rows.Scan(&seq, &token, &peer)
-		if r.all || token>>lifeShift != t.life || t.orphaned(token) {
+		if r.all || token>>instanceShift != t.instance || t.orphaned(token) {
 			o.seqs, o.tokens, o.peers = append(o.seqs, seq), append(o.tokens, token), append(o.peers, peer)
 		}
 		return err
@@ -36,10 +37,10 @@ func (r *reclaim) find(t *tx, table, leased string) (o orphans, err error) {
 	if r.all {
 		err = t.query(each, text+" LIMIT ? + 0", t.now, reclaimStep)
 	} else {
-		err = t.query(each, text+" AND token >> 32 <> ? AND "+leftBehind(table)+" LIMIT ? + 0",
-			t.now, t.life, reclaimStep)
+		err = t.query(each, text+" AND token >> 32 <> ? AND "+withoutInstance(table)+" LIMIT ? + 0",
+			t.now, t.instance, reclaimStep)
 		if err == nil {
-			err = t.query(each, text+" AND token >> 32 = ?", t.now, t.life)
+			err = t.query(each, text+" AND token >> 32 = ?", t.now, t.instance)
 		}
 	}
 	r.more = o.len() >= reclaimStep
@@ -56,7 +57,7 @@ func (b *inboxBatch) reclaim(r *reclaim) error {
 		cols{o.seqs, o.tokens}, b.t.now)
 }
 
-// reclaim gives back what was found. The peers of the batch are locked.
+// reclaim gives orphans back. The peers of the batch are locked.
 func (b *outboxBatch) reclaim(o orphans) error {
 	for _, name := range o.peers {
 		b.moved(name)

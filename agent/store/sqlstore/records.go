@@ -8,7 +8,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Records is a store.Records.
+// Records is a [store.Records].
 type Records struct {
 	w     *writer
 	read  *statements
@@ -17,23 +17,23 @@ type Records struct {
 
 var _ store.Records = (*Records)(nil)
 
-// changeRecords is an operation of a recordTable. All of its changes are made, or none.
+// changeRecords is the operation of a recordTable. All of its changes are made, or none.
 type changeRecords struct {
 	del []oldRecord
 	put []newRecord
 }
 
-// oldRecord is a record to delete, of any version where seq is 0.
+// oldRecord is a record to delete. A seq of 0 stands for any version.
 type oldRecord struct {
 	recordKey
 	seq int64
 }
 
-// newRecord is a record ready for the tables.
+// newRecord is a record as the tables store it.
 type newRecord struct {
 	recordKey
-	old           int64 // the version that it replaces, 0 for none
-	seq           int64 // its version: the answer
+	old           int64 // the version to replace, 0 for a new record
+	seq           int64 // the new version: the answer
 	index         []string
 	invalid       error
 	expires, size int64
@@ -57,7 +57,7 @@ func newChanges(del, put []store.Record) *changeRecords {
 	return c
 }
 
-// versionOf is the seq of a version. A version that is too high is of no record.
+// versionOf is the seq of a version. No record has a version that is too high for a seq.
 func versionOf(version uint64) int64 { return int64(min(version, never)) }
 
 func (c *changeRecords) bytes() (n int) {
@@ -123,7 +123,7 @@ func (s *Records) list(ctx context.Context, text string, args ...any) ([]store.R
 		return err
 	}, text, args...)
 	if err != nil {
-		return nil, s.w.failed(ctx, err)
+		return nil, s.w.readError(ctx, err)
 	}
 	return list, nil
 }

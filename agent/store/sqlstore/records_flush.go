@@ -7,7 +7,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// flush writes the changes to the tables, in one order.
+// flush writes the changes to the tables, always in the same order.
 func (b *recordBatch) flush() error {
 	var added, changed recordCols
 	var gone, left, entered indexCols
@@ -55,7 +55,7 @@ func (b *recordBatch) flush() error {
 	return err
 }
 
-// recordRows begins a statement over rows of recordCols.
+// recordRows is the beginning of a statement over the rows of recordCols.
 const recordRows = "WITH r(collection TEXT, name TEXT, seq BIGINT, expires BIGINT, size BIGINT, names BYTEA, data BYTEA) "
 
 // recordCols are records as columns.
@@ -75,7 +75,7 @@ func (c *recordCols) cols() cols {
 	return cols{c.collections, c.keys, c.seqs, c.expires, c.sizes, c.names, c.data}
 }
 
-// indexCols are names with a version as columns.
+// indexCols are rows of record_index, or names with a version, as columns.
 type indexCols struct {
 	collections, names []string
 	seqs               []int64
@@ -89,8 +89,8 @@ func (c *indexCols) add(collection string, seq int64, names ...string) {
 
 func (c *indexCols) cols() cols { return cols{c.collections, c.names, c.seqs} }
 
-// writeCounts adds to the numbers of the collections, in one order, and forgets those
-// that have no records left, at the end of the transaction.
+// writeCounts adds to the numbers of records of the collections at the end of the
+// transaction, always in the same order, and deletes the rows of empty collections.
 func (b *recordBatch) writeCounts() {
 	var collections []string
 	var items []int64

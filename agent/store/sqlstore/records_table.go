@@ -16,7 +16,7 @@ type recordTable struct {
 	sweepAfter int64 // when to look again for records that have expired
 }
 
-// recordKey is the keys of a collection and of a record in it.
+// recordKey has the keys of a collection and of a record in it: see key.
 type recordKey struct{ collection, name string }
 
 func keyOf(collection, name string) recordKey { return recordKey{key(collection), key(name)} }
@@ -39,7 +39,8 @@ type storedRecord struct {
 	names              []byte
 }
 
-// now is the version of a record after the operations so far, 0 for none, and its size.
+// now returns the version and the size of a record after the operations so far. Without a
+// record, both are 0.
 func (r *recordRow) now() (seq, size int64) {
 	switch {
 	case r.put != nil:
@@ -55,15 +56,15 @@ type recordBatch struct {
 	*recordTable
 	t      *tx
 	rows   map[recordKey]*recordRow
-	has    map[string]int64 // records of the collections for which there are limits
-	counts map[string]int64 // changes of collections
-	all    share            // of all records, before
+	has    map[string]int64 // number of records, before, by collection; only where there is a limit
+	counts map[string]int64 // change of the number of records, by collection
+	all    share            // all records, before
 	change share            // of all
 	swept  bool             // no other expired record is left
 }
 
-func (d *recordTable) run(t *tx, reqs []*request) error {
-	b := &recordBatch{recordTable: d, t: t, rows: make(map[recordKey]*recordRow), has: make(map[string]int64), counts: make(map[string]int64)}
+func (tab *recordTable) run(t *tx, reqs []*request) error {
+	b := &recordBatch{recordTable: tab, t: t, rows: make(map[recordKey]*recordRow), has: make(map[string]int64), counts: make(map[string]int64)}
 	var named []recordKey
 	var limited []string
 	for _, r := range reqs {
@@ -81,7 +82,7 @@ func (d *recordTable) run(t *tx, reqs []*request) error {
 	if err := b.load(named, limited); err != nil {
 		return err
 	}
-	if t.now >= d.sweepAfter {
+	if t.now >= tab.sweepAfter {
 		if err := b.sweep(); err != nil {
 			return err
 		}
@@ -101,12 +102,12 @@ func (d *recordTable) run(t *tx, reqs []*request) error {
 		return err
 	}
 	b.writeCounts()
-	d.total.add(t, b.change)
+	tab.total.add(t, b.change)
 	return nil
 }
 
-// load reads the records that are named, locks them in one order, and deletes those that
-// have expired. Then load reads the numbers that the limits are for.
+// load reads and locks the named records, always in the same order, and deletes those that
+// have expired. Then it reads the number of records of the limited collections.
 func (b *recordBatch) load(named []recordKey, limited []string) (err error) {
 	if b.all, err = b.total.read(b.t); err != nil {
 		return err
@@ -122,7 +123,7 @@ func (b *recordBatch) load(named []recordKey, limited []string) (err error) {
 		if err != nil {
 			return err
 		}
-		b.t.saw(stored.seq)
+		b.t.observe(stored.seq)
 		r := b.rows[k]
 		if r.stored = stored; stored.expires > 0 && stored.expires <= b.t.now {
 			b.become(r, true, nil)
@@ -149,14 +150,15 @@ func scanRecord(rows *sql.Rows) (k recordKey, stored *storedRecord, err error) {
 	return k, stored, err
 }
 
-// Records that have expired are removed in steps of sweepStep, and in maxSweeps more of
-// them where their room is needed.
+// Each transaction removes up to sweepStep expired records. If it needs more room, it does
+// so up to maxSweeps more times.
 const (
 	sweepStep = 2 * maxBatch
 	maxSweeps = 8
 )
 
-// sweep removes expired records. If it finds few, the next one looks a second later.
+// sweep removes expired records. If it finds fewer than it may remove, the next sweep is a
+// second later.
 func (b *recordBatch) sweep() error {
 	n, most := 0, sweepStep+len(b.rows)
 	err := b.t.query(func(rows *sql.Rows) error {
@@ -231,7 +233,7 @@ func (b *recordBatch) put(r *recordRow, p *newRecord) error {
 	return nil
 }
 
-// become changes what a record will be, and counts that.
+// become sets the future state of a record, and adjusts the counts.
 func (b *recordBatch) become(r *recordRow, ended bool, put *newRecord) {
 	b.count(r, -1)
 	r.ended, r.put = ended, put

@@ -13,18 +13,18 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// schema has the migrations. A file that was released is not changed any more.
+// schema has the migrations. A migration must not be changed once it was released.
 //
 //go:embed schema/*.sql
 var schema embed.FS
 
-// migrationLock is the number of the advisory lock that is held meanwhile.
+// migrationLock is the number of the advisory lock that is held during migrations.
 const migrationLock = 0x6469_6463_6f6d_6d00
 
-// VersionTable is where a database keeps which migrations it has seen.
+// VersionTable is the table that has the migrations that were applied to a database.
 const VersionTable = "didcomm_schema"
 
-// migrate brings a database to the program's schema. Several processes may try at
+// migrate applies the missing migrations to a database. Several processes may call it at
 // the same time.
 func migrate(ctx context.Context, db *Backend) error {
 	files, err := fs.Sub(schema, "schema")
@@ -44,8 +44,8 @@ func migrate(ctx context.Context, db *Backend) error {
 	if err != nil {
 		return fmt.Errorf("schema: %w", err)
 	}
-	// SQLite has no lock that spans the migrations: the second of two processes fails
-	// on what the first made, and finds it done in another try.
+	// SQLite has no lock that spans the migrations. If two processes migrate at the same
+	// time, one of them may fail, and finds the migrations done in its next try.
 	for try := 1; ; try++ {
 		err = upgradeAlone(ctx, db.Dialect, pool, provider)
 		if err == nil || try == maxTries || ctx.Err() != nil || errors.Is(err, ErrNewerSchema) {
@@ -61,9 +61,8 @@ func migrate(ctx context.Context, db *Backend) error {
 	}
 }
 
-// upgradeAlone is upgrade while no other process does the same, where there is a
-// lock. Others wait for the lock no longer than it is held. Of goose's own lock that is
-// not true: goose asks for it every five seconds.
+// upgradeAlone calls upgrade under an advisory lock, if the database has such locks. The
+// lock of goose is not used, because goose polls for it every five seconds.
 func upgradeAlone(ctx context.Context, d Dialect, pool *sql.DB, provider *goose.Provider) error {
 	if d != PostgreSQL {
 		return upgrade(ctx, provider)
@@ -86,7 +85,7 @@ func upgrade(ctx context.Context, provider *goose.Provider) error {
 		return fmt.Errorf("schema version: %w", err)
 	}
 	if has > knows {
-		return fmt.Errorf("%w: its schema is version %d, this program knows up to %d", ErrNewerSchema, has, knows)
+		return fmt.Errorf("%w: it has schema version %d, this program knows versions up to %d", ErrNewerSchema, has, knows)
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("schema: %w", err)

@@ -22,11 +22,11 @@ func (s *share) add(items, bytes int64) {
 // within tells whether a share is within a bound.
 func (s share) within(bound store.Share) bool { return bound.Allows(int(s.items), s.bytes) }
 
-// shares counts what each party has, in a table with a row for each that has something.
-// It serves one transaction.
+// shares counts the items of each party, within one transaction. The table has a row for
+// each party that has items.
 type shares struct {
 	table, column string           // column has the key of a party
-	has           map[string]share // as it was read
+	has           map[string]share // as read from the table
 	change        map[string]share
 }
 
@@ -34,7 +34,7 @@ func newShares(table, column string) *shares {
 	return &shares{table: table, column: column, has: make(map[string]share), change: make(map[string]share)}
 }
 
-// read reads what parties have.
+// read reads the shares of parties.
 func (s *shares) read(t *tx, parties []string) error {
 	return t.queryRows(func(rows *sql.Rows) error {
 		var party string
@@ -45,7 +45,7 @@ func (s *shares) read(t *tx, parties []string) error {
 	}, "WITH r(party TEXT) SELECT "+s.column+", items, bytes FROM "+s.table+" WHERE "+s.column+" IN (SELECT party FROM r)", cols{parties})
 }
 
-// of is what a party that was read has by now.
+// of is the share of a party, which must have been read, with the changes so far.
 func (s *shares) of(party string) share {
 	has, change := s.has[party], s.change[party]
 	has.add(change.items, change.bytes)
@@ -58,8 +58,8 @@ func (s *shares) add(party string, items, bytes int64) {
 	s.change[party] = change
 }
 
-// write adds the changes at the end of the transaction, in one order, and forgets the
-// parties that have nothing left.
+// write adds the changes at the end of the transaction, and deletes the rows of parties
+// that have nothing left. All processes use the same order, which prevents deadlocks.
 func (s *shares) write(t *tx) {
 	var (
 		parties      []string

@@ -20,51 +20,52 @@
 //   - For PostgreSQL, it is as durable as the settings of the server make it. By default,
 //     it is on the disk.
 //
-// Operations that wait at the same time share a transaction. An operation that fails by
-// its own checks does not affect the others. If one part of a Commit fails, the
-// transaction is rolled back, and the other operations are done in a new one.
+// Calls that wait at the same time share a transaction. A call that fails by its own
+// checks, such as with store.ErrExists, does not affect the others. If one part of a
+// Commit fails, the transaction is rolled back, and the other calls are done in a new one.
 //
-// If ctx ends before an operation has begun, the operation is not done, and the error is
-// that of ctx. A method waits for an operation that has begun.
+// If ctx ends before a call has begun its transaction, nothing is written, and the error
+// is that of ctx. After that, the method waits for the transaction although ctx has ended.
 //
-// If the connection to PostgreSQL is lost during a commit, the store looks up the outcome
-// until it is clear. The process writes nothing else meanwhile. After eight seconds
-// without an answer of the database, an operation ends with ErrUnavailable. The operation
-// may still be done later:
+// If the connection to PostgreSQL is lost during a commit, the store looks up in the
+// database whether the transaction was committed, and writes nothing else meanwhile. If
+// the database does not answer for eight seconds, a call returns [ErrUnavailable]. Its
+// transaction may still be committed later. So after ErrUnavailable:
 //
-//   - The data that was passed to the operation must not be changed.
-//   - Enqueue and Deposit, called again, find their item there: ErrExists.
-//   - Put and Commit, called again, find another version of their records: ErrVersion.
-//   - A lease for a caller that waits no more is given back within a second.
+//   - The data that was passed to the method must not be changed.
+//   - Enqueue and Deposit may fail with store.ErrExists when they are called again.
+//   - Put and Commit may fail with store.ErrVersion when they are called again.
+//   - A lease that was made for the call is given back within a second.
 //
 // # Several processes
 //
 // Any number of processes on any number of machines may share a PostgreSQL database. Only
 // processes of one machine may share a SQLite database, such as a server and a command
-// line. At most one of the processes has a lease at a time. A change by one process wakes
-// callers that wait in the others: at once with PostgreSQL, within a quarter of a second
-// with SQLite.
+// line. At most one of the processes leases an item at a time. A change by one process
+// wakes callers that wait in the others: at once with PostgreSQL, within a quarter of a
+// second with SQLite.
 //
-// With PostgreSQL, a process that leases signs twice a second that it lives:
+// With PostgreSQL, each process that writes sends a heartbeat to the database twice a
+// second:
 //
 //   - When a process dies, freezes or loses its network, its leases are given back after
 //     about five seconds.
 //   - A process that pauses for less than three seconds keeps its leases.
-//   - A process that goes on after a longer pause has lost its leases. Its messages in
-//     hand may be handled twice.
+//   - A process that continues after a longer pause has lost its leases. The messages that
+//     it was handling may be handled twice.
 //   - When a process stops in the middle of a transaction, the server ends its session
-//     after three seconds. Other processes are held up no longer than that.
+//     after three seconds. Other processes wait no longer than that for its locks.
 //
-// Package postgres sets the limits of the server for this. Parameters of the DSN, such as
-// statement_timeout, override them.
+// Package postgres sets the timeouts of the server for this. Parameters of the DSN, such
+// as statement_timeout, override them.
 //
 // Each process uses its own clock. The differences between the clocks lengthen or shorten
 // leases, so they must be much smaller than a lease. If a clock is wrong for a time, the
-// entries of that time keep the wrong times: an entry that was to be due at once is due
-// when the clock gets there.
+// entries that were written in that time keep the wrong times. For example, with a clock
+// that is ahead by an hour, an entry that should be due at once is due in an hour.
 //
 // Limits are exact within one process. Several processes may together exceed a limit by
-// the operations that they do at the same time.
+// the calls that they make at the same time.
 //
 // The Seq of an entry and the Version of a record follow the clock, too. With PostgreSQL,
 // an entry or a record may appear in a list after another one with a higher number that
@@ -85,17 +86,18 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// Errors that only these stores have; match them with errors.Is.
+// Errors that only stores of this package return, besides those of package store; match
+// them with errors.Is.
 var (
-	// ErrClosed: the store was closed.
+	// ErrClosed tells that the store was closed.
 	ErrClosed = errors.New("sqlstore: closed")
-	// ErrCorrupt: what is there is no database, or a broken one. It is left as
-	// it is.
+	// ErrCorrupt tells that the database is damaged, or is no database of a store. The
+	// store leaves the database as it is.
 	ErrCorrupt = errors.New("sqlstore: not a sound database")
-	// ErrNewerSchema: the database was written by a newer program.
-	ErrNewerSchema = errors.New("sqlstore: database of a newer program")
-	// ErrUnavailable: the database does not answer. The operation was not done, or
-	// nobody knows yet whether it was: see the package's Durability.
+	// ErrNewerSchema tells that a newer version of the program has written the database.
+	ErrNewerSchema = errors.New("sqlstore: database was written by a newer program")
+	// ErrUnavailable tells that the database does not answer. The call may or may not
+	// have taken effect, or may take effect later: see Durability in the package doc.
 	ErrUnavailable = errors.New("sqlstore: the database does not answer")
 )
 
@@ -105,14 +107,15 @@ type Config struct {
 	Inbox   store.InboxConfig
 	Records store.RecordsConfig
 	Mailbox store.MailboxConfig
-	// Reclaim makes Open give back at once all that is leased, because the process
-	// that leased it is gone. It is for the one process that leases, as a server on
-	// SQLite: in others it would take away what is being worked on. Without it, leases
-	// come back when they run out, and on PostgreSQL when their process is seen to be
-	// dead. SQLite checks the database first.
+	// Reclaim makes Open end all leases, since the process that held them has ended. Set
+	// it only if no other process leases from this database, such as for a server on
+	// SQLite. In any other process, Reclaim would take away items that are being worked
+	// on. Without Reclaim, leases end when they run out, and on PostgreSQL also when
+	// their process sends no more heartbeats. With Reclaim, sqlite.Open also checks the
+	// file for damage first.
 	Reclaim bool
-	// Fallback is how often who waits looks for what other processes did though no
-	// notice came, where there are notices: PostgreSQL. Default 5 s.
+	// Fallback is how often a waiting call looks for changes of other processes, in case
+	// a notification of PostgreSQL was lost. SQLite does not use it. Default 5 s.
 	Fallback time.Duration
 	Logger   *slog.Logger // default: none
 }
@@ -141,7 +144,7 @@ func (c *Config) setDefaults() {
 	c.Logger = cmp.Or(c.Logger, slog.New(slog.DiscardHandler))
 }
 
-// Store is an open database. Its parts work until it is closed.
+// Store is an open database. After Close, calls of its parts fail.
 type Store struct {
 	db      *Backend
 	w       *writer
@@ -160,24 +163,24 @@ type Store struct {
 
 var _ store.Store = (*Store)(nil)
 
-// Outbox is the store's outbox, an Outbox.
+// Outbox returns the outbox of the store, an [*Outbox].
 func (s *Store) Outbox() store.Outbox { return s.outbox }
 
-// Inbox is the store's inbox, an Inbox.
+// Inbox returns the inbox of the store, an [*Inbox].
 func (s *Store) Inbox() store.Inbox { return s.inbox }
 
-// Records is the store's records.
+// Records returns the records of the store, a [*Records].
 func (s *Store) Records() store.Records { return s.records }
 
-// Mailbox is the store's mailboxes.
+// Mailbox returns the mailbox of the store, with the boxes of all owners.
 func (s *Store) Mailbox() *Mailbox { return s.mail }
 
-// SealedKeys is the store's keyring.
+// SealedKeys returns the sealed keys of the store.
 func (s *Store) SealedKeys() *SealedKeys { return s.keys }
 
-// Open brings a database to the program's schema and starts its writer. It takes
-// db over, also when it fails. Most call the Open of package sqlite or postgres.
-// Errors: ErrCorrupt, ErrNewerSchema, store.ErrFull.
+// Open migrates a database to the schema of this package and returns a Store on it. Open
+// takes over the pools of db, and closes them if it fails. Programs call sqlite.Open or
+// postgres.Open, which call Open. Errors: ErrCorrupt, ErrNewerSchema, store.ErrFull.
 func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 	cfg.setDefaults()
 	s := &Store{db: db, read: &statements{on: db.Read, dialect: db.Dialect, tries: db}}
@@ -195,13 +198,13 @@ func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 	s.w.leasers = map[leaseTable]*leaser{s.outbox.table: {}, s.inbox.table: {}}
 	s.w.changed = s.mail.wakeAll
 	if db.Shared {
-		s.w.inHand = newInHand()
-		s.w.lives = newLives(s.w, s.inbox.table, s.outbox.table, &statements{on: db.Beat, dialect: db.Dialect})
+		s.w.held = newHeldLeases()
+		s.w.liveness = newLiveness(s.w, s.inbox.table, s.outbox.table, &statements{on: db.Heartbeat, dialect: db.Dialect})
 	}
 	s.mail.table.wake = s.mail.wake
 	err := s.prepare(ctx, cfg.Reclaim)
 	if err != nil {
-		s.w.lives.end()
+		s.w.liveness.remove()
 		s.closePools()
 		return nil, err
 	}
@@ -210,30 +213,30 @@ func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// prepare migrates, and does what is to be done before the writer starts. With
-// again it gives back what is leased.
-func (s *Store) prepare(ctx context.Context, again bool) error {
+// prepare migrates the database and sets the clock. With reclaimAll it ends all leases.
+// The writer is not running yet.
+func (s *Store) prepare(ctx context.Context, reclaimAll bool) error {
 	err := migrate(ctx, s.db)
 	if s.db.Migrate != nil {
 		err = errors.Join(err, s.db.Migrate.Close())
 	}
 	if err != nil {
-		return s.explain(err)
+		return s.storeError(err)
 	}
 	for _, table := range []string{"outbox", "inbox", "mail", "sealed_key",
 		"(SELECT (SELECT MAX(m.seq) FROM record m WHERE m.collection = c.collection) AS seq FROM record_collection c) l"} {
 		last, err := number(ctx, s.read, "SELECT COALESCE(MAX(seq), 0) FROM "+table)
 		if err != nil {
-			return s.explain(err)
+			return s.storeError(err)
 		}
-		s.w.clock.saw(last)
+		s.w.clock.observe(last)
 	}
-	if !again {
+	if !reclaimAll {
 		return nil
 	}
 	var reqs []*request
-	for _, d := range s.w.tables[:3] {
-		reqs = append(reqs, &request{table: d, body: &reclaim{all: true}})
+	for _, tab := range s.w.tables[:3] {
+		reqs = append(reqs, &request{table: tab, body: &reclaim{all: true}})
 	}
 	stop := context.AfterFunc(ctx, s.w.giveUp)
 	for more := true; more; {
@@ -249,19 +252,20 @@ func (s *Store) prepare(ctx context.Context, again bool) error {
 	return nil
 }
 
-func (s *Store) explain(err error) error {
+func (s *Store) storeError(err error) error {
 	if errors.Is(err, ErrNewerSchema) {
 		return err
 	}
-	return s.w.explain(err, s.db.Fault(err))
+	return s.w.storeError(err, s.db.Fault(err))
 }
 
-// listen hears what other processes do, and tells them that this one lives.
+// listen starts the heartbeats of this process, and the goroutine that receives the notices
+// of other processes.
 func (s *Store) listen() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stopListening = cancel
-	if s.w.lives != nil {
-		s.listening.Go(func() { s.w.lives.run(ctx) })
+	if s.w.liveness != nil {
+		s.listening.Go(func() { s.w.liveness.run(ctx) })
 	}
 	if s.db.Listen == nil {
 		return
@@ -275,7 +279,7 @@ func (s *Store) listen() {
 			if ctx.Err() != nil {
 				return
 			}
-			s.w.log.Warn("sqlstore: listening for notices", "database", s.db.Name, "error", err)
+			s.w.log.Warn("sqlstore: cannot listen for notifications of other processes, trying again", "database", s.db.Name, "error", err)
 			select {
 			case <-ctx.Done():
 				return
@@ -285,7 +289,7 @@ func (s *Store) listen() {
 	})
 }
 
-// heard acts on a notice: who gave it says what there may be to do.
+// heard acts on a notice of another process, which tells what may have become due.
 func (s *Store) heard(notice string) {
 	switch {
 	case notice == "":
@@ -298,15 +302,15 @@ func (s *Store) heard(notice string) {
 	}
 }
 
-// Close ends all waiting with ErrClosed, finishes what was begun, and closes the
-// database. It may be called more than once.
+// Close makes waiting calls return ErrClosed, waits for transactions that have begun, and
+// closes the database. Close may be called more than once.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
 		s.mail.close()
 		s.w.close()
 		s.stopListening()
 		s.listening.Wait()
-		s.w.lives.end()
+		s.w.liveness.remove()
 		if s.keys.table.left {
 			s.scrub()
 		}
@@ -315,7 +319,8 @@ func (s *Store) Close() error {
 	return s.closeErr
 }
 
-// scrub tries once more what was not possible when the keyring was changed.
+// scrub removes remains of former wrapped keys that could not be removed when the keyring
+// was changed.
 func (s *Store) scrub() {
 	ctx := context.Background()
 	c, err := s.db.Write.Conn(ctx)
@@ -329,10 +334,11 @@ func (s *Store) scrub() {
 func (s *Store) closePools() error {
 	s.w.release()
 	s.read.close()
-	if s.db.Beat != nil {
-		_ = s.db.Beat.Close()
+	if s.db.Heartbeat != nil {
+		_ = s.db.Heartbeat.Close()
 	}
-	// The last connection tidies up, and must be one that may write.
+	// The last connection to close checkpoints the log of SQLite, so it must be one that
+	// may write.
 	var err error
 	if s.db.Read != s.db.Write {
 		err = s.db.Read.Close()

@@ -10,20 +10,19 @@ import (
 	"time"
 )
 
-// Statements are written once, in the SQL that both dialects share, with two
-// things that are translated:
+// Statements are written once, in the SQL that both dialects share. Two parts are
+// translated:
 //
-//   - FOR UPDATE, with SKIP LOCKED or not, is left out for SQLite, where a
-//     transaction that writes is alone.
-//   - A statement for many rows at once begins with "WITH r(name TYPE, ...)": r is
-//     a table of the rows that are given as columns. It is unnest($1::type[], ...)
-//     for PostgreSQL, one round trip for any number of rows, and VALUES (?, ...)
-//     for SQLite, in chunks.
+//   - FOR UPDATE, with or without SKIP LOCKED, is left out for SQLite, which has one
+//     transaction that writes at a time.
+//   - A statement for many rows begins with "WITH r(name TYPE, ...)". The table r has the
+//     rows that are given as columns. For PostgreSQL it is unnest($1::type[], ...), for any
+//     number of rows in one round trip. For SQLite it is VALUES (?, ...), in chunks.
 //
-// Other parameters are "?", and follow in the text. For a plain "LIMIT ?", SQLite
-// would make its plan again with each number: it is "LIMIT ? + 0".
+// Other parameters are written as "?", after r. A limit is written as "LIMIT ? + 0", since
+// SQLite would make a new plan for each value of a plain "LIMIT ?".
 
-// cols are the columns of r: []string, []int64 or [][]byte of one length.
+// cols are the columns of r, each a []string, []int64 or [][]byte, all of the same length.
 type cols []any
 
 func (c cols) len() int {
@@ -56,15 +55,16 @@ func (c cols) row(args []any, i int) []any {
 // chunks are the numbers of rows for which SQLite prepares a statement.
 var chunks = [...]int{64, 16, 4, 1}
 
-// statements runs statements, each prepared once: on one connection, or on any
-// of a pool.
+// statements runs statements on one connection or on a pool. It prepares each statement
+// once.
 type statements struct {
 	on interface {
 		PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 	}
 	dialect Dialect
-	// tries is set where the Timeout of the back end bounds how long a query may give no
-	// row, and a query is made again on another connection if one is dead.
+	// tries is set for queries outside of transactions. Then the Timeout of the back end
+	// bounds the wait for the first row, and a query is tried again on another connection
+	// if the first one is dead.
 	tries *Backend
 
 	mu       sync.Mutex // guards all below
@@ -85,13 +85,13 @@ func (c *statements) stmt(ctx context.Context, text string, rows int) (*sql.Stmt
 	if s != nil {
 		return s, nil
 	}
-	s, err := c.on.PrepareContext(ctx, translate(c.dialect, text, rows)) // it may take long
+	s, err := c.on.PrepareContext(ctx, translate(c.dialect, text, rows)) // without mu: this may take long
 	if err != nil {
 		return nil, fmt.Errorf("prepare %.60q: %w", text, err)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if other := c.prepared[p]; other != nil { // somebody was as quick
+	if other := c.prepared[p]; other != nil { // another goroutine was faster
 		_ = s.Close()
 		return other, nil
 	}
@@ -102,7 +102,8 @@ func (c *statements) stmt(ctx context.Context, text string, rows int) (*sql.Stmt
 	return s, nil
 }
 
-// translated is a statement as its dialect has it, for any number of rows.
+// translated returns a statement in the dialect, for any number of rows. It is for
+// PostgreSQL.
 func (c *statements) translated(text string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -117,7 +118,7 @@ func (c *statements) translated(text string) string {
 	return t
 }
 
-// close lets go of the statements, without which SQLite keeps a connection.
+// close closes the statements. SQLite does not close a connection that has open statements.
 func (c *statements) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -154,10 +155,10 @@ func (c *statements) query(ctx context.Context, each func(*sql.Rows) error, text
 	})
 }
 
-// maxReads is how often a query is made.
+// maxReads is how often a query is tried.
 const maxReads = 2
 
-// retried makes a query, again where its connection gives no row in time.
+// retried runs a query, and tries it again if its connection gives no row in time.
 func (c *statements) retried(ctx context.Context, each func(*sql.Rows) error, query func(context.Context, func(*sql.Rows) error) error) error {
 	if c.tries == nil || c.tries.Timeout == 0 {
 		return query(ctx, each)
@@ -176,8 +177,8 @@ func (c *statements) retried(ctx context.Context, each func(*sql.Rows) error, qu
 	}
 }
 
-// oneRead makes a query, and tells whether it gave some row, and whether it was ended
-// since none came in time.
+// oneRead runs a query. some tells whether the query gave a row, late whether it was
+// canceled because no row came in time.
 func (c *statements) oneRead(ctx context.Context, each func(*sql.Rows) error, query func(context.Context, func(*sql.Rows) error) error) (some, late bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -192,8 +193,8 @@ func (c *statements) oneRead(ctx context.Context, each func(*sql.Rows) error, qu
 	return some, !limit.Stop() && err != nil, err
 }
 
-// execRows and queryRows are exec and query for a statement over rows, of which
-// there may be none.
+// execRows and queryRows are exec and query for a statement over rows. They do nothing if
+// there are no rows.
 func (c *statements) execRows(ctx context.Context, text string, rows cols, args ...any) error {
 	return c.chunked(ctx, text, rows, args, func(s *sql.Stmt, args []any) error { return run(ctx, s, text, args) })
 }
@@ -260,7 +261,8 @@ func scan(ctx context.Context, s *sql.Stmt, each func(*sql.Rows) error, text str
 	return nil
 }
 
-// translate makes a statement for a dialect, with that many rows in r.
+// translate translates a statement to a dialect. rows is the number of rows of r for
+// SQLite.
 func translate(d Dialect, text string, rows int) string {
 	var b strings.Builder
 	params := 0

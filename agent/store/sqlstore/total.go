@@ -6,17 +6,18 @@ import (
 	"time"
 )
 
-// shards is over how many rows a total is spread.
+// shards is the number of rows of one total.
 const shards = 16
 
-// total counts all of one kind. It reads the sum, once a second, and writes to
-// one shard.
+// total counts all items of one kind, such as queued items. Each process adds to a shard of
+// its own, so that processes do not wait for each other, and reads the sum of all shards
+// once a second.
 type total struct {
 	name  string
 	shard int64
 
-	seen  share // when it was last read, and what was done here since
-	until int64 // when it is to be read again
+	seen  share // the sum when it was last read, plus the changes of this process since
+	until int64 // when the sum is read again
 }
 
 func (n *total) read(t *tx) (share, error) {
@@ -30,7 +31,7 @@ func (n *total) read(t *tx) (share, error) {
 	return all, err
 }
 
-// add counts at the end of the transaction.
+// add adds to the total at the end of the transaction.
 func (n *total) add(t *tx, d share) {
 	if d == (share{}) {
 		return

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// tx is a transaction of the writer. Where the database is across a network, what
-// only writes waits for the next query, or for the commit, and goes there with it.
+// tx is a transaction of the writer. If the database has a Pipeline, a statement that
+// returns no rows is sent together with the next query or with the commit.
 type tx struct {
 	context.Context
 	*clock
@@ -16,20 +16,20 @@ type tx struct {
 	raw        *sql.Conn
 	conn       *statements
 	log        *slog.Logger
-	inHand     *inHand
+	held       *heldLeases
 	now        int64
-	again      bool               // it is not the first try
-	mark       int64              // of the transaction, 0 where the back end has none
-	committing bool               // the commit is on its way
-	served     map[leaseTable]int // how many leases of each table it has made
-	pending    []Statement        // what has to run before the next query
-	ending     []func() error     // what has to run last
+	again      bool               // not the first try
+	mark       int64              // number of the transaction, 0 if the back end has no marks
+	committing bool               // the commit was sent
+	served     map[leaseTable]int // number of leases made, by table
+	pending    []Statement        // to run before the next query
+	ending     []func() error     // to run last
 	notices    []string
 	onCommit   []func()
 }
 
-// finish does what is to be done once the transaction is committed, and returns how
-// many leases of each table it has made.
+// finish runs onCommit after the transaction was committed, and returns the number of
+// leases that it has made, by table.
 func (t *tx) finish() map[leaseTable]int {
 	for _, f := range t.onCommit {
 		f()
@@ -37,7 +37,7 @@ func (t *tx) finish() map[leaseTable]int {
 	return t.served
 }
 
-// exec has a statement run.
+// exec runs a statement, or adds it to pending.
 func (t *tx) exec(text string, args ...any) error {
 	if t.db.Pipeline == nil {
 		return t.conn.exec(t, text, args...)
@@ -46,7 +46,7 @@ func (t *tx) exec(text string, args ...any) error {
 	return nil
 }
 
-// execRows has a statement over rows run.
+// execRows runs a statement over rows, or adds it to pending.
 func (t *tx) execRows(text string, rows cols, args ...any) error {
 	if t.db.Pipeline == nil {
 		return t.conn.execRows(t, text, rows, args...)
@@ -57,9 +57,8 @@ func (t *tx) execRows(text string, rows cols, args ...any) error {
 	return nil
 }
 
-// last has a statement run when all else is done, right before the commit, and
-// with it where the database is across a network: it locks rows that all processes
-// share. A statement without rows has nil for them.
+// last runs a statement after all others, right before the commit. It is for statements
+// that lock rows that all processes share. rows is nil for a statement without rows.
 func (t *tx) last(text string, rows cols, args ...any) {
 	t.ending = append(t.ending, func() error {
 		if rows == nil {
@@ -98,7 +97,7 @@ func (t *tx) flush() error {
 	return t.db.Pipeline(t, t.raw, pending)
 }
 
-// commit commits, and gives the notices.
+// commit runs the last statements, sends the notices and commits.
 func (t *tx) commit() error {
 	for _, run := range t.ending {
 		if err := run(); err != nil {
@@ -117,18 +116,18 @@ func (t *tx) commit() error {
 	return t.flush()
 }
 
-// unreadable logs that what stands in a row cannot be read. The row is handed out
-// all the same, with what could be: it must not hold up the others.
+// unreadable logs that the content of a row cannot be decoded. The row is leased all the
+// same, with the fields that could be decoded, so that it does not block other rows.
 func (t *tx) unreadable(table string, seq int64, err error) {
-	t.log.Error("sqlstore: a row cannot be read", "table", table, "seq", seq, "error", err)
+	t.log.Error("sqlstore: a row cannot be decoded", "table", table, "seq", seq, "error", err)
 }
 
-// orphaned tells whether a lease is of this life and nobody has it in hand.
+// orphaned tells whether a lease is of this instance and no caller knows of it.
 func (t *tx) orphaned(token int64) bool {
-	return t.inHand != nil && token>>lifeShift == t.life && !t.inHand.has(token)
+	return t.held != nil && token>>instanceShift == t.instance && !t.held.has(token)
 }
 
-// notify gives a notice to other processes, if it commits.
+// notify sends a notice to other processes if the transaction is committed.
 func (t *tx) notify(notice string) {
 	if !slices.Contains(t.notices, notice) {
 		t.notices = append(t.notices, notice)

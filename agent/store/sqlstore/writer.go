@@ -14,20 +14,20 @@ import (
 )
 
 const (
-	maxBatch = 256     // operations in one transaction
-	maxBytes = 4 << 20 // of packets in one transaction, if it is more than one operation
-	maxTries = 5       // of a transaction that was contended or lost
-	// lookEvery is how often an unclear commit is looked up.
+	maxBatch = 256     // requests in one transaction
+	maxBytes = 4 << 20 // bytes of packets in a transaction of more than one request
+	maxTries = 5       // of a transaction that fails with a fault that allows another try
+	// lookEvery is the time between two tries to look up the outcome of a commit.
 	lookEvery = 100 * time.Millisecond
 )
 
-// writer does all that writes, in one goroutine: it takes the operations that
-// wait, runs them in one transaction and answers when that is committed. There is
-// no timer: when it is idle, an operation is committed at once, and while it
-// commits, others gather.
+// writer runs all transactions that write, in one goroutine. It takes the requests that
+// wait, runs them in one transaction, and answers them when the transaction is committed.
+// There is no timer for batches: an idle writer commits a request at once, and requests
+// that arrive during a commit share the next transaction.
 //
-// Who waits for something to lease waits at the writer too. A lease is tried in
-// the transaction that made something due, or when the time comes.
+// Calls that wait for an item to lease wait in the writer, too. A lease is tried in the
+// transaction that has made an item due, or when the next item is due.
 type writer struct {
 	db     *Backend
 	log    *slog.Logger
@@ -35,46 +35,46 @@ type writer struct {
 	tables []table // in the order in which a transaction visits them
 	wake   chan struct{}
 	done   chan struct{}
-	// lives and inHand are nil where the database is not shared.
-	lives  *lives
-	inHand *inHand
-	// changed is called when another process may have written.
+	// liveness and held are nil if the database is not shared.
+	liveness *liveness
+	held     *heldLeases
+	// changed is called when another process may have written to the database.
 	changed  func()
 	fallback time.Duration
 
 	conn *statements // nil until there is a connection
 	raw  *sql.Conn
 
-	mu      sync.Mutex // guards all below
-	queue   []*request
-	leasers map[leaseTable]*leaser
-	watched int // how many wait otherwise for changes by other processes
-	last    int // operations in the last transaction
-	closed  bool
+	mu           sync.Mutex // guards all below
+	queue        []*request
+	leasers      map[leaseTable]*leaser
+	otherWaiters int // calls that wait for changes by other processes, besides leases
+	last         int // requests in the last transaction
+	closed       bool
 }
 
 // table runs the operations of one kind.
 type table interface {
-	// run does the requests, and sets err of those that fail by their own
-	// checks. A fault of the database is returned: then nothing of what was done
-	// holds, and the requests are run again.
+	// run runs the requests, and sets err of the requests that fail by their own checks.
+	// It returns an error of the database. Then the transaction is rolled back, and the
+	// requests may be run again.
 	run(t *tx, reqs []*request) error
 }
 
-// leaseTable is a table where requests wait until there is something to lease.
+// leaseTable is a table with items to lease. Requests wait until an item is due.
 type leaseTable interface {
 	table
-	// lease serves the requests, as far as there is something due, from the
-	// front, and returns how many it served.
+	// lease leases an item for each request, beginning with the first request, as long as
+	// items are due. It returns how many requests it has served.
 	lease(t *tx, reqs []*request) (int, error)
-	// due is when there is next something to lease, or never.
+	// due is when the next item can be leased, or never.
 	due(ctx context.Context, c *statements) (int64, error)
 }
 
 const never = 1<<63 - 1
 
-// run is the writer's goroutine. It ends when the writer is closed and all that
-// was asked for is done.
+// run is the goroutine of the writer. It ends when the writer is closed and all requests
+// are answered.
 func (w *writer) run() {
 	defer close(w.done)
 	for {
@@ -110,11 +110,11 @@ func (w *writer) answer(reqs []*request, err error) {
 	}
 }
 
-// end ends a request. Its caller knows of a lease that was made for it then, unless
-// that waits no more. The caller of end holds mu.
+// end ends a request. If a lease was made for the request, it is held now, or an orphan if
+// the caller waits no more. The caller of end holds mu.
 func (w *writer) end(r *request) {
 	defer close(r.done)
-	if w.lives == nil {
+	if w.liveness == nil {
 		return
 	}
 	r.each(func(part *request) {
@@ -122,20 +122,20 @@ func (w *writer) end(r *request) {
 		case leasing:
 			if token, until := body.leased(); r.err == nil && token != 0 {
 				if r.abandoned {
-					w.lives.doubt.Store(true)
+					w.liveness.mayHaveOrphans.Store(true)
 				} else {
-					w.inHand.add(token, until)
+					w.held.add(token, until)
 				}
 			}
 		case settling:
 			if r.err == nil || errors.Is(r.err, store.ErrLease) {
-				w.inHand.remove(body.settled())
+				w.held.remove(body.settled())
 			}
 		}
 	})
 }
 
-// leasing is a body that may lease something; the token is 0 if it did not.
+// leasing is a body that may lease an item. The token is 0 if it has not leased one.
 type leasing interface {
 	leased() (token int64, until time.Time)
 }
@@ -143,8 +143,8 @@ type leasing interface {
 // settling is a body that ends a lease.
 type settling interface{ settled() int64 }
 
-// commit does requests and leases in one transaction, or, when that fails, each
-// request in one of its own.
+// commit runs requests and leases in one transaction. If this fails, commit runs each
+// request in a transaction of its own.
 func (w *writer) commit(batch []*request, leases map[leaseTable][]*request) {
 	served, err := w.attempt(batch, leases)
 	if errors.Is(err, errPart) {
@@ -155,10 +155,10 @@ func (w *writer) commit(batch []*request, leases map[leaseTable][]*request) {
 		w.log.Warn("sqlstore: transaction failed", "database", w.db.Name, "operations", len(batch), "error", err)
 		served = nil
 	}
-	for d, reqs := range leases {
-		n := served[d]
+	for tab, reqs := range leases {
+		n := served[tab]
 		w.answer(reqs[:n], nil)
-		w.putBack(d, reqs[n:], err != nil)
+		w.putBack(tab, reqs[n:], err != nil)
 	}
 	fault := Other
 	if err != nil {
@@ -173,20 +173,20 @@ func (w *writer) commit(batch []*request, leases map[leaseTable][]*request) {
 	}
 }
 
-// alone does one request in a transaction of its own.
+// alone runs one request in a transaction of its own.
 func (w *writer) alone(r *request) {
 	_, err := w.attempt([]*request{r}, nil)
 	if errors.Is(err, errPart) {
-		err = nil // r has its own
+		err = nil // r.err is the error of the part
 	}
 	w.answer([]*request{r}, err)
 }
 
-// errPart ends a transaction in which some operations of a request failed by their own
-// checks, and others may have been done.
-var errPart = errors.New("sqlstore: a part failed")
+// errPart rolls back a transaction in which some parts of a request have failed by their
+// own checks. Other parts of the request may have been done.
+var errPart = errors.New("sqlstore: a part of a commit failed")
 
-// judge gives each request of several operations the first of their errors.
+// judge sets the error of each request of several parts to the first error of its parts.
 func judge(batch []*request) (err error) {
 	for _, r := range batch {
 		for _, part := range r.parts {
@@ -201,9 +201,9 @@ func judge(batch []*request) (err error) {
 	return err
 }
 
-// separate follows a transaction that was rolled back, since requests failed in part. It
-// does the other requests first, and then each of those alone: the reason of the failure
-// may have been an operation that was rolled back, too.
+// separate follows a transaction that was rolled back with errPart. It runs the other
+// requests first. Then it runs each request that failed in part alone, because the cause of
+// the failure may have been a request that was rolled back, too.
 func (w *writer) separate(batch []*request, leases map[leaseTable][]*request) {
 	var failed, others []*request
 	for _, r := range batch {
@@ -225,12 +225,12 @@ func (w *writer) separate(batch []*request, leases map[leaseTable][]*request) {
 	}
 }
 
-// putBack lets leases wait on that were tried in vain. After a failure they are
-// not tried at once.
-func (w *writer) putBack(d leaseTable, reqs []*request, failed bool) {
+// putBack makes lease requests wait again that were tried without success. After a failed
+// transaction they wait for at least a second.
+func (w *writer) putBack(tab leaseTable, reqs []*request, failed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	l := w.leasers[d]
+	l := w.leasers[tab]
 	var waiting []*request
 	for _, r := range reqs {
 		r.begun = false
@@ -247,8 +247,8 @@ func (w *writer) putBack(d leaseTable, reqs []*request, failed bool) {
 	}
 }
 
-// attempt runs one transaction, again when the database asks for that. It returns
-// how many leases each table served.
+// attempt runs one transaction, with more tries if the fault allows them. It returns how
+// many lease requests each table has served.
 func (w *writer) attempt(batch []*request, leases map[leaseTable][]*request) (map[leaseTable]int, error) {
 	for try := 1; ; try++ {
 		t, err := w.once(try, batch, leases)
@@ -264,7 +264,7 @@ func (w *writer) attempt(batch []*request, leases map[leaseTable][]*request) (ma
 		}
 		retry := fault == Contended || fault == Busy || fault == Lost || fault == Refused
 		if fault == Lost && t != nil && t.committing {
-			w.log.Warn("sqlstore: a commit was not answered, its outcome is looked up", "database", w.db.Name, "operations", len(batch), "error", err)
+			w.log.Warn("sqlstore: a commit was not answered, looking up whether it took effect", "database", w.db.Name, "operations", len(batch), "error", err)
 			switch committed, clear := w.outcome(t.mark); {
 			case committed:
 				return t.finish(), nil
@@ -273,18 +273,18 @@ func (w *writer) attempt(batch []*request, leases map[leaseTable][]*request) (ma
 			}
 		}
 		if !retry || try == maxTries || w.isClosed() {
-			return nil, w.explain(err, fault)
+			return nil, w.storeError(err, fault)
 		}
 		pause := time.Duration(try*try) * time.Millisecond
 		if fault == Lost || fault == Refused {
-			pause *= 50 // a server may be starting again
+			pause *= 50 // the server may be restarting
 		}
 		time.Sleep(pause)
 		batch = w.wanted(batch)
 	}
 }
 
-// wanted leaves out, for another try, the requests whose callers wait no more.
+// wanted returns the requests whose callers still wait, for another try.
 func (w *writer) wanted(batch []*request) (wanted []*request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -298,14 +298,14 @@ func (w *writer) wanted(batch []*request) (wanted []*request) {
 	return wanted
 }
 
-// outcome looks up whether a transaction was committed whose commit was not
-// answered, until that is clear. It stays unclear where the back end has no marks, or
-// if the writer is closed meanwhile.
+// outcome looks up whether a transaction was committed, after its commit was not answered.
+// It tries until the database answers. The outcome stays unclear if the back end has no
+// marks, or if the writer is closed meanwhile.
 func (w *writer) outcome(mark int64) (committed, clear bool) {
-	if w.lives == nil {
+	if w.liveness == nil {
 		return false, false
 	}
-	defer w.lives.doubt.Store(true) // should the answer be wrong
+	defer w.liveness.mayHaveOrphans.Store(true) // in case the answer is wrong
 	for ; ; time.Sleep(lookEvery) {
 		last, err := w.lastCommit()
 		switch {
@@ -314,7 +314,7 @@ func (w *writer) outcome(mark int64) (committed, clear bool) {
 		case w.db.Fault(err) == Lost:
 			w.disconnect()
 		case w.db.Fault(err) == Other:
-			w.log.Error("sqlstore: the outcome of a commit cannot be looked up", "database", w.db.Name, "error", err)
+			w.log.Error("sqlstore: cannot look up whether a commit took effect", "database", w.db.Name, "error", err)
 			return false, false
 		}
 		if w.isClosed() {
@@ -324,23 +324,23 @@ func (w *writer) outcome(mark int64) (committed, clear bool) {
 }
 
 func (w *writer) lastCommit() (mark int64, err error) {
-	ctx, cancel := w.tryTime()
+	ctx, cancel := w.tryContext()
 	defer cancel()
 	if err := w.connect(ctx); err != nil {
 		return 0, err
 	}
-	return w.lives.lastCommit(ctx, w.conn)
+	return w.liveness.lastCommit(ctx, w.conn)
 }
 
-// tryTime bounds one try of something.
-func (w *writer) tryTime() (context.Context, context.CancelFunc) {
+// tryContext returns a context that ends after the Timeout of the back end.
+func (w *writer) tryContext() (context.Context, context.CancelFunc) {
 	if w.db.Timeout > 0 {
 		return context.WithTimeout(context.Background(), w.db.Timeout)
 	}
 	return context.Background(), func() {}
 }
 
-// giveUp makes the writer try nothing again.
+// giveUp closes the writer, so that no transaction is tried again.
 func (w *writer) giveUp() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -353,8 +353,9 @@ func (w *writer) isClosed() bool {
 	return w.closed
 }
 
-// explain makes an error of the database one of store's, where there is one.
-func (w *writer) explain(err error, f Fault) error {
+// storeError turns an error of the database into ErrFull or ErrCorrupt, if it is one of
+// these, and adds the name of the database.
+func (w *writer) storeError(err error, f Fault) error {
 	switch f {
 	case Full:
 		return fmt.Errorf("%w: %s: %w", store.ErrFull, w.db.Name, err)
@@ -364,15 +365,15 @@ func (w *writer) explain(err error, f Fault) error {
 	return fmt.Errorf("%s: %w", w.db.Name, err)
 }
 
-// once runs one transaction. The transaction that it returns with an error is
-// committing if the database may have committed it.
+// once runs one transaction. If it returns an error, and t.committing is set, the database
+// may have committed the transaction.
 func (w *writer) once(try int, batch []*request, leases map[leaseTable][]*request) (t *tx, err error) {
-	ctx, cancel := w.tryTime()
+	ctx, cancel := w.tryContext()
 	defer cancel()
 	if err := w.connect(ctx); err != nil {
 		return nil, err
 	}
-	t = &tx{Context: ctx, clock: w.clock, db: w.db, raw: w.raw, conn: w.conn, log: w.log, inHand: w.inHand, again: try > 1}
+	t = &tx{Context: ctx, clock: w.clock, db: w.db, raw: w.raw, conn: w.conn, log: w.log, held: w.held, again: try > 1}
 	if len(batch) == 0 {
 		if leases, err = w.promising(ctx, leases); err != nil || len(leases) == 0 {
 			return t, err
@@ -389,8 +390,8 @@ func (w *writer) once(try int, batch []*request, leases map[leaseTable][]*reques
 	if _, err := w.raw.ExecContext(ctx, begin); err != nil {
 		return t, fmt.Errorf("begin: %w", err)
 	}
-	if w.lives != nil {
-		w.lives.sign(t)
+	if w.liveness != nil {
+		w.liveness.sign(t)
 	}
 	t.served, err = w.visit(t, batch, leases)
 	if err == nil {
@@ -408,74 +409,74 @@ func (w *writer) once(try int, batch []*request, leases map[leaseTable][]*reques
 	return t, nil
 }
 
-// visit has each table do its part of a transaction.
+// visit makes each table run its part of a transaction.
 func (w *writer) visit(t *tx, batch []*request, leases map[leaseTable][]*request) (map[leaseTable]int, error) {
 	served := make(map[leaseTable]int)
-	for _, d := range w.tables {
+	for _, tab := range w.tables {
 		var reqs []*request
 		for _, r := range batch {
 			r.each(func(part *request) {
-				if part.table == d {
+				if part.table == tab {
 					reqs = append(reqs, part)
 				}
 			})
 		}
 		t.now = t.clock.now()
 		if len(reqs) > 0 {
-			if err := d.run(t, reqs); err != nil {
+			if err := tab.run(t, reqs); err != nil {
 				return nil, err
 			}
 		}
-		ld, ok := d.(leaseTable)
-		if !ok || len(leases[ld]) == 0 {
+		lt, ok := tab.(leaseTable)
+		if !ok || len(leases[lt]) == 0 {
 			continue
 		}
 		t.now = t.clock.now()
-		n, err := ld.lease(t, leases[ld])
+		n, err := lt.lease(t, leases[lt])
 		if err != nil {
 			return nil, err
 		}
 		next := int64(0)
-		if n < len(leases[ld]) {
+		if n < len(leases[lt]) {
 			if err := t.flush(); err != nil {
 				return nil, err
 			}
-			if next, err = ld.due(t, t.conn); err != nil {
+			if next, err = lt.due(t, t.conn); err != nil {
 				return nil, err
 			}
-			// What is due and was not to be had is locked by another process.
+			// An item that is due and could not be leased is locked by another process.
 			next = max(next, t.now+10*time.Millisecond.Microseconds())
 		}
 		if n > 0 {
-			served[ld] = n
+			served[lt] = n
 		}
-		w.setNext(ld, next)
+		w.setNext(lt, next)
 	}
 	return served, nil
 }
 
-func (w *writer) setNext(d leaseTable, next int64) {
+func (w *writer) setNext(tab leaseTable, next int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if l := w.leasers[d]; l.again {
+	if l := w.leasers[tab]; l.again {
 		l.next = 0
 	} else {
 		l.next = next
 	}
 }
 
-// promising returns the leases that are worth a transaction.
+// promising returns the lease requests for which an item is due.
 func (w *writer) promising(ctx context.Context, leases map[leaseTable][]*request) (map[leaseTable][]*request, error) {
 	worth := make(map[leaseTable][]*request)
-	for d, reqs := range leases {
-		due, err := d.due(ctx, w.conn)
+	for tab, reqs := range leases {
+		due, err := tab.due(ctx, w.conn)
 		if err != nil {
 			return nil, err
 		}
 		if due <= w.clock.now() {
-			worth[d] = reqs
+			worth[tab] = reqs
 		} else {
-			w.setNext(d, due)
+			w.setNext(tab, due)
 		}
 	}
 	return worth, nil
@@ -493,20 +494,20 @@ func (w *writer) connect(ctx context.Context) error {
 	return nil
 }
 
-// rollback ends a transaction that failed with err, if any; where that fails too,
-// the connection is given up.
+// rollback rolls back a transaction. err is the error of the transaction, if any. If the
+// rollback fails, rollback gives up the connection.
 func (w *writer) rollback(err error) {
 	if err != nil && w.db.Fault(err) == Lost {
 		return // disconnect follows
 	}
-	ctx, cancel := w.tryTime()
+	ctx, cancel := w.tryContext()
 	defer cancel()
 	if _, err := w.raw.ExecContext(ctx, "ROLLBACK"); err != nil {
 		w.disconnect()
 	}
 }
 
-// disconnect gives up the connection, and those like it that are idle.
+// disconnect gives up the connection, and makes the pool renew its other connections.
 func (w *writer) disconnect() {
 	if w.raw == nil {
 		return
@@ -520,13 +521,13 @@ func (w *writer) disconnect() {
 	w.raw, w.conn = nil, nil
 }
 
-// poll asks a back end without notices whether another process wrote.
+// poll asks a back end without notices whether another process has written.
 func (w *writer) poll() {
 	if w.db.Changed == nil {
 		w.look()
 		return
 	}
-	ctx, cancel := w.tryTime()
+	ctx, cancel := w.tryContext()
 	defer cancel()
 	if w.connect(ctx) != nil {
 		return
@@ -537,8 +538,8 @@ func (w *writer) poll() {
 	}
 }
 
-// close refuses new requests, waits for those that there are, and gives the
-// connection back.
+// close refuses new requests, waits for the requests that were made before, and returns the
+// connection to the pool.
 func (w *writer) close() {
 	w.mu.Lock()
 	w.closed = true

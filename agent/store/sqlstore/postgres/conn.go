@@ -22,49 +22,49 @@ func newDialer(timeout time.Duration) *net.Dialer {
 	}
 }
 
-// eras make a whole pool throw out its connections once one of them was found dead:
+// generations make a whole pool throw out its connections once one of them was found dead:
 // most likely, the others are too, and each would take a time-out to find out. A
 // connection belongs to the era in which it was made.
-type eras struct {
+type generations struct {
 	mu    sync.Mutex // guards all below
 	now   int
 	since time.Time
 	ended chan struct{} // closed when now ends
 }
 
-// minEra is how long an era lasts at least: several who find dead connections of the
+// minGeneration is how long an era lasts at least: several who find dead connections of the
 // last one do not end the next.
-const minEra = time.Second
+const minGeneration = time.Second
 
-// eraOf is where a connection keeps its era.
-const eraOf = "era"
+// generationKey is where a connection keeps its era.
+const generationKey = "generation"
 
-func (e *eras) made(_ context.Context, c *pgx.Conn) error {
+func (e *generations) made(_ context.Context, c *pgx.Conn) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	c.PgConn().CustomData()[eraOf] = e.now
+	c.PgConn().CustomData()[generationKey] = e.now
 	return nil
 }
 
 // check refuses a connection of an era that has ended.
-func (e *eras) check(_ context.Context, c *pgx.Conn) error {
+func (e *generations) check(_ context.Context, c *pgx.Conn) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if c.PgConn().CustomData()[eraOf] == e.now {
+	if c.PgConn().CustomData()[generationKey] == e.now {
 		return nil
 	}
-	cut(c)
+	abort(c)
 	return driver.ErrBadConn
 }
 
 // renew ends the era, and with it the connection given, which may be nil.
-func (e *eras) renew(c *sql.Conn) {
+func (e *generations) renew(c *sql.Conn) {
 	if c != nil {
-		_ = c.Raw(func(conn any) error { cut(conn.(*stdlib.Conn).Conn()); return nil })
+		_ = c.Raw(func(conn any) error { abort(conn.(*stdlib.Conn).Conn()); return nil })
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if time.Since(e.since) < minEra {
+	if time.Since(e.since) < minGeneration {
 		return
 	}
 	e.since = time.Now()
@@ -74,7 +74,7 @@ func (e *eras) renew(c *sql.Conn) {
 }
 
 // context is ctx until the era ends.
-func (e *eras) context(ctx context.Context) (context.Context, context.CancelFunc) {
+func (e *generations) context(ctx context.Context) (context.Context, context.CancelFunc) {
 	e.mu.Lock()
 	ended := e.ended
 	e.mu.Unlock()
@@ -92,7 +92,7 @@ func (e *eras) context(ctx context.Context) (context.Context, context.CancelFunc
 // cut ends a connection without telling the server, for which a dead one would wait.
 // Bytes that were not sent yet must not arrive later, or a transaction that is done again
 // would be done twice.
-func cut(c *pgx.Conn) {
+func abort(c *pgx.Conn) {
 	conn := c.PgConn().Conn()
 	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
 		conn = over.NetConn()

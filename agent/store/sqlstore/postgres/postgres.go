@@ -75,9 +75,9 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 		}
 	}
 	c.DialFunc = newDialer(c.ConnectTimeout).DialContext
-	eras := &eras{ended: make(chan struct{})}
+	generations := &generations{ended: make(chan struct{})}
 	pool := func(conns int, c *pgx.ConnConfig) *sql.DB {
-		db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(eras.made), stdlib.OptionShouldPing(noPing), stdlib.OptionResetSession(eras.check))
+		db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(generations.made), stdlib.OptionShouldPing(noPing), stdlib.OptionResetSession(generations.check))
 		db.SetMaxOpenConns(conns)
 		db.SetMaxIdleConns(conns)
 		return db
@@ -95,7 +95,7 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 	return sqlstore.Open(ctx, &sqlstore.Backend{
 		Name:    fmt.Sprintf("postgres %s/%s", c.Host, c.Database),
 		Dialect: sqlstore.PostgreSQL,
-		Write:   db, Read: db, Beat: pool(2, light),
+		Write:   db, Read: db, Heartbeat: pool(2, light),
 		Migrate: stdlib.OpenDB(*patient),
 		// A lease is made to last: the server may crash alone.
 		Begin: "BEGIN", BeginLease: "BEGIN",
@@ -105,10 +105,10 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 		},
 		Timeout:  tryTimeout,
 		Patience: patience,
-		Renew:    eras.renew,
+		Renew:    generations.renew,
 		Shared:   true,
 		Fault:    fault,
-		Listen:   func(ctx context.Context, heard func(string)) error { return listen(ctx, c, eras, self, heard) },
+		Listen:   func(ctx context.Context, heard func(string)) error { return listen(ctx, c, generations, self, heard) },
 	}, cfg)
 }
 
@@ -145,8 +145,8 @@ func pipeline(ctx context.Context, c *sql.Conn, statements []sqlstore.Statement)
 }
 
 // listen hears the notices of others on a connection of its own.
-func listen(ctx context.Context, c *pgx.ConnConfig, eras *eras, self string, heard func(string)) error {
-	ctx, cancel := eras.context(ctx)
+func listen(ctx context.Context, c *pgx.ConnConfig, generations *generations, self string, heard func(string)) error {
+	ctx, cancel := generations.context(ctx)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, c.Copy())
 	if err != nil {

@@ -70,7 +70,7 @@ func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Stor
 		BeginLease: "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
 		Fault:      fault,
 		Scrub:      scrub,
-		Changed:    new(watch).changed,
+		Changed:    new(dataVersion).changed,
 	}, cfg)
 }
 
@@ -137,10 +137,10 @@ func scrub(ctx context.Context, c *sql.Conn) error {
 
 // watch looks at a number that is another one whenever another connection has
 // written.
-type watch struct{ version int64 }
+type dataVersion struct{ last int64 }
 
-func (w *watch) changed(ctx context.Context, c *sql.Conn) (bool, error) {
-	before := w.version
-	err := c.QueryRowContext(ctx, "PRAGMA data_version").Scan(&w.version)
-	return w.version != before, err
+func (v *dataVersion) changed(ctx context.Context, c *sql.Conn) (bool, error) {
+	before := v.last
+	err := c.QueryRowContext(ctx, "PRAGMA data_version").Scan(&v.last)
+	return v.last != before, err
 }
