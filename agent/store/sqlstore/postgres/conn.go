@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// newDialer makes connections that find out within some ten seconds that their
-// other end is gone, also where nothing is asked of them.
+// newDialer makes connections that find out within about ten seconds that the other end is
+// gone, even while they are idle.
 func newDialer(timeout time.Duration) *net.Dialer {
 	return &net.Dialer{
 		Timeout:         timeout,
@@ -22,9 +22,10 @@ func newDialer(timeout time.Duration) *net.Dialer {
 	}
 }
 
-// generations make a whole pool throw out its connections once one of them was found dead:
-// most likely, the others are too, and each would take a time-out to find out. A
-// connection belongs to the era in which it was made.
+// generations gives each connection of the pools the generation in which it was made. When
+// a connection is found dead, a new generation begins, and connections of earlier
+// generations are not used again. Most likely they are dead too, and each of them would
+// take a timeout to find out.
 type generations struct {
 	mu    sync.Mutex // guards all below
 	now   int
@@ -32,52 +33,54 @@ type generations struct {
 	ended chan struct{} // closed when now ends
 }
 
-// minGeneration is how long an era lasts at least: several who find dead connections of the
-// last one do not end the next.
+// minGeneration is the shortest time of a generation. Several goroutines that find dead
+// connections of one generation must not end the next one.
 const minGeneration = time.Second
 
-// generationKey is where a connection keeps its era.
+// generationKey is the key of the generation in the CustomData of a connection.
 const generationKey = "generation"
 
-func (e *generations) made(_ context.Context, c *pgx.Conn) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	c.PgConn().CustomData()[generationKey] = e.now
+// assign gives a new connection the current generation.
+func (g *generations) assign(_ context.Context, c *pgx.Conn) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c.PgConn().CustomData()[generationKey] = g.now
 	return nil
 }
 
-// check refuses a connection of an era that has ended.
-func (e *generations) check(_ context.Context, c *pgx.Conn) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if c.PgConn().CustomData()[generationKey] == e.now {
+// check refuses a connection of an earlier generation.
+func (g *generations) check(_ context.Context, c *pgx.Conn) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.PgConn().CustomData()[generationKey] == g.now {
 		return nil
 	}
 	abort(c)
 	return driver.ErrBadConn
 }
 
-// renew ends the era, and with it the connection given, which may be nil.
-func (e *generations) renew(c *sql.Conn) {
+// renew closes c, if it is not nil, and begins a new generation, unless the current
+// generation is younger than minGeneration.
+func (g *generations) renew(c *sql.Conn) {
 	if c != nil {
 		_ = c.Raw(func(conn any) error { abort(conn.(*stdlib.Conn).Conn()); return nil })
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if time.Since(e.since) < minGeneration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if time.Since(g.since) < minGeneration {
 		return
 	}
-	e.since = time.Now()
-	e.now++
-	close(e.ended)
-	e.ended = make(chan struct{})
+	g.since = time.Now()
+	g.now++
+	close(g.ended)
+	g.ended = make(chan struct{})
 }
 
-// context is ctx until the era ends.
-func (e *generations) context(ctx context.Context) (context.Context, context.CancelFunc) {
-	e.mu.Lock()
-	ended := e.ended
-	e.mu.Unlock()
+// context returns a context that ends with ctx or with the current generation.
+func (g *generations) context(ctx context.Context) (context.Context, context.CancelFunc) {
+	g.mu.Lock()
+	ended := g.ended
+	g.mu.Unlock()
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
 		select {
@@ -89,9 +92,9 @@ func (e *generations) context(ctx context.Context) (context.Context, context.Can
 	return ctx, cancel
 }
 
-// cut ends a connection without telling the server, for which a dead one would wait.
-// Bytes that were not sent yet must not arrive later, or a transaction that is done again
-// would be done twice.
+// abort closes a connection without a message to the server, because a dead connection
+// would block it. On TCP it resets the connection: bytes that were not sent yet must not
+// arrive later, or a transaction that is tried again would be done twice.
 func abort(c *pgx.Conn) {
 	conn := c.PgConn().Conn()
 	if over, ok := conn.(interface{ NetConn() net.Conn }); ok { // TLS
@@ -103,5 +106,6 @@ func abort(c *pgx.Conn) {
 	_ = conn.Close()
 }
 
-// noPing: a connection that is dead is found out by what is asked of it.
+// noPing prevents pings before a connection is used, since the next statement finds a dead
+// connection as well.
 func noPing(context.Context, stdlib.ShouldPingParams) bool { return false }

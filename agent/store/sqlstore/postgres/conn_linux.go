@@ -11,7 +11,7 @@ const (
 	unacknowledged = 10_000 // milliseconds
 )
 
-// userTimeout bounds how long what is sent may go without an acknowledgement.
+// userTimeout bounds how long sent bytes may stay unacknowledged.
 func userTimeout(_ context.Context, network, _ string, c syscall.RawConn) error {
 	if !strings.HasPrefix(network, "tcp") {
 		return nil

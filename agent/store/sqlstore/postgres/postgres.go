@@ -1,8 +1,9 @@
-// Package postgres opens an agent's store in PostgreSQL 13 or later, by the pure
-// Go github.com/jackc/pgx. See sqlstore for what holds.
+// Package postgres opens the store of an agent in PostgreSQL 13 or later, with [Open].
+// The driver is github.com/jackc/pgx, which is pure Go. Package sqlstore tells what a store
+// guarantees.
 //
-// Any number of processes may share one store. They tell each other by NOTIFY
-// what there is to do, on the channel "didcomm".
+// Any number of processes may share one store. They notify each other of new items on the
+// channel "didcomm" (NOTIFY).
 package postgres
 
 import (
@@ -24,26 +25,29 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
-// Schema is the PostgreSQL schema that the tables stand in, and that Open makes,
-// unless the DSN sets search_path: then it is the first of those.
+// Schema is the PostgreSQL schema of the tables, which [Open] makes if it is missing. If the
+// DSN sets search_path, the tables are in the first schema of this path instead, and Open
+// makes no schema.
 const Schema = "didcomm"
 
 const (
 	channel  = "didcomm"
 	maxConns = 8
-	// connectTimeout bounds a connection's making, tryTimeout one try of a
-	// transaction, patience all tries of an operation.
+	// connectTimeout bounds the making of a connection, tryTimeout one try of a
+	// transaction, and patience all tries of a transaction.
 	connectTimeout = 3 * time.Second
 	tryTimeout     = 4 * time.Second
 	patience       = 8 * time.Second
 )
 
-// Open opens the store of a database, given as a URL or as keywords and values:
+// Open opens the store in a database. The dsn is a URL, or keywords and values:
 //
 //	postgres://user@host/database?sslmode=verify-full
 //	host=/run/postgresql dbname=didcomm
 //
-// Errors: sqlstore.ErrNewerSchema, sqlstore.ErrCorrupt, store.ErrFull.
+// Parameters in dsn override the settings that Open makes for the sessions, such as
+// statement_timeout. Errors: [sqlstore.ErrNewerSchema], [sqlstore.ErrCorrupt],
+// store.ErrFull.
 func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store, error) {
 	c, err := pgx.ParseConfig(dsn)
 	if err != nil {
@@ -54,13 +58,13 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 	}
 	params := map[string]string{
 		"application_name": "didcomm",
-		// Each statement is written for an index. The planner is not to choose by
-		// statistics that lag behind a table that grows.
+		// Each statement is written for an index. The planner must not choose another plan
+		// by statistics that are older than the rows of a growing table.
 		"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off",
 		"plan_cache_mode": "force_generic_plan",
-		// A process that stops in the middle of a transaction, or whose host is gone,
-		// holds up the others for no longer than this. A process that waits for a lock
-		// tries again.
+		// A process may stop in the middle of a transaction, or lose its network. These
+		// timeouts bound how long the other processes wait for it. A process that waits for
+		// a lock for longer tries again.
 		"max_parallel_workers_per_gather": "0",
 		"statement_timeout":               "3s", "lock_timeout": "1500ms", "idle_in_transaction_session_timeout": "3s",
 		"tcp_keepalives_idle": "5", "tcp_keepalives_interval": "2", "tcp_keepalives_count": "3", "tcp_user_timeout": "10s",
@@ -75,9 +79,9 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 		}
 	}
 	c.DialFunc = newDialer(c.ConnectTimeout).DialContext
-	generations := &generations{ended: make(chan struct{})}
+	gens := &generations{ended: make(chan struct{})}
 	pool := func(conns int, c *pgx.ConnConfig) *sql.DB {
-		db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(generations.made), stdlib.OptionShouldPing(noPing), stdlib.OptionResetSession(generations.check))
+		db := stdlib.OpenDB(*c, stdlib.OptionAfterConnect(gens.assign), stdlib.OptionShouldPing(noPing), stdlib.OptionResetSession(gens.check))
 		db.SetMaxOpenConns(conns)
 		db.SetMaxIdleConns(conns)
 		return db
@@ -87,17 +91,17 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 		return nil, errors.Join(fmt.Errorf("postgres: %w", err), db.Close())
 	}
 	patient := c.Copy()
-	// A heartbeat need not outlive a crash of the server, and costs its disk nothing.
+	// A heartbeat need not survive a crash of the server, so it waits for no write to disk.
 	light := c.Copy()
 	light.RuntimeParams["synchronous_commit"] = "off"
 	patient.RuntimeParams["statement_timeout"], patient.RuntimeParams["lock_timeout"] = "0", "60s"
-	self := fmt.Sprintf("%016x ", rand.Uint64()) // who gives a notice
+	self := fmt.Sprintf("%016x ", rand.Uint64()) // the sender of a notice
 	return sqlstore.Open(ctx, &sqlstore.Backend{
 		Name:    fmt.Sprintf("postgres %s/%s", c.Host, c.Database),
 		Dialect: sqlstore.PostgreSQL,
 		Write:   db, Read: db, Heartbeat: pool(2, light),
 		Migrate: stdlib.OpenDB(*patient),
-		// A lease is made to last: the server may crash alone.
+		// A lease must survive a crash of the server, since this process may live on.
 		Begin: "BEGIN", BeginLease: "BEGIN",
 		Pipeline: pipeline,
 		Notify: func(notice string) sqlstore.Statement {
@@ -105,15 +109,15 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 		},
 		Timeout:  tryTimeout,
 		Patience: patience,
-		Renew:    generations.renew,
+		Renew:    gens.renew,
 		Shared:   true,
 		Fault:    fault,
-		Listen:   func(ctx context.Context, heard func(string)) error { return listen(ctx, c, generations, self, heard) },
+		Listen:   func(ctx context.Context, heard func(string)) error { return listen(ctx, c, gens, self, heard) },
 	}, cfg)
 }
 
-// makeSchema makes the schema where there is none. Two processes may try at once:
-// one of them fails, and the schema is there.
+// makeSchema makes the schema if there is none. If two processes do so at the same time,
+// one of them fails, and finds the schema in its next try.
 func makeSchema(ctx context.Context, db *sql.DB, own bool) error {
 	if err := db.PingContext(ctx); err != nil || !own {
 		return err
@@ -133,7 +137,7 @@ func makeSchema(ctx context.Context, db *sql.DB, own bool) error {
 	return nil
 }
 
-// pipeline sends all statements before it waits for an answer.
+// pipeline sends all statements before it waits for the answers.
 func pipeline(ctx context.Context, c *sql.Conn, statements []sqlstore.Statement) error {
 	return c.Raw(func(conn any) error {
 		var batch pgx.Batch
@@ -144,9 +148,9 @@ func pipeline(ctx context.Context, c *sql.Conn, statements []sqlstore.Statement)
 	})
 }
 
-// listen hears the notices of others on a connection of its own.
-func listen(ctx context.Context, c *pgx.ConnConfig, generations *generations, self string, heard func(string)) error {
-	ctx, cancel := generations.context(ctx)
+// listen calls heard for each notice of another process, on a connection of its own.
+func listen(ctx context.Context, c *pgx.ConnConfig, gens *generations, self string, heard func(string)) error {
+	ctx, cancel := gens.context(ctx)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, c.Copy())
 	if err != nil {
@@ -160,7 +164,7 @@ func listen(ctx context.Context, c *pgx.ConnConfig, generations *generations, se
 	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
 		return err
 	}
-	heard("") // what was said before
+	heard("") // earlier notices were missed
 	for {
 		n, err := conn.WaitForNotification(ctx)
 		if err != nil {
@@ -172,16 +176,16 @@ func listen(ctx context.Context, c *pgx.ConnConfig, generations *generations, se
 	}
 }
 
-// fault classifies by SQLSTATE (PostgreSQL's Appendix A), and takes what is no
-// answer of the server for a lost connection.
+// fault classifies an error by its SQLSTATE (Appendix A of the PostgreSQL manual). Errors
+// of the network count as a lost connection.
 func fault(err error) sqlstore.Fault {
 	var answer *pgconn.PgError
 	if errors.As(err, new(*pgconn.ConnectError)) {
 		return sqlstore.Refused
 	}
 	if errors.As(err, &answer) {
-		// The server ends the connection, whatever the reason: it shuts down, or the
-		// session was idle for longer than it may be, or should read or write no more.
+		// The server ends the connection. For example, it shuts down, or the session was
+		// idle for too long in a transaction.
 		if answer.SeverityUnlocalized == "FATAL" || answer.SeverityUnlocalized == "PANIC" {
 			return sqlstore.Lost
 		}
@@ -189,7 +193,7 @@ func fault(err error) sqlstore.Fault {
 		case "55P03", "57014": // lock not available, statement timed out
 			return sqlstore.Busy
 		case "40001", "40P01", // serialization failure, deadlock
-			"23505": // unique violation: another process was as quick, and now it shows
+			"23505": // unique violation: another process has inserted the same key at the same time
 			return sqlstore.Contended
 		case "53100": // disk full
 			return sqlstore.Full

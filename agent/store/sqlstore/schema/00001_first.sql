@@ -1,7 +1,7 @@
--- The same text serves SQLite and PostgreSQL. Times are microseconds, and seq
--- follows them: see clock.go. Names are keys: see key.go. What a scheduler does
--- not look at stands apart, in the tables called _packet, so that an update does
--- not write it again.
+-- The same text is for SQLite and PostgreSQL. Times are microseconds since 1970, and each
+-- seq follows the time: see clock.go. Columns for names have the keys of the names: see
+-- key.go. Packets and full names are in tables of their own, called _packet, so that an
+-- update of the state of an entry does not write them again.
 
 -- +goose Up
 
@@ -10,10 +10,10 @@ CREATE TABLE outbox (
     seq        BIGINT   NOT NULL,
     peer       TEXT     NOT NULL,
     lane       TEXT     NOT NULL,
-    place      SMALLINT NOT NULL, -- 0 behind in its lane, 1 head of its lane, 2 buried
+    place      SMALLINT NOT NULL, -- 0 behind the head of its lane, 1 head of its lane, 2 buried
     due        BIGINT   NOT NULL,
-    token      BIGINT   NOT NULL, -- 0 when it is not leased
-    awaits     SMALLINT NOT NULL, -- 1 when it is leased and waits for an acknowledgement
+    token      BIGINT   NOT NULL, -- of the lease, 0 for none
+    awaits     SMALLINT NOT NULL, -- 1 when it is leased and awaits an acknowledgement
     attempts   BIGINT   NOT NULL,
     last_error TEXT     NOT NULL,
     created    BIGINT   NOT NULL,
@@ -32,8 +32,8 @@ CREATE TABLE outbox_packet (
     data  BYTEA  NOT NULL
 );
 
--- One row for each peer that has live items. due is when there is next something
--- to lease for it.
+-- One row for each peer that has items that are not buried. due is when the next item for
+-- the peer can be leased.
 CREATE TABLE outbox_peer (
     peer  TEXT   NOT NULL PRIMARY KEY,
     due   BIGINT NOT NULL,
@@ -43,7 +43,7 @@ CREATE TABLE outbox_peer (
 CREATE INDEX outbox_peer_due ON outbox_peer (due);
 
 CREATE TABLE inbox (
-    id         TEXT     NOT NULL PRIMARY KEY, -- of sender and message
+    id         TEXT     NOT NULL PRIMARY KEY, -- hash of the sender and the id of the message
     seq        BIGINT   NOT NULL,
     peer       TEXT     NOT NULL,
     state      SMALLINT NOT NULL, -- 0 waiting, 1 leased, 2 done, 3 buried
@@ -53,7 +53,7 @@ CREATE TABLE inbox (
     last_error TEXT     NOT NULL,
     received   BIGINT   NOT NULL,
     until      BIGINT   NOT NULL,
-    size       BIGINT   NOT NULL  -- of what is kept: the packet, and replies once it is done
+    size       BIGINT   NOT NULL  -- bytes of the packet and the replies that are kept
 );
 CREATE UNIQUE INDEX inbox_seq ON inbox (seq);
 CREATE INDEX inbox_due ON inbox (due, seq) WHERE state < 2;
@@ -82,7 +82,7 @@ CREATE TABLE mail (
     box      TEXT   NOT NULL,
     id       TEXT   NOT NULL,
     seq      BIGINT NOT NULL,
-    due      BIGINT NOT NULL, -- 0 when it is not leased, else when the lease ends
+    due      BIGINT NOT NULL, -- when the lease ends, 0 for no lease
     received BIGINT NOT NULL,
     expires  BIGINT NOT NULL, -- 0 for never
     size     BIGINT NOT NULL,
@@ -99,7 +99,7 @@ CREATE TABLE mail_packet (
     data  BYTEA  NOT NULL
 );
 
--- One row for each box that holds mail. expires is when the first of it expires.
+-- One row for each box that has mail. expires is when the first mail expires.
 CREATE TABLE mailbox (
     box     TEXT   NOT NULL PRIMARY KEY,
     items   BIGINT NOT NULL,
@@ -121,8 +121,8 @@ CREATE TABLE sealed_key (
 );
 CREATE UNIQUE INDEX sealed_key_seq ON sealed_key (seq);
 
--- Totals, in shards: a process adds to one row and reads the sum of all, so that
--- several do not wait for each other.
+-- Totals, in shards. A process adds to one row and reads the sum of all rows, so that
+-- processes do not wait for each other.
 CREATE TABLE total (
     name  TEXT   NOT NULL,
     shard BIGINT NOT NULL,

@@ -1,7 +1,7 @@
--- One row for each life: an opening of the store that writes. id is what the tokens
--- of its leases begin with. beat is when it was last known to live, or when it was
--- found dead, negative. mark is of its last transaction that was committed: see
--- lives.go.
+-- One row for each instance: an opening of the store by a process that writes. The tokens of
+-- its leases begin with id. beat is the time of its last heartbeat, or, negative, the time
+-- when another instance marked it as dead. mark is the number of its last transaction that
+-- was committed. See liveness.go.
 
 -- +goose Up
 

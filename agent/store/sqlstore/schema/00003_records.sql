@@ -1,6 +1,5 @@
--- Knowledge of protocols and of the agent. collection and name are keys: see key.go.
--- seq is the version of a record. names has the collection, the name and the names of the
--- index whole.
+-- State of protocols and of the agent. collection and name are keys: see key.go. seq is the
+-- version of a record. names has the full collection, key and index names.
 
 -- +goose Up
 

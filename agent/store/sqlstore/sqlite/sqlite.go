@@ -1,8 +1,9 @@
-// Package sqlite opens an agent's store in a SQLite file, by the pure Go
-// modernc.org/sqlite: no server, no cgo. See sqlstore for what holds.
+// Package sqlite opens the store of an agent in a SQLite file, with [Open]. The driver is
+// modernc.org/sqlite, which is pure Go: there is no server and no cgo. Package sqlstore
+// tells what a store guarantees.
 //
-// Several processes of one machine may have the file open at the same time. It
-// must be on a local disk: the write-ahead log needs shared memory.
+// Several processes of one machine may have the file open at the same time. The file must
+// be on a local disk, because the write-ahead log needs shared memory.
 package sqlite
 
 import (
@@ -19,28 +20,29 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
-// busy is how long, in milliseconds, a transaction waits for one of another
+// busy is how long, in milliseconds, a transaction waits for a transaction of another
 // process.
 const busy = "10000"
 
-// patience is how long, in milliseconds, a checkpoint waits for those who read.
+// patience is how long, in milliseconds, a checkpoint waits for queries.
 const patience = "1000"
 
-// readers is how many connections read beside the one that writes.
+// readers is the number of connections for queries, besides the connection that writes.
 const readers = 4
 
-// Open opens the store in the file of that name, and makes it where there is
-// none, for its owner alone (mode 0600). A file that holds anything else than
-// such a store is refused and left as it is. Errors: sqlstore.ErrCorrupt,
-// sqlstore.ErrNewerSchema, store.ErrFull.
+// Open opens the store in the file at path. If there is no file, Open makes one with mode
+// 0600. Open refuses a file that holds anything else than such a store, and leaves it as it
+// is. Errors: [sqlstore.ErrCorrupt], [sqlstore.ErrNewerSchema], store.ErrFull.
 //
-// With Config.Reclaim, which is for who serves, the file is read and checked for
-// damage first (PRAGMA quick_check): whole up to 1 GiB, above that without the
-// tables of packets. Others find damage where they come across it: in the first
-// pages at once, elsewhere as the ErrCorrupt of an operation. What cannot be found
-// is damage within a value, as of a packet, which then does not open; a row that an
-// index misses; and a log (the file with -wal) that is gone, or damaged at its end:
-// what was in it was then never there.
+// With the Reclaim of cfg, Open reads the file first and checks it for damage (PRAGMA
+// quick_check). In a file above 1 GiB, it leaves out the tables of packets. Without Reclaim,
+// damage in the first pages makes Open fail, and damage elsewhere makes a later call fail
+// with sqlstore.ErrCorrupt. Three kinds of damage are not found:
+//
+//   - Damage within a value. For example, a damaged packet cannot be decrypted.
+//   - A row that an index does not have.
+//   - A write-ahead log (the file path-wal) that is missing, or damaged at its end. The
+//     transactions in the lost part are lost.
 func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Store, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -50,8 +52,8 @@ func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Stor
 		return nil, err
 	}
 	write, err := pool(path, 1, "query_only(false)",
-		// What is deleted within a page is written over, not what is on pages that
-		// become free: these would be written once more for each message.
+		// Deleted content is overwritten, but not on pages that become free: to overwrite
+		// these, too, would cost more writes for each message.
 		"secure_delete(FAST)")
 	if err != nil {
 		return nil, err
@@ -65,8 +67,8 @@ func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Stor
 		Dialect: sqlstore.SQLite,
 		Write:   write, Read: read,
 		Begin: "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
-		// This survives a killed process. What the machine loses in a crash is
-		// who held a lease, and that process is gone with it.
+		// This survives a killed process. A crash of the machine may lose leases, but it
+		// also ends the processes that held them.
 		BeginLease: "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
 		Fault:      fault,
 		Scrub:      scrub,
@@ -76,12 +78,12 @@ func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Stor
 
 func pool(path string, conns int, pragmas ...string) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", dsn(path, "rwc", append([]string{
-		"busy_timeout(" + busy + ")", // first: the others may have to wait
+		"busy_timeout(" + busy + ")", // first, because the other pragmas may have to wait
 		"journal_mode(WAL)",
 		"synchronous(FULL)",
 		"foreign_keys(ON)",
 		"cache_size(-65536)",          // KiB
-		"journal_size_limit(8388608)", // bytes that the log keeps of the disk when it is written back
+		"journal_size_limit(8388608)", // largest size of the log, in bytes, after a checkpoint
 	}, pragmas...)...))
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
@@ -93,11 +95,11 @@ func pool(path string, conns int, pragmas ...string) (*sql.DB, error) {
 
 func dsn(path, mode string, pragmas ...string) string {
 	q := url.Values{"mode": {mode}, "_txlock": {"immediate"}, "_pragma": pragmas}
-	// The path is one of a URI: what is special there is escaped.
+	// Special characters of the path are escaped for the URI.
 	return (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: q.Encode()}).String()
 }
 
-// fault classifies by the extended result code, and by the primary one.
+// fault classifies an error by its extended result code, then by its primary code.
 func fault(err error) sqlstore.Fault {
 	var e *driver.Error
 	if !errors.As(err, &e) {
@@ -120,8 +122,7 @@ func fault(err error) sqlstore.Fault {
 	return sqlstore.Other
 }
 
-// scrub writes the log back and empties it: only there an overwritten row still
-// stands.
+// scrub checkpoints and truncates the log, the only file that still has overwritten rows.
 func scrub(ctx context.Context, c *sql.Conn) error {
 	if _, err := c.ExecContext(ctx, "PRAGMA busy_timeout = "+patience); err != nil {
 		return err
@@ -129,14 +130,14 @@ func scrub(ctx context.Context, c *sql.Conn) error {
 	var blocked, frames, written int
 	err := c.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&blocked, &frames, &written)
 	if err == nil && blocked != 0 {
-		err = errors.New("sqlite: the log is being read")
+		err = errors.New("sqlite: another connection is reading, so the log cannot be truncated")
 	}
 	_, reset := c.ExecContext(ctx, "PRAGMA busy_timeout = "+busy)
 	return errors.Join(err, reset)
 }
 
-// watch looks at a number that is another one whenever another connection has
-// written.
+// dataVersion is the last PRAGMA data_version, a number that changes when another
+// connection writes.
 type dataVersion struct{ last int64 }
 
 func (v *dataVersion) changed(ctx context.Context, c *sql.Conn) (bool, error) {

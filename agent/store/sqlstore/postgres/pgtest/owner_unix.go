@@ -11,7 +11,8 @@ import (
 	"syscall"
 )
 
-// PostgreSQL refuses to run as root: then the cluster belongs to another user.
+// PostgreSQL refuses to run as root. If the test runs as root, the cluster belongs to
+// another user.
 
 func owner() (uid, gid int, err error) {
 	for _, name := range []string{"postgres", "nobody"} {

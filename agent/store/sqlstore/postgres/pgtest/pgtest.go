@@ -1,10 +1,11 @@
-// Package pgtest runs a PostgreSQL server of a test's own: a new cluster in a
-// temporary folder, reached by a socket in it, that is gone afterwards. It needs
-// the programs initdb and pg_ctl, as Debian's package postgresql has them.
+// Package pgtest runs a PostgreSQL server for a test: a new cluster in a temporary folder,
+// with a Unix socket in this folder. [Server.Close] removes the folder. The package needs
+// the programs initdb, pg_ctl and psql, for example from the package postgresql of Debian.
 //
 //	server, err := pgtest.Start(ctx)
 //	defer server.Close()
-//	s, err := postgres.Open(ctx, server.DSN("mine"), sqlstore.Config{})
+//	dsn, err := server.DSN(ctx, "mine")
+//	s, err := postgres.Open(ctx, dsn, sqlstore.Config{})
 package pgtest
 
 import (
@@ -19,19 +20,19 @@ import (
 	"strings"
 )
 
-// Server is a server, which runs until Close.
+// Server is a PostgreSQL server that runs until Close.
 type Server struct {
 	dir string // holds data, sockets and the log
-	bin string // folder of pg_ctl, "" for PATH
+	bin string // folder of the programs
 }
 
 // superuser is the superuser of the cluster.
 const superuser = "didcomm"
 
-// Start makes a cluster and starts its server. It syncs to the disk, as it would
-// in earnest.
+// Start makes a cluster and starts its server. The server syncs to the disk, as a server in
+// production does. If a program fails, its output is in the error.
 func Start(ctx context.Context) (*Server, error) {
-	dir, err := os.MkdirTemp("", "pgtest") // short: a socket's path may have 107 bytes
+	dir, err := os.MkdirTemp("", "pgtest") // short, since the path of a socket has at most 107 bytes
 	if err != nil {
 		return nil, err
 	}
@@ -51,8 +52,8 @@ func Start(ctx context.Context) (*Server, error) {
 	return s, nil
 }
 
-// DSN is how to reach the server, with the tables in a schema of that name, which
-// is made.
+// DSN makes a schema of that name if it is missing, and returns the DSN of the server with
+// this schema as search_path.
 func (s *Server) DSN(ctx context.Context, schema string) (string, error) {
 	dsn := fmt.Sprintf("host=%s user=%s dbname=postgres", s.dir, superuser)
 	if err := s.run(ctx, "psql", "-X", "-q", "-h", s.dir, "-U", superuser, "-d", "postgres", "-c", "CREATE SCHEMA IF NOT EXISTS "+schema); err != nil {
@@ -61,19 +62,19 @@ func (s *Server) DSN(ctx context.Context, schema string) (string, error) {
 	return dsn + " search_path=" + schema, nil
 }
 
-// Kill ends the server as a crash would: it writes nothing more, and recovers when
-// it is started again.
+// Kill ends the server as a crash would: the server writes nothing more, and recovers when
+// Restart starts it.
 func (s *Server) Kill(ctx context.Context) error {
 	return s.run(ctx, "pg_ctl", "stop", "-D", s.data(), "-m", "immediate", "-w")
 }
 
-// Restart starts the server that was killed.
+// Restart starts the server after a Kill.
 func (s *Server) Restart(ctx context.Context) error {
 	options := fmt.Sprintf("-c listen_addresses='' -c unix_socket_directories='%s' -c max_connections=200", s.dir)
 	return s.run(ctx, "pg_ctl", "start", "-D", s.data(), "-l", filepath.Join(s.dir, "log"), "-o", options, "-w", "-t", "60")
 }
 
-// Close ends the server and removes the cluster.
+// Close stops the server and removes the cluster.
 func (s *Server) Close() error {
 	err := s.run(context.Background(), "pg_ctl", "stop", "-D", s.data(), "-m", "fast", "-w")
 	return errors.Join(err, os.RemoveAll(s.dir))
@@ -81,13 +82,13 @@ func (s *Server) Close() error {
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
-// run runs one of PostgreSQL's programs.
+// run runs a program of PostgreSQL.
 func (s *Server) run(ctx context.Context, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, name), args...)
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	asOwner(cmd)
-	// A file, not a pipe: the server inherits it and would keep a pipe open.
+	// The output goes to a file, because the server inherits it and would keep a pipe open.
 	out, err := os.CreateTemp(s.dir, name)
 	if err != nil {
 		return err
@@ -102,8 +103,8 @@ func (s *Server) run(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// programs returns the folder that has initdb and pg_ctl: the newest that Debian
-// keeps, which are not in PATH, or the one in PATH.
+// programs returns the folder of the programs: of the newest version that Debian has
+// installed outside of PATH, or else in PATH.
 func programs() (string, error) {
 	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	slices.SortFunc(dirs, func(a, b string) int { // by version: 9 before 15
