@@ -29,6 +29,8 @@ type Agent struct {
 	life     context.Context    // ends when Handlers must end, some time after stopping
 	kill     context.CancelFunc // ends life
 	done     chan struct{}      // closed when Run returns
+	stop     chan struct{}      // closed by Stop
+	stopOnce sync.Once
 
 	mu      sync.Mutex     // guards the next three
 	running bool           // Run has begun
@@ -75,6 +77,7 @@ func New(cfg Config) (*Agent, error) {
 		lateAcks:  make(slots, maxLateAcks),
 		ready:     make(chan struct{}),
 		done:      make(chan struct{}),
+		stop:      make(chan struct{}),
 		stopping:  make(chan struct{}),
 		lanes:     newLanes(cfg.SessionQueue),
 		requests:  newRequests(cfg.MaxRequests),
@@ -107,6 +110,18 @@ func (a *Agent) Packer() *envelope.Packer { return a.cfg.Packer }
 // Store returns Config.Store, or the Store in memory that New has made.
 func (a *Agent) Store() store.Store { return a.cfg.Store }
 
+// Stop ends Run, as the end of its context does, and waits until Run has returned. If Run
+// was not called yet, Stop returns at once, and a later Run returns at once.
+func (a *Agent) Stop() {
+	a.stopOnce.Do(func() { close(a.stop) })
+	a.mu.Lock()
+	running := a.running
+	a.mu.Unlock()
+	if running {
+		<-a.done
+	}
+}
+
 // Done returns a channel that is closed when Run has returned.
 func (a *Agent) Done() <-chan struct{} { return a.done }
 
@@ -129,6 +144,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	close(a.ready)
 	a.mu.Unlock()
 	defer close(a.done)
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	go func() {
+		select {
+		case <-a.stop:
+			end()
+		case <-ctx.Done():
+		}
+	}()
 
 	var workers sync.WaitGroup
 	workers.Go(func() { a.delivery.Run(ctx) })

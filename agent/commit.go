@@ -216,7 +216,7 @@ func (r *responder) committed(ctx context.Context, c *store.Changes, failed erro
 	}
 	var known *store.Known
 	until, _ := r.handling.Deadline()
-	err := store.Tell(ctx, until, r.a.cfg.MinBackoff, r.a.life.Done(), func(ctx context.Context) (err error) {
+	err := store.Settle(ctx, until, r.a.cfg.MinBackoff, r.a.life.Done(), func(ctx context.Context) (err error) {
 		_, known, err = r.a.inbox.Add(ctx, c.Ack.Item, 0)
 		return err
 	})

@@ -11,13 +11,15 @@
 //
 // For example:
 //
+//	peers := network.New(network.Config{})
 //	a, err := agent.Start(ctx, agent.Config{
 //		DID:      id.DID(), // an identity.Identity
 //		Keys:     id,
-//		Resolver: resolver,
+//		Resolver: peers.Resolver,
+//		Senders:  peers.Senders(),
 //		Handler:  agent.NewMux(trustping.Handle(), basicmessage.Handle(fn)),
-//		Senders:  map[string]transport.Sender{"https": client, "wss": socket},
 //	})
+//	defer a.Stop()
 //	rtt, err := trustping.Ping(ctx, a, "did:web:example.com")
 //
 // In place of Start, a program can call [New] and [Agent.Run]. All goroutines of the
@@ -50,6 +52,9 @@
 //     counts, and not the time in the message.
 //   - Another from_prior of the old DID is followed only if it was issued later, and only
 //     until the peer has sent a message without from_prior from the new DID.
+//
+// Our own side of a rotation is in the hands of the program: see envelope.Packer.FromPrior,
+// and package agent/identity, Another URL.
 //
 // A peer that has ended the relationship is sent nothing more: Send returns
 // contact.ErrEnded. Package agent/contact keeps these facts in Config.Store, and says more.

@@ -240,6 +240,9 @@ func (m *Mux) route(typ string) *route {
 
 // refuse is the fallback if there is no option Fallback.
 func (m *Mux) refuse(_ context.Context, _ Responder, in *Inbound) error {
+	if isEmpty(in.Message) {
+		return nil // the Agent has processed its headers
+	}
 	typ := in.Message.Type
 	t, err := message.ParseType(typ)
 	if err != nil {

@@ -278,3 +278,14 @@ func TestOrderedAnonymous(t *testing.T) {
 		}
 	})
 }
+
+// An empty message needs no handler: the agent has processed its headers.
+func TestMuxEmpty(t *testing.T) {
+	m, err := message.New(emptyType, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.NewMux().HandleMessage(t.Context(), nil, &agent.Inbound{Message: m}); err != nil {
+		t.Error(err)
+	}
+}

@@ -464,3 +464,33 @@ func TestHandlerTimeout(t *testing.T) {
 		}
 	})
 }
+
+// Stop ends Run and waits, whoever calls it and however often, also before Run.
+func TestStopEndsRun(t *testing.T) {
+	p := agenttest.NewParty(t)
+	cfg := agent.Config{DID: p.DID, Packer: p.Packer}
+	a, err := agent.Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stops sync.WaitGroup
+	for range 3 {
+		stops.Go(func() {
+			a.Stop()
+			select {
+			case <-a.Done():
+			default:
+				t.Error("Stop did not wait for Run")
+			}
+		})
+	}
+	stops.Wait()
+
+	if a, err = agent.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	a.Stop()
+	if err := a.Run(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -3,8 +3,9 @@ package agent
 import "context"
 
 // Start makes an Agent with [New], and calls [Agent.Run] in a new goroutine. The Agent is
-// Ready when Start returns, and stops when ctx ends. [Agent.Done] is closed when it has
-// stopped. Errors are those of New.
+// Ready when Start returns. It runs until ctx ends or [Agent.Stop] is called. Stop also
+// waits, so that the Store and the Senders can be closed after it. Errors are those of
+// New.
 //
 //	a, err := agent.Start(ctx, agent.Config{
 //		DID: id.DID(), Keys: id, Resolver: resolver, Senders: senders, Handler: mux,
