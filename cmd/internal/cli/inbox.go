@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
@@ -37,7 +38,9 @@ A message is "waiting" for its handler or another try of it, "handling", "done",
 "set aside" because its handler failed for good; the reason follows, and the id by
 which retry hands it to its handler again and drop removes it. The inbox
 keeps messages sealed, as they came: one that cannot be opened now, say because
-its sender's DID does not resolve, is shown with the reason.
+its sender's DID does not resolve, is shown with the reason. If such a message came
+by a WebSocket, its sender and its type are not known, and its id is that of the
+packet.
 
 With --follow it goes on with what comes in, until it is interrupted. With --json
 each message is an object on a line of its own: {"time", "state", "attempts",
@@ -155,6 +158,10 @@ func showLetter(w io.Writer, l home.Letter) error {
 		text = ": cannot be opened: " + oneLine(l.Err.Error())
 	} else if t, ok := content(l.Message); ok {
 		text = ": " + t
+	}
+	if l.Err != nil && agent.IsParked(l.Item) { // its sender and type are not known
+		_, err := fmt.Fprintf(w, "%s %s%s%s\n", l.Item.Time.Local().Format(time.DateTime), printable(state), printable(text), printable(id))
+		return err
 	}
 	_, err := fmt.Fprintf(w, "%s %s, from %s, %s%s%s\n", l.Item.Time.Local().Format(time.DateTime), printable(state),
 		printable(short(from)), printable(protocol(l.Item.Type)), printable(id), printable(text))

@@ -1,16 +1,24 @@
 package cli_test
 
 import (
+	"context"
 	"encoding/json"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
+	"github.com/didcomm-go/didcomm/cmd/internal/network"
+	"github.com/didcomm-go/didcomm/protocols/basicmessage"
 )
 
 // What has become of each message is told, and what nobody can open stays
@@ -101,4 +109,110 @@ func didcomm(t *testing.T, args ...string) string {
 		t.Fatalf("%v: status %d, %s", args, status, stderr)
 	}
 	return stdout
+}
+
+// A message that cannot be opened yet is listed with the reason, and once: not any more
+// when it is opened, and in the inbox under its own id.
+func TestInboxParked(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	h, err := home.Open(ctx, home.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := h.Sender()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	alice := agenttest.NewParty(t)
+	m, err := basicmessage.New("hello", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.From, m.To = alice.DID, []string{own.Document.ID}
+	packed, err := alice.Packer.Pack(ctx, m, envelope.From(alice.DID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := sqlite.Open(ctx, filepath.Join(dir, "agent.db"), sqlstore.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	box := s.Inbox()
+	for _, p := range []struct {
+		id, data string
+		settle   func(l *store.Lease[store.Received]) error
+	}{
+		{"cc01", "{}", func(l *store.Lease[store.Received]) error { return box.Nak(ctx, l, time.Hour, "") }},
+		{"cc02", "{}", func(l *store.Lease[store.Received]) error { return box.Term(ctx, l, "not opened: too late") }},
+		{"cc03", "{}", func(l *store.Lease[store.Received]) error { return box.Ack(ctx, l) }},
+		{"cc04", string(packed[0].Data), func(l *store.Lease[store.Received]) error { return box.Nak(ctx, l, time.Hour, "") }},
+	} {
+		l, _, err := box.Add(ctx, store.Received{
+			Sender: "parked", ID: p.id, Peer: "parked example.org", Owner: "parked",
+			Packet: store.Packet{Data: []byte(p.data)}, Time: time.Now(), Until: time.Now().Add(time.Hour),
+		}, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !agent.IsParked(l.Item) {
+			t.Fatal("the message is not parked")
+		}
+		if err := p.settle(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := didcomm(t, "inbox", "--home", dir)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	for i, want := range []string{
+		`^[-0-9]+ [:0-9]+ waiting: cannot be opened: .*, id cc01$`,
+		`^[-0-9]+ [:0-9]+ set aside \(not opened: too late\): cannot be opened: .*, id cc02$`,
+		`^[-0-9]+ [:0-9]+ waiting, from did:peer:2.*, basicmessage/2.0/message, id cc04: hello$`, // the DID can be reached by now
+	} {
+		if len(lines) != 3 || !regexp.MustCompile(want).MatchString(lines[i]) {
+			t.Fatalf("line %d is not %s:\n%s", i, want, out)
+		}
+	}
+	out = didcomm(t, "inbox", "--home", dir, "--json")
+	for i, line := range strings.Split(strings.TrimSpace(out), "\n") {
+		var v struct{ State, From, ID, Type, Unopened string }
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			t.Fatal(err)
+		}
+		from, typ := "", ""
+		if i == 2 {
+			from, typ = alice.DID, m.Type
+		}
+		if v.From != from || v.Type != typ || (v.Unopened == "") != (i == 2) {
+			t.Errorf("line %d: %+v", i, v)
+		}
+	}
+	b, err := home.OpenInbox(ctx, home.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	letters, err := b.Letters(ctx, network.Reach{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	followed, stop := context.WithCancel(ctx)
+	defer stop()
+	var ids []string
+	if err := letters.Follow(followed, func(l home.Letter) error {
+		if ids = append(ids, l.Item.ID); l.Item.ID == "cc04" {
+			stop()
+		}
+		return nil
+	}); err != nil || !slices.Equal(ids, []string{"cc01", "cc02", "cc04"}) {
+		t.Errorf("followed %q, %v", ids, err)
+	}
+	didcomm(t, "inbox", "retry", "--home", dir, "CC02")
+	l, err := box.Lease(ctx, time.Hour)
+	if err != nil || l.Item.ID != "cc02" {
+		t.Errorf("%v, %v", l, err)
+	}
 }

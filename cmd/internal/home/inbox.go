@@ -1,12 +1,14 @@
 package home
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/identity"
@@ -14,6 +16,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
+	"github.com/didcomm-go/didcomm/did"
 )
 
 // Inbox is what an agent has received, to see and to change, also while it is
@@ -29,7 +32,8 @@ type Letters struct {
 	packer *envelope.Packer
 }
 
-// Letter is one of them; Err is why it cannot be opened.
+// Letter is one of them; Err is why it cannot be opened. Of a parked message
+// (agent.IsParked) that can be opened, Item has the sender and the type.
 type Letter struct {
 	store.Entry[store.Received]
 	Message *message.Message
@@ -111,7 +115,18 @@ const (
 
 // Each calls f for what is in the inbox, in the order in which it came.
 func (l *Letters) Each(ctx context.Context, f func(Letter) error) error {
-	return each(ctx, inboxPage, l.inbox.List, func(e store.Entry[store.Received]) error { return f(l.open(ctx, e)) })
+	return each(ctx, inboxPage, l.inbox.List, func(e store.Entry[store.Received]) error {
+		if isDuplicate(e) {
+			return nil
+		}
+		return f(l.open(ctx, e))
+	})
+}
+
+// isDuplicate reports whether an entry is a message that was parked and is opened by now:
+// the message is in the inbox a second time, under its own id.
+func isDuplicate(e store.Entry[store.Received]) bool {
+	return agent.IsParked(e.Item) && e.State == store.Done
 }
 
 // Follow is Each, and goes on with what comes in until ctx ends.
@@ -130,7 +145,7 @@ func (l *Letters) Follow(ctx context.Context, f func(Letter) error) error {
 			} else {
 				still[e.Seq] = true
 			}
-			if shown[e.Seq] {
+			if shown[e.Seq] || isDuplicate(e) {
 				return nil
 			}
 			return f(l.open(ctx, e))
@@ -169,9 +184,17 @@ func each[T any](ctx context.Context, page int, list func(context.Context, uint6
 func (l *Letters) open(ctx context.Context, e store.Entry[store.Received]) Letter {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
+	parked := agent.IsParked(e.Item)
+	if parked {
+		e.Item.Peer = "" // that is no party
+	}
 	u, err := l.packer.Unpack(ctx, e.Item.Packet.Data)
 	if err != nil {
 		return Letter{Entry: e, Err: err}
+	}
+	if parked {
+		e.Item.Peer = did.Base(cmp.Or(u.Metadata.EncryptedFromKID, u.Metadata.SignFrom))
+		e.Item.Type, e.Item.Thread = u.Message.Type, u.Message.Thread()
 	}
 	return Letter{Entry: e, Message: u.Message}
 }
