@@ -4,10 +4,12 @@
 // What scripts rely on: the exit status is 0 on success, 1 on failure and 2 on
 // wrong usage. A failure writes one line, "didcomm: <what>: <why>", to standard
 // error and nothing to standard output: a command's output is held back until
-// the command has succeeded. Some differ: serve, which runs until it is told to
-// stop, and inbox and outbox list, which may have much to show, write as they go
-// (a failure midway says after how many messages), and inspect prints what it found
-// also when it is bad.
+// the command has succeeded. Some commands differ:
+//
+//   - serve runs until it is told to stop, and writes as it goes.
+//   - inbox and outbox list may have much to show, and write as they go. A failure
+//     midway says after how many messages.
+//   - inspect prints what it found also if a finding is an error.
 package cli
 
 import (
@@ -42,8 +44,8 @@ type usageError struct{ err error }
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-// A verdictError is what a command that did its work found: its output is
-// written all the same.
+// A verdictError is an error that a command has found in its input: the command did its
+// work, and its output is written all the same.
 type verdictError struct{ err error }
 
 func (e *verdictError) Error() string { return e.err.Error() }
@@ -88,27 +90,29 @@ func NewRoot(io IO) *cobra.Command {
 	a := &app{IO: io}
 	root := &cobra.Command{
 		Use:   "didcomm",
-		Short: "a DIDComm v2.1 agent, and the tool to talk to one",
-		Long: `didcomm is a DIDComm Messaging v2.1 agent, and the tool to talk to one.
+		Short: "a DIDComm v2.1 agent, and a tool to talk to agents",
+		Long: `didcomm is a DIDComm Messaging v2.1 agent, and a tool to talk to agents.
 
-  didcomm serve                run an agent: it makes its identity, prints its DID
-                               and the command to ping it from a second terminal
+  didcomm serve                run an agent; it prints its DID, and a command that
+                               pings it from a second terminal
   didcomm ping DID             see whether an agent answers, and how fast
-  didcomm send DID TEXT        send it a message
-  didcomm inbox                see what your agent has received
-  didcomm outbox               see what it has to deliver
-  didcomm key                  see to its private keys and their passphrase
+  didcomm send DID TEXT        send an agent a message
+  didcomm inbox                show the messages that your agent has received
+  didcomm outbox               show the messages that your agent has to deliver
+  didcomm did                  look after the DIDs of your agent
+  didcomm key                  look after its private keys and their passphrase
 
-  didcomm did create           make a DID and its keys
-  didcomm pack, unpack         seal and open messages, on files or pipes
+  didcomm pack, unpack         seal and open messages, in files or pipes
   didcomm inspect              explain an envelope, and what is wrong with it
 
-Settings: --public-url on the command line is DIDCOMM_PUBLIC_URL in the
-environment and "public-url" in the configuration file; each overrides the next.
+Settings: the flag --public-url is also DIDCOMM_PUBLIC_URL in the environment, and
+"public-url" in the configuration file. The command line wins over the environment,
+and the environment over the file.
 
-Exit status: 0 on success; 1 on failure, with one line "didcomm: what: why" on
-standard error and nothing on standard output (inspect prints what it found, and
-a list of messages may be cut off midway); 2 on wrong usage.`,
+Exit status: 0 on success, 1 on failure, 2 on wrong usage. A command that fails
+prints one line, "didcomm: what: why", on standard error, and nothing on standard
+output. There are three exceptions: serve prints while it runs, inspect prints what
+it found, and a list of messages may end early.`,
 		Example: `  didcomm serve
   didcomm did create --method key --secrets-out alice.json
   didcomm ping did:web:agent.example.org`,
@@ -153,7 +157,7 @@ func help() *cobra.Command {
 	return &cobra.Command{
 		Use:     "help [COMMAND]",
 		Short:   "show what a command does",
-		Long:    `Help shows what a command does, as COMMAND --help does.`,
+		Long:    `Help shows what a command does. COMMAND --help shows the same.`,
 		Example: `  didcomm help did create`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, rest, err := cmd.Root().Find(args)

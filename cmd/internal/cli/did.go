@@ -24,8 +24,8 @@ func (a *app) did() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "did",
 		Short: "make, list, retire and resolve DIDs",
-		Long: `Did looks after the DIDs of this home, and resolves the DIDs of others. The
-methods key, peer, web and jwk are known.`,
+		Long: `Did looks after the DIDs of this home, and resolves the DIDs of others. The methods
+key, peer, web and jwk are known.`,
 		Example: `  didcomm did create --method key
   didcomm did list
   didcomm did resolve did:web:example.org`,
@@ -115,8 +115,8 @@ Two flags keep nothing in the home. --secrets-out adds the keys to a file, in cl
 	k.addFlags(cmd)
 	f := cmd.Flags()
 	f.Var(&enum{&c.method, []string{"key", "peer", "web", "jwk"}}, "method", "DID method: key, peer, web or jwk")
-	f.StringArrayVar(&c.services, "service", nil, "DIDComm endpoint to list: an URL, or a mediator's DID; may be repeated (peer and web)")
-	f.StringVar(&c.domain, "domain", "", "where the document of a did:web will stand: HOST[:PORT][/PATH]")
+	f.StringArrayVar(&c.services, "service", nil, "DIDComm endpoint to list: a URL, or the DID of a mediator; may be repeated (peer and web)")
+	f.StringVar(&c.domain, "domain", "", "place of the document of a did:web: HOST[:PORT][/PATH]")
 	f.Var(&enum{&c.curve, curves}, "curve", "key type: Ed25519, X25519, P-256, P-384, P-521 or secp256k1 (default Ed25519, with X25519 to encrypt; P-256 for jwk)")
 	f.Var(&enum{&c.numalgo, []string{"2", "4"}}, "numalgo", "kind of did:peer: 2 or 4")
 	f.StringVar(&secretsOut, "secrets-out", "", "file to add the private keys to")
@@ -160,7 +160,7 @@ func checkEndpoint(s string) error {
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme == "" || u.Opaque == "" && u.Host == "" || strings.ContainsAny(s, " \t\r\n") {
-		return usagef("--service %q: want an URL or a DID", s)
+		return usagef("--service %q: want a URL or a DID", s)
 	}
 	return nil
 }
@@ -232,8 +232,8 @@ looked for over plain http.`,
 			return writeJSON(cmd.OutOrStdout(), doc)
 		},
 	}
-	cmd.Flags().StringVar(&docs, "did-docs", "", "file with DID documents, used before any resolver: a JSON object from DID to document, or an array")
-	cmd.Flags().BoolVar(&reach.Private, "allow-private", false, "let a did:web stand in a private network")
+	cmd.Flags().StringVar(&docs, "did-docs", "", "file with DID documents, a JSON object from DID to document, or an array; they take precedence over resolvers")
+	cmd.Flags().BoolVar(&reach.Private, "allow-private", false, "resolve a did:web in a private network too")
 	cmd.Flags().DurationVar(&timeout, "timeout", resolveTimeout, "how long to try")
 	return cmd
 }

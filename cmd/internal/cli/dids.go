@@ -14,8 +14,8 @@ func (a *app) didList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "list the DIDs of this home",
-		Long: `List prints a line for each DID of this home, the oldest first, also while
-"didcomm serve" runs: the DID, its state, and when it was made. The states are:
+		Long: `List prints a line for each DID of this home, the oldest first, also while "didcomm
+serve" runs: the DID, its state, and when it was made. The states are:
 
   in use    didcomm serve uses the DID, or the last serve did; so does didcomm send
   former    an earlier serve used the DID; messages to it are still opened

@@ -29,24 +29,28 @@ func (a *app) inbox() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inbox",
 		Short: "show the messages that the agent has received",
-		Long: `Inbox shows what the agent of this home has received, oldest first, also while
-"didcomm serve" runs: when it came, what has become of it, who sent it, its type,
-and of a basic message the text. Handled messages stay for as long as serve's
---keep-received says.
+		Long: `Inbox shows the messages that the agent of this home has received, the oldest first,
+also while "didcomm serve" runs. A line has the time, the state, the sender and the
+type of the message, and the text of a basic message. The states are:
 
-A message is "waiting" for its handler or another try of it, "handling", "done", or
-"set aside" because its handler failed for good; the reason follows, and the id by
-which retry hands it to its handler again and drop removes it. The inbox
-keeps messages sealed, as they came: one that cannot be opened now, say because
-its sender's DID does not resolve, is shown with the reason. If such a message came
-by a WebSocket, its sender and its type are not known, and its id is that of the
-packet.
+  waiting     for its handler, or for another try
+  handling    the handler works on the message
+  done        the message stays for as long as serve's --keep-received says
+  set aside   the handler failed for good; the line has the reason
 
-With --follow it goes on with what comes in, until it is interrupted. With --json
-each message is an object on a line of its own: {"time", "state", "attempts",
-"error", "from", "to", "id", "type", "thread", "message"}, or "unopened" with the
-reason instead of "message". Where an error ends the list midway, the error says
-after how many messages.`,
+A line that is not "done" has the id of the message: "inbox retry" gives the message
+to its handler again, and "inbox drop" removes it.
+
+The inbox keeps messages sealed, as they came. If a message cannot be opened now,
+for example because the DID of its sender does not resolve, the line has the reason.
+If such a message came by a WebSocket, its sender and its type are not known, and its
+id is that of the packet.
+
+With --follow, inbox goes on with messages that come in, until it is interrupted.
+With --json, each message is an object on a line of its own: {"time", "state",
+"attempts", "error", "from", "to", "id", "type", "thread", "message"}. Instead of
+"message", "unopened" has the reason. If an error ends the list early, the error
+says after how many messages.`,
 		Example: `  didcomm inbox
   didcomm inbox --follow
   didcomm inbox --json
@@ -91,17 +95,17 @@ after how many messages.`,
 		},
 	}
 	cmd.AddCommand(
-		a.inboxChange("retry", "hand a message to its handler again", `Retry makes messages due now that wait, or were set aside: the agent that serves
-this home hands them to their handlers at once, else the next one that does.`, (*home.Inbox).Retry),
-		a.inboxChange("drop", "remove a message for good", `Drop removes a message from the inbox, whatever its state. That it came stays
-remembered: if it comes again, it is handled no more.`, (*home.Inbox).Drop),
+		a.inboxChange("retry", "give a message to its handler again", `Retry gives messages that wait, or were set aside, to their handlers again. The
+agent that serves this home does so at once, or else the next one.`, (*home.Inbox).Retry),
+		a.inboxChange("drop", "remove a message for good", `Drop removes a message from the inbox, whatever its state. The agent remembers the
+message, and does not handle it if it comes again.`, (*home.Inbox).Drop),
 	)
 	k.addFlags(cmd)
 	pass.addFlag(cmd)
 	f := cmd.Flags()
-	f.BoolVar(&follow, "follow", false, "go on with messages that come in")
+	f.BoolVar(&follow, "follow", false, "go on with messages that come in later")
 	f.BoolVar(&asJSON, "json", false, "print a JSON object for each message")
-	f.BoolVar(&reach.Private, "allow-private", false, "resolve senders' DIDs in private networks too")
+	f.BoolVar(&reach.Private, "allow-private", false, "resolve DIDs of senders in private networks too")
 	return cmd
 }
 

@@ -119,7 +119,7 @@ func TestInboxParked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := h.Sender()
+	own, err := h.Sender(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

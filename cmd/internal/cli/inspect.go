@@ -21,19 +21,19 @@ func (a *app) inspect() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect [FILE]",
 		Short: "explain an envelope, and what is wrong with it, without keys",
-		Long: `Inspect shows the layers of a DIDComm message and their headers, and what is
-wrong with them: each finding has a code that does not change, a severity
-(error, warning or info), the clause that it comes from, and the fix.
+		Long: `Inspect shows the layers of a DIDComm message with their headers, and lists what is
+wrong with them. Each finding has a code that does not change, a severity (error,
+warning or info), the clause of the specification, and the fix.
 
-Without keys it sees the outermost layer of an encrypted message, of a signed
-one also what is inside, and verifies nothing. With --secrets or --did-docs it
-also opens the message, judges what is in it, and says why it does not open.
+Without keys, inspect sees the outermost layer of an encrypted message, and all
+layers of a signed one. It verifies nothing. With --secrets or --did-docs it opens
+the message as well: it examines the content, or says why the message does not open.
 
-If a finding is an error, the exit status is 1; the output is there all the
+If a finding is an error, the exit status is 1, and the output is complete all the
 same.
 
-FILE is a plaintext message, a JWS or a JWE in any serialization; "-" or none
-is standard input.`,
+FILE is a plaintext message, a JWS or a JWE in any serialization; "-" or none is
+standard input.`,
 		Example: `  didcomm inspect envelope.json
   didcomm inspect --secrets bob.json --json envelope.json
   didcomm pack --to did:key:z6Mk... message.json | didcomm inspect --json`,
@@ -59,8 +59,8 @@ is standard input.`,
 		},
 	}
 	s.addFlags(cmd)
-	cmd.Flags().Lookup("secrets").Usage = "open with the private keys of this file: a JSON array of JWKs, or a JWK Set, whose kid is the key's DID URL"
-	cmd.Flags().BoolVar(&asJSON, "json", false, `print {"layers", "findings", "metadata"}, the last if it was opened`)
+	cmd.Flags().Lookup("secrets").Usage = "open with the private keys of this file: a JSON array of JWKs, or a JWK Set; the kid of a key is its DID URL"
+	cmd.Flags().BoolVar(&asJSON, "json", false, `print {"layers", "findings", "metadata"}; "metadata" only if the message was opened`)
 	return cmd
 }
 

@@ -15,14 +15,14 @@ func (a *app) key() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "key",
 		Short: "look after the agent's private keys",
-		Long: `Key shows and changes the private keys that the agent of this home keeps, each
-sealed, in its store: agent.db in the home directory, or the database of --store.
-The first two are the agent's own. The others are those of new, import and did
-create, for pack and unpack.
+		Long: `Key shows and changes the private keys of this home. The keys are sealed, in the
+store: agent.db in the home directory, or the database of --store. The first two
+keys are those of the agent. The others come from did create, key new and key
+import.
 
-A passphrase opens them: that of --passphrase-file, else of DIDCOMM_PASSPHRASE,
-else it is asked for at a terminal. Without one, who can read the store has the
-keys.`,
+A passphrase opens the keys: that of --passphrase-file, else of DIDCOMM_PASSPHRASE,
+else the command asks for it at a terminal. Without a passphrase, anybody who can
+read the store has the keys.`,
 		Example: `  didcomm key list
   didcomm key passwd`,
 	}
@@ -74,9 +74,9 @@ func (a *app) keyList() *cobra.Command {
 	var k keys
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "list the keys, without what is secret",
-		Long: `List prints a line for each key: its key id, its curve and its use, which is sig for
-signatures, enc for key agreement, or sig,enc.`,
+		Short: "list the keys, without their secret part",
+		Long: `List prints a line for each key: the key id, the curve and the use. The use is sig
+for signatures, enc for key agreement, or sig,enc for both.`,
 		Example: `  didcomm key list`,
 		Args:    positional(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -112,9 +112,12 @@ func (a *app) keyNew() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "new",
 		Short: "make a key",
-		Long: `New makes a key in the keyring and prints its key id, which is one of a did:key. An
-Ed25519 key comes with the X25519 key that its did:key lists beside it, on a
-second line.`,
+		Long: `New makes a key in the keyring and prints its key id, which is that of a did:key.
+With an Ed25519 key comes the X25519 key that the did:key also lists, on a second
+line.
+
+Pack and unpack find such a key. Didcomm serve does not use the key; for a DID that
+serve answers for, see didcomm did create.`,
 		Example: `  didcomm key new
   didcomm key new --curve P-256`,
 		Args: positional(),
@@ -157,9 +160,10 @@ func (a *app) keyExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export [KID...]",
 		Short: "write private keys in clear",
-		Long: `Export writes the private keys of these key ids, or all, as the secrets file of
-DIDComm Messaging v2.1, Appendix A: on standard output, or to --out, which is made
-with mode 0600 and keeps the keys that it has. Who reads that has the keys.`,
+		Long: `Export writes the private keys with these key ids, or all private keys, in clear.
+The form is that of DIDComm Messaging v2.1, Appendix A. The keys go to standard
+output, or to the file of --out. A new file has mode 0600; an old one keeps the keys
+that it has. Anybody who can read the output has the keys.`,
 		Example: `  didcomm key export --out keys.json
   didcomm key export did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH#z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH`,
 		Args: cobra.ArbitraryArgs,
@@ -191,9 +195,9 @@ func (a *app) keyImport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE",
 		Short: "take private keys from a file",
-		Long: `Import adds all private keys of a secrets file, as export and did create
---secrets-out write it, or none, and prints their key ids. The file stays as it
-is: in clear.`,
+		Long: `Import adds the private keys of a file and prints their key ids. The file is one
+that export or did create --secrets-out has written. If one of the keys cannot be
+added, none is. The file stays as it is, in clear.`,
 		Example: `  didcomm key import keys.json`,
 		Args:    positional("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -217,13 +221,13 @@ func (a *app) keyPasswd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "passwd",
 		Short: "set, change or remove the passphrase of the keys",
-		Long: `Passwd protects the keys by a new passphrase: that of --new-passphrase-file, else
-of DIDCOMM_NEW_PASSPHRASE, else it is asked for at a terminal, twice. Where the home
-has no keys yet, it makes them. An agent that runs goes on, and needs the new
-passphrase when it starts again.
+		Long: `Passwd protects the keys with a new passphrase: that of --new-passphrase-file, else
+of DIDCOMM_NEW_PASSPHRASE, else the command asks for it at a terminal, twice. In a
+home without keys, passwd makes them. An agent that runs is not disturbed; it needs
+the new passphrase at its next start.
 
-It is one write: after a crash the old passphrase opens the keys, or the new one.
-Copies and backups made before open as they did.`,
+After a crash, either the old or the new passphrase opens the keys. Older copies and
+backups still open with the old one.`,
 		Example: `  didcomm key passwd
   didcomm key passwd --passphrase-file old.txt --new-passphrase-file new.txt
   didcomm key passwd --remove`,
@@ -252,7 +256,7 @@ Copies and backups made before open as they did.`,
 		},
 	}
 	k.addFlags(cmd)
-	cmd.Flags().StringVar(&file, "new-passphrase-file", "", "file with the new passphrase (default DIDCOMM_NEW_PASSPHRASE, else asked for at a terminal)")
-	cmd.Flags().BoolVar(&remove, "remove", false, "protect the keys by no passphrase any more")
+	cmd.Flags().StringVar(&file, "new-passphrase-file", "", "file with the new passphrase (default: DIDCOMM_NEW_PASSPHRASE, else the command asks for it at a terminal)")
+	cmd.Flags().BoolVar(&remove, "remove", false, "remove the passphrase")
 	return cmd
 }

@@ -19,12 +19,12 @@ func (a *app) outbox() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "outbox",
 		Short: "look after the messages that the agent has to deliver",
-		Long: `Outbox shows and changes what the agent of this home has to deliver, also while
-"didcomm serve" runs. A message is "waiting" for its next try, "sending", or
-"buried": given up or expired, and kept for you to see.
+		Long: `Outbox shows and changes the messages that the agent of this home has to deliver,
+also while "didcomm serve" runs. A message is "waiting" for its next try, "sending",
+or "buried": given up or expired, and kept for you to see.
 
-ID is what send printed, the id of the message. A message to several recipients
-is there once for each.`,
+ID is the id of a message, which send has printed. A message to several recipients
+is in the outbox once for each of them.`,
 		Example: `  didcomm outbox list
   didcomm outbox retry 6b8f0c53-63c2-4b3c-9a43-0fd2a2a8a7c1`,
 	}
@@ -59,13 +59,15 @@ func (a *app) outboxList() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "list what is to be delivered, and what was given up",
-		Long: `List prints a line for each message in the outbox, oldest first: its id, its state,
-how often delivery was tried and when it is tried next, the recipient, and why the
-last try failed; of one that is buried, whether it was given up or has expired. With
---json each is an object on a line of its own, whose "outcome" is "queued",
-"given up" or "expired". Where an error ends the list midway, the error says after
-how many messages.`,
+		Short: "list the messages to deliver, and those that were given up",
+		Long: `List prints a line for each message in the outbox, the oldest first: its id, its
+state, the number of tries and the time of the next one, the recipient, and the
+error of the last try. A "buried" message was given up, or has expired; the line
+says which.
+
+With --json each message is an object on a line of its own. Its "outcome" is
+"queued", "given up" or "expired". If an error ends the list early, the error says
+after how many messages.`,
 		Example: `  didcomm outbox list
   didcomm outbox list --json`,
 		Args: positional(),
@@ -101,8 +103,8 @@ func (a *app) outboxShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show ID",
 		Short: "show all that is known of a message",
-		Long: `Show prints where a message goes and what has become of it. With --json it prints
-an object for each recipient, with the packets as they travel: sealed.`,
+		Long: `Show prints where a message goes, and what has become of it. With --json it prints
+an object for each recipient, with the sealed packets.`,
 		Example: `  didcomm outbox show 6b8f0c53-63c2-4b3c-9a43-0fd2a2a8a7c1`,
 		Args:    positional("ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -133,8 +135,8 @@ an object for each recipient, with the packets as they travel: sealed.`,
 func (a *app) outboxRetry() *cobra.Command {
 	var within time.Duration
 	cmd := a.change("retry", "try to deliver a message now", `Retry makes a message due now: the agent that serves this home tries to deliver it
-at once, else the next one that does. What was given up is tried again until
---deliver-within from now.`, func(ctx context.Context, o *home.Outbox, entries []outboxEntry) error {
+at once, or else the next agent that serves the home. A message that was given up is
+tried for the time of --deliver-within again.`, func(ctx context.Context, o *home.Outbox, entries []outboxEntry) error {
 		return o.Retry(ctx, entries, within)
 	})
 	cmd.PreRunE = func(*cobra.Command, []string) error {
@@ -148,7 +150,7 @@ at once, else the next one that does. What was given up is tried again until
 }
 
 func addDeliverWithin(cmd *cobra.Command, d *time.Duration) {
-	cmd.Flags().DurationVar(d, "deliver-within", 72*time.Hour, "for how long delivery of a message is tried, where that does not say itself when it expires")
+	cmd.Flags().DurationVar(d, "deliver-within", 72*time.Hour, "how long delivery is tried of a message that has no expiry of its own")
 }
 
 func (a *app) outboxDrop() *cobra.Command {

@@ -24,15 +24,15 @@ type sealing struct {
 }
 
 func (s *sealing) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&s.secrets, "secrets", "", "file with private keys: a JSON array of JWKs, or a JWK Set, whose kid is the key's DID URL")
-	cmd.Flags().StringVar(&s.docs, "did-docs", "", "file with DID documents, used before any resolver: a JSON object from DID to document, or an array")
-	cmd.Flags().BoolVar(&s.reach.Private, "allow-private", false, "let a did:web stand on this machine or in a private network")
+	cmd.Flags().StringVar(&s.secrets, "secrets", "", "file with private keys: a JSON array of JWKs, or a JWK Set; the kid of a key is its DID URL")
+	cmd.Flags().StringVar(&s.docs, "did-docs", "", "file with DID documents, a JSON object from DID to document, or an array; they take precedence over resolvers")
+	cmd.Flags().BoolVar(&s.reach.Private, "allow-private", false, "resolve a did:web on this machine or in a private network too")
 }
 
 // addHomeFlags is addFlags and what opens the keyring of the home.
 func (s *sealing) addHomeFlags(cmd *cobra.Command) {
 	s.addFlags(cmd)
-	cmd.Flags().Lookup("secrets").Usage += " (default the keyring of the home, if there)"
+	cmd.Flags().Lookup("secrets").Usage += " (default: the keys of the home, if there are any)"
 	s.home.addFlags(cmd)
 }
 
@@ -83,21 +83,24 @@ func (a *app) pack() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pack [FILE]",
 		Short: "make an envelope of a plaintext message",
-		Long: `Pack makes an envelope of a plaintext DIDComm message and prints it. What is
-given decides what it makes:
+		Long: `Pack makes an envelope of a plaintext DIDComm message and prints it. The flags say
+which kind of envelope:
 
-  --to                   anoncrypt: encrypted, the sender stays unknown
-  --from --to            authcrypt: encrypted, and the sender proven
+  --to                   anoncrypt: encrypted, from an unknown sender
+  --from --to            authcrypt: encrypted, from a proven sender
   --from --to --protect-sender
-                         anoncrypt around authcrypt: the sender proven to the
-                         recipient and hidden on the way
-  --sign-by              signed; together with the above, signed inside
-  --plain                neither
+                         anoncrypt around authcrypt: the recipient gets proof of
+                         the sender, and nobody else learns who that is
+  --sign-by              signed; with the flags above, signed and then encrypted
+  --plain                neither encrypted nor signed
 
---to defaults to the message's "to" (except with --sign-by alone). A message to
-several DIDs is packed for each on its own, one envelope a line; each envelope is
-for the keys of one type, the first in the DID's document that the sender has
-too, or one for each type with --all-key-types.
+Without --to, the recipients are those in the "to" of the message, except with
+--sign-by alone. Pack makes one envelope for each recipient DID, on a line of its
+own. An envelope is for the keys of one type: the first type in the document of the
+DID that the sender has too. With --all-key-types there is one envelope for each
+type.
+
+The private keys are those of --secrets, else those of the home.
 
 FILE is the message as JSON; "-" or none is standard input.`,
 		Example: `  didcomm pack --from did:key:z6Mk... --to did:web:bob.example.org --secrets alice.json message.json
@@ -105,12 +108,8 @@ FILE is the message as JSON; "-" or none is standard input.`,
   didcomm pack --to did:key:z6Mk... --enc XC20P <message.json >envelope.json`,
 		Args: positional("[FILE]"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			// A script whose variable is unset must not get a message without the
-			// proof that it asks for.
-			for _, name := range []string{"from", "sign-by"} {
-				if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
-					return usagef("--%s is empty: want a DID or a DID URL", name)
-				}
+			if err := notEmpty(cmd, "from", "sign-by"); err != nil {
+				return err
 			}
 			if err := checkPack(plain, protectSender, from, signBy, to, enc); err != nil {
 				return err
@@ -168,9 +167,20 @@ FILE is the message as JSON; "-" or none is standard input.`,
 	f.StringVar(&signBy, "sign-by", "", "sign with a key of this DID, or with this key (DID URL)")
 	f.BoolVar(&protectSender, "protect-sender", false, "put anoncrypt around authcrypt")
 	f.Var(&enum{&enc, []string{string(envelope.A256CBCHS512), string(envelope.A256GCM), string(envelope.XC20P)}}, "enc", "content encryption of anoncrypt: A256CBC-HS512, A256GCM or XC20P")
-	f.BoolVar(&allKeyTypes, "all-key-types", false, "make an envelope for each type of key that a recipient lists")
+	f.BoolVar(&allKeyTypes, "all-key-types", false, "make an envelope for each key type of a recipient")
 	f.BoolVar(&plain, "plain", false, "neither encrypt nor sign")
 	return cmd
+}
+
+// notEmpty refuses flags that are given and empty: a script whose variable is unset must not
+// get a message from somebody else, or without the proof that it asks for.
+func notEmpty(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+			return usagef("--%s is empty: want a DID or a DID URL", name)
+		}
+	}
+	return nil
 }
 
 // checkPack finds flags that contradict each other.

@@ -24,7 +24,7 @@ const maxPassphrase = 4 << 10
 type passphrase struct{ file string }
 
 func (p *passphrase) addFlag(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.file, "passphrase-file", "", "file with the passphrase of the agent's keys (default DIDCOMM_PASSPHRASE, else asked for at a terminal)")
+	cmd.Flags().StringVar(&p.file, "passphrase-file", "", "file with the passphrase of the keys (default: DIDCOMM_PASSPHRASE, else the command asks for it at a terminal)")
 }
 
 // open makes the store open its keys by the passphrase.

@@ -27,7 +27,7 @@ func (t *talk) addFlags(cmd *cobra.Command) {
 	t.pass.addFlag(cmd)
 	t.log.addFlags(cmd, "off")
 	f := cmd.Flags()
-	f.BoolVar(&t.cfg.WebSocket, "ws", false, "go by WebSocket, also where the DID lists an http URL")
+	f.BoolVar(&t.cfg.WebSocket, "ws", false, "send by WebSocket, also to an http URL")
 	f.BoolVar(&t.cfg.AllowPrivate, "allow-private", false, "connect to private networks too")
 	f.DurationVar(&t.timeout, "timeout", 10*time.Second, "how long to wait")
 }
@@ -85,12 +85,12 @@ func (a *app) ping() *cobra.Command {
 		Use:   "ping DID",
 		Short: "see whether an agent answers, and how fast",
 		Long: `Ping sends trust pings to an agent, one after the other, and prints how long each
-answer took. All have to be answered, each within --timeout.
+answer took. Each ping has to be answered within --timeout.
 
-The DID decides where it goes: to the first endpoint in its document that takes
-DIDComm v2 and can be reached. Answers come back on the same connection, so this
-works behind a firewall. Where the home directory or --store has an agent's keys
-they are used; else new ones, which are forgotten afterwards.`,
+A ping goes to the first endpoint in the document of the DID that takes DIDComm v2
+and can be reached. The answer comes back on the same connection, so that ping works
+behind a firewall. Ping uses the keys of the home, or else new keys, which it
+forgets.`,
 		Example: `  didcomm ping did:web:agent.example.org
   didcomm ping --count 5 --ws did:peer:2.Ez6LS...`,
 		Args: positional("DID"),

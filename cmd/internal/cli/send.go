@@ -18,28 +18,33 @@ func (a *app) send() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "send DID TEXT",
 		Short: "send a text to an agent",
-		Long: `Send sends a basic message, and prints its id when the message cannot be lost any
-more: the other agent has taken it in, or the outbox of this home has it. TEXT is
-the text, or "-" for standard input: who sees the processes of this machine sees
-their arguments.
+		Long: `Send sends a basic message and prints its id. TEXT is the text, or "-" for standard
+input. Prefer "-" for a private text: other users of this machine can see the
+arguments of a command.
 
-Where the home directory has an agent's keys, send goes by that agent's DID. While
-"didcomm serve" runs there, the message goes into its outbox. While it does not,
-send delivers the message, and leaves it in the outbox for the next serve if that
-fails for now; if it fails for good, nothing is kept. Standard error says when a
-message was queued. See also didcomm outbox.
+In a home with keys, the message is from the DID that didcomm serve uses, or from
+another DID of the home with --from. Send ends when the other agent or the outbox of
+this home has the message:
 
-Where the home has no keys, new ones are used and forgotten: the message is
-delivered within --timeout, or send fails.
+  - While "didcomm serve" runs on the home, the message goes into its outbox.
+  - Otherwise send delivers the message itself. If that fails for now, the message
+    stays in the outbox for the next serve. If it fails for good, nothing is kept.
 
-A problem with the message that the agent reports on the same connection is a
-failure. A WebSocket does not tell whether the agent could open the message, so
-there send waits for half of --timeout until the agent says anything of it; with
---ack it has to.`,
+Standard error says when a message was queued; see didcomm outbox.
+
+In a home without keys, send uses new keys and forgets them. It delivers the message
+within --timeout, or fails.
+
+A problem that the agent reports on the same connection is a failure. A WebSocket
+gives no receipt: send waits up to half of --timeout for a message from the agent.
+With --ack, an acknowledgement has to come.`,
 		Example: `  didcomm send did:web:agent.example.org 'hello, agent'
   didcomm send --ws did:peer:2.Ez6LS... hello`,
 		Args: positional("DID", "TEXT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := notEmpty(cmd, "from"); err != nil {
+				return err
+			}
 			text := args[1]
 			if text == "-" {
 				data, err := a.input(nil)
@@ -68,8 +73,8 @@ there send waits for half of --timeout until the agent says anything of it; with
 	addQueueFlags(cmd, &t.cfg.Home)
 	f := cmd.Flags()
 	f.StringVar(&p.From, "from", "", "send from this DID of the home (default the one that didcomm serve uses)")
-	f.BoolVar(&p.Ack, "ack", false, "ask the agent to acknowledge the message, and wait until it does; as --no-queue")
-	f.BoolVar(&p.NoQueue, "no-queue", false, "deliver the message now, or fail: do not leave it to the outbox")
+	f.BoolVar(&p.Ack, "ack", false, "ask the agent to acknowledge the message, and wait for that; includes --no-queue")
+	f.BoolVar(&p.NoQueue, "no-queue", false, "deliver the message now, or fail; do not put it into the outbox")
 	return cmd
 }
 

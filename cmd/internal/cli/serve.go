@@ -22,33 +22,35 @@ func (a *app) serve() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "run an agent",
-		Long: `Serve runs an agent until it is interrupted. It prints its DID, then each basic
-message that it gets, on standard output; the log and hints go to standard error.
+		Long: `Serve runs an agent until it is interrupted. It prints the DID of the agent on
+standard output, and then each basic message that comes in. The log and hints go to
+standard error.
 
-The first time, it makes its keys in its store, agent.db in the home directory, to
-be copied where they must not be lost. A passphrase protects them: of
---passphrase-file, else of DIDCOMM_PASSPHRASE, else asked for at a terminal once
-there is one. Without one only the mode of the file does; see didcomm key passwd.
+Store. Messages, DIDs and private keys are in agent.db in the home directory. An
+agent that was killed continues from there. One agent serves a home at a time;
+didcomm did, send, inbox and outbox work beside it.
 
-The agent's DID is a did:peer:2,
-which holds the keys and the public URL itself. So the same keys under another
---public-url, or another port without one, make another DID; the keys stay. With
---did the agent goes by a did:web instead, with the same keys, and publishes its
-document where that DID says: the domain has to lead here.
+Keys. The first start makes the private keys. A passphrase protects them: that of
+--passphrase-file, else of DIDCOMM_PASSPHRASE, else serve asks for it at a terminal.
+Without a passphrase, only the mode of the file protects the keys; see didcomm key
+passwd.
 
-What it has to deliver, and what it received, is kept in the home directory too, in
-agent.db: an agent that was killed goes on where it was. One agent serves a home at
-a time; didcomm send, inbox and outbox work beside it.
+DIDs. The DID of the agent is a did:peer:2, which contains the keys and the public
+URL. With another public URL or port, the same keys make another DID. Serve then
+says so, and the former DID still works. With --did, the DID of the agent is a
+did:web with the same keys. Serve also answers for each DID that didcomm did create
+has made in the home. It publishes the documents of all these did:web DIDs whose
+host is that of the public URL or of --did: the domain has to lead here.
 
-One URL takes messages by POST and by WebSocket: --public-url as peers see it, or
-else ` + server.DefaultPath + ` at the listening address. A proxy in front has to keep the path.
-GET ` + server.HealthPath + ` answers 200 while the agent runs.
+Address. One URL takes messages by POST and by WebSocket: that of --public-url, else
+` + server.DefaultPath + ` at the listening address. A proxy in front has to keep the path. GET
+` + server.HealthPath + ` answers 200 while the agent runs.
 
-Peers choose where the agent connects to: it refuses addresses of private
-networks, and of this machine unless both --listen and the public URL are on
-loopback. Behind a proxy on the same machine, the public URL is what tells that
-others can reach the agent: always give it there. --allow-private lets it
-connect to all these.`,
+Address guard. Peers choose the addresses that the agent connects to. The agent
+refuses addresses of private networks. It refuses this machine too, unless both
+--listen and the public URL are on loopback. --allow-private permits all these.
+Behind a proxy on the same machine, always give --public-url: it tells the agent
+that others can reach it.`,
 		Example: `  didcomm serve
   didcomm serve --listen 0.0.0.0:8443 --public-url https://agent.example.org:8443/didcomm --tls-cert cert.pem --tls-key key.pem
   didcomm serve --did did:web:agent.example.org --listen 127.0.0.1:8080 --public-url https://agent.example.org/didcomm`,
@@ -88,21 +90,21 @@ connect to all these.`,
 	f := cmd.Flags()
 	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:8080", "address to listen on, HOST:PORT; port 0 is a free one")
 	f.StringVar(&cfg.PublicURL, "public-url", "", "URL at which peers reach the agent (default "+server.DefaultPath+" at the did:web's domain or the listening address)")
-	f.StringVar(&cfg.DID, "did", "", "go by this did:web and publish its document")
+	f.StringVar(&cfg.DID, "did", "", "did:web to use as the DID of the agent; its document is published")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "speak TLS with this certificate chain, a PEM file")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "private key of --tls-cert, a PEM file")
-	f.BoolVar(&cfg.AllowPrivate, "allow-private", false, "connect to this machine and private networks where a peer's DID says so")
-	f.Int64Var(&cfg.MaxBytes, "max-bytes", transport.DefaultMaxBytes, "largest message that is taken in, in bytes")
+	f.BoolVar(&cfg.AllowPrivate, "allow-private", false, "connect to this machine and to private networks if the DID of a peer says so")
+	f.Int64Var(&cfg.MaxBytes, "max-bytes", transport.DefaultMaxBytes, "largest message that is accepted, in bytes")
 	addStoreFlag(cmd, &cfg.Home)
 	pass.addFlag(cmd)
 	addQueueFlags(cmd, &cfg.Home)
 	addDeliverWithin(cmd, &cfg.DeliverWithin)
-	f.DurationVar(&cfg.KeepReceived, "keep-received", 7*24*time.Hour, "for how long a handled message is shown by inbox, and known if it comes again")
-	f.IntVar(&cfg.ReportBurst, "report-burst", 20, "problem reports that one peer is sent at once, besides those in the responses to its POSTs")
-	f.IntVar(&cfg.ReportsPerHour, "reports-per-hour", 10, "problem reports that one peer is sent in an hour after that")
-	f.IntVar(&cfg.AnswerBurst, "answer-burst", 1000, "acks and ping-responses that one peer is sent at once, by another connection than it asked on")
-	f.IntVar(&cfg.AnswersPerHour, "answers-per-hour", 36_000, "acks and ping-responses that one peer is sent in an hour after that")
-	f.DurationVar(&cfg.ReadTimeout, "read-timeout", 10*time.Second, "how long a peer may take to send a request's header, and its body")
+	f.DurationVar(&cfg.KeepReceived, "keep-received", 7*24*time.Hour, "how long inbox shows a handled message, and how long the agent recognizes it if it comes again")
+	f.IntVar(&cfg.ReportBurst, "report-burst", 20, "problem reports that the agent sends to one peer at once, without those in responses to POSTs")
+	f.IntVar(&cfg.ReportsPerHour, "reports-per-hour", 10, "problem reports per hour to one peer after that")
+	f.IntVar(&cfg.AnswerBurst, "answer-burst", 1000, "acks and ping responses that the agent sends to one peer at once, without those on the connection of the request")
+	f.IntVar(&cfg.AnswersPerHour, "answers-per-hour", 36_000, "acks and ping responses per hour to one peer after that")
+	f.DurationVar(&cfg.ReadTimeout, "read-timeout", 10*time.Second, "how long a peer may take to send the header of a request; the body has the same time")
 	return cmd
 }
 

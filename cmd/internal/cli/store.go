@@ -10,14 +10,14 @@ import (
 
 // addStoreFlag says where the agent's messages and keys are kept.
 func addStoreFlag(cmd *cobra.Command, cfg *home.Config) {
-	cmd.Flags().StringVar(&cfg.URL, "store", "", "keep messages and keys in the PostgreSQL database of this URL, postgres://... (default agent.db in the home directory); one with a password belongs in DIDCOMM_STORE")
+	cmd.Flags().StringVar(&cfg.URL, "store", "", "keep messages, DIDs and keys in the PostgreSQL database of this URL, postgres://... (default agent.db in the home directory); put a URL with a password into DIDCOMM_STORE")
 }
 
 // addQueueFlags are the limits of outbox and inbox.
 func addQueueFlags(cmd *cobra.Command, cfg *home.Config) {
 	f := cmd.Flags()
-	f.IntVar(&cfg.MaxItems, "max-queue", 1_000_000, "messages that may wait, in outbox and inbox each; a quarter of it for one peer")
-	f.Int64Var(&cfg.MaxBytes, "max-queue-bytes", 4<<30, "bytes of messages that may wait, in outbox and inbox each; a quarter of it for one peer")
+	f.IntVar(&cfg.MaxItems, "max-queue", 1_000_000, "messages that may wait in the outbox, and in the inbox; a quarter of that for one peer")
+	f.Int64Var(&cfg.MaxBytes, "max-queue-bytes", 4<<30, "bytes of messages that may wait in the outbox, and in the inbox; a quarter of that for one peer")
 }
 
 // kept is what commands share that look at what an agent keeps.

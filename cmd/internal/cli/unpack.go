@@ -14,14 +14,14 @@ func (a *app) unpack() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "unpack [FILE]",
 		Short: "open an envelope and print the message in it",
-		Long: `Unpack opens an envelope with the private keys of --secrets, or else of the
-keyring of the home, where key and did create keep them. It verifies what is
-signed or sent by authcrypt, checks that all layers agree about who sent it to
-whom, and prints the plaintext message as JSON.
+		Long: `Unpack opens an envelope and prints the plaintext message in it, as JSON. The
+private keys are those of --secrets, else all keys of the home, also those of
+retired DIDs. Unpack verifies signatures and authcrypt, and checks that all layers
+name the same sender and recipient.
 
-With --json it prints {"message", "metadata"}: metadata says how the message was
-protected, by which keys, and under "deviations" what was tolerated although it
-is not what DIDComm v2.1 says to send. With --strict such things are errors.
+With --json it prints {"message", "metadata"}. The metadata say how the message was
+protected, and with which keys. "deviations" lists what was tolerated although it
+departs from DIDComm v2.1. With --strict, a deviation is an error.
 
 FILE is the envelope; "-" or none is standard input.`,
 		Example: `  didcomm unpack --secrets bob.json envelope.json
@@ -45,7 +45,7 @@ FILE is the envelope; "-" or none is standard input.`,
 		},
 	}
 	s.addHomeFlags(cmd)
-	cmd.Flags().BoolVar(&strict, "strict", false, "refuse what departs from the specification")
+	cmd.Flags().BoolVar(&strict, "strict", false, "refuse a message that departs from the specification")
 	cmd.Flags().BoolVar(&asJSON, "json", false, `print {"message", "metadata"}`)
 	return cmd
 }
