@@ -21,8 +21,8 @@ var storeTests = map[string]func(t *testing.T, s store.Store){
 	"CommitsAtOnce":    testCommitsAtOnce,
 }
 
-// TestStore runs the suite on Commit: open returns an empty store with the limits of cfg.
-// The parts of a store have suites of their own.
+// TestStore tests the Commit of an implementation of [store.Store]. Each call of open returns
+// an empty store with the limits of cfg. The parts of the store have tests of their own.
 func TestStore(t *testing.T, open func(t *testing.T, cfg store.Config) store.Store) {
 	for name, test := range storeTests {
 		t.Run(name, func(t *testing.T) { test(t, open(t, store.Config{})) })
@@ -164,9 +164,10 @@ func testCommitWakesLease(t *testing.T, s store.Store) {
 	}
 }
 
-// commitFailures are the ways in which a part of Changes can fail: change spoils changes
-// that would succeed. Before, there are four of at most five records, among them "old" in
-// collection c and "1" in d. There is one of at most two items for did:full, "taken".
+// commitFailures are the ways in which a part of Changes can fail. change makes changes fail
+// that would succeed. The store has four records, of at most five, among them "old" in
+// collection c and "1" in collection d. It has one item for did:full, of at most two, with
+// the ID "taken".
 var commitFailures = map[string]struct {
 	change func(t *testing.T, s store.Store, c *store.Changes)
 	want   error
@@ -269,7 +270,7 @@ func testAllOrNothing(t *testing.T, s store.Store, change func(*testing.T, store
 	}
 	bad := good
 	change(t, s, &bad)
-	for range 2 { // the second attempt finds what the first left
+	for range 2 { // the second attempt would find changes of the first
 		commit(t, "what fails", s, &bad, want)
 	}
 	get(t, records, changed)
@@ -282,7 +283,7 @@ func testAllOrNothing(t *testing.T, s store.Store, change func(*testing.T, store
 		t.Errorf("versions were set: %d, %d", bad.Put[0].Version, bad.Put[1].Version)
 	}
 	known(t, s.Inbox(), m, store.Leased)
-	// Nothing takes room either.
+	// The failed changes take no room.
 	commit(t, "the rest", s, &good, nil)
 	get(t, records, good.Put[0])
 	gone(t, records, "d", "deleted")

@@ -10,35 +10,35 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// ErrFault is the error of every call that Faults made fail.
+// ErrFault is the error of every call that [Faults] makes fail.
 var ErrFault = errors.New("storetest: injected fault")
 
-// FaultConfig says how often what goes wrong: the parts, from 0 to 1, of all calls
-// of a store.
+// FaultConfig has the probability of each fault in a call of a store, from 0 to 1. With the
+// zero value, nothing fails.
 type FaultConfig struct {
 	Seed   uint64
-	Before float64 // fail without any effect
-	After  float64 // fail although they took effect
-	Delay  float64 // take up to MaxDelay longer
-	Crash  float64 // fail as do all that follow, until Restart
+	Before float64 // the call fails, and has no effect
+	After  float64 // the call fails although it has taken effect
+	Delay  float64 // the call takes up to MaxDelay longer
+	Crash  float64 // the call fails, and so do all later calls until Restart
 
 	MaxDelay time.Duration
 }
 
-// Faults makes the stores of one process fail, by chance and by a seed, to see
-// what those who use them make of it. It wraps any implementation:
+// Faults makes the calls of the stores of one process fail by chance, from a seed, to test
+// how the users of the stores deal with failures. It wraps any implementation:
 //
 //	f := storetest.NewFaults(storetest.FaultConfig{Seed: 1, Before: 0.05, After: 0.05, Crash: 0.01})
 //	s := f.Store(store.New(store.Config{}))
 //	ring, err := keyring.Open(ctx, f.Keys(keys), wrapper)
 //
-// A crash is what the end of the process is for its stores: a call under way has
-// taken effect or not, and no later one has. Whoever waits for Crashed then stops
-// what used the stores, calls Restart, and begins anew on the same ones, where
-// leases of the time before run out.
+// A crash stands for the end of the process. Calls that had begun may or may not have taken
+// effect, and later calls have no effect. The test waits for [Faults.Crashed], stops all
+// code that uses the stores, calls [Faults.Restart], and starts the code again on the same
+// stores. Leases from before the crash are not ended: they run out.
 //
-// With one caller at a time, equal seeds make equal faults; with several, whom
-// they hit depends on who comes first.
+// With one caller at a time, equal seeds make equal faults. With several callers, the order
+// of their calls decides which call gets which fault.
 type Faults struct {
 	cfg FaultConfig
 
@@ -48,37 +48,39 @@ type Faults struct {
 	count   int
 }
 
-// NewFaults makes Faults that have not crashed.
+// NewFaults makes Faults for cfg, without a crash so far.
 func NewFaults(cfg FaultConfig) *Faults {
 	return &Faults{cfg: cfg, rand: rand.New(rand.NewPCG(cfg.Seed, cfg.Seed)), crashed: make(chan struct{})}
 }
 
-// Outbox wraps an outbox.
+// Outbox returns o with faults.
 func (f *Faults) Outbox(o store.Outbox) store.Outbox { return faultyOutbox{o, f} }
 
-// Inbox wraps an inbox.
+// Inbox returns b with faults.
 func (f *Faults) Inbox(b store.Inbox) store.Inbox { return faultyInbox{b, f} }
 
-// Records wraps records.
+// Records returns r with faults.
 func (f *Faults) Records(r store.Records) store.Records { return faultyRecords{r, f} }
 
-// Store wraps a store with all its parts, and what it commits together.
+// Store returns s with faults in Commit and in all parts of s.
 func (f *Faults) Store(s store.Store) store.Store { return faultyStore{s, f} }
 
-// Mailbox wraps a mailbox.
+// Mailbox returns m with faults.
 func (f *Faults) Mailbox(m store.Mailbox) store.Mailbox { return faultyMailbox{m, f} }
 
-// Keys wraps a key store.
+// Keys returns k with faults.
 func (f *Faults) Keys(k store.SealedKeys) store.SealedKeys { return faultyKeys{k, f} }
 
-// Crashed is closed by the next crash, or is so since the last one.
+// Crashed returns a channel that the next crash closes. After a crash and before Restart,
+// the channel is closed already.
 func (f *Faults) Crashed() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.crashed
 }
 
-// Restart ends a crash. Nothing that used the stores before it may do so any more.
+// Restart ends a crash. Code that used the stores before the crash must not use them any
+// more.
 func (f *Faults) Restart() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -87,8 +89,8 @@ func (f *Faults) Restart() {
 	}
 }
 
-// Count is how many calls failed so far by themselves: those that a crash made
-// fail count as one.
+// Count is the number of faults so far that made calls fail. A crash counts as one fault,
+// however many calls fail after it.
 func (f *Faults) Count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,7 +107,7 @@ func (f *Faults) down() bool {
 	}
 }
 
-// draw decides what becomes of one call.
+// draw chooses the faults of one call.
 func (f *Faults) draw() (before, after bool, delay time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -127,7 +129,7 @@ func (f *Faults) draw() (before, after bool, delay time.Duration) {
 	return before, after, delay
 }
 
-// call makes one call.
+// call makes one call, with faults.
 func (f *Faults) call(ctx context.Context, do func() error) error {
 	before, after, delay := f.draw()
 	if delay > 0 {
@@ -140,10 +142,10 @@ func (f *Faults) call(ctx context.Context, do func() error) error {
 	if before {
 		return ErrFault
 	}
-	born := f.Crashed()
+	crashed := f.Crashed()
 	err := do()
 	select {
-	case <-born: // the caller is dead
+	case <-crashed: // during the call
 		return ErrFault
 	default:
 	}
@@ -153,7 +155,7 @@ func (f *Faults) call(ctx context.Context, do func() error) error {
 	return err
 }
 
-// ask makes a call that has an answer.
+// ask makes a call that has a result.
 func ask[T any](f *Faults, ctx context.Context, do func() (T, error)) (T, error) {
 	var answer, none T
 	err := f.call(ctx, func() (err error) {
@@ -166,7 +168,7 @@ func ask[T any](f *Faults, ctx context.Context, do func() (T, error)) (T, error)
 	return answer, nil
 }
 
-// await makes a call that waits: it ends with a crash.
+// await makes a call that may wait. A crash ends the wait.
 func await[T any](f *Faults, ctx context.Context, do func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

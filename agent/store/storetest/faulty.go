@@ -117,7 +117,7 @@ func (s faultyStore) Records() store.Records { return s.f.Records(s.Store.Record
 
 func (s faultyStore) Commit(ctx context.Context, c *store.Changes) error {
 	done := *c
-	done.Put = slices.Clone(c.Put) // the versions of a call that failed are not told
+	done.Put = slices.Clone(c.Put) // the caller does not see the versions of a call that fails
 	err := s.f.call(ctx, func() error { return s.Store.Commit(ctx, &done) })
 	if err == nil {
 		copy(c.Put, done.Put)

@@ -38,7 +38,8 @@ var inboxTests = map[string]func(t *testing.T, b store.Inbox){
 	"WaitingIsNeverForgotten": testWaitingIsNeverForgotten,
 }
 
-// TestInbox runs the suite on the inboxes that open returns, each of them empty.
+// TestInbox tests an implementation of [store.Inbox], and of [store.InboxAdmin] if the inbox
+// is one. Each call of open returns an empty inbox.
 func TestInbox(t *testing.T, open func(t *testing.T) store.Inbox) {
 	for name, test := range inboxTests {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -55,7 +56,7 @@ func received(sender, id string) store.Received {
 	}
 }
 
-// add takes a message in that is not known yet.
+// add adds a message that the inbox does not know yet.
 func add(t *testing.T, b store.Inbox, m store.Received, d time.Duration) *store.Lease[store.Received] {
 	t.Helper()
 	l, known, err := b.Add(t.Context(), m, d)
@@ -111,7 +112,7 @@ func testOncePerSenderAndID(t *testing.T, b store.Inbox) {
 	add(t, b, received("did:b", "1"), long)
 	add(t, b, received("did:a", "2"), long)
 	add(t, b, received("", "1"), long)
-	// No two pairs may run together.
+	// Different pairs of sender and id are different messages.
 	add(t, b, received("did:a1", ""), long)
 	add(t, b, received("did:", "a1"), long)
 }
@@ -125,8 +126,7 @@ func testRememberedUntilItsTime(t *testing.T, b store.Inbox) {
 	known(t, b, received("did:a", "1"), store.Done)
 }
 
-// testWaitingIsNeverForgotten: what is still to be handled is known though its
-// time has passed.
+// testWaitingIsNeverForgotten: a pending message is known even after its Until.
 func testWaitingIsNeverForgotten(t *testing.T, b store.Inbox) {
 	old := received("did:a", "1")
 	old.Until = time.Now().Add(-time.Second)
@@ -215,7 +215,7 @@ func testInboxNakDelays(t *testing.T, b store.Inbox) {
 	check(t, "Ack", b.Ack(t.Context(), l), nil)
 }
 
-// testInboxNakUntried: what was given back without a reason was not tried.
+// testInboxNakUntried: a Nak with an empty reason does not count as an attempt.
 func testInboxNakUntried(t *testing.T, b store.Inbox) {
 	check(t, "Nak", b.Nak(t.Context(), add(t, b, received("did:a", "1"), long), 0, ""), nil)
 	for i, reason := range []string{"", "busy", "", ""} {
@@ -260,7 +260,7 @@ func testInboxLeaseWaits(t *testing.T, b store.Inbox) {
 	}
 }
 
-// testExtend: a lease that was extended ends then, and not before.
+// testExtend: an extended lease ends at its new time, and not before.
 func testExtend(t *testing.T, b store.Inbox) {
 	old := add(t, b, received("did:a", "1"), long)
 	before := time.Now()
@@ -312,7 +312,7 @@ func testExtendLost(t *testing.T, b store.Inbox) {
 	nothingReceived(t, b)
 }
 
-// testExtendOfAll: who waits is not kept by leases that were extended.
+// testExtendOfAll: a waiting Lease gets a message although all other leases were extended.
 func testExtendOfAll(t *testing.T, b store.Inbox) {
 	for i := range 3 {
 		l := add(t, b, received("did:a", fmt.Sprint(i)), long)
@@ -391,8 +391,7 @@ func testInboxLeasesAreDisjoint(t *testing.T, b store.Inbox) {
 	}
 }
 
-// testPoisonDoesNotBlock: a message that fails for ever does not hold up the
-// ones behind it.
+// testPoisonDoesNotBlock: a message that always fails does not block later messages.
 func testPoisonDoesNotBlock(t *testing.T, b store.Inbox) {
 	for _, id := range []string{"poison", "1", "2"} {
 		check(t, "Nak", b.Nak(t.Context(), add(t, b, received("did:a", id), long), 0, ""), nil)

@@ -8,15 +8,16 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// testAnyShares: whatever is called, in whatever order, each party has as much of the
-// inbox as its messages that wait or are leased.
+// testAnyShares: after any calls in any order, the share of each party is that of its
+// pending messages.
 func testAnyShares(t *testing.T, b store.Inbox, seed uint64) {
 	m := &inboxModel{t: t, b: b, rand: rand.New(rand.NewPCG(seed, seed))}
 	for range 200 {
 		m.step()
 	}
 	for i := range 3 {
-		// What is there counts, and nothing else: one more fits, and no second one.
+		// Only pending messages count: if there is room for one message, a second one does
+		// not fit.
 		peer, owner := fmt.Sprint("did:", i), fmt.Sprint("owner ", i)
 		ofPeer := m.has(func(it *modelMessage) bool { return it.peer == peer })
 		ofOwner := m.has(func(it *modelMessage) bool { return it.owner == owner })
@@ -28,7 +29,7 @@ func testAnyShares(t *testing.T, b store.Inbox, seed uint64) {
 	}
 }
 
-// inboxModel is what an inbox is to do.
+// inboxModel is a model of an inbox.
 type inboxModel struct {
 	t        *testing.T
 	b        store.Inbox
@@ -45,8 +46,7 @@ type modelMessage struct {
 	bare            bool                         // its packet is gone
 }
 
-// has is what the messages that wait or are leased take up, of those that a condition
-// holds for.
+// has is the share of the pending messages that a condition holds for.
 func (m *inboxModel) has(is func(*modelMessage) bool) (s store.Share) {
 	for _, it := range m.messages {
 		if is(it) && (it.state == store.Waiting || it.state == store.Leased) {
@@ -57,7 +57,7 @@ func (m *inboxModel) has(is func(*modelMessage) bool) (s store.Share) {
 	return s
 }
 
-// some is a message in a state, nil if there is none.
+// some returns a message in one of the states, or nil.
 func (m *inboxModel) some(states ...store.State) *modelMessage {
 	var all []*modelMessage
 	for _, it := range m.messages {
@@ -112,7 +112,7 @@ func (m *inboxModel) addAny() {
 	m.add(it, 1+m.rand.IntN(10))
 }
 
-// add adds a message of that many bytes, and again if it found room.
+// add adds a message of n bytes, and adds it again if there was room.
 func (m *inboxModel) add(it *modelMessage, n int) {
 	m.t.Helper()
 	msg := received("did:sender", it.id)

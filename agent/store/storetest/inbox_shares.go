@@ -11,7 +11,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// testInboxShares: what a party has waiting or leased is bounded by what Add says.
+// testInboxShares: the bounds in Add hold for the pending messages of a party.
 func testInboxShares(t *testing.T, open func(t *testing.T) store.Inbox) {
 	for name, end := range inboxEnds {
 		t.Run("ShareAfter/"+name, func(t *testing.T) { testInboxShareAfter(t, open(t), end.free, end.end) })
@@ -31,7 +31,7 @@ func testInboxShares(t *testing.T, open func(t *testing.T) store.Inbox) {
 	}
 }
 
-// tryAdd takes a message in that is not known yet, or finds no room for it.
+// tryAdd adds a message that is not known yet. The result must be want.
 func tryAdd(t *testing.T, b store.Inbox, m store.Received, want error) *store.Lease[store.Received] {
 	t.Helper()
 	l, known, err := b.Add(t.Context(), m, long)
@@ -44,7 +44,7 @@ func tryAdd(t *testing.T, b store.Inbox, m store.Received, want error) *store.Le
 	return l
 }
 
-// testInboxBounds: the cases do not disturb each other, since their parties differ.
+// testInboxBounds: all cases use one inbox, with different parties.
 func testInboxBounds(t *testing.T, b store.Inbox) {
 	for name, adds := range inboxBounds {
 		t.Run(name, func(t *testing.T) {
@@ -61,7 +61,7 @@ func testInboxBounds(t *testing.T, b store.Inbox) {
 	}
 }
 
-// inboxBounds are messages of ten bytes that are taken in one after the other.
+// inboxBounds are messages of ten bytes each, in the order in which they are added.
 var inboxBounds = map[string][]struct {
 	peer, owner     string
 	ofPeer, ofOwner store.Share
@@ -90,7 +90,7 @@ var inboxBounds = map[string][]struct {
 		{peer: "c", owner: "x", ofOwner: store.Share{Bytes: 29}, want: store.ErrFull},
 		{peer: "c", owner: "y", ofOwner: store.Share{Bytes: 10}},
 	},
-	// A bound that a message has is for that message.
+	// The bound of a message holds for the Add of this message only.
 	"EachItsBound": {
 		{owner: "x"}, {owner: "x", ofOwner: store.Share{Items: 3}},
 		{owner: "x", ofOwner: store.Share{Items: 2}, want: store.ErrFull},
@@ -106,7 +106,7 @@ var inboxBounds = map[string][]struct {
 		{ofOwner: store.Share{Items: 1, Bytes: 1}}, {ofOwner: store.Share{Items: 1, Bytes: 1}},
 		{owner: "x", ofOwner: store.Share{Items: 1, Bytes: 10}},
 	},
-	// An owner and a peer of one name are two.
+	// An owner and a peer of the same name are two parties.
 	"OneName": {
 		{peer: "x", owner: "x", ofPeer: store.Share{Items: 2}, ofOwner: store.Share{Items: 2}},
 		{peer: "x", owner: "x", ofPeer: store.Share{Items: 2}, ofOwner: store.Share{Items: 2}},
@@ -114,7 +114,7 @@ var inboxBounds = map[string][]struct {
 		{peer: "a", owner: "x", ofOwner: store.Share{Items: 2}, want: store.ErrFull},
 		{peer: "a", owner: "b", ofPeer: store.Share{Items: 1}, ofOwner: store.Share{Items: 1}},
 	},
-	// What is refused takes nothing of any share.
+	// A refused message takes nothing of any share.
 	"OneIsFull": {
 		{peer: "a", owner: "x", ofOwner: store.Share{Items: 1}},
 		{peer: "b", owner: "x", ofOwner: store.Share{Items: 1}, want: store.ErrFull},
@@ -124,7 +124,8 @@ var inboxBounds = map[string][]struct {
 	},
 }
 
-// inboxEnds are what may become of a message, and whether its shares are free then.
+// inboxEnds are the calls that may follow for a message, and whether its shares are free
+// after them.
 var inboxEnds = map[string]struct {
 	free bool
 	end  func(t *testing.T, b store.Inbox, l *store.Lease[store.Received])
@@ -238,8 +239,8 @@ func testInboxKeepsOwner(t *testing.T, b store.Inbox) {
 	}
 }
 
-// testKnownWhenFull: what is known is told of when its shares are full, and takes no
-// more of them.
+// testKnownWhenFull: Add of a known message returns what is known even if its shares are
+// full, and takes nothing of them.
 func testKnownWhenFull(t *testing.T, b store.Inbox) {
 	m := received("did:a", "1")
 	m.Owner, m.OwnerShare, m.PeerShare = "x", store.Share{Items: 2}, store.Share{Items: 2}
@@ -258,7 +259,7 @@ func testKnownWhenFull(t *testing.T, b store.Inbox) {
 	tryAdd(t, b, m, store.ErrFull)
 }
 
-// testDoneIsNoShare: what is done at once takes no share, and needs none that is free.
+// testDoneIsNoShare: a message that is done at once takes no share, and needs no room in one.
 func testDoneIsNoShare(t *testing.T, b store.Inbox) {
 	m := received("did:a", "1")
 	m.Owner, m.OwnerShare, m.PeerShare = "x", store.Share{Items: 1}, store.Share{Items: 1}
@@ -271,8 +272,8 @@ func testDoneIsNoShare(t *testing.T, b store.Inbox) {
 	tryAdd(t, b, m, store.ErrFull)
 }
 
-// testForgottenShare: a message that comes again after its time takes a share again,
-// that of the owner which it has now.
+// testForgottenShare: a message that arrives again after its Until takes a share again, of
+// the owner that it has now.
 func testForgottenShare(t *testing.T, b store.Inbox) {
 	m := received("did:a", "1")
 	m.Owner, m.OwnerShare, m.Until = "x", store.Share{Items: 1}, time.Now().Add(-time.Second)
@@ -291,8 +292,8 @@ func testForgottenShare(t *testing.T, b store.Inbox) {
 	add(t, b, m, long)
 }
 
-// testInboxShareAtOnce: of many that are taken in at the same time, as many find room as
-// a share allows, and so again when those were acked.
+// testInboxShareAtOnce: of many messages that are added at the same time, as many find room
+// as a share allows, and again as many after those were acked.
 func testInboxShareAtOnce(t *testing.T, b store.Inbox) {
 	const each = 48
 	bounds := map[string]store.Share{"few": {Items: 7}, "bytes": {Bytes: 110}, "many": {Items: 30, Bytes: 300}, "all": {}}

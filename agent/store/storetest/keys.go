@@ -9,8 +9,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// TestKeys runs the suite on the key stores that open returns, each of them
-// empty.
+// TestKeys tests an implementation of [store.SealedKeys]. Each call of open returns an empty
+// one.
 func TestKeys(t *testing.T, open func(t *testing.T) store.SealedKeys) {
 	t.Run("Wrapping", func(t *testing.T) {
 		k := open(t)

@@ -27,24 +27,23 @@ var mailboxTests = map[string]func(t *testing.T, m store.Mailbox){
 	"MailboxKeepsMails": testMailboxKeepsMail,
 }
 
-// TestMailbox runs the suite on the mailboxes that open returns, each of them
-// empty.
+// TestMailbox tests an implementation of [store.Mailbox]. Each call of open returns an empty
+// mailbox.
 func TestMailbox(t *testing.T, open func(t *testing.T) store.Mailbox) {
 	for name, test := range mailboxTests {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
 }
 
-// TestMailboxLimits runs the suite on what is full: open returns an empty mailbox
-// that keeps the limits of cfg.
+// TestMailboxLimits tests the limits of a mailbox. Each call of open returns an empty mailbox
+// with the limits of cfg.
 func TestMailboxLimits(t *testing.T, open func(t *testing.T, cfg store.MailboxConfig) store.Mailbox) {
 	for name, cfg := range map[string]store.MailboxConfig{"Items": {MaxItems: 2}, "Bytes": {MaxBytes: 2}} {
 		t.Run(name, func(t *testing.T) { testExpiredMailMakesRoom(t, open(t, cfg)) })
 	}
 }
 
-// testExpiredMailMakesRoom: what has expired does not fill the mailbox for ever,
-// though nobody opens its box.
+// testExpiredMailMakesRoom: expired mail takes no room, even if its box is not used again.
 func testExpiredMailMakesRoom(t *testing.T, m store.Mailbox) {
 	put := func(box string, expires time.Time) error {
 		return m.Deposit(t.Context(), box, store.Mail{ID: "1", Packet: store.Packet{Data: []byte("x")}, Time: time.Now(), Expires: expires})
@@ -103,7 +102,7 @@ func testOldestFirst(t *testing.T, m store.Mailbox) {
 func testLeasedMailIsHeld(t *testing.T, m store.Mailbox) {
 	deposit(t, m, "a", "1", "2", "3")
 	leaseMail(t, m, "a", 2, long, "1", "2")
-	n, err := m.Ack(t.Context(), "a", "1", "3") // also what is not leased
+	n, err := m.Ack(t.Context(), "a", "1", "3") // 3 is not leased
 	if n != 2 || err != nil {
 		t.Errorf("Ack = %d, %v", n, err)
 	}

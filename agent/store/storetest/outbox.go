@@ -47,10 +47,8 @@ var outboxTests = map[string]func(t *testing.T, o store.Outbox){
 	"ConcurrentLeasesDisjoin": testConcurrentLeases,
 }
 
-// TestOutbox runs the suite on the outboxes that open returns, each of them
-// empty.
-// An implementation that is a store.OutboxAdmin too is tested as that; each of
-// ours is.
+// TestOutbox tests an implementation of [store.Outbox], and of [store.OutboxAdmin] if the
+// outbox is one. Each call of open returns an empty outbox.
 func TestOutbox(t *testing.T, open func(t *testing.T) store.Outbox) {
 	for name, test := range outboxTests {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -58,8 +56,8 @@ func TestOutbox(t *testing.T, open func(t *testing.T) store.Outbox) {
 	testOutboxShares(t, open)
 }
 
-// TestOutboxLimits runs the suite on how many items for one To are leased: open
-// returns an empty outbox that keeps the limits of cfg.
+// TestOutboxLimits tests how many items for one To an outbox leases. Each call of open
+// returns an empty outbox with the limits of cfg.
 func TestOutboxLimits(t *testing.T, open func(t *testing.T, cfg store.OutboxConfig) store.Outbox) {
 	for name, end := range awaitEnds {
 		t.Run("Awaiting/"+name, func(t *testing.T) {
@@ -170,9 +168,8 @@ func testLanesAreIndependent(t *testing.T, o store.Outbox) {
 	}
 }
 
-// testLaneIsNamed: items of one named lane are in order whatever their threads, those
-// of one thread are not where their lanes have other names, and a name is that of a
-// thread, too.
+// testLaneIsNamed: Lane names the lane of an item, whatever its thread. A Lane and a Thread
+// of the same name are one lane.
 func testLaneIsNamed(t *testing.T, o store.Outbox) {
 	for i, lane := range []struct{ to, name, thread string }{
 		{"did:a", "chat", "1"}, {"did:a", "chat", "2"}, {"did:a", "", "chat"},
@@ -223,7 +220,7 @@ func testNakWakesAfterDelay(t *testing.T, o store.Outbox) {
 	}
 }
 
-// testNakUntried: what was given back without a reason was not tried.
+// testNakUntried: a Nak with an empty reason does not count as an attempt.
 func testNakUntried(t *testing.T, o store.Outbox) {
 	enqueue(t, o, item("a", "did:a", "t"))
 	check(t, "Nak", o.Nak(t.Context(), lease(t, o, long), 0, "connection refused"), nil)
@@ -309,7 +306,7 @@ func keepsItem(t *testing.T, o store.Outbox, want store.Item) {
 	}
 }
 
-// samePackets compares routes; no data and empty data are the same.
+// samePackets compares endpoints. Nil data and empty data are the same.
 func samePackets(a, b []store.Endpoint) bool {
 	return slices.EqualFunc(a, b, func(a, b store.Endpoint) bool {
 		return a.URI == b.URI && a.Packet.MediaType == b.Packet.MediaType && bytes.Equal(a.Packet.Data, b.Packet.Data)
@@ -373,8 +370,8 @@ func testWakeEndsDelays(t *testing.T, o store.Outbox) {
 	nothing(t, o)
 }
 
-// testOnePeerHasAShare: one To does not take all workers, and what is held back
-// comes as its leases end, whichever way.
+// testOnePeerHasAShare: one To does not take all workers. Its other items are leased as its
+// leases end, in whatever way.
 func testOnePeerHasAShare(t *testing.T, o store.Outbox) {
 	const lanes = 100
 	for i := range lanes {

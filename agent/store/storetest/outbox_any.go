@@ -16,16 +16,18 @@ const (
 	anyAwaiting = 3
 )
 
-// testAnyCalls: whatever is called, in whatever order, what is leased is the head of
-// its lane and within the limits, and all that may be leased is; and each owner has as
-// much of the queue as its items there.
+// testAnyCalls: after any calls in any order,
+//
+//   - each leased item is the head of its lane, and within the limits,
+//   - each item that may be leased can be leased,
+//   - the share of each owner is that of its queued items.
 func testAnyCalls(t *testing.T, o store.Outbox, seed uint64) {
 	m := &outboxModel{t: t, o: o, rand: rand.New(rand.NewPCG(seed, seed)), lanes: make(map[string][]*modelItem)}
 	for range 300 {
 		m.step()
 	}
 	for i := range 2 {
-		// What is there counts, and nothing else: one more fits, and no second one.
+		// Only queued items count: if there is room for one item, a second one does not fit.
 		owner := fmt.Sprint("owner ", i)
 		has := m.has(owner)
 		bound := store.Share{Items: has.Items + 1, Bytes: has.Bytes + 1000}
@@ -47,7 +49,7 @@ func testAnyCalls(t *testing.T, o store.Outbox, seed uint64) {
 	nothing(t, o)
 }
 
-// outboxModel is what an outbox is to do.
+// outboxModel is a model of an outbox.
 type outboxModel struct {
 	t     *testing.T
 	o     store.Outbox
@@ -110,7 +112,7 @@ func (m *outboxModel) step() {
 	}
 }
 
-// some is an item that a condition holds for, nil if there is none.
+// some returns an item that a condition holds for, or nil.
 func (m *outboxModel) some(is func(*modelItem) bool) *modelItem {
 	var all []*modelItem
 	for _, it := range m.items {
@@ -124,7 +126,7 @@ func (m *outboxModel) some(is func(*modelItem) bool) *modelItem {
 	return all[m.rand.IntN(len(all))]
 }
 
-// leased is how many items for one To are leased, those that await or the others.
+// leased is the number of leased items for one To: those that await, or the others.
 func (m *outboxModel) leased(to string, awaits bool) (n int) {
 	for _, it := range m.items {
 		if it.to == to && it.lease != nil && it.awaits == awaits {
@@ -145,7 +147,7 @@ func (m *outboxModel) due() []string {
 	return ids
 }
 
-// enter puts an item behind its lane.
+// enter puts an item at the end of its lane.
 func (m *outboxModel) enter(it *modelItem) {
 	it.lease, it.awaits, it.later, it.buried = nil, false, false, false
 	m.items = append(m.items, it)
@@ -165,7 +167,7 @@ func (m *outboxModel) leave(it *modelItem) {
 	}
 }
 
-// has is what an owner has in the queue.
+// has is the share of an owner.
 func (m *outboxModel) has(owner string) (s store.Share) {
 	for _, it := range m.items {
 		if it.owner == owner && !it.buried {
@@ -201,7 +203,8 @@ func (m *outboxModel) lease() {
 	it.lease, it.awaits = l, false
 }
 
-// nothing looks now and then, as it takes time.
+// nothing checks only some of the times that no item can be leased, because each check takes
+// time.
 func (m *outboxModel) nothing() {
 	m.t.Helper()
 	if m.rand.IntN(8) == 0 {

@@ -36,8 +36,8 @@ func testAsideIsNak(t *testing.T, o store.Outbox) {
 	nothing(t, o)
 }
 
-// testAsideLeavesItsLane: what stands behind the item goes on at once, in order, and
-// the item does not wait for that.
+// testAsideLeavesItsLane: the next items of the lane are leased at once, in order, and the
+// item that was set aside does not wait for them.
 func testAsideLeavesItsLane(t *testing.T, o store.Outbox) {
 	enqueue(t, o, item("1", "did:a", "t"), item("2", "did:a", "t"), item("3", "did:a", "t"), item("4", "did:a", "t"))
 	check(t, "Aside", o.Aside(t.Context(), lease(t, o, long), long, "refused"), nil)
@@ -46,7 +46,7 @@ func testAsideLeavesItsLane(t *testing.T, o store.Outbox) {
 		t.Fatalf("leased %s, want 2", second.Item.ID)
 	}
 	nothing(t, o)
-	// Two that were set aside do not wait for each other.
+	// Two items that were set aside do not wait for each other.
 	check(t, "Aside", o.Aside(t.Context(), second, long, "refused"), nil)
 	third := lease(t, o, long)
 	if third.Item.ID != "3" {
@@ -65,8 +65,8 @@ func testAsideLeavesItsLane(t *testing.T, o store.Outbox) {
 	}
 }
 
-// testAsideStaysSo: an item that was set aside holds up nothing any more, whatever
-// becomes of it, and is shown.
+// testAsideStaysSo: an item that was set aside never blocks its former lane again, and is
+// listed.
 func testAsideStaysSo(t *testing.T, o store.Outbox) {
 	a := admin(t, o)
 	enqueue(t, o, item("1", "did:a", "t"))
@@ -92,8 +92,8 @@ func testAsideStaysSo(t *testing.T, o store.Outbox) {
 	nothing(t, o)
 }
 
-// fill leases items for one To, each of a thread of its own, until there are no more
-// to be had, and returns the leases.
+// fill queues items for one To, each in a thread of its own, leases as many as the outbox
+// allows, and returns the leases.
 func fill(t *testing.T, o store.Outbox, to string, items int) (held []*store.Lease[store.Item]) {
 	t.Helper()
 	for i := range items {
@@ -147,8 +147,8 @@ func testAwaitHoldsUpItsLane(t *testing.T, o store.Outbox) {
 	check(t, "Await of a lease that ran out", o.Await(t.Context(), l), store.ErrLease)
 }
 
-// testAwaitIsNoShare: each item that awaits lets another one be leased, and its end
-// lets none.
+// testAwaitIsNoShare: each item that awaits lets another item be leased. The end of the
+// lease of an awaiting item does not.
 func testAwaitIsNoShare(t *testing.T, o store.Outbox) {
 	const items = 60
 	held := fill(t, o, "did:a", items)
@@ -182,8 +182,8 @@ func testAwaitWakesLease(t *testing.T, o store.Outbox) {
 	check(t, "Lease", within(t, got), nil)
 }
 
-// testAwaitEndsWithLease: an item that awaits, and is given back, counts as others do
-// when it is leased again.
+// testAwaitEndsWithLease: an awaiting item that was nacked counts as a leased item when it is
+// leased again.
 func testAwaitEndsWithLease(t *testing.T, o store.Outbox) {
 	for name, end := range map[string]func(l *store.Lease[store.Item]) error{
 		"Nak":   func(l *store.Lease[store.Item]) error { return o.Nak(t.Context(), l, 0, "refused") },
@@ -204,10 +204,10 @@ func testAwaitEndsWithLease(t *testing.T, o store.Outbox) {
 	}
 }
 
-// awaiting leases the first item that is due for a short time, and has it await.
+// awaiting leases the first item that is due for a short time, and calls Await.
 func awaiting(t *testing.T, o store.Outbox) *store.Lease[store.Item] {
 	t.Helper()
-	for d := short; ; d *= 2 { // until it does not run out first
+	for d := short; ; d *= 2 { // until the lease does not run out before Await
 		l := lease(t, o, d)
 		err := o.Await(t.Context(), l)
 		if err == nil {
@@ -217,7 +217,7 @@ func awaiting(t *testing.T, o store.Outbox) *store.Lease[store.Item] {
 	}
 }
 
-// testAwaitRunsOut: an item that awaits comes back when its lease runs out.
+// testAwaitRunsOut: an awaiting item is due again when its lease runs out.
 func testAwaitRunsOut(t *testing.T, o store.Outbox) {
 	enqueue(t, o, item("1", "did:a", "t"), item("2", "did:a", "t"))
 	first := awaiting(t, o)
@@ -229,7 +229,8 @@ func testAwaitRunsOut(t *testing.T, o store.Outbox) {
 	check(t, "Ack of the second lease", o.Ack(t.Context(), second), nil)
 }
 
-// awaitEnds are the ways in which an item stops to await, but that its lease runs out.
+// awaitEnds are the ways in which an item stops awaiting, apart from the end of its lease by
+// time.
 var awaitEnds = map[string]func(t *testing.T, o store.Outbox, l *store.Lease[store.Item]) error{
 	"Ack": func(t *testing.T, o store.Outbox, l *store.Lease[store.Item]) error { return o.Ack(t.Context(), l) },
 	"Nak": func(t *testing.T, o store.Outbox, l *store.Lease[store.Item]) error {
@@ -246,8 +247,9 @@ var awaitEnds = map[string]func(t *testing.T, o store.Outbox, l *store.Lease[sto
 	},
 }
 
-// testAwaitLimit: of two leased and three that await, neither count goes over, and what
-// is refused counts as before. The end of one that awaits makes room.
+// testAwaitLimit: with limits of two leased and three awaiting items, neither limit is
+// exceeded, and an item that Await refuses still counts as leased. An awaiting item that
+// ends makes room.
 func testAwaitLimit(t *testing.T, o store.Outbox, end func(*testing.T, store.Outbox, *store.Lease[store.Item]) error) {
 	held := fill(t, o, "did:a", 20)
 	for i := range 3 {
@@ -270,7 +272,7 @@ func testAwaitLimit(t *testing.T, o store.Outbox, end func(*testing.T, store.Out
 	}
 }
 
-// testAwaitLimitRunsOut: a lease that ran out makes room, though nobody leases its item
+// testAwaitLimitRunsOut: a lease that has run out makes room, even if its item is not leased
 // again.
 func testAwaitLimitRunsOut(t *testing.T, o store.Outbox) {
 	enqueue(t, o, item("1", "did:a", "1"), item("2", "did:a", "2"))

@@ -11,7 +11,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// testOutboxShares: what an owner has in the queue is bounded by what Enqueue says.
+// testOutboxShares: the bounds in Enqueue hold for the queued items of an owner.
 func testOutboxShares(t *testing.T, open func(t *testing.T) store.Outbox) {
 	for name, end := range outboxEnds {
 		t.Run("ShareAfter/"+name, func(t *testing.T) { testOutboxShareAfter(t, open(t), end.free, end.end) })
@@ -27,7 +27,7 @@ func testOutboxShares(t *testing.T, open func(t *testing.T) store.Outbox) {
 	}
 }
 
-// owned is an item of ten bytes to somebody of its own.
+// owned is an item of ten bytes for a To that no other item has.
 func owned(id, owner string, bound store.Share) store.Item {
 	it := item(id, "did:"+id, id)
 	it.Owner, it.OwnerShare = owner, bound
@@ -40,7 +40,7 @@ type share struct {
 	bound store.Share
 }
 
-// testOutboxBounds: the cases do not disturb each other, since their owners differ.
+// testOutboxBounds: all cases use one outbox, with different owners.
 func testOutboxBounds(t *testing.T, o store.Outbox) {
 	for name, calls := range outboxBounds {
 		t.Run(name, func(t *testing.T) {
@@ -59,8 +59,7 @@ func testOutboxBounds(t *testing.T, o store.Outbox) {
 	}
 }
 
-// outboxBounds are calls of Enqueue one after the other, each with items of ten
-// bytes.
+// outboxBounds are calls of Enqueue, in order, with items of ten bytes each.
 var outboxBounds = map[string][]struct {
 	items []share
 	want  error
@@ -83,7 +82,7 @@ var outboxBounds = map[string][]struct {
 		{items: []share{{"x", store.Share{Items: 2, Bytes: 20}}, {"x", store.Share{Items: 2, Bytes: 20}}}},
 		{items: []share{{"x", store.Share{Items: 2}}}, want: store.ErrFull},
 	},
-	// Each bound of a call holds for all of its items, wherever it stands.
+	// Each bound in a call holds for all items of the call that have this owner.
 	"OneBoundOfACall": {
 		{items: []share{{"x", store.Share{Items: 1}}, {"x", store.Share{}}}, want: store.ErrFull},
 		{items: []share{{"x", store.Share{}}, {"x", store.Share{Items: 1}}}, want: store.ErrFull},
@@ -110,7 +109,8 @@ var outboxBounds = map[string][]struct {
 	},
 }
 
-// outboxEnds are what may become of an item, and whether its share is free then.
+// outboxEnds are the calls that may follow for an item, and whether its share is free after
+// them.
 var outboxEnds = map[string]struct {
 	free bool
 	end  func(t *testing.T, o store.Outbox)
@@ -199,15 +199,14 @@ func testOutboxKeepsOwner(t *testing.T, o store.Outbox) {
 	}
 }
 
-// testOwnerNamedAsTo: an owner and a To of one name are two.
+// testOwnerNamedAsTo: an owner and a To of the same name are two parties.
 func testOwnerNamedAsTo(t *testing.T, o store.Outbox) {
 	first, second := owned("1", "x", store.Share{}), owned("2", "did:1", store.Share{Items: 1})
 	enqueue(t, o, first, second)
 	check(t, "Enqueue", o.Enqueue(t.Context(), owned("3", "did:1", store.Share{Items: 1})), store.ErrFull)
 }
 
-// testTakenIDShare: a call that is refused since it has a taken ID takes nothing of a
-// share.
+// testTakenIDShare: a call that fails because an ID is taken takes nothing of a share.
 func testTakenIDShare(t *testing.T, o store.Outbox) {
 	bound := store.Share{Items: 1}
 	enqueue(t, o, owned("taken", "", bound))
@@ -218,8 +217,8 @@ func testTakenIDShare(t *testing.T, o store.Outbox) {
 	check(t, "Enqueue", o.Enqueue(t.Context(), owned("3", "x", bound)), store.ErrFull)
 }
 
-// testOutboxShareAtOnce: of many that are queued at the same time, as many find room as a
-// share allows, and so again when those were sent.
+// testOutboxShareAtOnce: of many items that are queued at the same time, as many find room as
+// a share allows, and again as many after those were acked.
 func testOutboxShareAtOnce(t *testing.T, o store.Outbox) {
 	const each = 48
 	bounds := map[string]store.Share{"few": {Items: 7}, "bytes": {Bytes: 110}, "many": {Items: 30, Bytes: 300}, "all": {}}

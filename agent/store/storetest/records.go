@@ -35,7 +35,8 @@ var recordsTests = map[string]func(t *testing.T, r store.Records){
 	"RecordsContext":        testRecordsContext,
 }
 
-// TestRecords runs the suite on the records that open returns, each of them empty.
+// TestRecords tests an implementation of [store.Records]. Each call of open returns an empty
+// one.
 func TestRecords(t *testing.T, open func(t *testing.T) store.Records) {
 	for name, test := range recordsTests {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
@@ -45,15 +46,15 @@ func TestRecords(t *testing.T, open func(t *testing.T) store.Records) {
 	}
 }
 
-// TestRecordsLimits runs the suite on the limits of records: open returns empty records
-// with the limits of cfg.
+// TestRecordsLimits tests the limits of records. Each call of open returns empty records with
+// the limits of cfg.
 func TestRecordsLimits(t *testing.T, open func(t *testing.T, cfg store.RecordsConfig) store.Records) {
 	t.Run("MaxItems", func(t *testing.T) { testMaxRecords(t, open(t, store.RecordsConfig{MaxItems: 3})) })
 	t.Run("MaxBytes", func(t *testing.T) { testMaxRecordBytes(t, open(t, store.RecordsConfig{MaxBytes: 100})) })
 	t.Run("ExpiredMakeRoom", func(t *testing.T) { testExpiredMakeRoom(t, open(t, store.RecordsConfig{MaxItems: 300})) })
 }
 
-// record is a new record, with a value that belongs to the key.
+// record is a new record with a value made from the key.
 func record(collection, key string, index ...string) store.Record {
 	return store.Record{Collection: collection, Key: key, Value: []byte("value of " + key), Index: index}
 }
@@ -69,7 +70,7 @@ func put(t *testing.T, s store.Records, r store.Record) store.Record {
 	return r
 }
 
-// get asserts what is stored under a record's name.
+// get asserts that want is stored under its name.
 func get(t *testing.T, s store.Records, want store.Record) {
 	t.Helper()
 	got, err := s.Get(t.Context(), want.Collection, want.Key)
@@ -151,7 +152,7 @@ func testAnyNamesAndValues(t *testing.T, s store.Records) {
 		}
 		all = append(all, r)
 	}
-	// No two names may run together.
+	// Different pairs of collection and key are different records.
 	all = append(all, put(t, s, record("ka", "b")), put(t, s, record("k", "ab")), put(t, s, record("", "kab")))
 	for _, r := range all {
 		get(t, s, r)
@@ -264,8 +265,8 @@ func testOnePutWins(t *testing.T, s store.Records) {
 	}
 }
 
-// testOneEndsIt: of many calls that delete or replace one version at the same time, one
-// succeeds.
+// testOneEndsIt: of many calls that delete or replace one version at the same time, exactly
+// one succeeds.
 func testOneEndsIt(t *testing.T, s store.Records) {
 	for range 10 {
 		r := put(t, s, record("c", "k", "name"))
@@ -479,7 +480,7 @@ func testExpired(t *testing.T, s store.Records) {
 	gone(t, s, "c", "young")
 }
 
-// testExpires: a record goes when its time has come.
+// testExpires: a record is gone after its Expires.
 func testExpires(t *testing.T, s store.Records) {
 	expires := time.Now().Add(short)
 	r := record("c", "k", "name")

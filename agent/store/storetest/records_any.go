@@ -20,7 +20,7 @@ func testAnyRecordCalls(t *testing.T, s store.Records, seed uint64) {
 	}
 }
 
-// recordsModel has the records that there should be.
+// recordsModel is a model of records.
 type recordsModel struct {
 	t       *testing.T
 	s       store.Records

@@ -1,9 +1,11 @@
-// Package storetest is the conformance suite of agent/store: every
-// implementation of a contract passes the test of that contract.
+// Package storetest is the conformance suite of package agent/store. Each contract has a
+// test, which every implementation of the contract must pass:
 //
 //	func TestOutbox(t *testing.T) {
 //		storetest.TestOutbox(t, func(t *testing.T) store.Outbox { return open(t) })
 //	}
+//
+// [Faults] makes the calls of a store fail by chance, to test the users of a store.
 package storetest
 
 import (
@@ -12,8 +14,7 @@ import (
 	"time"
 )
 
-// long is a lease or a delay that does not end within a test, short one that
-// does.
+// A lease or a delay of long does not end within a test. One of short does.
 const (
 	long  = time.Hour
 	short = 20 * time.Millisecond
