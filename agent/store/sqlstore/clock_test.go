@@ -24,7 +24,7 @@ func TestClock(t *testing.T) {
 		}
 	}
 	ordered()
-	// The clock was an hour ahead for a moment: time goes on, from where it is.
+	// The clock was an hour ahead for a moment. Time continues from the right time.
 	wall = wall.Add(time.Hour)
 	ordered()
 	wall = wall.Add(-time.Hour)

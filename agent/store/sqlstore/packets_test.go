@@ -8,8 +8,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// FuzzPackets reads columns: any bytes give a value that is written the same
-// again, or an error.
+// FuzzPackets decodes any bytes. The result is an error, or a value that stays the same when
+// it is encoded and decoded again.
 func FuzzPackets(f *testing.F) {
 	for _, it := range []store.Item{
 		{},

@@ -12,7 +12,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
-// TestFaults: what may pass is tried again, and nothing else.
+// TestFaults: the class of each error allows another try exactly if the cause may pass.
 func TestFaults(t *testing.T) {
 	for code, again := range map[string]bool{
 		"25006": true, // read-only SQL transaction
@@ -45,8 +45,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestEndedSession: the server ends a session that was idle for too long. Who reads
-// of that, as by TCP, and not of a broken pipe, connects again too.
+// TestEndedSession: the server ends a session that was idle for too long. The store connects
+// again also if it gets the message of the server, as by TCP, and not a broken pipe.
 func TestEndedSession(t *testing.T) {
 	dsn := newDSN(t)
 	s := open(t, newProxy(t, dsn).dsn+" options='-c idle_session_timeout=500'", sqlstore.Config{})

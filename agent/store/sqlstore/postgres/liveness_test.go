@@ -51,16 +51,16 @@ func add(t *testing.T, s *sqlstore.Store, id string) *store.Lease[store.Received
 	return l
 }
 
-// soon fails the test where what it waits for takes longer than may be.
+// soon is a context for a wait that must not take longer than 10 s.
 func soon(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// TestDeadLife: what a process that died has leased, in and out, is given back soon,
-// and what one that lives has leased is not.
-func TestDeadLife(t *testing.T) {
+// TestDeadInstance: the leases of a dead process are given back soon, in the inbox and in the
+// outbox. Those of a living process are not.
+func TestDeadInstance(t *testing.T) {
 	dsn := newDSN(t)
 	s, db := open(t, dsn, sqlstore.Config{}), pool(t, dsn)
 	kept, lost := add(t, s, "kept"), add(t, s, "lost")
@@ -75,7 +75,7 @@ func TestDeadLife(t *testing.T) {
 		}
 		items = append(items, l)
 	}
-	// The other process, which is dead.
+	// The row of the dead process. The number of its instance is 7.
 	exec(t, db, "INSERT INTO life (id, beat, mark) VALUES (7, 1, 1)")
 	exec(t, db, "UPDATE inbox SET token = (7::bigint << 32) + 1 WHERE token = $1", int64(lost.Token))
 	exec(t, db, "UPDATE outbox SET token = (7::bigint << 32) + 1 WHERE id = 'lost'")
@@ -90,7 +90,7 @@ func TestDeadLife(t *testing.T) {
 		t.Fatalf("Lease of the outbox: %+v, %v", it, err)
 	}
 	if err := s.Inbox().Ack(t.Context(), kept); err != nil {
-		t.Errorf("Ack of what a living process has: %v", err)
+		t.Errorf("Ack of a message that a living process has leased: %v", err)
 	}
 	for _, l := range items {
 		if err := s.Outbox().Ack(t.Context(), l); (err == nil) != (l.Item.ID == "kept") {
@@ -103,16 +103,16 @@ func TestDeadLife(t *testing.T) {
 	}
 }
 
-// TestPause: a process that was taken for dead and goes on is known again, and the
-// others leave it what it leases then.
+// TestPause: a process that was marked as dead and continues counts as alive again, and keeps
+// its new leases.
 func TestPause(t *testing.T) {
 	dsn := newDSN(t)
 	a, b, db := open(t, dsn, sqlstore.Config{}), open(t, dsn, sqlstore.Config{}), pool(t, dsn)
 	add(t, b, "of b")
 	first := add(t, a, "1")
-	life := int64(first.Token >> 32)
-	// Another process has found it dead.
-	exec(t, db, "UPDATE life SET beat = -beat WHERE id = $1", life)
+	instance := int64(first.Token >> 32)
+	// Another process marks it as dead.
+	exec(t, db, "UPDATE life SET beat = -beat WHERE id = $1", instance)
 	exec(t, db, "UPDATE inbox SET state = 0, token = 0, due = 0 WHERE token = $1", int64(first.Token))
 	if l, err := b.Inbox().Lease(soon(t), hour); err != nil || l.Item.ID != "1" {
 		t.Fatalf("Lease: %v, %v", l, err)
@@ -121,7 +121,7 @@ func TestPause(t *testing.T) {
 		t.Errorf("Ack of a lease that was given back: %v", err)
 	}
 	second := add(t, a, "2")
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second) // all look through it meanwhile
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second) // longer than orphanCheckInterval
 	defer cancel()
 	if l, err := b.Inbox().Lease(ctx, hour); err == nil {
 		t.Errorf("%s was taken from a process that lives", l.Item.ID)
@@ -129,14 +129,14 @@ func TestPause(t *testing.T) {
 	if err := a.Inbox().Ack(t.Context(), second); err != nil {
 		t.Errorf("Ack: %v", err)
 	}
-	var lives bool
-	if err := db.QueryRowContext(t.Context(), "SELECT beat > 0 FROM life WHERE id = $1", life).Scan(&lives); err != nil || !lives {
-		t.Errorf("it lives: %v, %v", lives, err)
+	var alive bool
+	if err := db.QueryRowContext(t.Context(), "SELECT beat > 0 FROM life WHERE id = $1", instance).Scan(&alive); err != nil || !alive {
+		t.Errorf("alive: %v, %v", alive, err)
 	}
 }
 
-// TestOrphan: what a process has leased without knowing is taken in hand when it
-// comes again.
+// TestOrphan: a message that a process has leased without knowing of the lease is leased to
+// the next caller that adds it.
 func TestOrphan(t *testing.T) {
 	dsn := newDSN(t)
 	s, db := open(t, dsn, sqlstore.Config{}), pool(t, dsn)
@@ -147,7 +147,7 @@ func TestOrphan(t *testing.T) {
 		t.Errorf("%d attempts before", l.Attempts)
 	}
 	if _, known, err := s.Inbox().Add(t.Context(), message("1"), hour); err != nil || known == nil || known.State != store.Leased {
-		t.Errorf("what is in hand is known as %+v, %v", known, err)
+		t.Errorf("the leased message is known as %+v, %v", known, err)
 	}
 	if err := s.Inbox().Ack(t.Context(), first); !errors.Is(err, store.ErrLease) {
 		t.Errorf("Ack of the lease that was lost: %v", err)
@@ -157,8 +157,8 @@ func TestOrphan(t *testing.T) {
 	}
 }
 
-// TestExtendedLease: what a lease held that was extended is not taken for left behind
-// once the lease would have ended.
+// TestExtendedLease: an extended lease is no orphan after the time at which the lease would
+// have ended without Extend.
 func TestExtendedLease(t *testing.T) {
 	s := open(t, newDSN(t), sqlstore.Config{})
 	l, _, err := s.Inbox().Add(t.Context(), message("1"), time.Second)
@@ -168,7 +168,8 @@ func TestExtendedLease(t *testing.T) {
 	if l, err = s.Inbox().Extend(t.Context(), l, hour); err != nil {
 		t.Fatal(err)
 	}
-	// For some heartbeats longer: each forgets the leases that have ended.
+	// Some heartbeats longer than the first lease, since each check forgets leases that have
+	// ended.
 	<-time.After(2500 * time.Millisecond)
 	again, known, err := s.Inbox().Add(t.Context(), message("1"), hour)
 	if err != nil || again != nil || known == nil || known.State != store.Leased {
@@ -179,7 +180,7 @@ func TestExtendedLease(t *testing.T) {
 	}
 }
 
-// TestManyOrphans: however much a dead process has leased, all of it is given back.
+// TestManyOrphans: all leases of a dead process are given back, even if there are many.
 func TestManyOrphans(t *testing.T) {
 	const n = 2000
 	dsn := newDSN(t)
@@ -204,9 +205,8 @@ func TestManyOrphans(t *testing.T) {
 	}
 }
 
-// TestFrozenTransaction: a process that stops in the middle of a transaction, here
-// one that holds all the rows that processes share, holds up the others for a few
-// seconds.
+// TestFrozenTransaction: a process that stops in the middle of a transaction blocks other
+// processes for a few seconds only. Here it has locked all rows that processes share.
 func TestFrozenTransaction(t *testing.T) {
 	dsn := newDSN(t)
 	s, db := open(t, dsn, sqlstore.Config{}), pool(t, dsn+" idle_in_transaction_session_timeout=3s")
@@ -225,12 +225,12 @@ func TestFrozenTransaction(t *testing.T) {
 		t.Errorf("Add: %v", err)
 	}
 	if err := tx.Commit(); err == nil {
-		t.Error("the frozen transaction committed: it held nobody up")
+		t.Error("the frozen transaction committed, so it has blocked no other")
 	}
 }
 
-// TestManyFirstStarts: agents that start at once in an empty database all come up. The
-// limit is for a machine that is busy; they take about as long as one.
+// TestManyFirstStarts: agents that start at the same time on an empty database all succeed.
+// This takes about as long as for one agent. The limit is for a busy machine.
 func TestManyFirstStarts(t *testing.T) {
 	dsn := newDSN(t)
 	var wg sync.WaitGroup

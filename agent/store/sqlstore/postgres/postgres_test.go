@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// newDSN is an empty database.
+// newDSN returns the DSN of an empty schema.
 func newDSN(t testing.TB) string {
 	t.Helper()
 	dsn, err := server.DSN(t.Context(), fmt.Sprint("test", schemas.Add(1)))

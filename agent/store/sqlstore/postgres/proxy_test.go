@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// proxy is a way to the server by TCP, whose connections can go wrong.
+// proxy passes TCP connections on to the server, and can make them fail.
 type proxy struct {
 	dsn string
 
@@ -25,7 +25,7 @@ type link struct {
 	silent bool
 }
 
-// newProxy makes a proxy to the server of a DSN, until the test ends.
+// newProxy makes a proxy to the server of a DSN, which runs until the test ends.
 func newProxy(t *testing.T, dsn string) *proxy {
 	t.Helper()
 	rest, _ := strings.CutPrefix(dsn, "host=")
@@ -82,7 +82,7 @@ func (l *link) copy(to, from net.Conn) {
 	}
 }
 
-// each does something to all connections that there are.
+// each calls a function for all connections that are open.
 func (p *proxy) each(f func(*link)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,7 +91,7 @@ func (p *proxy) each(f func(*link)) {
 	}
 }
 
-// silence makes what is sent on the connections vanish, both ways, from now on. New
+// silence drops all bytes on the open connections, in both directions, from now on. New
 // connections work.
 func (p *proxy) silence() {
 	p.each(func(l *link) {
@@ -101,8 +101,7 @@ func (p *proxy) silence() {
 	})
 }
 
-// cut ends the connections at the client's side; the server hears of it when it
-// reads or writes.
+// cut closes the connections to the client. The server notices this when it reads or writes.
 func (p *proxy) cut() {
 	p.each(func(l *link) { _ = l.client.Close() })
 }

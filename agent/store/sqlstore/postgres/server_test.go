@@ -44,8 +44,8 @@ func TestNewerSchema(t *testing.T) {
 	}
 }
 
-// TestOwnSchema: without a search_path the tables have a schema of their own, and
-// several may make it at the same time.
+// TestOwnSchema: without a search_path, the tables are in a schema that Open makes. Several
+// processes may make it at the same time.
 func TestOwnSchema(t *testing.T) {
 	dsn, _, _ := strings.Cut(newDSN(t), " search_path=")
 	var wg sync.WaitGroup
@@ -66,8 +66,8 @@ func TestOwnSchema(t *testing.T) {
 	run(t, dsn, "DROP SCHEMA "+postgres.Schema+" CASCADE")
 }
 
-// TestServerCrash: what was accepted outlives the server's crash, the store works
-// again when the server does, and so does who waits in it.
+// TestServerCrash: accepted entries survive a crash of the server. The store, and the calls
+// that wait in it, work again when the server does.
 func TestServerCrash(t *testing.T) {
 	server, err := pgtest.Start(t.Context())
 	if err != nil {
@@ -113,7 +113,7 @@ func TestServerCrash(t *testing.T) {
 			}
 		})
 	}
-	// more waits until so many more are accepted.
+	// more waits until that many more items are accepted.
 	more := func(n int) {
 		t.Helper()
 		count := func() int {

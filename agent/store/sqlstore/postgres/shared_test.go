@@ -11,7 +11,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
-// blocked waits until so many transactions wait for a lock.
+// blocked waits until that many transactions wait for a lock.
 func blocked(t *testing.T, db *sql.DB, n int) {
 	t.Helper()
 	began := time.Now()
@@ -26,8 +26,8 @@ func blocked(t *testing.T, db *sql.DB, n int) {
 	}
 }
 
-// TestReplyWhileAcked: a message that comes again at one process while another
-// commits its Ack is known with its reply.
+// TestReplyWhileAcked: a message arrives again at one process while another process commits
+// its Ack. Then it is known with its reply.
 func TestReplyWhileAcked(t *testing.T) {
 	dsn := newDSN(t)
 	a, b := open(t, dsn, sqlstore.Config{}), open(t, dsn, sqlstore.Config{})
@@ -51,7 +51,7 @@ func TestReplyWhileAcked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	// What every transaction ends with is held up.
+	// Block the last statement of every transaction.
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -13,8 +13,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
-// slowCommits makes each transaction that takes a message in or out wait in its COMMIT,
-// also where a client that gives up has that cancelled.
+// slowCommits makes each transaction that changes the inbox, or adds to the outbox, wait in
+// its COMMIT, even if a client gives up and cancels the COMMIT.
 func slowCommits(t *testing.T, dsn string, d time.Duration) {
 	t.Helper()
 	run(t, dsn, fmt.Sprintf(`CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -63,8 +63,8 @@ func addLater(t *testing.T, s *sqlstore.Store, id string) <-chan added {
 	return done
 }
 
-// TestUnclearCommit: a connection is lost while its transaction commits. What became
-// of the transaction is looked up: the caller gets the lease, and once.
+// TestUnclearCommit: a connection is lost while its transaction commits. The store looks up
+// the outcome, and the caller gets the lease, exactly once.
 func TestUnclearCommit(t *testing.T) {
 	for name, strike := range map[string]func(p *proxy, db *sql.DB, pid int) error{
 		"committed": func(p *proxy, _ *sql.DB, _ int) error { p.cut(); return nil },
@@ -121,8 +121,8 @@ func TestUnclearCommit(t *testing.T) {
 	}
 }
 
-// TestUnclearForLong: a commit stays unclear for longer than its caller waits. What
-// it leased is given back when it took effect.
+// TestUnclearForLong: the outcome of a commit stays unclear for longer than its caller waits.
+// If the commit takes effect, its lease is given back.
 func TestUnclearForLong(t *testing.T) {
 	dsn := newDSN(t)
 	s := open(t, dsn+" statement_timeout=0", sqlstore.Config{})
@@ -138,9 +138,9 @@ func TestUnclearForLong(t *testing.T) {
 	}
 }
 
-// TestUnclearCommitForLong: changes whose commit stays unclear for longer than their
-// caller waits are all done, or none of them. A lease that they were to end is the
-// caller's until then.
+// TestUnclearCommitForLong: the outcome of a Commit stays unclear for longer than its caller
+// waits. All of its changes are done, or none. The caller keeps the lease that Commit was to
+// end until then.
 func TestUnclearCommitForLong(t *testing.T) {
 	for name, aborted := range map[string]bool{"committed": false, "aborted": true} {
 		t.Run(name, func(t *testing.T) {
@@ -172,8 +172,8 @@ func TestUnclearCommitForLong(t *testing.T) {
 	}
 }
 
-// TestSilentConnections: packets vanish on all connections that there are. Writes,
-// reads and notices go on by new ones, within seconds.
+// TestSilentConnections: all open connections drop their packets. Within seconds, writes,
+// reads and notices work again, on new connections.
 func TestSilentConnections(t *testing.T) {
 	dsn := newDSN(t)
 	p := newProxy(t, dsn)

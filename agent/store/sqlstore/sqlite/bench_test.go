@@ -29,29 +29,29 @@ func database(b *testing.B) storebench.Database {
 	}
 }
 
-// BenchmarkGroupCommit's ratio is to be 0.60 at least.
+// BenchmarkGroupCommit should report a ratio of at least 0.60.
 func BenchmarkGroupCommit(b *testing.B) { storebench.GroupCommit(b, database(b)) }
 
-// BenchmarkLoneWriter's ms-added are to be 1 at most.
+// BenchmarkLoneWriter should report at most 1 ms-added.
 func BenchmarkLoneWriter(b *testing.B) { storebench.LoneWriter(b, database(b)) }
 
-// BenchmarkQueue costs the same at both ends: run it with -queued=1000000.
+// BenchmarkQueue should cost about the same at both sizes. Run it with -queued=1000000.
 func BenchmarkQueue(b *testing.B) {
 	storebench.Ends(b, 1000, *queued, database, storebench.FillOutbox, storebench.Send)
 }
 
-// BenchmarkInbox costs the same at both ends: run it with -queued=1000000.
+// BenchmarkInbox should cost about the same at both sizes. Run it with -queued=1000000.
 func BenchmarkInbox(b *testing.B) {
 	storebench.Ends(b, 1000, *queued, database, storebench.FillInbox, storebench.Receive)
 }
 
-// BenchmarkRecords costs the same at both ends: run it with -stored=1000000.
+// BenchmarkRecords should cost about the same at both sizes. Run it with -stored=1000000.
 func BenchmarkRecords(b *testing.B) { storebench.Records(b, 1000, *stored, database) }
 
-// BenchmarkCommit's ratio is to be 1 at most.
+// BenchmarkCommit should report a ratio of at most 1.
 func BenchmarkCommit(b *testing.B) { storebench.Commit(b, database(b)) }
 
-// BenchmarkMailbox costs the same at both ends: run it with -boxes=100000.
+// BenchmarkMailbox should cost about the same at both sizes. Run it with -boxes=100000.
 func BenchmarkMailbox(b *testing.B) {
 	storebench.Ends(b, 100, *boxes, database, storebench.FillMailboxes, storebench.PickUp)
 }

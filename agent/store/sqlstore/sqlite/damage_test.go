@@ -16,7 +16,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
 )
 
-// TestRefused: what is no sound store is refused, and left as it is.
+// TestRefused: Open refuses a file that is no store, or damaged, and leaves it as it is.
 func TestRefused(t *testing.T) {
 	for name, spoil := range map[string]func(t *testing.T, path string){
 		"text": func(t *testing.T, path string) {
@@ -56,8 +56,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// refused asserts that Open says that a file is no sound store, and changes
-// neither it nor its log.
+// refused asserts that Open returns ErrCorrupt for a file, and changes neither the file nor
+// its log.
 func refused(t *testing.T, path string, cfg sqlstore.Config) {
 	t.Helper()
 	files := make(map[string][]byte)
@@ -80,7 +80,7 @@ func refused(t *testing.T, path string, cfg sqlstore.Config) {
 	}
 }
 
-// spoiled has nothing sensible on one page.
+// spoiled returns a copy of data in which one page is overwritten.
 func spoiled(data []byte, page int) []byte {
 	data = bytes.Clone(data)
 	for i := range pageSize {
@@ -91,7 +91,7 @@ func spoiled(data []byte, page int) []byte {
 
 const pageSize = 4096
 
-// TestDamaged: who serves sees damage of any page, whole or beside a log.
+// TestDamaged: Open with Reclaim finds damage of any page, with and without a log.
 func TestDamaged(t *testing.T) {
 	serve := sqlstore.Config{Reclaim: true}
 	path := filled(t)
@@ -128,8 +128,8 @@ func TestDamaged(t *testing.T) {
 	})
 }
 
-// TestDamagedLarge: a file that is too large to be checked whole is checked but
-// for its packets.
+// TestDamagedLarge: a file that is too large to be checked as a whole is checked without its
+// tables of packets.
 func TestDamagedLarge(t *testing.T) {
 	path := filled(t)
 	good := read(t, path)
@@ -157,7 +157,8 @@ func TestDamagedLarge(t *testing.T) {
 	}
 }
 
-// TestMadeInPart: who dies while the file is being made leaves what is rolled back.
+// TestMadeInPart: if a process dies while it makes the file, the next Open rolls its write
+// back.
 func TestMadeInPart(t *testing.T) {
 	path, copied := filepath.Join(t.TempDir(), "store.db"), filepath.Join(t.TempDir(), "store.db")
 	db, err := sql.Open("sqlite", path)
@@ -166,7 +167,7 @@ func TestMadeInPart(t *testing.T) {
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	// More than the cache holds: it is written before it is committed.
+	// More than the cache holds, so that it is written before the commit.
 	if _, err := db.Exec("PRAGMA cache_size = 1; BEGIN; CREATE TABLE t (b BLOB)"); err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +184,7 @@ func TestMadeInPart(t *testing.T) {
 	}
 }
 
-// TestDamageMet: what an operation comes across it says, and goes on.
+// TestDamageMet: a call that meets damage returns ErrCorrupt, and other calls still work.
 func TestDamageMet(t *testing.T) {
 	path := filled(t)
 	good := read(t, path)

@@ -19,7 +19,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
 )
 
-// exec1 runs SQL on a file that nobody has open.
+// exec1 runs SQL on a file that no process has open.
 func exec1(t *testing.T, path, query string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", OmitHost: true, Path: path}).String())
@@ -34,7 +34,7 @@ func exec1(t *testing.T, path, query string) {
 	}
 }
 
-// filled is the closed file of a store.
+// filled returns the path of a store with the entries of sqlsuite.Fill, closed.
 func filled(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "a b?c#d.db") // a name that is no URI
@@ -85,7 +85,7 @@ func TestMode(t *testing.T) {
 	}
 }
 
-// TestOpenAtOnce: several may make one store at the same time.
+// TestOpenAtOnce: several goroutines may make one store at the same time.
 func TestOpenAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	opened := make(chan *sqlstore.Store)
@@ -110,8 +110,8 @@ func TestOpenAtOnce(t *testing.T) {
 // second names the file for a run of this test as a second process.
 const second = "SQLITE_TEST_SECOND_PROCESS"
 
-// TestSecondProcess: another process queues while this one has the store open and
-// waits, and dies with a lease.
+// TestSecondProcess: this process has the store open and waits for an item. Another process
+// queues the item, and dies with a lease.
 func TestSecondProcess(t *testing.T) {
 	if path := os.Getenv(second); path != "" {
 		s := open(t, path, sqlstore.Config{})

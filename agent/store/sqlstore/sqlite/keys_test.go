@@ -34,8 +34,8 @@ func setWrapping(t *testing.T, s *sqlstore.Store, old, wrapped []byte) {
 	}
 }
 
-// TestOldWrappingGone: no file has what a keyring was wrapped by before, though
-// another process has the store open.
+// TestOldWrappingGone: after SetWrapping, no file has the old wrapped key, even if another
+// process has the store open.
 func TestOldWrappingGone(t *testing.T) {
 	clear := []byte("\x01\x04none the key of the keyring in clear")
 	for name, wrapped := range map[string][]byte{
@@ -79,7 +79,7 @@ func TestOldWrappingGone(t *testing.T) {
 	}
 }
 
-// TestOldWrappingRead: while somebody reads, the log stays as it is; it is emptied
+// TestOldWrappingRead: while a connection reads, the log is not truncated. It is truncated
 // when the store is closed.
 func TestOldWrappingRead(t *testing.T) {
 	old := []byte(strings.Repeat("old", 10))

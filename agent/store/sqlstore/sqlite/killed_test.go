@@ -18,8 +18,8 @@ import (
 // killed names the file for a run of TestKilled as the process that is killed.
 const killed = "SQLITE_TEST_KILLED"
 
-// TestKilled: what each party has is counted exactly after a process was killed in the
-// middle of its work.
+// TestKilled: the share of each party is exact after a process was killed in the middle of
+// its work.
 func TestKilled(t *testing.T) {
 	if path := os.Getenv(killed); path != "" {
 		s := open(t, path, sqlstore.Config{Reclaim: true})

@@ -14,7 +14,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
-// testAnyNames: names come from peers, and may be anything.
+// testAnyNames: names come from peers, and may be any bytes.
 func testAnyNames(t *testing.T, d Database) {
 	s := d.Open(t, sqlstore.Config{})
 	names := []string{"", "a\x00b", "\xff\xfe", "\x01", "'\"\\%", strings.Repeat("ü", 20_000), strings.Repeat("ü", 20_000) + "x"}
@@ -70,8 +70,8 @@ func testAnyNames(t *testing.T, d Database) {
 	}
 }
 
-// testPartFailsAlone: what fails in part does not touch those that share its transaction,
-// and fails for a reason that holds.
+// testPartFailsAlone: a Commit that fails in part does not affect the calls that share its
+// transaction, and its error holds after the transaction was rolled back.
 func testPartFailsAlone(t *testing.T, d Database) {
 	const n = 160
 	s := d.Open(t, sqlstore.Config{Outbox: store.OutboxConfig{MaxPeerItems: n / 8}})
@@ -129,8 +129,7 @@ func testPartFailsAlone(t *testing.T, d Database) {
 	}
 }
 
-// testOneFailsAlone: operations that fail do not touch those that share their
-// transaction.
+// testOneFailsAlone: calls that fail do not affect the calls that share their transaction.
 func testOneFailsAlone(t *testing.T, d Database) {
 	const n = 200
 	s := d.Open(t, sqlstore.Config{Outbox: store.OutboxConfig{MaxPeerItems: n / 4}})
@@ -171,7 +170,7 @@ func testOneFailsAlone(t *testing.T, d Database) {
 	}
 }
 
-// testContextEnds: an operation is not done when its context had ended.
+// testContextEnds: a call whose context has ended does nothing.
 func testContextEnds(t *testing.T, d Database) {
 	s := d.Open(t, sqlstore.Config{})
 	ended, cancel := context.WithCancel(t.Context())
@@ -183,7 +182,7 @@ func testContextEnds(t *testing.T, d Database) {
 	if list, err := s.Outbox().(store.OutboxAdmin).List(t.Context(), 0, 10); err != nil || len(list) != 0 {
 		t.Errorf("listed %v, %v", list, err)
 	}
-	// A lease that is not waited for any more is nobody's.
+	// A Lease whose context has ended leases nothing.
 	var wg sync.WaitGroup
 	for range 20 {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -205,7 +204,7 @@ func testContextEnds(t *testing.T, d Database) {
 	}
 }
 
-// testClose: Close ends all waiting, and nothing works after it.
+// testClose: Close ends waiting calls, and later calls fail.
 func testClose(t *testing.T, d Database) {
 	s := d.Open(t, sqlstore.Config{})
 	done := make(chan error, 3)

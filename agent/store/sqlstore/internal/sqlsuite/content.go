@@ -12,7 +12,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
-// Fill puts something of every kind into an empty store.
+// Fill puts entries of every kind and state into an empty store.
 func Fill(t testing.TB, s *sqlstore.Store) {
 	t.Helper()
 	ctx, out, in, box, keys := t.Context(), s.Outbox(), s.Inbox(), s.Mailbox(), s.SealedKeys()
@@ -75,9 +75,9 @@ func filledRecords() []store.Record {
 	}
 }
 
-// checkFilled asserts that a store has what Fill put there, and can go on with it. Where
-// processes know of each other, what Fill has leased may be given back meanwhile,
-// since its process is gone.
+// checkFilled asserts that a store has the entries of Fill, and can work with them. If the
+// back end has heartbeats, the leases of Fill may have been given back, since its process is
+// gone.
 func checkFilled(t testing.TB, s *sqlstore.Store) {
 	t.Helper()
 	checkOutbox(t, s.Outbox().(*sqlstore.Outbox))
@@ -141,7 +141,7 @@ func checkOutbox(t testing.TB, out *sqlstore.Outbox) {
 	}
 }
 
-// leasedBefore is the state of an item, or that which Fill has left it in.
+// leasedBefore is the state of an item, or the state in which Fill has left it.
 func leasedBefore(id string, now store.State) store.State {
 	if id == "leased" && now == store.Waiting {
 		return store.Leased
@@ -240,8 +240,7 @@ func testReopen(t *testing.T, d Database) {
 	checkFilled(t, d.Open(t, sqlstore.Config{}))
 }
 
-// testReclaim: what was leased when a process died is back at once for who says
-// that nobody else leases.
+// testReclaim: with Reclaim, items that a dead process had leased are due at once.
 func testReclaim(t *testing.T, d Database) {
 	s := d.Open(t, sqlstore.Config{})
 	Fill(t, s)
@@ -268,9 +267,8 @@ func testReclaim(t *testing.T, d Database) {
 	}
 }
 
-// testReclaimAwaiting: an item that waits for an acknowledgement comes back as others
-// do when its process died, and counts as they do; one that was set aside stays out of
-// its lane.
+// testReclaimAwaiting: with Reclaim, an awaiting item of a dead process is due, and counts as
+// a leased item when it is leased. An item that was set aside stays out of its lane.
 func testReclaimAwaiting(t *testing.T, d Database) {
 	cfg := sqlstore.Config{Outbox: store.OutboxConfig{PerPeer: 1, PerPeerAwaiting: 1}, Reclaim: true}
 	s := d.Open(t, cfg)
@@ -293,7 +291,7 @@ func testReclaimAwaiting(t *testing.T, d Database) {
 
 	s = d.Open(t, cfg)
 	out = s.Outbox()
-	// Both are due since the store was opened; 2 was queued first.
+	// Both items are due since the store was opened. Item 2 was queued first.
 	second := lease("2")
 	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()

@@ -94,7 +94,8 @@ func testRememberedLimit(t *testing.T, d Database) {
 	if err != nil || fmt.Sprint(known) != "[2 3 4 5]" {
 		t.Errorf("remembered %v, %v", known, err)
 	}
-	// The packets go in steps; that of the last message stays, of the first not.
+	// The packets are removed in steps. That of the first message is removed, that of the
+	// last message stays.
 	list, err := in.(store.InboxAdmin).List(t.Context(), 0, 10)
 	if err != nil || len(list) > 2 {
 		t.Errorf("%d messages are kept whole, %v", len(list), err)
@@ -122,7 +123,7 @@ func testMailboxLimits(t *testing.T, d Database) {
 	put("d", "1", 10, nil)
 }
 
-// testLoweredLimits: what was accepted stays when less is allowed.
+// testLoweredLimits: entries stay when a limit is lowered below their number.
 func testLoweredLimits(t *testing.T, d Database) {
 	s := d.Open(t, sqlstore.Config{})
 	Fill(t, s)

@@ -13,8 +13,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
-// testDeadProcess: the leases of one that is gone come back when they run out, or
-// before that where processes know of each other.
+// testDeadProcess: items that a dead process had leased are due when the leases run out, or
+// earlier if the back end has heartbeats.
 func testDeadProcess(t *testing.T, d Database) {
 	a, b := d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})
 	check(t, "Enqueue", a.Outbox().Enqueue(t.Context(), item("1", "did:a", "t")), nil)
@@ -35,8 +35,8 @@ func testDeadProcess(t *testing.T, d Database) {
 	}
 }
 
-// testSharedOutbox: of two that share an outbox, one alone gets each item, and
-// the items of a lane come in order, whoever queued them.
+// testSharedOutbox: of two processes that share an outbox, exactly one gets each item. The
+// items of a lane are leased in order, whichever process has queued them.
 func testSharedOutbox(t *testing.T, d Database) {
 	const items, lanes, workers = 300, 12, 3
 	stores := []*sqlstore.Store{d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})}
@@ -95,7 +95,7 @@ func testSharedOutbox(t *testing.T, d Database) {
 	}
 }
 
-// testSharedInbox: a message that two take in at the same time is new to one.
+// testSharedInbox: a message that two processes add at the same time is new to one of them.
 func testSharedInbox(t *testing.T, d Database) {
 	const messages = 100
 	stores := []*sqlstore.Store{d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})}
@@ -126,8 +126,8 @@ func testSharedInbox(t *testing.T, d Database) {
 	}
 }
 
-// testSharedRecords: of several processes that change one record, one does at a time,
-// with all that it commits.
+// testSharedRecords: several processes change one record. Each change is made once, with
+// everything that its Commit has.
 func testSharedRecords(t *testing.T, d Database) {
 	const writers, rounds = 4, 10
 	stores := []*sqlstore.Store{d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})}
@@ -179,7 +179,8 @@ func testSharedRecords(t *testing.T, d Database) {
 	check(t, "Put", err, store.ErrFull)
 }
 
-// testSharedKeys: of several who put keys at once, all see them in one order.
+// testSharedKeys: several processes put keys at the same time, and all see the keys in the
+// same order.
 func testSharedKeys(t *testing.T, d Database) {
 	const rounds = 25
 	stores := []*sqlstore.Store{d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})}
@@ -217,9 +218,9 @@ func testSharedKeys(t *testing.T, d Database) {
 	}
 }
 
-// testWakesOthers: who waits hears of what another process did, and does not find
-// it by looking now and then where there are notices. In the first rounds it may
-// not wait yet, or not hear yet.
+// testWakesOthers: a change by one process wakes a waiting call in another. If the back end
+// has notices, the call wakes before it would poll. In the first rounds the call may not
+// wait yet, or the notices may not be received yet.
 func testWakesOthers(t *testing.T, d Database) {
 	const rounds = 10
 	a, b := d.Open(t, sqlstore.Config{Fallback: time.Hour}), d.Open(t, sqlstore.Config{})
@@ -252,8 +253,8 @@ func testWakesOthers(t *testing.T, d Database) {
 	}
 }
 
-// testLeaseWakesOthers: who waits hears that a lease of another process lets another
-// one be, or ends sooner.
+// testLeaseWakesOthers: a waiting Lease wakes when another process ends a lease early, or
+// calls Await so that another item can be leased.
 func testLeaseWakesOthers(t *testing.T, d Database) {
 	const rounds = 5
 	cfg := sqlstore.Config{Outbox: store.OutboxConfig{PerPeer: 1}, Fallback: time.Hour}

@@ -15,8 +15,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
-// CheckShares asserts that what the tables count for each party is what the party has.
-// Nobody writes meanwhile.
+// CheckShares asserts that the counts in the tables are those of the entries of each party.
+// No process may write at the same time.
 func CheckShares(t testing.TB, db *sql.DB) {
 	t.Helper()
 	const inbox = "SELECT peer AS party, size FROM inbox WHERE state < 2 UNION ALL SELECT owner, size FROM inbox WHERE state < 2 AND owner <> ''"
@@ -37,7 +37,7 @@ func CheckShares(t testing.TB, db *sql.DB) {
 	}
 }
 
-// parties are what a query selects, by party.
+// parties returns the shares that a query selects, by party.
 func parties(t testing.TB, db *sql.DB, query string) map[string]store.Share {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), query)
@@ -60,8 +60,8 @@ func parties(t testing.TB, db *sql.DB, query string) map[string]store.Share {
 	return all
 }
 
-// Churn makes calls by chance for a few owners and peers, until as many rounds are over
-// or ctx ends. It returns errors that it should not meet.
+// Churn makes random calls for a few owners and peers until that many rounds are over or ctx
+// ends. It returns the first unexpected error.
 func Churn(ctx context.Context, s *sqlstore.Store, name string, rounds int) error {
 	r := rand.New(rand.NewPCG(uint64(len(name)), uint64(name[len(name)-1])))
 	out, in := s.Outbox(), s.Inbox()
@@ -111,7 +111,7 @@ func Churn(ctx context.Context, s *sqlstore.Store, name string, rounds int) erro
 	return nil
 }
 
-// churnOutbox leases an item, if there is one soon, and ends that.
+// churnOutbox leases an item, if one is due soon, and ends the lease.
 func churnOutbox(ctx context.Context, r *rand.Rand, out store.Outbox) error {
 	soon, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer cancel()
@@ -132,7 +132,7 @@ func churnOutbox(ctx context.Context, r *rand.Rand, out store.Outbox) error {
 	return out.Ack(ctx, l)
 }
 
-// churnAdmin retries or drops something of either.
+// churnAdmin retries or drops an item or a message.
 func churnAdmin(ctx context.Context, r *rand.Rand, s *sqlstore.Store) error {
 	items, err := s.Outbox().(store.OutboxAdmin).List(ctx, 0, 50)
 	if err != nil {
@@ -156,8 +156,8 @@ func churnAdmin(ctx context.Context, r *rand.Rand, s *sqlstore.Store) error {
 	return nil
 }
 
-// testSharesCounted: what each party has is counted exactly while two processes write,
-// when they are gone, and when a third gives back what they leased.
+// testSharesCounted: the share of each party is exact after two processes have written at the
+// same time, and after a third process has given back their leases.
 func testSharesCounted(t *testing.T, d Database) {
 	db := d.SQL(t)
 	stores := []*sqlstore.Store{d.Open(t, sqlstore.Config{}), d.Open(t, sqlstore.Config{})}
@@ -201,7 +201,7 @@ func testSharesCounted(t *testing.T, d Database) {
 	}
 }
 
-// testSmallerBound: of the store's bound and that of a message, the smaller one counts.
+// testSmallerBound: of the bounds of the store and of a message, the smaller one holds.
 func testSmallerBound(t *testing.T, d Database) {
 	in := d.Open(t, sqlstore.Config{Inbox: store.InboxConfig{MaxPeerItems: 2}}).Inbox()
 	for i, tt := range []struct {
@@ -215,7 +215,7 @@ func testSmallerBound(t *testing.T, d Database) {
 	}
 }
 
-// testSharesReopen: a share is as full as it was for who opens the store again.
+// testSharesReopen: the shares are the same after the store was opened again.
 func testSharesReopen(t *testing.T, d Database) {
 	bound := store.Share{Items: 2}
 	add := func(s *sqlstore.Store, id string, want error) *store.Lease[store.Received] {

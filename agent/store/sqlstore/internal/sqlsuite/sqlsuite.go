@@ -1,6 +1,6 @@
-// Package sqlsuite tests what the contracts of agent/store do not say of a
-// sqlstore: that it outlives its process, is shared by several, and keeps its
-// limits. Each back end passes it.
+// Package sqlsuite tests what package sqlstore promises beyond the contracts of package
+// agent/store: that data outlives its process, that several processes can share a
+// database, and that limits hold. Each back end must pass it, with [Run].
 package sqlsuite
 
 import (
@@ -13,11 +13,11 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
-// Database is an empty database of a test's own. Open opens a store in it, once
-// more with each call, and closes it when the test ends.
+// Database is an empty database that only one test uses. Each call of Open opens another
+// store on it, which is closed when the test ends.
 type Database interface {
 	Open(t testing.TB, cfg sqlstore.Config) *sqlstore.Store
-	// SQL opens the database itself, until the test ends.
+	// SQL opens the database without a store, until the test ends.
 	SQL(t testing.TB) *sql.DB
 }
 
@@ -53,7 +53,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 	}
 }
 
-// ages is longer than any test, and than the life of a test's data.
+// ages is longer than any test runs.
 const ages = 60 * 365 * 24 * time.Hour
 
 func check(t testing.TB, what string, got, want error) {

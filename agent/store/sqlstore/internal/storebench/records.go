@@ -88,8 +88,8 @@ func listRecords(b *testing.B, s store.Records, q store.Query) {
 	}
 }
 
-// Records measures operations on records in collections of two sizes, by turns, and
-// reports the costs at both sizes and the ratio of the costs. The ratio is to be about 1.
+// Records measures operations on records in collections of two sizes, by turns. It reports
+// the costs at both sizes and their ratio, which should be about 1.
 func Records(b *testing.B, small, large int, open func(*testing.B) Database) {
 	sizes := []int{small, large}
 	var stores []store.Records

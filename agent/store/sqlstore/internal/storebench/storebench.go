@@ -1,5 +1,6 @@
-// Package storebench measures a sqlstore against bare SQL on the same database,
-// in one run, so that the figures compare on any machine.
+// Package storebench has benchmarks of a sqlstore. They compare the store with bare SQL on
+// the same database, or a small store with a large one, in one run, so that the ratios do
+// not depend on the machine.
 package storebench
 
 import (
@@ -15,22 +16,22 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
-// Database is a fresh one.
+// Database is a new database with a store.
 type Database struct {
 	Store *sqlstore.Store
-	// Bare is another connection to it, set up as the store's own.
+	// Bare is another connection to the database, with the settings of the store.
 	Bare *sql.DB
-	// Begin begins a transaction that writes; Param is the nth parameter
-	// of a statement.
+	// Begin is the statement that begins a transaction that writes. Param returns the nth
+	// parameter of a statement.
 	Begin string
 	Param func(n int) string
 }
 
-// packet is as large as a short message in an envelope.
+// packet has the size of a short encrypted message.
 const packet = 1500
 
-// writers is how many write at the same time, and batch how many inserts of the
-// bare loop share a transaction.
+// writers is the number of goroutines that write at the same time. batch is the number of
+// inserts of the bare loop in one transaction.
 const (
 	writers = 64
 	batch   = 64
@@ -47,7 +48,7 @@ func item(id string, n int) store.Item {
 	}
 }
 
-// bare inserts what Enqueue does, without its checks and its schedule.
+// bare inserts the rows that Enqueue inserts, without its other statements.
 type bare struct {
 	conn          *sql.Conn
 	begin         string
@@ -71,7 +72,7 @@ func newBare(b *testing.B, d Database) *bare {
 	return &bare{conn: conn, begin: d.Begin, item: prepare("outbox", 14), packets: prepare("outbox_packet", 3)}
 }
 
-// commit does one transaction of n inserts.
+// commit runs one transaction with n inserts.
 func (w *bare) commit(b *testing.B, n int) {
 	ctx := b.Context()
 	_, err := w.conn.ExecContext(ctx, w.begin)
@@ -89,8 +90,8 @@ func (w *bare) commit(b *testing.B, n int) {
 	check(b, err)
 }
 
-// GroupCommit lets 64 writers enqueue, and reports their rate as a part of that
-// of the bare loop, which does the same inserts in batches of 64.
+// GroupCommit measures the rate at which 64 goroutines enqueue items. It reports the rate
+// divided by that of the bare loop, which makes the same inserts in batches of 64.
 func GroupCommit(b *testing.B, d Database) {
 	loop, out := newBare(b, d), d.Store.Outbox()
 	var ours, theirs time.Duration
@@ -123,8 +124,8 @@ func GroupCommit(b *testing.B, d Database) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// LoneWriter enqueues one item at a time, and reports what that adds to a bare
-// transaction with the same inserts.
+// LoneWriter enqueues one item at a time. It reports the milliseconds that this takes longer
+// than a bare transaction with the same inserts.
 func LoneWriter(b *testing.B, d Database) {
 	loop, out := newBare(b, d), d.Store.Outbox()
 	var ours, theirs time.Duration
@@ -143,7 +144,7 @@ func LoneWriter(b *testing.B, d Database) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// FillOutbox queues n items for a tenth as many peers, all of them due.
+// FillOutbox queues n items for n/10 peers. All items are due.
 func FillOutbox(b *testing.B, d Database, n int) {
 	const step = 500
 	each(n/step, func(i int) {
@@ -168,7 +169,7 @@ func mail(id string) store.Mail {
 	return store.Mail{ID: id, Packet: store.Packet{Data: make([]byte, packet)}, Time: time.Now(), Expires: time.Now().Add(time.Hour)}
 }
 
-// each calls f for 0 to n-1, by many goroutines.
+// each calls f for 0 to n-1, in many goroutines.
 func each(n int, f func(int)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -182,8 +183,9 @@ func each(n int, f func(int)) {
 	wg.Wait()
 }
 
-// Ends measures one cost at two sizes of a store, by turns, so that both meet the
-// same machine, and reports both and their ratio: it is to be about 1.
+// Ends measures the cost of step at two sizes of a store, by turns, so that both costs are
+// measured under the same load. It reports both costs and their ratio, which should be about
+// 1.
 func Ends(b *testing.B, small, large int, open func(*testing.B) Database, fill func(*testing.B, Database, int), step func(*testing.B, Database, int)) {
 	sizes := []int{small, large}
 	var stores []Database
@@ -218,7 +220,7 @@ func Send(b *testing.B, d Database, n int) {
 	check(b, out.Ack(b.Context(), l))
 }
 
-// FillInbox makes an inbox remember n messages.
+// FillInbox adds n messages that the inbox only remembers.
 func FillInbox(b *testing.B, d Database, n int) {
 	each(n, func(i int) {
 		_, _, err := d.Store.Inbox().Add(b.Context(), message(fmt.Sprint("fill-", i), i), 0)
@@ -235,7 +237,7 @@ func message(id string, n int) store.Received {
 	}
 }
 
-// Receive takes a message in and acks it.
+// Receive adds a message and acks it.
 func Receive(b *testing.B, d Database, n int) {
 	in := d.Store.Inbox()
 	l, _, err := in.Add(b.Context(), message(fmt.Sprint("message-", n), n), time.Hour)
@@ -243,8 +245,8 @@ func Receive(b *testing.B, d Database, n int) {
 	check(b, in.Ack(b.Context(), l))
 }
 
-// PickUp deposits into one of the first boxes that FillMailboxes made, leases from
-// it and acks.
+// PickUp deposits a packet into one of the first boxes of FillMailboxes, leases packets of
+// this box and acks them.
 func PickUp(b *testing.B, d Database, n int) {
 	m, box := d.Store.Mailbox(), fmt.Sprint("did:example:box", n%100)
 	check(b, m.Deposit(b.Context(), box, mail(fmt.Sprint("mail-", n))))
@@ -264,7 +266,7 @@ func check(b testing.TB, err error) {
 	}
 }
 
-// Config has room for the largest benchmark.
+// Config returns limits that have room for the largest benchmark.
 func Config() sqlstore.Config {
 	return sqlstore.Config{
 		Outbox:  store.OutboxConfig{MaxItems: 1 << 30, MaxBytes: 1 << 50},
