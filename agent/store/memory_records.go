@@ -19,7 +19,7 @@ type RecordsConfig struct {
 }
 
 // NewRecords makes Records in memory. A call costs O(log n) in the number n of records.
-// List costs more by the number of records that it returns.
+// List costs more for each record that it returns.
 func NewRecords(cfg RecordsConfig) Records { return newRecords(cfg, new(sync.Mutex)) }
 
 func newRecords(cfg RecordsConfig, mu *sync.Mutex) *records {

@@ -30,9 +30,8 @@ type Records interface {
 	// ErrFull.
 	Put(ctx context.Context, r Record) (version uint64, err error)
 	// Delete removes a record if it has that version. A version of 0 stands for any
-	// version. Errors:
-	// ErrNotFound if there is no record of that name, ErrVersion if the record has another
-	// version.
+	// version. Errors: ErrNotFound if there is no record of that name; ErrVersion if the
+	// record has another version.
 	Delete(ctx context.Context, collection, key string, version uint64) error
 	// List returns at most q.N records in the order of their versions: the order in which
 	// the records were last put. To read the next page, set q.After to the Version of the

@@ -16,7 +16,7 @@ type Mailbox struct {
 	w     *writer
 	read  *statements
 	table *mailTable
-	poll  bool // the back end has no notices, so Wait polls
+	poll  bool // Wait looks every fallback, in case a notice was lost
 
 	mu      sync.Mutex                      // guards all below
 	waiters map[string]map[*mailWaiter]bool // by short hash of the box

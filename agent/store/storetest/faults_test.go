@@ -16,7 +16,7 @@ func enqueue(o store.Outbox, id string) error {
 	return o.Enqueue(context.Background(), store.Item{ID: id, To: "did:a", Thread: id, Deadline: time.Now().Add(time.Hour)})
 }
 
-// Without faults a wrapped store is what it was.
+// Without faults, a wrapped store works as the store that it wraps.
 func TestFaultless(t *testing.T) {
 	f := storetest.NewFaults(storetest.FaultConfig{})
 	storetest.TestOutbox(t, func(*testing.T) store.Outbox { return f.Outbox(store.NewOutbox(store.OutboxConfig{})) })
@@ -121,8 +121,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// From a crash on nothing works, and whoever waits for a lease has none, until
-// there is a restart.
+// After a crash and before a restart, every call fails, and so does a waiting Lease.
 func TestFaultsCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner, inbox := store.NewOutbox(store.OutboxConfig{}), store.NewInbox(store.InboxConfig{})
