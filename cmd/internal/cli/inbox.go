@@ -43,8 +43,8 @@ to its handler again, and "inbox drop" removes it.
 
 The inbox keeps messages sealed, as they came. If a message cannot be opened now,
 for example because the DID of its sender does not resolve, the line has the reason.
-If such a message came by a WebSocket, its sender and its type are not known, and its
-id is that of the packet.
+If such a message came by a WebSocket, its sender and its type are not known, and
+its id is that of the packet.
 
 With --follow, inbox goes on with messages that come in, until it is interrupted.
 With --json, each message is an object on a line of its own: {"time", "state",

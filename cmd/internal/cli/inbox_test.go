@@ -131,7 +131,7 @@ func TestInboxParked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.From, m.To = alice.DID, []string{own.Document.ID}
+	m.From, m.To = alice.DID, []string{own}
 	packed, err := alice.Packer.Pack(ctx, m, envelope.From(alice.DID))
 	if err != nil {
 		t.Fatal(err)
