@@ -21,9 +21,14 @@
 // killed with SIGKILL and started again, or the PostgreSQL server is.
 //
 // TestCommit: an agent counts the messages of another one in a record, and answers each
-// with its number. Its process is killed, or its PostgreSQL server. If the record and the
+// with its number: by HTTP, in the response to the message, and by the WebSocket of the
+// message. Its process is killed, or its PostgreSQL server. If the record and the
 // answer were not committed together with the end of the message, messages would have two
 // numbers, or a number without an answer.
+//
+// TestKept: a process is killed that knows three things of others: the DID that a party
+// has rotated to, the long form of a did:peer:4, and a message that it cannot open yet. The
+// next process knows them too.
 //
 // TestFullDisk: the disk of one of two agents is full for a while.
 //
@@ -68,7 +73,7 @@
 // # Flags
 //
 //	-messages N   sent by each of TestSQLite and TestPostgres (1000)
-//	-kills N      strikes meanwhile (20)
+//	-kills N      strikes meanwhile, and of TestCommit on SQLite (20)
 //	-rate N       messages a second to the agent of each row of TestShared (30)
 //	-frozen D     how long a process is frozen (20s)
 package crash

@@ -21,7 +21,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/didcomm-go/didcomm/agent"
-	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -29,6 +28,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didpeer"
+	"github.com/didcomm-go/didcomm/did/didweb"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
 	"github.com/didcomm-go/didcomm/protocols/empty"
 	"github.com/didcomm-go/didcomm/transport"
@@ -92,11 +92,6 @@ func runNode(path string) error {
 	if err != nil {
 		return err
 	}
-	resolver := did.NewCache(did.Methods{"peer": didpeer.NewResolver()}, did.CacheConfig{})
-	packer, err := envelope.New(envelope.Config{Keys: keys, Resolver: resolver})
-	if err != nil {
-		return err
-	}
 	handled, err := os.OpenFile(cfg.Handled, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
@@ -104,6 +99,10 @@ func runNode(path string) error {
 	defer handled.Close()
 
 	dial := (&netguard.Guard{AllowLoopback: true}).DialContext
+	domains, err := didweb.NewResolver(didweb.Config{Dial: dial, AllowHTTPLoopback: true})
+	if err != nil {
+		return err
+	}
 	web, err := httptransport.NewClient(httptransport.ClientConfig{Dial: dial, Logger: logger})
 	if err != nil {
 		return err
@@ -117,8 +116,8 @@ func runNode(path string) error {
 	}
 	defer socket.Close()
 	a, err := agent.New(agent.Config{
-		DID: cfg.DID, Packer: packer, Logger: logger,
-		Store: s,
+		DID: cfg.DID, Keys: keys, Logger: logger, Store: s,
+		Resolver: did.Methods{"peer": didpeer.NewResolver(), "web": domains},
 		Handler: agent.NewMux(empty.Handle(), unordered(
 			func(ctx context.Context, w agent.Responder, in *agent.Inbound, _ basicmessage.Body) error {
 				fmt.Println("begun")
@@ -180,7 +179,7 @@ func obey(ctx context.Context, a *agent.Agent, peers map[string]string) {
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		way, id, _ := strings.Cut(lines.Text(), " ")
 		sends.Go(func() {
-			if err := send(ctx, a, peers[way], id); err != nil {
+			if err := send(ctx, a, peers, way, id); err != nil {
 				say("refused %s %v", id, err)
 				return
 			}
@@ -198,12 +197,16 @@ func unordered(fn basicmessage.Handler) agent.MuxOption {
 	})
 }
 
-func send(ctx context.Context, a *agent.Agent, to, id string) error {
+// send sends a message by a way: http, ws, or back for http with the answer in the response.
+func send(ctx context.Context, a *agent.Agent, peers map[string]string, way, id string) error {
 	m, err := basicmessage.New(strings.Repeat("x", 500), "")
 	if err != nil {
 		return err
 	}
-	m.ID, m.To = id, []string{to}
+	if way == "back" {
+		way, m.ReturnRoute = "http", "all"
+	}
+	m.ID, m.To = id, []string{peers[way]}
 	return a.Send(ctx, m, agent.Lane(id)) // many at a time: their order is for examples/fleet
 }
 
