@@ -68,7 +68,7 @@ func TestLongForms(t *testing.T) {
 			known := map[string]*stranger{contactedShort: contacted, keptShort: kept, metShort: met, mixedShort: mixed, rotatedShort: rotated}
 			for short, s := range known {
 				if says(s, short, short) == nil {
-					t.Errorf("opened before the long form was shown")
+					t.Error("opened before the long form was shown")
 				}
 			}
 			// Each shows its long form in its way.
@@ -103,7 +103,7 @@ func TestLongForms(t *testing.T) {
 			}
 			f.anew()
 			for short, s := range known {
-				if err := says(s, short, short); (err == nil) == (s == met) {
+				if err := says(s, short, short); err != nil && s != met {
 					t.Errorf("after a flood: %v", err)
 				}
 			}

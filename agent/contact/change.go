@@ -16,8 +16,9 @@ import (
 const (
 	// maxTries is how often a change is retried after another change of the same record.
 	maxTries = 16
-	// eldest is how many of the oldest strangers are candidates to be forgotten. With one
-	// candidate, goroutines that make room at the same time would all choose the same.
+	// eldest is how many of the oldest strangers are candidates to be forgotten, but no
+	// more than a quarter of all. With one candidate, goroutines that make room at the same
+	// time would all choose the same.
 	eldest = 128
 )
 
@@ -130,28 +131,28 @@ func (b *Book) isMarked(ctx context.Context, k key) (bool, error) {
 
 // makeRoom adds the deletion of as many old strangers as c adds new ones.
 func (b *Book) makeRoom(ctx context.Context, c *changes) error {
-	list, err := b.st.Records().List(ctx, store.Query{Collection: strangers, N: eldest})
+	n := min(eldest, b.cfg.MaxStrangers/4) + len(c.keys)
+	list, err := b.st.Records().List(ctx, store.Query{Collection: strangers, N: n})
 	if err != nil {
 		return fmt.Errorf("contact: %w", err)
 	}
-	changed := slices.Clone(c.keys)
+	list = slices.DeleteFunc(list, func(mark store.Record) bool {
+		return slices.ContainsFunc(c.keys, func(k key) bool { return k.String() == mark.Key })
+	})
 	rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-	for _, mark := range list {
-		if len(c.keys)-len(changed) == c.added {
-			break
-		}
+	for _, mark := range list[:min(c.added, len(list))] {
+		c.Delete = append(c.Delete, store.Record{Collection: strangers, Key: mark.Key, Version: mark.Version})
 		k, ok := parseKey(mark.Key)
-		if !ok || slices.Contains(changed, k) {
+		if !ok {
 			continue
 		}
-		c.keys = append(c.keys, k)
-		c.Delete = append(c.Delete, store.Record{Collection: strangers, Key: mark.Key, Version: mark.Version})
 		// A store without atomic Commit may have a mark without its record.
 		switch r, err := b.stored(ctx, k); {
 		case err != nil:
 			return err
 		case r.version != 0 && !r.Contact:
 			c.Delete = append(c.Delete, store.Record{Collection: parties, Key: mark.Key, Version: r.version})
+			c.keys = append(c.keys, k)
 		}
 	}
 	return nil

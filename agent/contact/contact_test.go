@@ -55,6 +55,7 @@ func TestFlood(t *testing.T) {
 	for i := range 3 * most {
 		long, short := peer4(t, fmt.Sprint(i))
 		b.met(own, long)
+		b.met(own, long) // which reads it into the cache
 		if b.long(short) != long {
 			t.Errorf("stranger %d is not known", i)
 		}
@@ -80,6 +81,10 @@ func TestFlood(t *testing.T) {
 		if _, short := peer4(t, "0"); b.long(short) != "" {
 			t.Error("a stranger was not pushed out")
 		}
+	}
+	again, short := peer4(t, "0")
+	if b.met(own, again); b.long(short) != again {
+		t.Error("a stranger that was pushed out is not known when it comes again")
 	}
 	strangers, all := count(t, st, "contact/stranger"), count(t, st, "contact")
 	if strangers != most || all != most+9 {
@@ -126,7 +131,7 @@ func TestMarkLeftOver(t *testing.T) {
 			t.Errorf("stranger %d found no room", i)
 		}
 	}
-	if b.long(short) != long || count(t, st, "contact") != 3 {
+	if b.long(short) != long || count(t, st, "contact") != 4 {
 		t.Errorf("%d records, long form of the contact %q", count(t, st, "contact"), b.long(short))
 	}
 }
