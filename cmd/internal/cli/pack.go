@@ -67,7 +67,7 @@ func (s *sealing) with(ctx context.Context, a *app, needKeys bool, cfg envelope.
 		}
 		if has, err := home.HasKeys(ctx, cfg); has || err != nil {
 			return withHome(ctx, cfg, home.Open, func(ctx context.Context, h *home.Home) error {
-				return run(ctx, h.Keys(), identity.Before(h.DIDs, others))
+				return run(ctx, h.Keys(), identity.Before(h.Set, others))
 			})
 		}
 	}

@@ -105,7 +105,7 @@ func (c Config) keys(ctx context.Context) (identity.Pair, error) {
 	if err != nil {
 		return identity.Pair{}, err
 	}
-	return h.Own, h.Close()
+	return h.Pair, h.Close()
 }
 
 // Agent is what the verbs of the protocols take.

@@ -17,8 +17,7 @@ import (
 // PostConfig says how Post sends.
 type PostConfig struct {
 	Config // Home is the agent's
-	// From is a DID of the home. Default: the one that the agent goes by, as of
-	// home.Home.Sender.
+	// From is a DID of the home. Default: that of home.Home.Sender.
 	From string
 	// Timeout is how long delivery is tried before the message is left in the
 	// outbox.
@@ -61,7 +60,7 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 		return Posted{}, err
 	}
 	c, err := start(cfg.Config, agent.Config{
-		DID: from, Keys: h.DIDs,
+		DID: from, Keys: h.Set,
 		Store: h.Store, Guest: true,
 		AckTimeout: cfg.ackTimeout(),
 	})
@@ -96,7 +95,7 @@ func (cfg *PostConfig) from(ctx context.Context, h *home.Home) (string, error) {
 	if cfg.From == "" {
 		return h.Sender(ctx)
 	}
-	own, err := h.DIDs.Own(ctx, cfg.From)
+	own, err := h.Set.Own(ctx, cfg.From)
 	if errors.Is(err, envelope.ErrNoKey) {
 		err = fmt.Errorf("%s is no DID of this home, or was retired; see didcomm did list", cfg.From)
 	}

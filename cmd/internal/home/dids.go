@@ -15,14 +15,14 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// agentParty is the identity.Settings.Party of the DIDs that the agent was served by. They
-// have the same keys, and peers may know that they belong together.
+// agentParty is the identity.Settings.Party of the DIDs of Home.Serve. They have the same
+// keys, and peers may know that they belong together.
 const agentParty = "agent"
 
-// fresh is how long a process may not know what another one has changed of the DIDs.
+// fresh is how long a process may work with DIDs that another process has changed.
 const fresh = 250 * time.Millisecond
 
-// newSet makes the Set of the DIDs in a store.
+// newSet makes the Set of the DIDs in a store. Without a ring the Set has no keys.
 func (c Config) newSet(ctx context.Context, s *sqlstore.Store, ring *keyring.Sealed) (*identity.Set, error) {
 	cfg := identity.SetConfig{Records: s.Records(), Keys: keyring.New(), Fresh: fresh, Logger: c.Logger}
 	if ring != nil {
@@ -31,11 +31,11 @@ func (c Config) newSet(ctx context.Context, s *sqlstore.Store, ring *keyring.Sea
 	return identity.NewSet(ctx, cfg)
 }
 
-// Keep adds a new DID, with its private keys, to the home. The DID must have keys of its own.
-// When Keep returns, each agent that runs on the home answers for the DID. A DID that the
-// home has already is an error.
+// Keep adds a new DID with its private keys, which no other DID has, to the home. When Keep
+// returns, each agent that runs on the home answers for the DID. It is an error if the home
+// has the DID already.
 func (h *Home) Keep(ctx context.Context, id *identity.Identity) error {
-	_, err := h.DIDs.Get(ctx, id.DID())
+	_, err := h.Set.Get(ctx, id.DID())
 	if err == nil {
 		return fmt.Errorf("%s is in this home already; see didcomm did list", id.DID())
 	}
@@ -49,7 +49,7 @@ func (h *Home) Keep(ctx context.Context, id *identity.Identity) error {
 	if err := h.Ring.AddAll(ctx, keys); err != nil {
 		return err
 	}
-	if err := h.DIDs.Add(ctx, id, identity.Settings{Party: did.Canonical(id.DID())}); err != nil {
+	if err := h.Set.Add(ctx, id, identity.Settings{Party: did.Canonical(id.DID())}); err != nil {
 		for _, kid := range keys.KIDs() {
 			err = errors.Join(err, h.Ring.Delete(context.WithoutCancel(ctx), kid))
 		}
@@ -60,7 +60,7 @@ func (h *Home) Keep(ctx context.Context, id *identity.Identity) error {
 
 // known waits until each agent that runs on the home knows of a change of its DIDs.
 func (c Config) known(ctx context.Context) error {
-	served := true // in a shared database an agent may be
+	served := true // on a shared database an agent may run
 	var err error
 	if c.URL == "" {
 		served, err = Served(c.Dir)
@@ -80,14 +80,15 @@ type State string
 
 // The states of a DID.
 const (
-	// InUse is the DID that the agent goes by, or has gone by last. In a shared database it
-	// is that of each agent that runs.
+	// InUse is the state of the DID of Home.Serve. On a shared database, each agent that runs
+	// has one.
 	InUse State = "in use"
-	// Former is a DID that the agent has gone by before. It still opens what is sent to it.
+	// Former is the state of earlier DIDs of Home.Serve. Messages to them are still opened.
 	Former State = "former"
-	// Own is another DID of the home, as did create makes it.
+	// Own is the state of the DIDs of Home.Keep.
 	Own State = "own"
-	// Retired is a DID that is not used any more, and opens nothing after DID.Until.
+	// Retired is the state of DIDs that were retired. Messages to them are opened until
+	// DID.Until.
 	Retired State = "retired"
 )
 
@@ -122,7 +123,7 @@ func OpenDIDs(ctx context.Context, cfg Config) (*DIDs, error) {
 // Close closes the store.
 func (d *DIDs) Close() error { return d.store.Close() }
 
-// List returns all DIDs, those that were made first at the beginning.
+// List returns all DIDs, the oldest first.
 func (d *DIDs) List(ctx context.Context) ([]DID, error) {
 	used, err := d.inUse(ctx)
 	if err != nil {
@@ -154,9 +155,9 @@ func (d *DIDs) List(ctx context.Context) ([]DID, error) {
 	return slices.CompactFunc(list, func(a, b DID) bool { return a.ID == b.ID }), nil // one that was changed meanwhile
 }
 
-// Retire ends the use of a DID at a time, until when messages to it are opened. The DID that
-// the agent goes by cannot be retired. Retire returns the DID in the form in which it is
-// kept, when each agent that runs on the home knows.
+// Retire ends the use of a DID: messages to it are opened until a time. It is an error if the
+// DID is InUse, or not of the home. Retire returns the DID, of a did:peer:4 the long form,
+// when each agent that runs on the home knows of the end.
 func (d *DIDs) Retire(ctx context.Context, id string, until time.Time) (string, error) {
 	m, err := d.set.Get(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
@@ -170,7 +171,7 @@ func (d *DIDs) Retire(ctx context.Context, id string, until time.Time) (string, 
 		return "", err
 	}
 	if used(m) {
-		return "", fmt.Errorf("the agent of this home goes by %s; first start didcomm serve with another --public-url, --listen or --did", m.DID)
+		return "", fmt.Errorf("%s is the DID of the agent; first start didcomm serve with another --public-url, --listen or --did", m.DID)
 	}
 	if err := d.set.Retire(ctx, m.DID, until); err != nil {
 		return "", err
@@ -178,7 +179,7 @@ func (d *DIDs) Retire(ctx context.Context, id string, until time.Time) (string, 
 	return m.DID, d.cfg.known(ctx)
 }
 
-// inUse tells which identities of the Set are InUse.
+// inUse returns a function that tells whether an identity of the Set is InUse.
 func (d *DIDs) inUse(ctx context.Context) (func(identity.Member) bool, error) {
 	list, err := servings(ctx, d.store.Records())
 	if err != nil {
@@ -186,6 +187,6 @@ func (d *DIDs) inUse(ctx context.Context) (func(identity.Member) bool, error) {
 	}
 	used := inUse(list, time.Now())
 	return func(m identity.Member) bool {
-		return used[m.DID] || len(list) == 0 && m.Settings.Party == agentParty // that of Home.Sender
+		return used[m.DID] || len(list) == 0 && m.Settings.Party == agentParty // the one of Home.Sender
 	}, nil
 }

@@ -83,7 +83,7 @@ func states(t *testing.T, cfg home.Config) map[string]home.State {
 // opensFor tells whether the agent of a home opens what is encrypted for a DID.
 func opensFor(t *testing.T, h *home.Home, keys envelope.Keys, id string) bool {
 	t.Helper()
-	m, err := h.DIDs.Get(t.Context(), id)
+	m, err := h.Set.Get(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,8 +100,8 @@ func opensFor(t *testing.T, h *home.Home, keys envelope.Keys, id string) bool {
 	return false
 }
 
-// The agent of a home keeps the DIDs that it went by before, with those that are not its
-// own apart.
+// The agent of a home keeps its former DIDs. They have nothing to do with the DIDs of did
+// create.
 func TestServe(t *testing.T) {
 	ctx, cfg := t.Context(), home.Config{Dir: t.TempDir()}
 	h := opens(t, cfg)
@@ -129,10 +129,10 @@ func TestServe(t *testing.T) {
 		t.Errorf("states %v, want %v", got, want)
 	}
 	for id := range want {
-		if !opensFor(t, h, h.DIDs, id) {
+		if !opensFor(t, h, h.Set, id) {
 			t.Errorf("%s is not answered for", id)
 		}
-		if same, err := h.DIDs.Related(ctx, one, id); err != nil || same == (id == other) {
+		if same, err := h.Set.Related(ctx, one, id); err != nil || same == (id == other) {
 			t.Errorf("%s may be known to be of the agent: %v, %v", id, same, err)
 		}
 	}
@@ -147,7 +147,7 @@ func TestServe(t *testing.T) {
 	}
 }
 
-// Of the DIDs that an agent went by before, the last 1000 are kept.
+// The last 1000 former DIDs are kept.
 func TestServeForgets(t *testing.T) {
 	const most = 1000
 	ctx, cfg := t.Context(), home.Config{Dir: t.TempDir()}
@@ -177,8 +177,8 @@ func TestServeForgets(t *testing.T) {
 	}
 }
 
-// A process that serves a home answers for a DID that another one has just made, and no
-// more for one that another has retired.
+// A process that serves a home answers for a DID that another process has just made, and no
+// longer for a DID that another process has retired.
 func TestKeepBeside(t *testing.T) {
 	ctx, cfg := t.Context(), home.Config{Dir: t.TempDir()}
 	server, err := home.OpenToServe(ctx, cfg)
@@ -189,7 +189,7 @@ func TestKeepBeside(t *testing.T) {
 	first, _ := serve(t, server, "", "https://one.example")
 	for range 3 { // each of them within the time that the last reading holds
 		id := kept(t, opens(t, cfg)).DID()
-		if !opensFor(t, server, server.DIDs, id) {
+		if !opensFor(t, server, server.Set, id) {
 			t.Errorf("%s is not answered for", id)
 		}
 		d, err := home.OpenDIDs(ctx, cfg)
@@ -199,13 +199,13 @@ func TestKeepBeside(t *testing.T) {
 		if _, err := d.Retire(ctx, id, time.Now()); err != nil {
 			t.Error(err)
 		}
-		if opensFor(t, server, server.DIDs, id) {
+		if opensFor(t, server, server.Set, id) {
 			t.Errorf("%s is answered for after its end", id)
 		}
 		if !opensFor(t, server, server.Keys(), id) {
 			t.Errorf("what has come to %s cannot be shown", id)
 		}
-		if _, err := d.Retire(ctx, first, time.Now()); err == nil || !strings.Contains(err.Error(), "goes by "+first) {
+		if _, err := d.Retire(ctx, first, time.Now()); err == nil || !strings.Contains(err.Error(), first+" is the DID of the agent") {
 			t.Errorf("the agent's own was retired: %v", err)
 		}
 		if err := d.Close(); err != nil {
@@ -217,7 +217,7 @@ func TestKeepBeside(t *testing.T) {
 	}
 }
 
-// A key that is not there is envelope.ErrNoKey, and one that comes later is found.
+// A key that is missing in the store is envelope.ErrNoKey, and is found when it is there.
 func TestMissingKey(t *testing.T) {
 	ctx, cfg := t.Context(), home.Config{Dir: t.TempDir()}
 	h, other := opens(t, cfg), opens(t, cfg)
@@ -228,7 +228,7 @@ func TestMissingKey(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if opensFor(t, h, h.DIDs, id.DID()) {
+		if opensFor(t, h, h.Set, id.DID()) {
 			t.Error("a key that nobody has")
 		}
 	}
@@ -239,15 +239,15 @@ func TestMissingKey(t *testing.T) {
 	if err := other.Ring.AddAll(ctx, keys); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); !opensFor(t, h, h.DIDs, id.DID()); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); !opensFor(t, h, h.Set, id.DID()); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the key is not found")
 		}
 	}
 }
 
-// The DIDs of a home that are kept twice, or are the agent's and have keys of their own,
-// are refused.
+// A DID is not made twice in a home, and a DID with keys of its own cannot be that of the
+// agent.
 func TestKeepTwice(t *testing.T) {
 	ctx, cfg := t.Context(), home.Config{Dir: t.TempDir()}
 	h := opens(t, cfg)
@@ -278,10 +278,10 @@ func TestKeepTwice(t *testing.T) {
 	if _, _, err := h.Serve(ctx, "did:web:bob.example", "https://agent.example"); err == nil || !strings.Contains(err.Error(), "keys of its own") {
 		t.Errorf("serve by another's keys: %v", err)
 	}
-	if doc, err := h.DIDs.Resolve(ctx, "did:web:bob.example"); err != nil || len(doc.DIDCommServices()) != 0 {
+	if doc, err := h.Set.Resolve(ctx, "did:web:bob.example"); err != nil || len(doc.DIDCommServices()) != 0 {
 		t.Errorf("the document was replaced: %v", err)
 	}
-	if _, err := h.DIDs.Resolve(ctx, "did:web:carol.example"); !errors.Is(err, did.ErrNotFound) {
+	if _, err := h.Set.Resolve(ctx, "did:web:carol.example"); !errors.Is(err, did.ErrNotFound) {
 		t.Error(err)
 	}
 }

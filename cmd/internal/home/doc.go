@@ -6,6 +6,7 @@
 // for the process that serves the home; OpenOutbox, OpenInbox and OpenDIDs are for
 // commands beside that.
 //
-// The DIDs of a home are an identity.Set. Those that the agent is served by have the
-// agent's own keys (Home.Serve); the others have keys of their own (Home.Keep).
+// The DIDs of a home are in an identity.Set. The DID of the agent itself, and those that it
+// had before, have the agent's own keys (Home.Serve). Every other DID has keys of its own
+// (Home.Keep).
 package home

@@ -15,11 +15,11 @@ import (
 type Home struct {
 	Store *sqlstore.Store
 	Ring  *keyring.Sealed
-	// DIDs are those that an agent on the home answers for.
-	DIDs *identity.Set
-	// Own are the keys that the agent is served by: the first two in the ring, which no
-	// other agent of the store can push aside.
-	Own identity.Pair
+	// Set has the DIDs that the agent of the home answers for.
+	Set *identity.Set
+	// Pair is the agent's own keys: the first two in the ring, which stay the first when
+	// several processes make keys at the same time.
+	Pair identity.Pair
 
 	cfg   Config
 	clear bool         // no passphrase protects the keys
@@ -110,6 +110,6 @@ func (h *Home) Export(kids ...string) (*keyring.Keyring, error) {
 	return keys, nil
 }
 
-// Keys are all private keys of the home: those of its DIDs, retired ones as well, and the
-// others in the ring.
-func (h *Home) Keys() envelope.Keys { return &allKeys{h.DIDs, h.Ring} }
+// Keys returns all private keys of the home: those of its DIDs, also of the retired ones,
+// and the other keys in the ring. It works until Close.
+func (h *Home) Keys() envelope.Keys { return &allKeys{h.Set, h.Ring} }

@@ -62,7 +62,7 @@ func (b *Inbox) Letters(ctx context.Context, reach network.Reach) (*Letters, err
 	if err != nil {
 		return nil, err
 	}
-	packer, err := envelope.New(envelope.Config{Keys: h.Keys(), Resolver: identity.Before(h.DIDs, resolver)})
+	packer, err := envelope.New(envelope.Config{Keys: h.Keys(), Resolver: identity.Before(h.Set, resolver)})
 	if err != nil {
 		return nil, err
 	}

@@ -54,10 +54,10 @@ func (c Config) unseal(ctx context.Context, s *sqlstore.Store) (*Home, error) {
 		}
 	}
 	h := &Home{Store: s, Ring: ring, cfg: c, clear: w.Name() == keyring.NoneName}
-	if h.Own, err = firstTwo(ctx, ring); err != nil {
+	if h.Pair, err = firstTwo(ctx, ring); err != nil {
 		return nil, fmt.Errorf("the agent's keys: %w", err)
 	}
-	h.DIDs, err = c.newSet(ctx, s, ring)
+	h.Set, err = c.newSet(ctx, s, ring)
 	return h, err
 }
 

@@ -60,14 +60,14 @@ func TestOpenAtOnce(t *testing.T) {
 				return
 			}
 			defer h.Close()
-			dids[i] = didOf(t, h.Own)
+			dids[i] = didOf(t, h.Pair)
 		})
 	}
 	all.Wait()
 	if slices.Sort(dids); dids[0] != dids[len(dids)-1] {
 		t.Errorf("several identities: %v", dids)
 	}
-	if h := opened(t, home.Config{Dir: dir}); didOf(t, h.Own) != dids[0] || len(h.Ring.KIDs()) != 2 {
+	if h := opened(t, home.Config{Dir: dir}); didOf(t, h.Pair) != dids[0] || len(h.Ring.KIDs()) != 2 {
 		t.Errorf("left behind: %q", h.Ring.KIDs())
 	}
 	if info, err := os.Stat(filepath.Join(dir, "agent.db")); err != nil || info.Mode().Perm()&0o077 != 0 {
@@ -90,7 +90,7 @@ func TestPassphrase(t *testing.T) {
 			t.Errorf("no class: %v", err)
 		}
 	}
-	if again := opened(t, home.Config{Dir: dir, Passphrase: secret("right")}); didOf(t, again.Own) != didOf(t, first.Own) {
+	if again := opened(t, home.Config{Dir: dir, Passphrase: secret("right")}); didOf(t, again.Pair) != didOf(t, first.Pair) {
 		t.Error("another identity")
 	}
 	open := t.TempDir()
@@ -108,7 +108,7 @@ func TestPassphrase(t *testing.T) {
 	if err := home.SetPassphrase(ctx, home.Config{Dir: open}, fresh); err != nil {
 		t.Fatal(err)
 	}
-	if now := opened(t, home.Config{Dir: open, Passphrase: secret("new")}); didOf(t, now.Own) != didOf(t, was.Own) {
+	if now := opened(t, home.Config{Dir: open, Passphrase: secret("new")}); didOf(t, now.Pair) != didOf(t, was.Pair) {
 		t.Error("another identity with the new passphrase")
 	}
 }

@@ -16,15 +16,15 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// collection has a record of each DID that the agent was served by, under the DID.
+// collection has a record of each DID of Home.Serve, under the DID.
 const collection = "serving"
 
-// maxFormer bounds the DIDs that the agent was served by before and that are kept.
+// maxFormer bounds the former DIDs of Home.Serve that are kept.
 const maxFormer = 1000
 
 const (
-	// seenEvery is how often an agent on a shared database says that it runs, and seenFor
-	// how long it is taken to run after that.
+	// seenEvery is how often an agent on a shared database notes that it runs. The agent is
+	// taken to run for seenFor after that.
 	seenEvery = 30 * time.Second
 	seenFor   = 4 * seenEvery
 )
@@ -32,24 +32,25 @@ const (
 // serving is the value of a record.
 type serving struct {
 	DID   string    `json:"did"`
-	Since time.Time `json:"since"` // when it was last begun
-	// By names the home that serves by the DID, and Seen is when it was last known to do so.
-	// Both are empty where the home has a database of its own.
+	Since time.Time `json:"since"` // when the last agent with the DID was started
+	// By names the home of that agent, and Seen is when the agent was last known to run. Both
+	// are empty if the home has a database of its own.
 	By   string    `json:"by,omitzero"`
 	Seen time.Time `json:"seen,omitzero"`
 }
 
-// Serve takes the DID into the Set that the agent is served by from now on, as an identity
-// of the agent's own keys: the did:web id or, if id is empty, the did:peer:2 of the keys and
-// of endpoint, a URL. It returns the DID, and the one that the agent of this home was served
-// by before if that is another. That stays in the Set, which keeps the last 1000.
+// Serve gives the agent of the home its DID from now on: the did:web id or, if id is empty,
+// the did:peer:2 of the agent's own keys and of endpoint, a URL. Serve returns the DID, and
+// the former DID of the agent if that is another. The last 1000 former DIDs stay in the Set.
+//
+// It is an error if the DID was retired, or has keys of its own.
 func (h *Home) Serve(ctx context.Context, id, endpoint string) (now, former string, err error) {
 	made, err := h.named(ctx, id, endpoint)
 	if err != nil {
 		return "", "", err
 	}
 	now = made.DID()
-	err = h.DIDs.Add(ctx, made, identity.Settings{Party: agentParty})
+	err = h.Set.Add(ctx, made, identity.Settings{Party: agentParty})
 	if errors.Is(err, identity.ErrRetired) {
 		return "", "", fmt.Errorf("%s was retired; give serve another --public-url, --listen or --did", now)
 	}
@@ -75,23 +76,23 @@ func (h *Home) Serve(ctx context.Context, id, endpoint string) (now, former stri
 	return now, former, h.forget(ctx, slices.DeleteFunc(list, func(s serving) bool { return s.DID == now }))
 }
 
-// named makes the identity of a DID that the agent is served by.
+// named makes the identity of a DID for Serve.
 func (h *Home) named(ctx context.Context, id, endpoint string) (*identity.Identity, error) {
 	if id == "" {
-		return identity.Peer2(h.Own, endpoint)
+		return identity.Peer2(h.Pair, endpoint)
 	}
-	m, err := h.DIDs.Get(ctx, id)
+	m, err := h.Set.Get(ctx, id)
 	switch {
 	case err == nil && m.Settings.Party != agentParty:
 		return nil, fmt.Errorf("--did: %s has keys of its own in this home (see didcomm did list): serve answers for it without --did", id)
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return nil, err
 	}
-	return identity.Web(id, h.Own, endpoint)
+	return identity.Web(id, h.Pair, endpoint)
 }
 
-// KeepServing tells the other agents on a shared database that this one goes by a DID, until
-// ctx ends.
+// KeepServing tells the other processes on a shared database, until ctx ends, that an agent
+// with a DID of Serve runs.
 func (h *Home) KeepServing(ctx context.Context, id string) {
 	if h.cfg.URL == "" {
 		return
@@ -117,9 +118,9 @@ func (h *Home) KeepServing(ctx context.Context, id string) {
 	}
 }
 
-// note puts the record of a DID that this process serves by; seen is zero if it has ended. A
-// record that other processes change at the same time, which serve by the same DID, is left
-// to them.
+// note puts the record of the DID of this process; seen is zero if the agent has ended. If
+// another process with the same DID changes the record at the same time, the record stays as
+// that process has put it.
 func (h *Home) note(ctx context.Context, s serving, seen time.Time) error {
 	records := h.Store.Records()
 	r, err := records.Get(ctx, collection, s.DID)
@@ -165,8 +166,7 @@ func (h *Home) name() string {
 	return host + " " + dir
 }
 
-// servings are the records of the DIDs that the agent was served by, in the order in which
-// that began.
+// servings returns the records of the DIDs of Serve, in the order of Since.
 func servings(ctx context.Context, records store.Records) ([]serving, error) {
 	var list []serving
 	const page = 500
@@ -189,8 +189,7 @@ func servings(ctx context.Context, records store.Records) ([]serving, error) {
 	return list, nil
 }
 
-// inUse tells which of the DIDs an agent goes by: those of the agents that are known to run,
-// or else the last one.
+// inUse returns the DIDs of the agents that are known to run, or else the last DID.
 func inUse(list []serving, now time.Time) map[string]bool {
 	used := map[string]bool{}
 	for _, s := range list {
@@ -204,14 +203,14 @@ func inUse(list []serving, now time.Time) map[string]bool {
 	return used
 }
 
-// forget removes the oldest of the agent's former DIDs if there are more than maxFormer.
+// forget removes the oldest of the former DIDs if there are more than maxFormer.
 func (h *Home) forget(ctx context.Context, list []serving) error {
 	used := inUse(list, time.Now())
 	for _, s := range list[:max(0, len(list)-maxFormer)] {
 		if used[s.DID] {
 			continue
 		}
-		if err := h.DIDs.Remove(ctx, s.DID); err != nil && !errors.Is(err, store.ErrNotFound) {
+		if err := h.Set.Remove(ctx, s.DID); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 		if err := h.Store.Records().Delete(ctx, collection, s.DID, 0); err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -221,9 +220,9 @@ func (h *Home) forget(ctx context.Context, list []serving) error {
 	return nil
 }
 
-// Sender returns the DID that commands send from while none serves the home, or beside that:
-// the DID that the agent was served by last, else a did:peer whose endpoint is did.QueueURI.
-// The agent that serves the home next opens what is answered to it.
+// Sender returns the DID that commands send from, whether an agent runs on the home or not:
+// the last DID of Serve. In a home without one, it is a did:peer of the agent's own keys,
+// whose endpoint is did.QueueURI; the next agent on the home opens the answers.
 func (h *Home) Sender(ctx context.Context) (string, error) {
 	list, err := servings(ctx, h.Store.Records())
 	if err != nil {
@@ -235,14 +234,14 @@ func (h *Home) Sender(ctx context.Context) (string, error) {
 			if mine && s.By != h.name() || !mine && !used[s.DID] {
 				continue
 			}
-			if own, err := h.DIDs.Own(ctx, s.DID); !errors.Is(err, envelope.ErrNoKey) { // else it was retired
+			if own, err := h.Set.Own(ctx, s.DID); !errors.Is(err, envelope.ErrNoKey) { // else it was retired
 				return own, err
 			}
 		}
 	}
-	id, err := identity.Peer2(h.Own, did.QueueURI)
+	id, err := identity.Peer2(h.Pair, did.QueueURI)
 	if err != nil {
 		return "", err
 	}
-	return id.DID(), h.DIDs.Add(ctx, id, identity.Settings{Party: agentParty})
+	return id.DID(), h.Set.Add(ctx, id, identity.Settings{Party: agentParty})
 }

@@ -24,7 +24,7 @@ func (s *Server) publish(c echo.Context) error {
 	}
 	didweb.Handler(func(ctx context.Context) (doc *did.Document, err error) {
 		for _, id := range ids {
-			if doc, err = s.home.DIDs.Resolve(ctx, id); !errors.Is(err, did.ErrNotFound) {
+			if doc, err = s.home.Set.Resolve(ctx, id); !errors.Is(err, did.ErrNotFound) {
 				break
 			}
 		}

@@ -50,9 +50,10 @@ type Config struct {
 	// PublicURL is where peers send messages, http or https. Empty is DefaultPath
 	// at the domain of DID, or else at the listening address.
 	PublicURL string
-	// DID is a did:web to go by, of the agent's keys; empty is a did:peer:2 of the keys and
-	// PublicURL. The server answers for all other DIDs of the home as well, and publishes the
-	// documents of each did:web of its host.
+	// DID is a did:web for the agent, of the agent's keys; empty is the did:peer:2 of the keys
+	// and of PublicURL. The server answers for the other DIDs of the home as well. It
+	// publishes the document of each did:web of the home whose host is that of PublicURL or
+	// of DID.
 	DID string
 	// TLSCert and TLSKey are PEM files; both or none.
 	TLSCert, TLSKey string
@@ -62,8 +63,8 @@ type Config struct {
 	AllowPrivate bool
 	MaxBytes     int64         // of one message
 	ReadTimeout  time.Duration // for the header, and for the body, of one request
-	// DeliverWithin is for how long delivery of a message is tried, unless that
-	// says itself.
+	// DeliverWithin is how long delivery is tried of a message that has no expiry of
+	// its own.
 	DeliverWithin time.Duration
 	// KeepReceived is for how long a message that was handled is remembered, and
 	// kept to be shown.
@@ -71,8 +72,8 @@ type Config struct {
 	// Limits of what one peer is sent, at once and then in an hour: see agent.Config.
 	ReportBurst, ReportsPerHour int
 	AnswerBurst, AnswersPerHour int
-	// OnMessage is called for each basic message, one at a time. To is empty for the DID that
-	// the agent is served by, else another DID of the home.
+	// OnMessage is called for each basic message, one at a time. To is the DID of the home that
+	// the message came to, empty if that is Server.DID.
 	OnMessage func(from, to, text string)
 	Logger    *slog.Logger
 }
@@ -83,7 +84,7 @@ type Server struct {
 	listener net.Listener
 	endpoint *url.URL
 	did      string
-	former   string // that the agent of the home was served by before, or empty
+	former   string // DID that the agent of the home had before, or empty
 	hosts    []string
 	http     *http.Server
 	ws       *wstransport.Server
@@ -156,7 +157,7 @@ func (s *Server) wire(ctx context.Context, tlsConfig *tls.Config) error {
 		DID:          s.did,
 		Packer:       packer,
 		Contacts:     book,
-		Shares:       s.home.DIDs.Shares,
+		Shares:       s.home.Set.Shares,
 		Handler:      s.mux(),
 		Senders:      s.senders.ByScheme(false),
 		Store:        s.home.Store,
@@ -183,7 +184,8 @@ func (s *Server) wire(ctx context.Context, tlsConfig *tls.Config) error {
 	return nil
 }
 
-// packer is of all DIDs of the home, and opens messages of MaxBytes.
+// packer returns a Packer for all DIDs of the home, which opens messages of MaxBytes bytes,
+// and the contacts in the store.
 func (s *Server) packer(reach network.Reach) (*envelope.Packer, *contact.Book, error) {
 	book := contact.New(s.home.Store, contact.Config{Logger: s.cfg.Logger})
 	resolver, err := reach.Resolver(book.Long)
@@ -191,18 +193,18 @@ func (s *Server) packer(reach network.Reach) (*envelope.Packer, *contact.Book, e
 		return nil, nil, err
 	}
 	packer, err := envelope.New(envelope.Config{
-		Keys:     s.home.DIDs,
-		Resolver: identity.Before(s.home.DIDs, resolver),
+		Keys:     s.home.Set,
+		Resolver: identity.Before(s.home.Set, resolver),
 		MaxBytes: int(s.cfg.MaxBytes),
 	})
 	return packer, book, err
 }
 
-// DID is the DID that the agent is served by.
+// DID is the DID of the agent.
 func (s *Server) DID() string { return s.did }
 
-// Former is the DID that the agent of the home was served by before, if that is another. The
-// server answers for it as well.
+// Former is the DID that the agent of the home had before, or empty if that is the same. The
+// server answers for the former DID as well.
 func (s *Server) Former() string { return s.former }
 
 // Endpoint is the URL that takes messages in.
