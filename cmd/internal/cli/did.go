@@ -75,21 +75,13 @@ Two flags keep nothing in the home. --secrets-out adds the keys to a file, in cl
 			}
 			switch {
 			case secretsOut != "":
-				err = home.AddSecrets(secretsOut, secrets)
-			case !asJSON:
-				if a.home == "" {
-					return usagef("there is no home directory for the private keys: name a file with --secrets-out FILE, or --home DIR")
+				if err := home.AddSecrets(secretsOut, secrets); err != nil {
+					return fmt.Errorf("private keys: %w", err)
 				}
-				err = k.with(a, cmd, home.Open, func(ctx context.Context, h *home.Home) error {
-					if err := h.Keep(ctx, id); err != nil {
-						return err
-					}
-					fmt.Fprintf(a.Stderr, "private keys: %s\n", printable(h.Where()))
-					return nil
-				})
-			}
-			if err != nil {
-				return fmt.Errorf("private keys: %w", err)
+			case !asJSON:
+				if err := k.keep(a, cmd, id); err != nil {
+					return err
+				}
 			}
 			if asJSON {
 				list, err := secrets.MarshalSecrets()
@@ -122,6 +114,27 @@ Two flags keep nothing in the home. --secrets-out adds the keys to a file, in cl
 	f.StringVar(&secretsOut, "secrets-out", "", "file to add the private keys to")
 	f.BoolVar(&asJSON, "json", false, `print {"did", "document", "secrets"}, private keys included`)
 	return cmd
+}
+
+// keep adds a new DID to the home.
+func (k *keys) keep(a *app, cmd *cobra.Command, id *identity.Identity) error {
+	if a.home == "" {
+		return usagef("there is no home directory for the private keys: name a file with --secrets-out FILE, or --home DIR")
+	}
+	open := func(ctx context.Context, cfg home.Config) (*home.Home, error) {
+		h, err := home.Open(ctx, cfg)
+		if err != nil {
+			return nil, fmt.Errorf("private keys: %w", err)
+		}
+		return h, nil
+	}
+	return k.with(a, cmd, open, func(ctx context.Context, h *home.Home) error {
+		err := h.Keep(ctx, id)
+		if err == nil {
+			fmt.Fprintf(a.Stderr, "private keys: %s\n", printable(h.Where()))
+		}
+		return err
+	})
 }
 
 var curves = []string{string(keyring.Ed25519), string(keyring.X25519), string(keyring.P256), string(keyring.P384), string(keyring.P521), string(keyring.Secp256k1)}

@@ -60,7 +60,7 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 		return Posted{}, err
 	}
 	c, err := start(cfg.Config, agent.Config{
-		DID: from, Keys: h.Set,
+		DID: from, Keys: h.AgentKeys(from),
 		Store: h.Store, Guest: true,
 		AckTimeout: cfg.ackTimeout(),
 	})

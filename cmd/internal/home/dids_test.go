@@ -136,6 +136,13 @@ func TestServe(t *testing.T) {
 			t.Errorf("%s may be known to be of the agent: %v, %v", id, same, err)
 		}
 	}
+	owner := h.AgentKeys(web).(envelope.Owner)
+	for n, want := range []int{0, 1, 2, 3, 4, 4} {
+		dids, err := owner.DIDs(ctx, n)
+		if err != nil || len(dids) != want || want > 0 && dids[0] != web || want > 1 && slices.Contains(dids[1:], web) {
+			t.Errorf("%d DIDs, the agent's first: %q, %v", n, dids, err)
+		}
+	}
 	if from, err := h.Sender(ctx); from != web || err != nil {
 		t.Errorf("commands send from %s, %v", from, err)
 	}

@@ -69,6 +69,31 @@ func lend[K any](ctx context.Context, l *lender, name string, get func(context.C
 	return key, err
 }
 
+// AgentKeys returns the keys of the Set for an agent with a DID of the home. A key id that
+// names no DID ("#key-1") is looked for in that DID first.
+func (h *Home) AgentKeys(id string) envelope.Keys { return &agentKeys{h.Set, id} }
+
+type agentKeys struct {
+	*identity.Set
+	first string
+}
+
+var (
+	_ envelope.Owner   = (*agentKeys)(nil)
+	_ envelope.Relater = (*agentKeys)(nil)
+	_ did.Resolver     = (*agentKeys)(nil)
+)
+
+// DIDs returns at most n of the DIDs, that of the agent first.
+func (k *agentKeys) DIDs(ctx context.Context, n int) ([]string, error) {
+	dids, err := k.Set.DIDs(ctx, n)
+	if err != nil || n < 1 {
+		return nil, err
+	}
+	dids = slices.DeleteFunc(dids, func(id string) bool { return id == k.first })
+	return slices.Insert(dids, 0, k.first)[:min(n, len(dids)+1)], nil
+}
+
 // allKeys are the private keys of the DIDs of a home, also of those that were retired, and
 // the other ones in its keyring. They are for a person who works with files and with
 // messages that have come in; an agent that runs has those of the Set alone.

@@ -193,7 +193,7 @@ func (s *Server) packer(reach network.Reach) (*envelope.Packer, *contact.Book, e
 		return nil, nil, err
 	}
 	packer, err := envelope.New(envelope.Config{
-		Keys:     s.home.Set,
+		Keys:     s.home.AgentKeys(s.did),
 		Resolver: identity.Before(s.home.Set, resolver),
 		MaxBytes: int(s.cfg.MaxBytes),
 	})
