@@ -229,6 +229,30 @@ func TestRatesOfTwoDIDs(t *testing.T) {
 	}
 }
 
+// What one DID sends does not wait for the ack of what another DID has sent, even if the
+// peer has chosen the same thread for both. Otherwise the peer could hold an ack back, and
+// see that both DIDs are of one agent.
+func TestThreadOfTwoDIDs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTwins(t, agent.HandlerFunc(func(ctx context.Context, r agent.Responder, in *agent.Inbound) error {
+			if in.Message.Type != chatType {
+				return nil
+			}
+			return r.Reply(ctx, &message.Message{Type: chatType})
+		}))
+		for _, to := range []string{w.first, w.second} {
+			w.says(to, chatType, func(m *message.Message) { m.ThreadID = "a thread" })
+			synctest.Wait()
+			if n := len(w.session().packets); n != 1 {
+				t.Fatalf("%d replies from %s", n, to)
+			}
+			if m := w.arrived(t); m.From != to {
+				t.Errorf("%s from %s", m.Type, m.From)
+			}
+		}
+	})
+}
+
 // A rotation that one DID is told of changes nothing for another one.
 func TestRotationOfTwoDIDs(t *testing.T) {
 	w := newTwins(t, nil)

@@ -52,15 +52,17 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	return item, nil
 }
 
-// lane returns the name of the lane of a message to be sent, or "" for the lane of its
-// thread.
+// lane returns the name of the lane of a message to be sent. Without another name, the lane
+// is that of its thread. The peer chooses threads, so each DID of ours has lanes of its
+// own. Otherwise a message would wait for one of another DID, and the peer could see that
+// both DIDs are of one agent.
 func (a *Agent) lane(m *message.Message, o *sendOptions) string {
 	name := o.lane
 	if ordered, ok := a.cfg.Handler.(Orderer); ok && name == "" {
 		name = ordered.Lane(&Inbound{Message: m, From: m.From, To: m.From})
 	}
 	if name == "" {
-		return ""
+		name = foldID(subject(m))
 	}
 	return party(m.From) + " " + name
 }
