@@ -1,15 +1,15 @@
-// Package cli is the command line of didcomm: a file for each subcommand, and
-// what they share. Main runs it.
+// Package cli is the command line of didcomm, with a file for each subcommand. [Main]
+// runs a command.
 //
-// What scripts rely on: the exit status is 0 on success, 1 on failure and 2 on
-// wrong usage. A failure writes one line, "didcomm: <what>: <why>", to standard
-// error and nothing to standard output: a command's output is held back until
-// the command has succeeded. Some commands differ:
+// Scripts can rely on this: the exit status is 0 on success, 1 on failure and 2 on wrong
+// usage. A failure writes one line, "didcomm: <what>: <why>", to standard error, and
+// nothing to standard output: the output of a command is held back until the command has
+// succeeded. There are three exceptions:
 //
-//   - serve runs until it is told to stop, and writes as it goes.
-//   - inbox and outbox list may have much to show, and write as they go. A failure
-//     midway says after how many messages.
-//   - inspect prints what it found also if a finding is an error.
+//   - serve runs until it is stopped, and writes at once.
+//   - inbox and outbox list may have many messages, and write at once. If they fail
+//     midway, the error says after how many messages.
+//   - inspect prints its findings also if one of them is an error.
 package cli
 
 import (
@@ -30,7 +30,7 @@ const (
 	exitUsage   = 2
 )
 
-// IO is what the program has from its environment.
+// IO is the input and output of the program, and its environment.
 type IO struct {
 	Stdin     io.Reader
 	Stdout    io.Writer
@@ -38,14 +38,14 @@ type IO struct {
 	LookupEnv func(string) (string, bool)
 }
 
-// A usageError is a wrong command line, or a wrong setting elsewhere.
+// A usageError is the error for a wrong command line or a wrong setting.
 type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-// A verdictError is an error that a command has found in its input: the command did its
-// work, and its output is written all the same.
+// A verdictError makes the exit status 1 although the command has done its work. The
+// output of the command is written.
 type verdictError struct{ err error }
 
 func (e *verdictError) Error() string { return e.err.Error() }
@@ -53,7 +53,7 @@ func (e *verdictError) Unwrap() error { return e.err }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// Main runs the command that args (without the program's name) ask for and
+// Main runs the command in args, which do not include the name of the program, and
 // returns the exit status.
 func Main(args []string, io IO) int {
 	var out bytes.Buffer
@@ -85,7 +85,7 @@ func Main(args []string, io IO) int {
 	return status
 }
 
-// NewRoot is the tree of all commands.
+// NewRoot returns the command didcomm with all of its subcommands.
 func NewRoot(io IO) *cobra.Command {
 	a := &app{IO: io}
 	root := &cobra.Command{
@@ -134,8 +134,8 @@ it found, and a list of messages may end early.`,
 	return root
 }
 
-// group makes cmd one that only has subcommands: alone it shows its help, and
-// both that and an unknown subcommand are wrong usage.
+// group makes cmd a command that only has subcommands. Without a subcommand, cmd shows
+// its help. A missing or an unknown subcommand is wrong usage.
 func group(cmd *cobra.Command) {
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -170,8 +170,8 @@ func help() *cobra.Command {
 	}
 }
 
-// positional checks the number of arguments against their names; a name in
-// brackets may be left out.
+// positional checks the number of arguments against their names. An argument whose name
+// is in brackets is optional.
 func positional(names ...string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) > len(names) {

@@ -17,15 +17,15 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// resolveTimeout bounds resolving for a command without a --timeout.
+// resolveTimeout limits the time to resolve DIDs in a command without --timeout.
 const resolveTimeout = 30 * time.Second
 
 func (a *app) did() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "did",
 		Short: "make, list, retire and resolve DIDs",
-		Long: `Did looks after the DIDs of this home, and resolves the DIDs of others. The methods
-key, peer, web and jwk are known.`,
+		Long: `Did looks after the DIDs of this home, and resolves the DIDs of others. It supports
+the methods key, peer, web and jwk.`,
 		Example: `  didcomm did create --method key
   didcomm did list
   didcomm did resolve did:web:example.org`,
@@ -49,14 +49,16 @@ func (a *app) didCreate() *cobra.Command {
   --method key    did:key; one key, no service
   --method jwk    did:jwk; one key, no service
   --method web    did:web of --domain; may have services. The document is printed
-                  too, and standard error names the URL where it has to stand
+                  too, and standard error names the URL to publish it at
 
-The DID and its keys are kept in the home: didcomm serve answers for the DID, also
-if it runs already, and publishes the document of a did:web of its own host. The
-commands pack and unpack find the keys. The keys are sealed; see didcomm key.
+The home keeps the DID and its keys, which are sealed (see didcomm key). The agent
+of this home answers for the DID, even if it runs already. It also publishes the
+document of a did:web, if the host of the did:web is that of its public URL or of
+--did. Pack and unpack use the keys.
 
-Two flags keep nothing in the home. --secrets-out adds the keys to a file, in clear.
---json prints {"did", "document", "secrets"}, the keys included.`,
+With --secrets-out or --json, the home keeps neither the DID nor its keys.
+--secrets-out adds the keys to a file, in clear. --json prints {"did", "document",
+"secrets"}; the secrets are the keys, in clear.`,
 		Example: `  didcomm did create --method key --secrets-out alice.json
   didcomm did create --method peer --service https://agent.example.org/didcomm
   didcomm did create --method web --domain example.org/agents/bob --json`,
@@ -108,11 +110,11 @@ Two flags keep nothing in the home. --secrets-out adds the keys to a file, in cl
 	f := cmd.Flags()
 	f.Var(&enum{&c.method, []string{"key", "peer", "web", "jwk"}}, "method", "DID method: key, peer, web or jwk")
 	f.StringArrayVar(&c.services, "service", nil, "DIDComm endpoint to list: a URL, or the DID of a mediator; may be repeated (peer and web)")
-	f.StringVar(&c.domain, "domain", "", "place of the document of a did:web: HOST[:PORT][/PATH]")
-	f.Var(&enum{&c.curve, curves}, "curve", "key type: Ed25519, X25519, P-256, P-384, P-521 or secp256k1 (default Ed25519, with X25519 to encrypt; P-256 for jwk)")
+	f.StringVar(&c.domain, "domain", "", "host and path of a did:web: HOST[:PORT][/PATH]")
+	f.Var(&enum{&c.curve, curves}, "curve", "key type: Ed25519, X25519, P-256, P-384, P-521 or secp256k1 (default Ed25519, with X25519 for encryption; for jwk P-256)")
 	f.Var(&enum{&c.numalgo, []string{"2", "4"}}, "numalgo", "kind of did:peer: 2 or 4")
-	f.StringVar(&secretsOut, "secrets-out", "", "file to add the private keys to")
-	f.BoolVar(&asJSON, "json", false, `print {"did", "document", "secrets"}, private keys included`)
+	f.StringVar(&secretsOut, "secrets-out", "", "file to add the private keys to, in clear; the home does not keep them")
+	f.BoolVar(&asJSON, "json", false, `print {"did", "document", "secrets"}, with the private keys in clear; the home does not keep them`)
 	return cmd
 }
 
@@ -139,13 +141,13 @@ func (k *keys) keep(a *app, cmd *cobra.Command, id *identity.Identity) error {
 
 var curves = []string{string(keyring.Ed25519), string(keyring.X25519), string(keyring.P256), string(keyring.P384), string(keyring.P521), string(keyring.Secp256k1)}
 
-// creation is the DID to make.
+// creation has the flags of did create.
 type creation struct {
 	method, numalgo, domain, curve string
 	services                       []string
 }
 
-// check finds flags that do not fit the method.
+// check returns an error if a flag does not fit the method.
 func (c *creation) check() error {
 	alone := c.method == "key" || c.method == "jwk"
 	switch {
@@ -166,7 +168,7 @@ func (c *creation) check() error {
 	return nil
 }
 
-// checkEndpoint finds what no agent could send to.
+// checkEndpoint returns an error for an endpoint to which no agent could send.
 func checkEndpoint(s string) error {
 	if _, err := did.Parse(s); err == nil {
 		return nil
@@ -221,8 +223,8 @@ func (a *app) didResolve() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resolve DID",
 		Short: "print the document of a DID",
-		Long: `Resolve prints the document of a DID as JSON. A did:web of this machine is also
-looked for over plain http.`,
+		Long: `Resolve prints the document of a DID as JSON. For a did:web of this machine, such
+as did:web:localhost%3A8080, it also tries plain http.`,
 		Example: `  didcomm did resolve did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH
   didcomm did resolve did:web:localhost%3A8080
   didcomm did resolve did:example:alice --did-docs documents.json`,
@@ -247,11 +249,11 @@ looked for over plain http.`,
 	}
 	cmd.Flags().StringVar(&docs, "did-docs", "", "file with DID documents, a JSON object from DID to document, or an array; they take precedence over resolvers")
 	cmd.Flags().BoolVar(&reach.Private, "allow-private", false, "resolve a did:web in a private network too")
-	cmd.Flags().DurationVar(&timeout, "timeout", resolveTimeout, "how long to try")
+	cmd.Flags().DurationVar(&timeout, "timeout", resolveTimeout, "how long to wait for the document")
 	return cmd
 }
 
-// resolvers returns the documents of a file, if one is named, and the resolver of all
+// resolvers returns the DID documents of a file, which may be "", and the resolver of all
 // other DIDs.
 func resolvers(reach network.Reach, docs string) (network.Docs, did.Resolver, error) {
 	others, err := reach.Resolver(nil)

@@ -17,14 +17,13 @@ func (a *app) didList() *cobra.Command {
 		Long: `List prints a line for each DID of this home, the oldest first, also while "didcomm
 serve" runs: the DID, its state, and when it was made. The states are:
 
-  in use    didcomm serve uses the DID, or the last serve did; so does didcomm send
-  former    an earlier serve used the DID; messages to it are still opened
+  in use    the DID of didcomm serve, or of the last serve; didcomm send uses it too
+  former    the DID of an earlier serve; messages to it are still opened
   own       a DID of did create; serve answers for it
-  retired   a DID of did retire; messages to it are opened until the time that
-            is given
+  retired   a DID of did retire; messages to it are opened until the time given
 
 With --json each DID is an object on a line of its own: {"did", "state", "created",
-"until"}, "until" for a retired DID only.`,
+"until"}. Only the object of a retired DID has "until".`,
 		Example: `  didcomm did list
   didcomm did list --json`,
 		Args: positional(),
@@ -97,12 +96,12 @@ func (a *app) didRetire() *cobra.Command {
 		Use:   "retire DID",
 		Short: "end the use of a DID of this home",
 		Long: `Retire ends the use of a DID. Messages that are under way to the DID are still
-opened for the time of --for. After that the agent does not answer for the DID, and
-publishes no document of it. This works while "didcomm serve" runs, too.
+opened for the time of --for. After that, the agent does not answer for the DID,
+and does not publish its document. Retire works while "didcomm serve" runs, too.
 
-A DID that was retired cannot be used again, and its keys stay in the home. The DID
-that serve uses cannot be retired: start serve with another --public-url, --listen
-or --did first.`,
+A retired DID cannot be used again. Its keys stay in the home. The DID that serve
+uses cannot be retired: first start serve with another --public-url, --listen or
+--did.`,
 		Example: `  didcomm did retire did:web:example.org:agents:bob
   didcomm did retire --for 0 did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH`,
 		Args: positional("DID"),
@@ -126,6 +125,6 @@ or --did first.`,
 		},
 	}
 	k.addFlags(cmd)
-	cmd.Flags().DurationVar(&within, "for", 72*time.Hour, "how long messages to the DID are still opened; 0 ends that at once")
+	cmd.Flags().DurationVar(&within, "for", 72*time.Hour, "how long messages to the DID are still opened; with 0 no message is opened from now on")
 	return cmd
 }

@@ -29,22 +29,23 @@ func (a *app) inbox() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inbox",
 		Short: "show the messages that the agent has received",
-		Long: `Inbox shows the messages that the agent of this home has received, the oldest first,
-also while "didcomm serve" runs. A line has the time, the state, the sender and the
-type of the message, and the text of a basic message. The states are:
+		Long: `Inbox shows the messages that the agent of this home has received, the oldest
+first, also while "didcomm serve" runs. A line has the time, the state, the sender
+and the type of the message, and the text of a basic message. The states are:
 
-  waiting     for its handler, or for another try
+  waiting     the message waits for its handler, or for another try
   handling    the handler works on the message
-  done        the message stays for as long as serve's --keep-received says
+  done        the handler has finished; the message stays for the time of serve's
+              --keep-received
   set aside   the handler failed for good; the line has the reason
 
-A line that is not "done" has the id of the message: "inbox retry" gives the message
-to its handler again, and "inbox drop" removes it.
+A line that is not "done" has the id of the message: "inbox retry" gives the
+message to its handler again, and "inbox drop" removes it.
 
 The inbox keeps messages sealed, as they came. If a message cannot be opened now,
-for example because the DID of its sender does not resolve, the line has the reason.
-If such a message came by a WebSocket, its sender and its type are not known, and
-its id is that of the packet.
+for example because the DID of its sender does not resolve, the line has the
+reason. If such a message came by a WebSocket, its sender and its type are not
+known, and its id is that of the packet.
 
 With --follow, inbox goes on with messages that come in, until it is interrupted.
 With --json, each message is an object on a line of its own: {"time", "state",
@@ -96,7 +97,8 @@ says after how many messages.`,
 	}
 	cmd.AddCommand(
 		a.inboxChange("retry", "give a message to its handler again", `Retry gives messages that wait, or were set aside, to their handlers again. The
-agent that serves this home does so at once, or else the next one.`, (*home.Inbox).Retry),
+agent that serves this home does so at once. If none serves the home now, the next
+agent does.`, (*home.Inbox).Retry),
 		a.inboxChange("drop", "remove a message for good", `Drop removes a message from the inbox, whatever its state. The agent remembers the
 message, and does not handle it if it comes again.`, (*home.Inbox).Drop),
 	)
@@ -109,7 +111,7 @@ message, and does not handle it if it comes again.`, (*home.Inbox).Drop),
 	return cmd
 }
 
-// inboxChange is a command that does something to messages of the inbox.
+// inboxChange makes a command that changes messages of the inbox.
 func (a *app) inboxChange(name, what, long string, f func(*home.Inbox, context.Context, string) error) *cobra.Command {
 	var k kept
 	cmd := &cobra.Command{
@@ -140,7 +142,7 @@ func (a *app) inboxChange(name, what, long string, f func(*home.Inbox, context.C
 	return cmd
 }
 
-// inboxStates are the states of a received message, as people call them.
+// inboxStates has the names of the states of a received message.
 var inboxStates = map[store.State]string{
 	store.Waiting: "waiting", store.Leased: "handling", store.Done: "done", store.Buried: "set aside",
 }
@@ -172,14 +174,13 @@ func showLetter(w io.Writer, l home.Letter) error {
 	return err
 }
 
-// protocol is a message type without where it is specified: name, version and
-// message.
+// protocol returns the last three parts of a message type: protocol, version and message.
 func protocol(typ string) string {
 	parts := strings.Split(typ, "/")
 	return strings.Join(parts[max(0, len(parts)-3):], "/")
 }
 
-// content is the text of a basic message.
+// content returns the text of a basic message.
 func content(m *message.Message) (string, bool) {
 	var body basicmessage.Body
 	if !message.Is(m, basicmessage.TypeMessage) || m.DecodeBody(&body) != nil {

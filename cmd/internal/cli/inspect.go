@@ -27,7 +27,8 @@ warning or info), the clause of the specification, and the fix.
 
 Without keys, inspect sees the outermost layer of an encrypted message, and all
 layers of a signed one. It verifies nothing. With --secrets or --did-docs it opens
-the message as well: it examines the content, or says why the message does not open.
+the message as well: it examines the content, or says why the message does not
+open.
 
 If a finding is an error, the exit status is 1, and the output is complete all the
 same.
@@ -64,7 +65,7 @@ standard input.`,
 	return cmd
 }
 
-// examine opens the message if there is something to open it with.
+// examine opens the message if the user gave keys or documents.
 func (s *sealing) examine(ctx context.Context, a *app, data []byte) (*doctor.Report, error) {
 	if s.secrets == "" && s.docs == "" {
 		return doctor.Examine(data), nil
@@ -77,7 +78,7 @@ func (s *sealing) examine(ctx context.Context, a *app, data []byte) (*doctor.Rep
 	return report, err
 }
 
-// verdict is the failure that findings of severity error are.
+// verdict returns a verdictError if a finding has the severity error.
 func verdict(r *doctor.Report) error {
 	var codes []string
 	for _, f := range r.AtLeast(doctor.Error) {

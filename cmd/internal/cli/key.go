@@ -20,9 +20,9 @@ store: agent.db in the home directory, or the database of --store. The first two
 keys are those of the agent. The others come from did create, key new and key
 import.
 
-A passphrase opens the keys: that of --passphrase-file, else of DIDCOMM_PASSPHRASE,
-else the command asks for it at a terminal. Without a passphrase, anybody who can
-read the store has the keys.`,
+A passphrase protects the keys. The commands take it from --passphrase-file, or
+from DIDCOMM_PASSPHRASE, or ask for it at the terminal. Without a passphrase,
+anybody who can read the store has the keys.`,
 		Example: `  didcomm key list
   didcomm key passwd`,
 	}
@@ -31,7 +31,7 @@ read the store has the keys.`,
 	return cmd
 }
 
-// keys is what the commands of the keyring share.
+// keys has the settings of the commands that use the keyring.
 type keys struct {
 	kept
 	pass passphrase
@@ -48,7 +48,7 @@ func (k *keys) config(a *app) (home.Config, error) {
 	return cfg, err
 }
 
-// with runs f with the home, which open opens.
+// with opens the home by open, and runs f with the home.
 func (k *keys) with(a *app, cmd *cobra.Command, open func(context.Context, home.Config) (*home.Home, error), f func(context.Context, *home.Home) error) error {
 	cfg, err := k.config(a)
 	if err != nil {
@@ -113,10 +113,10 @@ func (a *app) keyNew() *cobra.Command {
 		Use:   "new",
 		Short: "make a key",
 		Long: `New makes a key in the keyring and prints its key id, which is that of a did:key.
-With an Ed25519 key comes the X25519 key that the did:key also lists, on a second
-line.
+With an Ed25519 key comes the X25519 key that the did:key also lists. Its key id is
+on a second line.
 
-Pack and unpack find such a key. Didcomm serve does not use the key; for a DID that
+Pack and unpack use such a key. Didcomm serve does not use the key; for a DID that
 serve answers for, see didcomm did create.`,
 		Example: `  didcomm key new
   didcomm key new --curve P-256`,
@@ -162,8 +162,8 @@ func (a *app) keyExport() *cobra.Command {
 		Short: "write private keys in clear",
 		Long: `Export writes the private keys with these key ids, or all private keys, in clear.
 The form is that of DIDComm Messaging v2.1, Appendix A. The keys go to standard
-output, or to the file of --out. A new file has mode 0600; an old one keeps the keys
-that it has. Anybody who can read the output has the keys.`,
+output, or to the file of --out. A new file has mode 0600; an old one keeps the
+keys that it has. Anybody who can read the output has the keys.`,
 		Example: `  didcomm key export --out keys.json
   didcomm key export did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH#z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH`,
 		Args: cobra.ArbitraryArgs,
@@ -221,13 +221,13 @@ func (a *app) keyPasswd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "passwd",
 		Short: "set, change or remove the passphrase of the keys",
-		Long: `Passwd protects the keys with a new passphrase: that of --new-passphrase-file, else
-of DIDCOMM_NEW_PASSPHRASE, else the command asks for it at a terminal, twice. In a
-home without keys, passwd makes them. An agent that runs is not disturbed; it needs
-the new passphrase at its next start.
+		Long: `Passwd protects the keys with a new passphrase. It takes the new passphrase from
+--new-passphrase-file, or from DIDCOMM_NEW_PASSPHRASE, or asks for it twice at the
+terminal. In a home without keys, passwd makes them. A running agent continues, and
+needs the new passphrase at its next start.
 
-After a crash, either the old or the new passphrase opens the keys. Older copies and
-backups still open with the old one.`,
+After a crash, either the old or the new passphrase opens the keys. Older copies
+and backups still open with the old one.`,
 		Example: `  didcomm key passwd
   didcomm key passwd --passphrase-file old.txt --new-passphrase-file new.txt
   didcomm key passwd --remove`,

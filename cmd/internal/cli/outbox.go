@@ -20,8 +20,8 @@ func (a *app) outbox() *cobra.Command {
 		Use:   "outbox",
 		Short: "look after the messages that the agent has to deliver",
 		Long: `Outbox shows and changes the messages that the agent of this home has to deliver,
-also while "didcomm serve" runs. A message is "waiting" for its next try, "sending",
-or "buried": given up or expired, and kept for you to see.
+also while "didcomm serve" runs. A message is "waiting" for its next try,
+"sending", or "buried": given up or expired, and kept for you to see.
 
 ID is the id of a message, which send has printed. A message to several recipients
 is in the outbox once for each of them.`,
@@ -33,7 +33,7 @@ is in the outbox once for each of them.`,
 	return cmd
 }
 
-// withOutbox runs f with the outbox of the home's agent.
+// withOutbox runs f with the outbox of the home.
 func (a *app) withOutbox(cmd *cobra.Command, k *kept, f func(ctx context.Context, o *home.Outbox) error) (err error) {
 	cfg, err := k.config(a)
 	if err != nil {
@@ -51,7 +51,7 @@ func (a *app) withOutbox(cmd *cobra.Command, k *kept, f func(ctx context.Context
 	return f(cmd.Context(), o)
 }
 
-// outboxStates are the states of a message to deliver, as people call them.
+// outboxStates has the names of the states of a message in the outbox.
 var outboxStates = map[store.State]string{store.Waiting: "waiting", store.Leased: "sending", store.Buried: "buried"}
 
 func (a *app) outboxList() *cobra.Command {
@@ -61,7 +61,7 @@ func (a *app) outboxList() *cobra.Command {
 		Use:   "list",
 		Short: "list the messages to deliver, and those that were given up",
 		Long: `List prints a line for each message in the outbox, the oldest first: its id, its
-state, the number of tries and the time of the next one, the recipient, and the
+state, the number of tries and the time of the next try, the recipient, and the
 error of the last try. A "buried" message was given up, or has expired; the line
 says which.
 
@@ -135,8 +135,8 @@ an object for each recipient, with the sealed packets.`,
 func (a *app) outboxRetry() *cobra.Command {
 	var within time.Duration
 	cmd := a.change("retry", "try to deliver a message now", `Retry makes a message due now: the agent that serves this home tries to deliver it
-at once, or else the next agent that serves the home. A message that was given up is
-tried for the time of --deliver-within again.`, func(ctx context.Context, o *home.Outbox, entries []outboxEntry) error {
+at once. If none serves the home now, the next agent does. Delivery of a "buried"
+message is tried again for the time of --deliver-within.`, func(ctx context.Context, o *home.Outbox, entries []outboxEntry) error {
 		return o.Retry(ctx, entries, within)
 	})
 	cmd.PreRunE = func(*cobra.Command, []string) error {
@@ -154,12 +154,12 @@ func addDeliverWithin(cmd *cobra.Command, d *time.Duration) {
 }
 
 func (a *app) outboxDrop() *cobra.Command {
-	return a.change("drop", "remove a message for good", `Drop removes a message from the outbox, whatever its state. One that is being sent
-just then may arrive all the same.`,
+	return a.change("drop", "remove a message for good", `Drop removes a message from the outbox, whatever its state. A message in the state
+"sending" may still arrive.`,
 		func(ctx context.Context, o *home.Outbox, entries []outboxEntry) error { return o.Drop(ctx, entries) })
 }
 
-// ids are the arguments of a command that does something to messages.
+// ids checks the arguments of a command that changes messages.
 func ids(_ *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return usagef("ID is missing")
@@ -167,7 +167,7 @@ func ids(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// change is a command that does something to messages.
+// change makes a command that changes messages of the outbox.
 func (a *app) change(name, what, long string, f func(context.Context, *home.Outbox, []outboxEntry) error) *cobra.Command {
 	var k kept
 	cmd := &cobra.Command{
@@ -210,7 +210,7 @@ func listEntry(w io.Writer, e *outboxEntry) error {
 
 func listJSON(w io.Writer, e *outboxEntry) error { return writeLine(w, entryJSON(e)) }
 
-// progress is the state of an entry, and when it is tried next.
+// progress returns the state of an entry, and the time of its next try.
 func progress(e *outboxEntry) string {
 	state := outboxStates[e.State]
 	if wait := time.Until(e.Due); e.State == store.Waiting && !e.Due.IsZero() && wait > 0 {
@@ -253,7 +253,7 @@ func showEntry(w io.Writer, e *outboxEntry) error {
 	return err
 }
 
-// entryObject is an entry as scripts read it.
+// entryObject is the JSON form of an entry.
 type entryObject struct {
 	ID       string        `json:"id"` // of the message
 	Item     string        `json:"item"`
@@ -273,7 +273,7 @@ type entryObject struct {
 
 type routeObject struct {
 	Endpoint string `json:"endpoint"`
-	Packet   any    `json:"packet,omitzero"` // where it is not that of the entry
+	Packet   any    `json:"packet,omitzero"` // if it differs from that of the entry
 }
 
 func entryJSON(e *outboxEntry) *entryObject {
@@ -294,7 +294,7 @@ func packetsJSON(e *outboxEntry) *entryObject {
 	return o
 }
 
-// packetJSON is a packet as it is; all of DIDComm are JSON.
+// packetJSON returns a packet as JSON, or nil for a packet that is not JSON.
 func packetJSON(p store.Packet) any {
 	if v := jsontext.Value(p.Data); v.IsValid() {
 		return v

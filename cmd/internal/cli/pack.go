@@ -14,12 +14,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// sealing is what pack, unpack and inspect share: our keys, and how DIDs are
-// resolved.
+// sealing has the settings of pack, unpack and inspect: our keys, and the way to resolve
+// DIDs.
 type sealing struct {
 	secrets, docs string
 	reach         network.Reach
-	// home is where pack and unpack have keys from, unless secrets names a file.
+	// home has the keys of pack and unpack, unless secrets names a file.
 	home keys
 }
 
@@ -29,15 +29,15 @@ func (s *sealing) addFlags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&s.reach.Private, "allow-private", false, "resolve a did:web on this machine or in a private network too")
 }
 
-// addHomeFlags is addFlags and what opens the keyring of the home.
+// addHomeFlags adds the flags of addFlags, and those that open the keyring of the home.
 func (s *sealing) addHomeFlags(cmd *cobra.Command) {
 	s.addFlags(cmd)
 	cmd.Flags().Lookup("secrets").Usage += " (default: the keys of the home, if there are any)"
 	s.home.addFlags(cmd)
 }
 
-// with runs f with a Packer: of the file of private keys if one is named, else of the
-// home if f needs keys and the home has some.
+// with runs f with a Packer. The Packer has the keys of the file --secrets. Without such a
+// file, it has the keys of the home if needKeys is set and the home has keys.
 func (s *sealing) with(ctx context.Context, a *app, needKeys bool, cfg envelope.Config, f func(context.Context, *envelope.Packer) error) error {
 	docs, others, err := resolvers(s.reach, s.docs)
 	if err != nil {
@@ -172,8 +172,8 @@ FILE is the message as JSON; "-" or none is standard input.`,
 	return cmd
 }
 
-// notEmpty refuses flags that are given and empty: a script whose variable is unset must not
-// get a message from somebody else, or without the proof that it asks for.
+// notEmpty refuses flags that are given and empty. A script with an unset variable must not
+// get a message of another sender, or a message without a proof.
 func notEmpty(cmd *cobra.Command, names ...string) error {
 	for _, name := range names {
 		if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
@@ -183,7 +183,7 @@ func notEmpty(cmd *cobra.Command, names ...string) error {
 	return nil
 }
 
-// checkPack finds flags that contradict each other.
+// checkPack returns an error for flags that contradict each other.
 func checkPack(plain, protectSender bool, from, signBy string, to []string, enc string) error {
 	defaultEnc := enc == string(envelope.A256CBCHS512)
 	switch {

@@ -18,16 +18,16 @@ import (
 // maxPassphrase bounds a passphrase, in bytes.
 const maxPassphrase = 4 << 10
 
-// passphrase is where the passphrase of the agent's keys comes from: a file, the
-// environment, or who sits at the terminal. There is no flag and no key of the
-// configuration file for itself: others could read it there.
+// passphrase takes the passphrase of the agent's keys from a file, from the
+// environment, or from the terminal. A flag cannot hold the passphrase itself, and
+// neither can the configuration file, because others could read them.
 type passphrase struct{ file string }
 
 func (p *passphrase) addFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.file, "passphrase-file", "", "file with the passphrase of the keys (default: DIDCOMM_PASSPHRASE, else the command asks for it at a terminal)")
 }
 
-// open makes the store open its keys by the passphrase.
+// open sets the functions of cfg that get the passphrase and print notices.
 func (p *passphrase) open(a *app, cfg *home.Config) {
 	cfg.Passphrase = func(ctx context.Context, need bool) ([]byte, error) {
 		secret, err := a.given(p.file, "DIDCOMM_PASSPHRASE")
@@ -39,8 +39,8 @@ func (p *passphrase) open(a *app, cfg *home.Config) {
 	cfg.Notice = func(s string) { fmt.Fprintln(a.Stderr, printable(s)) }
 }
 
-// given returns the passphrase in a file, if one is named, else that in the
-// environment; nil if there is none.
+// given returns the passphrase in file, or that in the environment variable if file is
+// empty. Without a passphrase, given returns nil.
 func (a *app) given(file, variable string) ([]byte, error) {
 	if file == "" {
 		if v, ok := a.LookupEnv(variable); ok && v != "" {
@@ -57,7 +57,7 @@ func (a *app) given(file, variable string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("passphrase: %w", err)
 	}
-	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r")) // an editor's
+	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r")) // editors add a line end
 	switch {
 	case len(data) == 0:
 		return nil, fmt.Errorf("passphrase: %s is empty", file)
@@ -67,8 +67,8 @@ func (a *app) given(file, variable string) ([]byte, error) {
 	return data, nil
 }
 
-// ask asks who sits at the terminal, without showing what is typed. It returns nil
-// where nobody does.
+// ask asks for a passphrase at the terminal, without echo. If standard input is no
+// terminal, ask returns nil.
 func (a *app) ask(ctx context.Context, prompt string) ([]byte, error) {
 	f, ok := a.Stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {

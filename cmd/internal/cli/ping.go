@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// talk is what ping and send share.
+// talk has the settings of ping and send.
 type talk struct {
 	cfg     client.Config
 	pass    passphrase
@@ -70,7 +70,7 @@ func (t *talk) with(a *app, cmd *cobra.Command, id string, f func(ctx context.Co
 	return f(cmd.Context(), c)
 }
 
-// waited says how long it was, where nothing happened in time.
+// waited adds the time of --timeout to an error of a command that ran out of time.
 func (t *talk) waited(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%w (waited %s, see --timeout)", err, t.timeout)
@@ -87,10 +87,10 @@ func (a *app) ping() *cobra.Command {
 		Long: `Ping sends trust pings to an agent, one after the other, and prints how long each
 answer took. Each ping has to be answered within --timeout.
 
-A ping goes to the first endpoint in the document of the DID that takes DIDComm v2
-and can be reached. The answer comes back on the same connection, so that ping works
-behind a firewall. Ping uses the keys of the home, or else new keys, which it
-forgets.`,
+A ping goes to one endpoint in the document of the DID: to the first that accepts
+DIDComm v2 and can be reached. The answer comes back on the same connection, so
+that ping works behind a firewall. Ping uses the keys of the home. In a home
+without keys, it uses temporary keys.`,
 		Example: `  didcomm ping did:web:agent.example.org
   didcomm ping --count 5 --ws did:peer:2.Ez6LS...`,
 		Args: positional("DID"),
@@ -137,8 +137,8 @@ func once[T any](ctx context.Context, timeout time.Duration, f func(context.Cont
 	return f(ctx)
 }
 
-// short is a DID as a person tells it from others; a did:peer:2 fills lines, and
-// its keys come first.
+// short cuts a DID for a line of text. The first characters of a DID, which contain the
+// keys of a did:peer:2, are enough to tell DIDs apart.
 func short(id string) string {
 	const most = 48
 	if len(id) <= most {

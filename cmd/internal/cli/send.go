@@ -23,17 +23,18 @@ input. Prefer "-" for a private text: other users of this machine can see the
 arguments of a command.
 
 In a home with keys, the message is from the DID that didcomm serve uses, or from
-another DID of the home with --from. Send ends when the other agent or the outbox of
-this home has the message:
+another DID of the home with --from. Send ends when the other agent or the outbox
+of this home has the message:
 
   - While "didcomm serve" runs on the home, the message goes into its outbox.
-  - Otherwise send delivers the message itself. If that fails for now, the message
-    stays in the outbox for the next serve. If it fails for good, nothing is kept.
+  - Otherwise send delivers the message itself. After a temporary failure, the message
+    stays in the outbox for the next serve. After a permanent failure, the message is
+    not kept.
 
 Standard error says when a message was queued; see didcomm outbox.
 
-In a home without keys, send uses new keys and forgets them. It delivers the message
-within --timeout, or fails.
+In a home without keys, send uses temporary keys. It delivers the message within
+--timeout, or fails.
 
 A problem that the agent reports on the same connection is a failure. A WebSocket
 gives no receipt: send waits up to half of --timeout for a message from the agent.
@@ -78,7 +79,8 @@ With --ack, an acknowledgement has to come.`,
 	return cmd
 }
 
-// deliver sends a message as the agent of the home, if that has keys.
+// deliver sends a message as the agent of the home, or with temporary keys if the home has
+// no keys.
 func (a *app) deliver(cmd *cobra.Command, t *talk, p client.PostConfig, m *message.Message) error {
 	if err := t.check(m.To[0]); err != nil {
 		return err

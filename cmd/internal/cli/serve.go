@@ -26,31 +26,31 @@ func (a *app) serve() *cobra.Command {
 standard output, and then each basic message that comes in. The log and hints go to
 standard error.
 
-Store. Messages, DIDs and private keys are in agent.db in the home directory. An
-agent that was killed continues from there. One agent serves a home at a time;
+Store. Messages, DIDs and private keys are in agent.db in the home directory. After
+a crash, the next serve continues the work. One agent serves a home at a time;
 didcomm did, send, inbox and outbox work beside it.
 
-Keys. The first start makes the private keys. A passphrase protects them: that of
---passphrase-file, else of DIDCOMM_PASSPHRASE, else serve asks for it at a terminal.
-Without a passphrase, only the mode of the file protects the keys; see didcomm key
-passwd.
+Keys. The first start makes the private keys. A passphrase protects them. Serve
+takes the passphrase from --passphrase-file, or from DIDCOMM_PASSPHRASE, or asks
+for it at the terminal. Without a passphrase, only the mode of the file protects
+the keys; see didcomm key passwd.
 
 DIDs. The DID of the agent is a did:peer:2, which contains the keys and the public
 URL. With another public URL or port, the same keys make another DID. Serve then
 says so, and the former DID still works. With --did, the DID of the agent is a
 did:web with the same keys. Serve also answers for each DID that didcomm did create
-has made in the home. It publishes the documents of all these did:web DIDs whose
-host is that of the public URL or of --did: the domain has to lead here.
+has made in the home. It publishes the document of each did:web whose host is that
+of the public URL or of --did. The domain has to lead to this server.
 
-Address. One URL takes messages by POST and by WebSocket: that of --public-url, else
-` + server.DefaultPath + ` at the listening address. A proxy in front has to keep the path. GET
-` + server.HealthPath + ` answers 200 while the agent runs.
+Address. One URL takes messages by POST and by WebSocket: --public-url, or ` + server.DefaultPath + `
+at the listening address. A proxy in front has to keep the path. GET ` + server.HealthPath + `
+answers 200 while the agent runs.
 
 Address guard. Peers choose the addresses that the agent connects to. The agent
 refuses addresses of private networks. It refuses this machine too, unless both
 --listen and the public URL are on loopback. --allow-private permits all these.
-Behind a proxy on the same machine, always give --public-url: it tells the agent
-that others can reach it.`,
+Behind a proxy on the same machine, always give --public-url: without it, the agent
+does not know that others can reach it.`,
 		Example: `  didcomm serve
   didcomm serve --listen 0.0.0.0:8443 --public-url https://agent.example.org:8443/didcomm --tls-cert cert.pem --tls-key key.pem
   didcomm serve --did did:web:agent.example.org --listen 127.0.0.1:8080 --public-url https://agent.example.org/didcomm`,
@@ -108,7 +108,7 @@ that others can reach it.`,
 	return cmd
 }
 
-// self is the command that runs this program again, as the user would type it.
+// self returns the command line that runs this program, as the user would type it.
 func self() string {
 	exe, err := os.Executable()
 	if err != nil {

@@ -15,15 +15,15 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// app is what all commands share: the program's surroundings and, once a
-// command's settings are settled, its home.
+// app has the input and output of the program, and the home directory, which settle
+// sets.
 type app struct {
 	IO
-	home string // empty if there is none by default and none was named
+	home string // empty if there is no default and no name was given
 }
 
-// settle gives the flags of cmd what the environment and the configuration
-// file say. It runs before every command.
+// settle sets the flags of cmd from the environment and from the configuration file. It
+// runs before every command.
 func (a *app) settle(cmd *cobra.Command, _ []string) error {
 	home := cmd.Flags().Lookup("home").Value.String()
 	if home == "" {
@@ -50,8 +50,7 @@ func (a *app) settle(cmd *cobra.Command, _ []string) error {
 	return config.Apply(cmd.Flags(), src, notSettings...)
 }
 
-// notSettings are flags that stand on the command line, or are settled before
-// the configuration file is read.
+// notSettings are flags that the configuration file cannot set.
 var notSettings = []string{"home", "config", "help", "version"}
 
 // flagNames are the names of the settings of all commands below cmd.
@@ -68,7 +67,8 @@ func flagNames(cmd *cobra.Command) []string {
 	return names
 }
 
-// needHome returns the agent's home, or says how to name one.
+// needHome returns the agent's home directory. Without a home directory, the error says how
+// to name one.
 func (a *app) needHome() (string, error) {
 	if a.home == "" {
 		return "", usagef("there is no home directory for the agent's state: name one with --home DIR")
@@ -80,7 +80,7 @@ func addConfigFlag(cmd *cobra.Command) {
 	cmd.Flags().String("config", "", "configuration file, YAML (default config.yaml in the home directory, if there)")
 }
 
-// logging is where and how a command logs.
+// logging has the level and the form of the log.
 type logging struct{ level, format string }
 
 func (l *logging) addFlags(cmd *cobra.Command, level string) {
@@ -98,7 +98,7 @@ func (l *logging) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
-// enum is a flag that takes one of a few words.
+// enum is a flag whose value is one of a few words.
 type enum struct {
 	value   *string
 	allowed []string

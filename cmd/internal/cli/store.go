@@ -8,19 +8,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// addStoreFlag says where the agent's messages and keys are kept.
+// addStoreFlag adds the flag --store.
 func addStoreFlag(cmd *cobra.Command, cfg *home.Config) {
 	cmd.Flags().StringVar(&cfg.URL, "store", "", "keep messages, DIDs and keys in the PostgreSQL database of this URL, postgres://... (default agent.db in the home directory); put a URL with a password into DIDCOMM_STORE")
 }
 
-// addQueueFlags are the limits of outbox and inbox.
+// addQueueFlags adds the flags for the limits of outbox and inbox.
 func addQueueFlags(cmd *cobra.Command, cfg *home.Config) {
 	f := cmd.Flags()
 	f.IntVar(&cfg.MaxItems, "max-queue", 1_000_000, "messages that may wait in the outbox, and in the inbox; a quarter of that for one peer")
 	f.Int64Var(&cfg.MaxBytes, "max-queue-bytes", 4<<30, "bytes of messages that may wait in the outbox, and in the inbox; a quarter of that for one peer")
 }
 
-// kept is what commands share that look at what an agent keeps.
+// kept has the settings of the commands that use the store of an agent.
 type kept struct {
 	cfg home.Config
 	log logging
@@ -32,7 +32,7 @@ func (k *kept) addFlags(cmd *cobra.Command) {
 	k.log.addFlags(cmd, "off")
 }
 
-// config is where the agent of the home keeps it.
+// config returns the configuration of the home.
 func (k *kept) config(a *app) (home.Config, error) {
 	cfg := k.cfg
 	if err := cfg.CheckURL(); err != nil {
@@ -44,8 +44,8 @@ func (k *kept) config(a *app) (home.Config, error) {
 	return cfg, err
 }
 
-// cutOff is the error that ended a list of messages, n of which were written: a
-// list that is not complete looks as if it were.
+// cutOff adds to err that n messages of a list were written before err ended the list.
+// The reader could otherwise take the list for complete.
 func cutOff(n int, err error) error {
 	switch {
 	case err == nil || n == 0:
@@ -57,7 +57,7 @@ func cutOff(n int, err error) error {
 	}
 }
 
-// line makes one printable line of an error, which may have several.
+// line returns the text of an error as one printable line.
 func line(err error) string { return printable(oneLine(err.Error())) }
 
 func oneLine(s string) string { return strings.Join(strings.Split(s, "\n"), "; ") }

@@ -12,11 +12,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxInput bounds a file that a command reads, in bytes: the largest message
-// that the library opens, with room for its encoding.
+// maxInput is the largest size of a file that a command reads, in bytes. It leaves room for
+// the largest message that the library opens.
 const maxInput = 64 << 20
 
-// input reads the file that args name first; "-" or none is standard input.
+// input reads the file args[0]. It reads standard input if args is empty or args[0] is "-".
 func (a *app) input(args []string) ([]byte, error) {
 	if len(args) == 0 || args[0] == "-" {
 		return readAll(a.Stdin, "standard input")
@@ -56,8 +56,8 @@ func writeJSON(w io.Writer, v any) error {
 	return err
 }
 
-// printable makes one line of s that a terminal shows as it is: what a peer
-// wrote must not move the cursor or ring the bell.
+// printable escapes all characters of s that a terminal would not print: the text of a peer
+// must not move the cursor or ring the bell.
 func printable(s string) string {
 	if !strings.ContainsFunc(s, hidden) {
 		return s

@@ -6,8 +6,8 @@ import (
 	"runtime/debug"
 )
 
-// version is one line on what this program is, from what the Go tool wrote
-// into it: its version or commit, the Go release and the platform.
+// version returns one line with the version or commit of this program, the Go release and
+// the platform. The Go tool writes them into the program.
 func version() string {
 	version, commit := "unknown version", ""
 	if info, ok := debug.ReadBuildInfo(); ok {
