@@ -27,9 +27,9 @@ another DID of the home with --from. Send ends when the other agent or the outbo
 of this home has the message:
 
   - While "didcomm serve" runs on the home, the message goes into its outbox.
-  - Otherwise send delivers the message itself. After a temporary failure, the message
-    stays in the outbox for the next serve. After a permanent failure, the message is
-    not kept.
+  - Otherwise send delivers the message itself. After a temporary failure, the
+    message stays in the outbox for the next serve. After a permanent failure, the
+    message is not kept.
 
 Standard error says when a message was queued; see didcomm outbox.
 
