@@ -211,8 +211,15 @@ func (r *responder) restore(b *batch) {
 // done and has our replies. While the outcome is unknown, the message must not be acked,
 // because the sender would not ask for the replies again.
 func (r *responder) committed(ctx context.Context, c *store.Changes, failed error) bool {
-	if c.Ack == nil || errors.Is(failed, store.ErrVersion) {
+	if c.Ack == nil {
 		return false
+	}
+	for _, unchanged := range [...]error{
+		store.ErrVersion, store.ErrNotFound, store.ErrFull, store.ErrLease, store.ErrIndex, store.ErrExists,
+	} {
+		if errors.Is(failed, unchanged) {
+			return false
+		}
 	}
 	var known *store.Known
 	until, _ := r.handling.Deadline()

@@ -746,6 +746,58 @@ func TestCommitUnclear(t *testing.T) {
 	}
 }
 
+// unanswering is a Store whose inbox does not tell what became of a message.
+type unanswering struct{ store.Store }
+
+func (s unanswering) Inbox() store.Inbox { return unansweringInbox{s.Store.Inbox()} }
+
+type unansweringInbox struct{ store.Inbox }
+
+func (b unansweringInbox) Add(ctx context.Context, m store.Received, d time.Duration) (*store.Lease[store.Received], *store.Known, error) {
+	if d == 0 {
+		return nil, nil, errDown
+	}
+	return b.Inbox.Add(ctx, m, d)
+}
+
+// A Commit whose outcome is not known waits for it as long as its Handler may run, and
+// acks nothing. A Commit that the store has refused does not wait.
+func TestCommitWaits(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		want time.Duration
+	}{"unclear": {errDown, time.Minute}, "full": {store.ErrFull, 0}, "lost lease": {store.ErrLease, 0}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &commitWorld{counts: new(counts), spied: &spied{Store: unanswering{store.New(store.Config{})}}, net: agenttest.NewNet()}
+				w.agent = w.net.Agent(t, w.counts, agenttest.Configure(func(cfg *agent.Config) { cfg.Store, cfg.MinBackoff = w.spied, time.Millisecond }))
+				s := newStranger(t, w.net, "mem://stranger")
+				w.before = func(*store.Changes) error {
+					w.before = nil
+					return tt.err
+				}
+				w.edit = func(ctx context.Context, r agent.Responder, in *agent.Inbound, c *agent.Changes) error {
+					if r.Attempt() > 1 {
+						return nil
+					}
+					begin := time.Now()
+					err := r.Commit(ctx, *c)
+					wantError(t, "Commit", err, tt.err)
+					if took := time.Since(begin); took < tt.want*9/10 || took > tt.want {
+						t.Errorf("it took %v", took)
+					}
+					s.none(t)
+					return err
+				}
+				s.give(t, w.agent, newSession(), w.add(t, s, func(m *message.Message) { m.PleaseAck = []string{""} }))
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				w.has(t, "at last", 1, 0)
+			})
+		})
+	}
+}
+
 // The limits on what one peer is sent hold for a Commit.
 func TestCommitLimits(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -64,7 +64,8 @@ type Responder interface {
 	//
 	// A message in c.Send that has no recipient is a reply, as with Reply. A reply that
 	// leaves by the connection of the message is stored with the message, and is then
-	// written to the connection.
+	// written to the connection. Do not call Reply before Commit: a Handler that is called
+	// again would send the reply again.
 	//
 	// Errors are store.ErrVersion if a record has changed since it was read, other errors
 	// of the Store, and errors of Reply and [Agent.Send]. An error that may not last is a

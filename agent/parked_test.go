@@ -725,6 +725,33 @@ func TestParkedRestart(t *testing.T) {
 	}
 }
 
+// A parked message that is opened, and waits for a slot when the agent stops, is handled
+// once by the next agent.
+func TestParkedStopBeforeSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParkTest(t, func(cfg *agent.Config) { cfg.Guest = true })
+		a, stop := w.live(t, func(cfg *agent.Config) {
+			cfg.MaxHandlers, cfg.HandlerTimeout = 1, time.Hour
+			cfg.Handler = agent.HandlerFunc(func(ctx context.Context, _ agent.Responder, _ *agent.Inbound) error {
+				<-ctx.Done()
+				return ctx.Err()
+			})
+		})
+		s, other := newStranger(t, w.net), newStranger(t, w.net)
+		other.give(t, a, newSession(), other.message(t, a, chatType, nil))
+		w.agent = a
+		w.park(t, s, nil)
+		w.set(nil, s.DID)
+		time.Sleep(time.Minute)
+		w.has(t, "before the stop", 0, store.Leased)
+		stop()
+		_, stop = w.live(t)
+		defer stop()
+		time.Sleep(time.Minute)
+		w.has(t, "the next", 2, store.Done)
+	})
+}
+
 // A parked message that crashes the process each time is set aside.
 func TestParkedPoison(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
