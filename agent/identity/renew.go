@@ -97,11 +97,13 @@ func (s *Set) refresh(ctx context.Context) error {
 }
 
 func (s *Set) readChanges(ctx context.Context, began time.Time) error {
-	if began.Sub(s.marks[len(s.marks)-1].at) > maxIdle {
+	last := s.marks[len(s.marks)-1].at
+	if began.Sub(last) > maxIdle {
 		return s.load(ctx)
 	}
-	// Keep the newest mark that is older than overlap. List shows all lower versions by now.
-	for len(s.marks) > 1 && began.Sub(s.marks[1].at) >= overlap {
+	// Keep the newest mark that was old enough at the last reading. By then List showed all
+	// lower versions, so that reading had them.
+	for len(s.marks) > 1 && last.Sub(s.marks[1].at) >= overlap+skew {
 		s.marks = s.marks[1:]
 	}
 	highest, err := s.each(ctx, s.marks[0].version, s.apply)

@@ -168,9 +168,14 @@ func TestRenewSeldom(t *testing.T) {
 	}
 }
 
-// A version that is lower than others may be shown after them.
+// A version that is lower than others may be shown after them. It is found even if nothing
+// was looked for in the meantime.
 func TestShownLate(t *testing.T) {
-	for name, wait := range map[string]time.Duration{"at once": time.Second, "after 8 s": 8 * time.Second} {
+	for name, tt := range map[string]struct{ wait, idle time.Duration }{
+		"at once":            {time.Second, time.Second},
+		"after 8 s":          {8 * time.Second, time.Second},
+		"after a quiet time": {time.Second, time.Minute},
+	} {
 		t.Run(name, func(t *testing.T) {
 			h, w := newWatched()
 			ours, theirs := h.start(t), h.start(t)
@@ -186,16 +191,16 @@ func TestShownLate(t *testing.T) {
 			add(t, theirs, early)
 			started := h.start(t) // in between
 			for _, s := range []*identity.Set{ours, started} {
-				for range wait / time.Second {
+				for range tt.wait / time.Second {
 					h.clock.pass(time.Second)
 					works(t, s, early, true)
 					works(t, s, late, false)
 				}
 				w.hide()
-				h.clock.pass(time.Second)
+				h.clock.pass(tt.idle)
 				works(t, s, late, true)
 				w.hide(member.Version)
-				h.clock.pass(-wait - time.Second)
+				h.clock.pass(-tt.wait - tt.idle)
 			}
 		})
 	}
