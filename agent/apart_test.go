@@ -10,8 +10,10 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/transport"
 )
 
 // twins is an agent with two DIDs, and a peer that must not find out that they are of one
@@ -251,6 +253,58 @@ func TestThreadOfTwoDIDs(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A short form that one DID knows is refused for another one, as if nobody knew it.
+func TestLongFormOfTwoDIDs(t *testing.T) {
+	w := newTwins(t, nil)
+	peer, short := peer4(t, agenttest.NewNet(), "mem://peer")
+	old := &stranger{Party: agenttest.NewParty(t)}
+	nobody, unknown := peer4(t, agenttest.NewNet(), "mem://nobody")
+	says := func(s *stranger, from, to string, edit func(*message.Message)) string {
+		t.Helper()
+		m := s.message(t, w.agent, chatType, func(m *message.Message) { m.From, m.To = from, []string{to} })
+		if edit != nil {
+			edit(m)
+		}
+		_, err := w.agent.ServePacket(t.Context(), transport.NoReply{}, s.pack(t, m, envelope.From(from)))
+		var refused *transport.RejectError
+		if err != nil && !errors.As(err, &refused) {
+			t.Fatal(err)
+		}
+		if err != nil {
+			return refused.Reason
+		}
+		w.handled.next(t)
+		return ""
+	}
+	prior := func(m *message.Message) {
+		var err error
+		if m.FromPrior, err = peer.Packer.FromPrior(t.Context(), short, old.DID, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refusal := says(nobody, unknown, w.first, nil)
+	for _, tt := range []struct {
+		what     string
+		s        *stranger
+		from, to string
+		edit     func(*message.Message)
+		want     string
+	}{
+		{"unknown", peer, short, w.first, nil, refusal},
+		{"shown", peer, peer.DID, w.first, nil, ""},
+		{"to the DID that knows", peer, short, w.first, nil, ""},
+		{"to another", peer, short, w.second, nil, refusal},
+		{"rotation at another", old, old.DID, w.second, prior, refusal},
+		{"shown to another", peer, peer.DID, w.second, nil, ""},
+		{"to another then", peer, short, w.second, nil, ""},
+		{"rotation then", old, old.DID, w.second, prior, ""},
+	} {
+		if got := says(tt.s, tt.from, tt.to, tt.edit); got != tt.want || refusal == "" {
+			t.Errorf("%s: refused with %q, want %q", tt.what, got, tt.want)
+		}
+	}
 }
 
 // A rotation that one DID is told of changes nothing for another one.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/transport"
 )
 
 // Contacts returns Config.Contacts, or the Book that New has made. It has what the Agent
@@ -57,6 +59,29 @@ func (a *Agent) tryUpdateContacts(ctx context.Context, in *Inbound) (ignore bool
 	in.log(a.cfg.Logger).WarnContext(ctx, "ignored a message from a DID that its owner has left", "to", in.To)
 	a.note(ctx, a.cfg.Trace.Dropped, "message dropped", in, 0, fmt.Errorf("%w: %s", contact.ErrLeft, in.From))
 	return true, nil
+}
+
+// checkForms returns an error if the sender of a message, or the issuer of its from_prior,
+// has used the short form of a did:peer:4 that the DID of ours does not know. The resolver
+// may know the long form only from a message to another DID of ours. If the message was
+// opened nevertheless, the peer could see that both DIDs are of one agent.
+func (a *Agent) checkForms(ctx context.Context, w transport.Replier, in *Inbound) error {
+	ids := []string{in.longFrom()}
+	if p := in.Metadata.FromPrior; p != nil {
+		ids = append(ids, longer(p.Iss, in.Metadata.FromPriorIssuerKID))
+	}
+	for _, id := range ids {
+		if !strings.HasPrefix(id, "did:peer:4") || party(id) != id {
+			continue
+		}
+		switch known, err := a.cfg.Contacts.Knows(ctx, in.To, id); {
+		case err != nil:
+			return a.busy(ctx, w, in, err)
+		case !known && !a.requests.waitFor(in):
+			return refusal(fmt.Errorf("%w: no long form of %s was shown to %s", did.ErrNotFound, id, in.To))
+		}
+	}
+	return nil
 }
 
 // rotation returns the rotation that the message proves, if any. A rotation to another

@@ -22,19 +22,24 @@ import (
 func peer4(t *testing.T, n *agenttest.Net, endpoint string) (s *stranger, short string) {
 	t.Helper()
 	s = newStranger(t, n, endpoint)
-	key, err := keyring.Generate(keyring.X25519)
-	if err != nil {
-		t.Fatal(err)
+	doc := &did.Document{
+		Authentication: []did.Relationship{{ID: "#a"}},
+		KeyAgreement:   []did.Relationship{{ID: "#k"}},
+		Service:        []did.Service{did.NewDIDCommService("#s", endpoint)},
 	}
-	method, err := did.NewVerificationMethod("#k", "", did.TypeMultikey, key.Public())
-	if err != nil {
-		t.Fatal(err)
+	keys := make(map[string]*keyring.Key) // by fragment
+	for fragment, curve := range map[string]keyring.Curve{"#a": keyring.Ed25519, "#k": keyring.X25519} {
+		key, err := keyring.Generate(curve)
+		if err != nil {
+			t.Fatal(err)
+		}
+		method, err := did.NewVerificationMethod(fragment, "", did.TypeMultikey, key.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[fragment], doc.VerificationMethod = key, append(doc.VerificationMethod, method)
 	}
-	id, err := didpeer.New4(&did.Document{
-		VerificationMethod: []did.VerificationMethod{method},
-		KeyAgreement:       []did.Relationship{{ID: "#k"}},
-		Service:            []did.Service{did.NewDIDCommService("#s", endpoint)},
-	})
+	id, err := didpeer.New4(doc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,9 +51,11 @@ func peer4(t *testing.T, n *agenttest.Net, endpoint string) (s *stranger, short 
 		t.Fatal(err)
 	}
 	s.DID = id
-	for _, kid := range []string{id + "#k", short + "#k"} {
-		if err := s.Keys.Add(kid, key); err != nil {
-			t.Fatal(err)
+	for fragment, key := range keys {
+		for _, kid := range []string{id + fragment, short + fragment} {
+			if err := s.Keys.Add(kid, key); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	return s, short

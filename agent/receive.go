@@ -56,6 +56,9 @@ func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (h
 	if md := &in.Metadata; !md.Encrypted && !in.Authenticated() && !a.cfg.AcceptPlaintext {
 		return nil, &transport.RejectError{Reason: "plaintext messages are not accepted"}
 	}
+	if err := a.checkForms(ctx, w, in); err != nil {
+		return nil, err
+	}
 	if !a.current(ctx, in) {
 		return nil, nil
 	}

@@ -26,8 +26,10 @@
 // message to one DID of ours changes nothing for another DID of ours. Otherwise a party
 // that knows two DIDs of ours could find out that both belong to one agent.
 //
-// There is one exception: the long form of a did:peer:4 is found for every DID of ours,
-// since a resolver does not know for which DID of ours it resolves.
+// There is one exception: [Book.Long] finds the long form of a did:peer:4 for every DID of
+// ours, since a resolver does not know for which DID of ours it resolves. Therefore an
+// agent refuses a message from a short form that the DID of ours does not know (see
+// [Book.Knows]), as if the short form did not resolve.
 //
 // # Rotations
 //
@@ -171,6 +173,14 @@ func (b *Book) Forget(ctx context.Context, own, peer string) error {
 		r.forgotten = true
 		return []record{r}, nil
 	})
+}
+
+// Knows reports whether the Book has anything about the DID peer for our DID own, for
+// example because own has got a message from the long form of peer, or has sent one to
+// peer. Errors are those of the store.
+func (b *Book) Knows(ctx context.Context, own, peer string) (bool, error) {
+	r, err := b.load(ctx, own, peer)
+	return r.version != 0, err
 }
 
 // Long returns the long form of a did:peer:4 for its short form, or "" if it is not known.
