@@ -14,8 +14,9 @@ func (a *app) didList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "list the DIDs of this home",
-		Long: `List prints a line for each DID of this home, the oldest first, also while "didcomm
-serve" runs: the DID, its state, and when it was made. The states are:
+		Long: `List prints a line for each DID of this home, the oldest first: the DID, its state,
+and the time when it was made. It works while "didcomm serve" runs, too. The states
+are:
 
   in use    the DID of didcomm serve, or of the last serve; didcomm send uses it too
   former    the DID of an earlier serve; messages to it are still opened
