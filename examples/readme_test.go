@@ -43,7 +43,7 @@ func seal(ctx context.Context, packer *envelope.Packer, m *message.Message, alic
 	return sealed[0].Data, nil // one envelope for each recipient
 }
 
-// start puts an agent on a router. The agent answers pings until ctx ends.
+// start puts an agent on a router. The agent answers pings until ctx ends, or until Stop.
 func start(ctx context.Context, router *http.ServeMux, id *identity.Identity, peers *network.Network) (*agent.Agent, error) {
 	a, err := agent.Start(ctx, agent.Config{
 		DID: id.DID(), Keys: id, Resolver: peers.Resolver, Senders: peers.Senders(),
