@@ -1,47 +1,56 @@
-// Package fleet proves that agents keep their promises in a world that keeps none:
-// a fleet of agents in virtual time (testing/synctest), over a network that delays,
-// loses, duplicates, reorders and cuts, among peers that misbehave.
+// Package fleet tests agents on a bad network, among peers that misbehave. The agents run in
+// virtual time (testing/synctest). The network delays, loses, duplicates and reorders
+// packets, and cuts connections.
 //
 //	go test ./examples/fleet
 //	go test ./examples/fleet -seed=17 -v
 //	go test ./examples/fleet -seeds=20000 -timeout 2h
 //
-// One seed is one world. The seed draws the parties, their acts and the fate of each
-// packet; the order in which goroutines run, keys and the jitter of delays are not
-// drawn by it. With -seed one world runs, and logs its events and the logs of its
-// agents.
+// A world is one run of the test, with a seed. The seed determines the parties, their actions
+// and the fate of each packet. It does not determine the order in which goroutines run, the
+// keys, and the random part of delays. With -seed, the test runs one world, and prints its
+// events and the logs of its agents.
 //
-// # Who lives there
+// # Parties
 //
-// Honest agents are real ones on stores in memory. They chat in threads, ask, ping
-// and request, and answer, put off or refuse the messages that they get. Each is now
-// and then stopped and started again. Each is killed: its calls to store and network
-// fail from then on, and another agent begins on its stores. Each moves to other
-// endpoints, and rotates to another DID.
+// Honest parties are agents with stores in memory. They send messages in threads, pings and
+// requests. A handler answers a message, asks for another try, or refuses the message. The
+// test stops honest agents and starts them again. It also kills them: from then on, all calls
+// of the store and of the network fail, and another agent continues with the same stores.
+// Honest agents move to other endpoints and rotate to other DIDs.
 //
-// Strangers write their packets by hand: a mute party that never acks, a liar that
-// acks what it never got, an echo, a quarreller that answers reports by reports, a
-// binder that replays the packets of others, and claims their names, to bind return
-// routes to its own connection, and a ghost that cannot be reached.
+// Strangers are not agents. They write their packets themselves:
+//
+//   - a mute party never sends acks;
+//   - a liar acks messages that it has not received;
+//   - an echo sends back what it receives;
+//   - a quarreller answers problem reports with problem reports;
+//   - a binder replays packets of others, and claims their DIDs, to make its own connection
+//     their return route;
+//   - a ghost cannot be reached.
 //
 // # What must hold
 //
-// The agents are busy for about half an hour, under faults. Then the faults end, and
-// four days pass. See invariants: what Send took was handled by its recipient, or
-// given up with a reason that its sender has; it was handled once where nobody was
-// killed, and begun in the order of Send within a lane; nothing is sent any more;
-// nothing waits in an outbox or inbox; no goroutine of an agent is left.
+// The agents are busy for about half an hour of virtual time, under faults. Then the faults
+// end, and four days pass. In the end, these statements must be true (invariants_test.go):
+//
+//   - Each message that Send has accepted was handled by its recipient, or was given up with
+//     a reason that its sender knows.
+//   - Each message was handled once, unless an agent was killed.
+//   - Within a lane, the handlers were called in the order of Send.
+//   - No agent sends anything any more, and no outbox or inbox has a waiting message.
+//   - No goroutine of an agent is left.
 //
 // # Known gaps
 //
-// Worlds avoid the known faults of package agent, so that others are seen. Each such
-// gap has a flag, -gap-..., with which worlds do not avoid it; world_test.go says what
-// happens then.
+// Package agent has known faults. Worlds avoid them, so that other faults are found. Each
+// known fault has a flag, -gap-..., with which worlds do not avoid the fault. The comments in
+// world_test.go describe these faults.
 //
-// # To add to it
+// # New parties
 //
-// A role is a type with step, settle and stop. Add it to newWorld, and what must hold
-// for it to invariants.
+// A party is a type with the methods step, settle and stop. Add a new type to newWorld, and
+// the statements that must hold for it to invariants_test.go.
 //
 // # Flags
 //
