@@ -1,79 +1,84 @@
-// Package crash proves that no accepted message is lost, and that none waits for
-// long: agents with durable stores send and receive while their processes are
-// killed, frozen and cut off, their database server is killed, and their disk is
-// full.
+// Package crash tests that no accepted message is lost, and that none waits for long.
+// Agents with durable stores send and receive messages. Meanwhile their processes are
+// killed, frozen and cut off from the network, their database server is killed, or their
+// disk is full.
 //
 //	go test -tags crash ./examples/crash -v
 //	go test -tags crash ./examples/crash -run SQLite -messages 100000 -kills 500 -timeout 3h
 //	go test -tags crash ./examples/crash -run Shared/frozen -frozen 90s -v
 //
-// Each agent is a process of its own (this test, started again), with a real
-// database and real sockets. The test notes when each message was accepted: when
-// Send returned, or a POST was answered with 2xx. The agent writes down when its
-// handler was given each. In the end every message that was accepted must have
-// been handled. One that was handled twice is counted: that happens where a
-// process ends between the handler's end and the note of it.
+// Each agent is a process of its own, for which the test binary starts itself again. It has
+// a real database and real sockets. The test records when each message is accepted: when
+// Send returns, or when a POST is answered with 2xx. The agent records each call of its
+// handler. In the end, every accepted message must have been handled. The test also counts
+// the messages that were handled twice, because a process ended after the handler and before
+// the store knew of that.
 //
 // # Scenarios
 //
-// TestSQLite and TestPostgres: two agents, each with a database of its own, send
-// each other messages by HTTP and by WebSocket. Again and again one of them is
-// killed with SIGKILL and started again, or the PostgreSQL server is.
+// TestSQLite and TestPostgres: two agents, each with a database of its own, send each other
+// messages by HTTP and by WebSocket. Again and again, one of them is killed with SIGKILL and
+// started again. In TestPostgres, the PostgreSQL server is killed as well.
 //
-// TestCommit: an agent counts the messages of another one in a record, and answers each
-// with its number: by HTTP, in the response to the message, and by the WebSocket of the
-// message. Its process is killed, or its PostgreSQL server. If the record and the
-// answer were not committed together with the end of the message, messages would have two
-// numbers, or a number without an answer.
+// TestCommit: an agent counts the messages of another agent in a record, and answers each
+// message with its number: by HTTP, in the response to the message, and by the WebSocket of
+// the message. Its process or its PostgreSQL server is killed. If the record, the answer and
+// the end of the message were not committed together, a message would have two numbers, or a
+// number without an answer.
 //
-// TestKept: a process is killed that knows three things of others: the DID that a party
-// has rotated to, the long form of a did:peer:4, and a message that it cannot open yet. The
-// next process knows them too.
+// TestKept: an agent knows three facts about other parties: the DID that a party has rotated
+// to, the long form of a did:peer:4, and a message that the agent cannot open yet. Its process
+// is killed. The next process must know the same facts.
 //
-// TestFullDisk: the disk of one of two agents is full for a while.
+// TestFullDisk: the disk of one of two agents is full for some time.
 //
-// TestShared: an agent of three processes that share a PostgreSQL database, or of
-// one alone. A client posts messages to each in turn, at another when one does not
-// accept within 2 s, and gets messages from them. The rows run at the same time,
-// each with a server of its own:
+// TestShared: an agent consists of three processes that share a PostgreSQL database, or of
+// one process. A client posts messages to each process in turn, and receives messages from
+// them. If a process does not accept a message within 2 seconds, the client posts the message
+// to another process. These rows run at the same time, each with a database server of its
+// own:
 //
-//   - calm: nothing is struck. It shows what the harness itself takes.
-//   - kill alone, kill one of three, kill one of three for good: SIGKILL while
-//     messages are in hand. The process is started again, or is not.
-//   - server: the database server is killed and started again. Half of the times
-//     its last answers are lost, an answer to a COMMIT among them.
-//   - frozen: a process is stopped inside a transaction, for -frozen, and goes on.
-//   - vanished host: a process stops inside a transaction and so do its
-//     connections to the server, without an end, for good.
-//   - silent connections: so do the connections of all processes, one of them
-//     inside a transaction. New connections work.
+//   - calm: nothing fails. The row shows the delays of the test itself.
+//   - kill alone, kill one of three, kill one of three for good: SIGKILL while a process
+//     handles messages. In the first two rows, the process is started again.
+//   - server: the database server is killed and started again. Half of the times, its last
+//     answers are lost, among them the answer to a COMMIT.
+//   - frozen: a process is stopped inside a transaction for the time of -frozen, and
+//     continues then.
+//   - vanished host: a process is stopped inside a transaction for good. Its connections to
+//     the server stay open and transmit nothing.
+//   - silent connections: the connections of all processes stay open and transmit nothing.
+//     One of the processes is inside a transaction. New connections work.
 //
-// Silent connections lead through a proxy in the test that stops to carry bytes.
-// The proxy's machine still acknowledges what it is sent: time limits of TCP do
-// not help, only those of the server and its clients.
+// Silent connections lead through a proxy in the test, which stops forwarding. The machine of
+// the proxy still acknowledges all data. Time limits of TCP therefore do not help, only those
+// of the server and of its clients.
 //
 // # Figures
 //
-// Each scenario logs one line: messages sent, accepted, lost and handled twice, the
-// longest wait from accepted to handled, and the longest gap without any message
-// accepted, while some are being sent. Neither may be more than 10 s: 15 s where a
-// host vanishes, 5 s where nothing is struck. Neither counts the time in which the
-// database server is killed and started again, and in TestSQLite and TestPostgres a
-// process.
-// On the full disk the time counts from when there is room again, and a wait from
-// when those come again that were told to do so in 10 s.
+// Each scenario logs one line: the number of messages that were sent, accepted, lost and
+// handled twice; the longest wait between accepting and handling a message; and the longest
+// gap, a time in which messages are sent and none is accepted.
 //
-// Of what the agents of TestShared send, the line has the same under "out", without
-// a gap. A message may be handled twice only in rows where a process is killed,
-// frozen or gone, and no more of them than that process had in hand. In the row
-// "server" no process may log that it could not mark a message as handled.
+// The wait and the gap have a limit: 15 seconds in the row "vanished host", 5 seconds in the
+// row "calm", and 10 seconds otherwise. These times do not count:
 //
-// A failed test waits for what is late, 6 minutes at most, to tell how late.
+//   - the time in which the database server is killed and started again;
+//   - in TestSQLite and TestPostgres, the same time of a process;
+//   - in TestFullDisk, the time until the disk has room again. The wait of a message that was
+//     refused with a request to try again in 10 seconds counts from the next try.
+//
+// In TestShared, the part of the line after "out" is about the messages that the agent sends.
+// It has no gap. A message may be handled twice only in a row in which a process is killed,
+// frozen or gone, and there may be no more such messages than that process was handling. In
+// the row "server", no process may log that it could not record the end of a message.
+//
+// A failed test waits for late messages for 6 minutes at most, and reports how late they are.
 //
 // # Flags
 //
-//	-messages N   sent by each of TestSQLite and TestPostgres (1000)
-//	-kills N      strikes meanwhile, and of TestCommit on SQLite (20)
-//	-rate N       messages a second to the agent of each row of TestShared (30)
+//	-messages N   messages that each of TestSQLite and TestPostgres sends (1000)
+//	-kills N      number of kills meanwhile (20)
+//	-rate N       messages per second to the agent of each row of TestShared (30)
 //	-frozen D     how long a process is frozen (20s)
 package crash
