@@ -1,64 +1,79 @@
-// Package interop proves the library against DIDComm libraries of others, live:
-// what we pack, they open, and the reverse.
+// Package interop exchanges messages with the DIDComm libraries of other authors, the peers.
+// Each peer opens what this library packs, and the reverse.
 //
 //	go test -tags interop ./examples/interop/...
 //
-// A whole run is held against MATRIX.md, the summary in README.md, Observed (which
-// peers refused which fault, for package doctor) and testdata/verdicts.sum; with
-// the flag -write it writes them. With -record it writes what the peers pack to
-// testdata, with the keys and messages to it: envelopes that a plain go test opens
-// where no peer is installed, in a format for others too (testdata/README.md).
+// The first run installs the peers, which takes minutes. On a slow machine, give go test a
+// longer -timeout.
 //
-// The first run installs the peers, which takes minutes; a slow machine may want
-// go test's -timeout.
+// # Results
 //
-// Each peer is a small program in its own language, peers/NAME, which calls its
-// library's public functions alone, beside a manifest that pins its packages
-// exactly; for a program in Rust those that make the envelopes, as a lock file
-// would name addresses. The test installs a peer through the ordinary package
-// client into a cache folder outside of the repository, starts it once, and
-// exchanges envelopes with it: one JSON request and one JSON answer a line
-// (package internal/peer).
-// TestSpeed asks each program to pack and to open many times over. With -speed it
-// does so at length and writes SPEED.md:
+// A cell is one message in one direction, in one combination of algorithms and keys. Each
+// cell is a test. If a cell cannot pass because of the peer, it is in the list of the peer's
+// defects, with the reason, and fails as soon as it passes. The list of what the peer lacks
+// has the combinations that the peer's library does not have. The peer must say so itself.
+//
+// A whole run compares its results with these files, and fails if they differ:
+//
+//   - MATRIX.md, with all cells, and its summary in README.md;
+//   - observed.go, with the libraries that refused a certain fault, for package doctor;
+//   - testdata/verdicts.sum, see Attacks below.
+//
+// The flag -write makes the run write these files. With -record, the run writes the envelopes
+// that the peers pack to testdata, with the keys and messages. A plain go test opens these
+// envelopes, also where no peer is installed. The tests of other libraries can use them too
+// (testdata/README.md).
+//
+// TestSpeed measures how long each peer takes to pack and to open messages. With -speed, it
+// measures for longer and writes SPEED.md:
 //
 //	go test -tags interop -run TestSpeed ./examples/interop -speed
 //
-// Keys and messages are random in every run. Private keys and DID documents are
-// handed to the peer with each request.
+// # Peers
 //
-// A peer of one's own is a folder peers/NAME and a NAME_test.go like
-// didcomm_python_test.go: install, start, list what the peer lacks and gets wrong,
-// and ask it everything, or what fits it. Peers run at once. What is not a cell
-// goes into MATRIX.md as a note of the peer's row or as a chapter of its own
-// (row_test.go and matrix_test.go).
+// Each peer is a small program in its own language, in the folder peers/NAME. It calls only
+// public functions of its library. A manifest beside the program pins the versions of all
+// packages. A lock file of Cargo would name addresses, so the manifest of a Rust program pins
+// only the packages that make the envelopes.
 //
-// Faults (package internal/craft) are envelopes that depart from DIDComm in one
-// thing, or that nobody must open. A peer is sent each whose sound twin it opens,
-// and what it does is written down, not judged; so are finished envelopes that
-// were changed, ours to the peer and the peer's to us. Ours must refuse.
+// The test installs a peer with the usual package client of its language, into a cache folder
+// outside of the repository. It starts each peer once, and exchanges JSON with it: one line
+// for a request, and one line for the answer (package internal/peer). A request has the
+// private keys and DID documents that the peer needs. Keys and messages are random in every
+// run. A program that ends, hangs, or prints invalid output makes only the current cell fail.
 //
-// MATRIX.md and Observed name no peer beside an envelope that this library
-// refuses: a forged sender, a changed ciphertext, a point off its curve. A list of
-// who opens such envelopes would help those who forge them sooner than the users
-// of a library, whom only a mended release helps. The suite asks each peer all the
-// same and is held to the answers, by one sum of each peer in
-// testdata/verdicts.sum. The author of a library sees its rows by running its test
-// with -attacks, which prints them at the end:
+// If a toolchain is missing (python3, cargo, node with npm, a JDK with mvn), or if packages
+// cannot be installed, the row of the peer says "not run" with the reason, and its test is
+// skipped. With CI=true in the environment the test fails instead. The only exception is
+// didcomm-jvm, if Maven does not find its artifact.
+//
+// TestLiveAgents exchanges messages with agents of other authors, over HTTP and WebSocket on
+// loopback (live_test.go). These agents are in the folder peers/live.
+//
+// # Faults
+//
+// Package internal/craft makes faults: envelopes that depart from DIDComm in one point, or
+// that no library may open. For each fault there is a correct envelope. A peer gets a fault
+// only if it opens the correct envelope. The test records what the peer does, without a
+// judgement. It does the same with envelopes that are changed on the way, in both directions.
+// This library must refuse each envelope that no library may open.
+//
+// # Attacks
+//
+// Some envelopes are attacks, such as a forged sender, a changed ciphertext, or a point that
+// is not on its curve. This library refuses them. MATRIX.md and Observed do not name peers for
+// such envelopes: a list of the libraries that open them would help attackers before it helps
+// users. The run compares the answers of the peers with checksums in testdata/verdicts.sum,
+// one for each peer. The flag -attacks prints the answers of a peer at the end of its test, for
+// the author of the library:
 //
 //	go test -tags interop -v -run TestVeramo ./examples/interop -attacks
 //
-// Agents of others stand under peers/live: a library with sockets of its own, or a
-// whole agent. TestLiveAgents exchanges messages with them over HTTP and WebSocket,
-// on loopback (live_test.go).
+// # Add a peer
 //
-// A test is one cell. A peer's program that dies, hangs or prints rubbish costs
-// the cell that it was asked for. A cell that cannot pass because of the peer
-// stands in the list of its defects, with the reason, and fails when it passes
-// all the same; what the peer's library does not have at all stands beside it, and
-// the peer has to say so itself. Where a peer's toolchain, as python3, cargo,
-// node with npm or a JDK with mvn, is missing, or its packages cannot be
-// installed, its row says "not run" with the reason and its test is skipped; with
-// CI=true in the environment it fails, but for didcomm-jvm when Maven does not
-// find its artifact.
+// Make a folder peers/NAME and a file NAME_test.go like didcomm_python_test.go. The test
+// installs and starts the peer, lists its lacks and defects, and runs all cells, or those that
+// the peer can do. All peers run at the same time. A result that is not a cell becomes a note
+// in the row of the peer, or a chapter of its own in MATRIX.md (row_test.go and
+// matrix_test.go).
 package interop
