@@ -27,7 +27,7 @@ type Changes struct {
 
 // Commit changes records and stores messages in the outbox, all of them or none. After a
 // crash there is neither a changed record without its message nor a message without its
-// record. If Config.Store was made by store.Join, see there how far this holds.
+// record. This does not hold for a Store of store.Join, which describes its weaker guarantee.
 //
 // Errors are store.ErrVersion if a record has changed since it was read, other errors of
 // the Store, and errors of [Agent.Send].

@@ -111,11 +111,12 @@ type Config struct {
 	// connection without receipts, and cannot be opened because a DID cannot be reached.
 	// The default is 1000.
 	MaxParked int
-	// MaxParkedPerHost is how many parked messages the inbox keeps whose DIDs are of one
-	// host, or of one method other than did:web. The default is 16.
+	// MaxParkedPerHost is how many parked messages the inbox keeps for one host, which is
+	// the host of the did:web that cannot be reached. All DIDs of another method count as
+	// one host. The default is 16.
 	MaxParkedPerHost int
-	// MaxParkedBytes is how many bytes the packets of all parked messages have. Those of
-	// one host can have an eighth of them. The default is 64 MiB.
+	// MaxParkedBytes is how many bytes the packets of all parked messages may have. The
+	// packets for one host may have an eighth of that. The default is 64 MiB.
 	MaxParkedBytes int64
 
 	// HandlerTimeout is how long a Handler has for a message, if it does not call
@@ -130,8 +131,8 @@ type Config struct {
 	// SendTimeout limits one try to send a packet to one endpoint. The default is 30
 	// seconds.
 	SendTimeout time.Duration
-	// AckTimeout is how long an ack is waited for after a message has left by a transport
-	// without receipts. The default is 30 seconds.
+	// AckTimeout is how long the Agent waits for an ack after a message has left by a
+	// transport without receipts. The default is 30 seconds.
 	AckTimeout time.Duration
 	// StopTimeout is how long Run, when it ends, waits for Handlers before it cancels their
 	// contexts. The default is 3 seconds.
@@ -141,8 +142,8 @@ type Config struct {
 	MinBackoff time.Duration
 	// MaxBackoff is the longest delay between two tries. The default is 10 minutes.
 	MaxBackoff time.Duration
-	// MaxAge is how long a message without expires_time is tried to be delivered, and a
-	// parked message to be opened. The default is 72 hours.
+	// MaxAge is how long the Agent tries to deliver a message without expires_time, and to
+	// open a parked message. The default is 72 hours.
 	MaxAge time.Duration
 	// ReplayWindow is how long a handled message is remembered, so that it is not handled
 	// again. It should be longer than the MaxAge of other agents. The default is 96 hours.

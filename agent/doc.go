@@ -53,8 +53,8 @@
 //   - Another from_prior of the old DID is followed only if it was issued later, and only
 //     until the peer has sent a message without from_prior from the new DID.
 //
-// Our own side of a rotation is in the hands of the program: see envelope.Packer.FromPrior,
-// and package agent/identity, Another URL.
+// To rotate a DID of ours, a program calls envelope.Packer.FromPrior. The section Another
+// URL of package agent/identity describes the steps.
 //
 // A peer that has ended the relationship is sent nothing more: Send returns
 // contact.ErrEnded. Package agent/contact keeps these facts in Config.Store, and says more.

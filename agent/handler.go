@@ -43,7 +43,8 @@ type Responder interface {
 	// sender has no endpoint. Otherwise it leaves as with [Agent.Send]. The reply is
 	// authcrypted, and its sender is protected if that of the message was.
 	//
-	// If the sender has rotated to another DID since, the reply is sent to that DID.
+	// If the sender has rotated to another DID after the message, the reply is sent to that
+	// DID.
 	//
 	// In the reply, Reply sets to, and it sets id, typ, from, created_time, thid and pthid
 	// if they are empty. In the first reply to a message that has please_ack, it sets ack.
@@ -51,16 +52,17 @@ type Responder interface {
 	//
 	// Errors are [ErrUnauthenticated] if the message has no authenticated sender,
 	// [ErrNoRoute], contact.ErrEnded if the sender has ended the relationship, and errors
-	// of the Packer and of the Store. An error that may not
-	// last, for example of a full outbox, is a [Retry], so that a Handler which returns
-	// the error is called again. There is no error if a problem report, an ack or a
-	// ping-response is not sent because the sender has had too many of them
-	// (Config.ReportBurst, Config.AnswerBurst). The Agent logs that.
+	// of the Packer and of the Store. An error that may not last, for example of a full
+	// outbox, is a [Retry], so that a Handler which returns the error is called again.
+	//
+	// A problem report, an ack or a ping response is not sent if the sender has had too many
+	// of them (Config.ReportBurst, Config.AnswerBurst). The Agent then logs this, and Reply
+	// returns nil.
 	Reply(ctx context.Context, m *message.Message) error
 	// Commit makes the results of the Handler durable, all of them or none: the changed
 	// records, the messages to send, and that the message is handled. Call Commit last. If
 	// the process ends before Commit, the records are unchanged and the message is handled
-	// again. An error that the Handler returns after Commit changes nothing of that.
+	// again. An error that the Handler returns after Commit does not undo these results.
 	//
 	// A message in c.Send that has no recipient is a reply, as with Reply. A reply that
 	// leaves by the connection of the message is stored with the message, and is then

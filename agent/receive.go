@@ -14,7 +14,7 @@ import (
 
 // ServePacket implements transport.Handler. Without an error, the message is in the
 // inbox, was handled, or was dropped. ServePacket returns when a Handler can be called
-// for the message, or when the message is in its lane. The channel handled is closed when
+// for the message, or when the message has its place in its lane. The channel handled is closed when
 // the Handler has returned and the inbox has the result. It is nil if no Handler is
 // called.
 //
