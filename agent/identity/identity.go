@@ -210,8 +210,8 @@ func (id *Identity) Keyring() (*keyring.Keyring, error) {
 }
 
 // KeyAgreement returns the key for encryption with the key id kid. The error matches
-// envelope.ErrNoKey if there is no such key. After Find, it may be an error of the
-// envelope.Keys instead.
+// envelope.ErrNoKey if there is no such key. If the Pair comes from Find, the error may
+// also be that of the envelope.Keys.
 func (id *Identity) KeyAgreement(ctx context.Context, kid string) (ecdh.KeyExchanger, error) {
 	h := id.find(kid, ToAgree)
 	switch {

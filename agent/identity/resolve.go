@@ -133,7 +133,7 @@ func (e *entry) form(id string) string { return e.did[:len(id)] }
 
 func notOurs(id string) error { return fmt.Errorf("%w: %.200s is not ours", did.ErrNotFound, id) }
 
-// Resolve returns the document if id is the DID. Otherwise the error matches
+// Resolve returns the document if other is the DID. Otherwise the error matches
 // did.ErrNotFound.
 func (id *Identity) Resolve(_ context.Context, other string) (*did.Document, error) {
 	if other != id.doc.ID {

@@ -51,7 +51,7 @@ type Settings struct {
 	// keys, and a message that is encrypted for one may be addressed to the other (see
 	// Set.Related). An identity with an empty Party has an owner of its own.
 	Party string
-	// Shares bounds what the identity may have in the agent's store at a time.
+	// Shares limits what the identity may have in the agent's store at a time.
 	Shares store.Shares
 }
 
@@ -191,10 +191,10 @@ func (s *Set) Related(ctx context.Context, a, b string) (bool, error) {
 	return one.did == other.did || one.party != "" && one.party == other.party, nil
 }
 
-// Shares returns the bounds of the identity with a DID, which may be the long or the short form
-// of a did:peer:4. It returns no bounds if no identity has the DID. Shares has the shape that
+// Shares returns the limits of the identity with a DID, which may be the long or the short form
+// of a did:peer:4. It returns no limits if no identity has the DID. Shares has the shape that
 // agent.Config.Shares asks for, and reads no records. An identity that another process has just
-// added has no bounds until a message for it is opened.
+// added has no limits until a message for it is opened.
 func (s *Set) Shares(id string) store.Shares {
 	if e := s.look(id); e != nil {
 		return e.shares
