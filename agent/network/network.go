@@ -98,9 +98,9 @@ func (n *Network) Senders() map[string]transport.Sender {
 	return map[string]transport.Sender{"http": n.HTTP, "https": n.HTTP, "ws": n.WebSocket, "wss": n.WebSocket}
 }
 
-// Close closes all connections. It waits until received messages are handled, but not longer
-// than wstransport.DefaultCloseTimeout; then the error matches context.DeadlineExceeded. Call
-// Close when the agent has ended.
+// Close closes all connections. It waits until received messages are handled. If that takes
+// longer than wstransport.DefaultCloseTimeout, Close stops waiting, and the error matches
+// context.DeadlineExceeded. Call Close when the agent has ended.
 func (n *Network) Close() error {
 	return errors.Join(n.HTTP.Close(), n.WebSocket.Close())
 }
