@@ -17,8 +17,9 @@ var ErrNoKey = errors.New("no key")
 // is a DID URL with a fragment, as the owner's DID document lists it.
 //
 // Both methods return an error that matches ErrNoKey for a key that Keys does not hold. Any
-// other error means that the key store failed. It ends the operation of the Packer, whose
-// error then matches ErrTryLater unless the key store's error has another class.
+// other error means that the key store failed, and ends the operation of the Packer. The
+// error of the Packer then matches ErrTryLater, unless the error of Keys matches another
+// class.
 //
 // Implementations are in agent/keyring and agent/keyring/pkcs11. The package
 // agent/keyring/keyringtest tests an implementation.
