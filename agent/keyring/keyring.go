@@ -25,7 +25,7 @@ var (
 	// ErrPassphrase: the passphrase of a Sealed is wrong.
 	ErrPassphrase = errors.New("keyring: wrong passphrase")
 	// ErrWrapper: a Sealed was opened with another Wrapper than it was protected with.
-	ErrWrapper = errors.New("keyring: opened by the wrong means")
+	ErrWrapper = errors.New("keyring: wrong wrapper")
 )
 
 // Keyring holds private keys in memory, by key id. Use New or ParseSecrets. A Keyring is safe
