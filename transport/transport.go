@@ -115,9 +115,9 @@ type Sender interface {
 	Send(ctx context.Context, endpoint string, p Packet) error
 	// Receipts reports what a nil error of Send means, for all packets:
 	//   - true means that the peer has p, or a server that keeps p for the peer. This
-	//     is the case for HTTP, JetStream and memtransport.
+	//     is the case for HTTP and memtransport.
 	//   - false means that p was written, but may be lost on its way. This is the case
-	//     for WebSocket and core NATS.
+	//     for WebSocket.
 	Receipts() bool
 }
 

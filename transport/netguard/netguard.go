@@ -56,10 +56,10 @@ type Guard struct {
 	AllowLoopback bool
 	// Allow lists further addresses that are allowed, for example a private network with
 	// other agents of the same operator. The Guard compares the address of the connection;
-	// it treats ::ffff:a.b.c.d as the IPv4 address a.b.c.d. Two kinds of addresses in a
-	// prefix are not allowed by it:
+	// it treats ::ffff:a.b.c.d as the IPv4 address a.b.c.d. Two kinds of addresses
+	// stay refused although a prefix contains them:
 	//   - other forms of an IPv4 address, such as NAT64;
-	//   - the metadata services of clouds. They need a prefix of one address only, such as
+	//   - the metadata services of clouds, unless the prefix is that one address, such as
 	//     169.254.169.254/32.
 	Allow []netip.Prefix
 	// Timeout limits one call of DialContext, including name resolution. An earlier
