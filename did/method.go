@@ -34,8 +34,8 @@ var errNoKey = errors.New("no publicKeyJwk, publicKeyMultibase or publicKeyBase5
 
 // VerificationMethod is a public key of a document (DID Core 1.0, section 5.2). Its
 // type says which of the three key members is set, and how its bytes are encoded.
-// Peers do not always follow the type, so any one member is accepted whose key fits
-// the type. Use [VerificationMethod.PublicKey] to get the key.
+// Peers do not always follow the type. A key in another one of the three members is
+// accepted, too, if it fits the type. Use [VerificationMethod.PublicKey] to get the key.
 type VerificationMethod struct {
 	ID                 string // absolute DID URL
 	Type               string

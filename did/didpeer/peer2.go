@@ -58,7 +58,7 @@ type Key struct {
 // New2 makes a did:peer:2 (section Generating a did:peer:2). The keys get the ids
 // #key-1, #key-2 and so on, in the given order. The services without an ID get the ids
 // #service, #service-1 and so on. Any other ID of a service must be relative, for
-// example "#inbox"; some libraries only read services without one. An endpoint of a
+// example "#inbox"; some libraries only read services without an ID. An endpoint of a
 // DIDCommMessaging service without Accept gets ["didcomm/v2"].
 //
 // The error matches
