@@ -37,7 +37,8 @@ and the type of the message, and the text of a basic message. The states are:
   handling    the handler works on the message
   done        the handler has finished; the message stays for the time of serve's
               --keep-received
-  set aside   the handler failed for good; the line has the reason
+  set aside   the handler failed for good, or the message could not be opened for
+              days; the line has the reason
 
 A line that is not "done" has the id of the message: "inbox retry" gives the
 message to its handler again, and "inbox drop" removes it.
