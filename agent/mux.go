@@ -18,8 +18,9 @@ import (
 //   - The major versions are equal. The minor versions may differ.
 //
 // A problem report whose own type is not registered goes to the Handler of Report Problem
-// 2.0. Any other message whose type is not registered is answered with a problem report,
-// unless the Mux has a [Fallback].
+// 2.0. If the type of any other message is not registered, the message goes to the
+// [Fallback]. Without a Fallback, it is answered with a problem report. An empty message
+// (Empty 1.0) is ignored instead, since the Agent has processed its headers.
 //
 // Make a Mux with [NewMux]. A Mux does not change, and may be used from several goroutines.
 type Mux struct {

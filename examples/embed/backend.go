@@ -114,7 +114,7 @@ func (b *backend) start(ctx context.Context) (err error) {
 	}
 	running, end := context.WithCancel(context.WithoutCancel(ctx))
 	b.end = end
-	service := agent.NewMux(trustping.Handle(), empty.Handle()) // acks come in empty messages
+	service := agent.NewMux(trustping.Handle(), empty.Handle())
 	b.agent, err = agent.Start(running, agent.Config{
 		DID:      web,
 		Keys:     b.own,

@@ -7,8 +7,8 @@
 //
 // An agent processes the headers of received empty messages without this package, and
 // sends acks that a peer asks for as empty messages. Call [Ack] to send other acks. Pass
-// [Handle] to [agent.NewMux] to disclose the protocol. Without Handle, agent.Trace.Handled
-// gets an error for each ack of a peer: the message is not supported.
+// [Handle] to [agent.NewMux] to disclose the protocol. A Mux with an [agent.Fallback] also
+// needs Handle, unless the Fallback accepts empty messages.
 package empty
 
 import (
