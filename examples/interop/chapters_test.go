@@ -20,22 +20,22 @@ func (m *matrix) addFaults() {
 	opened := slices.DeleteFunc(slices.Clone(deviations), line.unpublished)
 	refused := slices.DeleteFunc(deviations, func(l line) bool { return !l.unpublished() })
 	for _, c := range []chapter{
-		{title: "Attacks", text: "Envelopes that hold together, and that nobody must open: what the recipient would take for proven is not. " +
+		{title: "Attacks", text: "Envelopes that no library may open, although they have the right form: the recipient would take for proven what is not proven. " +
 			silence + table("fault", faultLines(craft.Attacks(), true), nil, nil)},
-		{title: "Deviations", columns: true, text: "Envelopes that depart from DIDComm v2.1 in one thing and hold together. `didcomm inspect` names each by the code " +
-			"that stands first.\n\nThose that we open. \"opens\" or \"refuses\": what the peer does. " + notAsked +
+		{title: "Deviations", columns: true, text: "Envelopes that depart from DIDComm v2.1 in one point, and are otherwise correct. The first word of a line is the " +
+			"code in `didcomm inspect`.\n\nThis library opens the following envelopes. \"opens\" or \"refuses\" says what the peer does. " + notAsked +
 			table("fault", opened, m.rows, published) +
-			"\nThose that we refuse. " + silence + table("fault", refused, nil, nil)},
-		{title: "Tampering", columns: true, text: "Envelopes changed by somebody without a key. We refuse those that peers packed; the number says of how many peers. " +
-			"Ours, changed in the same way, are handed to the peers. " + silence + table("change", m.tamperLines(), nil, nil)},
+			"\nThis library refuses the following envelopes. " + silence + table("fault", refused, nil, nil)},
+		{title: "Tampering", columns: true, text: "Envelopes that were changed without a key. This library refuses changed envelopes of the peers; the number says of how many peers. " +
+			"The peers get envelopes of this library that were changed in the same way. " + silence + table("change", m.tamperLines(), nil, nil)},
 	} {
 		m.chapter(c)
 	}
 }
 
 const (
-	silence  = "What the peers do with them is not published, but held (doc.go says why, and how to see the rows of a peer).\n\n"
-	notAsked = "\"-\": not asked, as it did not run, does not open the same without the fault, or leaves to its users what it is about.\n\n"
+	silence  = "The suite checks the answers of the peers, and does not publish them (doc.go says why, and how the author of a library can see them).\n\n"
+	notAsked = "\"-\": the peer was not asked, because it did not run, does not open the correct envelope either, or leaves the decision to its users.\n\n"
 )
 
 // line is a line of a table: a fault or a change, in one mode.

@@ -26,7 +26,7 @@ func (m *matrix) glance() []byte {
 		rule += "|---"
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "To the peer / from the peer, one word where they are the same.\n\n%s |\n%s|\n", head, rule)
+	fmt.Fprintf(&b, "Each cell says \"to the peer / from the peer\", or one word if both are the same.\n\n%s |\n%s|\n", head, rule)
 	for _, name := range ordered(slices.Collect(maps.Keys(names))) {
 		fmt.Fprintf(&b, "| %s", name)
 		for _, r := range m.rows {

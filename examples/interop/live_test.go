@@ -104,7 +104,7 @@ func works(run func(ctx context.Context, t *testing.T) error) func(context.Conte
 // text is the chapter in Markdown.
 func (l *liveAgents) text() string {
 	var b strings.Builder
-	b.WriteString("Agents that run by themselves, reached over real sockets. \"On the connection\" is an answer by return_route.\n\n" +
+	b.WriteString("Agents of other authors, with real sockets. \"On the connection\" is an answer by return_route.\n\n" +
 		"| agent | exchange | |\n|---|---|---|\n")
 	for _, name := range slices.Sorted(maps.Keys(l.agents)) {
 		a := l.agents[name]
