@@ -2,12 +2,15 @@ package agent_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/identity"
+	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didpeer"
@@ -39,6 +42,41 @@ func (f *forms) anew() {
 	f.restart()
 }
 
+// signing4 makes a stranger with a did:peer:4 that has a signing key as well.
+func signing4(t *testing.T, n *agenttest.Net, endpoint string) (s *stranger, short string) {
+	t.Helper()
+	s = newStranger(t, n, endpoint)
+	pair, err := identity.Generate(keyring.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := identity.Peer4(pair, endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.DID = id.DID()
+	short = did.Canonical(s.DID)
+	if _, err := s.Resolver.Resolve(t.Context(), s.DID); err != nil {
+		t.Fatal(err)
+	}
+	ring, err := id.Keyring()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kid := range ring.KIDs() {
+		key, err := ring.Key(kid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, form := range []string{s.DID, short} {
+			if err := s.Keys.Add(form+kid[strings.IndexByte(kid, '#'):], key); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return s, short
+}
+
 // A did:peer:4 that has shown its long form once is known by its short form, to the next
 // agent as well. No flood of others takes that away from a contact.
 func TestLongForms(t *testing.T) {
@@ -65,7 +103,8 @@ func TestLongForms(t *testing.T) {
 				}
 				return err
 			}
-			known := map[string]*stranger{contactedShort: contacted, keptShort: kept, metShort: met, mixedShort: mixed, rotatedShort: rotated}
+			signed, signedShort := signing4(t, f.n, "mem://signed")
+			known := map[string]*stranger{contactedShort: contacted, keptShort: kept, metShort: met, mixedShort: mixed, rotatedShort: rotated, signedShort: signed}
 			for short, s := range known {
 				if says(s, short, short) == nil {
 					t.Error("opened before the long form was shown")
@@ -80,6 +119,11 @@ func TestLongForms(t *testing.T) {
 			if err := says(mixed, mixedShort, mixed.DID); err != nil {
 				t.Fatal(err)
 			}
+			e := signed.message(t, f.Agent, chatType, func(e *message.Message) { e.From = signedShort })
+			signed.give(t, f.Agent, new(call), e, envelope.SignBy(signed.DID))
+			if in := f.handled.next(t); in.From != signedShort || did.Base(in.Metadata.SignFrom) != signed.DID {
+				t.Errorf("from %s, signed by %s", in.From, in.Metadata.SignFrom)
+			}
 			f.rotate(f.old, rotated)
 			f.anew()
 			for short, s := range known {
@@ -90,7 +134,7 @@ func TestLongForms(t *testing.T) {
 			// Some are contacts from now on.
 			f.sends(contacted, contacted)
 			f.sends(f.old, rotated)
-			for _, short := range []string{keptShort, mixedShort} {
+			for _, short := range []string{keptShort, mixedShort, signedShort} {
 				if err := f.Contacts().Keep(t.Context(), f.DID(), short); err != nil {
 					t.Fatal(err)
 				}

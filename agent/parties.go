@@ -92,7 +92,7 @@ func (in *Inbound) rotation() (r contact.Rotation, ok bool) {
 	if p == nil || p.Sub != "" && in.prior == "" {
 		return r, false
 	}
-	r = contact.Rotation{Prior: longer(p.Iss, in.Metadata.FromPriorIssuerKID), IssuedAt: p.IssuedAt}
+	r = contact.Rotation{Prior: p.Iss, IssuedAt: p.IssuedAt}
 	if p.Sub != "" {
 		r.DID = in.longFrom()
 	}

@@ -431,6 +431,20 @@ func TestRotationOfThief(t *testing.T) {
 	}
 }
 
+// A from_prior counts only for the sender who has proven its DID.
+func TestRotationIsNotProven(t *testing.T) {
+	m := newMover(t, nil)
+	jwt := m.prove(m.old, m.new.DID, m.told)
+	e := m.new.message(t, m.Agent, chatType, func(e *message.Message) { e.FromPrior = jwt })
+	m.new.give(t, m.Agent, new(call), e, anonymously)
+	if in := m.handled.next(t); in.From != "" {
+		t.Errorf("from %s", in.From)
+	}
+	m.sends(m.old, m.old)
+	m.says(m.old, new(call), nil)
+	m.takes(m.old)
+}
+
 // A relationship that the party has ended is over.
 func TestRelationshipEnds(t *testing.T) {
 	m := newMover(t, nil)
