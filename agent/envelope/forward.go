@@ -163,8 +163,9 @@ func (p *Packer) Forward(ctx context.Context, e Envelope, routingKeys []string, 
 }
 
 // unwrapForward opens the envelope in a forward message if that envelope is for a key of
-// ours (Routing 2.0, Rewrapping). It returns nil for a forward to somebody else and for any
-// other message.
+// ours (Routing 2.0, Rewrapping), and that key may belong to the same party as the key that
+// opened the forward (see [Relater]). It returns nil for a forward to somebody else and for
+// any other message.
 //
 // A forward has a single attachment as a rule. With more attachments, unwrapForward stops
 // when they name more than MaxRecipients keys together: no more than one envelope may name.
@@ -185,13 +186,13 @@ func (o *opening) unwrapForward(ctx context.Context) (*Unpacked, error) {
 		if named += len(env.KIDs); named > o.p.cfg.MaxRecipients {
 			return nil, nil
 		}
-		if _, err := o.search.keys(ctx, env.KIDs); err != nil {
+		if _, err := o.search.keys(ctx, env.KIDs, o.ours); err != nil {
 			if errors.Is(err, ErrNoKey) {
 				continue
 			}
 			return nil, err
 		}
-		u, err := o.p.unpack(ctx, data, true)
+		u, err := o.p.unpack(ctx, data, o)
 		if err != nil {
 			return nil, fmt.Errorf("re-wrapped message: %w", err)
 		}

@@ -266,3 +266,39 @@ func BenchmarkIdentities(b *testing.B) {
 		}
 	}
 }
+
+// parties are keys of DIDs that belong to one party only if same is set.
+type parties struct {
+	*keyring.Keyring
+	same bool
+}
+
+func (p parties) Related(_ context.Context, a, b string) (bool, error) { return a == b || p.same, nil }
+
+// TestLayersForTwoParties: the layers of a message are not opened with keys of two parties of
+// ours. Otherwise a sender could find out that one agent has the keys of both.
+func TestLayersForTwoParties(t *testing.T) {
+	w := newWorld(t)
+	both := keyring.New()
+	for _, a := range []*agent{w.bob, w.carol} {
+		if err := both.Add(a.kid("x25519"), a.ecdh["x25519"]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, to := range [][]*agent{nil, {w.bob, w.carol}} {
+		for _, within := range []*agent{w.bob, w.carol} {
+			inner := peerJWE{plaintext: text(t, w.alice, to, nil), from: w.alice.sender("x25519"), to: []peerRecipient{w.bob.recipient("x25519")}}.seal(t)
+			data := peerJWE{plaintext: inner, to: []peerRecipient{within.recipient("x25519")}}.seal(t)
+			for _, same := range []bool{false, true} {
+				p := w.packer(t, w.bob, func(cfg *envelope.Config) { cfg.Keys = parties{both, same} })
+				var want error
+				if within != w.bob && !same {
+					want = envelope.ErrNoKey
+				}
+				if _, err := p.Unpack(t.Context(), data); !errors.Is(err, want) {
+					t.Errorf("for bob within one for %s, same party %t: %v, want %v", within.did, same, err, want)
+				}
+			}
+		}
+	}
+}

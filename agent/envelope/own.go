@@ -19,7 +19,8 @@ func (p *Packer) Own(ctx context.Context, id string) (_ string, err error) {
 // Relater is an optional interface of [Config].Keys. It is for keys of several parties that
 // peers must not be able to link, such as the tenants of a service.
 //
-// A message may be encrypted for one DID of ours and name another DID of ours in its to header.
+// A message may be for one DID of ours and concern another DID of ours: its to header names the
+// other DID, or a forward or another layer around the message is encrypted for the other DID.
 // Unpack opens such a message only if both DIDs belong to the same party. Without a Relater all
 // DIDs of ours count as DIDs of the same party.
 type Relater interface {

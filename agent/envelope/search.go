@@ -35,18 +35,24 @@ type heldKey struct {
 // keys returns our keys among the recipients of an envelope. It first takes each kid as the
 // id of a key. Only if we hold no such key it takes the kids as aliases and relative ids.
 // It returns at most MaxRecipients keys, however often the envelope repeats a kid and
-// however many keys of ours a kid can mean.
-func (s *search) keys(ctx context.Context, kids []string) ([]heldKey, error) {
+// however many keys of ours a kid can mean. opened are the key ids of ours that have opened
+// the envelopes around this one. A key that may belong to another party than these counts
+// as a key of somebody else.
+func (s *search) keys(ctx context.Context, kids, opened []string) ([]heldKey, error) {
 	var held []heldKey
 	add := func(i int, kid string) error {
 		key, err := s.p.cfg.Keys.KeyAgreement(ctx, kid)
 		switch {
-		case err == nil:
-			held = append(held, heldKey{i, kid, key})
-		case !errors.Is(err, ErrNoKey):
+		case errors.Is(err, ErrNoKey):
+			return nil
+		case err != nil:
 			return outside{fmt.Errorf("key %.200s: %w", kid, err)}
 		}
-		return nil
+		same, err := s.related(ctx, opened, kid)
+		if same {
+			held = append(held, heldKey{i, kid, key})
+		}
+		return err
 	}
 	first := make(map[string]int, len(kids)) // index of each different kid
 	for i, kid := range kids {
@@ -165,6 +171,19 @@ func (s *search) anyOwn(ctx context.Context, kid string, ids []string) (bool, er
 		}
 	}
 	return false, nil
+}
+
+// related reports whether a message that keys of ours have opened may be for our key kid.
+func (s *search) related(ctx context.Context, opened []string, kid string) (bool, error) {
+	for _, o := range opened {
+		if sameParty(o, kid) {
+			continue
+		}
+		if same, err := s.p.related(ctx, did.Base(o), did.Base(kid)); !same || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // document resolves a DID of ours.

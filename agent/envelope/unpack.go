@@ -30,18 +30,22 @@ import (
 //   - The time does not depend on how many DIDs are ours, if Keys answers in constant time.
 func (p *Packer) Unpack(ctx context.Context, data []byte) (_ *Unpacked, err error) {
 	defer classify(&err)
-	return p.unpack(ctx, data, false)
+	return p.unpack(ctx, data, nil)
 }
 
-func (p *Packer) unpack(ctx context.Context, data []byte, rewrapped bool) (*Unpacked, error) {
+// unpack is Unpack for an envelope in a forward, or for one without: then forward is nil.
+func (p *Packer) unpack(ctx context.Context, data []byte, forward *opening) (*Unpacked, error) {
 	if len(data) > p.cfg.MaxBytes {
 		return nil, ErrTooLarge
 	}
 	o := opening{p: p, search: search{p: p}}
+	if forward != nil {
+		o.around = forward.ours
+	}
 	if err := o.open(ctx, data); err != nil {
 		return nil, err
 	}
-	if !rewrapped {
+	if forward == nil {
 		inner, err := o.unwrapForward(ctx)
 		if err != nil {
 			return nil, err
@@ -67,7 +71,8 @@ type opening struct {
 
 	search search
 	// ours are the key ids of our keys that opened a layer, as our DID documents list them.
-	ours []string
+	// around are those that opened the forward around the envelope.
+	ours, around []string
 	// openedAs and senderAs are the key ids of the recipient and the sender of the
 	// innermost encryption, as the peer wrote them.
 	openedAs, senderAs string
@@ -136,7 +141,7 @@ func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
 	if err := o.noteRecipients(env.KIDs); err != nil {
 		return nil, err
 	}
-	held, err := o.search.keys(ctx, env.KIDs)
+	held, err := o.search.keys(ctx, env.KIDs, slices.Concat(o.around, o.ours))
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,13 @@
 // the same Settings.Party. [Set.Add] refuses a key that an identity of another party has.
 // Nothing that a Set says about a DID depends on another DID. A message that is encrypted for
 // one identity and addressed to another is opened only if both have the same Party
-// ([Set.Related]).
+// ([Set.Related]). The same holds for a message for one identity within a forward, or within
+// a layer of encryption, for another.
+//
+// An agent does not ask by which endpoint a message came. If two identities have different
+// endpoints, a peer can send a message for one identity to the endpoint of the other, and see
+// that it is opened. Where that matters, the server in front of each endpoint has to pass on
+// only messages whose key ids belong there.
 //
 // A key id without a DID, such as "#key-1", can name a key of any identity. An envelope.Packer
 // looks for such a key only among the identities that were added first

@@ -617,6 +617,50 @@ func TestParty(t *testing.T) {
 	}
 }
 
+// A message for one tenant in a forward for another one is opened only if both are one
+// party. Otherwise anybody could find out by a forward that both are of one agent.
+func TestPartyForwards(t *testing.T) {
+	h := newHost()
+	s, ctx := h.start(t), t.Context()
+	alice, moved, bob := h.peer2(t), h.peer2(t), h.peer2(t)
+	for id, party := range map[*identity.Identity]string{alice: "alice", moved: "alice", bob: "bob"} {
+		if err := s.Add(ctx, id, identity.Settings{Party: party}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resolver := identity.Before(s, did.Methods{"peer": didpeer.NewResolver()})
+	packer, err := envelope.New(envelope.Config{Keys: s, Resolver: resolver})
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := envelope.New(envelope.Config{Keys: keyring.New(), Resolver: did.Methods{"peer": didpeer.NewResolver()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const inner = "https://didcomm.org/empty/1.0/empty"
+	for _, tt := range []struct {
+		hop, to *identity.Identity
+		opened  bool
+	}{{alice, alice, true}, {alice, moved, true}, {alice, bob, false}, {bob, moved, false}} {
+		m := &message.Message{ID: "1", Type: inner, To: []string{tt.to.DID()}}
+		sealed, err := theirs.Pack(ctx, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wrapped, err := theirs.Forward(ctx, sealed[0], []string{tt.hop.DID()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := packer.Unpack(ctx, wrapped.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if opened := u.Message.Type == inner; opened != tt.opened || opened != u.Metadata.ReWrappedInForward {
+			t.Errorf("a message for %s in a forward for %s: opened %t", tt.to.DID(), tt.hop.DID(), opened)
+		}
+	}
+}
+
 // A message for one tenant that names another one is opened only if both are one party.
 func TestPartyOpens(t *testing.T) {
 	h := newHost()
