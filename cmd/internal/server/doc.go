@@ -1,3 +1,3 @@
-// Package server is an agent that listens: Listen wires the home, the keys, the
-// transports and the protocols of one, and Run serves until its context ends.
+// Package server runs the agent of a home. [Listen] opens the port, and connects the home,
+// the keys, the transports and the protocols. [Server.Run] serves until its context ends.
 package server

@@ -14,8 +14,8 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// publish answers with the document of the did:web of the home that names a host of this
-// server and the path of the request.
+// publish answers with a DID document of the home: that of the did:web that names a host of
+// this server and the path of the request.
 func (s *Server) publish(c echo.Context) error {
 	r := c.Request()
 	ids := s.candidates(r.Host, r.URL.EscapedPath())
@@ -33,8 +33,8 @@ func (s *Server) publish(c echo.Context) error {
 	return nil
 }
 
-// candidates are the did:webs whose document stands at a path of this server, first the one
-// of the host that was asked.
+// candidates returns the did:web DIDs whose documents belong to a path of this server. The DID
+// with the host of the request is the first.
 func (s *Server) candidates(asked, path string) []string {
 	name := strings.ReplaceAll(strings.TrimSuffix(path, "/did.json"), "/", ":")
 	if name == ":.well-known" {
@@ -56,8 +56,8 @@ func (s *Server) candidates(asked, path string) []string {
 	return ids
 }
 
-// webHosts are the hosts of this server as a did:web names them: those of the public URL and
-// of --did, and localhost where others on this machine alone can reach the agent.
+// webHosts returns the hosts of this server in the form of a did:web: those of the public URL
+// and of --did. If only this machine can reach the agent, localhost is one of them.
 func (s *Server) webHosts() []string {
 	hosts := []string{escapePort(hostOf(s.endpoint))}
 	add := func(host string) {
@@ -78,7 +78,7 @@ func (s *Server) webHosts() []string {
 	return hosts
 }
 
-// hostOf is the host of a URL, with its port unless that is the default.
+// hostOf returns the host of a URL, with the port unless it is the default port.
 func hostOf(u *url.URL) string {
 	host := strings.ToLower(u.Host)
 	switch port := u.Port(); {

@@ -13,8 +13,7 @@ import (
 	"github.com/didcomm-go/didcomm/did/didweb"
 )
 
-// Check finds what is wrong with the settings themselves, before anything is
-// opened.
+// Check returns an error for invalid settings. It does not open anything.
 func (c Config) Check() error {
 	host, port, err := net.SplitHostPort(c.Listen)
 	if err == nil {
@@ -86,13 +85,13 @@ func parsePublicURL(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// validPort tells whether a URL's port is one, or none.
+// validPort reports whether the port of a URL is valid or absent.
 func validPort(s string) bool {
 	n, err := strconv.ParseUint(s, 10, 16)
 	return s == "" || err == nil && n > 0
 }
 
-// endpoint is the URL that peers are told, for a server that listens at addr.
+// endpoint returns the URL for peers, for a server that listens at addr.
 func (c Config) endpoint(addr net.Addr) (*url.URL, error) {
 	if c.PublicURL != "" {
 		return parsePublicURL(c.PublicURL)
@@ -116,7 +115,7 @@ func (c Config) endpoint(addr net.Addr) (*url.URL, error) {
 	return u, nil
 }
 
-// listenError says in one line why the port could not be opened.
+// listenError returns in one line why the port could not be opened.
 func listenError(addr string, err error) error {
 	var dns *net.DNSError
 	switch {

@@ -14,7 +14,7 @@ import (
 	"github.com/didcomm-go/didcomm/protocols/trustping"
 )
 
-// mux is what a Server serves.
+// mux returns the Handler of a Server, with all of its protocols.
 func (s *Server) mux() *agent.Mux {
 	var mu sync.Mutex // one OnMessage at a time
 	return agent.NewMux(

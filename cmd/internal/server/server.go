@@ -26,59 +26,58 @@ import (
 
 // Paths of the server besides the one of its public URL.
 const (
-	// DefaultPath is where messages are taken in unless the public URL has
-	// another path.
+	// DefaultPath is the path for messages unless the public URL has another path.
 	DefaultPath = "/didcomm"
-	// HealthPath answers 200 while the agent runs.
+	// HealthPath is the path that answers 200 while the agent runs.
 	HealthPath = "/healthz"
 )
 
-// stopTimeout bounds how long Run takes to stop. Of that, requests under way are
-// given drainTimeout, then what the agent has taken in handlerTimeout; the peers
-// of WebSockets may take two seconds more to say goodbye.
+// stopTimeout limits the time in which Run stops. It covers three times: drainTimeout for the
+// requests under way, then handlerTimeout for accepted messages, and two seconds for the
+// peers of WebSockets to close their connections.
 const (
 	stopTimeout    = 4750 * time.Millisecond
 	drainTimeout   = 1500 * time.Millisecond
 	handlerTimeout = 1 * time.Second
 )
 
-// Config is what a Server is made of.
+// Config has the settings of a Server.
 type Config struct {
-	// Home is where messages and keys are kept, its Logger apart.
+	// Home has the messages, DIDs and keys. Logger takes the place of its Logger.
 	Home   home.Config
 	Listen string // address, "HOST:PORT"; port 0 is a free one
-	// PublicURL is where peers send messages, http or https. Empty is DefaultPath
-	// at the domain of DID, or else at the listening address.
+	// PublicURL is the http or https URL to which peers send messages. The default is
+	// DefaultPath at the domain of DID, or without DID at the listening address.
 	PublicURL string
-	// DID is a did:web for the agent, of the agent's keys; empty is the did:peer:2 of the keys
-	// and of PublicURL. The server answers for the other DIDs of the home as well. It
+	// DID is a did:web that the agent uses with its keys. The default is the did:peer:2 of its
+	// keys and of PublicURL. The server answers for the other DIDs of the home as well. It
 	// publishes the document of each did:web of the home whose host is that of PublicURL or
 	// of DID.
 	DID string
 	// TLSCert and TLSKey are PEM files; both or none.
 	TLSCert, TLSKey string
-	// AllowPrivate lets peers have this machine's and private addresses. An
-	// agent that listens on loopback, and whose URL is there as well, connects
-	// to this machine anyway.
+	// AllowPrivate allows connections to this machine and to private networks. An agent
+	// whose Listen and PublicURL are both on loopback may connect to this machine without
+	// AllowPrivate.
 	AllowPrivate bool
 	MaxBytes     int64         // of one message
 	ReadTimeout  time.Duration // for the header, and for the body, of one request
-	// DeliverWithin is how long delivery is tried of a message that has no expiry of
+	// DeliverWithin is how long the agent tries to deliver a message that has no expiry of
 	// its own.
 	DeliverWithin time.Duration
-	// KeepReceived is for how long a message that was handled is remembered, and
-	// kept to be shown.
+	// KeepReceived is how long a handled message is remembered and kept for display.
 	KeepReceived time.Duration
-	// Limits of what one peer is sent, at once and then in an hour: see agent.Config.
+	// Limits of the messages that one peer is sent, at once and then per hour: see
+	// agent.Config.
 	ReportBurst, ReportsPerHour int
 	AnswerBurst, AnswersPerHour int
-	// OnMessage is called for each basic message, one at a time. To is the DID of the home that
-	// the message came to, empty if that is Server.DID.
+	// OnMessage is called for each basic message, one at a time. to is the DID of the home that
+	// the message came to. It is empty if that DID is Server.DID.
 	OnMessage func(from, to, text string)
 	Logger    *slog.Logger
 }
 
-// Server is an agent that listens. Listen makes one, Run runs it.
+// Server is a running agent with a listening port. Use Listen to make a Server, and then Run.
 type Server struct {
 	cfg      Config
 	listener net.Listener
@@ -93,9 +92,8 @@ type Server struct {
 	home     *home.Home
 }
 
-// Listen opens the port, makes this process the one that serves the home, makes or
-// reads the agent's keys and wires everything. Call Run then, which closes it all
-// again.
+// Listen opens the port, takes the lock of the home, and reads or makes the agent's keys. Call
+// Run next, which also closes everything that Listen has opened.
 func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	tlsConfig, err := cfg.tls()
 	if err != nil {
@@ -123,7 +121,7 @@ func (s *Server) open(ctx context.Context, tlsConfig *tls.Config) (err error) {
 	return s.wire(ctx, tlsConfig)
 }
 
-// close closes what is open behind the agent.
+// close closes the listener and the home.
 func (s *Server) close() (err error) {
 	if s.listener != nil {
 		_ = s.listener.Close() // Shutdown may have done it
@@ -134,7 +132,7 @@ func (s *Server) close() (err error) {
 	return err
 }
 
-// wire makes everything behind the listener.
+// wire makes the agent and everything that it needs except for the listener.
 func (s *Server) wire(ctx context.Context, tlsConfig *tls.Config) error {
 	cfg := s.cfg
 	var err error
@@ -200,17 +198,17 @@ func (s *Server) packer(reach network.Reach) (*envelope.Packer, *contact.Book, e
 	return packer, book, err
 }
 
-// DID is the DID of the agent.
+// DID returns the DID of the agent.
 func (s *Server) DID() string { return s.did }
 
-// Former is the DID that the agent of the home had before, or empty if that is the same. The
-// server answers for the former DID as well.
+// Former returns the DID that the agent of the home had before. It is empty if the DID has not
+// changed. The server answers for the former DID as well.
 func (s *Server) Former() string { return s.former }
 
-// Endpoint is the URL that takes messages in.
+// Endpoint returns the URL that accepts messages.
 func (s *Server) Endpoint() string { return s.endpoint.String() }
 
-// routes puts everything that the server answers on one router.
+// routes returns the router with all paths of the server.
 func (s *Server) routes() http.Handler {
 	e := echo.New()
 	messages := echo.WrapHandler(httptransport.NewHandler(s.agent, httptransport.HandlerConfig{
@@ -225,8 +223,8 @@ func (s *Server) routes() http.Handler {
 	return e
 }
 
-// routePath is the path of a URL as echo matches it: decoded, unless that would
-// lose how it was written.
+// routePath returns the path of a URL in the form that echo matches. The path is decoded,
+// unless it could not be encoded to the same text again.
 func routePath(u *url.URL) string {
 	switch {
 	case u.RawPath != "":
@@ -237,9 +235,9 @@ func routePath(u *url.URL) string {
 	return "/"
 }
 
-// loopbackOnly tells whether nobody but this machine can reach the agent: it
-// listens on loopback, and its URL says so too. Behind a proxy that the world
-// reaches, the agent must be as careful as on the open Internet.
+// loopbackOnly reports whether only this machine can reach the agent: the listening address
+// and the public URL are both on loopback. An agent behind a public proxy also listens on
+// loopback, but must be as careful as on the open Internet.
 func (s *Server) loopbackOnly() bool {
 	addr, ok := s.listener.Addr().(*net.TCPAddr)
 	return ok && addr.IP.IsLoopback() && isLoopback(s.endpoint.Hostname())
@@ -250,9 +248,9 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// Run serves until ctx ends, then stops within five seconds: it closes the
-// port, gives requests under way a moment, says goodbye to WebSocket peers, and
-// ends the agent. It returns nil after such a stop.
+// Run serves until ctx ends, and then stops within five seconds. It closes the port, waits a
+// short time for requests under way, closes the WebSocket connections, and stops the agent. It
+// returns nil after such a stop.
 func (s *Server) Run(ctx context.Context) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -283,7 +281,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	s.drain(limit)
 	stop()
-	tasks.Go(s.senders.Close) // waits for what comes in on their connections
+	tasks.Go(s.senders.Close) // waits for messages that arrive on their connections
 	done := make(chan struct{})
 	var closeErr error
 	go func() {
@@ -299,14 +297,14 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// drain closes the port and ends what is connected.
+// drain closes the port and ends all connections.
 func (s *Server) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	var ends sync.WaitGroup
 	ends.Go(func() {
 		if err := s.http.Shutdown(ctx); err != nil {
-			s.http.Close() // connections that never became requests, or do not end
+			s.http.Close() // connections without a request, or that do not end
 		}
 	})
 	ends.Go(func() {
