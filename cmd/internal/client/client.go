@@ -17,41 +17,41 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// Config is what a Client is made of.
+// Config has the settings of a Client.
 type Config struct {
-	// Home is where the agent's keys are looked for.
+	// Home is the home whose keys the Client uses, if it has any.
 	Home home.Config
-	// WebSocket reaches http and https endpoints by WebSocket.
+	// WebSocket makes the Client use WebSocket for http and https endpoints, too.
 	WebSocket    bool
-	AllowPrivate bool // addresses of private networks, besides loopback
+	AllowPrivate bool // allows addresses of private networks, besides loopback
 	Logger       *slog.Logger
 }
 
-// stopTimeout bounds how long what has come in is handled after Close.
+// stopTimeout limits the time to handle received messages after Close.
 const stopTimeout = time.Second
 
-// Client is an agent that talks but does not listen: answers come back on the
-// connections that it opens.
+// Client is an agent without a listening port. Answers come back on the connections that the
+// Client opens.
 type Client struct {
 	agent   *agent.Agent
 	senders *network.Senders
 	close   func() error // once
 }
 
-// Start makes a Client and runs it. It goes by a did:peer whose endpoint is
-// did.QueueURI: of the agent's keys if Home has any, else of new keys that are
-// forgotten with it. Nothing that it sends outlives it; with agent.Once every failure
-// to send is final. Close it.
+// Start makes a Client and runs it. The DID of the Client is a did:peer of the keys of Home,
+// with the endpoint did.QueueURI. If Home has no keys, the DID has temporary keys. After
+// Close, no message of the Client is delivered any more. Send with the option agent.Once, so
+// that each failure is returned.
 func Start(ctx context.Context, cfg Config) (*Client, error) { return startAlone(ctx, cfg, 0) }
 
-// startAlone is Start with a time to wait for acks, zero for the default.
+// startAlone is like Start. ackTimeout is the time to wait for acks; 0 means the default.
 func startAlone(ctx context.Context, cfg Config, ackTimeout time.Duration) (*Client, error) {
 	pair, err := cfg.keys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	// Peers such as those around didcomm-messaging answer nobody whose document
-	// has no service at all, not even on the connection.
+	// Some peers do not answer a party whose document has no service, not even on the
+	// connection. The agents around didcomm-messaging are an example.
 	id, err := identity.Peer2(pair, did.QueueURI)
 	if err != nil {
 		return nil, err
@@ -108,9 +108,9 @@ func (c Config) keys(ctx context.Context) (identity.Pair, error) {
 	return h.Pair, h.Close()
 }
 
-// Agent is what the verbs of the protocols take.
+// Agent returns the agent, for the functions of the protocol packages.
 func (c *Client) Agent() *agent.Agent { return c.agent }
 
-// Close handles what has come in, stops the agent and closes its connections. It is
-// idempotent.
+// Close waits until received messages are handled, stops the agent and closes its
+// connections. It can be called more than once.
 func (c *Client) Close() error { return c.close() }

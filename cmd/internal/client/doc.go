@@ -1,5 +1,5 @@
-// Package client talks to other agents without listening: Start makes an agent for
-// pings and the like, Post sends one message as the agent of a home, and Once sends
-// one as an agent that needs no home. A problem that the other side reports with the
-// message is an error.
+// Package client talks to other agents without a listening port. [Start] makes an agent, for
+// example for pings. [Post] sends a message as the agent of a home. [Once] sends a message
+// without a home. If the other agent reports a problem with the message, the functions return
+// an error.
 package client

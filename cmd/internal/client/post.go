@@ -16,35 +16,38 @@ import (
 
 // PostConfig says how Post sends.
 type PostConfig struct {
-	Config // Home is the agent's
+	Config // with the Home of the agent
 	// From is a DID of the home. Default: that of home.Home.Sender.
 	From string
-	// Timeout is how long delivery is tried before the message is left in the
-	// outbox.
+	// Timeout is how long Post tries to deliver the message before it leaves the message
+	// in the outbox.
 	Timeout time.Duration
 	// NoQueue makes Post deliver the message itself, or fail.
 	NoQueue bool
-	// Ack is NoQueue, and waits until the recipient has acknowledged the message,
-	// which asks for that.
+	// Ack implies NoQueue, and makes Post wait for the ack that the message asks for.
 	Ack bool
-	// Lane is as of agent.Lane.
+	// Lane is the lane of the message: see agent.Lane.
 	Lane string
 }
 
-// Posted is what became of a message.
+// Posted is the result of Post.
 type Posted struct {
-	// Outcome is that of the delivery. Its State is delivery.Queued where the outbox
-	// has the message; then Err is why Post could not deliver that, nil if Post did
-	// not try.
+	// Outcome is the outcome of the delivery. Its State is delivery.Queued if the outbox has
+	// the message. In that case, its Err is the reason why Post could not deliver the message,
+	// or nil if Post has not tried.
 	Outcome agent.Outcome
-	// Served tells that an agent serves the home, which delivers what is queued.
+	// Served reports whether an agent serves the home. That agent delivers queued messages.
 	Served bool
 }
 
-// Post sends a message as the agent of a home. While that is served, the message
-// goes into its outbox, unless it is to go by WebSocket. While it is not, Post
-// delivers the message itself, and leaves it in the outbox where that fails for
-// now. After an error the message was not kept.
+// Post sends a message as the agent of a home.
+//
+//   - If an agent serves the home, Post puts the message into the outbox of the home, unless
+//     Config.WebSocket is set.
+//   - Otherwise, Post delivers the message itself. After a temporary failure, the message
+//     stays in the outbox.
+//
+// If Post returns an error, the message is not in the outbox.
 func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Posted, err error) {
 	served, err := home.Served(cfg.Home.Dir)
 	if err != nil {
@@ -80,8 +83,8 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 		}
 		posted.Outcome.Err = err
 	}
-	// A message that could not be delivered is kept even if the user is tired of
-	// waiting.
+	// A message that could not be delivered is kept, even if the user has interrupted the
+	// command.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Timeout)
 	defer cancel()
 	if err := c.agent.Send(ctx, m, agent.ReturnRoute("all"), agent.Lane(cfg.Lane)); err != nil {
@@ -90,7 +93,7 @@ func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Poste
 	return posted, nil
 }
 
-// from is the DID of the home that Post sends from.
+// from returns the DID of the home that Post sends from.
 func (cfg *PostConfig) from(ctx context.Context, h *home.Home) (string, error) {
 	if cfg.From == "" {
 		return h.Sender(ctx)
@@ -102,9 +105,8 @@ func (cfg *PostConfig) from(ctx context.Context, h *home.Home) (string, error) {
 	return own, err
 }
 
-// Once delivers a message, or fails, as an agent that only the message needs: of
-// the keys of Home if that has any, else of new ones that are forgotten. It does
-// not touch the outbox of a home.
+// Once delivers a message, or fails. It makes an agent for this message, with the keys of Home.
+// If Home has no keys, it uses temporary keys. Once does not use the outbox of a home.
 func Once(ctx context.Context, cfg PostConfig, m *message.Message) (err error) {
 	c, err := startAlone(ctx, cfg.Config, cfg.ackTimeout())
 	if err != nil {
@@ -115,12 +117,12 @@ func Once(ctx context.Context, cfg PostConfig, m *message.Message) (err error) {
 	return err
 }
 
-// ackTimeout leaves time for other ways where the first gives no receipt, and the
-// recipient no ack.
+// ackTimeout is shorter than the timeout of the command. It leaves time for other endpoints if
+// the transport to the first endpoint gives no receipt and the recipient sends no ack.
 func (cfg *PostConfig) ackTimeout() time.Duration { return cfg.Timeout / 2 }
 
-// post delivers a message now, or fails. The outcome is that of the delivery, empty
-// where the message did not get so far.
+// post delivers a message now, or fails. It returns the outcome of the delivery, which is empty
+// if delivery did not begin.
 func (c *Client) post(ctx context.Context, cfg PostConfig, m *message.Message) (o agent.Outcome, err error) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()
@@ -141,7 +143,7 @@ func (c *Client) post(ctx context.Context, cfg PostConfig, m *message.Message) (
 	case ctx.Err() != nil:
 		return o, ctx.Err()
 	}
-	// Its text alone: a timeout of one way is none of cfg.Timeout.
+	// Only the text: a timeout of one endpoint must not look like cfg.Timeout.
 	return o, errors.New(o.Err.Error())
 }
 
