@@ -10,8 +10,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/keyring"
 )
 
-// Attacks are the faults that hold together and that nobody must open: what the
-// recipient would take for proven is not.
+// Attacks returns the faults that no library may open. These envelopes have the right form,
+// but the recipient would take for proven what is not proven.
 func Attacks() []Case {
 	encrypted, auth := []Mode{Anoncrypt, Authcrypt}, []Mode{Authcrypt}
 	signed := []Mode{Signed, SignedKID}
@@ -107,7 +107,7 @@ func Attacks() []Case {
 	return all
 }
 
-// fromPrior is a rotation (DIDComm v2.1, DID Rotation) from iss to sub.
+// fromPrior returns a rotation (DIDComm v2.1, DID Rotation) from iss to sub.
 func (d *Draft) fromPrior(iss, sub string, key SignKey) string {
 	jwt := JWS{Form: "compact", Signers: []Signer{{SignKey: key, Protected: func(h Object) { h["typ"] = "JWT" }}}}
 	return string(jwt.sign(text(Object{"iss": iss, "sub": sub, "iat": 1516269022})))

@@ -7,14 +7,14 @@ import (
 	"github.com/didcomm-go/didcomm/agent/keyring"
 )
 
-// Mode is which layers an envelope has.
+// Mode says which layers an envelope has.
 type Mode string
 
 // Modes.
 const (
 	Plain        Mode = "plain"
 	Signed       Mode = "signed"
-	SignedKID    Mode = "signed, kid protected" // for receivers that read kid there alone
+	SignedKID    Mode = "signed, kid protected" // for receivers that read kid only there
 	Anoncrypt    Mode = "anoncrypt"
 	AnonOfSigned Mode = "anoncrypt(sign)"
 	Authcrypt    Mode = "authcrypt"
@@ -22,19 +22,18 @@ const (
 	Forward Mode = "forward"
 )
 
-// Draft is an envelope in the making.
+// Draft is an envelope that is not finished.
 type Draft struct {
 	*World
 	Mode    Mode
 	Message Object
 	JWS     *JWS // nil: not signed
 	JWE     *JWE // nil: not encrypted
-	// Inside and Outside change what goes into the outermost layer and what
-	// comes out of it.
+	// Inside changes the input of the outermost layer, and Outside its output.
 	Inside, Outside func([]byte) []byte
 }
 
-// draft is a sound envelope in the making.
+// draft returns the Draft of a sound envelope.
 func draft(w *World, m Mode) *Draft {
 	d := &Draft{World: w, Mode: m, Message: w.Message()}
 	switch m {
@@ -55,8 +54,8 @@ func draft(w *World, m Mode) *Draft {
 	return d
 }
 
-// forward is a sound forward (DIDComm v2.1, Routing Protocol 2.0) of a sound
-// anoncrypt for Eve.
+// forward returns a sound forward (DIDComm v2.1, Routing Protocol 2.0) of a sound anoncrypt
+// for Eve.
 func (w *World) forward() Object {
 	m := w.Message()
 	delete(m, "from")
@@ -95,28 +94,27 @@ func (d *Draft) bytes() []byte {
 
 // Case is one fault.
 type Case struct {
-	Rule string // the code of package doctor's rule about it
-	Name string // what tells it from other cases of the rule; may be ""
-	// On are the modes that it concerns. With First a receiver need be asked in
-	// one alone, the first that it opens.
+	Rule string // the code of the rule in package doctor
+	Name string // distinguishes cases of the same rule; may be ""
+	// On are the modes of the envelopes. With First, it is enough to ask a receiver in one
+	// mode: the first whose sound envelope it opens.
 	On    []Mode
 	First bool
 	Curve keyring.Curve // of the keys for key agreement; X25519 if ""
-	// Message: it is about the message, or about whether the layers and it
-	// agree, where a library for JOSE has no part.
+	// Message says that the fault is in the message, or between the message and the layers.
+	// A library for JOSE alone does not see such faults.
 	Message bool
-	// Refused is what package envelope refuses it with, an error of its own; nil
-	// where it opens it.
+	// Refused is the error of package envelope, or nil if package envelope opens the
+	// envelope.
 	Refused error
-	// Without is the mode of the sound envelope to hold it against, where that
-	// is another than its own.
+	// Without is the mode of the sound envelope, if it is another mode.
 	Without Mode
 
-	setup  func(d *Draft) // what the sound envelope has too; nil for nothing more
+	setup  func(d *Draft) // changes the sound envelope as well; may be nil
 	change func(d *Draft)
 }
 
-// String is the rule, and the name if there is one.
+// String returns the rule, and the name if there is one.
 func (c Case) String() string {
 	if c.Name == "" {
 		return c.Rule
@@ -127,15 +125,14 @@ func (c Case) String() string {
 // World makes a world for the case.
 func (c Case) World() *World { return NewWorld(c.Curve) }
 
-// Make makes the envelope, as it would stand on the wire, and the message in it
-// as it is written there.
+// Make makes the envelope as it is sent, and the message in it as it is written there.
 func (c Case) Make(w *World, m Mode) (data, message []byte) {
 	d := c.draft(w, m)
 	c.change(d)
 	return d.bytes(), text(d.Message)
 }
 
-// Sound makes the same without the fault.
+// Sound makes the same envelope without the fault.
 func (c Case) Sound(w *World, m Mode) (data, message []byte) {
 	if c.Without != "" {
 		m = c.Without
@@ -152,9 +149,9 @@ func (c Case) draft(w *World, m Mode) *Draft {
 	return d
 }
 
-// Deviations are the faults that hold together: keys, tag and signature are
-// right. Most do no harm by themselves; package envelope opens many, and Refused
-// says which not.
+// Deviations returns the faults in envelopes that are otherwise correct: keys, tag and
+// signature are right. Most of these faults are harmless, and package envelope opens many of
+// them. Refused says which of them it refuses.
 func Deviations() []Case {
 	return slices.Concat(jweCases(), jwsCases(), plaintextCases(), forwardCases())
 }

@@ -1,15 +1,18 @@
-// Package craft makes envelopes as another author would write them: sound ones,
-// ones that depart from DIDComm v2.1 in one thing and still hold together, and
-// ones that nobody must open. It shares no code with package envelope, whose
-// opening it is to judge.
+// Package craft makes envelopes for tests:
 //
-// Start with NewWorld, which has a sender, a recipient and a third party with
-// fresh keys, and take Deviations and Attacks: each Case makes an envelope of
-// the world's in a Mode, beside Sound, the same without the fault. Tampers change
-// an envelope that exists already, whoever made it.
+//   - sound envelopes, which are correct;
+//   - deviations, which depart from DIDComm v2.1 in one point and are otherwise correct;
+//   - attacks, which no library may open.
 //
-// The package is for tests. What is given to it comes from its own tables, so
-// that a failure within is a defect and panics.
+// The package tests the opening of package envelope, and shares no code with it.
+//
+// Call [NewWorld] first. A World has a sender, a recipient and a third party, with new keys.
+// [Deviations] and [Attacks] return the faults. [Case.Make] makes an envelope with a fault in
+// a World and a Mode, and [Case.Sound] makes the same envelope without the fault. [Tampers]
+// returns changes to existing envelopes.
+//
+// All input of the package comes from its own tables. A failure is therefore a defect of the
+// package, and panics.
 package craft
 
 import (

@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// JWE is how a message is encrypted. With To alone it is a sound anoncrypt, with
-// From a sound authcrypt.
+// JWE says how to encrypt a message. With only To, the result is a sound anoncrypt. With From
+// as well, the result is a sound authcrypt.
 type JWE struct {
 	From *AgreeKey
 	To   []AgreeKey
@@ -22,14 +22,13 @@ type JWE struct {
 	Deflate bool
 	IVSize  int // in bytes, of A256GCM; 0 is 12
 	KEKSize int // in bytes; 0 is 32
-	// Pad names members that are written with padding.
+	// Pad names the members to write with padding.
 	Pad []string
 
 	EPK      *ecdh.PrivateKey     // instead of a fresh one
 	EPKEach  bool                 // one for each recipient, in its header
 	WriteEPK func(jwk Object) any // how epk is written
-	// ZeroSecret stands for the secret that everyone shares with a point of
-	// low order.
+	// ZeroSecret makes the shared secret zero, as it is with a point of low order.
 	ZeroSecret bool
 
 	Header    func(h Object)        // changes the protected header before it is used
@@ -99,7 +98,7 @@ func (j *JWE) enc() string {
 	return j.Enc
 }
 
-// protected is the protected header.
+// protected returns the protected header.
 func (j *JWE) protected(epk *ecdh.PrivateKey) Object {
 	var kids []string
 	for _, r := range j.To {
@@ -135,7 +134,7 @@ func (j *JWE) written(key *ecdh.PrivateKey) any {
 	return jwk
 }
 
-// wrap wraps the content's key for a recipient, by what stands in the header.
+// wrap wraps the key of the content for a recipient, as the header says.
 func (j *JWE) wrap(h Object, to AgreeKey, epk *ecdh.PrivateKey, tag, cek []byte) []byte {
 	z := make([]byte, 32)
 	if !j.ZeroSecret {
@@ -186,8 +185,8 @@ func compact(parts []any) []byte {
 	return []byte(strings.Join(list, "."))
 }
 
-// deflate is DEFLATE that leaves the text as it is, so that who does not inflate
-// it says the same each time.
+// deflate returns data in DEFLATE form without compression, so that the error of a library
+// that does not inflate is always the same.
 func deflate(b []byte) []byte {
 	var out bytes.Buffer
 	w := must(flate.NewWriter(&out, flate.NoCompression))

@@ -11,8 +11,8 @@ import (
 	"math/big"
 )
 
-// JWS is how a message is signed. With Signers alone it is sound, in the shape
-// of DIDComm v2.1, Appendix C.2: kid in the unprotected header.
+// JWS says how to sign a message. With only Signers, the result is sound, in the form of
+// DIDComm v2.1, Appendix C.2: kid is in the unprotected header.
 type JWS struct {
 	Signers  []Signer
 	Form     string           // "" for General JSON serialization, "flattened", "compact"
@@ -23,8 +23,8 @@ type JWS struct {
 // Signer is one signature of a JWS.
 type Signer struct {
 	SignKey
-	Protect   bool                      // kid stands in the protected header
-	Both      bool                      // it stands in both
+	Protect   bool                      // kid is in the protected header
+	Both      bool                      // kid is in both headers
 	HighS     bool                      // an ES256K signature in its high-S form
 	Pad       bool                      // protected is written with padding
 	Protected func(h Object)            // changes the protected header before it is used

@@ -28,8 +28,8 @@ type SignKey struct {
 	Key crypto.Signer
 }
 
-// Party is somebody with a DID that nobody resolves, two keys for key agreement
-// on one curve, and one key for each algorithm that signs.
+// Party has a DID of a method without resolver, two keys for key agreement on one curve, and
+// one key for each signature algorithm.
 type Party struct {
 	DID      string
 	Document *did.Document
@@ -86,7 +86,7 @@ func (p *Party) raw(kid string) []byte {
 
 func (p *Party) index() { check(p.Document.Index()) }
 
-// World is who takes part: Alice writes to Bob; Eve is known to both.
+// World has three parties. Alice sends to Bob, and both know Eve.
 type World struct {
 	Alice, Bob, Eve *Party
 
@@ -99,8 +99,8 @@ func NewWorld(curve keyring.Curve) *World {
 	return newWorld(curve, func(string) string { return strings.ToLower(rand.Text()) }, rand.Text)
 }
 
-// NewRecordedWorld is NewWorld with nothing random but keys, and what comes of
-// them.
+// NewRecordedWorld is like NewWorld, but nothing is random except for the keys and their
+// results.
 func NewRecordedWorld(curve keyring.Curve) *World {
 	return newWorld(curve, func(name string) string { return strings.ToLower(string(curve)) + "-" + name },
 		func() string { return "the same each time" })
@@ -114,7 +114,7 @@ func newWorld(curve keyring.Curve, id func(name string) string, content func() s
 	return &World{Alice: party("alice"), Bob: party("bob"), Eve: party("eve"), content: content}
 }
 
-// Resolve finds the documents of the world; it is a did.Resolver.
+// Resolve returns the documents of the World, as a did.Resolver does.
 func (w *World) Resolve(_ context.Context, id string) (*did.Document, error) {
 	for _, p := range []*Party{w.Alice, w.Bob, w.Eve} {
 		if p.DID == id {
@@ -124,7 +124,7 @@ func (w *World) Resolve(_ context.Context, id string) (*did.Document, error) {
 	return nil, did.ErrNotFound
 }
 
-// Message is a sound one from Alice to Bob.
+// Message returns a sound message from Alice to Bob.
 func (w *World) Message() Object {
 	return Object{
 		"id": w.content(), "typ": "application/didcomm-plain+json", "type": "https://example.org/interop/1.0/test",

@@ -11,12 +11,11 @@ import (
 	"github.com/didcomm-go/didcomm/agent/keyring"
 )
 
-// Tamper is a change to an envelope that exists already, from Alice to Bob, by
-// somebody who has no key.
+// Tamper is a change to an existing envelope from Alice to Bob, which needs no key.
 type Tamper struct {
 	Name string
-	On   []Mode // of the envelopes that it fits
-	// Curve is that of the keys for key agreement; any will do if "".
+	On   []Mode // modes of the envelopes that can be changed so
+	// Curve is the curve of the keys for key agreement; "" means any.
 	Curve   keyring.Curve
 	Refused error // what package envelope refuses it with
 
@@ -24,7 +23,7 @@ type Tamper struct {
 }
 
 // Apply changes an envelope in General or Flattened JSON serialization. The error
-// tells of one whose shape the change does not know.
+// says that the change does not fit the form of the envelope.
 func (t Tamper) Apply(data []byte, w *World) (changed []byte, err error) {
 	defer func() {
 		if shape := recover(); shape != nil {
@@ -39,7 +38,7 @@ func (t Tamper) Apply(data []byte, w *World) (changed []byte, err error) {
 	return text(env), nil
 }
 
-// Tampers are all of them.
+// Tampers returns all changes.
 func Tampers() []Tamper {
 	both, auth, signed := []Mode{Anoncrypt, Authcrypt}, []Mode{Authcrypt}, []Mode{Signed}
 	header := func(change func(h Object, w *World)) func(Object, *World) {
