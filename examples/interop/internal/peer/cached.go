@@ -5,9 +5,10 @@ import (
 	"path/filepath"
 )
 
-// cached returns the path of the folder name in cache, and has fill fill it first
-// unless it is there: fill is given another, which is renamed when it is complete.
-// Several processes may do so at once. there tells whether a folder is usable.
+// cached returns the path of the folder name in cache. If the folder is not usable yet, cached
+// makes a folder with another name, calls fill for it, and renames it when it is complete.
+// Several processes may call cached at the same time. there reports whether a folder is
+// usable.
 func cached(cache, name string, there func(dir string) bool, fill func(fresh string) error) (string, error) {
 	dir := filepath.Join(cache, name)
 	if there(dir) {
@@ -25,12 +26,12 @@ func cached(cache, name string, there func(dir string) bool, fill func(fresh str
 		return "", err
 	}
 	if !there(dir) {
-		// What stands there is not usable any more.
+		// The folder is not usable any more.
 		if err := os.RemoveAll(dir); err != nil {
 			return "", err
 		}
 	}
-	// If another process was faster its folder is as good.
+	// If another process was faster, its folder is used.
 	if err := os.Rename(fresh, dir); err != nil && !there(dir) {
 		return "", err
 	}

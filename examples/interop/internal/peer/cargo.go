@@ -13,18 +13,19 @@ import (
 	"strings"
 )
 
-// CargoConfig says how a peer in Rust is installed.
+// CargoConfig says how to install a peer in Rust.
 type CargoConfig struct {
 	Folder string // of Cargo.toml, with exact pins, and src; its one program is called "peer"
 	Cache  string // folder that holds a program for each state of Folder
 	Oldest int    // minor version of Rust 1 that the pins need
 }
 
-// Cargo returns the path of a peer's program, in its release build. It is built
-// into the cache folder, under a name by the hash of its sources and compiler; one
-// that is there is used again. Several processes may do so at once. The folder
-// gets no lock file. Errors match ErrToolchain: no fitting cargo, or packages that
-// cannot be fetched; not a program that does not compile.
+// Cargo returns the path of a peer's program, in its release build. The program is in the
+// cache folder, under a name with the hash of its sources and compiler. Cargo builds the
+// program if it is not there yet. Several processes may call Cargo at the same time. The
+// folder of the sources gets no lock file. The error matches ErrToolchain if there is no
+// suitable cargo, or if packages cannot be fetched. It does not match ErrToolchain if the
+// program does not compile.
 func Cargo(ctx context.Context, cfg CargoConfig) (string, error) {
 	cargo, release, err := findCargo(ctx, cfg.Oldest)
 	if err != nil {
@@ -80,14 +81,14 @@ func Cargo(ctx context.Context, cfg CargoConfig) (string, error) {
 		return "", fmt.Errorf("cargo install: %w: %s", err, out)
 	}
 	// The program is complete before it gets its name. If another process was
-	// faster its program is as good.
+	// faster, its program is used.
 	if err := os.Rename(fresh, dir); err != nil && !isFile(program) {
 		return "", err
 	}
 	return program, nil
 }
 
-// findCargo returns the path of cargo, and what its compiler says of itself.
+// findCargo returns the path of cargo, and the version text of its compiler.
 func findCargo(ctx context.Context, oldest int) (path, release string, err error) {
 	path, err = exec.LookPath("cargo")
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// MavenConfig says how a peer for the JVM is installed.
+// MavenConfig says how to install a peer for the JVM.
 type MavenConfig struct {
 	Folder   string // of pom.xml with exact pins, and Peer.java
 	Artifact string // the one of the peer's library, GROUP:NAME
@@ -22,10 +22,10 @@ type MavenConfig struct {
 
 // Maven returns the path of java and the class path with the pinned artifacts,
 // to start the program with as java -cp CLASSPATH Peer.java. The artifacts are
-// copied to a folder in the cache, named by the hash of pom.xml and of Java's
-// version; one that is there is used again. Several processes may do so at once.
-// Errors match ErrToolchain: no fitting java and javac with mvn, or artifacts that
-// cannot be fetched; and ErrArtifact if Maven knows no Artifact.
+// in a folder of the cache, whose name has the hash of pom.xml and of Java's version. Maven
+// fills the folder if it is not there yet. Several processes may call Maven at the same time.
+// The error matches ErrToolchain if there is no suitable java, javac or mvn, or if artifacts
+// cannot be fetched. It also matches ErrArtifact if the registry does not have Artifact.
 func Maven(ctx context.Context, cfg MavenConfig) (java, classpath string, err error) {
 	manifest := filepath.Join(cfg.Folder, "pom.xml")
 	pom, err := os.ReadFile(manifest)

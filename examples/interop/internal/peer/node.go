@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// NodeConfig says how a peer in JavaScript is installed.
+// NodeConfig says how to install a peer in JavaScript.
 type NodeConfig struct {
 	Name   string   // of the peer, and of its folder in Cache
 	Files  []string // paths of the program's files and its package.json with exact pins
@@ -23,10 +23,10 @@ type NodeConfig struct {
 
 // Node returns the path of Node.js and that of a folder with the program's
 // files, side by side under their base names, and the pinned packages. The folder
-// is made in the cache, named by the hash of the files and of Node's version; one
-// that is there is used again. Several processes may do so at once. No package's
-// install script runs. Errors match ErrToolchain: no fitting node with npm, or
-// packages that cannot be installed.
+// is in the cache, and its name has the hash of the files and of Node's version. Node makes
+// the folder if it is not there yet. Several processes may call Node at the same time. The
+// install scripts of packages do not run. The error matches ErrToolchain if there is no
+// suitable node or npm, or if packages cannot be installed.
 func Node(ctx context.Context, cfg NodeConfig) (node, dir string, err error) {
 	node, release, npm, err := findNode(ctx, cfg.Oldest)
 	if err != nil {
@@ -79,7 +79,7 @@ func findNode(ctx context.Context, oldest int) (node, release, npm string, err e
 	return node, release, npm, nil
 }
 
-// installed says whether a folder has its packages.
+// installed reports whether a folder has its packages.
 func installed(dir string) bool {
 	info, err := os.Stat(filepath.Join(dir, "node_modules"))
 	return err == nil && info.IsDir()

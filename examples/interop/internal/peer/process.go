@@ -26,22 +26,22 @@ const (
 // stderrTail is how much of a program's standard error is kept, in bytes.
 const stderrTail = 4 << 10
 
-// Errors of Process.Call, to be matched with errors.Is.
+// Errors of Process.Call; match them with errors.Is.
 var (
-	// ErrLacks: the peer's library does not offer what was asked.
+	// ErrLacks: the peer's library does not have the operation or the combination.
 	ErrLacks = errors.New("the peer lacks it")
-	// ErrFailed: the program died, hung or printed what is no answer. The
-	// error's text ends with what the program last wrote to standard error.
+	// ErrFailed: the program ended, hung, or printed an invalid answer. The text of the
+	// error ends with the last output of the program on standard error.
 	ErrFailed = errors.New("the peer's program failed")
 )
 
-// RefusedError is the peer's own error: its library refused.
+// RefusedError is an error of the peer's library.
 type RefusedError struct {
 	Type    string `json:"type"` // the name of the peer's exception or error type
 	Message string `json:"message"`
 }
 
-// Error has the peer's words.
+// Error returns the error text of the peer.
 func (e *RefusedError) Error() string { return "the peer refused: " + e.Type + ": " + e.Message }
 
 // Is matches ErrLacks.
@@ -58,8 +58,8 @@ type Config struct {
 	MaxBytes int           // length of an answer; 0 is DefaultMaxBytes
 }
 
-// Process is a peer's program: started by the first call, started again after a
-// failure. It answers one call at a time; Close ends it.
+// Process is a peer's program. The first call starts the program, and the next call after a
+// failure starts it again. The program answers one call at a time. Close ends it.
 type Process struct {
 	cfg Config
 
@@ -85,8 +85,8 @@ func New(cfg Config) *Process {
 }
 
 // Call asks the program for an operation and decodes the answer's result into
-// result. The error is a *RefusedError if the peer's library said no, and matches
-// ErrFailed if its program broke down; the next call then starts it anew.
+// result. The error is a *RefusedError if the peer's library has returned an error. It
+// matches ErrFailed if the program has failed; the next call then starts the program again.
 func (p *Process) Call(ctx context.Context, op string, params, result any) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +127,7 @@ func (p *Process) Call(ctx context.Context, op string, params, result any) error
 	return nil
 }
 
-// Close ends the program and waits for it. It may be called twice.
+// Close ends the program and waits for its end. It may be called twice.
 func (p *Process) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -157,7 +157,7 @@ type answer struct {
 	Error  *RefusedError  `json:"error"`
 }
 
-// run is one life of the program.
+// run is one execution of the program.
 type run struct {
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
@@ -223,7 +223,7 @@ func (r *run) readLine(maxBytes int) ([]byte, error) {
 	}
 }
 
-// cause tells a program that hangs from one that died.
+// cause distinguishes a program that hangs from a program that ended.
 func (r *run) cause(ctx context.Context, step string, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -239,8 +239,8 @@ func (r *run) kill() {
 	_ = r.stdout.Close()
 }
 
-// stop lets the program end by itself within grace, kills it else, and returns
-// what it last wrote to standard error.
+// stop waits for the end of the program, and kills it after grace. It returns the last output
+// on standard error.
 func (r *run) stop(grace time.Duration) string {
 	_ = r.stdin.Close()
 	timer := time.AfterFunc(grace, r.kill)
@@ -258,7 +258,7 @@ func (r *run) stop(grace time.Duration) string {
 	return text
 }
 
-// tail keeps the end of what is written to it.
+// tail keeps the last bytes that are written to it.
 type tail struct {
 	mu  sync.Mutex
 	buf []byte

@@ -7,23 +7,23 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 )
 
-// Hello is the result of the operation "hello": who answers.
+// Hello is the result of the operation "hello": the language and the packages of the peer.
 type Hello struct {
 	Name     string            `json:"name"`
 	Language string            `json:"language"` // with its version
 	Versions map[string]string `json:"versions"` // of the packages that matter
 }
 
-// Known is what a peer is told with a request: private keys as JWKs whose kid is
-// the DID URL of the key, and DID documents. The peer resolves the DIDs of other
-// documents by itself, as far as its library can.
+// Known has the private keys and DID documents that a peer gets with a request. The keys are
+// JWKs whose kid is the DID URL of the key. The peer resolves all other DIDs itself, as far as
+// its library can.
 type Known struct {
 	Secrets   []stdjson.RawMessage `json:"secrets,omitzero"`
 	Documents []stdjson.RawMessage `json:"documents,omitzero"`
 }
 
-// PackParams are the params of "pack". Without To the message is signed only;
-// without To and SignBy it stays plain. Each of To, From and SignBy is a DID or a
+// PackParams are the params of "pack". Without To the message is only signed. Without To and
+// SignBy it stays plaintext. Each of To, From and SignBy is a DID or a
 // DID URL of a key.
 type PackParams struct {
 	Known
@@ -51,9 +51,8 @@ type UnpackParams struct {
 	Envelope stdjson.RawMessage `json:"envelope"` // a string in Compact serialization
 }
 
-// UnpackResult is the result of "unpack": the message without from_prior, whose
-// claims stand beside it, and what the peer reports of the envelope, under the
-// names that our metadata has.
+// UnpackResult is the result of "unpack": the message without from_prior, the claims of
+// from_prior, and the metadata of the peer, under the names of envelope.Metadata.
 type UnpackResult struct {
 	Message   stdjson.RawMessage `json:"message"`
 	FromPrior *FromPrior         `json:"from_prior"` // nil if there was none
@@ -85,14 +84,14 @@ type ResolveParams struct {
 	DID string `json:"did"`
 }
 
-// DIDResult is the result of "create_peer_did" and of "resolve": a DID and its
-// document by the peer's own library.
+// DIDResult is the result of "create_peer_did" and of "resolve": a DID, and its document as
+// the peer's library makes it.
 type DIDResult struct {
 	DID      string             `json:"did"`
 	Document stdjson.RawMessage `json:"document"`
 }
 
-// Hello asks the peer who it is.
+// Hello asks for the language and the packages of the peer.
 func (p *Process) Hello(ctx context.Context) (Hello, error) {
 	var r Hello
 	err := p.Call(ctx, "hello", nil, &r)

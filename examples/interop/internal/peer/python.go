@@ -12,15 +12,15 @@ import (
 	"strings"
 )
 
-// ErrToolchain means that what a peer's program needs to run, a compiler,
-// interpreter or package, is not to be had on this machine.
+// ErrToolchain means that this machine lacks a compiler, an interpreter or a package that the
+// program of a peer needs.
 var ErrToolchain = errors.New("toolchain not available")
 
 // ErrArtifact means that a package that a peer needs is not in the registry that
 // its package client asks.
 var ErrArtifact = errors.New("artifact not found")
 
-// PythonConfig says how a peer in Python is installed.
+// PythonConfig says how to install a peer in Python.
 type PythonConfig struct {
 	Requirements string // path of the requirements.txt with exact pins
 	Cache        string // folder that holds an environment for each requirements.txt
@@ -30,10 +30,10 @@ type PythonConfig struct {
 }
 
 // Python returns the path of a Python interpreter that has the pinned packages.
-// It makes a virtual environment in the cache folder, named by the hash of its
-// requirements and interpreter; one that is there is used again. Several
-// processes may do so at once. Errors match ErrToolchain: no fitting python3 with
-// venv, or packages that cannot be installed.
+// The packages are in a virtual environment in the cache folder, whose name has the hash of the
+// requirements and of the interpreter. Python makes the environment if it is not there yet.
+// Several processes may call Python at the same time. The error matches ErrToolchain if there
+// is no suitable python3 with venv, or if packages cannot be installed.
 func Python(ctx context.Context, cfg PythonConfig) (string, error) {
 	requirements, err := os.ReadFile(cfg.Requirements)
 	if err != nil {
@@ -92,8 +92,8 @@ func findPython(ctx context.Context, cfg PythonConfig) (path, release string, er
 		ErrToolchain, cfg.Oldest, cfg.Newest, strings.Join(append(failed, "none else in PATH or of pyenv"), "; "))
 }
 
-// kept are the paths of the fitting interpreters that pyenv keeps, if it is
-// there: it puts but one of them into PATH.
+// kept returns the paths of the suitable interpreters of pyenv, if pyenv is installed. Only
+// one of them is in PATH.
 func kept(ctx context.Context, cfg PythonConfig) []string {
 	root, err := command(ctx, "pyenv", "root")
 	if err != nil {
@@ -122,7 +122,7 @@ func usable(ctx context.Context, python string) bool {
 	return err == nil
 }
 
-// command returns the end of what a command prints, and stops it with ctx.
+// command returns the end of the output of a command. It stops the command when ctx ends.
 func command(ctx context.Context, path string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, path, args...)
 	out := &tail{}

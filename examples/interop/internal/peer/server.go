@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// ServerConfig describes a program that serves by itself, over sockets.
+// ServerConfig describes a program that serves on sockets of its own.
 type ServerConfig struct {
 	Path  string         // the executable
 	Args  []string       // its arguments
@@ -19,8 +19,9 @@ type ServerConfig struct {
 	Ready *regexp.Regexp // the line that it prints, to either output, once it serves
 }
 
-// Server is a running program that serves. Its standard input is empty and ends
-// with this process. Close ends it, with the processes that it has started.
+// Server is a running program with sockets of its own. Its standard input is empty, and is
+// closed when this process ends. Close ends the program, with the processes that it has
+// started.
 type Server struct {
 	cmd   *exec.Cmd
 	lines *io.PipeReader
@@ -29,9 +30,9 @@ type Server struct {
 	ended chan error // what Wait returned
 }
 
-// Serve starts a program and returns once it has printed its line. Errors match
-// ErrFailed, with the last that the program has printed: it ended, or was not
-// ready before ctx ended.
+// Serve starts a program, and returns when the program has printed the line of Ready. The
+// error matches ErrFailed if the program ended, or if ctx ended before that line. The error
+// has the last output of the program.
 func Serve(ctx context.Context, cfg ServerConfig) (*Server, error) {
 	lines, out := io.Pipe()
 	s := &Server{cmd: exec.Command(cfg.Path, cfg.Args...), lines: lines, last: &tail{}, ended: make(chan error, 1)}
@@ -79,10 +80,10 @@ func (s *Server) read(line *regexp.Regexp, ready chan<- struct{}) {
 	}
 }
 
-// Output is the end of what the program has printed.
+// Output returns the end of the output of the program.
 func (s *Server) Output() string { return s.last.String() }
 
-// Close ends the program and waits for it. It may be called twice.
+// Close ends the program and waits for its end. It may be called twice.
 func (s *Server) Close() {
 	s.once.Do(func() {
 		kill(s.cmd)
