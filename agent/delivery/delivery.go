@@ -160,13 +160,13 @@ func (d *Dispatcher) Deliver(ctx context.Context, notify func(Outcome), items ..
 }
 
 // Relay stores a packet of another party in the outbox, for example the payload of a
-// forward. Run sends the packet unchanged to one of the endpoints in routes, until it
-// expires. There is no ack for the packet, and no order with other packets. The recipient
+// forward. Run sends the packet unchanged to one of the endpoints. After the time
+// expires, the packet is not sent any more. There is no ack for the packet, and no order with other packets. The recipient
 // to is a DID or the URI of an endpoint. Errors are those of [Dispatcher.Deliver].
-func (d *Dispatcher) Relay(ctx context.Context, to string, p store.Packet, routes []store.Endpoint, expires time.Time) error {
+func (d *Dispatcher) Relay(ctx context.Context, to string, p store.Packet, endpoints []store.Endpoint, expires time.Time) error {
 	id := rand.Text()
 	_, err := d.Deliver(ctx, nil, store.Item{
-		ID: id, MessageID: id, To: to, Lane: id, Direct: p, Endpoints: routes, Created: d.cfg.Now(), Deadline: expires,
+		ID: id, MessageID: id, To: to, Lane: id, Direct: p, Endpoints: endpoints, Created: d.cfg.Now(), Deadline: expires,
 	})
 	return err
 }
