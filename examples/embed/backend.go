@@ -33,14 +33,14 @@ import (
 // under way.
 const stopTimeout = 10 * time.Second
 
-// tenantShares is what one tenant may have in the store at a time, so that it leaves room
-// for the others.
+// tenantShares limits the messages of one tenant in the store, so that there is room for the
+// other tenants.
 var tenantShares = store.Shares{
 	Inbox:  store.Share{Items: 1000, Bytes: 16 << 20},
 	Outbox: store.Share{Items: 1000, Bytes: 16 << 20},
 }
 
-// config is what a backend is made of.
+// config has the settings of a backend.
 type config struct {
 	path   string          // of the SQLite file
 	url    string          // of the backend, as peers see it, for example "https://wallet.example"
@@ -80,8 +80,8 @@ type backend struct {
 	handlers map[string]agent.Handler // of tenants by DID; guarded by mu
 }
 
-// newBackend opens the store and starts the agent, which goes on where it was stopped. Call
-// run then.
+// newBackend opens the store and starts the agent, which continues where it was stopped. Call
+// run next.
 func newBackend(ctx context.Context, cfg config) (*backend, error) {
 	b := &backend{cfg: cfg, dids: map[string]string{}, handlers: map[string]agent.Handler{}}
 	var err error
@@ -161,8 +161,8 @@ func (b *backend) run(ctx context.Context, listener net.Listener) error {
 	}
 }
 
-// stop takes no more packets, answers those under way, and ends the agent. What was not
-// handled or delivered stays in the store, which is closed last.
+// stop accepts no more packets, answers those under way, and ends the agent. Messages that are
+// not handled or not delivered stay in the store, which is closed last.
 func (b *backend) stop() error {
 	limit, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()

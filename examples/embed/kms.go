@@ -12,7 +12,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/keyring"
 )
 
-// kms replaces the KMS of a vendor, and lives as long as this process. It returns handles of
+// kms replaces the KMS of a vendor. It loses its keys when this process ends. It returns handles of
 // keys, which sign and agree on keys, but no bytes. The example seal shows how to write such
 // handles for a remote KMS. Without a KMS, use keyring.Sealed.
 type kms struct {

@@ -4,9 +4,9 @@
 //
 //	go run ./examples/embed
 //
-// Take over these files into a program of your own: backend.go wires, starts and stops the
-// agent, tenants.go adds and retires tenants, metrics.go counts messages. kms.go replaces a
-// KMS, and the other files are the demonstration.
+// Copy these files into a program of your own: backend.go makes, starts and stops the agent,
+// tenants.go adds and retires tenants, and metrics.go counts messages. The file kms.go
+// replaces a KMS. The other files run the demonstration.
 package main
 
 import (
@@ -53,7 +53,7 @@ func run(ctx context.Context, out io.Writer) error {
 	return talk(ctx, out, acme, beta)
 }
 
-// talk is what the business logic of two backends would do with their agents.
+// talk plays the part of the business logic of two backends, which uses their agents.
 func talk(ctx context.Context, out io.Writer, acme, beta *site) error {
 	if _, err := trustping.Ping(ctx, beta.agent, acme.agent.DID()); err != nil {
 		return err

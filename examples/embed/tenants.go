@@ -38,8 +38,8 @@ func (b *backend) addTenant(ctx context.Context, name string) (string, error) {
 	return id.DID(), nil
 }
 
-// retireTenant lets a tenant go. Messages to the tenant that are under way are still taken
-// for the time grace.
+// retireTenant ends the use of a tenant's DID. Messages that are under way to the tenant are
+// still accepted for the time grace.
 func (b *backend) retireTenant(ctx context.Context, name string, grace time.Duration) error {
 	id, err := b.did(name)
 	if err != nil {
