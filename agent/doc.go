@@ -25,6 +25,18 @@
 // In place of Start, a program can call [New] and [Agent.Run]. All goroutines of the
 // Agent end when Run returns.
 //
+// # Terms
+//
+//   - A party is the owner of one or more DIDs. The peer of a message is the other party.
+//   - A packet is a packed message, as a transport carries it.
+//   - A receipt is the confirmation of a transport that the peer has the packet, such as
+//     status 2xx of HTTP. An ack is a message of the peer that confirms another message.
+//   - A return route is an open connection on which we may send to the peer (the
+//     return_route header).
+//   - A lane is a sequence of messages whose order is kept: see Order below.
+//   - A received message is set aside when it cannot be handled, and a message to be sent is
+//     buried when it cannot be delivered. Both stay in the Store for a person to look at.
+//
 // # Which messages are accepted
 //
 // The Agent accepts encrypted and signed messages. A plaintext message is refused, unless
