@@ -243,9 +243,14 @@
 //
 // On the way out, messages in one lane to one party leave in the order of Send, one at a
 // time. The next message leaves when the message ahead is delivered, is buried, or has
-// left the lane because its recipient has refused it several times. The lane of a message
-// is its thread, or in an ordered protocol all messages between the two DIDs, or the name
-// given by the option [Lane]. Replies by the connection of their message are in no lane.
+// left the lane because its recipient has refused it several times. Each DID of ours has
+// lanes of its own. The lane of a message is:
+//
+//   - the lane with the name of the option [Lane], if that is given;
+//   - in an ordered protocol, the lane of the protocol;
+//   - otherwise, the lane of its thread.
+//
+// Replies by the connection of their message are in no lane.
 //
 // # Clauses
 //
