@@ -58,8 +58,9 @@ func answerID(id, number string) string { return id + "=" + number }
 // message, and by the WebSocket of the message.
 func TestCommit(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) {
-		testCommit(t, "sqlite", *kills, func(counter *node) { counter.kill(t) })
+		testCommit(t, "sqlite", 1, *kills, func(counter *node) { counter.kill(t) })
 	})
+	// Two processes share the database and count in the same record.
 	t.Run("PostgreSQL", func(t *testing.T) {
 		server, err := pgtest.Start(t.Context())
 		if err != nil {
@@ -74,8 +75,8 @@ func TestCommit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		testCommit(t, dsn, 5, func(counter *node) {
-			if rand.N(2) == 0 {
+		testCommit(t, dsn, 2, 6, func(counter *node) {
+			if rand.N(3) > 0 {
 				counter.kill(t)
 				return
 			}
@@ -89,14 +90,35 @@ func TestCommit(t *testing.T) {
 	})
 }
 
-func testCommit(t *testing.T, dsn string, strikes int, strike func(counter *node)) {
+// testCommit strikes one of the processes that count, or what they share.
+func testCommit(t *testing.T, dsn string, processes, strikes int, strike func(counter *node)) {
 	const sent = 300
-	w := newWorld(t, "sqlite", dsn)
-	sender, counter := w.nodes[0], w.nodes[1]
-	counter.Counts = true
-	counter.save(t)
-	sender.start(t)
-	counter.start(t)
+	sender := newNode(t, "a")
+	var counters []*node
+	var addresses []string
+	for i := range processes {
+		n := newNode(t, "b"+strconv.Itoa(i))
+		n.Store, n.Shared, n.Counts = dsn, processes > 1, true
+		counters, addresses = append(counters, n), append(addresses, n.Listen)
+	}
+	dids, secrets, err := identities(addresses...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender.Store, sender.Peer = "sqlite", dids
+	from, own, err := identities(sender.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sender.DID, sender.Secrets = from["http"], own
+	for _, n := range counters {
+		n.DID, n.Secrets = dids["http"], secrets
+	}
+	w := &world{nodes: append([]*node{sender}, counters...)}
+	for _, n := range w.nodes {
+		n.save(t)
+		n.start(t)
+	}
 	for n, struck := 0, 0; n < sent; {
 		if sender.ask(t, []string{"http", "back", "ws"}[n%3]) {
 			n++
@@ -104,7 +126,7 @@ func testCommit(t *testing.T, dsn string, strikes int, strike func(counter *node
 		if n >= (struck+1)*sent/(strikes+1) && struck < strikes {
 			struck++
 			w.wait(t, time.Duration(rand.N(200))*time.Millisecond)
-			strike(counter)
+			strike(counters[rand.N(processes)])
 		}
 		w.wait(t, 0)
 	}
@@ -120,10 +142,11 @@ func testCommit(t *testing.T, dsn string, strikes int, strike func(counter *node
 			last, moved = now, time.Now()
 		}
 	}
-	counter.end()
-	sender.end()
+	for _, n := range w.nodes {
+		n.end()
+	}
 
-	s, err := openStore(t.Context(), counter.settings, sqlstore.Config{})
+	s, err := openStore(t.Context(), counters[0].settings, sqlstore.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,8 @@
 //
 // TestCommit: an agent counts the messages of another agent in a record, and answers each
 // message with its number: by HTTP, in the response to the message, and by the WebSocket of
-// the message. Its process or its PostgreSQL server is killed. If the record, the answer and
+// the message. Its process or its PostgreSQL server is killed. With PostgreSQL, the agent has
+// two processes, which count in the same record. If the record, the answer and
 // the end of the message were not committed together, a message would have two numbers, or a
 // number without an answer.
 //

@@ -217,16 +217,20 @@ func openStore(ctx context.Context, cfg settings, limits sqlstore.Config) (*sqls
 	return openPostgres(ctx, cfg.Store, limits)
 }
 
-// identities are the DIDs of one node, by the way that leads to it, and their
+// identities are the DIDs of one agent, by the way that leads to its nodes, and their
 // keys.
-func identities(listen string) (map[string]string, json.RawMessage, error) {
+func identities(listen ...string) (map[string]string, json.RawMessage, error) {
 	pair, err := identity.Generate(keyring.Ed25519)
 	if err != nil {
 		return nil, nil, err
 	}
 	ring, dids := keyring.New(), map[string]string{}
 	for _, way := range []string{"http", "ws"} {
-		id, err := identity.Peer2(pair, way+"://"+listen+"/")
+		var endpoints []string
+		for _, l := range listen {
+			endpoints = append(endpoints, way+"://"+l+"/")
+		}
+		id, err := identity.Peer2(pair, endpoints...)
 		if err != nil {
 			return nil, nil, err
 		}
