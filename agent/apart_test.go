@@ -255,6 +255,21 @@ func TestThreadOfTwoDIDs(t *testing.T) {
 	})
 }
 
+// What a Handler commits for others is from the DID that its message came to.
+func TestCommitFromTwoDIDs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTwins(t, agent.HandlerFunc(func(ctx context.Context, r agent.Responder, in *agent.Inbound) error {
+			return r.Commit(ctx, agent.Changes{Send: []*message.Message{{Type: chatType, To: []string{in.From}}}})
+		}))
+		for _, to := range []string{w.first, w.second} {
+			w.says(to, chatType, nil)
+			if m := w.arrived(t); m.From != to {
+				t.Errorf("from %s, want %s", m.From, to)
+			}
+		}
+	})
+}
+
 // A short form that one DID knows is refused for another one, as if nobody knew it.
 func TestLongFormOfTwoDIDs(t *testing.T) {
 	w := newTwins(t, nil)

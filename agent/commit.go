@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,8 @@ type Changes struct {
 	// Delete has records to delete. Only their Collection, Key and Version are used.
 	Delete []store.Record
 	// Send has messages to send, as with [Agent.Send]. In Responder.Commit, a message
-	// without a recipient is a reply.
+	// without a recipient is a reply. Another message without from is sent from the DID of
+	// ours that the received message came to.
 	Send []*message.Message
 }
 
@@ -108,7 +110,9 @@ func (r *responder) commit(ctx context.Context, c *Changes) (err error) {
 	}()
 	for _, m := range c.Send {
 		if len(m.To) > 0 {
-			err = b.send(ctx, m)
+			out := *m
+			out.From = cmp.Or(m.From, r.in.To)
+			err = b.send(ctx, &out)
 		} else {
 			err = r.add(ctx, b, m)
 		}
