@@ -56,7 +56,7 @@ type captured struct {
 
 const (
 	maxCaptured = 30
-	maxTraffic  = 20_000 // packets; a world has some thousands
+	maxTraffic  = 40_000 // packets; 24 letters to nobody are tried 580 times each, at two endpoints
 )
 
 func newNetwork(seed uint64, w weather, fail func(error)) *network {
