@@ -16,9 +16,9 @@
 // # Contacts and strangers
 //
 // A party is a contact after Keep. All other parties are strangers. Anybody can write to an
-// agent, from any number of DIDs, so the Book keeps only the Config.MaxStrangers strangers
-// whose messages came last. A flood of strangers can neither fill the store nor displace a
-// contact.
+// agent, from any number of DIDs, so the Book keeps only Config.MaxStrangers strangers.
+// For a new stranger it forgets one of those that it has recorded first, even if that one
+// still writes. A flood of strangers can neither fill the store nor displace a contact.
 //
 // # DIDs of ours are kept apart
 //
