@@ -111,7 +111,8 @@ func (a *Agent) Packer() *envelope.Packer { return a.cfg.Packer }
 func (a *Agent) Store() store.Store { return a.cfg.Store }
 
 // Stop ends Run, as the end of its context does, and waits until Run has returned. If Run
-// was not called yet, Stop returns at once, and a later Run returns at once.
+// was not called yet, Stop returns at once, and a later Run returns at once. A Handler must
+// not call Stop, which would wait for the Handler.
 func (a *Agent) Stop() {
 	a.stopOnce.Do(func() { close(a.stop) })
 	a.mu.Lock()
