@@ -165,12 +165,12 @@ func TestBusyPeer(t *testing.T) {
 // to the test.
 type unhurried struct {
 	store.Outbox
-	naked chan struct{}
+	nacked chan struct{}
 }
 
 func (u unhurried) Nak(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) error {
 	select {
-	case u.naked <- struct{}{}:
+	case u.nacked <- struct{}{}:
 	default:
 	}
 	return u.Outbox.Nak(ctx, l, min(delay, 50*time.Millisecond), reason)
