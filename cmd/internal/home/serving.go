@@ -73,7 +73,13 @@ func (h *Home) Serve(ctx context.Context, id, endpoint string) (now, former stri
 	if err := h.note(ctx, serving{DID: now, Since: time.Now()}, time.Now()); err != nil {
 		return "", "", err
 	}
-	return now, former, h.forget(ctx, slices.DeleteFunc(list, func(s serving) bool { return s.DID == now }))
+	if err := h.forget(ctx, slices.DeleteFunc(list, func(s serving) bool { return s.DID == now })); err != nil {
+		return "", "", err
+	}
+	if h.cfg.URL != "" { // agents on other machines answer for the DID as well
+		err = h.cfg.known(ctx)
+	}
+	return now, former, err
 }
 
 // named makes the identity of a DID for Serve.
