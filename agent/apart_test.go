@@ -17,7 +17,7 @@ import (
 )
 
 // twins is an agent with two DIDs, and a peer that must not find out that they are of one
-// agent. What the agent sends to the peer leaves by connections without receipts.
+// agent. The messages of the agent to the peer leave by connections without receipts.
 type twins struct {
 	*ackTest
 	t             *testing.T
@@ -112,7 +112,7 @@ func TestSameIDToTwoDIDsMeanwhile(t *testing.T) {
 	})
 }
 
-// What is sent to one DID says nothing of what another one has sent.
+// A message to one DID of ours says nothing of the messages that another DID has sent.
 func TestHearForAnotherDID(t *testing.T) {
 	for name, edit := range map[string]func(said, sent *message.Message){
 		"ack":    func(said, sent *message.Message) { said.Type, said.Ack = emptyType, []string{sent.ID} },
@@ -198,7 +198,7 @@ func TestBudgetsOfTwoDIDs(t *testing.T) {
 	w.takes("in a thread of that name", 1, w.second)
 }
 
-// What one DID has sent to a peer leaves as much to another one.
+// The limit of messages to a peer is counted for each DID of ours apart.
 func TestRatesOfTwoDIDs(t *testing.T) {
 	for name, tt := range map[string]struct {
 		handler agent.Handler
@@ -231,7 +231,7 @@ func TestRatesOfTwoDIDs(t *testing.T) {
 	}
 }
 
-// What one DID sends does not wait for the ack of what another DID has sent, even if the
+// A message of one DID does not wait for the ack of a message of another DID, even if the
 // peer has chosen the same thread for both. Otherwise the peer could hold an ack back, and
 // see that both DIDs are of one agent.
 func TestThreadOfTwoDIDs(t *testing.T) {
@@ -255,7 +255,7 @@ func TestThreadOfTwoDIDs(t *testing.T) {
 	})
 }
 
-// What a Handler commits for others is from the DID that its message came to.
+// A message that a Handler commits for others is from the DID that its message came to.
 func TestCommitFromTwoDIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTwins(t, agent.HandlerFunc(func(ctx context.Context, r agent.Responder, in *agent.Inbound) error {

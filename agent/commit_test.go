@@ -29,7 +29,7 @@ const (
 )
 
 // counts is a Handler that counts the messages of addType in a record, and answers each
-// with the count. What a test changes of a commit is in edit.
+// with the count. A test changes a commit by edit.
 type counts struct {
 	edit func(ctx context.Context, w agent.Responder, in *agent.Inbound, c *agent.Changes) error
 
