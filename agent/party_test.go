@@ -251,12 +251,12 @@ type flaky struct {
 	lease, ack chan error
 }
 
-func (f flaky) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Item], error) {
+func (f flaky) Lease(ctx context.Context, d time.Duration, classes ...store.Class) (*store.Lease[store.Item], error) {
 	select {
 	case err := <-f.lease:
 		return nil, err
 	default:
-		return f.Outbox.Lease(ctx, d)
+		return f.Outbox.Lease(ctx, d, classes...)
 	}
 }
 

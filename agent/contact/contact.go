@@ -183,6 +183,13 @@ func (b *Book) Knows(ctx context.Context, own, peer string) (bool, error) {
 	return r.version != 0, err
 }
 
+// IsContact reports whether a party is a contact of our DID own under the DID peer: see
+// [Book.Keep]. Errors are those of the store.
+func (b *Book) IsContact(ctx context.Context, own, peer string) (bool, error) {
+	r, err := b.load(ctx, own, peer)
+	return r.Contact, err
+}
+
 // Long returns the long form of a did:peer:4 for its short form, or "" if it is not known.
 // It can be the LongForm of a didpeer.Resolver. Errors are those of the store.
 func (b *Book) Long(ctx context.Context, short string) (string, error) {

@@ -625,3 +625,32 @@ func TestLog(t *testing.T) {
 		t.Errorf("%d warnings", warn)
 	}
 }
+
+func TestIsContact(t *testing.T) {
+	ctx, b := t.Context(), contact.New(newStore(), contact.Config{})
+	if _, err := b.Met(ctx, own, party("stranger"), false); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"contact", "prior"} {
+		if err := b.Keep(ctx, own, party(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.Rotate(ctx, own, contact.Rotation{Prior: party("prior"), DID: party("next"), IssuedAt: at(1)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		own, peer string
+		want      bool
+	}{
+		{own, party("contact"), true},
+		{own, party("next"), true}, // the contact has rotated
+		{own, party("stranger"), false},
+		{own, party("nobody"), false},
+		{other, party("contact"), false},
+	} {
+		if got, err := b.IsContact(ctx, tt.own, tt.peer); got != tt.want || err != nil {
+			t.Errorf("%s of %s is a contact: %t, %v", tt.peer, tt.own, got, err)
+		}
+	}
+}

@@ -94,11 +94,11 @@ type failing struct {
 	*fault
 }
 
-func (f failing) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Item], error) {
+func (f failing) Lease(ctx context.Context, d time.Duration, classes ...store.Class) (*store.Lease[store.Item], error) {
 	if err := f.get(); err != nil {
 		return nil, err
 	}
-	return f.outbox.Lease(ctx, d)
+	return f.outbox.Lease(ctx, d, classes...)
 }
 
 func (f failing) Ack(ctx context.Context, l *store.Lease[store.Item]) error {

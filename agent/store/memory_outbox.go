@@ -230,7 +230,7 @@ func (o *outbox) push(e *entry, at time.Time) {
 	}
 }
 
-func (o *outbox) Lease(ctx context.Context, d time.Duration) (*Lease[Item], error) {
+func (o *outbox) Lease(ctx context.Context, d time.Duration, classes ...Class) (*Lease[Item], error) {
 	return await(ctx, o.wake, func() (*Lease[Item], time.Duration) { return o.take(d) })
 }
 

@@ -21,9 +21,10 @@ type Outbox interface {
 	// ErrFull, also if the OwnerShare of an item has no room for all items of the call
 	// that have the same Owner.
 	Enqueue(ctx context.Context, items ...Item) error
-	// Lease waits for an item that is due and leases it for d. An item that is not acked,
-	// nacked or buried within d is due again. Lease returns ctx.Err() if ctx ends first.
-	Lease(ctx context.Context, d time.Duration) (*Lease[Item], error)
+	// Lease waits for an item of one of the classes that is due, and leases it for d. No
+	// classes means all of them. An item that is not acked, nacked or buried within d is
+	// due again. Lease returns ctx.Err() if ctx ends first.
+	Lease(ctx context.Context, d time.Duration, classes ...Class) (*Lease[Item], error)
 	// Ack removes a delivered item. Errors: ErrLease.
 	Ack(ctx context.Context, l *Lease[Item]) error
 	// Nak returns an item to its lane. The item is due again after delay, and reason
@@ -105,10 +106,24 @@ type Item struct {
 	// offers no other way, and the item is delivered only when the connection has proved
 	// to be alive after the send.
 	NeedsReceipt bool
+	// Class says on whose behalf the item is sent. The classes have shares of the outbox of
+	// their own, and are leased apart: see [Outbox.Lease].
+	Class Class
 	// Created is when the item was made. After Deadline, the item need not be delivered
 	// any more.
 	Created, Deadline time.Time
 }
+
+// Class says on whose behalf an item is sent, or from whom a message came. Anybody can make
+// any number of DIDs, so all strangers together are one class.
+type Class string
+
+// The classes.
+const (
+	ClassOwn      Class = ""         // sent by the owner of the agent
+	ClassKnown    Class = "known"    // an answer to a party that the owner knows, or a message of one
+	ClassStranger Class = "stranger" // an answer to any other party, or a message of one
+)
 
 // Bytes is the size of all packets of the item.
 func (it *Item) Bytes() int64 {
@@ -123,4 +138,7 @@ func (it *Item) Bytes() int64 {
 type Endpoint struct {
 	URI    string
 	Packet Packet // if its Data is empty, the Direct packet of the item is sent
+	// RoutingKeys are the keys of the mediators in front of the recipient, the outermost
+	// first. The Direct packet is wrapped in a forward for each of them when it is sent.
+	RoutingKeys []string
 }

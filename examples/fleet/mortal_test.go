@@ -36,10 +36,10 @@ func (o mortalOutbox) Enqueue(ctx context.Context, items ...store.Item) error {
 	return o.Outbox.Enqueue(ctx, items...)
 }
 
-func (o mortalOutbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Item], error) {
+func (o mortalOutbox) Lease(ctx context.Context, d time.Duration, classes ...store.Class) (*store.Lease[store.Item], error) {
 	ctx, cancel := alive(ctx, o.up)
 	defer cancel()
-	return o.Outbox.Lease(ctx, d)
+	return o.Outbox.Lease(ctx, d, classes...)
 }
 
 func (o mortalOutbox) Ack(ctx context.Context, l *store.Lease[store.Item]) error {

@@ -95,7 +95,7 @@ func newEnqueue(items []store.Item) *enqueue {
 }
 
 // Lease implements store.Outbox.
-func (o *Outbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Item], error) {
+func (o *Outbox) Lease(ctx context.Context, d time.Duration, classes ...store.Class) (*store.Lease[store.Item], error) {
 	r := &leaseItem{d: d}
 	if err := o.w.lease(ctx, o.table, r); err != nil {
 		return nil, err

@@ -17,8 +17,8 @@ func (o faultyOutbox) Enqueue(ctx context.Context, items ...store.Item) error {
 	return o.f.call(ctx, func() error { return o.Outbox.Enqueue(ctx, items...) })
 }
 
-func (o faultyOutbox) Lease(ctx context.Context, d time.Duration) (*store.Lease[store.Item], error) {
-	return await(o.f, ctx, func(ctx context.Context) (*store.Lease[store.Item], error) { return o.Outbox.Lease(ctx, d) })
+func (o faultyOutbox) Lease(ctx context.Context, d time.Duration, classes ...store.Class) (*store.Lease[store.Item], error) {
+	return await(o.f, ctx, func(ctx context.Context) (*store.Lease[store.Item], error) { return o.Outbox.Lease(ctx, d, classes...) })
 }
 
 func (o faultyOutbox) Ack(ctx context.Context, l *store.Lease[store.Item]) error {
