@@ -31,6 +31,7 @@ var packageRules = map[string][]string{
 	"agent/message":             {},
 	"agent/store":               {},
 	"agent/contact":             {"agent/store", "did"},
+	"agent/logs":                {},
 	"agent/internal/x25519":     {},
 	"agent/envelope":            {"agent/internal/x25519", "agent/message", "did"},
 	"agent/identity":            {"agent/envelope", "agent/keyring", "agent/store", "did"},

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/didcomm-go/didcomm/cmd/internal/config"
 	"github.com/spf13/cobra"
@@ -29,6 +30,9 @@ const (
 	exitFailure = 1
 	exitUsage   = 2
 )
+
+// lastError is how long Main waits until its error is written.
+const lastError = 5 * time.Second
 
 // IO is the input and output of the program, and its environment.
 type IO struct {
@@ -63,7 +67,7 @@ func Main(args []string, io IO) int {
 	root.SetOut(&out)
 	root.SetErr(io.Stderr)
 	cmd, err := root.ExecuteC()
-	if found := new(verdictError); err == nil || errors.As(err, &found) {
+	if found := new(verdictError); out.Len() > 0 && (err == nil || errors.As(err, &found)) {
 		if _, fail := io.Stdout.Write(out.Bytes()); fail != nil {
 			err = fail
 		}
@@ -81,7 +85,15 @@ func Main(args []string, io IO) int {
 	if errors.As(err, &usage) || errors.As(err, &setting) {
 		status, hint = exitUsage, " (see "+cmd.CommandPath()+" --help)"
 	}
-	fmt.Fprintf(io.Stderr, "didcomm: %s%s%s\n", what, line(err), hint)
+	printed := make(chan struct{})
+	go func() {
+		defer close(printed)
+		fmt.Fprintf(io.Stderr, "didcomm: %s%s%s\n", what, line(err), hint)
+	}()
+	select {
+	case <-printed:
+	case <-time.After(lastError): // nobody reads standard error
+	}
 	return status
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -31,7 +32,8 @@ func (a *app) inbox() *cobra.Command {
 		Short: "show the messages that the agent has received",
 		Long: `Inbox shows the messages that the agent of this home has received, the oldest
 first, also while "didcomm serve" runs. A line has the time, the state, the sender
-and the type of the message, and the text of a basic message. The states are:
+and the type of the message, and the text of a basic message or of a problem that a
+peer reports. The states are:
 
   waiting     the message waits for its handler, or for another try
   handling    the handler works on the message
@@ -181,13 +183,25 @@ func protocol(typ string) string {
 	return strings.Join(parts[max(0, len(parts)-3):], "/")
 }
 
-// content returns the text of a basic message.
+// content returns the text of a basic message, or the code and the text of a problem report.
 func content(m *message.Message) (string, bool) {
+	if p, err := agent.ParseProblemReport(m); err == nil {
+		return problemText(p), true
+	}
 	var body basicmessage.Body
 	if !message.Is(m, basicmessage.TypeMessage) || m.DecodeBody(&body) != nil {
 		return "", false
 	}
 	return body.Content, true
+}
+
+// problemText returns the code of a problem, and its text for people if there is any.
+func problemText(p *message.Problem) string {
+	code := cmp.Or(p.Code, "no code")
+	if text := p.Text(); text != "" {
+		return code + ": " + text
+	}
+	return code
 }
 
 func letterJSON(w io.Writer, l home.Letter) error {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -10,10 +11,14 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/logs"
 	"github.com/didcomm-go/didcomm/cmd/internal/server"
 	"github.com/didcomm-go/didcomm/transport"
 	"github.com/spf13/cobra"
 )
+
+// lastOutput is how long serve waits at its end until its output is read.
+const lastOutput = 250 * time.Millisecond
 
 func (a *app) serve() *cobra.Command {
 	var cfg server.Config
@@ -24,7 +29,9 @@ func (a *app) serve() *cobra.Command {
 		Short: "run an agent",
 		Long: `Serve runs an agent until it is interrupted. It prints the DID of the agent on
 standard output, and then each basic message that comes in. The log and hints go to
-standard error.
+standard error. If nobody reads the output, lines are dropped and counted, and the
+agent goes on: didcomm inbox has all messages. The log has at most 20 lines of one
+kind in a minute, then the number of the others, and long DIDs are cut.
 
 Store. Messages, DIDs and private keys are in agent.db in the home directory. After
 a crash, the next serve continues the work. One agent serves a home at a time;
@@ -65,23 +72,28 @@ does not know that others can reach it.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			cfg.Logger = log.logger(a.Stderr)
+			// A terminal that is not read must not stop the agent.
+			out, talk := newOutlet(a.Stdout, "; see didcomm inbox"), newOutlet(a.Stderr, "")
+			defer func() { out.close(lastOutput); talk.close(lastOutput) }()
+			handler := logs.New(log.handler(talk), logs.Config{})
+			defer handler.Close()
+			cfg.Logger = slog.New(handler)
 			pass.open(a, &cfg.Home)
 			cfg.OnMessage = func(from, to, text string) {
 				if to != "" {
 					to = " to " + printable(to)
 				}
-				fmt.Fprintf(a.Stdout, "message from %s%s: %s\n", printable(from), to, printable(text))
+				fmt.Fprintf(out, "message from %s%s: %s\n", printable(from), to, printable(text))
 			}
 			s, err := server.Listen(ctx, cfg)
 			if err != nil {
 				return err
 			}
 			if s.Former() != "" {
-				fmt.Fprintf(a.Stderr, "The agent's DID changed from %s to %s; the former one still works.\n", s.Former(), s.DID())
+				fmt.Fprintf(talk, "The agent's DID changed from %s to %s; the former one still works.\n", s.Former(), s.DID())
 			}
-			fmt.Fprintln(a.Stdout, s.DID())
-			fmt.Fprintf(a.Stderr, "The agent takes messages at %s. To ping it, paste in a second terminal:\n\n  %s ping %s\n\n", s.Endpoint(), self(), s.DID())
+			fmt.Fprintln(out, s.DID())
+			fmt.Fprintf(talk, "The agent takes messages at %s. To ping it, paste in a second terminal:\n\n  %s ping %s\n\n", s.Endpoint(), self(), s.DID())
 			return s.Run(ctx)
 		},
 	}

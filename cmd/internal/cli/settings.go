@@ -89,13 +89,15 @@ func (l *logging) addFlags(cmd *cobra.Command, level string) {
 	cmd.Flags().Var(&enum{&l.format, []string{"text", "json"}}, "log-format", "form of the log: text or json")
 }
 
-func (l *logging) logger(w io.Writer) *slog.Logger {
+func (l *logging) logger(w io.Writer) *slog.Logger { return slog.New(l.handler(w)) }
+
+func (l *logging) handler(w io.Writer) slog.Handler {
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError, "off": math.MaxInt}
 	opts := &slog.HandlerOptions{Level: levels[l.level]}
 	if l.format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
+		return slog.NewJSONHandler(w, opts)
 	}
-	return slog.New(slog.NewTextHandler(w, opts))
+	return slog.NewTextHandler(w, opts)
 }
 
 // enum is a flag whose value is one of a few words.

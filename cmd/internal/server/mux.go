@@ -31,7 +31,7 @@ func (s *Server) mux() *agent.Mux {
 		}),
 		report.Handle(func(_ context.Context, _ agent.Responder, in *agent.Inbound, p *message.Problem) error {
 			thread := cmp.Or(in.Message.ParentThreadID, in.Message.ThreadID)
-			s.cfg.Logger.Warn("a peer reports a problem", "from", in.From, "thread", thread, "code", p.Code)
+			s.cfg.Logger.Warn("a peer reports a problem", "from", in.From, "thread", thread, "code", p.Code, "text", p.Text())
 			return nil
 		}),
 		discover.Handle(),
