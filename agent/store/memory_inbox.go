@@ -85,6 +85,11 @@ type share struct {
 	bytes int64
 }
 
+func (s *share) add(items int, bytes int64) {
+	s.items += items
+	s.bytes += bytes
+}
+
 type received struct {
 	Received
 	key       inboxKey
@@ -174,9 +179,9 @@ func (b *inbox) count(r *received, sign int) {
 }
 
 // tally adds to what a party has, and forgets a party that has nothing left.
-func tally(shares map[string]share, party string, items int, bytes int64) {
+func tally[K comparable](shares map[K]share, party K, items int, bytes int64) {
 	s := shares[party]
-	if s.items, s.bytes = s.items+items, s.bytes+bytes; s.items == 0 {
+	if s.add(items, bytes); s.items == 0 {
 		delete(shares, party)
 	} else {
 		shares[party] = s
@@ -195,7 +200,7 @@ func (b *inbox) lease(r *received, now time.Time, d time.Duration) *Lease[Receiv
 }
 
 func (b *inbox) Lease(ctx context.Context, d time.Duration) (*Lease[Received], error) {
-	return await(ctx, b.wake, func() (*Lease[Received], time.Duration) {
+	return await(ctx, func() (*Lease[Received], time.Duration) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if len(b.queue) == 0 {
@@ -206,7 +211,7 @@ func (b *inbox) Lease(ctx context.Context, d time.Duration) (*Lease[Received], e
 			return nil, wait
 		}
 		return b.lease(r, now, d), 0
-	})
+	}, b.wake)
 }
 
 func (b *inbox) Extend(ctx context.Context, l *Lease[Received], d time.Duration) (*Lease[Received], error) {

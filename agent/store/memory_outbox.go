@@ -8,46 +8,24 @@ import (
 	"time"
 )
 
-// OutboxConfig has the limits of an outbox. Fields of 0 or less take the defaults. Queued
-// items are those that wait or are leased. Buried items count only towards MaxBuried.
-type OutboxConfig struct {
-	MaxItems     int   // queued items; default 1,000,000 (in memory 10,000)
-	MaxBytes     int64 // bytes of packets of queued items; default 4 GiB (in memory 256 MiB)
-	MaxPeerItems int   // queued items for one To; default a quarter of MaxItems
-	MaxPeerBytes int64 // bytes of packets of queued items for one To; default a quarter of MaxBytes
-	MaxBuried    int   // buried items, beyond which the oldest are dropped; default 10,000 (in memory 1,000)
-	// PerPeer is how many items for one To are leased at a time, without those that await
-	// an acknowledgement. Default 8.
-	PerPeer int
-	// PerPeerAwaiting is how many items for one To await an acknowledgement at a time: see
-	// [Outbox.Await]. Default 1,000.
-	PerPeerAwaiting int
-}
-
-// peerShare is the divisor of a limit for all that gives the default limit for one peer.
-const peerShare = 4
-
 // NewOutbox makes an Outbox in memory, which is an OutboxAdmin too. A call costs O(log n)
 // in the number n of lanes. Calls of OutboxAdmin cost O(m) in the number m of items.
 func NewOutbox(cfg OutboxConfig) Outbox { return newOutbox(cfg, new(sync.Mutex)) }
 
 func newOutbox(cfg OutboxConfig, mu *sync.Mutex) *outbox {
-	cfg.MaxItems = cmp.Or(max(cfg.MaxItems, 0), 10_000)
-	cfg.MaxBytes = cmp.Or(max(cfg.MaxBytes, 0), 256<<20)
-	cfg.MaxPeerItems = cmp.Or(max(cfg.MaxPeerItems, 0), max(1, cfg.MaxItems/peerShare))
-	cfg.MaxPeerBytes = cmp.Or(max(cfg.MaxPeerBytes, 0), max(1, cfg.MaxBytes/peerShare))
-	cfg.MaxBuried = cmp.Or(max(cfg.MaxBuried, 0), 1000)
-	cfg.PerPeer = cmp.Or(max(cfg.PerPeer, 0), 8)
-	cfg.PerPeerAwaiting = cmp.Or(max(cfg.PerPeerAwaiting, 0), 1000)
-	return &outbox{
+	cfg.SetDefaults(10_000, 256<<20, 1000)
+	o := &outbox{
 		cfg:   cfg,
-		wake:  newSignal(),
 		mu:    mu,
 		byID:  make(map[string]*entry),
 		lanes: make(map[laneKey]*lane),
-		peers: make(map[string]*peer),
+		peers: make(map[peerKey]*peer),
 		owned: make(map[string]share),
 	}
+	for i := range o.classes {
+		o.classes[i].wake = newSignal()
+	}
+	return o
 }
 
 var (
@@ -56,26 +34,38 @@ var (
 )
 
 type outbox struct {
-	cfg  OutboxConfig
-	wake signal // sent whenever a waiting Lease should look again
+	cfg OutboxConfig
 
-	mu     *sync.Mutex // guards all below; New shares it with other parts
-	bytes  int64
-	token  uint64
-	seq    uint64
-	byID   map[string]*entry // in the queue, or buried
-	lanes  map[laneKey]*lane
-	peers  map[string]*peer
-	owned  map[string]share   // by Owner
+	mu      *sync.Mutex // guards all below; New shares it with other parts
+	token   uint64
+	seq     uint64
+	byID    map[string]*entry // in the queue, or buried
+	lanes   map[laneKey]*lane
+	peers   map[peerKey]*peer
+	owned   map[string]share // by Owner
+	classes [3]class         // by Class.Number
+}
+
+// class has the items of one Class.
+type class struct {
+	wake   signal             // sent whenever a waiting Lease should look again
+	has    share              // queued
 	queue  indexedHeap[*lane] // every lane but the parked ones
 	buried []*entry           // oldest first
+}
+
+// peerKey names a To, by Class.Number.
+type peerKey struct {
+	to    string
+	class int
 }
 
 // laneKey names a lane. If single is set, the lane is for one item that was set aside, and
 // name is the ID of this item.
 type laneKey struct {
-	to, name string
-	single   bool
+	peerKey
+	name   string
+	single bool
 }
 
 // entry is an item with its state.
@@ -88,11 +78,13 @@ type entry struct {
 	lastError string
 }
 
+func (it *Item) peer() peerKey { return peerKey{it.To, it.Class.Number()} }
+
 func (e *entry) key() laneKey {
 	if e.aside {
-		return laneKey{to: e.To, name: e.ID, single: true}
+		return laneKey{peerKey: e.peer(), name: e.ID, single: true}
 	}
-	return laneKey{to: e.To, name: cmp.Or(e.Lane, e.Thread)}
+	return laneKey{peerKey: e.peer(), name: cmp.Or(e.Lane, e.Thread)}
 }
 
 // lane is a queue of items; only its head is ever leased.
@@ -103,7 +95,7 @@ type lane struct {
 	at     time.Time // when the head is due, or its lease ends
 	leased uint64    // token of the lease of the head, 0 if there is none
 	awaits bool      // the head awaits an acknowledgement
-	index  int       // in outbox.queue, -1 while parked
+	index  int       // in the queue of its class, -1 while parked
 }
 
 func (l *lane) place() *int { return &l.index }
@@ -115,11 +107,11 @@ func (l *lane) before(other *lane) bool {
 	return l.at.Before(other.at)
 }
 
-// peer is the state of one To.
+// peer is the state of one To, for one class.
 type peer struct {
+	class    *class
 	lanes    map[*lane]struct{}
-	items    int     // queued
-	bytes    int64   // of the packets of those items
+	has      share   // queued
 	leased   int     // lanes whose head is leased and does not await
 	awaiting int     // lanes whose head awaits an acknowledgement
 	parked   []*lane // lanes that are due, and wait until leased is below PerPeer
@@ -154,6 +146,7 @@ func (o *outbox) check(items []Item) error {
 // enqueue stores items that check has passed.
 func (o *outbox) enqueue(items []Item) {
 	for _, it := range items {
+		it.Class = Classes()[it.Class.Number()]
 		it.Endpoints, it.OwnerShare = slices.Clone(it.Endpoints), Share{}
 		o.seq++
 		e := &entry{Item: it, seq: o.seq}
@@ -165,27 +158,39 @@ func (o *outbox) enqueue(items []Item) {
 // full tells whether the items would go over a limit.
 func (o *outbox) full(items []Item) bool {
 	var all share
-	shares := make(map[string]share)
+	var classes [3]share
+	shares := make(map[peerKey]share)
 	var owned map[string]share
 	for i := range items {
 		n := items[i].Bytes()
-		tally(shares, items[i].To, 1, n)
+		tally(shares, items[i].peer(), 1, n)
 		if items[i].Owner != "" {
 			if owned == nil {
 				owned = make(map[string]share)
 			}
 			tally(owned, items[i].Owner, 1, n)
 		}
-		all = share{all.items + 1, all.bytes + n}
+		all.add(1, n)
+		classes[items[i].Class.Number()].add(1, n)
 	}
-	if len(o.byID)-len(o.buried)+all.items > o.cfg.MaxItems || o.bytes+all.bytes > o.cfg.MaxBytes {
+	for i := range o.classes {
+		all.add(o.classes[i].has.items, o.classes[i].has.bytes)
+	}
+	if all.items > o.cfg.MaxItems || all.bytes > o.cfg.MaxBytes {
 		return true
 	}
-	for to, s := range shares {
-		if p := o.peers[to]; p != nil {
-			s.items, s.bytes = s.items+p.items, s.bytes+p.bytes
+	for i, class := range Classes() {
+		has := o.classes[i].has
+		bound, _ := o.cfg.Bounds(class)
+		if classes[i].items > 0 && !bound.Allows(has.items+classes[i].items, has.bytes+classes[i].bytes) {
+			return true
 		}
-		if s.items > o.cfg.MaxPeerItems || s.bytes > o.cfg.MaxPeerBytes {
+	}
+	for key, s := range shares {
+		if p := o.peers[key]; p != nil {
+			s.add(p.has.items, p.has.bytes)
+		}
+		if _, bound := o.cfg.Bounds(Classes()[key.class]); !bound.Allows(s.items, s.bytes) {
 			return true
 		}
 	}
@@ -207,10 +212,10 @@ func (o *outbox) push(e *entry, at time.Time) {
 	key := e.key()
 	l := o.lanes[key]
 	if l == nil {
-		p := o.peers[e.To]
+		p := o.peers[key.peerKey]
 		if p == nil {
-			p = &peer{lanes: make(map[*lane]struct{})}
-			o.peers[e.To] = p
+			p = &peer{class: &o.classes[key.class], lanes: make(map[*lane]struct{})}
+			o.peers[key.peerKey] = p
 		}
 		l = &lane{peer: p, key: key, at: at, index: -1}
 		o.lanes[key] = l
@@ -218,30 +223,51 @@ func (o *outbox) push(e *entry, at time.Time) {
 	}
 	e.lane = l
 	l.items = append(l.items, e)
-	l.peer.items++
-	l.peer.bytes += e.Bytes()
-	o.bytes += e.Bytes()
+	l.peer.count(1, e.Bytes())
 	if e.Owner != "" {
 		tally(o.owned, e.Owner, 1, e.Bytes())
 	}
 	if len(l.items) == 1 {
-		o.queue.add(l)
-		o.wake.send()
+		l.peer.class.queue.add(l)
+		l.peer.class.wake.send()
 	}
 }
 
-func (o *outbox) Lease(ctx context.Context, d time.Duration, classes ...Class) (*Lease[Item], error) {
-	return await(ctx, o.wake, func() (*Lease[Item], time.Duration) { return o.take(d) })
+func (p *peer) count(items int, bytes int64) {
+	p.has.add(items, bytes)
+	p.class.has.add(items, bytes)
 }
 
-// take leases the first item that is due. If no item is due, it returns the time until the
-// next item is, or 0 if the queue is empty.
-func (o *outbox) take(d time.Duration) (*Lease[Item], time.Duration) {
+func (o *outbox) Lease(ctx context.Context, d time.Duration, classes ...Class) (*Lease[Item], error) {
+	if len(classes) == 0 {
+		classes = Classes()
+	}
+	var from []*class
+	var signals []signal
+	for i, c := range Classes() {
+		if slices.ContainsFunc(classes, func(wanted Class) bool { return wanted.Number() == c.Number() }) {
+			from, signals = append(from, &o.classes[i]), append(signals, o.classes[i].wake)
+		}
+	}
+	return await(ctx, func() (*Lease[Item], time.Duration) { return o.take(d, from) }, signals...)
+}
+
+// take leases the first item of the classes that is due. If no item is due, it returns the
+// time until the next item is, or 0 if the queues are empty.
+func (o *outbox) take(d time.Duration, from []*class) (*Lease[Item], time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	for len(o.queue) > 0 {
-		l := o.queue[0]
+	for {
+		var l *lane
+		for _, c := range from {
+			if len(c.queue) > 0 && (l == nil || c.queue[0].before(l)) {
+				l = c.queue[0]
+			}
+		}
+		if l == nil {
+			return nil, 0
+		}
 		if wait := l.at.Sub(now); wait > 0 {
 			return nil, wait
 		}
@@ -249,21 +275,23 @@ func (o *outbox) take(d time.Duration) (*Lease[Item], time.Duration) {
 			l.free()
 		}
 		if l.peer.leased >= o.cfg.PerPeer {
-			o.queue.remove(l)
+			l.peer.class.queue.remove(l)
 			l.peer.parked = append(l.peer.parked, l)
 			continue
 		}
 		o.token++
 		l.leased, l.at = o.token, now.Add(d)
 		l.peer.leased++
-		o.queue.fix(l)
+		l.peer.class.queue.fix(l)
 		e := l.items[0]
 		lease := &Lease[Item]{Item: e.Item, Until: l.at, Attempts: e.attempts, LastError: e.lastError, Token: l.leased}
 		e.attempts++
-		o.wake.send() // another item may be due, and the end of this lease is a new time to wait for
+		// Another item may be due, and the end of this lease is a new time to wait for.
+		for _, c := range from {
+			c.wake.send()
+		}
 		return lease, 0
 	}
-	return nil, 0
 }
 
 func (o *outbox) Ack(ctx context.Context, l *Lease[Item]) error {
@@ -287,13 +315,33 @@ func (o *outbox) Term(ctx context.Context, l *Lease[Item], reason string) error 
 	}
 	o.pull(e)
 	e.lastError = reason
-	o.buried = append(o.buried, e)
-	if len(o.buried) > o.cfg.MaxBuried {
-		delete(o.byID, o.buried[0].ID)
-		o.buried[0] = nil
-		o.buried = o.buried[1:]
+	c := o.class(e)
+	c.buried = append(c.buried, e)
+	for i, class := range slices.Backward(Classes()) { // own items take what the others leave
+		o.trim(&o.classes[i], class)
 	}
 	return nil
+}
+
+func (o *outbox) class(e *entry) *class { return &o.classes[e.Class.Number()] }
+
+// trim drops the oldest buried items of a class beyond its share.
+func (o *outbox) trim(c *class, name Class) {
+	others := -len(c.buried)
+	for i := range o.classes {
+		others += len(o.classes[i].buried)
+	}
+	for len(c.buried) > o.cfg.Buried(name, others) {
+		delete(o.byID, c.buried[0].ID)
+		c.buried[0] = nil
+		c.buried = c.buried[1:]
+	}
+}
+
+// unbury takes an entry out of the buried ones.
+func (o *outbox) unbury(e *entry) {
+	c := o.class(e)
+	c.buried = slices.DeleteFunc(c.buried, func(other *entry) bool { return other == e })
 }
 
 func (o *outbox) Nak(ctx context.Context, lease *Lease[Item], delay time.Duration, reason string) error {
@@ -305,9 +353,9 @@ func (o *outbox) Nak(ctx context.Context, lease *Lease[Item], delay time.Duratio
 	}
 	e.tried(reason)
 	e.lane.at = time.Now().Add(delay)
-	o.queue.fix(e.lane)
+	e.lane.peer.class.queue.fix(e.lane)
 	e.lane.free()
-	o.unpark(e.lane.peer)
+	e.lane.peer.unpark(o.cfg.PerPeer)
 	return nil
 }
 
@@ -347,25 +395,27 @@ func (o *outbox) Await(ctx context.Context, lease *Lease[Item]) error {
 	e.lane.awaits = true
 	p.leased--
 	p.awaiting++
-	o.unpark(p)
+	p.unpark(o.cfg.PerPeer)
 	return nil
 }
 
 func (o *outbox) Wake(ctx context.Context, to string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	p := o.peers[to]
-	if p == nil {
-		return nil
-	}
 	now := time.Now()
-	for l := range p.lanes {
-		if l.leased == 0 && l.index >= 0 && l.at.After(now) {
-			l.at = now
-			o.queue.fix(l)
+	for i := range o.classes {
+		p := o.peers[peerKey{to, i}]
+		if p == nil {
+			continue
 		}
+		for l := range p.lanes {
+			if l.leased == 0 && l.index >= 0 && l.at.After(now) {
+				l.at = now
+				p.class.queue.fix(l)
+			}
+		}
+		p.class.wake.send()
 	}
-	o.wake.send()
 	return nil
 }
 
@@ -385,9 +435,7 @@ func (o *outbox) pull(e *entry) {
 	l := e.lane
 	p := l.peer
 	e.lane = nil
-	p.items--
-	p.bytes -= e.Bytes()
-	o.bytes -= e.Bytes()
+	p.count(-1, -e.Bytes())
 	if e.Owner != "" {
 		tally(o.owned, e.Owner, -1, -e.Bytes())
 	}
@@ -397,7 +445,7 @@ func (o *outbox) pull(e *entry) {
 		return
 	}
 	if l.index >= 0 {
-		o.queue.remove(l)
+		p.class.queue.remove(l)
 	} else {
 		p.parked = slices.DeleteFunc(p.parked, func(other *lane) bool { return other == l })
 	}
@@ -406,14 +454,14 @@ func (o *outbox) pull(e *entry) {
 		delete(o.lanes, l.key)
 		delete(p.lanes, l)
 	} else {
-		o.queue.add(l)
+		p.class.queue.add(l)
 	}
 	if l.leased != 0 {
 		l.free()
 	}
-	o.unpark(p)
+	p.unpark(o.cfg.PerPeer)
 	if len(p.lanes) == 0 {
-		delete(o.peers, l.key.to)
+		delete(o.peers, l.key.peerKey)
 	}
 }
 
@@ -438,13 +486,13 @@ func (l *lane) free() {
 
 // unpark puts a parked lane of a peer back into the queue if the peer may have another
 // lease, and wakes a waiting Lease.
-func (o *outbox) unpark(p *peer) {
-	if p.leased < o.cfg.PerPeer && len(p.parked) > 0 {
-		o.queue.add(p.parked[0])
+func (p *peer) unpark(perPeer int) {
+	if p.leased < perPeer && len(p.parked) > 0 {
+		p.class.queue.add(p.parked[0])
 		p.parked[0] = nil
 		p.parked = p.parked[1:]
 	}
-	o.wake.send()
+	p.class.wake.send()
 }
 
 func (o *outbox) List(ctx context.Context, after uint64, n int) ([]Entry[Item], error) {
@@ -487,7 +535,7 @@ func (o *outbox) Retry(ctx context.Context, id string, deadline time.Time) error
 	case e == nil:
 		return ErrNotFound
 	case e.lane == nil:
-		o.buried = slices.DeleteFunc(o.buried, func(other *entry) bool { return other == e })
+		o.unbury(e)
 		e.attempts, e.lastError = 0, ""
 		if !deadline.IsZero() {
 			e.Deadline = deadline
@@ -495,8 +543,8 @@ func (o *outbox) Retry(ctx context.Context, id string, deadline time.Time) error
 		o.push(e, time.Now())
 	case e.lane.items[0] == e && e.lane.leased == 0 && e.lane.index >= 0:
 		e.lane.at = time.Now()
-		o.queue.fix(e.lane)
-		o.wake.send()
+		e.lane.peer.class.queue.fix(e.lane)
+		e.lane.peer.class.wake.send()
 	}
 	return nil
 }
@@ -509,7 +557,7 @@ func (o *outbox) Drop(ctx context.Context, id string) error {
 		return ErrNotFound
 	}
 	if e.lane == nil {
-		o.buried = slices.DeleteFunc(o.buried, func(other *entry) bool { return other == e })
+		o.unbury(e)
 	} else {
 		o.pull(e)
 	}

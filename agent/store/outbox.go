@@ -7,19 +7,20 @@ import (
 
 // Outbox is a queue of packets to deliver.
 //
-// To and Lane of an item name its lane. Items of one lane are leased in the order of
+// Class, To and Lane of an item name its lane. Items of one lane are leased in the order of
 // [Outbox.Enqueue], one at a time: an item waits until all earlier items of its lane are
-// acked, buried or set aside. Items of different lanes do not wait for each other. But the
-// outbox bounds how many items for one To are leased at a time, so that one unreachable
-// peer does not occupy all workers.
+// acked, buried or set aside. Items of different lanes do not wait for each other, so an
+// item of the owner never waits for an answer to a stranger. But the outbox bounds how many
+// items of one class for one To are leased at a time, so that one unreachable peer does not
+// occupy all workers.
 //
 // All methods may be called at the same time from many goroutines, and, where the back
 // end is shared, from many processes.
 type Outbox interface {
 	// Enqueue stores the items, all or none. When Enqueue returns, the items are as
 	// durable as the back end makes them. Errors: ErrExists if the ID of an item is taken;
-	// ErrFull, also if the OwnerShare of an item has no room for all items of the call
-	// that have the same Owner.
+	// ErrFull, also if the class of an item has no room in its share, or the OwnerShare of
+	// an item none for all items of the call that have the same Owner.
 	Enqueue(ctx context.Context, items ...Item) error
 	// Lease waits for an item of one of the classes that is due, and leases it for d. No
 	// classes means all of them. An item that is not acked, nacked or buried within d is
@@ -37,7 +38,7 @@ type Outbox interface {
 	Aside(ctx context.Context, l *Lease[Item], delay time.Duration, reason string) error
 	// Await marks an item as sent, while the caller waits for an acknowledgement of the
 	// recipient. Until the lease ends, for whatever reason, the item still blocks its
-	// lane, but does not count as a leased item of its To. Awaiting items have a limit of
+	// lane, but does not count as a leased item of its class and To. Awaiting items have a limit of
 	// their own: [OutboxConfig.PerPeerAwaiting]. Errors: ErrLease; ErrFull above the
 	// limit, and then the item still counts as leased.
 	Await(ctx context.Context, l *Lease[Item]) error
@@ -86,7 +87,7 @@ type Item struct {
 	// the Enqueue of this item. Buried items are in no share. Retry checks no bound. An
 	// Item that a store returns has no bound.
 	OwnerShare Share
-	// Lane names the lane of the item, together with To. If Lane is empty, Thread takes
+	// Lane names the lane of the item, together with Class and To. If Lane is empty, Thread takes
 	// its place.
 	Lane string
 	// Direct is the packet for a connection that the recipient has opened to us. The
@@ -113,17 +114,6 @@ type Item struct {
 	// any more.
 	Created, Deadline time.Time
 }
-
-// Class says on whose behalf an item is sent, or from whom a message came. Anybody can make
-// any number of DIDs, so all strangers together are one class.
-type Class string
-
-// The classes.
-const (
-	ClassOwn      Class = ""         // sent by the owner of the agent
-	ClassKnown    Class = "known"    // an answer to a party that the owner knows, or a message of one
-	ClassStranger Class = "stranger" // an answer to any other party, or a message of one
-)
 
 // Bytes is the size of all packets of the item.
 func (it *Item) Bytes() int64 {

@@ -18,10 +18,12 @@ func (s signal) send() {
 	}
 }
 
-// await calls take until take returns a result. Between two calls it waits for s, or for
-// the time that take returns, if this time is not 0. It returns ctx.Err() if ctx ends
-// first.
-func await[T any](ctx context.Context, s signal, take func() (*T, time.Duration)) (*T, error) {
+// await calls take until take returns a result. Between two calls it waits for one of at
+// most three signals, or for the time that take returns, if this time is not 0. It returns
+// ctx.Err() if ctx ends first.
+func await[T any](ctx context.Context, take func() (*T, time.Duration), signals ...signal) (*T, error) {
+	var s [3]signal
+	copy(s[:], signals)
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -36,10 +38,14 @@ func await[T any](ctx context.Context, s signal, take func() (*T, time.Duration)
 		}
 		select {
 		case <-ctx.Done():
-			// This waiter may have consumed a signal that another waiter needs.
-			s.send()
+			// This waiter may have consumed signals that another waiter needs.
+			for _, s := range signals {
+				s.send()
+			}
 			return nil, ctx.Err()
-		case <-s:
+		case <-s[0]:
+		case <-s[1]:
+		case <-s[2]:
 		case <-due:
 		}
 	}
