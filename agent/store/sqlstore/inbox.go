@@ -69,6 +69,8 @@ func (a *addMessage) leased() (int64, time.Time) { return tokenOf(a.lease) }
 
 func (l *leaseMessage) leased() (int64, time.Time) { return tokenOf(l.lease) }
 
+func (l *leaseMessage) wants() classSet { return 0 }
+
 func (e *extendMessage) leased() (int64, time.Time) { return e.token, e.until }
 
 // tokenOf returns the token and the end of a lease, zero for a nil lease.

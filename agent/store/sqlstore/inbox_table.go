@@ -323,7 +323,7 @@ func (b *inboxBatch) drop(m *message) error {
 }
 
 // due is when the next message is due.
-func (tab *inboxTable) due(ctx context.Context, c *statements) (int64, error) {
+func (tab *inboxTable) due(ctx context.Context, c *statements, _ []*request) (int64, error) {
 	return number(ctx, c, "SELECT COALESCE(MIN(due), 9223372036854775807) FROM inbox WHERE state < 2")
 }
 
@@ -338,7 +338,7 @@ func (tab *inboxTable) lease(t *tx, reqs []*request) (int, error) {
 		err := rows.Scan(&seq)
 		seqs = append(seqs, seq)
 		return err
-	}, "SELECT seq FROM inbox WHERE state < 2 AND due <= ? ORDER BY due, seq LIMIT ? + 0 FOR UPDATE SKIP LOCKED", t.now, len(reqs))
+	}, "SELECT seq FROM inbox WHERE state < 2 AND due <= ? ORDER BY due, seq LIMIT ? + 0 FOR UPDATE SKIP LOCKED", t.now, min(len(reqs), maxBatch))
 	if err != nil || len(seqs) == 0 {
 		return 0, err
 	}

@@ -28,6 +28,23 @@ func key(name string) string {
 // is the key of the item.
 func ownLane(id string) string { return hashed + "=" + id }
 
+// classMarks begin the keys of the peers of each class, by number. No other key begins like
+// them: a hash has only the digits 0 to 9 and a to f.
+var classMarks = [...]string{"", hashed + "k", hashed + "s"}
+
+// peerKey is the key of a To, for the items of one class.
+func peerKey(to string, class int) string { return classMarks[class] + key(to) }
+
+// classOf is the number of the class of a peer.
+func classOf(peer string) int {
+	for class := len(classMarks) - 1; class > 0; class-- {
+		if strings.HasPrefix(peer, classMarks[class]) {
+			return class
+		}
+	}
+	return 0
+}
+
 // ownerKey is the key of an owner, which differs from the key of every peer. It is empty
 // for an empty owner.
 func ownerKey(owner string) string {

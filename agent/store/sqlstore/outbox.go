@@ -37,15 +37,16 @@ type (
 		id, peer string
 		token    int64
 	}
-	wakePeer  struct{ peer string }
+	wakePeer  struct{ peers []string } // one for each class
 	retryItem struct {
 		id       string
 		deadline time.Time
 	}
 	dropItem  struct{ id string }
 	leaseItem struct {
-		d     time.Duration
-		lease *store.Lease[store.Item] // the answer
+		d       time.Duration
+		classes classSet
+		lease   *store.Lease[store.Item] // the answer
 	}
 )
 
@@ -62,6 +63,8 @@ var (
 )
 
 func (l *leaseItem) leased() (int64, time.Time) { return tokenOf(l.lease) }
+
+func (l *leaseItem) wants() classSet { return l.classes }
 
 func (s *settle) settled() int64 { return s.token }
 
@@ -86,7 +89,7 @@ func newEnqueue(items []store.Item) *enqueue {
 	for i := range items {
 		it := &items[i]
 		ready[i] = newItem{
-			id: key(it.ID), peer: key(it.To), lane: key(cmp.Or(it.Lane, it.Thread)), owner: ownerKey(it.Owner), ownerShare: it.OwnerShare,
+			id: key(it.ID), peer: peerKey(it.To, it.Class.Number()), lane: key(cmp.Or(it.Lane, it.Thread)), owner: ownerKey(it.Owner), ownerShare: it.OwnerShare,
 			created: toMicros(it.Created), deadline: toMicros(it.Deadline), size: it.Bytes(),
 			names: encodeItemNames(it), data: encodeItem(it),
 		}
@@ -96,7 +99,7 @@ func newEnqueue(items []store.Item) *enqueue {
 
 // Lease implements store.Outbox.
 func (o *Outbox) Lease(ctx context.Context, d time.Duration, classes ...store.Class) (*store.Lease[store.Item], error) {
-	r := &leaseItem{d: d}
+	r := &leaseItem{d: d, classes: setOf(classes)}
 	if err := o.w.lease(ctx, o.table, r); err != nil {
 		return nil, err
 	}
@@ -123,7 +126,7 @@ func (o *Outbox) Await(ctx context.Context, l *store.Lease[store.Item]) error {
 	if l.Token == 0 {
 		return store.ErrLease
 	}
-	return o.w.do(ctx, o.table, &awaitItem{id: key(l.Item.ID), peer: key(l.Item.To), token: int64(l.Token)})
+	return o.w.do(ctx, o.table, &awaitItem{id: key(l.Item.ID), peer: peerKey(l.Item.To, l.Item.Class.Number()), token: int64(l.Token)})
 }
 
 // Term implements store.Outbox.
@@ -132,7 +135,7 @@ func (o *Outbox) Term(ctx context.Context, l *store.Lease[store.Item], reason st
 }
 
 func (o *Outbox) settle(ctx context.Context, l *store.Lease[store.Item], s settle) error {
-	s.id, s.peer, s.token = key(l.Item.ID), key(l.Item.To), int64(l.Token)
+	s.id, s.peer, s.token = key(l.Item.ID), peerKey(l.Item.To, l.Item.Class.Number()), int64(l.Token)
 	if s.token == 0 {
 		return store.ErrLease
 	}
@@ -141,7 +144,11 @@ func (o *Outbox) settle(ctx context.Context, l *store.Lease[store.Item], s settl
 
 // Wake implements store.Outbox.
 func (o *Outbox) Wake(ctx context.Context, to string) error {
-	return o.w.do(ctx, o.table, &wakePeer{key(to)})
+	var w wakePeer
+	for class := range classes {
+		w.peers = append(w.peers, peerKey(to, class))
+	}
+	return o.w.do(ctx, o.table, &w)
 }
 
 // Retry implements store.OutboxAdmin.
@@ -155,7 +162,7 @@ func (o *Outbox) Drop(ctx context.Context, id string) error {
 }
 
 // entryColumns are the columns that showItem reads.
-const entryColumns = "o.seq, o.place, o.due, o.token, o.attempts, o.last_error, o.created, o.deadline, p.names"
+const entryColumns = "o.seq, o.class, o.place, o.due, o.token, o.attempts, o.last_error, o.created, o.deadline, p.names"
 
 // List implements store.OutboxAdmin.
 func (o *Outbox) List(ctx context.Context, after uint64, n int) ([]store.Entry[store.Item], error) {
@@ -192,14 +199,14 @@ func (o *Outbox) Get(ctx context.Context, id string) (store.Entry[store.Item], e
 
 func showItem(rows *sql.Rows, more ...any) (e store.Entry[store.Item], err error) {
 	var (
-		seq, place, due, token, created, deadline int64
-		names                                     []byte
+		seq, class, place, due, token, created, deadline int64
+		names                                            []byte
 	)
-	err = rows.Scan(append([]any{&seq, &place, &due, &token, &e.Attempts, &e.LastError, &created, &deadline, &names}, more...)...)
+	err = rows.Scan(append([]any{&seq, &class, &place, &due, &token, &e.Attempts, &e.LastError, &created, &deadline, &names}, more...)...)
 	if err != nil {
 		return e, err
 	}
-	e.Seq, e.State = uint64(seq), store.Waiting
+	e.Seq, e.State, e.Item.Class = uint64(seq), store.Waiting, classes[class]
 	switch {
 	case place == placeBuried:
 		e.State = store.Buried

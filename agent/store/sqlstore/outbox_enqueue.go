@@ -30,9 +30,11 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 	if err != nil {
 		return err
 	}
-	all, err := b.total.read(b.t)
-	if err != nil {
-		return err
+	all := make([]share, len(classes))
+	for class, n := range b.total {
+		if all[class], err = n.read(b.t); err != nil {
+			return err
+		}
 	}
 	if err := b.owners.read(b.t, owners(reqs)); err != nil {
 		return err
@@ -65,10 +67,10 @@ func (b *outboxBatch) enqueue(reqs []*request) error {
 			names, data = append(names, it.names), append(data, it.data)
 		}
 	}
-	err = b.t.execRows(`WITH r(id TEXT, seq BIGINT, peer TEXT, lane TEXT, place BIGINT, due BIGINT, created BIGINT, deadline BIGINT, size BIGINT, owner TEXT)
-		INSERT INTO outbox (id, seq, peer, lane, place, due, token, awaits, attempts, last_error, created, deadline, size, owner)
-		SELECT id, seq, peer, lane, place, due, 0, 0, 0, '', created, deadline, size, owner FROM r`,
-		cols{ids, seqs, peers, laneNames, places, dues, created, deadlines, sizes, owners})
+	err = b.t.execRows(`WITH r(id TEXT, seq BIGINT, peer TEXT, class BIGINT, lane TEXT, place BIGINT, due BIGINT, created BIGINT, deadline BIGINT, size BIGINT, owner TEXT)
+		INSERT INTO outbox (id, seq, peer, class, lane, place, due, token, awaits, attempts, last_error, created, deadline, size, owner)
+		SELECT id, seq, peer, class, lane, place, due, 0, 0, 0, '', created, deadline, size, owner FROM r`,
+		cols{ids, seqs, peers, classCol(peers), laneNames, places, dues, created, deadlines, sizes, owners})
 	if err != nil {
 		return err
 	}
@@ -133,24 +135,19 @@ func (b *outboxBatch) live(lanes map[lane]bool) (map[lane]bool, error) {
 }
 
 // admit counts the items of one request, if their ids are new and there is room for all.
-func (b *outboxBatch) admit(items []newItem, known map[string]bool, all share) error {
+func (b *outboxBatch) admit(items []newItem, known map[string]bool, has []share) error {
 	for i := range items {
 		it := &items[i]
-		p := b.peers[it.peer]
-		var err error
-		switch {
-		case known[it.id]:
-			err = store.ErrExists
-		case all.items+b.all.items+1 > int64(b.cfg.MaxItems), all.bytes+b.all.bytes+it.size > b.cfg.MaxBytes,
-			p.has.items+p.change.items+1 > int64(b.cfg.MaxPeerItems), p.has.bytes+p.change.bytes+it.size > b.cfg.MaxPeerBytes:
-			err = store.ErrFull
-		}
-		if err != nil {
+		if known[it.id] {
 			b.refuse(items[:i], known)
-			return err
+			return store.ErrExists
 		}
 		known[it.id] = true
 		b.count(it.peer, it.owner, 1, it.size)
+		if !b.room(it.peer, has) {
+			b.refuse(items[:i+1], known)
+			return store.ErrFull
+		}
 	}
 	for i := range items {
 		// The bound of one item holds for all items of the request with this owner.
@@ -160,6 +157,26 @@ func (b *outboxBatch) admit(items []newItem, known map[string]bool, all share) e
 		}
 	}
 	return nil
+}
+
+// room tells whether what is counted for a peer, for its class and in all is within the
+// bounds. has are the totals before, by class.
+func (b *outboxBatch) room(name string, has []share) bool {
+	class := classOf(name)
+	var all, ofClass share
+	for i := range classes {
+		of := has[i]
+		of.add(b.all[i].items, b.all[i].bytes)
+		all.add(of.items, of.bytes)
+		if i == class {
+			ofClass = of
+		}
+	}
+	p := b.peers[name]
+	ofPeer := p.has
+	ofPeer.add(p.change.items, p.change.bytes)
+	bound, peerBound := b.cfg.Bounds(classes[class])
+	return all.within(store.Share{Items: b.cfg.MaxItems, Bytes: b.cfg.MaxBytes}) && ofClass.within(bound) && ofPeer.within(peerBound)
 }
 
 // refuse undoes the counts of items.

@@ -53,43 +53,63 @@ func (b *outboxBatch) flush() error {
 	return err
 }
 
-// bury drops the oldest buried items beyond MaxBuried.
+// bury drops the oldest buried items of each class beyond its share.
 func (b *outboxBatch) bury() error {
-	if b.buriedChange.items <= 0 {
+	if !slices.ContainsFunc(b.buriedChange, func(change share) bool { return change.items > 0 }) {
 		return nil
 	}
-	all, err := b.buried.read(b.t)
-	if err != nil {
-		return err
+	var all int64
+	buried := make([]int64, len(classes))
+	for class, n := range b.buried {
+		has, err := n.read(b.t)
+		if err != nil {
+			return err
+		}
+		buried[class] = has.items + b.buriedChange[class].items
+		all += buried[class]
 	}
-	excess := all.items + b.buriedChange.items - int64(b.cfg.MaxBuried)
-	if excess <= 0 {
-		return nil
+	for class, name := range slices.Backward(classes) { // own items take what the others leave
+		excess := buried[class] - int64(b.cfg.Buried(name, int(all-buried[class])))
+		if excess <= 0 {
+			continue
+		}
+		n, err := b.dropBuried(class, min(excess, 2*maxBatch))
+		if err != nil {
+			return err
+		}
+		all -= n
 	}
+	return nil
+}
+
+// dropBuried drops the oldest n buried items of a class, and returns how many there were.
+func (b *outboxBatch) dropBuried(class int, n int64) (int64, error) {
 	var seqs []int64
-	err = b.t.query(func(rows *sql.Rows) error {
+	err := b.t.query(func(rows *sql.Rows) error {
 		var seq, size int64
 		err := rows.Scan(&seq, &size)
 		seqs = append(seqs, seq)
-		b.buriedChange.add(-1, -size)
+		b.buriedChange[class].add(-1, -size)
 		return err
-	}, "SELECT seq, size FROM outbox WHERE place = 2 ORDER BY seq LIMIT ? + 0", min(excess, 2*maxBatch))
+	}, "SELECT seq, size FROM outbox WHERE place = 2 AND class = ? ORDER BY seq LIMIT ? + 0", class, n)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, table := range []string{"outbox", "outbox_packet"} {
 		if err := b.t.execRows("WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{seqs}); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return int64(len(seqs)), nil
 }
 
 // rest writes the counts, and when the next item of each peer can be leased.
 func (b *outboxBatch) rest() error {
 	b.owners.write(b.t)
-	b.total.add(b.t, b.all)
-	b.buried.add(b.t, b.buriedChange)
+	for class := range classes {
+		b.total[class].add(b.t, b.all[class])
+		b.buried[class].add(b.t, b.buriedChange[class])
+	}
 	var (
 		empty, back       []string
 		fresh, same, rest peerCols
@@ -113,15 +133,15 @@ func (b *outboxBatch) rest() error {
 	if err := b.t.execRows("WITH r(peer TEXT) DELETE FROM outbox_peer WHERE peer IN (SELECT peer FROM r)", cols{empty}); err != nil {
 		return err
 	}
-	err := b.t.execRows(`WITH r(peer TEXT) INSERT INTO outbox_peer (peer, due, items, bytes)
-		SELECT peer, 0, 0, 0 FROM r WHERE true ON CONFLICT (peer) DO NOTHING`, cols{back})
+	err := b.t.execRows(`WITH r(peer TEXT, class BIGINT) INSERT INTO outbox_peer (peer, class, due, items, bytes)
+		SELECT peer, class, 0, 0, 0 FROM r WHERE true ON CONFLICT (peer) DO NOTHING`, cols{back, classCol(back)})
 	if err != nil {
 		return err
 	}
-	err = b.t.execRows(`WITH r(peer TEXT, due BIGINT, items BIGINT, bytes BIGINT) INSERT INTO outbox_peer (peer, due, items, bytes)
-		SELECT peer, due, items, bytes FROM r WHERE true
+	err = b.t.execRows(`WITH r(peer TEXT, class BIGINT, due BIGINT, items BIGINT, bytes BIGINT) INSERT INTO outbox_peer (peer, class, due, items, bytes)
+		SELECT peer, class, due, items, bytes FROM r WHERE true
 		ON CONFLICT (peer) DO UPDATE SET due = excluded.due, items = excluded.items, bytes = excluded.bytes`,
-		cols{fresh.names, fresh.dues, fresh.items, fresh.bytes})
+		cols{fresh.names, classCol(fresh.names), fresh.dues, fresh.items, fresh.bytes})
 	if err != nil {
 		return err
 	}

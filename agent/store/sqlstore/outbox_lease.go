@@ -17,12 +17,12 @@ type candidate struct {
 }
 
 // lease leases the heads that are due, one for each request, in the order in which they
-// became due. A peer is due with its first head, so the first k heads belong to the first k
-// peers.
+// became due. A peer is due with its first head, so the first k heads of a class belong to
+// the first k peers of the class.
 func (tab *outboxTable) lease(t *tx, reqs []*request) (int, error) {
-	served := 0
-	for served < len(reqs) {
-		n, err := tab.leaseSome(t, reqs[served:])
+	served, most := 0, min(len(reqs), maxBatch)
+	for served < most {
+		n, err := tab.leaseSome(t, reqs[served:], most-served)
 		if err != nil {
 			return 0, err
 		}
@@ -34,18 +34,20 @@ func (tab *outboxTable) lease(t *tx, reqs []*request) (int, error) {
 	return served, nil
 }
 
-func (tab *outboxTable) leaseSome(t *tx, reqs []*request) (int, error) {
+// leaseSome leases heads for at most n of the requests, and moves these requests to the
+// front.
+func (tab *outboxTable) leaseSome(t *tx, reqs []*request, n int) (int, error) {
 	var names []string
-	err := t.query(func(rows *sql.Rows) error {
+	err := t.queryRows(func(rows *sql.Rows) error {
 		var name string
 		err := rows.Scan(&name)
 		names = append(names, name)
 		return err
-	}, "SELECT peer FROM outbox_peer WHERE due <= ? ORDER BY due, peer LIMIT ? + 0 FOR UPDATE SKIP LOCKED", t.now, len(reqs))
+	}, duePeers(t.db.Dialect), cols{wants(reqs).numbers()}, t.now, n)
 	if err != nil || len(names) == 0 {
 		return 0, err
 	}
-	chosen, err := tab.choose(t, names, len(reqs))
+	chosen, err := tab.choose(t, names, reqs, n)
 	if err != nil {
 		return 0, err
 	}
@@ -58,6 +60,16 @@ func (tab *outboxTable) leaseSome(t *tx, reqs []*request) (int, error) {
 	}
 	none := make([]int64, len(names))
 	return len(chosen), tab.derive(t, names, none, none)
+}
+
+// duePeers selects and locks the first peers of each class that are due. Each dialect needs
+// another form to use an index.
+func duePeers(d Dialect) string {
+	const first = "FROM outbox_peer d WHERE d.class = r.class AND d.due <= ? ORDER BY d.due, d.peer LIMIT ? + 0"
+	if d == PostgreSQL {
+		return "WITH r(class BIGINT) SELECT p.peer FROM r CROSS JOIN LATERAL (SELECT d.peer " + first + " FOR UPDATE SKIP LOCKED) p"
+	}
+	return "WITH r(class BIGINT) SELECT p.peer FROM r CROSS JOIN outbox_peer p ON p.peer IN (SELECT d.peer " + first + ")"
 }
 
 // firstHeads selects, for each peer, the first heads that are due, and the number of leases
@@ -74,8 +86,9 @@ func firstHeads(d Dialect) string {
 	return columns + "CROSS JOIN outbox o ON o.seq IN (SELECT h.seq " + heads + ")"
 }
 
-// choose picks at most n heads of the peers, within the limit of leases of each peer.
-func (tab *outboxTable) choose(t *tx, names []string, n int) ([]candidate, error) {
+// choose picks at most n heads of the peers for the requests, within the limit of leases of
+// each peer. The first head is for the first request, and so on: choose sorts the requests.
+func (tab *outboxTable) choose(t *tx, names []string, reqs []*request, n int) ([]candidate, error) {
 	var all []candidate
 	running := make(map[string]int)
 	err := t.queryRows(func(rows *sql.Rows) error {
@@ -94,7 +107,7 @@ func (tab *outboxTable) choose(t *tx, names []string, n int) ([]candidate, error
 	})
 	chosen := all[:0]
 	for _, c := range all {
-		if len(chosen) < n && running[c.peer] < tab.cfg.PerPeer {
+		if len(chosen) < n && running[c.peer] < tab.cfg.PerPeer && serve(reqs[len(chosen):], classOf(c.peer)) {
 			running[c.peer]++
 			chosen = append(chosen, c)
 		}
@@ -113,23 +126,23 @@ func (tab *outboxTable) take(t *tx, chosen []candidate, reqs []*request) (map[in
 	}
 	err := t.queryRows(func(rows *sql.Rows) error {
 		var (
-			seq, created, deadline int64
-			attempts               int
-			lastError              string
-			names, data            []byte
+			seq, class, created, deadline int64
+			attempts                      int
+			lastError                     string
+			names, data                   []byte
 		)
-		if err := rows.Scan(&seq, &attempts, &lastError, &created, &deadline, &names, &data); err != nil {
+		if err := rows.Scan(&seq, &class, &attempts, &lastError, &created, &deadline, &names, &data); err != nil {
 			return err
 		}
 		l := leases[seq]
 		l.Attempts, l.LastError = attempts, lastError
-		l.Item.Created, l.Item.Deadline = fromMicros(created), fromMicros(deadline)
+		l.Item.Class, l.Item.Created, l.Item.Deadline = classes[class], fromMicros(created), fromMicros(deadline)
 		err := decodeItemNames(names, &l.Item)
 		if err = errors.Join(err, decodeItem(data, &l.Item)); err != nil {
 			t.unreadable("outbox", seq, err)
 		}
 		return nil
-	}, `WITH r(seq BIGINT) SELECT o.seq, o.attempts, o.last_error, o.created, o.deadline, p.names, p.data
+	}, `WITH r(seq BIGINT) SELECT o.seq, o.class, o.attempts, o.last_error, o.created, o.deadline, p.names, p.data
 		FROM r JOIN outbox o ON o.seq = r.seq JOIN outbox_packet p ON p.seq = r.seq`, cols{seqs})
 	if err != nil {
 		return nil, err

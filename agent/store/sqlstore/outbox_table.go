@@ -28,7 +28,7 @@ const leaseNotice = "lease"
 // have.
 type outboxTable struct {
 	cfg           store.OutboxConfig
-	total, buried *total
+	total, buried []*total // by class
 }
 
 // row is an item of the tables.
@@ -49,8 +49,8 @@ type outboxBatch struct {
 	owners       *shares
 	rows         map[string]*row // by id
 	lanes        map[lane]bool   // lanes that may need a new head
-	all          share           // change of the total
-	buriedChange share           // of buried items
+	all          []share         // change of the totals, by class
+	buriedChange []share         // of buried items, by class
 }
 
 type lane struct{ peer, name string }
@@ -65,7 +65,8 @@ type peer struct {
 }
 
 func (tab *outboxTable) run(t *tx, reqs []*request) error {
-	b := &outboxBatch{outboxTable: tab, t: t, peers: make(map[string]*peer), owners: newShares("outbox_owner", "owner"), rows: make(map[string]*row), lanes: make(map[lane]bool)}
+	b := &outboxBatch{outboxTable: tab, t: t, peers: make(map[string]*peer), owners: newShares("outbox_owner", "owner"), rows: make(map[string]*row), lanes: make(map[lane]bool),
+		all: make([]share, len(classes)), buriedChange: make([]share, len(classes))}
 	var ids, awaiting []string
 	var enqueues []*request
 	var found []orphans
@@ -83,7 +84,9 @@ func (tab *outboxTable) run(t *tx, reqs []*request) error {
 			ids, awaiting = append(ids, body.id), append(awaiting, body.peer)
 			b.peers[body.peer] = new(peer)
 		case *wakePeer:
-			b.peers[body.peer] = new(peer)
+			for _, name := range body.peers {
+				b.peers[name] = new(peer)
+			}
 		case *retryItem:
 			ids = append(ids, body.id)
 		case *dropItem:
@@ -128,8 +131,10 @@ func (tab *outboxTable) run(t *tx, reqs []*request) error {
 		case *dropItem:
 			r.err = b.drop(body)
 		case *wakePeer:
-			woken = append(woken, body.peer)
-			b.moved(body.peer)
+			for _, name := range body.peers {
+				woken = append(woken, name)
+				b.moved(name)
+			}
 		}
 	}
 	if err := b.flush(); err != nil {
@@ -185,7 +190,7 @@ func (b *outboxBatch) lock(reqs []*request) error {
 			found[name] = true
 			*b.peers[name] = p
 			return err
-		}, lockPeers(b.t.db.Dialect), cols{missing})
+		}, lockPeers(b.t.db.Dialect), cols{missing, classCol(missing)})
 		if err != nil || b.t.db.Dialect == SQLite {
 			return err
 		}
@@ -203,10 +208,10 @@ func (b *outboxBatch) lock(reqs []*request) error {
 func lockPeers(d Dialect) string {
 	const lock = "SELECT peer, items, bytes, due FROM outbox_peer WHERE peer IN (SELECT peer FROM r) ORDER BY peer FOR UPDATE"
 	if d == SQLite {
-		return "WITH r(peer TEXT) " + lock
+		return "WITH r(peer TEXT, class BIGINT) " + lock
 	}
-	return `WITH r(peer TEXT), made AS (INSERT INTO outbox_peer (peer, due, items, bytes)
-			SELECT peer, 0, 0, 0 FROM r ORDER BY peer ON CONFLICT (peer) DO NOTHING RETURNING peer)
+	return `WITH r(peer TEXT, class BIGINT), made AS (INSERT INTO outbox_peer (peer, class, due, items, bytes)
+			SELECT peer, class, 0, 0, 0 FROM r ORDER BY peer ON CONFLICT (peer) DO NOTHING RETURNING peer)
 		SELECT * FROM (` + lock + `) l UNION ALL SELECT peer, 0, 0, 0 FROM made`
 }
 
@@ -268,7 +273,7 @@ func (b *outboxBatch) settle(s *settle) error {
 	case store.Buried:
 		b.leave(r)
 		r.changed, r.place, r.due, r.lastError = true, placeBuried, 0, s.reason
-		b.buriedChange.add(1, r.size)
+		b.buriedChange[classOf(r.peer)].add(1, r.size)
 	default:
 		b.leave(r)
 		r.gone = true
@@ -333,7 +338,7 @@ func (b *outboxBatch) moved(name string) *peer {
 // count adds to the shares of a peer and of an owner, if there is one, and to the total.
 func (b *outboxBatch) count(peer, owner string, items, bytes int64) {
 	b.peers[peer].change.add(items, bytes)
-	b.all.add(items, bytes)
+	b.all[classOf(peer)].add(items, bytes)
 	if owner != "" {
 		b.owners.add(owner, items, bytes)
 	}
@@ -350,7 +355,7 @@ func (b *outboxBatch) retry(q *retryItem) error {
 		if !q.deadline.IsZero() {
 			r.deadline = toMicros(q.deadline)
 		}
-		b.buriedChange.add(-1, -r.size)
+		b.buriedChange[classOf(r.peer)].add(-1, -r.size)
 		b.moved(r.peer)
 		b.count(r.peer, r.owner, 1, r.size)
 		b.lanes[lane{r.peer, r.lane}] = true
@@ -367,7 +372,7 @@ func (b *outboxBatch) drop(q *dropItem) error {
 		return store.ErrNotFound
 	}
 	if r.place == placeBuried {
-		b.buriedChange.add(-1, -r.size)
+		b.buriedChange[classOf(r.peer)].add(-1, -r.size)
 	} else {
 		b.free(r)
 		b.leave(r)
@@ -384,7 +389,24 @@ func laneCols(lanes iter.Seq[lane]) (peers, names []string) {
 	return peers, names
 }
 
-// due is when the next item of any peer can be leased.
-func (tab *outboxTable) due(ctx context.Context, c *statements) (int64, error) {
-	return number(ctx, c, "SELECT COALESCE(MIN(due), 9223372036854775807) FROM outbox_peer")
+// classCol are the classes of peers as a column.
+func classCol(peers []string) []int64 {
+	col := make([]int64, len(peers))
+	for i, name := range peers {
+		col[i] = int64(classOf(name))
+	}
+	return col
+}
+
+// due is when the next item of any peer can be leased by one of the requests.
+func (tab *outboxTable) due(ctx context.Context, c *statements, reqs []*request) (int64, error) {
+	first := int64(never)
+	err := c.queryRows(ctx, func(rows *sql.Rows) error {
+		var due int64
+		err := rows.Scan(&due)
+		first = min(first, due)
+		return err
+	}, "WITH r(class BIGINT) SELECT COALESCE((SELECT MIN(p.due) FROM outbox_peer p WHERE p.class = r.class), 9223372036854775807) FROM r",
+		cols{wants(reqs).numbers()})
+	return first, err
 }

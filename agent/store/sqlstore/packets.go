@@ -1,14 +1,17 @@
 package sqlstore
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
+	"strings"
 
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
 // The packets of an entry are in one column, as a list of fields. Each field follows its
-// length, a uvarint. A packet is two fields, an endpoint three.
+// length, a uvarint. A packet is two fields. An endpoint is an address, a packet and, in a
+// keyed list, a field with the list of its routing keys.
 
 var errPackets = errors.New("sqlstore: packets or names of an entry cannot be decoded")
 
@@ -48,6 +51,7 @@ func (f *fields) packet() store.Packet {
 const (
 	proofConfirm = "confirm"
 	proofReceipt = "receipt"
+	keyed        = "+" // ends the word of a list with routing keys
 )
 
 func encodeItemNames(it *store.Item) []byte {
@@ -69,9 +73,10 @@ func encodeItem(it *store.Item) []byte {
 	case it.NeedsReceipt:
 		proof = proofReceipt
 	}
-	b = appendPacket(appendField(b, proof), it.Direct)
+	b = appendPacket(appendField(b, proof+keyed), it.Direct)
 	for _, r := range it.Endpoints {
 		b = appendPacket(appendField(b, r.URI), r.Packet)
+		b = appendField(b, encodeNames(r.RoutingKeys...))
 	}
 	return b
 }
@@ -79,11 +84,19 @@ func encodeItem(it *store.Item) []byte {
 // decodeItem sets the fields of an item that encodeItem has written.
 func decodeItem(data []byte, it *store.Item) error {
 	f := fields{rest: data}
-	proof := string(f.next())
+	proof, hasKeys := strings.CutSuffix(string(f.next()), keyed)
 	it.AskAck, it.NeedsReceipt = proof == proofConfirm, proof == proofReceipt
 	it.Direct = f.packet()
 	for len(f.rest) > 0 {
-		it.Endpoints = append(it.Endpoints, store.Endpoint{URI: string(f.next()), Packet: f.packet()})
+		e := store.Endpoint{URI: string(f.next()), Packet: f.packet()}
+		if hasKeys {
+			keys := fields{rest: f.next()}
+			for len(keys.rest) > 0 {
+				e.RoutingKeys = append(e.RoutingKeys, string(keys.next()))
+			}
+			f.err = cmp.Or(f.err, keys.err)
+		}
+		it.Endpoints = append(it.Endpoints, e)
 	}
 	return f.err
 }

@@ -14,6 +14,7 @@ func FuzzPackets(f *testing.F) {
 	for _, it := range []store.Item{
 		{},
 		{Direct: store.Packet{MediaType: "x/y", Data: []byte("data")}, AskAck: true},
+		{Endpoints: []store.Endpoint{{RoutingKeys: []string{"", "did:example:m#1"}}, {URI: "https://example.org"}}},
 		{Endpoints: []store.Endpoint{{}, {URI: "https://example.org", Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}}}, NeedsReceipt: true},
 	} {
 		f.Add(encodeItem(&it))

@@ -46,8 +46,9 @@ func (r *request) bytes() (n int) {
 // leaser has the lease requests that wait for an item of one table.
 type leaser struct {
 	waiting []*request
-	next    int64 // when to try next
-	again   bool  // an item may have become due since the last try began
+	next    int64    // when to try next
+	tried   classSet // the classes for which next was found
+	again   bool     // an item may have become due since the last try began
 }
 
 func (w *writer) signal() {
@@ -85,6 +86,9 @@ func (w *writer) lease(ctx context.Context, tab leaseTable, body any) error {
 	return w.await(ctx, nil, &request{table: tab, body: body, done: make(chan struct{})}, func(r *request) {
 		l := w.leasers[tab]
 		l.waiting = append(l.waiting, r)
+		if r.body.(wanting).wants()&^l.tried != 0 {
+			l.next = 0
+		}
 	})
 }
 
@@ -215,12 +219,10 @@ func (w *writer) take() (batch []*request, leases map[leaseTable][]*request, sle
 			}
 			l.waiting = nil
 		case l.next <= now:
-			k := min(len(l.waiting), maxBatch)
 			if leases == nil {
 				leases = make(map[leaseTable][]*request)
 			}
-			leases[tab] = slices.Clone(l.waiting[:k])
-			l.waiting = slices.Delete(l.waiting, 0, k)
+			leases[tab], l.waiting = l.waiting, nil
 			l.again = false
 			for _, r := range leases[tab] {
 				r.begun = true

@@ -121,13 +121,7 @@ type Config struct {
 }
 
 func (c *Config) setDefaults() {
-	c.Outbox.MaxItems = cmp.Or(max(c.Outbox.MaxItems, 0), 1_000_000)
-	c.Outbox.MaxBytes = cmp.Or(max(c.Outbox.MaxBytes, 0), 4<<30)
-	c.Outbox.MaxPeerItems = cmp.Or(max(c.Outbox.MaxPeerItems, 0), max(1, c.Outbox.MaxItems/4))
-	c.Outbox.MaxPeerBytes = cmp.Or(max(c.Outbox.MaxPeerBytes, 0), max(1, c.Outbox.MaxBytes/4))
-	c.Outbox.MaxBuried = cmp.Or(max(c.Outbox.MaxBuried, 0), 10_000)
-	c.Outbox.PerPeer = cmp.Or(max(c.Outbox.PerPeer, 0), 8)
-	c.Outbox.PerPeerAwaiting = cmp.Or(max(c.Outbox.PerPeerAwaiting, 0), 1000)
+	c.Outbox.SetDefaults(1_000_000, 4<<30, 10_000)
 	c.Inbox.MaxItems = cmp.Or(max(c.Inbox.MaxItems, 0), 1_000_000)
 	c.Inbox.MaxBytes = cmp.Or(max(c.Inbox.MaxBytes, 0), 4<<30)
 	c.Inbox.MaxPeerItems = cmp.Or(max(c.Inbox.MaxPeerItems, 0), max(1, c.Inbox.MaxItems/4))
@@ -189,7 +183,7 @@ func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	shard := rand.Int64N(shards)
-	s.outbox = &Outbox{w: s.w, read: s.read, table: &outboxTable{cfg: cfg.Outbox, total: &total{name: "outbox", shard: shard}, buried: &total{name: "outbox buried", shard: shard}}}
+	s.outbox = &Outbox{w: s.w, read: s.read, table: &outboxTable{cfg: cfg.Outbox, total: classTotals("outbox", shard), buried: classTotals("outbox buried", shard)}}
 	s.inbox = &Inbox{w: s.w, read: s.read, table: &inboxTable{cfg: cfg.Inbox, total: &total{name: "inbox", shard: shard}, past: &total{name: "inbox past", shard: shard}}}
 	s.mail = &Mailbox{w: s.w, read: s.read, table: &mailTable{cfg: cfg.Mailbox, total: &total{name: "mail", shard: shard}}, poll: db.Changed == nil}
 	s.keys = &SealedKeys{w: s.w, read: s.read, table: &keyTable{}}

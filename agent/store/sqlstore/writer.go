@@ -65,10 +65,11 @@ type table interface {
 type leaseTable interface {
 	table
 	// lease leases an item for each request, beginning with the first request, as long as
-	// items are due. It returns how many requests it has served.
+	// items are due that the request wants. It serves at most maxBatch requests, moves them
+	// to the front, and returns how many they are.
 	lease(t *tx, reqs []*request) (int, error)
-	// due is when the next item can be leased, or never.
-	due(ctx context.Context, c *statements) (int64, error)
+	// due is when the next item can be leased for any of the requests, or never.
+	due(ctx context.Context, c *statements, reqs []*request) (int64, error)
 }
 
 const never = 1<<63 - 1
@@ -436,12 +437,12 @@ func (w *writer) visit(t *tx, batch []*request, leases map[leaseTable][]*request
 		if err != nil {
 			return nil, err
 		}
-		next := int64(0)
-		if n < len(leases[lt]) {
+		next, rest := int64(0), leases[lt][n:]
+		if len(rest) > 0 && n < maxBatch {
 			if err := t.flush(); err != nil {
 				return nil, err
 			}
-			if next, err = lt.due(t, t.conn); err != nil {
+			if next, err = lt.due(t, t.conn, rest); err != nil {
 				return nil, err
 			}
 			// An item that is due and could not be leased is locked by another process.
@@ -450,15 +451,18 @@ func (w *writer) visit(t *tx, batch []*request, leases map[leaseTable][]*request
 		if n > 0 {
 			served[lt] = n
 		}
-		w.setNext(lt, next)
+		w.setNext(lt, next, rest)
 	}
 	return served, nil
 }
 
-func (w *writer) setNext(tab leaseTable, next int64) {
+// setNext sets when the requests that were tried in vain are tried next.
+func (w *writer) setNext(tab leaseTable, next int64, tried []*request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if l := w.leasers[tab]; l.again {
+	l := w.leasers[tab]
+	l.tried = wants(tried)
+	if l.again || wants(l.waiting)&^l.tried != 0 {
 		l.next = 0
 	} else {
 		l.next = next
@@ -469,14 +473,14 @@ func (w *writer) setNext(tab leaseTable, next int64) {
 func (w *writer) promising(ctx context.Context, leases map[leaseTable][]*request) (map[leaseTable][]*request, error) {
 	worth := make(map[leaseTable][]*request)
 	for tab, reqs := range leases {
-		due, err := tab.due(ctx, w.conn)
+		due, err := tab.due(ctx, w.conn, reqs)
 		if err != nil {
 			return nil, err
 		}
 		if due <= w.clock.now() {
 			worth[tab] = reqs
 		} else {
-			w.setNext(tab, due)
+			w.setNext(tab, due, reqs)
 		}
 	}
 	return worth, nil

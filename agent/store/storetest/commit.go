@@ -30,7 +30,7 @@ func TestStore(t *testing.T, open func(t *testing.T, cfg store.Config) store.Sto
 	for name, fail := range commitFailures {
 		t.Run("AllOrNothing/"+name, func(t *testing.T) {
 			testAllOrNothing(t, open(t, store.Config{
-				Outbox:  store.OutboxConfig{MaxItems: 4, MaxPeerItems: 2},
+				Outbox:  store.OutboxConfig{MaxItems: 4, MaxPeerItems: 2, Stranger: store.Share{Items: 1}},
 				Records: store.RecordsConfig{MaxItems: 5},
 			}), fail.change, fail.want)
 		})
@@ -200,6 +200,11 @@ var commitFailures = map[string]struct {
 		r := record("d", "2")
 		r.Limit = 1
 		c.Put = append(c.Put, r)
+	}, store.ErrFull},
+	"EnqueueOfFullClass": {func(_ *testing.T, _ store.Store, c *store.Changes) {
+		for i := range 2 {
+			c.Enqueue = append(c.Enqueue, classed(fmt.Sprint("stranger ", i), fmt.Sprint("did:", i), store.ClassStranger))
+		}
 	}, store.ErrFull},
 	"PutTooMany": {func(_ *testing.T, _ store.Store, c *store.Changes) {
 		c.Put = append(c.Put, record("e", "1"), record("e", "2"))

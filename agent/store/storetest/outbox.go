@@ -45,6 +45,9 @@ var outboxTests = map[string]func(t *testing.T, o store.Outbox){
 	"BuriedIsRetried":         testBuriedIsRetried,
 	"ListInOrder":             testListInOrder,
 	"ConcurrentLeasesDisjoin": testConcurrentLeases,
+	"ClassesApart":            testClassesApart,
+	"ClassesWake":             testClassesWake,
+	"ClassesHaveLanes":        testClassesHaveLanes,
 }
 
 // TestOutbox tests an implementation of [store.Outbox], and of [store.OutboxAdmin] if the
@@ -56,8 +59,9 @@ func TestOutbox(t *testing.T, open func(t *testing.T) store.Outbox) {
 	testOutboxShares(t, open)
 }
 
-// TestOutboxLimits tests how many items for one To an outbox leases. Each call of open
-// returns an empty outbox with the limits of cfg.
+// TestOutboxLimits tests the limits of an outbox: how many items for one To it leases, and
+// the shares of the classes. Each call of open returns an empty outbox with the limits of
+// cfg.
 func TestOutboxLimits(t *testing.T, open func(t *testing.T, cfg store.OutboxConfig) store.Outbox) {
 	for name, end := range awaitEnds {
 		t.Run("Awaiting/"+name, func(t *testing.T) {
@@ -69,6 +73,9 @@ func TestOutboxLimits(t *testing.T, open func(t *testing.T, cfg store.OutboxConf
 			testAnyCalls(t, open(t, store.OutboxConfig{PerPeer: anyPerPeer, PerPeerAwaiting: anyAwaiting}), seed)
 		})
 	}
+	t.Run("ClassesShareNoPeer", func(t *testing.T) { testClassesShareNoPeer(t, open(t, store.OutboxConfig{PerPeer: anyPerPeer})) })
+	t.Run("ClassLimits", func(t *testing.T) { testClassLimits(t, open(t, classLimits)) })
+	t.Run("BuriedClasses", func(t *testing.T) { testBuriedClasses(t, open(t, store.OutboxConfig{MaxBuried: 32})) })
 	t.Run("Awaiting/RunOut", func(t *testing.T) {
 		testAwaitLimitRunsOut(t, open(t, store.OutboxConfig{PerPeerAwaiting: 1}))
 	})
@@ -285,6 +292,15 @@ func testKeepsItem(t *testing.T, o store.Outbox) {
 	named := item("named", "did:a", "t")
 	named.Lane = "lane"
 	keepsItem(t, o, named)
+	for _, class := range store.Classes() {
+		routed := item("of "+string(class), "did:a", "routed")
+		routed.Class = class
+		routed.Endpoints = []store.Endpoint{
+			{URI: "https://one", RoutingKeys: []string{"did:example:m#1", "", "\x00\xff"}},
+			{URI: "https://two", Packet: store.Packet{MediaType: "x/y", Data: []byte("two")}, RoutingKeys: []string{"did:example:m#1"}},
+		}
+		keepsItem(t, o, routed)
+	}
 }
 
 func keepsItem(t *testing.T, o store.Outbox, want store.Item) {
@@ -293,14 +309,15 @@ func keepsItem(t *testing.T, o store.Outbox, want store.Item) {
 	enqueue(t, o, want)
 	got := lease(t, o, long).Item
 	if got.ID != want.ID || got.MessageID != want.MessageID || got.Thread != want.Thread || got.Lane != want.Lane || got.From != want.From ||
-		got.To != want.To || got.AskAck != want.AskAck || got.NeedsReceipt != want.NeedsReceipt || !got.Created.Equal(want.Created) || !got.Deadline.Equal(want.Deadline) ||
+		got.To != want.To || got.Class != want.Class || got.AskAck != want.AskAck || got.NeedsReceipt != want.NeedsReceipt || !got.Created.Equal(want.Created) || !got.Deadline.Equal(want.Deadline) ||
 		!reflect.DeepEqual(got.Direct, want.Direct) || !samePackets(got.Endpoints, want.Endpoints) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	if a, ok := o.(store.OutboxAdmin); ok {
 		e, err := a.Get(t.Context(), want.ID)
 		list, _ := a.List(t.Context(), e.Seq-1, 1)
-		if err != nil || e.Item.Lane != want.Lane || len(list) != 1 || list[0].Item.Lane != want.Lane {
+		if err != nil || e.Item.Lane != want.Lane || e.Item.Class != want.Class || !samePackets(e.Item.Endpoints, want.Endpoints) ||
+			len(list) != 1 || list[0].Item.Lane != want.Lane || list[0].Item.Class != want.Class {
 			t.Errorf("shown as %+v, %+v, %v", e, list, err)
 		}
 	}
@@ -309,7 +326,7 @@ func keepsItem(t *testing.T, o store.Outbox, want store.Item) {
 // samePackets compares endpoints. Nil data and empty data are the same.
 func samePackets(a, b []store.Endpoint) bool {
 	return slices.EqualFunc(a, b, func(a, b store.Endpoint) bool {
-		return a.URI == b.URI && a.Packet.MediaType == b.Packet.MediaType && bytes.Equal(a.Packet.Data, b.Packet.Data)
+		return a.URI == b.URI && slices.Equal(a.RoutingKeys, b.RoutingKeys) && a.Packet.MediaType == b.Packet.MediaType && bytes.Equal(a.Packet.Data, b.Packet.Data)
 	})
 }
 
