@@ -69,7 +69,7 @@ func newBare(b *testing.B, d Database) *bare {
 		check(b, err)
 		return s
 	}
-	return &bare{conn: conn, begin: d.Begin, item: prepare("outbox", 14), packets: prepare("outbox_packet", 3)}
+	return &bare{conn: conn, begin: d.Begin, item: prepare("outbox", 15), packets: prepare("outbox_packet", 3)}
 }
 
 // commit runs one transaction with n inserts.
@@ -81,7 +81,7 @@ func (w *bare) commit(b *testing.B, n int) {
 		w.n++
 		now := time.Now().UnixMicro()
 		id := fmt.Sprint("bare-", w.n, "-0123456789abcdef")
-		_, err = w.item.ExecContext(ctx, id, int64(w.n), fmt.Sprint("did:example:bare", w.n%peers), id, 1, now, 0, 0, 0, "", now, now, packet, "")
+		_, err = w.item.ExecContext(ctx, id, int64(w.n), fmt.Sprint("did:example:bare", w.n%peers), id, 1, now, 0, 0, 0, "", now, now, packet, "", 0)
 		check(b, err)
 		_, err = w.packets.ExecContext(ctx, int64(w.n), make([]byte, 200), make([]byte, packet))
 		check(b, err)
