@@ -26,7 +26,8 @@ type Inbox interface {
 	//   - Neither, if the message is new and d is 0. Then the message is done at once: the
 	//     inbox only remembers it, and it takes no share.
 	//
-	// Errors: ErrFull, also if m.PeerShare or m.OwnerShare has no room for m.
+	// Errors: ErrFull, also if m.PeerShare, m.OwnerShare or the share of strangers has no
+	// room for m.
 	Add(ctx context.Context, m Received, d time.Duration) (*Lease[Received], *Known, error)
 	// Lease waits for a message that is due and leases it for d. A message is due when
 	// its former lease has run out, or when the delay of a Nak has passed. Lease returns
@@ -56,6 +57,9 @@ type InboxAdmin interface {
 	// their packets. Messages without a packet are left out, such as those that are only
 	// remembered.
 	List(ctx context.Context, after uint64, n int) ([]Entry[Received], error)
+	// Find returns the entries that List returns of messages with that ID, in the order of
+	// Seq. Several senders may use the same ID.
+	Find(ctx context.Context, id string) ([]Entry[Received], error)
 	// Retry makes a waiting or buried message due now, with no attempts. A leased message
 	// stays leased. Errors: ErrNotFound, also for a message that is done or has no packet.
 	Retry(ctx context.Context, seq uint64) error
@@ -72,6 +76,9 @@ type Received struct {
 	// Peer is the party whose share of the inbox the message takes. Usually this is the
 	// sender.
 	Peer string
+	// Class tells whether Peer is a stranger. All strangers together have a share of the
+	// inbox: see [InboxConfig].
+	Class Class
 	// Owner is a second party that has the message in its share of the inbox, such as
 	// the DID of ours that the message came to. If Owner is empty, there is no second
 	// party. An Owner and a Peer of the same name have a share each.
@@ -88,7 +95,7 @@ type Received struct {
 	// handling and is not shown to an operator.
 	Packet Packet
 	// Time is when the message arrived. The inbox remembers the message at least until
-	// Until, as far as [InboxConfig.MaxRemembered] allows.
+	// Until, unless its party has more than its share: see [InboxConfig.MaxRemembered].
 	Time, Until time.Time
 }
 

@@ -11,36 +11,15 @@ import (
 	"time"
 )
 
-// InboxConfig has the limits of an inbox. Fields of 0 or less take the defaults. Pending
-// messages are those that wait or are leased. Settled messages are those that are done or
-// buried.
-type InboxConfig struct {
-	MaxItems     int   // pending messages; default 1,000,000 (in memory 10,000)
-	MaxBytes     int64 // bytes of pending messages; default 4 GiB (in memory 256 MiB)
-	MaxPeerItems int   // pending messages of one peer; default a quarter of MaxItems
-	MaxPeerBytes int64 // bytes of pending messages of one peer; default a quarter of MaxBytes
-	// MaxRemembered is how many settled messages the inbox remembers at most. Beyond that
-	// it forgets the oldest messages. Default 10,000,000 (in memory 65,536).
-	MaxRemembered int
-	// MaxKept is how many bytes of packets and replies the inbox keeps with settled
-	// messages. Beyond that the oldest messages lose their packet and their replies, and
-	// are still remembered. Default 4 GiB (in memory 64 MiB).
-	MaxKept int64
-}
-
 // NewInbox makes an Inbox in memory, which is an InboxAdmin too. A call costs O(log n) in
 // the number n of pending messages. Calls of InboxAdmin cost O(n).
 func NewInbox(cfg InboxConfig) Inbox { return newInbox(cfg, new(sync.Mutex)) }
 
 func newInbox(cfg InboxConfig, mu *sync.Mutex) *inbox {
-	cfg.MaxItems = cmp.Or(max(cfg.MaxItems, 0), 10_000)
-	cfg.MaxBytes = cmp.Or(max(cfg.MaxBytes, 0), 256<<20)
-	cfg.MaxPeerItems = cmp.Or(max(cfg.MaxPeerItems, 0), max(1, cfg.MaxItems/peerShare))
-	cfg.MaxPeerBytes = cmp.Or(max(cfg.MaxPeerBytes, 0), max(1, cfg.MaxBytes/peerShare))
-	cfg.MaxRemembered = cmp.Or(max(cfg.MaxRemembered, 0), 1<<16)
-	cfg.MaxKept = cmp.Or(max(cfg.MaxKept, 0), 64<<20)
+	cfg.SetDefaults(10_000, 256<<20, 1<<16, 64<<20)
 	return &inbox{
 		cfg:   cfg,
+		past:  newPast(),
 		wake:  newSignal(),
 		mu:    mu,
 		byKey: make(map[inboxKey]*received),
@@ -59,20 +38,17 @@ type inbox struct {
 	cfg  InboxConfig
 	wake signal // sent whenever a waiting Lease should look again
 
-	mu    *sync.Mutex // guards all below; New shares it with other parts
-	seq   uint64
-	token uint64
-	byKey map[inboxKey]*received
-	bySeq map[uint64]*received
-	queue indexedHeap[*received] // pending: waiting or leased
-	all   share                  // of the queue
-	peers map[string]share
-	owned map[string]share
-	past  list.List // of *received that are settled, done or buried, oldest first
-	kept  int64     // bytes of packets and replies of past
-	// bare is the youngest entry of past that has lost its packet and its replies. All
-	// older entries have lost them too. Nil if there is none.
-	bare *list.Element
+	mu        *sync.Mutex // guards all below; New shares it with other parts
+	seq       uint64
+	token     uint64
+	byKey     map[inboxKey]*received
+	bySeq     map[uint64]*received
+	queue     indexedHeap[*received] // pending: waiting or leased
+	all       share                  // of the queue
+	strangers share                  // of those of ClassStranger
+	peers     map[string]share
+	owned     map[string]share
+	past      past // settled: done or buried
 }
 
 // inboxKey is a digest, so that the size of an entry does not depend on the length of its
@@ -101,8 +77,12 @@ type received struct {
 	lastError string
 	replies   []Packet
 	index     int           // in queue, -1 when past
-	past      *list.Element // nil when in queue
+	party     *party        // nil when in queue
+	past      *list.Element // in the list of all settled messages, nil when in queue
+	ofParty   *list.Element // in the list of party
 }
+
+func (r *received) stranger() bool { return r.Class.Number() == ClassStranger.Number() }
 
 func (r *received) place() *int { return &r.index }
 
@@ -137,6 +117,7 @@ func (b *inbox) Add(ctx context.Context, m Received, d time.Duration) (*Lease[Re
 	}
 	ofPeer, ofOwner := m.PeerShare, m.OwnerShare
 	m.PeerShare, m.OwnerShare = Share{}, Share{}
+	m.Class = Classes()[m.Class.Number()]
 	r := &received{Received: m, key: key, index: -1}
 	if d <= 0 {
 		b.enter(r)
@@ -147,6 +128,7 @@ func (b *inbox) Add(ctx context.Context, m Received, d time.Duration) (*Lease[Re
 	if b.all.items+1 > b.cfg.MaxItems || b.all.bytes+n > b.cfg.MaxBytes ||
 		peer.items+1 > b.cfg.MaxPeerItems || peer.bytes+n > b.cfg.MaxPeerBytes ||
 		!ofPeer.Allows(peer.items+1, peer.bytes+n) ||
+		r.stranger() && !b.cfg.Stranger.Allows(b.strangers.items+1, b.strangers.bytes+n) ||
 		m.Owner != "" && !ofOwner.Allows(owner.items+1, owner.bytes+n) {
 		return nil, nil, ErrFull
 	}
@@ -171,7 +153,10 @@ func (b *inbox) push(r *received, at time.Time) {
 
 func (b *inbox) count(r *received, sign int) {
 	n := int64(sign * len(r.Packet.Data))
-	b.all.items, b.all.bytes = b.all.items+sign, b.all.bytes+n
+	b.all.add(sign, n)
+	if r.stranger() {
+		b.strangers.add(sign, n)
+	}
 	tally(b.peers, r.Peer, sign, n)
 	if r.Owner != "" {
 		tally(b.owned, r.Owner, sign, n)
@@ -315,23 +300,20 @@ func (b *inbox) settle(r *received, s State) {
 		b.count(r, -1)
 	}
 	r.state, r.token = s, 0
-	r.past = b.past.PushBack(r)
-	b.kept += r.kept()
+	b.past.add(r)
 	now := time.Now()
-	for e := b.past.Front(); e != nil; e = b.past.Front() {
+	for e := b.past.all.Front(); e != nil; e = b.past.all.Front() {
 		oldest := e.Value.(*received)
-		if b.past.Len() <= b.cfg.MaxRemembered && now.Before(oldest.Until) {
+		if now.Before(oldest.Until) {
 			break
 		}
 		b.forget(oldest)
 	}
-	for b.kept > b.cfg.MaxKept {
-		if b.bare == nil {
-			b.bare = b.past.Front()
-		} else {
-			b.bare = b.bare.Next()
-		}
-		b.strip(b.bare.Value.(*received))
+	for b.past.all.Len() > b.cfg.MaxRemembered {
+		b.forget(b.past.mostItems(b.cfg.MaxRemembered).past.Front().Value.(*received))
+	}
+	for b.past.kept > b.cfg.MaxKept {
+		b.past.stripOldest(b.past.mostKept(b.cfg.MaxKept))
 	}
 }
 
@@ -344,24 +326,9 @@ func (r *received) kept() int64 {
 	return int64(n)
 }
 
-func (b *inbox) strip(r *received) {
-	b.kept -= r.kept()
-	r.Packet.Data, r.replies = nil, nil
-}
-
-// leave takes an entry out of past.
-func (b *inbox) leave(r *received) {
-	if b.bare == r.past {
-		b.bare = r.past.Prev()
-	}
-	b.kept -= r.kept()
-	b.past.Remove(r.past)
-	r.past = nil
-}
-
 // forget removes an entry of past.
 func (b *inbox) forget(r *received) {
-	b.leave(r)
+	b.past.remove(r)
 	delete(b.byKey, r.key)
 	delete(b.bySeq, r.seq)
 }
@@ -369,18 +336,28 @@ func (b *inbox) forget(r *received) {
 func (r *received) known() *Known { return &Known{State: r.state, Replies: slices.Clone(r.replies)} }
 
 func (b *inbox) List(ctx context.Context, after uint64, n int) ([]Entry[Received], error) {
+	list := b.entries(func(r *received) bool { return r.seq > after })
+	return list[:min(max(n, 0), len(list))], nil
+}
+
+func (b *inbox) Find(ctx context.Context, id string) ([]Entry[Received], error) {
+	return b.entries(func(r *received) bool { return r.ID == id }), nil
+}
+
+// entries returns the wanted entries that have a packet.
+func (b *inbox) entries(wanted func(*received) bool) []Entry[Received] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var list []Entry[Received]
 	for _, r := range b.byKey {
-		if r.seq > after && len(r.Packet.Data) > 0 {
+		if wanted(r) && len(r.Packet.Data) > 0 {
 			list = append(list, Entry[Received]{
 				Seq: r.seq, Item: r.Received, State: r.state, Due: r.at, Attempts: r.attempts, LastError: r.lastError,
 			})
 		}
 	}
 	slices.SortFunc(list, func(a, b Entry[Received]) int { return cmp.Compare(a.Seq, b.Seq) })
-	return list[:min(max(n, 0), len(list))], nil
+	return list
 }
 
 func (b *inbox) Retry(ctx context.Context, seq uint64) error {
@@ -391,7 +368,7 @@ func (b *inbox) Retry(ctx context.Context, seq uint64) error {
 	case r == nil, r.state == Done, len(r.Packet.Data) == 0:
 		return ErrNotFound
 	case r.state == Buried:
-		b.leave(r)
+		b.past.remove(r)
 		r.lastError = ""
 		b.push(r, time.Now())
 	case r.state == Waiting:
@@ -416,7 +393,7 @@ func (b *inbox) Drop(ctx context.Context, seq uint64) error {
 		b.settle(r, Buried)
 	}
 	if r.past != nil { // else its time has passed: settle forgot it
-		b.strip(r)
+		b.past.strip(r)
 	}
 	return nil
 }

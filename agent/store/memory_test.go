@@ -25,6 +25,10 @@ func TestInbox(t *testing.T) {
 	storetest.TestInbox(t, func(*testing.T) store.Inbox { return store.NewInbox(store.InboxConfig{}) })
 }
 
+func TestInboxShares(t *testing.T) {
+	storetest.TestInboxLimits(t, func(_ *testing.T, cfg store.InboxConfig) store.Inbox { return store.NewInbox(cfg) })
+}
+
 func TestRecords(t *testing.T) {
 	storetest.TestRecords(t, func(*testing.T) store.Records { return store.NewRecords(store.RecordsConfig{}) })
 }

@@ -27,6 +27,7 @@ var (
 type (
 	addMessage struct {
 		id, peer, owner       string // keys
+		party, message        string
 		peerShare, ownerShare store.Share
 		m                     *store.Received
 		names, data           []byte
@@ -86,10 +87,10 @@ func (s *settleMessage) settled() int64 { return s.token }
 // Add implements store.Inbox.
 func (b *Inbox) Add(ctx context.Context, m store.Received, d time.Duration) (*store.Lease[store.Received], *store.Known, error) {
 	r := &addMessage{
-		id: messageKey(m.Sender, m.ID), peer: key(m.Peer), owner: ownerKey(m.Owner), peerShare: m.PeerShare, ownerShare: m.OwnerShare, m: &m, d: d,
+		id: messageKey(m.Sender, m.ID), peer: key(m.Peer), party: partyKey(key(m.Peer), m.Class), message: key(m.ID), owner: ownerKey(m.Owner), peerShare: m.PeerShare, ownerShare: m.OwnerShare, m: &m, d: d,
 		names: encodeOwned(m.Owner, m.Sender, m.ID, m.Peer, m.To, m.Type, m.Thread, m.Packet.MediaType), data: orEmpty(m.Packet.Data),
 	}
-	m.PeerShare, m.OwnerShare = store.Share{}, store.Share{}
+	m.PeerShare, m.OwnerShare, m.Class = store.Share{}, store.Share{}, classes[m.Class.Number()]
 	if err := b.w.do(ctx, b.table, r); err != nil {
 		return nil, nil, err
 	}
@@ -175,6 +176,17 @@ func (b *Inbox) Remembered(ctx context.Context, sender string, ids []string) ([]
 
 // List implements store.InboxAdmin.
 func (b *Inbox) List(ctx context.Context, after uint64, n int) ([]store.Entry[store.Received], error) {
+	return b.entries(ctx, "WHERE p.seq > ? AND LENGTH(p.data) > 0 ORDER BY p.seq LIMIT ? + 0", int64(min(after, never)), max(n, 0))
+}
+
+// Find implements store.InboxAdmin.
+func (b *Inbox) Find(ctx context.Context, id string) ([]store.Entry[store.Received], error) {
+	list, err := b.entries(ctx, "WHERE p.message IN (?, '') AND LENGTH(p.data) > 0 ORDER BY p.seq", key(id))
+	return slices.DeleteFunc(list, func(e store.Entry[store.Received]) bool { return e.Item.ID != id }), err
+}
+
+// entries reads the entries that a condition selects.
+func (b *Inbox) entries(ctx context.Context, condition string, args ...any) ([]store.Entry[store.Received], error) {
 	var list []store.Entry[store.Received]
 	now := time.Now().UnixMicro()
 	err := b.read.query(ctx, func(rows *sql.Rows) error {
@@ -190,8 +202,7 @@ func (b *Inbox) List(ctx context.Context, after uint64, n int) ([]store.Entry[st
 		}
 		list = append(list, e)
 		return errors.Join(err, m.broken)
-	}, "SELECT "+messageColumns+", i.seq, i.state, i.due, i.attempts, i.last_error FROM inbox_packet p JOIN inbox i ON i.seq = p.seq WHERE p.seq > ? AND LENGTH(p.data) > 0 ORDER BY p.seq LIMIT ? + 0",
-		int64(min(after, never)), max(n, 0))
+	}, "SELECT "+messageColumns+", i.seq, i.state, i.due, i.attempts, i.last_error FROM inbox_packet p JOIN inbox i ON i.seq = p.seq "+condition, args...)
 	return list, b.w.readError(ctx, err)
 }
 
@@ -206,7 +217,7 @@ func (b *Inbox) Drop(ctx context.Context, seq uint64) error {
 }
 
 // messageColumns are the columns that a messageRow reads first.
-const messageColumns = "i.received, i.until, p.names, p.data"
+const messageColumns = "i.class, i.received, i.until, p.names, p.data"
 
 type messageRow struct {
 	more   []any
@@ -215,13 +226,13 @@ type messageRow struct {
 
 func (r *messageRow) scan(rows *sql.Rows, m *store.Received) error {
 	var (
-		received, until int64
-		names           []byte
+		class, received, until int64
+		names                  []byte
 	)
-	if err := rows.Scan(append([]any{&received, &until, &names, &m.Packet.Data}, r.more...)...); err != nil {
+	if err := rows.Scan(append([]any{&class, &received, &until, &names, &m.Packet.Data}, r.more...)...); err != nil {
 		return err
 	}
-	m.Time, m.Until = fromMicros(received), fromMicros(until)
+	m.Class, m.Time, m.Until = classes[class], fromMicros(received), fromMicros(until)
 	r.broken = decodeOwned(names, &m.Owner, &m.Sender, &m.ID, &m.Peer, &m.To, &m.Type, &m.Thread, &m.Packet.MediaType)
 	return nil
 }

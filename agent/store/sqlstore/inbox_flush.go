@@ -35,29 +35,31 @@ func (b *inboxBatch) flush() error {
 
 func (b *inboxBatch) insert(added []*message) error {
 	var (
-		ids, peers, owners, errs                                      []string
+		ids, peers, parties, owners, errs, messages                   []string
 		seqs, states, dues, tokens, attempts, receives, untils, sizes []int64
-		whole                                                         []int64
+		classNumbers, whole                                           []int64
 		names, data                                                   [][]byte
 	)
 	for _, m := range added {
 		ids, peers, owners, errs = append(ids, m.id), append(peers, m.peer), append(owners, m.owner), append(errs, m.lastError)
+		parties, classNumbers = append(parties, m.party), append(classNumbers, int64(m.add.m.Class.Number()))
 		seqs, states, dues, tokens = append(seqs, m.seq), append(states, m.state), append(dues, m.due), append(tokens, m.token)
 		attempts, receives, untils, sizes = append(attempts, m.attempts), append(receives, toMicros(m.add.m.Time)), append(untils, m.until), append(sizes, m.size)
 		// A message that is done at once and has no data needs no packet row.
 		if m.size > 0 || m.state < stateDone {
 			whole, names, data = append(whole, m.seq), append(names, m.add.names), append(data, m.add.data)
+			messages = append(messages, m.add.message)
 		}
 	}
-	err := b.t.execRows(`WITH r(id TEXT, seq BIGINT, peer TEXT, state BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, received BIGINT, until BIGINT, size BIGINT, owner TEXT)
-		INSERT INTO inbox (id, seq, peer, state, due, token, attempts, last_error, received, until, size, owner)
-		SELECT id, seq, peer, state, due, token, attempts, last_error, received, until, size, owner FROM r`,
-		cols{ids, seqs, peers, states, dues, tokens, attempts, errs, receives, untils, sizes, owners})
+	err := b.t.execRows(`WITH r(id TEXT, seq BIGINT, peer TEXT, state BIGINT, due BIGINT, token BIGINT, attempts BIGINT, last_error TEXT, received BIGINT, until BIGINT, size BIGINT, owner TEXT, class BIGINT, party TEXT)
+		INSERT INTO inbox (id, seq, peer, state, due, token, attempts, last_error, received, until, size, owner, class, party)
+		SELECT id, seq, peer, state, due, token, attempts, last_error, received, until, size, owner, class, party FROM r`,
+		cols{ids, seqs, peers, states, dues, tokens, attempts, errs, receives, untils, sizes, owners, classNumbers, parties})
 	if err != nil {
 		return err
 	}
-	err = b.t.execRows("WITH r(seq BIGINT, names BYTEA, data BYTEA) INSERT INTO inbox_packet (seq, names, data) SELECT seq, names, data FROM r",
-		cols{whole, names, data})
+	err = b.t.execRows("WITH r(seq BIGINT, names BYTEA, data BYTEA, message TEXT) INSERT INTO inbox_packet (seq, names, data, message) SELECT seq, names, data, message FROM r",
+		cols{whole, names, data, messages})
 	return err
 }
 
@@ -111,62 +113,70 @@ const purgeStep = 2 * maxBatch
 // operations of the transaction:
 //
 //   - messages whose Until has passed, once a second
-//   - the oldest messages beyond MaxRemembered
-//   - the packets and replies of the oldest messages beyond MaxKept
+//   - the oldest messages of the largest parties beyond MaxRemembered
+//   - the oldest packets and replies of the largest parties beyond MaxKept
 func (b *inboxBatch) purge() error {
 	past, err := b.past.read(b.t)
 	if err != nil {
 		return err
 	}
 	if b.t.now >= b.purgeAfter {
-		n, err := b.oldest("state > 1 AND until <= ? ORDER BY until", true, b.t.now, purgeStep)
+		old, err := b.settled("state > 1 AND until <= ? ORDER BY until", b.t.now, purgeStep)
 		if err != nil {
 			return err
 		}
-		if n < purgeStep {
+		if err := b.lose(old, true); err != nil {
+			return err
+		}
+		if len(old) < purgeStep {
 			again := b.t.now + time.Second.Microseconds()
 			b.t.onCommit = append(b.t.onCommit, func() { b.purgeAfter = again })
 		}
 	}
-	if excess := past.items + b.pastChange.items - int64(b.cfg.MaxRemembered); excess > 0 {
-		if _, err := b.oldest("state > 1 ORDER BY until", true, min(excess, purgeStep)); err != nil {
+	if past.items+b.pastChange.items > int64(b.cfg.MaxRemembered) {
+		if err := b.shrink(past, int64(b.cfg.MaxRemembered), pastItems); err != nil {
 			return err
 		}
 	}
-	for range 8 {
-		if past.bytes+b.pastChange.bytes <= b.cfg.MaxKept {
-			break
-		}
-		if n, err := b.oldest("state > 1 AND size > 0 ORDER BY seq", false, 64); err != nil || n == 0 {
-			return err
-		}
+	if past.bytes+b.pastChange.bytes > b.cfg.MaxKept {
+		return b.shrink(past, b.cfg.MaxKept, pastBytes)
 	}
 	return nil
 }
 
-// oldest removes the first n messages that a condition selects. Unless whole is set, it
-// removes only their packets and replies. n is the last of args.
-func (b *inboxBatch) oldest(condition string, whole bool, args ...any) (int, error) {
-	var seqs []int64
-	err := b.t.query(func(rows *sql.Rows) error {
-		var seq, kept int64
-		err := rows.Scan(&seq, &kept)
-		seqs = append(seqs, seq)
-		if whole {
-			b.pastChange.add(-1, -kept)
-		} else {
-			b.pastChange.add(0, -kept)
-		}
+// old is a settled message that may be forgotten.
+type old struct {
+	seq, size int64
+	party     string
+}
+
+// settled selects settled messages by a condition and an order. The last of args is how many.
+func (b *inboxBatch) settled(condition string, args ...any) (list []old, err error) {
+	err = b.t.query(func(rows *sql.Rows) error {
+		var o old
+		err := rows.Scan(&o.seq, &o.size, &o.party)
+		list = append(list, o)
 		return err
-	}, "SELECT seq, size FROM inbox WHERE "+condition+" LIMIT ? + 0 FOR UPDATE SKIP LOCKED", args...)
-	if err != nil || len(seqs) == 0 {
-		return 0, err
+	}, "SELECT seq, size, party FROM inbox WHERE "+condition+" LIMIT ? + 0 FOR UPDATE SKIP LOCKED", args...)
+	return list, err
+}
+
+// lose removes messages. Unless whole is set, lose removes only their packets and replies.
+func (b *inboxBatch) lose(list []old, whole bool) error {
+	var seqs []int64
+	for _, o := range list {
+		seqs = append(seqs, o.seq)
+		if whole {
+			b.remember(o.party, -1, -o.size)
+		} else {
+			b.remember(o.party, 0, -o.size)
+		}
 	}
 	if whole {
-		return len(seqs), b.remove(seqs)
+		return b.remove(seqs)
 	}
 	if err := b.t.execRows("WITH r(seq BIGINT) UPDATE inbox SET size = 0 WHERE seq IN (SELECT seq FROM r)", cols{seqs}); err != nil {
-		return 0, err
+		return err
 	}
-	return len(seqs), b.strip(seqs)
+	return b.strip(seqs)
 }

@@ -36,14 +36,16 @@ func messageState(state, due, now int64) store.State {
 type inboxTable struct {
 	cfg store.InboxConfig
 	// total counts pending messages. past counts settled messages, and the bytes of the
-	// packets and replies that are kept with them.
-	total, past *total
-	purgeAfter  int64 // when to look again for messages to forget
+	// packets and replies that are kept with them. Each has the messages of strangers
+	// apart, too.
+	total, past                   *total
+	totalStrangers, pastStrangers *total
+	purgeAfter                    int64 // when to look again for messages to forget
 }
 
 // message is a row of inbox.
 type message struct {
-	id, peer, owner                        string
+	id, peer, party, owner                 string
 	seq, state, due, token, attempts, size int64
 	until                                  int64
 	lastError                              string
@@ -55,18 +57,21 @@ type message struct {
 // inboxBatch is the state that the operations of one transaction share.
 type inboxBatch struct {
 	*inboxTable
-	t          *tx
-	rows       map[string]*message // by id
-	old        []int64             // seqs of messages that were removed
-	shares     *shares             // of peers and owners
-	all        share               // pending messages, before
-	change     share               // of all
-	pastChange share               // of settled messages
-	ready      bool                // a message may have become due
+	t             *tx
+	rows          map[string]*message // by id
+	old           []int64             // seqs of messages that were removed
+	shares        *shares             // of peers and owners
+	parties       *shares             // of settled messages of parties; only changes of the strangers
+	all           share               // pending messages, before
+	strangers     share               // those of strangers, before
+	change        share               // of all
+	strangeChange share               // of strangers
+	pastChange    share               // of settled messages
+	ready         bool                // a message may have become due
 }
 
 func (tab *inboxTable) run(t *tx, reqs []*request) error {
-	b := &inboxBatch{inboxTable: tab, t: t, rows: make(map[string]*message), shares: newShares("inbox_peer", "peer")}
+	b := &inboxBatch{inboxTable: tab, t: t, rows: make(map[string]*message), shares: newShares("inbox_peer", "peer"), parties: newShares("inbox_party", "party")}
 	var (
 		ids     []string
 		seqs    []int64
@@ -122,7 +127,11 @@ func (tab *inboxTable) run(t *tx, reqs []*request) error {
 	}
 	b.shares.write(t)
 	tab.total.add(t, b.change)
+	tab.totalStrangers.add(t, b.strangeChange)
 	tab.past.add(t, b.pastChange)
+	tab.pastStrangers.add(t, b.parties.change[strangers])
+	delete(b.parties.change, strangers)
+	b.parties.write(t)
 	if b.ready {
 		t.notify(leaseNotice)
 	}
@@ -131,11 +140,11 @@ func (tab *inboxTable) run(t *tx, reqs []*request) error {
 
 // load reads messages by id and by seq, and the replies of messages that are done.
 func (b *inboxBatch) load(ids []string, seqs []int64) error {
-	const columns = "id, peer, owner, seq, state, due, token, attempts, size, until, last_error FROM inbox WHERE "
+	const columns = "id, peer, party, owner, seq, state, due, token, attempts, size, until, last_error FROM inbox WHERE "
 	replied := make(map[int64]*message)
 	each := func(rows *sql.Rows) error {
 		var m message
-		err := rows.Scan(&m.id, &m.peer, &m.owner, &m.seq, &m.state, &m.due, &m.token, &m.attempts, &m.size, &m.until, &m.lastError)
+		err := rows.Scan(&m.id, &m.peer, &m.party, &m.owner, &m.seq, &m.state, &m.due, &m.token, &m.attempts, &m.size, &m.until, &m.lastError)
 		b.rows[m.id] = &m
 		if m.state == stateDone && m.size > 0 {
 			replied[m.seq] = &m
@@ -168,6 +177,9 @@ func (b *inboxBatch) loadShares(parties []string) (err error) {
 	if b.all, err = b.total.read(b.t); err != nil {
 		return err
 	}
+	if b.strangers, err = b.totalStrangers.read(b.t); err != nil {
+		return err
+	}
 	return b.shares.read(b.t, parties)
 }
 
@@ -196,18 +208,21 @@ func (b *inboxBatch) add(a *addMessage) error {
 		}
 		b.forget(old)
 	}
-	m := &message{id: a.id, peer: a.peer, owner: a.owner, add: a, until: toMicros(a.m.Until), size: int64(len(a.data))}
+	m := &message{id: a.id, peer: a.peer, party: a.party, owner: a.owner, add: a, until: toMicros(a.m.Until), size: int64(len(a.data))}
 	if a.d <= 0 {
 		m.seq, m.state = b.t.next(), stateDone
 		b.rows[m.id] = m
-		b.pastChange.add(1, m.size)
+		b.remember(m.party, 1, m.size)
 		return nil
 	}
 	peer, owner := b.shares.of(m.peer), b.shares.of(m.owner)
 	peer.add(1, m.size)
 	owner.add(1, m.size)
+	strange := b.strangers
+	strange.add(b.strangeChange.items+1, b.strangeChange.bytes+m.size)
 	if b.all.items+b.change.items+1 > int64(b.cfg.MaxItems) || b.all.bytes+b.change.bytes+m.size > b.cfg.MaxBytes ||
 		peer.items > int64(b.cfg.MaxPeerItems) || peer.bytes > b.cfg.MaxPeerBytes ||
+		m.party == strangers && !strange.within(b.cfg.Stranger) ||
 		!peer.within(a.peerShare) || m.owner != "" && !owner.within(a.ownerShare) {
 		if old := b.rows[a.id]; old != nil && old.gone {
 			// The old message, which m would have replaced, is forgotten all the same.
@@ -235,7 +250,13 @@ func (b *inboxBatch) again(m *message, a *addMessage) {
 func (b *inboxBatch) forget(m *message) {
 	m.gone = true
 	b.old = append(b.old, m.seq)
-	b.pastChange.add(-1, -m.size)
+	b.remember(m.party, -1, -m.size)
+}
+
+// remember counts settled messages, and what is kept with them.
+func (b *inboxBatch) remember(party string, items, bytes int64) {
+	b.parties.add(party, items, bytes)
+	b.pastChange.add(items, bytes)
 }
 
 func (b *inboxBatch) count(m *message, sign int64) {
@@ -244,6 +265,9 @@ func (b *inboxBatch) count(m *message, sign int64) {
 		b.shares.add(m.owner, sign, sign*m.size)
 	}
 	b.change.add(sign, sign*m.size)
+	if m.party == strangers {
+		b.strangeChange.add(sign, sign*m.size)
+	}
 }
 
 func (b *inboxBatch) settle(s *settleMessage) error {
@@ -291,7 +315,7 @@ func (b *inboxBatch) pass(m *message, state int64) {
 	b.count(m, -1)
 	m.size += int64(len(m.replies))
 	m.changed, m.state, m.token, m.due = true, state, 0, 0
-	b.pastChange.add(1, m.size)
+	b.remember(m.party, 1, m.size)
 }
 
 func (b *inboxBatch) retry(m *message) error {
@@ -299,7 +323,7 @@ func (b *inboxBatch) retry(m *message) error {
 	case m == nil, m.gone, m.bare, m.state == stateDone, m.size == 0:
 		return store.ErrNotFound
 	case m.state == stateBuried:
-		b.pastChange.add(-1, -m.size)
+		b.remember(m.party, -1, -m.size)
 		b.count(m, 1)
 		m.lastError = ""
 	case m.state == stateLeased && m.due > b.t.now:
@@ -317,7 +341,7 @@ func (b *inboxBatch) drop(m *message) error {
 	if m.state < stateDone {
 		b.pass(m, stateBuried)
 	}
-	b.pastChange.add(0, -m.size)
+	b.remember(m.party, 0, -m.size)
 	m.changed, m.bare, m.size, m.replies = true, true, 0, nil
 	return nil
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/didcomm-go/didcomm/agent/store"
 )
 
 // Names in a store come from peers, and may be any bytes of any length. An indexed TEXT
@@ -43,6 +45,18 @@ func classOf(peer string) int {
 		}
 	}
 	return 0
+}
+
+// strangers is the key of the party of all strangers, which is no key of a peer.
+const strangers = hashed + "s"
+
+// partyKey is the key of the party in whose share a message is remembered. peer is the key of
+// its Peer.
+func partyKey(peer string, class store.Class) string {
+	if class.Number() == store.ClassStranger.Number() {
+		return strangers
+	}
+	return peer
 }
 
 // ownerKey is the key of an owner, which differs from the key of every peer. It is empty

@@ -62,12 +62,15 @@ func (s *shares) add(party string, items, bytes int64) {
 // that have nothing left. All processes use the same order, which prevents deadlocks.
 func (s *shares) write(t *tx) {
 	var (
-		parties      []string
-		items, bytes []int64
+		parties, less []string // less: those that may have nothing left
+		items, bytes  []int64
 	)
 	for _, party := range slices.Sorted(maps.Keys(s.change)) {
 		if n := s.change[party]; n != (share{}) {
 			parties, items, bytes = append(parties, party), append(items, n.items), append(bytes, n.bytes)
+			if n.items < 0 {
+				less = append(less, party)
+			}
 		}
 	}
 	if len(parties) == 0 {
@@ -76,5 +79,5 @@ func (s *shares) write(t *tx) {
 	t.last("WITH r(party TEXT, items BIGINT, bytes BIGINT) INSERT INTO "+s.table+" ("+s.column+", items, bytes)"+
 		" SELECT party, items, bytes FROM r WHERE true ON CONFLICT ("+s.column+") DO UPDATE"+
 		" SET items = "+s.table+".items + excluded.items, bytes = "+s.table+".bytes + excluded.bytes", cols{parties, items, bytes})
-	t.last("WITH r(party TEXT) DELETE FROM "+s.table+" WHERE items <= 0 AND "+s.column+" IN (SELECT party FROM r)", cols{parties})
+	t.last("WITH r(party TEXT) DELETE FROM "+s.table+" WHERE items <= 0 AND "+s.column+" IN (SELECT party FROM r)", cols{less})
 }

@@ -122,12 +122,7 @@ type Config struct {
 
 func (c *Config) setDefaults() {
 	c.Outbox.SetDefaults(1_000_000, 4<<30, 10_000)
-	c.Inbox.MaxItems = cmp.Or(max(c.Inbox.MaxItems, 0), 1_000_000)
-	c.Inbox.MaxBytes = cmp.Or(max(c.Inbox.MaxBytes, 0), 4<<30)
-	c.Inbox.MaxPeerItems = cmp.Or(max(c.Inbox.MaxPeerItems, 0), max(1, c.Inbox.MaxItems/4))
-	c.Inbox.MaxPeerBytes = cmp.Or(max(c.Inbox.MaxPeerBytes, 0), max(1, c.Inbox.MaxBytes/4))
-	c.Inbox.MaxRemembered = cmp.Or(max(c.Inbox.MaxRemembered, 0), 10_000_000)
-	c.Inbox.MaxKept = cmp.Or(max(c.Inbox.MaxKept, 0), 4<<30)
+	c.Inbox.SetDefaults(1_000_000, 4<<30, 10_000_000, 4<<30)
 	c.Records.MaxItems = cmp.Or(max(c.Records.MaxItems, 0), 10_000_000)
 	c.Records.MaxBytes = cmp.Or(max(c.Records.MaxBytes, 0), 16<<30)
 	c.Mailbox.MaxItems = cmp.Or(max(c.Mailbox.MaxItems, 0), 10_000_000)
@@ -184,7 +179,8 @@ func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 	}
 	shard := rand.Int64N(shards)
 	s.outbox = &Outbox{w: s.w, read: s.read, table: &outboxTable{cfg: cfg.Outbox, total: classTotals("outbox", shard), buried: classTotals("outbox buried", shard)}}
-	s.inbox = &Inbox{w: s.w, read: s.read, table: &inboxTable{cfg: cfg.Inbox, total: &total{name: "inbox", shard: shard}, past: &total{name: "inbox past", shard: shard}}}
+	s.inbox = &Inbox{w: s.w, read: s.read, table: &inboxTable{cfg: cfg.Inbox, total: &total{name: "inbox", shard: shard}, past: &total{name: "inbox past", shard: shard},
+		totalStrangers: &total{name: "inbox stranger", shard: shard}, pastStrangers: &total{name: "inbox past stranger", shard: shard}}}
 	s.mail = &Mailbox{w: s.w, read: s.read, table: &mailTable{cfg: cfg.Mailbox, total: &total{name: "mail", shard: shard}}, poll: db.Changed == nil}
 	s.keys = &SealedKeys{w: s.w, read: s.read, table: &keyTable{}}
 	s.records = &Records{w: s.w, read: s.read, table: &recordTable{cfg: cfg.Records, total: &total{name: "records", shard: shard}}}

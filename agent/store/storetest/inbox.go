@@ -36,6 +36,8 @@ var inboxTests = map[string]func(t *testing.T, b store.Inbox){
 	"InboxRetryAndDrop":       testInboxRetryAndDrop,
 	"PoisonDoesNotBlock":      testPoisonDoesNotBlock,
 	"WaitingIsNeverForgotten": testWaitingIsNeverForgotten,
+	"InboxKeepsClass":         testInboxKeepsClass,
+	"InboxFind":               testInboxFind,
 }
 
 // TestInbox tests an implementation of [store.Inbox], and of [store.InboxAdmin] if the inbox

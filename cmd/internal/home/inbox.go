@@ -82,22 +82,25 @@ func (b *Inbox) Drop(ctx context.Context, id string) error {
 
 // change does something to each message of an id: several senders may use the same.
 func (b *Inbox) change(ctx context.Context, id, none string, f func(context.Context, uint64) error) error {
+	entries, err := b.admin().Find(ctx, strings.ToLower(id)) // as the agent stores ids
+	if err != nil {
+		return err
+	}
 	found := false
-	err := each(ctx, inboxPage, b.admin().List, func(e store.Entry[store.Received]) error {
-		if !strings.EqualFold(e.Item.ID, id) { // as ids are compared
-			return nil
-		}
+	for _, e := range entries {
 		err := f(ctx, e.Seq)
 		if errors.Is(err, store.ErrNotFound) {
-			return nil
+			continue
+		}
+		if err != nil {
+			return err
 		}
 		found = true
-		return err
-	})
-	if err == nil && !found {
-		err = fmt.Errorf(none, id)
 	}
-	return err
+	if !found {
+		return fmt.Errorf(none, id)
+	}
+	return nil
 }
 
 // Close closes the inbox.

@@ -41,6 +41,12 @@ func TestOutboxLimits(t *testing.T) {
 	})
 }
 
+func TestInboxLimits(t *testing.T) {
+	storetest.TestInboxLimits(t, func(t *testing.T, cfg store.InboxConfig) store.Inbox {
+		return open(t, filepath.Join(t.TempDir(), "store.db"), sqlstore.Config{Inbox: cfg}).Inbox()
+	})
+}
+
 func TestInbox(t *testing.T) {
 	storetest.TestInbox(t, func(t *testing.T) store.Inbox { return fresh(t).Inbox() })
 }
