@@ -363,7 +363,7 @@ func TestThousandConnections(t *testing.T) {
 			}
 		}
 	})
-	agent, peer := sockets(t)
+	agent, peer := sockets(t, "--connections-per-address=0", "--connects-per-minute=0")
 	envelope := peer.basicMessage("1", "one of a thousand")
 
 	var all sync.WaitGroup

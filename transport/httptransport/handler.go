@@ -92,16 +92,19 @@ func NewHandler(h transport.Handler, cfg HandlerConfig) http.Handler {
 }
 
 // NewServer returns an http.Server for h with the limits that an agent on the open
-// Internet needs: 10 seconds and 64 KiB for the header of a request, and 2 minutes for
-// an idle connection. It leaves ReadTimeout and WriteTimeout unset, because they would
-// also limit the time of a transport.Handler; [HandlerConfig] limits bodies and
-// replies. The caller sets Addr, TLSConfig and ErrorLog.
+// Internet needs: 10 seconds and 64 KiB for the header of a request, 40 seconds for the
+// whole request on every path, and 2 minutes for an idle connection. ReadTimeout ends with
+// the body, so that it does not limit the time of a transport.Handler. WriteTimeout would,
+// and is unset; [HandlerConfig] limits replies, and package gate all other responses. The
+// caller sets Addr, TLSConfig and ErrorLog.
 func NewServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       40 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100, SendPingTimeout: 30 * time.Second, PingTimeout: 10 * time.Second, WriteByteTimeout: 30 * time.Second},
 	}
 }
 

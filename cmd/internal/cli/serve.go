@@ -110,6 +110,7 @@ does not know that others can reach it.`,
 	addStoreFlag(cmd, &cfg.Home)
 	pass.addFlag(cmd)
 	addQueueFlags(cmd, &cfg.Home)
+	addLimitFlags(cmd, &cfg.Limits)
 	addDeliverWithin(cmd, &cfg.DeliverWithin)
 	f.DurationVar(&cfg.KeepReceived, "keep-received", 7*24*time.Hour, "how long inbox shows a handled message, and how long the agent recognizes it if it comes again")
 	f.IntVar(&cfg.ReportBurst, "report-burst", 20, "problem reports that the agent sends to one peer at once, without those in responses to POSTs")

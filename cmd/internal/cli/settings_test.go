@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/didcomm-go/didcomm/cmd/internal/cli"
@@ -37,6 +38,13 @@ var settings = map[string][3]string{
 	"reports-per-hour": {"1", "2", "3"},
 	"answer-burst":     {"1", "2", "3"},
 	"answers-per-hour": {"1", "2", "3"},
+
+	"max-connections":         {"1", "2", "3"},
+	"connections-per-address": {"1", "2", "3"},
+	"connects-per-minute":     {"1", "2", "3"},
+	"requests-per-minute":     {"1", "2", "3"},
+	"failures-per-minute":     {"1", "2", "3"},
+	"trusted-proxy":           {"[10.0.0.1]", "[10.0.0.2]", "[10.0.0.3]"},
 }
 
 // serveFlags returns the flags of serve as it would run with the given command
@@ -76,8 +84,8 @@ func serveFlags(t *testing.T, args []string, env map[string]string, file string)
 // wins: the command line, the environment, the file.
 func TestServeSettings(t *testing.T) {
 	for name, v := range settings {
-		env := map[string]string{config.EnvName(name): v[1]}
-		arg, file := []string{"--" + name + "=" + v[0]}, name+": "+v[2]+"\n"
+		env := map[string]string{config.EnvName(name): strings.Trim(v[1], "[]")} // pflag prints a list in brackets
+		arg, file := []string{"--" + name + "=" + strings.Trim(v[0], "[]")}, name+": "+strings.Trim(v[2], "[]")+"\n"
 		for _, tt := range []struct {
 			from string
 			args []string

@@ -63,6 +63,9 @@ func (c Config) Check() error {
 			return fmt.Errorf("%s %d: want more than 0", limit.flag, limit.value)
 		}
 	}
+	if err := c.Limits.check(); err != nil {
+		return err
+	}
 	return c.Home.Check()
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
+	"github.com/didcomm-go/didcomm/transport/gate"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
 	"github.com/didcomm-go/didcomm/transport/wstransport"
 	"github.com/labstack/echo/v4"
@@ -62,6 +63,7 @@ type Config struct {
 	AllowPrivate bool
 	MaxBytes     int64         // of one message
 	ReadTimeout  time.Duration // for the header, and for the body, of one request
+	Limits       Limits        // of connections and requests
 	// DeliverWithin is how long the agent tries to deliver a message that has no expiry of
 	// its own.
 	DeliverWithin time.Duration
@@ -85,6 +87,7 @@ type Server struct {
 	did      string
 	former   string // DID that the agent of the home had before, or empty
 	hosts    []string
+	gate     *gate.Gate
 	http     *http.Server
 	ws       *wstransport.Server
 	agent    *agent.Agent
@@ -171,12 +174,19 @@ func (s *Server) wire(ctx context.Context, tlsConfig *tls.Config) error {
 		s.senders.Close()
 		return err
 	}
+	if s.gate, err = cfg.Limits.gate(cfg.Logger); err != nil {
+		s.senders.Close()
+		return err
+	}
 	s.ws = wstransport.NewServer(s.agent, wstransport.ServerConfig{
-		Limits: wstransport.Limits{MaxBytes: cfg.MaxBytes, ReadTimeout: cfg.ReadTimeout},
-		Logger: cfg.Logger,
+		Limits:   wstransport.Limits{MaxBytes: cfg.MaxBytes, ReadTimeout: cfg.ReadTimeout},
+		MaxConns: s.gate.MaxConns(),
+		Logger:   cfg.Logger,
 	})
-	s.http = httptransport.NewServer(s.routes())
+	s.http = httptransport.NewServer(s.front(s.routes()))
 	s.http.ReadHeaderTimeout = cfg.ReadTimeout
+	s.http.ReadTimeout = 2 * cfg.ReadTimeout
+	s.gate.Guard(s.http)
 	s.http.TLSConfig = tlsConfig
 	s.http.ErrorLog = slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug)
 	return nil
@@ -263,9 +273,10 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	tasks.Go(func() { s.home.KeepServing(running, s.did) })
 	tasks.Go(func() {
-		serve := func() error { return s.http.Serve(s.listener) }
+		listener := s.gate.Listener(s.listener)
+		serve := func() error { return s.http.Serve(listener) }
 		if s.http.TLSConfig != nil {
-			serve = func() error { return s.http.ServeTLS(s.listener, "", "") }
+			serve = func() error { return s.http.ServeTLS(listener, "", "") }
 		}
 		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 			failed <- err
