@@ -20,7 +20,7 @@ const MediaType = "application/did+json"
 // returns for each request. Mount it at the path that [PathOf] returns. It answers GET
 // and HEAD, with an ETag, and allows requests from any origin (section Cross-Origin
 // Resource Sharing). If the function returns an error, the status is 404 if the error
-// matches did.ErrNotFound, and 500 otherwise.
+// matches did.ErrNotFound, and 503 otherwise.
 func Handler(document func(ctx context.Context) (*did.Document, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -38,7 +38,8 @@ func Handler(document func(ctx context.Context) (*did.Document, error)) http.Han
 			http.Error(w, "no such document", http.StatusNotFound)
 			return
 		case err != nil:
-			http.Error(w, "document not available", http.StatusInternalServerError)
+			w.Header().Set("Retry-After", "10")
+			http.Error(w, "document not available", http.StatusServiceUnavailable)
 			return
 		}
 		sum := sha256.Sum256(body)

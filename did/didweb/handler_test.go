@@ -65,7 +65,7 @@ func TestHandler(t *testing.T) {
 			t.Errorf("%s: %d, %v", method, resp.StatusCode, resp.Header)
 		}
 	}
-	for want, err := range map[int]error{404: did.ErrNotFound, 500: errors.New("secret reason")} {
+	for want, err := range map[int]error{404: did.ErrNotFound, 503: errors.New("secret reason")} {
 		fail = err
 		resp := handle(t, h, "GET", nil)
 		if b, _ := io.ReadAll(resp.Body); resp.StatusCode != want || strings.Contains(string(b), "secret") {

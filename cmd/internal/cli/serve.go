@@ -50,8 +50,8 @@ has made in the home. It publishes the document of each did:web whose host is th
 of the public URL or of --did. The domain has to lead to this server.
 
 Address. One URL takes messages by POST and by WebSocket: --public-url, or ` + server.DefaultPath + `
-at the listening address. A proxy in front has to keep the path. GET ` + server.HealthPath + `
-answers 200 while the agent runs.
+at the listening address. A proxy in front has to keep the path. GET ` + server.LivePath + `
+answers 200 while the agent runs, and GET ` + server.ReadyPath + ` while it can also work.
 
 Address guard. Peers choose the addresses that the agent connects to. The agent
 refuses addresses of private networks. It refuses this machine too, unless both

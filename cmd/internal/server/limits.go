@@ -69,7 +69,7 @@ func (l Limits) gate(logger *slog.Logger) (*gate.Gate, error) {
 		RequestsPerMinute: number(l.RequestsPerMinute),
 		FailuresPerMinute: number(l.FailuresPerMinute),
 		TrustedProxies:    proxies,
-		Probes:            []string{HealthPath},
+		Probes:            probes,
 		Logger:            logger,
 	}), nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
+	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/gate"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
 	"github.com/didcomm-go/didcomm/transport/wstransport"
@@ -29,8 +30,11 @@ import (
 const (
 	// DefaultPath is the path for messages unless the public URL has another path.
 	DefaultPath = "/didcomm"
-	// HealthPath is the path that answers 200 while the agent runs.
+	// LivePath and HealthPath are paths that answer 200 while the process serves.
+	LivePath   = "/livez"
 	HealthPath = "/healthz"
+	// ReadyPath is the path that answers 200 while the agent can work, and otherwise 503.
+	ReadyPath = "/readyz"
 )
 
 // stopTimeout limits the time in which Run stops. It covers three times: drainTimeout for the
@@ -40,6 +44,7 @@ const (
 	stopTimeout    = 4750 * time.Millisecond
 	drainTimeout   = 1500 * time.Millisecond
 	handlerTimeout = 1 * time.Second
+	restartTime    = 10 * time.Second // after which a peer may find the next process
 )
 
 // Config has the settings of a Server.
@@ -88,6 +93,7 @@ type Server struct {
 	former   string // DID that the agent of the home had before, or empty
 	hosts    []string
 	gate     *gate.Gate
+	ready    *readiness
 	http     *http.Server
 	ws       *wstransport.Server
 	agent    *agent.Agent
@@ -178,6 +184,9 @@ func (s *Server) wire(ctx context.Context, tlsConfig *tls.Config) error {
 		s.senders.Close()
 		return err
 	}
+	s.ready = newReadiness(s.home, cfg.Home.Dir, func(check string, err error) {
+		cfg.Logger.Error("not ready", "check", check, "error", err)
+	})
 	s.ws = wstransport.NewServer(s.agent, wstransport.ServerConfig{
 		Limits:   wstransport.Limits{MaxBytes: cfg.MaxBytes, ReadTimeout: cfg.ReadTimeout},
 		MaxConns: s.gate.MaxConns(),
@@ -221,16 +230,31 @@ func (s *Server) Endpoint() string { return s.endpoint.String() }
 // routes returns the router with all paths of the server.
 func (s *Server) routes() http.Handler {
 	e := echo.New()
-	messages := echo.WrapHandler(httptransport.NewHandler(s.agent, httptransport.HandlerConfig{
+	messages := echo.WrapHandler(httptransport.NewHandler(unlessStopped{s.agent}, httptransport.HandlerConfig{
 		MaxBytes:    s.cfg.MaxBytes,
 		ReadTimeout: s.cfg.ReadTimeout,
 		WebSocket:   s.ws,
 		Logger:      s.cfg.Logger,
 	}))
 	e.Any(routePath(s.endpoint), messages)
-	e.GET(HealthPath, func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
+	live := func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") }
+	e.GET(LivePath, live)
+	e.GET(HealthPath, live)
+	e.GET(ReadyPath, echo.WrapHandler(s.ready))
 	e.RouteNotFound("/*", s.publish)
 	return e
+}
+
+// unlessStopped is an agent that asks peers to come back while it stops.
+type unlessStopped struct{ *agent.Agent }
+
+// ServePacket implements transport.Handler.
+func (a unlessStopped) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) (<-chan struct{}, error) {
+	handled, err := a.Agent.ServePacket(ctx, w, p)
+	if errors.Is(err, agent.ErrStopped) {
+		err = &transport.BusyError{RetryAfter: restartTime, Err: err}
+	}
+	return handled, err
 }
 
 // routePath returns the path of a URL in the form that echo matches. The path is decoded,
@@ -292,6 +316,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	s.drain(limit)
 	stop()
+	tasks.Go(s.ready.close)
 	tasks.Go(s.senders.Close) // waits for messages that arrive on their connections
 	done := make(chan struct{})
 	var closeErr error
