@@ -53,6 +53,10 @@ Address. One URL takes messages by POST and by WebSocket: --public-url, or ` + s
 at the listening address. A proxy in front has to keep the path. GET ` + server.LivePath + `
 answers 200 while the agent runs, and GET ` + server.ReadyPath + ` while it can also work.
 
+Web pages. The agent takes messages from web pages of the origins of --allow-origin.
+While it listens on loopback, it answers only for the names of loopback, and for the
+hosts of the public URL and of --did.
+
 Address guard. Peers choose the addresses that the agent connects to. The agent
 refuses addresses of private networks. It refuses this machine too, unless both
 --listen and the public URL are on loopback. --allow-private permits all these.
@@ -105,6 +109,7 @@ does not know that others can reach it.`,
 	f.StringVar(&cfg.DID, "did", "", "did:web to use as the DID of the agent; its document is published")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "speak TLS with this certificate chain, a PEM file")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "private key of --tls-cert, a PEM file")
+	f.StringSliceVar(&cfg.AllowOrigins, "allow-origin", nil, "origin of web pages that may send messages to the agent, such as https://wallet.example, or * for all; can be repeated")
 	f.BoolVar(&cfg.AllowPrivate, "allow-private", false, "connect to this machine and to private networks if the DID of a peer says so")
 	f.Int64Var(&cfg.MaxBytes, "max-bytes", transport.DefaultMaxBytes, "largest message that is accepted, in bytes")
 	addStoreFlag(cmd, &cfg.Home)

@@ -64,6 +64,9 @@ func (c Config) Check() error {
 			return fmt.Errorf("%s %d: want more than 0", limit.flag, limit.value)
 		}
 	}
+	if err := checkOrigins(c.AllowOrigins); err != nil {
+		return err
+	}
 	if err := c.Limits.check(); err != nil {
 		return err
 	}
@@ -101,10 +104,6 @@ func (c Config) endpoint(addr net.Addr) (*url.URL, error) {
 		return parsePublicURL(c.PublicURL)
 	}
 	u := &url.URL{Scheme: "https", Host: addr.String(), Path: DefaultPath}
-	tcp, ok := addr.(*net.TCPAddr)
-	if c.TLSCert == "" && (c.DID == "" || ok && tcp.IP.IsLoopback()) {
-		u.Scheme = "http"
-	}
 	if c.DID != "" {
 		document, err := didweb.URLOf(c.DID)
 		if err != nil {
@@ -115,6 +114,10 @@ func (c Config) endpoint(addr net.Addr) (*url.URL, error) {
 			return nil, err
 		}
 		u.Host = at.Host
+	}
+	// TLS can end at a proxy that has the domain of a did:web.
+	if c.TLSCert == "" && (c.DID == "" || isLoopback(u.Hostname())) {
+		u.Scheme = "http"
 	}
 	return u, nil
 }

@@ -47,28 +47,38 @@ func (b *logBuffer) String() string {
 func start(t *testing.T, change func(*server.Config)) (at, id string, log *logBuffer) {
 	t.Helper()
 	log = new(logBuffer)
+	s, stop := listen(t, func(c *server.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(log, nil))
+		change(c)
+	})
+	t.Cleanup(stop)
+	return strings.TrimSuffix(s.Endpoint(), server.DefaultPath), s.DID(), log
+}
+
+// listen runs a server until stop is called.
+func listen(t *testing.T, change func(*server.Config)) (s *server.Server, stop func()) {
+	t.Helper()
 	cfg := server.Config{
 		Home:   home.Config{Dir: t.TempDir(), MaxItems: 10, MaxBytes: 1 << 20},
 		Listen: "127.0.0.1:0", MaxBytes: 1 << 20, ReadTimeout: 10 * time.Second, DeliverWithin: time.Hour, KeepReceived: time.Hour,
 		ReportBurst: 1, ReportsPerHour: 1, AnswerBurst: 1, AnswersPerHour: 1,
 		OnMessage: func(string, string, string) {},
-		Logger:    slog.New(slog.NewTextHandler(log, nil)),
+		Logger:    slog.New(slog.DiscardHandler),
 	}
 	change(&cfg)
 	s, err := server.Listen(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	ctx, end := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
+	return s, func() {
+		end()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-	})
-	return strings.TrimSuffix(s.Endpoint(), server.DefaultPath), s.DID(), log
+	}
 }
 
 // fetch returns the response to a GET, and its body.

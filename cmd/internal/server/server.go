@@ -62,6 +62,9 @@ type Config struct {
 	DID string
 	// TLSCert and TLSKey are PEM files; both or none.
 	TLSCert, TLSKey string
+	// AllowOrigins are the origins of web pages that may reach the agent by POST and by
+	// WebSocket; "*" is all of them. Documents of did:webs are open to all pages.
+	AllowOrigins []string
 	// AllowPrivate allows connections to this machine and to private networks. An agent
 	// whose Listen and PublicURL are both on loopback may connect to this machine without
 	// AllowPrivate.
@@ -191,11 +194,14 @@ func (s *Server) wire(ctx context.Context, tlsConfig *tls.Config) error {
 		Limits:   wstransport.Limits{MaxBytes: cfg.MaxBytes, ReadTimeout: cfg.ReadTimeout},
 		MaxConns: s.gate.MaxConns(),
 		Logger:   cfg.Logger,
+
+		AllowOrigins: cfg.AllowOrigins,
 	})
 	s.http = httptransport.NewServer(s.front(s.routes()))
 	s.http.ReadHeaderTimeout = cfg.ReadTimeout
 	s.http.ReadTimeout = 2 * cfg.ReadTimeout
 	s.gate.Guard(s.http)
+	s.http.Handler = s.share(s.http.Handler)
 	s.http.TLSConfig = tlsConfig
 	s.http.ErrorLog = slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug)
 	return nil
