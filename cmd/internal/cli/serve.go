@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -53,6 +55,9 @@ Address. One URL takes messages by POST and by WebSocket: --public-url, or ` + s
 at the listening address. A proxy in front has to keep the path. GET ` + server.LivePath + `
 answers 200 while the agent runs, and GET ` + server.ReadyPath + ` while it can also work.
 
+TLS. A certificate of --tls-cert that was renewed is used within a second. SIGHUP
+makes serve load it at once.
+
 Web pages. The agent takes messages from web pages of the origins of --allow-origin.
 While it listens on loopback, it answers only for the names of loopback, and for the
 hosts of the public URL and of --did.
@@ -76,6 +81,9 @@ does not know that others can reach it.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			reload := make(chan os.Signal, 1)
+			signal.Notify(reload, syscall.SIGHUP) // from now on, the signal ends nothing
+			defer signal.Stop(reload)
 			// A terminal that is not read must not stop the agent.
 			out, talk := newOutlet(a.Stdout, "; see didcomm inbox"), newOutlet(a.Stderr, "")
 			defer func() { out.close(lastOutput); talk.close(lastOutput) }()
@@ -98,6 +106,20 @@ does not know that others can reach it.`,
 			}
 			fmt.Fprintln(out, s.DID())
 			fmt.Fprintf(talk, "The agent takes messages at %s. To ping it, paste in a second terminal:\n\n  %s ping %s\n\n", s.Endpoint(), self(), s.DID())
+			var reloads sync.WaitGroup
+			defer reloads.Wait()
+			running, end := context.WithCancel(ctx)
+			defer end()
+			reloads.Go(func() {
+				for {
+					select {
+					case <-reload:
+						s.Reload()
+					case <-running.Done():
+						return
+					}
+				}
+			})
 			return s.Run(ctx)
 		},
 	}
@@ -109,6 +131,7 @@ does not know that others can reach it.`,
 	f.StringVar(&cfg.DID, "did", "", "did:web to use as the DID of the agent; its document is published")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "speak TLS with this certificate chain, a PEM file")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "private key of --tls-cert, a PEM file")
+	f.StringVar(&cfg.ClientCA, "client-ca", "", "accept only clients with a certificate of these authorities, a PEM file")
 	f.StringSliceVar(&cfg.AllowOrigins, "allow-origin", nil, "origin of web pages that may send messages to the agent, such as https://wallet.example, or * for all; can be repeated")
 	f.BoolVar(&cfg.AllowPrivate, "allow-private", false, "connect to this machine and to private networks if the DID of a peer says so")
 	f.Int64Var(&cfg.MaxBytes, "max-bytes", transport.DefaultMaxBytes, "largest message that is accepted, in bytes")

@@ -21,6 +21,7 @@ var settings = map[string][3]string{
 	"did":           {"did:web:flag.example", "did:web:env.example", "did:web:file.example"},
 	"tls-cert":      {"flag.pem", "env.pem", "file.pem"},
 	"tls-key":       {"flag.pem", "env.pem", "file.pem"},
+	"client-ca":     {"flag.pem", "env.pem", "file.pem"},
 	"allow-origin":  {"[http://flag.example]", "[http://env.example]", "[http://file.example]"},
 	"allow-private": {"true", "true", "true"},
 	"max-bytes":     {"1", "2", "3"},

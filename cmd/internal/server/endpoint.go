@@ -36,6 +36,9 @@ func (c Config) Check() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("--tls-cert and --tls-key go together")
 	}
+	if c.ClientCA != "" && c.TLSCert == "" {
+		return errors.New("--client-ca needs --tls-cert and --tls-key")
+	}
 	if ip := net.ParseIP(host); c.PublicURL == "" && c.DID == "" && (host == "" || ip != nil && ip.IsUnspecified()) {
 		return fmt.Errorf("peers cannot reach an agent at %s; say where they can with --public-url URL", c.Listen)
 	}

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -60,8 +59,11 @@ type Config struct {
 	// publishes the document of each did:web of the home whose host is that of PublicURL or
 	// of DID.
 	DID string
-	// TLSCert and TLSKey are PEM files; both or none.
+	// TLSCert and TLSKey are PEM files; both or none. They are loaded again when they change.
 	TLSCert, TLSKey string
+	// ClientCA is a PEM file with the authorities of the certificates that clients have to
+	// show. If it is empty, clients need no certificate.
+	ClientCA string
 	// AllowOrigins are the origins of web pages that may reach the agent by POST and by
 	// WebSocket; "*" is all of them. Documents of did:webs are open to all pages.
 	AllowOrigins []string
@@ -95,6 +97,7 @@ type Server struct {
 	did      string
 	former   string // DID that the agent of the home had before, or empty
 	hosts    []string
+	certs    *certificates // nil without TLS
 	gate     *gate.Gate
 	ready    *readiness
 	http     *http.Server
@@ -107,18 +110,18 @@ type Server struct {
 // Listen opens the port, takes the lock of the home, and reads or makes the agent's keys. Call
 // Run next, which also closes everything that Listen has opened.
 func Listen(ctx context.Context, cfg Config) (*Server, error) {
-	tlsConfig, err := cfg.tls()
+	certs, err := cfg.newCertificates()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg}
-	if err := s.open(ctx, tlsConfig); err != nil {
+	s := &Server{cfg: cfg, certs: certs}
+	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-func (s *Server) open(ctx context.Context, tlsConfig *tls.Config) (err error) {
+func (s *Server) open(ctx context.Context) (err error) {
 	if err := home.Unserved(s.cfg.Home.Dir); err != nil { // else the port would be the error
 		return err
 	}
@@ -130,7 +133,7 @@ func (s *Server) open(ctx context.Context, tlsConfig *tls.Config) (err error) {
 	if s.home, err = home.OpenToServe(ctx, cfg); err != nil {
 		return err
 	}
-	return s.wire(ctx, tlsConfig)
+	return s.wire(ctx)
 }
 
 // close closes the listener and the home.
@@ -145,7 +148,7 @@ func (s *Server) close() (err error) {
 }
 
 // wire makes the agent and everything that it needs except for the listener.
-func (s *Server) wire(ctx context.Context, tlsConfig *tls.Config) error {
+func (s *Server) wire(ctx context.Context) error {
 	cfg := s.cfg
 	var err error
 	if s.endpoint, err = cfg.endpoint(s.listener.Addr()); err != nil {
@@ -202,7 +205,7 @@ func (s *Server) wire(ctx context.Context, tlsConfig *tls.Config) error {
 	s.http.ReadTimeout = 2 * cfg.ReadTimeout
 	s.gate.Guard(s.http)
 	s.http.Handler = s.share(s.http.Handler)
-	s.http.TLSConfig = tlsConfig
+	s.http.TLSConfig = s.certs.tls()
 	s.http.ErrorLog = slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug)
 	return nil
 }
@@ -288,6 +291,14 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
+// Reload loads the files of the certificates again. If they cannot be loaded, the last ones
+// stay in use, and the log tells why.
+func (s *Server) Reload() {
+	if s.certs != nil {
+		s.certs.reloadNow()
+	}
+}
+
 // Run serves until ctx ends, and then stops within five seconds. It closes the port, waits a
 // short time for requests under way, closes the WebSocket connections, and stops the agent. It
 // returns nil after such a stop.
@@ -355,15 +366,4 @@ func (s *Server) drain(ctx context.Context) {
 		}
 	})
 	ends.Wait()
-}
-
-func (c Config) tls() (*tls.Config, error) {
-	if c.TLSCert == "" && c.TLSKey == "" {
-		return nil, nil
-	}
-	cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("certificate and key: %w", err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
 }

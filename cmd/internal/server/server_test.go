@@ -35,6 +35,7 @@ func TestCheck(t *testing.T) {
 		"proxy with a port":          {func(c *server.Config) { c.Limits.TrustedProxies = []string{"127.0.0.1:80"} }, false},
 		"fewer than no connections":  {func(c *server.Config) { c.Limits.MaxConns = -1 }, false},
 		"key without certificate":    {func(c *server.Config) { c.TLSKey = "k" }, false},
+		"clients without TLS":        {func(c *server.Config) { c.ClientCA = "ca" }, false},
 		"URL of the health check":    {func(c *server.Config) { c.PublicURL = "https://a.example/healthz" }, false},
 		"URL of a document":          {func(c *server.Config) { c.PublicURL = "https://a.example/x/did.json" }, false},
 		"URL that is a pattern":      {func(c *server.Config) { c.PublicURL = "https://a.example/:x" }, false},
