@@ -47,6 +47,14 @@ type Backend struct {
 	// deleted from the files of the database. It runs on a connection without a
 	// transaction. It is nil if the files belong to a server.
 	Scrub func(ctx context.Context, c *sql.Conn) error
+	// Intact returns an error if the files of the database were deleted, replaced or cut
+	// off since they were opened. It is called after each commit, and must be fast. Then
+	// Rescue writes the content that c can still read to a new file, and returns its name.
+	// Release is called when all connections are closed. They are nil if the files belong
+	// to a server.
+	Intact  func() error
+	Rescue  func(ctx context.Context, c *sql.Conn) (path string, err error)
+	Release func() error
 	// Listen calls heard for each notice of another process until ctx ends or an error
 	// occurs. When notices may have been missed, it calls heard with "". Listen is nil if
 	// there are no notices. Then Changed tells whether another process has written since

@@ -61,7 +61,7 @@ func (w *writer) signal() {
 // do runs a request and waits until it is done. If it returns the error of ctx, the request
 // was not run.
 func (w *writer) do(ctx context.Context, tab table, body any) error {
-	return w.await(ctx, w.patience(), &request{table: tab, body: body, done: make(chan struct{})}, func(r *request) { w.queue = append(w.queue, r) })
+	return w.enqueue(ctx, &request{table: tab, body: body, done: make(chan struct{})})
 }
 
 // together runs several operations in one transaction, all or none.
@@ -69,7 +69,14 @@ func (w *writer) together(ctx context.Context, parts []*request) error {
 	if len(parts) == 1 {
 		return w.do(ctx, parts[0].table, parts[0].body)
 	}
-	return w.await(ctx, w.patience(), &request{parts: parts, done: make(chan struct{})}, func(r *request) { w.queue = append(w.queue, r) })
+	return w.enqueue(ctx, &request{parts: parts, done: make(chan struct{})})
+}
+
+func (w *writer) enqueue(ctx context.Context, r *request) error {
+	if err := w.files.err(); err != nil { // at once, also while the writer rescues the content
+		return w.storeError(err, Other)
+	}
+	return w.await(ctx, w.patience(), r, func(r *request) { w.queue = append(w.queue, r) })
 }
 
 // patience returns a channel that gets a value after the Patience of the back end. The
@@ -206,6 +213,7 @@ func (w *writer) take() (batch []*request, leases map[leaseTable][]*request, sle
 	}
 	now := w.clock.now()
 	next := int64(never)
+	gone := w.files.err() != nil
 	for tab, l := range w.leasers {
 		if touched[tab] {
 			l.next = 0
@@ -218,6 +226,7 @@ func (w *writer) take() (batch []*request, leases map[leaseTable][]*request, sle
 				w.end(r)
 			}
 			l.waiting = nil
+		case gone: // they wait until the store is closed
 		case l.next <= now:
 			if leases == nil {
 				leases = make(map[leaseTable][]*request)
@@ -231,7 +240,7 @@ func (w *writer) take() (batch []*request, leases map[leaseTable][]*request, sle
 			next = min(next, l.next, now+w.pollTime().Microseconds())
 		}
 	}
-	if w.otherWaiters > 0 && w.db.Changed != nil {
+	if w.otherWaiters > 0 && !gone && w.db.Changed != nil {
 		next = min(next, now+pollEvery.Microseconds())
 	}
 	switch {

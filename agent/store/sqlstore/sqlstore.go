@@ -172,11 +172,13 @@ func (s *Store) SealedKeys() *SealedKeys { return s.keys }
 // postgres.Open, which call Open. Errors: ErrCorrupt, ErrNewerSchema, store.ErrFull.
 func Open(ctx context.Context, db *Backend, cfg Config) (*Store, error) {
 	cfg.setDefaults()
-	s := &Store{db: db, read: &statements{on: db.Read, dialect: db.Dialect, tries: db}}
+	s := &Store{db: db}
 	s.w = &writer{
 		db: db, log: cfg.Logger, clock: newClock(), fallback: cfg.Fallback,
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+	s.w.files = &files{db: db, log: cfg.Logger, wake: s.w.signal}
+	s.read = &statements{on: db.Read, dialect: db.Dialect, tries: db, files: s.w.files}
 	shard := rand.Int64N(shards)
 	s.outbox = &Outbox{w: s.w, read: s.read, table: &outboxTable{cfg: cfg.Outbox, total: classTotals("outbox", shard), buried: classTotals("outbox buried", shard)}}
 	s.inbox = &Inbox{w: s.w, read: s.read, table: &inboxTable{cfg: cfg.Inbox, total: &total{name: "inbox", shard: shard}, past: &total{name: "inbox past", shard: shard},
@@ -334,6 +336,9 @@ func (s *Store) closePools() error {
 		err = s.db.Read.Close()
 	}
 	err = errors.Join(err, s.db.Write.Close())
+	if s.db.Release != nil {
+		err = errors.Join(err, s.db.Release())
+	}
 	if err != nil {
 		return fmt.Errorf("%s: close: %w", s.db.Name, err)
 	}

@@ -66,6 +66,7 @@ type statements struct {
 	// bounds the wait for the first row, and a query is tried again on another connection
 	// if the first one is dead.
 	tries *Backend
+	files *files // checked before each query; nil for a connection of the writer
 
 	mu       sync.Mutex // guards all below
 	prepared map[prepared]*sql.Stmt
@@ -160,6 +161,9 @@ const maxReads = 2
 
 // retried runs a query, and tries it again if its connection gives no row in time.
 func (c *statements) retried(ctx context.Context, each func(*sql.Rows) error, query func(context.Context, func(*sql.Rows) error) error) error {
+	if err := c.files.err(); err != nil {
+		return err
+	}
 	if c.tries == nil || c.tries.Timeout == 0 {
 		return query(ctx, each)
 	}

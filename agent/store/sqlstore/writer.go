@@ -38,6 +38,8 @@ type writer struct {
 	// liveness and held are nil if the database is not shared.
 	liveness *liveness
 	held     *heldLeases
+	files    *files
+	rescued  bool // the content of lost files was rescued, or cannot be
 	// changed is called when another process may have written to the database.
 	changed  func()
 	fallback time.Duration
@@ -79,6 +81,7 @@ const never = 1<<63 - 1
 func (w *writer) run() {
 	defer close(w.done)
 	for {
+		again := w.rescue()
 		batch, leases, wait := w.take()
 		if len(batch) > 0 || len(leases) > 0 {
 			w.commit(batch, leases)
@@ -86,6 +89,9 @@ func (w *writer) run() {
 		}
 		if wait < 0 {
 			return
+		}
+		if again > 0 {
+			wait = again
 		}
 		var timer <-chan time.Time
 		if wait > 0 {
@@ -153,7 +159,9 @@ func (w *writer) commit(batch []*request, leases map[leaseTable][]*request) {
 		return
 	}
 	if err != nil {
-		w.log.Warn("sqlstore: transaction failed", "database", w.db.Name, "operations", len(batch), "error", err)
+		if w.files.err() == nil {
+			w.log.Warn("sqlstore: transaction failed", "database", w.db.Name, "operations", len(batch), "error", err)
+		}
 		served = nil
 	}
 	for tab, reqs := range leases {
@@ -369,6 +377,9 @@ func (w *writer) storeError(err error, f Fault) error {
 // once runs one transaction. If it returns an error, and t.committing is set, the database
 // may have committed the transaction.
 func (w *writer) once(try int, batch []*request, leases map[leaseTable][]*request) (t *tx, err error) {
+	if err := w.files.err(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := w.tryContext()
 	defer cancel()
 	if err := w.connect(ctx); err != nil {
@@ -407,7 +418,7 @@ func (w *writer) once(try int, batch []*request, leases map[leaseTable][]*reques
 		w.rollback(err)
 		return t, fmt.Errorf("commit: %w", err)
 	}
-	return t, nil
+	return t, w.files.verify()
 }
 
 // visit makes each table run its part of a transaction.
@@ -529,6 +540,9 @@ func (w *writer) disconnect() {
 func (w *writer) poll() {
 	if w.db.Changed == nil {
 		w.look()
+		return
+	}
+	if w.files.verify() != nil {
 		return
 	}
 	ctx, cancel := w.tryContext()

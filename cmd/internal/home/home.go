@@ -88,6 +88,10 @@ func (h *Home) Close() error {
 	return err
 }
 
+// Check returns an error if the store cannot work, for example because its files are gone or
+// its database does not answer. It waits until ctx ends.
+func (h *Home) Check(ctx context.Context) error { return h.Store.Check(ctx) }
+
 // Where names the store.
 func (h *Home) Where() string { return h.cfg.where() }
 

@@ -51,7 +51,7 @@ func create(path string) (size int64, err error) {
 	if err == nil && log > 0 && size == 0 {
 		return 0, fmt.Errorf("%w: sqlite %s: the file is empty, but its log %s-wal is not", sqlstore.ErrCorrupt, path, path)
 	}
-	if err == nil {
+	if err == nil && size == 0 {
 		// SQLite would make the file with another mode, and gives the log the same mode.
 		var f *os.File
 		if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err == nil {

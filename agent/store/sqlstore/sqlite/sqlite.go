@@ -4,6 +4,14 @@
 //
 // Several processes of one machine may have the file open at the same time. The file must
 // be on a local disk, because the write-ahead log needs shared memory.
+//
+// If the file or its log is deleted, replaced or cut off while the store is open, the store
+// notices that at the next commit, or within a quarter of a second while a call waits for an
+// item. From then on each call fails with sqlstore.ErrGone. The store writes the content that
+// can still be read to a new file beside, path.rescued-TIME, and logs the name of this file.
+//
+// [Copy] makes a backup, also while the store is open. A plain copy of the file has not what
+// is in the log.
 package sqlite
 
 import (
@@ -51,16 +59,23 @@ func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Stor
 	if err := examine(ctx, path, cfg.Reclaim); err != nil {
 		return nil, err
 	}
+	w, err := newWatch(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.pin(ctx); err != nil {
+		return nil, errors.Join(classified(path, err), w.close())
+	}
 	write, err := pool(path, 1, "query_only(false)",
 		// Deleted content is overwritten, but not on pages that become free: to overwrite
 		// these, too, would cost more writes for each message.
 		"secure_delete(FAST)")
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, w.close())
 	}
 	read, err := pool(path, readers, "query_only(true)")
 	if err != nil {
-		return nil, errors.Join(err, write.Close())
+		return nil, errors.Join(err, write.Close(), w.close())
 	}
 	return sqlstore.Open(ctx, &sqlstore.Backend{
 		Name:    "sqlite " + path,
@@ -73,6 +88,9 @@ func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Stor
 		Fault:      fault,
 		Scrub:      scrub,
 		Changed:    new(dataVersion).changed,
+		Intact:     w.intact,
+		Rescue:     func(ctx context.Context, c *sql.Conn) (string, error) { return rescue(ctx, path, c) },
+		Release:    w.close,
 	}, cfg)
 }
 
