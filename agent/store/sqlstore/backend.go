@@ -43,8 +43,9 @@ type Backend struct {
 	Shared bool
 	// Fault classifies an error of the database.
 	Fault func(error) Fault
-	// Scrub removes, as far as possible, the remains of rows that were overwritten or
-	// deleted from the files of the database. It runs on a connection without a
+	// Scrub moves what was committed from the log of the database into its file, and
+	// empties the log. So it removes, as far as possible, the remains of rows that were
+	// overwritten or deleted. It runs on a connection without a
 	// transaction. It is nil if the files belong to a server.
 	Scrub func(ctx context.Context, c *sql.Conn) error
 	// Intact returns an error if the files of the database were deleted, replaced or cut

@@ -88,6 +88,20 @@ func (w *writer) rescue() time.Duration {
 	return 0
 }
 
+// Checkpoint moves what was committed from the log of a SQLite database into its file, so that
+// also a copy of the file alone has it. It is an error if a query of another process runs for
+// longer than a second. A database on a server has no such log.
+func (s *Store) Checkpoint(ctx context.Context) error {
+	if s.db.Scrub == nil {
+		return nil
+	}
+	c, err := s.db.Read.Conn(ctx)
+	if err == nil {
+		err = errors.Join(s.db.Scrub(ctx, c), c.Close())
+	}
+	return s.w.readError(ctx, err)
+}
+
 // Check returns an error if the store cannot work: ErrGone, ErrCorrupt, ErrUnavailable, or
 // the error of ctx.
 func (s *Store) Check(ctx context.Context) error {

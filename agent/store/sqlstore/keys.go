@@ -106,8 +106,11 @@ func (tab *keyTable) set(t *tx, s *setWrapping) (failed, fault error) {
 	default:
 		err = t.exec("UPDATE keyring SET wrapped = ? WHERE id = 1", s.wrapped)
 	}
-	if s.old != nil {
+	switch {
+	case s.old != nil:
 		t.onCommit = append(t.onCommit, func() { tab.scrub(t, t.db, t.raw, t.log) })
+	case s.wrapped != nil:
+		t.onCommit = append(t.onCommit, func() { checkpointKeys(t) })
 	}
 	return nil, err
 }
@@ -161,5 +164,17 @@ func (tab *keyTable) put(t *tx, p *putKeys) (failed, fault error) {
 	}
 	err = t.execRows("WITH r(id TEXT, seq BIGINT, kid BYTEA, sealed BYTEA) INSERT INTO sealed_key (id, seq, kid, sealed) SELECT id, seq, kid, sealed FROM r",
 		cols{ids, seqs, kids, sealed})
+	t.onCommit = append(t.onCommit, func() { checkpointKeys(t) })
 	return nil, err
+}
+
+// checkpointKeys moves new keys from the log into the file, so that also a copy of the file
+// alone has them.
+func checkpointKeys(t *tx) {
+	if t.db.Scrub == nil {
+		return
+	}
+	if err := t.db.Scrub(t, t.raw); err != nil {
+		t.log.Warn("sqlstore: new keys are in the log of the database only, until it is emptied", "database", t.db.Name, "error", err)
+	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -65,10 +66,11 @@ func (s *sealing) with(ctx context.Context, a *app, needKeys bool, cfg envelope.
 		if err != nil {
 			return err
 		}
-		if has, err := home.HasKeys(ctx, cfg); has || err != nil {
-			return withHome(ctx, cfg, home.Open, func(ctx context.Context, h *home.Home) error {
-				return run(ctx, h.Keys(), identity.Before(h.Set, others))
-			})
+		err = withHome(ctx, cfg, home.OpenOld, func(ctx context.Context, h *home.Home) error {
+			return run(ctx, h.Keys(), identity.Before(h.Set, others))
+		})
+		if !errors.Is(err, home.ErrNoKeys) {
+			return err
 		}
 	}
 	return run(ctx, keyring.New(), others)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -94,14 +95,10 @@ func start(cfg Config, ac agent.Config) (*Client, error) {
 }
 
 func (c Config) keys(ctx context.Context) (identity.Pair, error) {
-	has, err := home.HasKeys(ctx, c.Home)
-	if err != nil {
-		return identity.Pair{}, err
-	}
-	if !has {
+	h, err := home.OpenOld(ctx, c.Home)
+	if errors.Is(err, home.ErrNoKeys) {
 		return identity.Generate(keyring.Ed25519)
 	}
-	h, err := home.Open(ctx, c.Home)
 	if err != nil {
 		return identity.Pair{}, err
 	}

@@ -1,6 +1,7 @@
 package home
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,13 +73,18 @@ func (c Config) open(ctx context.Context, reclaim bool) (*sqlstore.Store, error)
 	var s *sqlstore.Store
 	var err error
 	if c.URL == "" {
+		if _, err := os.Stat(c.path()); errors.Is(err, fs.ErrNotExist) {
+			if err := c.lacking(); err != nil {
+				return nil, err
+			}
+		}
 		s, err = sqlite.Open(ctx, c.path(), cfg)
 	} else {
 		s, err = postgres.Open(ctx, c.URL, cfg)
 	}
 	switch {
 	case errors.Is(err, sqlstore.ErrCorrupt):
-		return nil, fmt.Errorf("%w; %s is left as it is: restore it from a copy, or move it away to begin with an empty one", err, c.where())
+		return nil, fmt.Errorf("%w; %s is left as it is: move it away and give didcomm restore a backup", err, c.where())
 	case errors.Is(err, sqlstore.ErrNewerSchema):
 		return nil, fmt.Errorf("%s: %w; use that program, or a newer one", c.where(), err)
 	}
@@ -95,10 +101,18 @@ func (c Config) openNew(ctx context.Context) (*sqlstore.Store, error) {
 
 // openOld opens the store of an agent that was served before.
 func (c Config) openOld(ctx context.Context) (*sqlstore.Store, error) {
-	if _, err := os.Stat(c.path()); c.URL == "" && errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("no agent was served from %s yet: there is no %s", c.Dir, storeFile)
+	if err := c.made(); err != nil {
+		return nil, err
 	}
 	return c.open(ctx, false)
+}
+
+// made is an error if there is no store in the home.
+func (c Config) made() error {
+	if _, err := os.Stat(c.path()); c.URL == "" && errors.Is(err, fs.ErrNotExist) {
+		return cmp.Or(c.lacking(), fmt.Errorf("no agent was served from %s yet: there is no %s", c.Dir, storeFile))
+	}
+	return nil
 }
 
 func (c Config) makeDir() error {

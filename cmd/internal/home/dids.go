@@ -55,7 +55,15 @@ func (h *Home) Keep(ctx context.Context, id *identity.Identity) error {
 		}
 		return err
 	}
+	h.checkpoint(ctx)
 	return h.cfg.known(ctx)
+}
+
+// checkpoint makes a copy of agent.db alone have the DIDs of the home.
+func (h *Home) checkpoint(ctx context.Context) {
+	if err := h.Store.Checkpoint(ctx); err != nil && h.cfg.Logger != nil {
+		h.cfg.Logger.Warn("a copy of the database file alone would not have the last DID yet; use didcomm backup", "error", err)
+	}
 }
 
 // known waits until each agent that runs on the home knows of a change of its DIDs.

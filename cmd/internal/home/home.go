@@ -30,27 +30,25 @@ type Home struct {
 // own keys where there are none. A passphrase that is wrong is
 // keyring.ErrPassphrase.
 func Open(ctx context.Context, cfg Config) (*Home, error) {
-	s, err := cfg.openNew(ctx)
+	return cfg.unsealed(ctx, cfg.openNew)
+}
+
+// unsealed opens the store with open, and the keyring in the store.
+func (c Config) unsealed(ctx context.Context, open func(context.Context) (*sqlstore.Store, error)) (*Home, error) {
+	s, err := open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	h, err := cfg.unseal(ctx, s)
+	h, err := c.unseal(ctx, s)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return h, nil
 }
 
-// OpenOld is Open, but makes nothing: a home without keys is an error.
+// OpenOld is Open, but makes nothing: a home without keys is an ErrNoKeys.
 func OpenOld(ctx context.Context, cfg Config) (*Home, error) {
-	has, err := HasKeys(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	if !has {
-		return nil, errors.New("there is no agent's keyring yet; didcomm serve, key new and did create make it")
-	}
-	return Open(ctx, cfg)
+	return cfg.unsealed(ctx, cfg.openKeys)
 }
 
 // OpenToServe is Open for the one process that serves the home, until Close. Items

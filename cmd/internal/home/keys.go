@@ -1,6 +1,7 @@
 package home
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,27 +20,43 @@ type wrongPassphrase struct{}
 func (wrongPassphrase) Error() string { return "wrong passphrase" }
 func (wrongPassphrase) Unwrap() error { return keyring.ErrPassphrase }
 
+// ErrNoKeys tells that a home has no keys yet.
+var ErrNoKeys = errors.New("there is no agent's keyring yet; didcomm serve, key new and did create make it")
+
 // HasKeys tells whether an agent has keys in its store.
-func HasKeys(ctx context.Context, cfg Config) (has bool, err error) {
-	if cfg.URL == "" {
-		if cfg.Dir == "" {
-			return false, nil
-		}
-		if _, err := os.Lstat(cfg.path()); errors.Is(err, fs.ErrNotExist) {
-			return false, nil
-		}
+func HasKeys(ctx context.Context, cfg Config) (bool, error) {
+	s, err := cfg.openKeys(ctx)
+	if errors.Is(err, ErrNoKeys) {
+		return false, nil
 	}
-	s, err := cfg.open(ctx, false)
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	switch _, err := s.SealedKeys().Wrapping(ctx); {
-	case errors.Is(err, store.ErrNotFound):
-		return false, nil
-	default:
-		return err == nil, err
+	return true, s.Close()
+}
+
+// openKeys opens a store that has keys. It makes nothing.
+func (c Config) openKeys(ctx context.Context) (*sqlstore.Store, error) {
+	if c.URL == "" {
+		if c.Dir == "" {
+			return nil, ErrNoKeys
+		}
+		if _, err := os.Lstat(c.path()); errors.Is(err, fs.ErrNotExist) {
+			return nil, cmp.Or(c.lacking(), ErrNoKeys)
+		}
 	}
+	s, err := c.open(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.SealedKeys().Wrapping(ctx)
+	if errors.Is(err, store.ErrNotFound) {
+		err = cmp.Or(c.lacking(), ErrNoKeys)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 // unseal opens or makes the keyring in an open store.
@@ -57,6 +74,9 @@ func (c Config) unseal(ctx context.Context, s *sqlstore.Store) (*Home, error) {
 	if h.Pair, err = firstTwo(ctx, ring); err != nil {
 		return nil, fmt.Errorf("the agent's keys: %w", err)
 	}
+	if err := c.mark(ring.KIDs()[:2]); err != nil {
+		return nil, err
+	}
 	h.Set, err = c.newSet(ctx, s, ring)
 	return h, err
 }
@@ -67,6 +87,11 @@ func (c Config) unlock(ctx context.Context, keys store.SealedKeys) (*keyring.Sea
 	missing := errors.Is(err, store.ErrNotFound)
 	if err != nil && !missing {
 		return nil, nil, err
+	}
+	if missing {
+		if err := c.lacking(); err != nil {
+			return nil, nil, err
+		}
 	}
 	var secret []byte
 	if c.Passphrase != nil {

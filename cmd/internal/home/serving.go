@@ -76,6 +76,7 @@ func (h *Home) Serve(ctx context.Context, id, endpoint string) (now, former stri
 	if err := h.forget(ctx, slices.DeleteFunc(list, func(s serving) bool { return s.DID == now })); err != nil {
 		return "", "", err
 	}
+	h.checkpoint(ctx)
 	if h.cfg.URL != "" { // agents on other machines answer for the DID as well
 		err = h.cfg.known(ctx)
 	}
