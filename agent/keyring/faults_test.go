@@ -79,11 +79,11 @@ func testSealedFaults(t *testing.T, seed uint64) {
 			}
 		}
 		kid := fmt.Sprint("did:example:a#", random.IntN(8))
-		next, added := secret, false
+		next, again := secret, true
 		var err error
 		switch random.IntN(4) {
 		case 0:
-			next = fmt.Sprint(step + 1)
+			next, again = fmt.Sprint(step+1), false
 			err = s.Rewrap(ctx, cheap(next))
 		case 1:
 			if !has[kid] {
@@ -96,7 +96,6 @@ func testSealedFaults(t *testing.T, seed uint64) {
 			if keys[kid] == nil {
 				keys[kid] = generate(t, keyring.Ed25519)
 			}
-			added = true
 			if err = s.Add(ctx, kid, keys[kid]); err == nil {
 				has[kid] = true
 			}
@@ -113,9 +112,9 @@ func testSealedFaults(t *testing.T, seed uint64) {
 		case <-f.Crashed():
 			s = nil
 		default:
-			// An Add is done again on the same keyring; after another fault it is not
-			// known what it holds.
-			if !added {
+			// An Add or a Delete is done again on the same keyring. After a Rewrap that
+			// failed, the keyring does not know its wrapping.
+			if !again {
 				s = nil
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -24,8 +25,11 @@ type Sealed struct {
 	key  func() []byte // sealing key; a function hides it from reflection
 	ring *Keyring      // all keys, parsed
 
-	mu       sync.Mutex // held while writing to the store; guards wrapping
+	mu       sync.Mutex // held while writing to the store; guards all below
 	wrapping []byte     // of the sealing key, as in the store
+	// unsure has the key ids of ring that the store may not have: their Delete failed, and
+	// may have taken effect all the same.
+	unsure map[string]bool
 }
 
 var (
@@ -122,6 +126,9 @@ func (s *Sealed) Add(ctx context.Context, kid string, key crypto.PrivateKey) err
 func (s *Sealed) AddAll(ctx context.Context, ring *Keyring) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.settle(ctx, ring.KIDs()); err != nil {
+		return err
+	}
 	for {
 		var sealed []store.SealedKey
 		added := New()
@@ -171,19 +178,44 @@ func (s *Sealed) AddAll(ctx context.Context, ring *Keyring) error {
 
 // Delete removes the key under kid from the store and from the keyring. A handle that
 // KeyAgreement or Signer has returned before goes on working. The error matches
-// envelope.ErrNoKey if there is no such key. Other errors are those of the store.
+// envelope.ErrNoKey if there is no such key. Other errors are those of the store; the key stays
+// in the keyring then, although the store may not have it. Add and Delete look that up.
 func (s *Sealed) Delete(ctx context.Context, kid string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.keys.Delete(ctx, kid)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		s.ring.remove(kid) // another process has deleted the key
+		s.ring.remove(kid) // another process, or a Delete that failed, has deleted the key
+		delete(s.unsure, kid)
 		return fmt.Errorf("%w: %s", envelope.ErrNoKey, clip(kid))
 	case err != nil:
+		if s.unsure == nil {
+			s.unsure = make(map[string]bool)
+		}
+		s.unsure[kid] = true
 		return fmt.Errorf("delete key %s: %w", clip(kid), err)
 	}
 	s.ring.remove(kid)
+	delete(s.unsure, kid)
+	return nil
+}
+
+// settle removes those of kids from the keyring whose Delete failed although it took effect.
+func (s *Sealed) settle(ctx context.Context, kids []string) error {
+	if !slices.ContainsFunc(kids, func(kid string) bool { return s.unsure[kid] }) {
+		return nil
+	}
+	all, err := s.keys.All(ctx)
+	if err != nil {
+		return fmt.Errorf("store keys: %w", err)
+	}
+	for kid := range s.unsure {
+		if !slices.ContainsFunc(all, func(k store.SealedKey) bool { return k.KID == kid }) {
+			s.ring.remove(kid)
+		}
+	}
+	clear(s.unsure)
 	return nil
 }
 
