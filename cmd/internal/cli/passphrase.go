@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
@@ -53,6 +54,9 @@ func (a *app) given(file, variable string) ([]byte, error) {
 		return nil, fmt.Errorf("passphrase: %w", err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		fmt.Fprintf(a.Stderr, "Others on this machine can get at the passphrase in %s; mend it with chmod 600.\n", printable(file))
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxPassphrase+3))
 	if err != nil {
 		return nil, fmt.Errorf("passphrase: %w", err)

@@ -145,6 +145,12 @@ func (c Config) guard() string {
 	return "the mode of the file"
 }
 
+// writable tells whether other users may replace and delete the files of the home.
+func (c Config) writable() bool {
+	info, err := os.Stat(c.Dir)
+	return err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0
+}
+
 // exposed tells whether the file of the store is open to other users, by its mode.
 func (c Config) exposed() bool {
 	info, err := os.Stat(c.path())

@@ -53,7 +53,8 @@ func OpenOld(ctx context.Context, cfg Config) (*Home, error) {
 
 // OpenToServe is Open for the one process that serves the home, until Close. Items
 // that a former process had leased in the home's own database can be leased at once. The
-// log tells of keys that others on the machine can read.
+// log tells of keys that others on the machine can read, and of a directory that they can
+// write to.
 func OpenToServe(ctx context.Context, cfg Config) (*Home, error) {
 	if err := cfg.makeDir(); err != nil {
 		return nil, err
@@ -73,6 +74,9 @@ func OpenToServe(ctx context.Context, cfg Config) (*Home, error) {
 	h.lock = lock
 	if h.clear && cfg.exposed() && cfg.Logger != nil {
 		cfg.Logger.Warn("others on this machine can get at the agent's private keys; mend it with chmod 600", "file", cfg.path())
+	}
+	if cfg.writable() && cfg.Logger != nil {
+		cfg.Logger.Warn("others on this machine can replace or delete the files of the home directory; mend it with chmod 700", "directory", cfg.Dir)
 	}
 	return h, nil
 }

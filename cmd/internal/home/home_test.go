@@ -40,6 +40,33 @@ func TestExposedKeys(t *testing.T) {
 	}
 }
 
+// A home directory that other users can write to is told.
+func TestWritableHome(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such modes")
+	}
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		mode os.FileMode
+		warn bool
+	}{{0o700, false}, {0o755, false}, {0o770, true}, {0o777, true}} {
+		if err := os.Chmod(dir, tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		h, err := home.OpenToServe(t.Context(), home.Config{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+		if got := strings.Contains(log.String(), "chmod 700"); got != tt.warn {
+			t.Errorf("mode %v: warned %v, want %v\n%s", tt.mode, got, tt.warn, log.String())
+		}
+	}
+}
+
 // One process serves a home at a time, and others can tell.
 func TestServed(t *testing.T) {
 	cfg := home.Config{Dir: t.TempDir()}
