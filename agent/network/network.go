@@ -46,6 +46,10 @@ type Config struct {
 	// MaxBytes limits a received message, in bytes. The default is
 	// transport.DefaultMaxBytes.
 	MaxBytes int64
+	// Budget limits the memory of all messages and documents that are being received. The
+	// default is one of its own, of the default size. An agent with a server passes the
+	// same Budget to the server.
+	Budget *transport.Budget
 	// RootCAs are the trusted certificate authorities. The default is those of the system.
 	RootCAs *x509.CertPool
 	// Logger logs received packets that could not be handled. The default discards logs.
@@ -68,13 +72,20 @@ func New(cfg Config) *Network {
 	if cfg.Guard == nil {
 		cfg.Guard = &netguard.Guard{}
 	}
+	if cfg.Budget == nil {
+		cfg.Budget = transport.NewBudget(0)
+	}
 	dial := cfg.Guard.DialContext
-	web, err := didweb.NewResolver(didweb.Config{Dial: dial, AllowHTTPLoopback: cfg.Guard.AllowLoopback, RootCAs: cfg.RootCAs})
+	web, err := didweb.NewResolver(didweb.Config{
+		Dial: dial, AllowHTTPLoopback: cfg.Guard.AllowLoopback, RootCAs: cfg.RootCAs, Budget: cfg.Budget,
+	})
 	must(err)
-	http, err := httptransport.NewClient(httptransport.ClientConfig{Dial: dial, MaxBytes: cfg.MaxBytes, RootCAs: cfg.RootCAs, Logger: cfg.Logger})
+	http, err := httptransport.NewClient(httptransport.ClientConfig{
+		Dial: dial, MaxBytes: cfg.MaxBytes, Budget: cfg.Budget, RootCAs: cfg.RootCAs, Logger: cfg.Logger,
+	})
 	must(err)
 	ws, err := wstransport.NewClient(wstransport.ClientConfig{
-		Dial: dial, Limits: wstransport.Limits{MaxBytes: cfg.MaxBytes}, RootCAs: cfg.RootCAs, Logger: cfg.Logger,
+		Dial: dial, Limits: wstransport.Limits{MaxBytes: cfg.MaxBytes}, Budget: cfg.Budget, RootCAs: cfg.RootCAs, Logger: cfg.Logger,
 	})
 	must(err)
 	methods := did.Methods{

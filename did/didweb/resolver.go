@@ -41,6 +41,20 @@ type Config struct {
 	// MaxBytes limits the size of a document after decompression, in bytes. 0 means
 	// DefaultMaxBytes.
 	MaxBytes int64
+	// Budget reads the documents, and limits the memory of all that are read at the same
+	// time. It is usually the *transport.Budget of the process, whose ReadAll says what the
+	// parameters mean. nil means no common limit.
+	Budget interface {
+		ReadAll(r io.Reader, size, limit int64, interrupt func()) (data []byte, release func(), err error)
+	}
+}
+
+// unlimited is the default of Config.Budget.
+type unlimited struct{}
+
+func (unlimited) ReadAll(r io.Reader, _, _ int64, _ func()) (data []byte, release func(), err error) {
+	data, err = io.ReadAll(r)
+	return data, func() {}, err
 }
 
 // Resolver resolves did:web. It keeps neither connections nor documents, so wrap it
@@ -63,6 +77,9 @@ func NewResolver(cfg Config) (*Resolver, error) {
 	}
 	if cfg.MaxBytes <= 0 {
 		cfg.MaxBytes = DefaultMaxBytes
+	}
+	if cfg.Budget == nil {
+		cfg.Budget = unlimited{}
 	}
 	r := &Resolver{cfg: cfg}
 	r.client = &http.Client{
@@ -103,13 +120,14 @@ func (r *Resolver) Resolve(ctx context.Context, id string) (*did.Document, error
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
 
-	body, err := r.fetch(ctx, at.url("https"))
+	body, release, err := r.fetch(ctx, at.url("https"))
 	if local && errors.Is(err, http.ErrSchemeMismatch) {
-		body, err = r.fetch(ctx, at.url("http"))
+		body, release, err = r.fetch(ctx, at.url("http"))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("did:web: %w", err)
 	}
+	defer release()
 	doc, err := did.ParseDocument(body)
 	if err != nil {
 		return nil, fmt.Errorf("did:web: %w", err)
@@ -121,40 +139,46 @@ func (r *Resolver) Resolve(ctx context.Context, id string) (*did.Document, error
 }
 
 // fetch fetches a document. It ignores the media type, because servers that serve
-// did.json as a plain file send application/json, text/plain or none.
-func (r *Resolver) fetch(ctx context.Context, url string) ([]byte, error) {
+// did.json as a plain file send application/json, text/plain or none. The caller calls
+// release when the document is parsed.
+func (r *Resolver) fetch(ctx context.Context, url string) (body []byte, release func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", did.ErrInvalid, err)
+		return nil, nil, fmt.Errorf("%w: %w", did.ErrInvalid, err)
 	}
 	req.Header.Set("Accept", "application/did+json, application/did+ld+json, application/json;q=0.9, */*;q=0.1")
 	resp, err := r.client.Do(req)
 	if err != nil {
 		var guard interface{ AddressRefused() bool }
 		if errors.As(err, &guard) && guard.AddressRefused() {
-			return nil, fmt.Errorf("%w: %w", did.ErrRefused, err)
+			return nil, nil, fmt.Errorf("%w: %w", did.ErrRefused, err)
 		}
-		return nil, err
+		return nil, nil, err
 	}
 	defer resp.Body.Close()
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusNotFound, http.StatusGone:
-		return nil, fmt.Errorf("%w: %s", did.ErrNotFound, resp.Status)
+		return nil, nil, fmt.Errorf("%w: %s", did.ErrNotFound, resp.Status)
 	default:
-		return nil, fmt.Errorf("server answered %s", resp.Status)
+		return nil, nil, fmt.Errorf("server answered %s", resp.Status)
 	}
 	if resp.ContentLength > r.cfg.MaxBytes {
-		return nil, fmt.Errorf("%w: document of %d bytes, more than %d", did.ErrInvalid, resp.ContentLength, r.cfg.MaxBytes)
+		return nil, nil, fmt.Errorf("%w: document of %d bytes, more than %d", did.ErrInvalid, resp.ContentLength, r.cfg.MaxBytes)
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, r.cfg.MaxBytes+1))
+	// One byte more shows that the document is too large.
+	most := r.cfg.MaxBytes + 1
+	body, release, err = r.cfg.Budget.ReadAll(io.LimitReader(resp.Body, most), resp.ContentLength, most, cancel)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if int64(len(body)) > r.cfg.MaxBytes {
-		return nil, fmt.Errorf("%w: document of more than %d bytes", did.ErrInvalid, r.cfg.MaxBytes)
+		release()
+		return nil, nil, fmt.Errorf("%w: document of more than %d bytes", did.ErrInvalid, r.cfg.MaxBytes)
 	}
-	return body, nil
+	return body, release, nil
 }
 
 // checkRedirect allows redirects to https. A redirect to http is allowed only from

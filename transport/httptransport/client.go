@@ -43,6 +43,9 @@ type ClientConfig struct {
 	// MaxBytes limits the body of a response, in bytes. The default is
 	// transport.DefaultMaxBytes.
 	MaxBytes int64
+	// Budget limits the memory of all bodies. The Handlers, Servers and Clients of a
+	// process should share one. The default is one of its own, of the default size.
+	Budget *transport.Budget
 	// Timeout limits one request, from dialling to the last byte of the response.
 	Timeout time.Duration
 	// DialTimeout limits one call of Dial, and one TLS handshake. An HTTP/2 connection
@@ -89,6 +92,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	cfg.HeaderTimeout = cmp.Or(max(cfg.HeaderTimeout, 0), DefaultHeaderTimeout)
 	cfg.IdleTimeout = cmp.Or(max(cfg.IdleTimeout, 0), DefaultIdleTimeout)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	if cfg.Budget == nil {
+		cfg.Budget = transport.NewBudget(0)
+	}
 	c := &Client{cfg: cfg, sends: exchange.NewSends()}
 	c.pool = &http.Transport{
 		DialContext:            c.dial,
@@ -102,7 +108,11 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		ForceAttemptHTTP2:      true,
 		// All requests to a host share one HTTP/2 connection. Without pings they would
 		// all fail if the connection is lost without a reset.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: cfg.DialTimeout, PingTimeout: cfg.DialTimeout},
+		// net/http keeps what was received and not read yet, which the Budget does not count.
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: cfg.DialTimeout, PingTimeout: cfg.DialTimeout,
+			MaxReceiveBufferPerStream: 256 << 10, MaxReceiveBufferPerConnection: 1 << 20,
+		},
 		// The size of a compressed response is only known after decompression.
 		DisableCompression: true,
 	}
@@ -147,10 +157,11 @@ func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error 
 	}
 	defer end()
 
-	reply, err := c.exchange(ctx, to, u.String(), mediaType, p.Data)
+	reply, release, err := c.exchange(ctx, to, u.String(), mediaType, p.Data)
 	if err != nil {
 		return err
 	}
+	defer release()
 	if len(reply.Data) == 0 {
 		return nil
 	}
@@ -169,14 +180,14 @@ func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error 
 func (c *Client) Receipts() bool { return true }
 
 // exchange sends the request, and returns the packet in the response, which is empty if
-// there is none.
-func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data []byte) (transport.Packet, error) {
+// there is none. Call release when the packet is not needed anymore.
+func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data []byte) (reply transport.Packet, release func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	none := transport.Packet{}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(data))
 	if err != nil {
-		return none, endpoint.Malformed(to, err)
+		return none, nil, endpoint.Malformed(to, err)
 	}
 	req.Header.Set("Content-Type", mediaType)
 	req.Header.Set("User-Agent", "didcomm-go")
@@ -193,9 +204,9 @@ func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data [
 		if errors.Is(err, errRedirect) {
 			e := endpoint.Network(to, err)
 			e.Retryable = false
-			return none, e
+			return none, nil, e
 		}
-		return none, endpoint.Network(to, err)
+		return none, nil, endpoint.Network(to, err)
 	}
 	defer func() {
 		_, _ = io.CopyN(io.Discard, resp.Body, maxDrain)
@@ -204,37 +215,34 @@ func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data [
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		e := endpoint.Status(to, resp, time.Now())
 		e.Answered = true
-		return none, e
+		return none, nil, e
 	}
-	reply, err := c.read(resp)
+	reply, release, err = c.read(resp, cancel)
 	if err != nil {
 		if !errors.Is(err, transport.ErrTooLarge) { // the peer repeats its reply
-			return none, endpoint.Network(to, err)
+			return none, nil, endpoint.Network(to, err)
 		}
 		c.cfg.Logger.WarnContext(ctx, "response body dropped", "endpoint", to, "error", err)
-		return none, nil
+		return none, func() {}, nil
 	}
-	return reply, nil
+	return reply, release, nil
 }
 
 // read returns the packet in a response with status 2xx. It ignores a body of another
 // media type, such as the text "OK".
-func (c *Client) read(resp *http.Response) (transport.Packet, error) {
+func (c *Client) read(resp *http.Response, cancel func()) (reply transport.Packet, release func(), err error) {
 	mediaType, err := transport.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
-		return transport.Packet{}, nil
+		return transport.Packet{}, func() {}, nil
 	}
 	if resp.ContentLength > c.cfg.MaxBytes {
-		return transport.Packet{}, transport.ErrTooLarge
+		return transport.Packet{}, nil, transport.ErrTooLarge
 	}
-	data, err := io.ReadAll(io.LimitReader(resp.Body, c.cfg.MaxBytes+1))
+	data, release, err := c.cfg.Budget.ReadAll(resp.Body, resp.ContentLength, c.cfg.MaxBytes, cancel)
 	if err != nil {
-		return transport.Packet{}, fmt.Errorf("read response: %w", err)
+		return transport.Packet{}, nil, fmt.Errorf("read response: %w", err)
 	}
-	if int64(len(data)) > c.cfg.MaxBytes {
-		return transport.Packet{}, transport.ErrTooLarge
-	}
-	return transport.Packet{MediaType: mediaType, Data: data}, nil
+	return transport.Packet{MediaType: mediaType, Data: data}, release, nil
 }
 
 // Close cancels all calls of Send, waits until they have returned, and closes the idle

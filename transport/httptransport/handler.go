@@ -20,7 +20,6 @@
 package httptransport
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -51,6 +50,9 @@ type HandlerConfig struct {
 	ReadTimeout time.Duration
 	// WriteTimeout limits the time to write a reply. 0 means DefaultTransferTimeout.
 	WriteTimeout time.Duration
+	// Budget limits the memory of all bodies. The Handlers, Servers and Clients of a
+	// process should share one. nil means one of its own, of the default size.
+	Budget *transport.Budget
 	// WebSocket, if not nil, serves the WebSocket upgrades at the same URL. It is
 	// usually a *wstransport.Server. If it is nil, upgrades are answered with status
 	// 405.
@@ -72,7 +74,8 @@ type HandlerConfig struct {
 //	413  the body is larger than MaxBytes
 //	415  the media type is not one of DIDComm, or the body has a content coding
 //	500  h returned any other error or panicked; the body does not tell the cause
-//	503  h returned a *transport.BusyError; Retry-After is its RetryAfter
+//	503  h returned a *transport.BusyError, whose RetryAfter is Retry-After; or
+//	     the Budget is used up, and the body arrived slower than others
 //
 // The Replier that h gets accepts one reply, from any goroutine, until h has handled
 // the packet. It writes the response at once, so an error of Reply means that the
@@ -88,6 +91,9 @@ func NewHandler(h transport.Handler, cfg HandlerConfig) http.Handler {
 	cfg.ReadTimeout = cmp.Or(max(cfg.ReadTimeout, 0), DefaultTransferTimeout)
 	cfg.WriteTimeout = cmp.Or(max(cfg.WriteTimeout, 0), DefaultTransferTimeout)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
+	if cfg.Budget == nil {
+		cfg.Budget = transport.NewBudget(0)
+	}
 	return &handler{next: transport.Contain(h), cfg: cfg}
 }
 
@@ -142,8 +148,11 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusUnsupportedMediaType, "content codings are not supported")
 		return
 	}
-	data, code, err := s.read(w, r)
+	data, release, code, err := s.read(w, r)
 	if err != nil {
+		if code == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", retryAfter)
+		}
 		s.cfg.Logger.InfoContext(r.Context(), "http body refused", "remote", r.RemoteAddr, "status", code, "error", err)
 		refuse(w, code, err.Error())
 		return
@@ -153,6 +162,7 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return s.write(ctx, w, r, p)
 	})
 	handled, err := s.next.ServePacket(r.Context(), rep, transport.Packet{MediaType: mediaType, Data: data})
+	release()
 	exchange.Await(r.Context(), handled)
 	replied := rep.End()
 	if err != nil {
@@ -192,29 +202,31 @@ func (s *handler) log(r *http.Request, err error) {
 	}
 }
 
+// retryAfter is the Retry-After, in seconds, of a body that was given up.
+const retryAfter = "5"
+
 // read returns the body, or the status and text for a refusal.
-func (s *handler) read(w http.ResponseWriter, r *http.Request) ([]byte, int, error) {
+func (s *handler) read(w http.ResponseWriter, r *http.Request) (data []byte, release func(), code int, err error) {
 	tooLarge := fmt.Errorf("larger than %d bytes", s.cfg.MaxBytes)
 	if r.ContentLength > s.cfg.MaxBytes {
-		return nil, http.StatusRequestEntityTooLarge, tooLarge
+		return nil, nil, http.StatusRequestEntityTooLarge, tooLarge
 	}
-	// A Content-Length is trusted only up to 64 KiB, so that the header alone does not
-	// make us allocate much memory.
-	var buf bytes.Buffer
-	buf.Grow(int(min(max(r.ContentLength, 0), 64<<10)) + bytes.MinRead)
-	_, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, s.cfg.MaxBytes))
-	var limit *http.MaxBytesError
+	interrupt := func() { _ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) }
+	data, release, err = s.cfg.Budget.ReadAll(r.Body, r.ContentLength, s.cfg.MaxBytes, interrupt)
 	switch {
-	case errors.As(err, &limit):
-		return nil, http.StatusRequestEntityTooLarge, tooLarge
+	case errors.Is(err, transport.ErrTooLarge):
+		return nil, nil, http.StatusRequestEntityTooLarge, tooLarge
+	case errors.Is(err, transport.ErrBudget):
+		return nil, nil, http.StatusServiceUnavailable, errors.New("too many unread bytes")
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, http.StatusRequestTimeout, errors.New("the body took too long")
+		return nil, nil, http.StatusRequestTimeout, errors.New("the body took too long")
 	case err != nil:
-		return nil, http.StatusBadRequest, errors.New("the body is incomplete")
-	case buf.Len() == 0:
-		return nil, http.StatusBadRequest, errors.New("the body is empty")
+		return nil, nil, http.StatusBadRequest, errors.New("the body is incomplete")
+	case len(data) == 0:
+		release()
+		return nil, nil, http.StatusBadRequest, errors.New("the body is empty")
 	}
-	return buf.Bytes(), 0, nil
+	return data, release, 0, nil
 }
 
 // refuse answers a request whose body is not read to its end, and closes the

@@ -52,6 +52,11 @@ type ClientConfig struct {
 	// Client closes the least recently used connection on which no message is being
 	// sent or handled. If there is none, the Client exceeds MaxConns.
 	MaxConns int
+	// Budget limits the memory of all received messages. The Handlers, Servers and Clients
+	// of a process should share one. The default is one of its own, of the default size. If
+	// the Budget is used up, the connection of a message that arrives slower than others is
+	// closed with close code 1013.
+	Budget *transport.Budget
 	// RootCAs are the trusted certificate authorities. The default is those of the
 	// system.
 	RootCAs *x509.CertPool
@@ -114,7 +119,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	cfg.Limits.IdleTimeout = cmp.Or(cfg.Limits.IdleTimeout, DefaultIdleTimeout)
 	c := &Client{
 		cfg:     cfg,
-		group:   newGroup(cfg.Limits, cfg.Logger, 0),
+		group:   newGroup(cfg.Limits, cfg.Budget, cfg.Logger, 0),
 		tls:     &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
 		buffers: &sync.Pool{},
 		peers:   map[string]*peer{},

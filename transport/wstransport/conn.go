@@ -175,12 +175,16 @@ func (c *conn) messages() error {
 		// send a message slowly for ever.
 		c.readBy(c.group.limits.ReadTimeout)
 		c.inMessage = true
-		data, err := io.ReadAll(r)
+		data, release, err := c.group.budget.ReadAll(r, -1, c.group.limits.MaxBytes, c.interrupt)
 		c.inMessage = false
 		if err != nil {
+			if errors.Is(err, transport.ErrBudget) {
+				c.giveUp()
+			}
 			return err
 		}
 		if len(data) == 0 {
+			release()
 			continue // some peers send empty messages to keep the connection open
 		}
 		c.kind.Store(int32(kind))
@@ -191,22 +195,35 @@ func (c *conn) messages() error {
 			c.unhandled.Add(1)
 			c.handling.Add(1)
 			c.last = c.last.Next()
-			go c.handle(data, c.last)
+			go c.handle(data, release, c.last)
 		case <-c.shut: // drop the message, and read until the peer's close frame
+			release()
 		}
 	}
+}
+
+// interrupt ends a running read of a message, and all later ones.
+func (c *conn) interrupt() { _ = c.ws.SetReadDeadline(time.Unix(1, 0)) }
+
+// giveUp closes the connection because of a message that is not read further. It then
+// discards what the peer still sends for a short time, because a connection that is closed
+// before is reset, and the peer may not get the close frame.
+func (c *conn) giveUp() {
+	c.close(websocket.CloseTryAgainLater, "too many unread bytes")
+	_, _ = io.CopyN(io.Discard, c.ws.NetConn(), c.group.limits.MaxBytes)
 }
 
 // handle passes a message to the Handler, releases the slot when the Handler has accepted
 // the message, and waits until the message is handled. The context does not end with the
 // connection, because the peer regards the message as delivered.
-func (c *conn) handle(data []byte, turn *transport.Turn) {
+func (c *conn) handle(data []byte, release func(), turn *transport.Turn) {
 	defer c.group.wg.Done()
 	defer c.handling.Done()
 	defer c.unhandled.Add(-1)
 	ctx, cancel := context.WithTimeout(c.group.ctx, c.group.limits.HandlerTimeout)
 	defer cancel()
 	handled := c.accept(transport.WithTurn(ctx, turn), data)
+	release()
 	turn.End(ctx)
 	<-c.slots
 	exchange.Await(ctx, handled)

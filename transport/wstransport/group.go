@@ -16,6 +16,7 @@ type group struct {
 	// static after newGroup
 	limits Limits
 	max    int // connections, 0 for any number
+	budget *transport.Budget
 	logger *slog.Logger
 	ctx    context.Context // of all handlers
 	cancel context.CancelFunc
@@ -30,9 +31,12 @@ type group struct {
 	closed   bool
 }
 
-func newGroup(limits Limits, logger *slog.Logger, max int) *group {
+func newGroup(limits Limits, budget *transport.Budget, logger *slog.Logger, max int) *group {
 	logger = cmp.Or(logger, slog.New(slog.DiscardHandler))
-	g := &group{limits: limits.withDefaults(), logger: logger, max: max, conns: map[*conn]func(){}}
+	if budget == nil {
+		budget = transport.NewBudget(0)
+	}
+	g := &group{limits: limits.withDefaults(), budget: budget, logger: logger, max: max, conns: map[*conn]func(){}}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.idle = sync.OnceValue(func() <-chan struct{} {
 		idle := make(chan struct{})

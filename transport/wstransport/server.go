@@ -55,6 +55,11 @@ type ServerConfig struct {
 	// MaxConns is the largest number of open connections. Further handshakes are
 	// answered with status 503. 0 means DefaultMaxConns.
 	MaxConns int
+	// Budget limits the memory of all messages. The Handlers, Servers and Clients of a
+	// process should share one. nil means one of its own, of the default size. If the
+	// Budget is used up, the connection of a message that arrives slower than others is
+	// closed with close code 1013.
+	Budget *transport.Budget
 	// AllowOrigins lists the allowed values of the Origin header, for example
 	// "https://wallet.example". "*" allows all of them. Browsers always send the header,
 	// so only web pages of these origins can connect to the agent. Agents do not send
@@ -84,7 +89,7 @@ var _ http.Handler = (*Server)(nil)
 // not see the error. Any other error, or a panic, closes the connection.
 func NewServer(h transport.Handler, cfg ServerConfig) *Server {
 	cfg.MaxConns = cmp.Or(max(cfg.MaxConns, 0), DefaultMaxConns)
-	s := &Server{group: newGroup(cfg.Limits, cfg.Logger, cfg.MaxConns)}
+	s := &Server{group: newGroup(cfg.Limits, cfg.Budget, cfg.Logger, cfg.MaxConns)}
 	s.group.bind(h)
 	allowed := slices.Clone(cfg.AllowOrigins)
 	s.upgrader = websocket.Upgrader{

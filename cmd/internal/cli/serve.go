@@ -135,6 +135,7 @@ does not know that others can reach it.`,
 	f.StringSliceVar(&cfg.AllowOrigins, "allow-origin", nil, "origin of web pages that may send messages to the agent, such as https://wallet.example, or * for all; can be repeated")
 	f.BoolVar(&cfg.AllowPrivate, "allow-private", false, "connect to this machine and to private networks if the DID of a peer says so")
 	f.Int64Var(&cfg.MaxBytes, "max-bytes", transport.DefaultMaxBytes, "largest message that is accepted, in bytes")
+	f.Int64Var(&cfg.UnreadBytes, "unread-bytes", 0, "memory for all messages that are being received, in bytes; beyond, the slowest senders are refused (default an eighth of the memory, at most 256 MiB)")
 	addStoreFlag(cmd, &cfg.Home)
 	pass.addFlag(cmd)
 	addQueueFlags(cmd, &cfg.Home)

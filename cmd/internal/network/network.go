@@ -11,6 +11,7 @@ import (
 	"github.com/didcomm-go/didcomm/did/didkey"
 	"github.com/didcomm-go/didcomm/did/didpeer"
 	"github.com/didcomm-go/didcomm/did/didweb"
+	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/netguard"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -24,6 +25,9 @@ type Reach struct {
 	// Private allows the addresses of private networks (RFC 1918, RFC 6598, RFC 4193), and
 	// everything that Loopback allows.
 	Private bool
+	// Budget limits the memory of what is being received. nil means one of its own for
+	// each transport, and none for documents.
+	Budget *transport.Budget
 }
 
 // privateNetworks returns the networks of Reach.Private. It has no link-local networks,
@@ -49,10 +53,11 @@ func (r Reach) guard() *netguard.Guard {
 // Resolver returns a resolver for did:key, did:jwk, did:peer and did:web. longForm may be
 // nil; it is that of didpeer.Resolver.
 func (r Reach) Resolver(longForm func(ctx context.Context, short string) (string, error)) (*did.Cache, error) {
-	web, err := didweb.NewResolver(didweb.Config{
-		Dial:              r.guard().DialContext,
-		AllowHTTPLoopback: r.Loopback || r.Private,
-	})
+	cfg := didweb.Config{Dial: r.guard().DialContext, AllowHTTPLoopback: r.Loopback || r.Private}
+	if r.Budget != nil {
+		cfg.Budget = r.Budget
+	}
+	web, err := didweb.NewResolver(cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -20,11 +20,13 @@ type Senders struct {
 // Senders returns clients that receive messages of at most maxBytes bytes.
 func (r Reach) Senders(maxBytes int64, logger *slog.Logger) (*Senders, error) {
 	dial := r.guard().DialContext
-	h, err := httptransport.NewClient(httptransport.ClientConfig{Dial: dial, MaxBytes: maxBytes, Logger: logger})
+	h, err := httptransport.NewClient(httptransport.ClientConfig{Dial: dial, MaxBytes: maxBytes, Budget: r.Budget, Logger: logger})
 	if err != nil {
 		return nil, err
 	}
-	w, err := wstransport.NewClient(wstransport.ClientConfig{Dial: dial, Limits: wstransport.Limits{MaxBytes: maxBytes}, Logger: logger})
+	w, err := wstransport.NewClient(wstransport.ClientConfig{
+		Dial: dial, Limits: wstransport.Limits{MaxBytes: maxBytes}, Budget: r.Budget, Logger: logger,
+	})
 	if err != nil {
 		h.Close()
 		return nil, err

@@ -45,6 +45,9 @@ func (c Config) Check() error {
 	if c.MaxBytes <= 0 {
 		return fmt.Errorf("--max-bytes %d: want more than 0", c.MaxBytes)
 	}
+	if c.UnreadBytes != 0 && c.UnreadBytes < 2*c.MaxBytes {
+		return fmt.Errorf("--unread-bytes %d: want at least twice --max-bytes", c.UnreadBytes)
+	}
 	if c.ReadTimeout <= 0 {
 		return fmt.Errorf("--read-timeout %s: want more than 0", c.ReadTimeout)
 	}

@@ -74,6 +74,9 @@ type Config struct {
 	MaxBytes     int64         // of one message
 	ReadTimeout  time.Duration // for the header, and for the body, of one request
 	Limits       Limits        // of connections and requests
+	// UnreadBytes limits the memory of all messages and documents that are being received.
+	// 0 means transport.DefaultBudget, or twice MaxBytes if that is more.
+	UnreadBytes int64
 	// DeliverWithin is how long the agent tries to deliver a message that has no expiry of
 	// its own.
 	DeliverWithin time.Duration
@@ -104,6 +107,7 @@ type Server struct {
 	ws       *wstransport.Server
 	agent    *agent.Agent
 	senders  *network.Senders
+	budget   *transport.Budget
 	home     *home.Home
 }
 
@@ -158,7 +162,11 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	s.hosts = s.webHosts()
-	reach := network.Reach{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly()}
+	if cfg.UnreadBytes == 0 {
+		cfg.UnreadBytes = max(transport.DefaultBudget(), 2*cfg.MaxBytes)
+	}
+	s.budget = transport.NewBudget(cfg.UnreadBytes)
+	reach := network.Reach{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly(), Budget: s.budget}
 	packer, book, err := s.packer(reach)
 	if err != nil {
 		return err
@@ -196,6 +204,7 @@ func (s *Server) wire(ctx context.Context) error {
 	s.ws = wstransport.NewServer(s.agent, wstransport.ServerConfig{
 		Limits:   wstransport.Limits{MaxBytes: cfg.MaxBytes, ReadTimeout: cfg.ReadTimeout},
 		MaxConns: s.gate.MaxConns(),
+		Budget:   s.budget,
 		Logger:   cfg.Logger,
 
 		AllowOrigins: cfg.AllowOrigins,
@@ -242,6 +251,7 @@ func (s *Server) routes() http.Handler {
 	messages := echo.WrapHandler(httptransport.NewHandler(unlessStopped{s.agent}, httptransport.HandlerConfig{
 		MaxBytes:    s.cfg.MaxBytes,
 		ReadTimeout: s.cfg.ReadTimeout,
+		Budget:      s.budget,
 		WebSocket:   s.ws,
 		Logger:      s.cfg.Logger,
 	}))

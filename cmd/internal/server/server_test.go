@@ -44,6 +44,8 @@ func TestCheck(t *testing.T) {
 		"URL with no such port":      {func(c *server.Config) { c.PublicURL = "https://a.example:65536/" }, false},
 		"URL without host":           {func(c *server.Config) { c.PublicURL = "https:///x" }, false},
 		"nothing may be large":       {func(c *server.Config) { c.MaxBytes = 0 }, false},
+		"no room for a message":      {func(c *server.Config) { c.UnreadBytes = 1 }, false},
+		"room for a message":         {func(c *server.Config) { c.UnreadBytes = 2 }, true},
 		"nobody may take their time": {func(c *server.Config) { c.ReadTimeout = 0 }, false},
 		"no time to deliver":         {func(c *server.Config) { c.DeliverWithin = 0 }, false},
 		"nothing is remembered":      {func(c *server.Config) { c.KeepReceived = 0 }, false},
