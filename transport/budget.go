@@ -23,8 +23,10 @@ const (
 	// the message, its decoded ciphertext, its plaintext and the parsed form.
 	budgetWork = 4
 	// budgetGrace is the age from which the rate of a message counts, and the shortest
-	// time over which the rate is measured.
-	budgetGrace = time.Second
+	// time over which the rate is measured. It is longer for a small message, which may
+	// be complete and only wait for a processor that is busy with others.
+	budgetGrace      = time.Second
+	budgetSmallGrace = 5 * time.Second
 )
 
 // Budget limits the memory of all messages that are being read, of those that are opened by
@@ -248,7 +250,7 @@ func (b *Budget) makeRoom(m *reading, n int64) bool {
 	for _, r := range ranks {
 		fits := b.used+n <= b.limit
 		switch {
-		case fits && (r.young || b.used+n+spare <= b.limit):
+		case fits && (r.kind != notYoung || b.used+n+spare <= b.limit):
 			return true
 		case r.m == m:
 			return fits
@@ -260,29 +262,32 @@ func (b *Budget) makeRoom(m *reading, n int64) bool {
 	return b.used+n <= b.limit
 }
 
-// rank says how soon a message is given up: first those that are not young, the slowest
-// first, and then the young ones, the largest first.
+// rank says how soon a message is given up: first those that are not young, then the young
+// ones, and then those that are young and small. Of each kind, the slowest goes first.
 type rank struct {
 	m     *reading
-	young bool
+	kind  int
 	rate  float64
 	taken int64
 }
 
+const (
+	notYoung = iota
+	young
+	youngAndSmall
+)
+
 func (m *reading) rank(now time.Time, taken int64) rank {
-	r := rank{m: m, taken: taken, young: now.Sub(m.begun) < budgetGrace}
-	if !r.young {
-		r.rate = m.rate(now)
+	r := rank{m: m, rate: m.rate(now), taken: taken}
+	switch age := now.Sub(m.begun); {
+	case taken <= budgetSmall && age < budgetSmallGrace:
+		r.kind = youngAndSmall
+	case age < budgetGrace:
+		r.kind = young
 	}
 	return r
 }
 
 func (r rank) compare(o rank) int {
-	if r.young != o.young {
-		if o.young {
-			return -1
-		}
-		return 1
-	}
-	return cmp.Or(cmp.Compare(r.rate, o.rate), cmp.Compare(o.taken, r.taken))
+	return cmp.Or(cmp.Compare(r.kind, o.kind), cmp.Compare(r.rate, o.rate), cmp.Compare(o.taken, r.taken))
 }

@@ -84,6 +84,7 @@ does not know that others can reach it.`,
 			reload := make(chan os.Signal, 1)
 			signal.Notify(reload, syscall.SIGHUP) // from now on, the signal ends nothing
 			defer signal.Stop(reload)
+			cfg.LimitMemory()
 			// A terminal that is not read must not stop the agent.
 			out, talk := newOutlet(a.Stdout, "; see didcomm inbox"), newOutlet(a.Stderr, "")
 			defer func() { out.close(lastOutput); talk.close(lastOutput) }()

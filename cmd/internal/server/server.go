@@ -162,10 +162,7 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	s.hosts = s.webHosts()
-	if cfg.UnreadBytes == 0 {
-		cfg.UnreadBytes = max(transport.DefaultBudget(), 2*cfg.MaxBytes)
-	}
-	s.budget = transport.NewBudget(cfg.UnreadBytes)
+	s.budget = transport.NewBudget(cfg.unreadBytes())
 	reach := network.Reach{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly(), Budget: s.budget}
 	packer, book, err := s.packer(reach)
 	if err != nil {
