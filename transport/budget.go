@@ -87,6 +87,9 @@ func (b *Budget) ReadAll(r io.Reader, size, limit int64, interrupt func()) (data
 		}
 		total, err = m.fill(r)
 		switch {
+		case total > limit:
+			b.drop(m)
+			return nil, nil, ErrTooLarge
 		case err == io.EOF:
 			return b.finish(m, total)
 		case err != nil:
@@ -94,9 +97,6 @@ func (b *Budget) ReadAll(r io.Reader, size, limit int64, interrupt func()) (data
 				err = ErrBudget
 			}
 			return nil, nil, err
-		case total > limit:
-			b.drop(m)
-			return nil, nil, ErrTooLarge
 		}
 		chunk = min(total, budgetChunk)
 	}
