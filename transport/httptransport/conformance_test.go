@@ -37,7 +37,8 @@ func TestConformance(t *testing.T) {
 		t.Run(proto, func(t *testing.T) {
 			transporttest.Run(t, func(t *testing.T, server, client transport.Handler) transporttest.Link {
 				const limit = 64 << 10
-				h := httptransport.NewHandler(server, httptransport.HandlerConfig{MaxBytes: limit})
+				budget := transport.NewBudget(4 * limit)
+				h := httptransport.NewHandler(server, httptransport.HandlerConfig{MaxBytes: limit, Budget: budget})
 				srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if r.Proto != proto {
 						t.Errorf("came by %s", r.Proto)
@@ -45,7 +46,7 @@ func TestConformance(t *testing.T) {
 					h.ServeHTTP(w, r)
 				}))
 				srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-				var cfg httptransport.ClientConfig
+				cfg := httptransport.ClientConfig{Budget: budget}
 				if proto == "HTTP/2.0" {
 					srv.EnableHTTP2 = true
 					srv.StartTLS()
@@ -58,7 +59,7 @@ func TestConformance(t *testing.T) {
 				dead.Close()
 				c := newClient(t, cfg)
 				c.Bind(client)
-				return transporttest.Link{Sender: c, Endpoint: srv.URL, Dead: dead.URL, MaxBytes: limit}
+				return transporttest.Link{Sender: c, Endpoint: srv.URL, Dead: dead.URL, MaxBytes: limit, Budget: budget}
 			})
 		})
 	}

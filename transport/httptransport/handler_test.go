@@ -442,3 +442,43 @@ func TestTenMegabytes(t *testing.T) {
 		})
 	}
 }
+
+// Bodies that stall give way to one that arrives, and the Budget is free in the end.
+func TestStalledBodiesGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const stalled, size = 4, 100_000
+		budget := transport.NewBudget(256 << 10)
+		pipes := inBubble(t, httptransport.NewHandler(transport.HandlerFunc(ignore), httptransport.HandlerConfig{Budget: budget}))
+		head := fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/didcomm-encrypted+json\r\nContent-Length: %d\r\n\r\n", size)
+		statuses := map[int]int{}
+		var readers []*bufio.Reader
+		for range stalled {
+			_, br := dialPipe(t, pipes, head+strings.Repeat("x", size/2))
+			readers = append(readers, br)
+		}
+		time.Sleep(2 * time.Second) // of the bubble
+		synctest.Wait()
+		before := budget.Used()
+		_, br := dialPipe(t, pipes, head+strings.Repeat("x", size))
+		if resp, err := http.ReadResponse(br, nil); err != nil || resp.StatusCode != http.StatusAccepted {
+			t.Errorf("the body that arrived: %v, %v", resp, err)
+		}
+		for _, br := range readers {
+			resp, err := http.ReadResponse(br, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			statuses[resp.StatusCode]++
+			if resp.StatusCode == http.StatusServiceUnavailable && (resp.Header.Get("Retry-After") != "5" || !resp.Close) {
+				t.Errorf("status 503: %v, close %v", resp.Header, resp.Close)
+			}
+		}
+		if before < stalled*size/2 || statuses[http.StatusServiceUnavailable] == 0 ||
+			statuses[http.StatusServiceUnavailable]+statuses[http.StatusRequestTimeout] != stalled {
+			t.Errorf("%d bytes were taken, then the statuses %v", before, statuses)
+		}
+		if budget.Used() != 0 {
+			t.Errorf("%d bytes are left", budget.Used())
+		}
+	})
+}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -36,6 +37,9 @@ type Link struct {
 	// OneWay says that Send does not get an error if the receiver does not accept a
 	// packet. It is the opposite of Sender.Receipts.
 	OneWay bool
+	// Budget is that of the receiver and of the sender, whose size is four times MaxBytes.
+	// It is nil if the transport does not read from a network.
+	Budget *transport.Budget
 }
 
 // Start starts a receiver that passes packets to server, and a sender that passes the
@@ -61,6 +65,8 @@ func Run(t *testing.T, start Start) {
 		{"HandlerErrors", testHandlerErrors},
 		{"Panic", testPanic},
 		{"Limit", testLimit},
+		{"Budget", testBudget},
+		{"BudgetOfReplies", testBudgetOfReplies},
 		{"Endpoints", testEndpoints},
 		{"NotDIDComm", testNotDIDComm},
 		{"Context", testContext},
@@ -424,6 +430,85 @@ func testLimit(t *testing.T, start Start) {
 	if !l.OneWay && !errors.Is(err, transport.ErrTooLarge) {
 		t.Errorf("got %v, want ErrTooLarge", err)
 	}
+}
+
+// occupy takes so much of the Budget that only a small message fits.
+func occupy(t *testing.T, l Link) (release func()) {
+	t.Helper()
+	_, release, err := l.Budget.ReadAll(bytes.NewReader(make([]byte, l.MaxBytes)), -1, int64(l.MaxBytes), func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return release
+}
+
+// empty waits until nothing of the Budget is taken.
+func empty(l Link) {
+	for l.Budget.Used() != 0 {
+		runtime.Gosched()
+	}
+}
+
+// mustNotFit sends p, and then a packet in either direction must not fit into the Budget.
+func mustNotFit(t *testing.T, l Link, p transport.Packet) *transport.SendError {
+	t.Helper()
+	if s, ok := l.Sender.(transport.SessionSender); ok && l.OneWay {
+		c, err := s.SendOn(t.Context(), l.Endpoint, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-c.Done()
+		return nil
+	}
+	return sendError(t, l.Sender.Send(t.Context(), l.Endpoint, p), true)
+}
+
+// testBudget tests a receiver whose Budget is used up: it refuses large packets for now, and
+// takes small ones.
+func testBudget(t *testing.T, start Start) {
+	server, got := collect(1)
+	l := start(t, server, unexpected(t, "client"))
+	if l.Budget == nil {
+		return
+	}
+	large := packet(strings.Repeat("x", l.MaxBytes))
+	release := occupy(t, l)
+	if e := mustNotFit(t, l, large); e != nil && (!e.Busy || !e.Answered || e.RetryAfter <= 0) {
+		t.Errorf("busy %v, answered %v, retry after %v: %v", e.Busy, e.Answered, e.RetryAfter, e)
+	}
+	mustSend(t, l, packet("small"))
+	if p := <-got; string(p.Data) != "small" {
+		t.Errorf("got %d bytes", len(p.Data))
+	}
+	release()
+	mustSend(t, l, large)
+	if p := <-got; len(p.Data) != len(large.Data) {
+		t.Errorf("got %d bytes", len(p.Data))
+	}
+	empty(l)
+}
+
+// testBudgetOfReplies tests a sender whose Budget is used up.
+func testBudgetOfReplies(t *testing.T, start Start) {
+	client, answers := collect(1)
+	var large transport.Packet
+	l := start(t, transport.HandlerFunc(func(ctx context.Context, w transport.Replier, _ transport.Packet) error {
+		return w.Reply(ctx, large)
+	}), client)
+	if l.Budget == nil {
+		return
+	}
+	large = packet(strings.Repeat("x", l.MaxBytes))
+	release := occupy(t, l)
+	if e := mustNotFit(t, l, packet("x")); e != nil && !errors.Is(e, transport.ErrBudget) {
+		t.Errorf("got %v, want ErrBudget", e)
+	}
+	release()
+	mustSend(t, l, packet("x"))
+	if p := <-answers; len(p.Data) != len(large.Data) {
+		t.Errorf("got %d bytes", len(p.Data))
+	}
+	empty(l)
 }
 
 func testEndpoints(t *testing.T, start Start) {

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/internal/pipenet"
 	"github.com/didcomm-go/didcomm/transport/netguard"
@@ -143,4 +145,62 @@ func TestBusyConnectionStays(t *testing.T) {
 			t.Errorf("reply on the busy connection: %v", err)
 		}
 	})
+}
+
+// Messages that stall give way to one that arrives, also in fragments, and the Budget is
+// free in the end.
+func TestStalledMessagesGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const stalled, size = 4, 100_000
+		budget := transport.NewBudget(256 << 10)
+		got := make(chan int, 1)
+		l := newLab(t, func(_ context.Context, _ transport.Replier, p transport.Packet) error {
+			got <- len(p.Data)
+			return nil
+		}, wstransport.ServerConfig{Budget: budget})
+		ended := make(chan error, stalled)
+		for range stalled {
+			ws := l.peer(t)
+			go func() { ended <- readAll(ws) }()
+			begin(t, ws, size/2)
+		}
+		time.Sleep(2 * time.Second) // of the bubble
+		before := budget.Used()
+		ws := l.peer(t)
+		w := begin(t, ws, size/2)
+		if _, err := io.WriteString(w, strings.Repeat("x", size/2)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n := <-got; n != size {
+			t.Errorf("got %d bytes", n)
+		}
+		busy := 0
+		for range stalled {
+			if err := <-ended; websocket.IsCloseError(err, websocket.CloseTryAgainLater) {
+				busy++
+			}
+		}
+		if before < stalled*(size/2-4<<10) || busy == 0 {
+			t.Errorf("%d bytes were taken, then %d connections were closed with 1013", before, busy)
+		}
+		if budget.Used() != 0 {
+			t.Errorf("%d bytes are left", budget.Used())
+		}
+	})
+}
+
+// begin begins a message with n bytes, in fragments.
+func begin(t *testing.T, ws *websocket.Conn, n int) io.WriteCloser {
+	t.Helper()
+	w, err := ws.NextWriter(websocket.TextMessage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, strings.Repeat("x", n)); err != nil {
+		t.Fatal(err)
+	}
+	return w
 }

@@ -35,7 +35,8 @@ func wsURL(url string) string { return "ws" + strings.TrimPrefix(url, "http") }
 func TestConformance(t *testing.T) {
 	transporttest.Run(t, func(t *testing.T, server, client transport.Handler) transporttest.Link {
 		const limit = 64 << 10
-		s := wstransport.NewServer(server, wstransport.ServerConfig{Limits: wstransport.Limits{MaxBytes: limit}})
+		budget := transport.NewBudget(4 * limit)
+		s := wstransport.NewServer(server, wstransport.ServerConfig{Limits: wstransport.Limits{MaxBytes: limit}, Budget: budget})
 		srv := httptest.NewServer(s)
 		t.Cleanup(func() {
 			srv.Close()
@@ -45,11 +46,11 @@ func TestConformance(t *testing.T) {
 		})
 		dead := httptest.NewServer(nil)
 		dead.Close()
-		c := newClient(t, wstransport.ClientConfig{})
+		c := newClient(t, wstransport.ClientConfig{Budget: budget})
 		c.Bind(client)
 		return transporttest.Link{
 			Sender: c, Endpoint: wsURL(srv.URL), Dead: wsURL(dead.URL),
-			MaxBytes: limit, Session: true, OneWay: true,
+			MaxBytes: limit, Session: true, OneWay: true, Budget: budget,
 		}
 	})
 }
