@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didweb"
+	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/netguard"
 )
 
@@ -361,6 +363,41 @@ func TestSize(t *testing.T) {
 	w.mux.HandleFunc("/big/did.json", serve("application/json", big))
 	if _, err := w.resolver(t, nil).Resolve(t.Context(), "did:web:example.com:big"); !errors.Is(err, did.ErrInvalid) {
 		t.Errorf("more than the default: %v", err)
+	}
+}
+
+// Documents are read within the Budget: one that stalls gives way to other bytes.
+func TestBudget(t *testing.T) {
+	w := newWeb(t)
+	budget := transport.NewBudget(256 << 10)
+	r := w.resolver(t, func(c *didweb.Config) { c.Budget = budget })
+	w.mux.HandleFunc("GET /stalled/did.json", func(w http.ResponseWriter, r *http.Request) {
+		w.Write(make([]byte, 40<<10))
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	w.mux.HandleFunc("GET /whole/did.json", serve("application/json", document("did:web:example.com:whole")))
+	stalled := make(chan error, 1)
+	go func() {
+		_, err := r.Resolve(t.Context(), "did:web:example.com:stalled")
+		stalled <- err
+	}()
+	for budget.Used() < 40<<10 {
+		runtime.Gosched()
+	}
+	_, release, err := budget.ReadAll(strings.NewReader(strings.Repeat("x", 230<<10)), -1, 256<<10, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-stalled; !errors.Is(err, transport.ErrBudget) || errors.Is(err, did.ErrInvalid) {
+		t.Errorf("the stalled document: %v", err)
+	}
+	release()
+	if _, err := r.Resolve(t.Context(), "did:web:example.com:whole"); err != nil {
+		t.Error(err)
+	}
+	if budget.Used() != 0 {
+		t.Errorf("%d bytes are left", budget.Used())
 	}
 }
 
