@@ -29,9 +29,10 @@ const (
 
 const (
 	maxRedirects = 3
-	// maxDrain is how many bytes of an unread body are read so that the connection can
-	// be used again.
-	maxDrain = 64 << 10
+	// maxDrain is how many bytes of an unread body are read, and drainTime for how long, so
+	// that the connection can be used again.
+	maxDrain  = 64 << 10
+	drainTime = time.Second
 )
 
 // ClientConfig configures [NewClient]. Dial is required. A zero in any other field
@@ -209,10 +210,12 @@ func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data [
 		return none, nil, endpoint.Network(to, err)
 	}
 	defer func() {
+		defer time.AfterFunc(drainTime, cancel).Stop()
 		_, _ = io.CopyN(io.Discard, resp.Body, maxDrain)
 		resp.Body.Close()
 	}()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		defer time.AfterFunc(drainTime, cancel).Stop() // also for the reason in the body
 		e := endpoint.Status(to, resp, time.Now())
 		e.Answered = true
 		return none, nil, e

@@ -494,3 +494,96 @@ func TestDeadHTTP2(t *testing.T) {
 	}
 	t.Errorf("100 times over a dead connection: %v", err)
 }
+
+// Whatever a server answers, the client reads a bounded part of the answer, in bounded time.
+func TestEndlessAnswers(t *testing.T) {
+	line := strings.Repeat("a", 1000) + "\r\n"
+	const ok = "HTTP/1.1 200 OK\r\nContent-Type: "
+	for name, c := range map[string]struct{ head, again string }{
+		"header":           {"HTTP/1.1 200 OK\r\n", "X: " + line},
+		"early hints":      {"", "HTTP/1.1 103 Early Hints\r\nX: " + line + "\r\n"},
+		"continue":         {"", "HTTP/1.1 100 Continue\r\n\r\n"},
+		"redirect":         {"HTTP/1.1 307 Temporary Redirect\r\nLocation: /again\r\n\r\n", line},
+		"text":             {ok + "text/plain\r\n\r\n", line},
+		"message":          {ok + "application/didcomm-encrypted+json\r\n\r\n", line},
+		"failure":          {"HTTP/1.1 500 Failure\r\nContent-Type: text/plain\r\n\r\n", strings.TrimSpace(line)},
+		"other failure":    {"HTTP/1.1 404 Not Found\r\n\r\n", line},
+		"chunk extension":  {ok + "text/plain\r\nTransfer-Encoding: chunked\r\n\r\n1", ";x=" + strings.TrimSpace(line)},
+		"chunk extensions": {ok + "text/plain\r\nTransfer-Encoding: chunked\r\n\r\n", "1;x=" + line + "x\r\n"},
+		"trailer":          {ok + "text/plain\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "X: " + line},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				pipes := pipenet.Listen()
+				var written atomic.Int64
+				var server sync.WaitGroup
+				server.Go(func() {
+					for {
+						nc, err := pipes.Accept()
+						if err != nil {
+							return
+						}
+						server.Go(func() {
+							defer nc.Close()
+							if _, err := http.ReadRequest(bufio.NewReader(nc)); err != nil {
+								return
+							}
+							for text := c.head; written.Load() < 16<<20; text = c.again {
+								n, err := io.WriteString(nc, text)
+								written.Add(int64(n))
+								if err != nil {
+									return
+								}
+							}
+						})
+					}
+				})
+				client := newClient(t, httptransport.ClientConfig{Dial: pipes.Dial, MaxBytes: 100_000})
+				client.Bind(transport.HandlerFunc(func(context.Context, transport.Replier, transport.Packet) error {
+					t.Error("an endless answer was handled")
+					return nil
+				}))
+				start := time.Now()
+				_ = client.Send(t.Context(), "http://peer.example/", packet("x"))
+				if n := written.Load(); n > 400_000 {
+					t.Errorf("%d bytes were read", n)
+				}
+				if d := time.Since(start); d > 30*time.Second {
+					t.Errorf("the answer took %v", d)
+				}
+				pipes.Close()
+				server.Wait()
+			})
+		})
+	}
+}
+
+// A body that nobody needs, and that comes slowly, does not hold up Send.
+func TestSlowBodyIsNotDrained(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusNotFound} {
+		synctest.Test(t, func(t *testing.T) { slowBody(t, status) })
+	}
+}
+
+func slowBody(t *testing.T, status int) {
+	ended := make(chan struct{})
+	pipes := inBubble(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(ended)
+		w.Header().Set("Content-Type", "text/plain")
+		w.WriteHeader(status)
+		for r.Context().Err() == nil {
+			_, _ = io.WriteString(w, "OK")
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(100 * time.Millisecond) // of the bubble
+		}
+	}))
+	client := newClient(t, httptransport.ClientConfig{Dial: pipes.Dial})
+	start := time.Now()
+	if err := client.Send(t.Context(), "http://peer.example/", packet("x")); (err == nil) != (status == http.StatusOK) {
+		t.Errorf("status %d: %v", status, err)
+	}
+	if d := time.Since(start); d > 2*time.Second {
+		t.Errorf("Send took %v", d)
+	}
+	<-ended
+}
