@@ -47,8 +47,7 @@ type Config struct {
 	// transport.DefaultMaxBytes.
 	MaxBytes int64
 	// Budget limits the memory of all messages and documents that are being received. The
-	// default is one of its own, of the default size. An agent with a server passes the
-	// same Budget to the server.
+	// default is transport.NewBudget(0).
 	Budget *transport.Budget
 	// RootCAs are the trusted certificate authorities. The default is those of the system.
 	RootCAs *x509.CertPool
@@ -65,6 +64,8 @@ type Network struct {
 	HTTP *httptransport.Client
 	// WebSocket sends to ws and wss endpoints.
 	WebSocket *wstransport.Client
+	// Budget is that of Config. Pass it to the server of the agent too.
+	Budget *transport.Budget
 }
 
 // New returns a Network, which has no connections yet.
@@ -94,7 +95,7 @@ func New(cfg Config) *Network {
 		"peer": didpeer.NewResolver(),
 		"web":  web,
 	}
-	return &Network{Resolver: did.NewCache(methods, did.CacheConfig{}), HTTP: http, WebSocket: ws}
+	return &Network{Resolver: did.NewCache(methods, did.CacheConfig{}), HTTP: http, WebSocket: ws, Budget: cfg.Budget}
 }
 
 // must panics if a constructor fails. Those of New fail only without a dial function.

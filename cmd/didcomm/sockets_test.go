@@ -259,6 +259,43 @@ func TestSlowLoris(t *testing.T) {
 	}
 }
 
+// Senders that do not finish share --unread-bytes. Those that find no room are told to come
+// back later, and the agent answers others.
+func TestUnfinishedMessages(t *testing.T) {
+	const size, room, n = 1 << 20, 4, 24
+	agent, who := sockets(t, "--max-bytes", fmt.Sprint(size), "--unread-bytes", fmt.Sprint(room*size), "--read-timeout", "1m")
+	refused := make(chan error, n)
+	for i := range n {
+		conn := dial(t, who.host)
+		want := "HTTP/1.1 503 Service Unavailable\r\n"
+		var head []byte
+		if i%2 == 0 {
+			head = fmt.Appendf(nil, "POST /didcomm HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", who.host, transport.MediaTypeEncrypted, size)
+		} else {
+			upgrade(t, conn, who.host)
+			head = append(binary.BigEndian.AppendUint64([]byte{0x81, 0xff}, size), 0, 0, 0, 0) // RFC 6455, section 5.2
+			want = string(binary.BigEndian.AppendUint16([]byte{0x88, 2 + uint8(len(unread))}, 1013)) + unread
+		}
+		go conn.Write(append(head, make([]byte, size-1)...)) // ends with the connection
+		go func() {
+			answer := make([]byte, len(want))
+			_, err := io.ReadFull(conn, answer)
+			if err == nil && string(answer) != want {
+				err = fmt.Errorf("answer %q, want %q", answer, want)
+			}
+			refused <- err
+		}()
+	}
+	for range n - room {
+		if err := <-refused; err != nil {
+			t.Error(err)
+		}
+	}
+	who.run("", "ping", agent.did)
+}
+
+const unread = "too many unread bytes"
+
 // However peers hang on, the agent stops in time.
 func TestStopWhileBusy(t *testing.T) {
 	agent, peer := run(t)

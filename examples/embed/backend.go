@@ -139,10 +139,12 @@ func (b *backend) start(ctx context.Context) (err error) {
 	}
 
 	// Messages come in at one route, by POST and by WebSocket.
-	b.sockets = wstransport.NewServer(b.agent, wstransport.ServerConfig{Logger: b.cfg.logger})
+	b.sockets = wstransport.NewServer(b.agent, wstransport.ServerConfig{Budget: b.peers.Budget, Logger: b.cfg.logger})
 	router := http.NewServeMux()
 	router.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	router.Handle("/didcomm", httptransport.NewHandler(b.agent, httptransport.HandlerConfig{WebSocket: b.sockets, Logger: b.cfg.logger}))
+	router.Handle("/didcomm", httptransport.NewHandler(b.agent, httptransport.HandlerConfig{
+		WebSocket: b.sockets, Budget: b.peers.Budget, Logger: b.cfg.logger,
+	}))
 	router.Handle(document, didweb.Handler(func(ctx context.Context) (*did.Document, error) { return b.own.Resolve(ctx, web) }))
 	b.server = httptransport.NewServer(router)
 	b.server.ErrorLog = slog.NewLogLogger(b.cfg.logger.Handler(), slog.LevelDebug)
