@@ -2,7 +2,6 @@ package transport
 
 import (
 	"cmp"
-	"errors"
 	"io"
 	"slices"
 	"sync"
@@ -10,12 +9,9 @@ import (
 	"time"
 )
 
-// ErrBudget means that a message was not read because its [Budget] is used up.
-var ErrBudget = errors.New("transport: too many unread bytes")
-
 const (
-	// budgetSmall is the length of a small message, in bytes. A new small message is not
-	// refused while room can be made for it.
+	// budgetSmall is the length of a small message, in bytes. A small message is refused
+	// only when others are not enough to make room for it.
 	budgetSmall = 16 << 10
 	// budgetChunk is the size of the largest piece of memory that waits for bytes.
 	budgetChunk = 64 << 10
@@ -29,13 +25,15 @@ const (
 	budgetSmallGrace = 5 * time.Second
 )
 
-// Budget limits the memory of all messages that are being read, of those that are opened by
-// a Handler, and of other answers from strangers. The receivers and senders of a process
-// share one Budget, so that many connections that each send a part of a message do not fill
-// the memory. It may be used from several goroutines. Use [NewBudget] to make one.
+// Budget limits the memory of all messages that are being read, and of those that a Handler
+// opens. It counts a message that is being opened four times, unless the message is small.
+// The receivers and senders of a process share one Budget, so that many connections that
+// each send a part of a message do not fill the memory. It may be used from several
+// goroutines. Use [NewBudget] to make one.
 //
 // Memory is taken as the bytes of a message arrive, never in advance. If the Budget is used
-// up, the messages that arrive slowest are given up, until there is room.
+// up, the messages that arrive slowest are given up until there is room. Those that a Handler
+// opens are not given up. They leave a quarter of the Budget to small messages.
 type Budget struct {
 	limit int64 // static
 

@@ -5,7 +5,8 @@
 //   - a [Replier] sends a packet back on the connection of a received packet.
 //
 // To send and receive packets, use a package that implements a transport, such as
-// httptransport or wstransport. In an agent, agent.Agent is the Handler.
+// httptransport or wstransport. In an agent, agent.Agent is the Handler. All transports of a
+// process share one [Budget], which limits the memory of what they receive.
 //
 // A transport does not open messages. The Handler decides whether a packet is a valid
 // message, who sent it, and whether the connection may carry the answer.
@@ -42,6 +43,8 @@ var (
 	ErrMediaType = errors.New("transport: not a didcomm media type")
 	// ErrTooLarge means that a packet is larger than the limit.
 	ErrTooLarge = errors.New("transport: packet too large")
+	// ErrBudget means that a packet was not read because its Budget is used up.
+	ErrBudget = errors.New("transport: too many unread bytes")
 )
 
 // Packet is one DIDComm message as a transport carries it: an encrypted, signed or

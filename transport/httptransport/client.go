@@ -132,8 +132,9 @@ func (c *Client) Bind(h transport.Handler) { c.sends.Bind(h) }
 // Errors are of type *transport.SendError. These can be retried:
 //   - network errors, timeouts, and a closed Client;
 //   - status 408, 425, 429 and 5xx; RetryAfter is that of the response header;
-//   - a response whose body is incomplete, or whose packet the bound Handler cannot
-//     accept now; the peer has p, but only another Send gets its reply.
+//   - a response whose body is incomplete or given up by the Budget (transport.ErrBudget), or
+//     whose packet the bound Handler cannot accept now; the peer has p, but only another Send
+//     gets its reply.
 //
 // These cannot be retried:
 //   - any other status, and redirects that are not followed;

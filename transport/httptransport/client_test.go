@@ -274,7 +274,7 @@ func TestTimeouts(t *testing.T) {
 				return
 			}
 			_, _ = io.Copy(io.Discard, req.Body)
-			_, _ = io.WriteString(nc, "HTTP/1.1 503 x\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\n")
+			_, _ = io.WriteString(nc, "HTTP/1.1 200 OK\r\nContent-Type: application/didcomm-encrypted+json\r\nContent-Length: 100\r\n\r\n")
 			_, _ = io.Copy(io.Discard, nc)
 		}},
 	} {

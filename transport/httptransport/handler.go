@@ -152,8 +152,10 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		if code == http.StatusServiceUnavailable {
 			w.Header().Set("Retry-After", retryAfter)
+			s.cfg.Logger.WarnContext(r.Context(), "packet refused for now", "remote", r.RemoteAddr, "error", err)
+		} else {
+			s.cfg.Logger.InfoContext(r.Context(), "http body refused", "remote", r.RemoteAddr, "status", code, "error", err)
 		}
-		s.cfg.Logger.InfoContext(r.Context(), "http body refused", "remote", r.RemoteAddr, "status", code, "error", err)
 		refuse(w, code, err.Error())
 		return
 	}

@@ -179,6 +179,7 @@ func (c *conn) messages() error {
 		c.inMessage = false
 		if err != nil {
 			if errors.Is(err, transport.ErrBudget) {
+				c.group.logger.Warn("packet refused for now", "remote", c.ws.RemoteAddr().String(), "error", err)
 				c.giveUp()
 			}
 			return err
