@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -481,4 +482,45 @@ func TestStalledBodiesGiveWay(t *testing.T) {
 			t.Errorf("%d bytes are left", budget.Used())
 		}
 	})
+}
+
+// A Read of a stalled body ends when the Budget needs its memory.
+func TestStalledBodyIsInterrupted(t *testing.T) {
+	for _, proto := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		t.Run(proto, func(t *testing.T) {
+			budget := transport.NewBudget(256 << 10)
+			srv := httptest.NewUnstartedServer(httptransport.NewHandler(transport.HandlerFunc(ignore), httptransport.HandlerConfig{Budget: budget}))
+			srv.EnableHTTP2 = proto == "HTTP/2.0"
+			srv.StartTLS()
+			defer srv.Close()
+			body, w := io.Pipe()
+			defer w.Close()
+			go w.Write(make([]byte, 40<<10))
+			answer := make(chan *http.Response, 1)
+			go func() {
+				resp, err := srv.Client().Post(srv.URL, transport.MediaTypeEncrypted, body)
+				if err != nil {
+					t.Error(err)
+				}
+				answer <- resp
+			}()
+			for budget.Used() < 40<<10 {
+				runtime.Gosched()
+			}
+			_, release, err := budget.ReadAll(strings.NewReader(strings.Repeat("x", 230<<10)), -1, 256<<10, func() {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			release()
+			if resp := <-answer; resp != nil {
+				resp.Body.Close()
+				if resp.Proto != proto || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "5" {
+					t.Errorf("%s, status %d, %v", resp.Proto, resp.StatusCode, resp.Header)
+				}
+			}
+			if budget.Used() != 0 {
+				t.Errorf("%d bytes are left", budget.Used())
+			}
+		})
+	}
 }
