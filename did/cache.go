@@ -26,7 +26,8 @@ type CacheConfig struct {
 	MaxBytes int
 
 	// Lifetime is how long a document stays in the cache if Lifetimes does not name
-	// the method of its DID. 0 means 5 minutes.
+	// the method of its DID. 0 means 5 minutes. A key that its owner has revoked counts as
+	// valid for at most as long.
 	Lifetime time.Duration
 	// Lifetimes is how long a document stays in the cache, by the method name of its
 	// DID, such as "web". A lifetime of 0 disables the cache for a method. nil means
@@ -34,6 +35,9 @@ type CacheConfig struct {
 	Lifetimes map[string]time.Duration
 	// Timeout limits each call of the wrapped resolver. 0 means 30 seconds.
 	Timeout time.Duration
+	// Strangers limit the calls of the wrapped resolver that strangers ask for, see
+	// [ForStranger].
+	Strangers StrangerLimits
 
 	// Now returns the current time. nil means time.Now.
 	Now func() time.Time
@@ -41,8 +45,8 @@ type CacheConfig struct {
 
 // Cache is a [Resolver] that keeps the documents of another resolver in memory.
 // Concurrent callers of Resolve share one call of that resolver for each DID. Errors
-// are not kept. A Cache may be used from several goroutines. Use [NewCache] to make
-// one.
+// are kept only for strangers, whose calls have limits of their own (see [ForStranger]). A
+// Cache may be used from several goroutines. Use [NewCache] to make one.
 type Cache struct {
 	// Static after construction.
 	resolver Resolver
@@ -52,9 +56,13 @@ type Cache struct {
 	kept    lru.Map[string, entry] // guarded by mu
 	bytes   int                    // guarded by mu; sum of the entries' sizes
 	running map[string]*resolution // guarded by mu; by DID
+	waiting int                    // guarded by mu; strangers
+	past    lru.Map[string, past]  // guarded by mu; by DID, without those that live Forever
+	known   *gate                  // guarded by mu; for DIDs that have resolved lately
+	unknown *gate                  // guarded by mu; for other DIDs
 }
 
-var _ Resolver = (*Cache)(nil)
+var _ Refresher = (*Cache)(nil)
 
 type entry struct {
 	doc     *Document
@@ -62,12 +70,25 @@ type entry struct {
 	expires time.Time // zero for never
 }
 
+// past is what happened to a DID lately.
+type past struct {
+	known   bool      // it has resolved
+	fetched time.Time // the start of the last call of the resolver that succeeded
+	err     *failure  // of the last call of the resolver, or nil
+	failed  time.Time // the end of that call
+}
+
+// maxPastID is the length of the longest DID whose past is kept, in bytes.
+const maxPastID = 512
+
 // resolution is a call of the resolver in progress. It has a goroutine of its own, so
 // that one caller can stop waiting while others go on. When the last caller stops
 // waiting, the call is cancelled.
 type resolution struct {
 	refresh bool
+	began   time.Time
 	cancel  context.CancelFunc
+	leave   func()        // guarded by Cache.mu; nil if no gate was passed
 	waiting int           // guarded by Cache.mu
 	done    chan struct{} // closed when doc and err are set
 	doc     *Document
@@ -94,42 +115,101 @@ func NewCache(r Resolver, cfg CacheConfig) *Cache {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Cache{resolver: r, cfg: cfg, running: make(map[string]*resolution)}
+	cfg.Strangers.setDefaults()
+	return &Cache{
+		resolver: r, cfg: cfg, running: make(map[string]*resolution),
+		known: newGate(cfg.Strangers), unknown: newGate(cfg.Strangers),
+	}
 }
 
 // Resolve returns the document of a DID from the cache, or calls the wrapped
 // resolver. Errors are those of the wrapped resolver, or context.Cause(ctx) if ctx
-// ends first. The call of the resolver goes on while other callers wait for it.
+// ends first, or [ErrBusy]. The call of the resolver goes on while other callers wait for
+// it.
 func (c *Cache) Resolve(ctx context.Context, id string) (*Document, error) {
+	by := strangerOf(ctx)
 	c.mu.Lock()
 	if doc := c.lookup(id); doc != nil {
 		c.mu.Unlock()
+		if c.lifetime(id) == Forever {
+			by.keep(id, doc)
+		}
 		return doc, nil
 	}
-	r := c.running[id]
-	if r == nil {
-		r = c.start(ctx, id, false)
-	}
-	r.waiting++
-	c.mu.Unlock()
-	return c.wait(ctx, id, r)
+	return c.join(ctx, id, by, false)
 }
 
 // Refresh calls the wrapped resolver even if the cache has the document of the DID,
 // and puts the result into the cache. If the resolver fails with [ErrNotFound], the
 // old document is dropped. If it fails in another way, the old document stays for the
-// rest of its lifetime.
+// rest of its lifetime. With a context of [ForStranger], Refresh may return the document of
+// the cache, or ErrBusy.
 func (c *Cache) Refresh(ctx context.Context, id string) (*Document, error) {
+	by := strangerOf(ctx)
+	if by != nil {
+		if doc := by.kept(id); doc != nil {
+			return doc, nil
+		}
+	}
 	c.mu.Lock()
+	return c.join(ctx, id, by, true)
+}
+
+// join waits for a call of the resolver, which it starts if there is none. It is called with
+// mu held, and releases mu.
+func (c *Cache) join(ctx context.Context, id string, by *stranger, refresh bool) (*Document, error) {
 	r := c.running[id]
 	// A call that Resolve began may have read the old document already. Its callers
 	// still get its result.
-	if r == nil || !r.refresh {
-		r = c.start(ctx, id, true)
+	begin := r == nil || refresh && !r.refresh
+	var leave func()
+	if by != nil && c.lifetime(id) != Forever {
+		var err error
+		if leave, err = c.admit(id, r, begin, refresh); err != nil {
+			c.mu.Unlock()
+			return nil, fmt.Errorf("resolve %s: %w", abbreviate(id), err)
+		}
+	}
+	if begin {
+		r = c.start(ctx, id, refresh)
+		r.leave = leave
 	}
 	r.waiting++
+	if by != nil {
+		c.waiting++
+	}
 	c.mu.Unlock()
-	return c.wait(ctx, id, r)
+	doc, err := c.wait(ctx, id, r, by)
+	if begin || c.lifetime(id) == Forever {
+		by.keep(id, doc)
+	}
+	return doc, err
+}
+
+// admit checks that a stranger may wait for r, or may begin a call of the resolver. In that
+// case it returns the function to be called at the end of the call. It is called with mu held.
+func (c *Cache) admit(id string, r *resolution, begin, refresh bool) (leave func(), err error) {
+	l := &c.cfg.Strangers
+	if c.waiting >= l.Waiting || r != nil && r.waiting >= max(l.Waiting/4, 1) {
+		return nil, ErrBusy
+	}
+	if !begin {
+		return nil, nil
+	}
+	now, g := c.cfg.Now(), c.unknown
+	p, _ := c.past.Get(id)
+	switch {
+	case p.err != nil && now.Sub(p.failed) < l.FailedFor:
+		return nil, p.err
+	case refresh && p.known && now.Sub(p.fetched) < l.RefreshEvery:
+		return nil, ErrBusy
+	case p.known:
+		g = c.known
+	}
+	if leave = g.enter(now, id); leave == nil {
+		return nil, ErrBusy
+	}
+	return leave, nil
 }
 
 // lookup is called with mu held.
@@ -148,7 +228,7 @@ func (c *Cache) lookup(id string) *Document {
 // start is called with mu held.
 func (c *Cache) start(ctx context.Context, id string, refresh bool) *resolution {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Timeout)
-	r := &resolution{refresh: refresh, cancel: cancel, done: make(chan struct{})}
+	r := &resolution{refresh: refresh, began: c.cfg.Now(), cancel: cancel, done: make(chan struct{})}
 	c.running[id] = r
 	go c.run(ctx, id, r)
 	return r
@@ -159,7 +239,11 @@ func (c *Cache) run(ctx context.Context, id string, r *resolution) {
 	doc, err := c.resolve(ctx, id)
 	c.mu.Lock()
 	r.doc, r.err = doc, err
+	if r.leave != nil {
+		r.leave()
+	}
 	if c.running[id] == r {
+		c.note(id, r)
 		delete(c.running, id)
 		if err == nil {
 			c.store(id, doc)
@@ -187,15 +271,40 @@ func (c *Cache) resolve(ctx context.Context, id string) (doc *Document, err erro
 	return doc, err
 }
 
-func (c *Cache) wait(ctx context.Context, id string, r *resolution) (*Document, error) {
+// note keeps the result of a call of the resolver. It is called with mu held.
+func (c *Cache) note(id string, r *resolution) {
+	if len(id) > maxPastID || c.lifetime(id) == Forever {
+		return
+	}
+	p, _ := c.past.Get(id)
+	if r.err == nil {
+		p = past{known: true, fetched: r.began}
+	} else {
+		p.err, p.failed = newFailure(r.err), c.cfg.Now()
+	}
+	c.past.Put(id, p)
+	for c.past.Len() > c.cfg.MaxEntries {
+		c.past.RemoveOldest()
+	}
+}
+
+func (c *Cache) wait(ctx context.Context, id string, r *resolution, by *stranger) (*Document, error) {
 	select {
 	case <-r.done:
-		return r.doc, r.err
 	case <-ctx.Done():
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r.waiting--; r.waiting == 0 {
+	if by != nil {
+		c.waiting--
+	}
+	r.waiting--
+	select {
+	case <-r.done:
+		return r.doc, r.err
+	default:
+	}
+	if r.waiting == 0 {
 		r.cancel()
 		if c.running[id] == r {
 			delete(c.running, id)

@@ -6,7 +6,8 @@ import (
 )
 
 // Error classes of this package and of every [Resolver]; match them with errors.Is.
-// All of them are final: trying again later is not expected to help.
+// All of them are final: trying again later is not expected to help. [ErrBusy] is not one of
+// them.
 var (
 	// ErrNotFound means that a DID is well formed, but has no document.
 	ErrNotFound = errors.New("did: not found")
@@ -30,6 +31,14 @@ type Resolver interface {
 	// ErrInvalid, ErrMethod, ErrUnsupported or ErrRefused. Any other error is a
 	// failure after which a later call may succeed.
 	Resolve(ctx context.Context, id string) (*Document, error)
+}
+
+// Refresher is an optional interface of a [Resolver] that keeps documents. [Cache] is one.
+type Refresher interface {
+	Resolver
+	// Refresh is Resolve, but does not return a document that was kept. The errors are
+	// those of Resolve.
+	Refresh(ctx context.Context, id string) (*Document, error)
 }
 
 // ResolverFunc is a function that is a [Resolver].

@@ -76,6 +76,7 @@ var moduleRules = map[string][]string{
 	"golang.org/x/crypto":                       {"did", "agent", "examples/interop"},
 	"golang.org/x/term":                         {"cmd/internal/cli"},
 	"golang.org/x/time":                         {"agent", "transport/gate"},
+	"golang.org/x/time":                         {"did", "agent"},
 	"modernc.org/sqlite":                        {"agent/store/sqlstore/sqlite"},
 	"golang.org/x/sync":                         {"did", "transport", "agent", "protocols", "cmd", "examples"},
 }
