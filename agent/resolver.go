@@ -19,18 +19,12 @@ type resolver struct {
 	book   *contact.Book
 }
 
-var _ refresher = (*resolver)(nil)
-
-// refresher is an optional interface of a did.Resolver. A did.Cache implements it.
-type refresher interface {
-	did.Resolver
-	Refresh(ctx context.Context, id string) (*did.Document, error)
-}
+var _ did.Refresher = (*resolver)(nil)
 
 // packer returns a Packer that uses Keys and Resolver.
 func (c *Config) packer() (*envelope.Packer, error) {
 	r := &resolver{others: c.Resolver, book: c.Contacts}
-	if _, ok := c.Resolver.(refresher); !ok {
+	if _, ok := c.Resolver.(did.Refresher); !ok {
 		r.others = did.NewCache(c.Resolver, did.CacheConfig{})
 	}
 	r.own, _ = c.Keys.(did.Resolver)
@@ -48,7 +42,7 @@ func (r *resolver) Refresh(ctx context.Context, id string) (*did.Document, error
 }
 
 func (r *resolver) refresh(ctx context.Context, id string) (*did.Document, error) {
-	if f, ok := r.others.(refresher); ok {
+	if f, ok := r.others.(did.Refresher); ok {
 		return f.Refresh(ctx, id)
 	}
 	return r.others.Resolve(ctx, id)

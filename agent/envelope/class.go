@@ -66,8 +66,13 @@ func classOf(err error) error {
 	return ErrInternal
 }
 
-// isFinal reports whether err says that a DID will never resolve.
+// isFinal reports whether err says that a DID will never resolve. An address of a peer that the
+// Resolver refuses is like an address that cannot be reached now. Otherwise a stranger could
+// find out which hosts have such an address.
 func isFinal(err error) bool {
+	if peer := (*ResolveError)(nil); errors.As(err, &peer) && errors.Is(err, did.ErrRefused) {
+		return false
+	}
 	return slices.ContainsFunc([]error{
 		did.ErrNotFound, did.ErrInvalid, did.ErrMethod, did.ErrUnsupported, did.ErrRefused,
 	}, func(class error) bool { return errors.Is(err, class) })

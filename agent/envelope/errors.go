@@ -149,8 +149,10 @@ const (
 // not resolve: the DID of the sender, of the signer, or of the issuer of from_prior. Use
 // errors.As to find the ResolveError in an error of Unpack.
 //
-//   - If the error matches ErrTryLater, the DID cannot be reached now, and the same message
-//     may open later.
+//   - If the error matches ErrTryLater, the DID cannot be reached now, or its document may be
+//     old and cannot be refreshed now. The same message may open later.
+//   - If it matches did.ErrRefused besides, the message will hardly ever open. Its sender
+//     should not see the difference.
 //   - If the error matches ErrRefused, the DID will never resolve.
 //
 // If a DID of ours or of a mediator did not resolve, or if Keys failed, the error has no

@@ -96,26 +96,29 @@ func (o *opening) checkFromPrior(ctx context.Context) error {
 	if err := jwt.Validate(token, jwt.WithClock(jwt.ClockFunc(p.cfg.Now)), jwt.WithAcceptableSkew(5*time.Minute)); err != nil {
 		return fail(err)
 	}
-	doc, err := p.resolvePeer(ctx, longer(kid, f.Iss))
+	err = p.withPeer(ctx, "issuer of from_prior", longer(kid, f.Iss), func(doc *did.Document) error {
+		methods := pick(doc, doc.AuthenticationKeys(), kid)
+		if len(methods) != 1 || did.Base(kid) == kid {
+			return fail(fmt.Errorf("%.200s is not an authentication key of its DID", kid))
+		}
+		key, err := methods[0].PublicKey()
+		if err != nil {
+			return fail(err)
+		}
+		o.meta.FromPriorIssuerKID = methods[0].ID
+		if err := env.Verify(0, key); err != nil {
+			return fail(err)
+		}
+		return nil
+	})
 	switch {
 	case err == nil:
 	case isFinal(err):
 		return fail(err)
 	default:
-		return fmt.Errorf("issuer of from_prior: %w", err)
+		return err
 	}
-	methods := pick(doc, doc.AuthenticationKeys(), kid)
-	if len(methods) != 1 || did.Base(kid) == kid {
-		return fail(fmt.Errorf("%.200s is not an authentication key of its DID", kid))
-	}
-	key, err := methods[0].PublicKey()
-	if err != nil {
-		return fail(err)
-	}
-	if err := env.Verify(0, key); err != nil {
-		return fail(err)
-	}
-	o.meta.FromPrior, o.meta.FromPriorIssuerKID = f, methods[0].ID
+	o.meta.FromPrior = f
 	return o.tolerate(slices.DeleteFunc(env.Deviations, func(d message.Deviation) bool {
 		// A JWT has a typ of its own and is always compact.
 		return d.Code == DeviationSerialization || d.Code == DeviationTyp

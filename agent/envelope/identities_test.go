@@ -213,8 +213,8 @@ func TestForwardOfMany(t *testing.T) {
 		keys, owns    int
 	}{
 		{"each for 100", 100, 200, false, 101, 100},
-		{"each for one", 1, 900, false, 101, 1},
-		{"ours after 99", 1, 99, true, 102, 1},
+		{"each for one", 1, 900, false, 2, 1},
+		{"ours after 99", 1, 99, true, 2, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			other := peerJWE{plaintext: text(t, nil, nil, nil), to: strangers[:test.recipients]}.seal(t)
@@ -239,6 +239,48 @@ func TestForwardOfMany(t *testing.T) {
 				t.Errorf("%d keys, %d Own, want %d, %d", keys.keys, keys.owns, test.keys, test.owns)
 			}
 		})
+	}
+}
+
+// TestForwardForManyKeys: a forward of many envelopes that each mean all keys of a DID of ours
+// makes us ask Keys for a bounded number of keys.
+func TestForwardForManyKeys(t *testing.T) {
+	w := newWorld(t)
+	keys := &counter{Keyring: keyring.New()}
+	x := w.bob.ecdh["x25519"]
+	var attachments []any
+	for _, id := range []string{bobDID, "did:example:bob-2", "did:example:bob-3"} {
+		if err := keys.Add(id+"#x25519", x); err != nil {
+			t.Fatal(err)
+		}
+		doc := &did.Document{ID: id}
+		for i := range 250 {
+			kid := fmt.Sprintf("%s#unheld-%d", id, i)
+			m, err := did.NewVerificationMethod(kid, id, did.TypeJSONWebKey2020, x.PublicKey())
+			if err != nil {
+				t.Fatal(err)
+			}
+			doc.VerificationMethod = append(doc.VerificationMethod, m)
+			doc.KeyAgreement = append(doc.KeyAgreement, did.Relationship{ID: kid})
+		}
+		if err := doc.Index(); err != nil {
+			t.Fatal(err)
+		}
+		w.docs[id] = doc
+		inner := peerJWE{plaintext: text(t, nil, nil, nil), to: []peerRecipient{{id, x.PublicKey()}}}.seal(t)
+		for range 33 {
+			attachments = append(attachments, map[string]any{"data": map[string]any{"json": json.RawMessage(inner)}})
+		}
+	}
+	bob := w.packer(t, w.bob, func(cfg *envelope.Config) { cfg.Keys = keys })
+	u := unpack(t, bob, peerJWE{
+		plaintext: text(t, nil, []*agent{w.bob}, map[string]any{
+			"type": forwardType, "body": map[string]any{"next": "did:example:x"}, "attachments": attachments,
+		}),
+		to: []peerRecipient{w.bob.recipient("x25519")},
+	}.seal(t))
+	if want := 4 * envelope.DefaultMaxRecipients; u.Metadata.ReWrappedInForward || keys.keys != want {
+		t.Errorf("re-wrapped %t, %d keys asked for, want %d", u.Metadata.ReWrappedInForward, keys.keys, want)
 	}
 }
 

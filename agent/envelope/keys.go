@@ -16,6 +16,8 @@ var ErrNoKey = errors.New("no key")
 // of a key, so that keys in memory, in an HSM or in a KMS can be used alike. A key id (kid)
 // is a DID URL with a fragment, as the owner's DID document lists it.
 //
+// One message makes Unpack ask for at most 4 times Config.MaxRecipients keys.
+//
 // Both methods return an error that matches ErrNoKey for a key that Keys does not hold. Any
 // other error means that the key store failed, and ends the operation of the Packer. The
 // error of the Packer then matches ErrTryLater, unless the error of Keys matches another

@@ -114,44 +114,63 @@ func (p *Packer) resolve(ctx context.Context, id string) (*did.Document, error) 
 	return doc, nil
 }
 
-// resolvePeer is resolve for the DID of a sender, a signer or the issuer of a from_prior.
-// The error has a ResolveError.
-func (p *Packer) resolvePeer(ctx context.Context, id string) (*did.Document, error) {
+// withPeer calls use with the document of a sender, a signer or the issuer of a from_prior,
+// which role says. If use refuses a document that may be old, withPeer calls use again with the
+// refreshed one. If the document cannot be resolved or refreshed, the error has a ResolveError.
+func (p *Packer) withPeer(ctx context.Context, role, id string, use func(*did.Document) error) error {
+	failed := func(err error) error {
+		return fmt.Errorf("%s: %w", role, &ResolveError{DID: did.Base(id), Err: err})
+	}
 	doc, err := p.resolve(ctx, id)
 	if err != nil {
-		return nil, &ResolveError{DID: did.Base(id), Err: err}
+		return failed(err)
 	}
-	return doc, nil
+	r, keeps := p.cfg.Resolver.(did.Refresher)
+	// Twice, since the first call of Refresh may have the result of a fetch that another
+	// message began before the peer changed its document.
+	for range 2 {
+		err := use(doc)
+		if err == nil || !keeps || classOf(err) != ErrRefused {
+			return err
+		}
+		newer, failure := p.refresh(ctx, r, id)
+		if failure != nil {
+			return failed(failure)
+		}
+		if newer == doc {
+			return err
+		}
+		doc = newer
+	}
+	return use(doc)
 }
 
 // Refresh resolves the DID of id, a DID or DID URL, again and replaces the document in the
-// cache, so that Routes and Pack see the changes of the document. Refresh uses the method
-// Refresh of the Resolver, which did.Cache has. With a Resolver without that method Refresh
-// does nothing, since such a Resolver is taken to have no cache.
+// cache, so that Routes and Pack see the changes of the document. With a
+// Resolver that is no did.Refresher, Refresh does nothing, since such a Resolver is taken to
+// have no cache.
 //
 // The error matches a class of this package. It is the error of the Resolver.
 func (p *Packer) Refresh(ctx context.Context, id string) (err error) {
 	defer classify(&err)
-	r, ok := p.cfg.Resolver.(refresher)
-	if !ok {
-		return nil
+	if r, ok := p.cfg.Resolver.(did.Refresher); ok {
+		_, err = p.refresh(ctx, r, id)
 	}
+	return err
+}
+
+// refresh is resolve, but calls Refresh.
+func (p *Packer) refresh(ctx context.Context, r did.Refresher, id string) (*did.Document, error) {
 	base := did.Base(id)
 	if _, err := did.Parse(base); err != nil {
-		return fmt.Errorf("refresh: %w", err)
+		return nil, fmt.Errorf("refresh: %w", err)
 	}
-	if _, err := r.Refresh(ctx, base); err != nil {
-		return outside{fmt.Errorf("refresh %.200s: %w", base, err)}
+	doc, err := r.Refresh(ctx, base)
+	if err != nil {
+		return nil, outside{fmt.Errorf("refresh %.200s: %w", base, err)}
 	}
-	return nil
+	return doc, nil
 }
-
-// refresher is an optional interface of a did.Resolver.
-type refresher interface {
-	Refresh(ctx context.Context, id string) (*did.Document, error)
-}
-
-var _ refresher = (*did.Cache)(nil)
 
 // keyOrDID returns the DID URL of the key or the DID that id means, where id is given to
 // Pack or stands in a header of a message. With a fragment id is the DID URL of a key. Any

@@ -9,20 +9,50 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 )
 
-// search finds our keys and our DIDs in a message. It asks Owner and the Resolver only once
-// about each DID. So the cost depends neither on how often a message names a DID nor on how
-// many DIDs are ours.
+// search finds our keys and our DIDs in a message, with all its layers and with the envelope in
+// a forward. It asks Owner and the Resolver only once about each DID, and Keys only once about
+// each key. So the cost depends neither on how often a message names a DID nor on how many DIDs
+// are ours.
 type search struct {
 	p        *Packer
-	own      map[string]string   // answers of Owner.Own; "" if the DID is not ours
-	relative []string            // answer of Owner.DIDs; nil if it was not asked yet
-	docs     map[string]document // by DID of ours
+	asked    map[string]exchanger // answers of Keys.KeyAgreement by kid
+	own      map[string]string    // answers of Owner.Own; "" if the DID is not ours
+	relative []string             // answer of Owner.DIDs; nil if it was not asked yet
+	docs     map[string]document  // by DID of ours
 }
 
 // document is an answer of the Resolver.
 type document struct {
 	doc *did.Document
 	err error
+}
+
+// exchanger is an answer of Keys.
+type exchanger struct {
+	key ecdh.KeyExchanger
+	err error
+}
+
+// maxAsked is how many keys one message can make Unpack ask Keys for, as a multiple of
+// MaxRecipients: once for each of two layers, and as many for an envelope in a forward.
+const maxAsked = 4
+
+// keyAgreement is Keys.KeyAgreement. After maxAsked times MaxRecipients keys the error matches
+// ErrNoKey.
+func (s *search) keyAgreement(ctx context.Context, kid string) (ecdh.KeyExchanger, error) {
+	e, known := s.asked[kid]
+	if known {
+		return e.key, e.err
+	}
+	if len(s.asked) >= maxAsked*s.p.cfg.MaxRecipients {
+		return nil, fmt.Errorf("%w: the message names too many keys", ErrNoKey)
+	}
+	e.key, e.err = s.p.cfg.Keys.KeyAgreement(ctx, kid)
+	if s.asked == nil {
+		s.asked = make(map[string]exchanger)
+	}
+	s.asked[kid] = e
+	return e.key, e.err
 }
 
 // heldKey is a key of ours among the recipients of an envelope.
@@ -41,7 +71,7 @@ type heldKey struct {
 func (s *search) keys(ctx context.Context, kids, opened []string) ([]heldKey, error) {
 	var held []heldKey
 	add := func(i int, kid string) error {
-		key, err := s.p.cfg.Keys.KeyAgreement(ctx, kid)
+		key, err := s.keyAgreement(ctx, kid)
 		switch {
 		case errors.Is(err, ErrNoKey):
 			return nil

@@ -27,10 +27,15 @@ import (
 //   - Sizes, counts, algorithms and nesting are checked before any key operation.
 //   - The DID of a sender is resolved only if the envelope names a key of ours.
 //   - The DID of a signer is resolved only if it is the DID of the from header.
+//   - The DIDs of peers are resolved with a context of did.ForStranger.
 //   - The time does not depend on how many DIDs are ours, if Keys answers in constant time.
+//
+// A peer may have changed its keys since its document was fetched. If a message does not open
+// with the keys of a document, and the Resolver is a did.Refresher, Unpack refreshes the document
+// and tries again. If it cannot be refreshed now, the error matches ErrTryLater.
 func (p *Packer) Unpack(ctx context.Context, data []byte) (_ *Unpacked, err error) {
 	defer classify(&err)
-	return p.unpack(ctx, data, nil)
+	return p.unpack(did.ForStranger(ctx), data, nil)
 }
 
 // unpack is Unpack for an envelope in a forward, or for one without: then forward is nil.
@@ -38,9 +43,9 @@ func (p *Packer) unpack(ctx context.Context, data []byte, forward *opening) (*Un
 	if len(data) > p.cfg.MaxBytes {
 		return nil, ErrTooLarge
 	}
-	o := opening{p: p, search: search{p: p}}
+	o := opening{p: p, search: &search{p: p}}
 	if forward != nil {
-		o.around = forward.ours
+		o.around, o.search = forward.ours, forward.search
 	}
 	if err := o.open(ctx, data); err != nil {
 		return nil, err
@@ -69,7 +74,7 @@ type opening struct {
 	msg  *message.Message
 	meta Metadata
 
-	search search
+	search *search
 	// ours are the key ids of our keys that opened a layer, as our DID documents list them.
 	// around are those that opened the forward around the envelope.
 	ours, around []string
@@ -145,39 +150,41 @@ func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var sender *ecdh.PublicKey
+	noted := len(env.Deviations)
+	var plaintext []byte
+	decrypt := func(sender *ecdh.PublicKey) (err error) {
+		for _, h := range held {
+			if plaintext, err = env.Decrypt(h.index, h.key, sender, o.p.secrets); err != nil {
+				continue
+			}
+			o.ours, o.openedAs = append(o.ours, h.kid), env.KIDs[h.index]
+			if h.kid != env.KIDs[h.index] {
+				env.Deviations.Note(DeviationKID, fmt.Sprintf("%.200s stands for %.200s", env.KIDs[h.index], h.kid))
+			}
+			return nil
+		}
+		return outside{err} // our key failed, unless err matches a rule
+	}
 	if isAuth {
-		m, err := o.p.senderMethod(ctx, env.SKID)
-		if err != nil {
-			return nil, err
-		}
-		if sender, err = m.ECDH(); err != nil {
-			return nil, fmt.Errorf("%w: key %.200s: %w", ErrSenderMismatch, m.ID, err)
-		}
 		o.auth = true
 		o.meta.Authenticated = true
-		o.meta.EncryptedFromKID, o.senderAs = m.ID, env.SKID
-		o.meta.EncAlgAuth = Enc(env.Enc)
+		o.senderAs, o.meta.EncAlgAuth = env.SKID, Enc(env.Enc)
+		err = o.p.withSender(ctx, env.SKID, func(m *did.VerificationMethod, sender *ecdh.PublicKey) error {
+			o.meta.EncryptedFromKID = m.ID
+			return decrypt(sender)
+		})
 	} else {
 		o.anon = true
 		o.meta.AnonymousSender = true
 		o.meta.EncAlgAnon = Enc(env.Enc)
+		err = decrypt(nil)
+	}
+	if err != nil {
+		return nil, err
 	}
 	o.meta.Encrypted = true
 	o.meta.EncryptedToKIDs = env.KIDs
-	noted := len(env.Deviations)
-	for _, h := range held {
-		var plaintext []byte
-		if plaintext, err = env.Decrypt(h.index, h.key, sender, o.p.secrets); err != nil {
-			continue
-		}
-		o.ours, o.openedAs = append(o.ours, h.kid), env.KIDs[h.index]
-		if h.kid != env.KIDs[h.index] {
-			env.Deviations.Note(DeviationKID, fmt.Sprintf("%.200s stands for %.200s", env.KIDs[h.index], h.kid))
-		}
-		return plaintext, o.tolerate(env.Deviations[noted:]...)
-	}
-	return nil, outside{err} // our key failed, unless err matches a rule
+	return plaintext, o.tolerate(env.Deviations[noted:]...)
 }
 
 func (o *opening) noteRecipients(kids []string) error {
@@ -192,20 +199,23 @@ func (o *opening) noteRecipients(kids []string) error {
 	return nil
 }
 
-// senderMethod resolves the DID of the sender and returns the key that skid names. The DID
-// document must list that key for key agreement.
-func (p *Packer) senderMethod(ctx context.Context, skid string) (*did.VerificationMethod, error) {
+// withSender resolves the DID of the sender and calls open with the key that skid names. The
+// DID document must list that key for key agreement.
+func (p *Packer) withSender(ctx context.Context, skid string, open func(*did.VerificationMethod, *ecdh.PublicKey) error) error {
 	if u, err := did.ParseURL(skid); err != nil || u.Fragment == "" {
-		return nil, fmt.Errorf("%w: skid %.200q is not the DID URL of a key", ErrMalformed, skid)
+		return fmt.Errorf("%w: skid %.200q is not the DID URL of a key", ErrMalformed, skid)
 	}
-	doc, err := p.resolvePeer(ctx, skid)
-	if err != nil {
-		return nil, fmt.Errorf("sender: %w", err)
-	}
-	for _, m := range pick(doc, doc.KeyAgreementKeys(), skid) {
-		return m, nil
-	}
-	return nil, fmt.Errorf("%w: %.200s is not a key agreement key of its DID", ErrSenderMismatch, skid)
+	return p.withPeer(ctx, "sender", skid, func(doc *did.Document) error {
+		methods := pick(doc, doc.KeyAgreementKeys(), skid)
+		if len(methods) == 0 {
+			return fmt.Errorf("%w: %.200s is not a key agreement key of its DID", ErrSenderMismatch, skid)
+		}
+		key, err := methods[0].ECDH()
+		if err != nil {
+			return fmt.Errorf("%w: key %.200s: %w", ErrSenderMismatch, methods[0].ID, err)
+		}
+		return open(methods[0], key)
+	})
 }
 
 // verify checks a signed message and parses it.
@@ -229,23 +239,26 @@ func (o *opening) verify(ctx context.Context, data []byte) error {
 			return fmt.Errorf("%w: from is %.200q, signed by %.200s", ErrSignerMismatch, o.msg.From, s.KID)
 		}
 	}
-	doc, err := o.p.resolvePeer(ctx, longer(env.Signatures[0].KID, o.msg.From))
+	err = o.p.withPeer(ctx, "signer", longer(env.Signatures[0].KID, o.msg.From), func(doc *did.Document) error {
+		o.meta.Signers = nil
+		for i, s := range env.Signatures {
+			methods := pick(doc, doc.AuthenticationKeys(), s.KID)
+			if len(methods) != 1 || did.Base(s.KID) == s.KID {
+				return fmt.Errorf("%w: %.200s is not an authentication key of its DID", ErrSignerMismatch, s.KID)
+			}
+			key, err := methods[0].PublicKey()
+			if err != nil {
+				return fmt.Errorf("key %.200s: %w", s.KID, err)
+			}
+			if err := env.Verify(i, key); err != nil {
+				return fmt.Errorf("key %.200s: %w", s.KID, err)
+			}
+			o.meta.Signers = append(o.meta.Signers, methods[0].ID)
+		}
+		return nil
+	})
 	if err != nil {
-		return fmt.Errorf("signer: %w", err)
-	}
-	for i, s := range env.Signatures {
-		methods := pick(doc, doc.AuthenticationKeys(), s.KID)
-		if len(methods) != 1 || did.Base(s.KID) == s.KID {
-			return fmt.Errorf("%w: %.200s is not an authentication key of its DID", ErrSignerMismatch, s.KID)
-		}
-		key, err := methods[0].PublicKey()
-		if err != nil {
-			return fmt.Errorf("key %.200s: %w", s.KID, err)
-		}
-		if err := env.Verify(i, key); err != nil {
-			return fmt.Errorf("key %.200s: %w", s.KID, err)
-		}
-		o.meta.Signers = append(o.meta.Signers, methods[0].ID)
+		return err
 	}
 	o.meta.Authenticated, o.meta.NonRepudiation = true, true
 	o.meta.SignFrom, o.meta.SignAlg = o.meta.Signers[0], env.Signatures[0].Alg

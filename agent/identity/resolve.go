@@ -144,12 +144,12 @@ func (id *Identity) Resolve(_ context.Context, other string) (*did.Document, err
 
 // Before returns a resolver that asks own, a Set or an Identity, before next. It asks next only
 // for DIDs that are did.ErrNotFound in own, so our own did:web documents need no network. The
-// resolver has a method Refresh as did.Cache has, which calls that of next.
+// resolver is a did.Refresher, which calls Refresh of next if next is a did.Refresher too.
 func Before(own, next did.Resolver) did.Resolver { return &ownFirst{own, next} }
 
 type ownFirst struct{ own, next did.Resolver }
 
-var _ did.Resolver = (*ownFirst)(nil)
+var _ did.Refresher = (*ownFirst)(nil)
 
 func (b *ownFirst) Resolve(ctx context.Context, id string) (*did.Document, error) {
 	doc, err := b.own.Resolve(ctx, id)
@@ -165,9 +165,7 @@ func (b *ownFirst) Refresh(ctx context.Context, id string) (*did.Document, error
 	if !errors.Is(err, did.ErrNotFound) {
 		return doc, err
 	}
-	if r, ok := b.next.(interface {
-		Refresh(ctx context.Context, id string) (*did.Document, error)
-	}); ok {
+	if r, ok := b.next.(did.Refresher); ok {
 		return r.Refresh(ctx, id)
 	}
 	return b.next.Resolve(ctx, id)
