@@ -28,7 +28,8 @@ type Config struct {
 	// these two are, it resolves our own DIDs.
 	Keys envelope.Keys
 	// Resolver resolves the DIDs of other parties, for example did.Methods. New adds a
-	// did.Cache, unless Resolver has the method Refresh of a did.Cache.
+	// did.Cache, unless Resolver is a did.Refresher. A Resolver with a cache of its own should
+	// have limits for strangers, as a did.Cache has (see did.ForStranger).
 	Resolver did.Resolver
 	// Packer packs and opens messages. The default uses Keys and Resolver with the default
 	// limits of package envelope. If Packer is set, Keys and Resolver must be nil.

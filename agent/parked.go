@@ -1,12 +1,12 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -80,12 +80,7 @@ func hostOf(id string) string {
 	if err != nil {
 		return ""
 	}
-	if d.Method != "web" {
-		return "did:" + d.Method
-	}
-	host, _, _ := strings.Cut(d.ID, ":")
-	host, _, _ = strings.Cut(strings.ToLower(host), "%3a") // all ports belong to one host
-	return host
+	return cmp.Or(did.Host(id), "did:"+d.Method)
 }
 
 // maxUnparking is how many parked messages are opened at the same time.
@@ -130,7 +125,9 @@ func (a *Agent) unpark(ctx context.Context, k *pending) {
 		a.settle(ctx, k, nil, nil)
 	case ctx.Err() != nil:
 		a.nak(ctx, k, 0, "")
-	case errors.As(err, new(*transport.RejectError)), a.cfg.Now().Sub(l.Item.Time) >= a.cfg.MaxAge:
+	// An address that the resolver refuses is tried only twice. It will hardly change, and a
+	// message that named it was parked so that its sender sees no difference.
+	case errors.As(err, new(*transport.RejectError)), errors.Is(err, did.ErrRefused), a.cfg.Now().Sub(l.Item.Time) >= a.cfg.MaxAge:
 		a.setAside(ctx, k, fmt.Errorf("not opened: %w", err))
 	default:
 		a.note(ctx, a.cfg.Trace.Parked, "message to be opened later", k.in, 0, err)

@@ -31,7 +31,8 @@ type Config struct {
 	// envelopes; see Owner.
 	Keys Keys
 	// Resolver resolves the DIDs of senders, signers, recipients and mediators, and our
-	// own. The Packer asks the Resolver for each message: a did.Cache answers at once.
+	// own. The Packer asks the Resolver for each message: a did.Cache answers at once. It also
+	// limits what strangers make it fetch, see did.ForStranger.
 	Resolver did.Resolver
 	// Strict makes Unpack refuse each envelope and message that deviates from the
 	// specification, with a *DeviationError. By default Unpack tolerates harmless
