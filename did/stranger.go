@@ -76,9 +76,11 @@ func (s *stranger) kept(id string) *Document {
 // most half of the room for all, since whoever has a domain has any number of hosts.
 type StrangerLimits struct {
 	// PerMinute is how many documents are fetched in a minute from all hosts, and Burst is
-	// how many are fetched at once after a pause. The defaults are 600 and 100.
+	// how many are fetched at once after a pause. The defaults are 600, and a sixth of
+	// PerMinute.
 	PerMinute, Burst int
-	// HostPerMinute and HostBurst are the same for one host. The defaults are 60 and 20.
+	// HostPerMinute and HostBurst are the same for one host. The defaults are 60, and a third
+	// of HostPerMinute.
 	HostPerMinute, HostBurst int
 	// Running is how many documents are fetched at the same time from all hosts, and
 	// HostRunning is the same for one host. The defaults are 16 and 4.
@@ -99,12 +101,17 @@ func (l *StrangerLimits) setDefaults() {
 		field *int
 		value int
 	}{
-		{&l.PerMinute, 600}, {&l.Burst, 100}, {&l.HostPerMinute, 60}, {&l.HostBurst, 20},
-		{&l.Running, 16}, {&l.HostRunning, 4}, {&l.Waiting, 1024},
+		{&l.PerMinute, 600}, {&l.HostPerMinute, 60}, {&l.Running, 16}, {&l.HostRunning, 4}, {&l.Waiting, 1024},
 	} {
 		if *f.field <= 0 {
 			*f.field = f.value
 		}
+	}
+	if l.Burst <= 0 {
+		l.Burst = max(l.PerMinute/6, 1)
+	}
+	if l.HostBurst <= 0 {
+		l.HostBurst = max(l.HostPerMinute/3, 1)
 	}
 	if l.RefreshEvery <= 0 {
 		l.RefreshEvery = 10 * time.Second

@@ -49,6 +49,10 @@ type Config struct {
 	// Budget limits the memory of all messages and documents that are being received. The
 	// default is transport.NewBudget(0).
 	Budget *transport.Budget
+	// Cache configures the cache of DID documents: how long they are kept, and how many are
+	// fetched because strangers name them. By default a did:web is kept for 5 minutes. A key
+	// that its owner has revoked opens messages for at most as long.
+	Cache did.CacheConfig
 	// RootCAs are the trusted certificate authorities. The default is those of the system.
 	RootCAs *x509.CertPool
 	// Logger logs received packets that could not be handled. The default discards logs.
@@ -95,7 +99,7 @@ func New(cfg Config) *Network {
 		"peer": didpeer.NewResolver(),
 		"web":  web,
 	}
-	return &Network{Resolver: did.NewCache(methods, did.CacheConfig{}), HTTP: http, WebSocket: ws, Budget: cfg.Budget}
+	return &Network{Resolver: did.NewCache(methods, cfg.Cache), HTTP: http, WebSocket: ws, Budget: cfg.Budget}
 }
 
 // must panics if a constructor fails. Those of New fail only without a dial function.

@@ -256,7 +256,7 @@ as did:web:localhost%3A8080, it also tries plain http.`,
 // resolvers returns the DID documents of a file, which may be "", and the resolver of all
 // other DIDs.
 func resolvers(reach network.Reach, docs string) (network.Docs, did.Resolver, error) {
-	others, err := reach.Resolver(nil)
+	others, err := reach.Resolver(did.CacheConfig{}, nil)
 	if err != nil || docs == "" {
 		return nil, others, err
 	}

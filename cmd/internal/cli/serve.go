@@ -147,6 +147,9 @@ does not know that others can reach it.`,
 	f.IntVar(&cfg.ReportsPerHour, "reports-per-hour", 10, "problem reports per hour to one peer after that")
 	f.IntVar(&cfg.AnswerBurst, "answer-burst", 1000, "acks and ping responses that the agent sends to one peer at once, without those on the connection of the request")
 	f.IntVar(&cfg.AnswersPerHour, "answers-per-hour", 36_000, "acks and ping responses per hour to one peer after that")
+	f.DurationVar(&cfg.Documents.Lifetime, "did-web-lifetime", 5*time.Minute, "how long the document of a did:web is kept; a key that its owner has revoked is accepted for at most as long")
+	f.IntVar(&cfg.Documents.Strangers.PerMinute, "did-web-per-minute", 600, "did:web documents fetched per minute because messages of strangers name them; a sixth of it at once")
+	f.IntVar(&cfg.Documents.Strangers.HostPerMinute, "did-web-per-host", 60, "the same from one host; a third of it at once")
 	f.DurationVar(&cfg.ReadTimeout, "read-timeout", 10*time.Second, "how long a peer may take to send the header of a request; the body has the same time")
 	return cmd
 }

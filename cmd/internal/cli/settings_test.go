@@ -37,6 +37,10 @@ var settings = map[string][3]string{
 	"deliver-within":  {"1s", "2s", "3s"},
 	"keep-received":   {"1s", "2s", "3s"},
 
+	"did-web-lifetime":   {"1s", "2s", "3s"},
+	"did-web-per-minute": {"1", "2", "3"},
+	"did-web-per-host":   {"1", "2", "3"},
+
 	"report-burst":     {"1", "2", "3"},
 	"reports-per-hour": {"1", "2", "3"},
 	"answer-burst":     {"1", "2", "3"},

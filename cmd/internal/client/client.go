@@ -67,7 +67,7 @@ func startAlone(ctx context.Context, cfg Config, ackTimeout time.Duration) (*Cli
 // start makes a Client of an agent.Config with a DID and its keys.
 func start(cfg Config, ac agent.Config) (*Client, error) {
 	reach := network.Reach{Loopback: true, Private: cfg.AllowPrivate}
-	resolver, err := reach.Resolver(nil)
+	resolver, err := reach.Resolver(did.CacheConfig{}, nil)
 	if err != nil {
 		return nil, err
 	}

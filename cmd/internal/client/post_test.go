@@ -18,6 +18,7 @@ import (
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
 	"github.com/didcomm-go/didcomm/transport/wstransport"
@@ -42,7 +43,7 @@ func chatty(t *testing.T) string {
 	t.Helper()
 	mux := httptest.NewUnstartedServer(nil)
 	id := newPeer(t, "http://"+mux.Listener.Addr().String()+"/didcomm")
-	resolver, err := network.Reach{Loopback: true}.Resolver(nil)
+	resolver, err := network.Reach{Loopback: true}.Resolver(did.CacheConfig{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

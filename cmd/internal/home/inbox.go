@@ -58,7 +58,7 @@ func (b *Inbox) Letters(ctx context.Context, reach network.Reach) (*Letters, err
 	if err != nil {
 		return nil, err
 	}
-	resolver, err := reach.Resolver(contact.New(b.store, contact.Config{Logger: b.cfg.Logger}).Long)
+	resolver, err := reach.Resolver(did.CacheConfig{}, contact.New(b.store, contact.Config{Logger: b.cfg.Logger}).Long)
 	if err != nil {
 		return nil, err
 	}

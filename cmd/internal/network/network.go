@@ -50,9 +50,9 @@ func (r Reach) guard() *netguard.Guard {
 	return g
 }
 
-// Resolver returns a resolver for did:key, did:jwk, did:peer and did:web. longForm may be
-// nil; it is that of didpeer.Resolver.
-func (r Reach) Resolver(longForm func(ctx context.Context, short string) (string, error)) (*did.Cache, error) {
+// Resolver returns a resolver for did:key, did:jwk, did:peer and did:web with a cache. longForm
+// may be nil; it is that of didpeer.Resolver.
+func (r Reach) Resolver(cache did.CacheConfig, longForm func(ctx context.Context, short string) (string, error)) (*did.Cache, error) {
 	cfg := didweb.Config{Dial: r.guard().DialContext, AllowHTTPLoopback: r.Loopback || r.Private}
 	if r.Budget != nil {
 		cfg.Budget = r.Budget
@@ -66,7 +66,7 @@ func (r Reach) Resolver(longForm func(ctx context.Context, short string) (string
 		"jwk":  didjwk.Resolver{},
 		"peer": &didpeer.Resolver{LongForm: longForm},
 		"web":  web,
-	}, did.CacheConfig{}), nil
+	}, cache), nil
 }
 
 // Docs maps DIDs to their documents.

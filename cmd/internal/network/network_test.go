@@ -52,7 +52,7 @@ func TestResolver(t *testing.T) {
 			t.Errorf("%s in the documents: %v, want %v", id, err, want)
 		}
 	}
-	r, err := network.Reach{}.Resolver(nil)
+	r, err := network.Reach{}.Resolver(did.CacheConfig{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

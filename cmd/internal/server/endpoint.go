@@ -57,6 +57,9 @@ func (c Config) Check() error {
 	if c.KeepReceived <= 0 {
 		return fmt.Errorf("--keep-received %s: want more than 0", c.KeepReceived)
 	}
+	if c.Documents.Lifetime <= 0 {
+		return fmt.Errorf("--did-web-lifetime %s: want more than 0", c.Documents.Lifetime)
+	}
 	for _, limit := range []struct {
 		flag  string
 		value int
@@ -65,6 +68,8 @@ func (c Config) Check() error {
 		{"--reports-per-hour", c.ReportsPerHour},
 		{"--answer-burst", c.AnswerBurst},
 		{"--answers-per-hour", c.AnswersPerHour},
+		{"--did-web-per-minute", c.Documents.Strangers.PerMinute},
+		{"--did-web-per-host", c.Documents.Strangers.HostPerMinute},
 	} {
 		if limit.value <= 0 {
 			return fmt.Errorf("%s %d: want more than 0", limit.flag, limit.value)

@@ -18,6 +18,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
+	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/gate"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
@@ -86,6 +87,9 @@ type Config struct {
 	// agent.Config.
 	ReportBurst, ReportsPerHour int
 	AnswerBurst, AnswersPerHour int
+	// Documents configures the cache of DID documents. Its Lifetime, and the PerMinute and
+	// HostPerMinute of its Strangers, are required.
+	Documents did.CacheConfig
 	// OnMessage is called for each basic message, one at a time. to is the DID of the home that
 	// the message came to. It is empty if that DID is Server.DID.
 	OnMessage func(from, to, text string)
@@ -220,7 +224,7 @@ func (s *Server) wire(ctx context.Context) error {
 // and the contacts in the store.
 func (s *Server) packer(reach network.Reach) (*envelope.Packer, *contact.Book, error) {
 	book := contact.New(s.home.Store, contact.Config{Logger: s.cfg.Logger})
-	resolver, err := reach.Resolver(book.Long)
+	resolver, err := reach.Resolver(s.cfg.Documents, book.Long)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -6,13 +6,15 @@ import (
 
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/server"
+	"github.com/didcomm-go/didcomm/did"
 )
 
 func TestCheck(t *testing.T) {
 	good := server.Config{
 		Listen: "127.0.0.1:0", MaxBytes: 1, ReadTimeout: time.Second, DeliverWithin: time.Hour, KeepReceived: time.Hour,
 		ReportBurst: 1, ReportsPerHour: 1, AnswerBurst: 1, AnswersPerHour: 1,
-		Home: home.Config{MaxItems: 1, MaxBytes: 1},
+		Documents: did.CacheConfig{Lifetime: time.Hour, Strangers: did.StrangerLimits{PerMinute: 1, HostPerMinute: 1}},
+		Home:      home.Config{MaxItems: 1, MaxBytes: 1},
 	}
 	for name, tt := range map[string]struct {
 		change func(*server.Config)
@@ -53,6 +55,9 @@ func TestCheck(t *testing.T) {
 		"no report later":            {func(c *server.Config) { c.ReportsPerHour = -1 }, false},
 		"no answer at once":          {func(c *server.Config) { c.AnswerBurst = 0 }, false},
 		"no answer later":            {func(c *server.Config) { c.AnswersPerHour = 0 }, false},
+		"no document is kept":        {func(c *server.Config) { c.Documents.Lifetime = 0 }, false},
+		"no document is fetched":     {func(c *server.Config) { c.Documents.Strangers.PerMinute = 0 }, false},
+		"none from a host":           {func(c *server.Config) { c.Documents.Strangers.HostPerMinute = 0 }, false},
 		"no message may wait":        {func(c *server.Config) { c.Home.MaxItems = 0 }, false},
 		"no byte may wait":           {func(c *server.Config) { c.Home.MaxBytes = 0 }, false},
 	} {
