@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/didcomm-go/didcomm/did"
@@ -86,7 +87,7 @@ func NewResolver(cfg Config) (*Resolver, error) {
 		// Proxy stays nil, because Dial cannot check the addresses that a proxy connects
 		// to.
 		Transport: &http.Transport{
-			DialContext:            cfg.Dial,
+			DialContext:            r.dial,
 			TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
 			DisableKeepAlives:      true,
 			MaxResponseHeaderBytes: 64 << 10,
@@ -119,10 +120,15 @@ func (r *Resolver) Resolve(ctx context.Context, id string) (*did.Document, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
 	defer cancel()
+	end, _ := ctx.Deadline()
+	ctx = context.WithValue(ctx, endKey{}, end)
 
 	body, release, err := r.fetch(ctx, at.url("https"))
 	if local && errors.Is(err, http.ErrSchemeMismatch) {
 		body, release, err = r.fetch(ctx, at.url("http"))
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err) // the end that dial has set
 	}
 	if err != nil {
 		return nil, fmt.Errorf("did:web: %w", err)
@@ -136,6 +142,26 @@ func (r *Resolver) Resolve(ctx context.Context, id string) (*did.Document, error
 		return nil, fmt.Errorf("did:web: %w: document has the id %q", did.ErrInvalid, clip(doc.ID))
 	}
 	return doc, nil
+}
+
+// endKey is the key of the time when a call of Resolve ends.
+type endKey struct{}
+
+// dial opens a connection that ends when the call of Resolve ends. The http.Transport does not
+// pass the end of a request on: it would go on with a TLS handshake that never ends.
+func (r *Resolver) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	end, _ := ctx.Value(endKey{}).(time.Time)
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	conn, err := r.cfg.Dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.SetDeadline(end); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 // fetch fetches a document. It ignores the media type, because servers that serve

@@ -424,6 +424,33 @@ func TestSlow(t *testing.T) {
 	}
 }
 
+// A connection to a host that accepts it and says nothing is closed when Resolve returns.
+func TestSilentHost(t *testing.T) {
+	client, server := net.Pipe()
+	resolved := make(chan struct{})
+	defer server.Close()
+	r, err := didweb.NewResolver(didweb.Config{
+		Timeout: 100 * time.Millisecond,
+		Dial:    func(context.Context, string, string) (net.Conn, error) { return client, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if _, err := r.Resolve(t.Context(), "did:web:example.com"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		close(resolved)
+	}()
+	if _, err := io.Copy(io.Discard, server); err != nil {
+		t.Errorf("not closed: %v", err)
+	}
+	<-resolved
+}
+
 func TestHTTPLoopback(t *testing.T) {
 	plain := httptest.NewUnstartedServer(nil)
 	plain.Config.ErrorLog = log.New(io.Discard, "", 0)
