@@ -188,7 +188,9 @@
 // # Exactly once
 //
 // A message is handled once: the same id from the same sender to the same DID of ours is
-// not handled again within Config.ReplayWindow. When such a message arrives again:
+// not handled again within Config.ReplayWindow. Anonymous senders cannot be told apart, so
+// that of their messages, the same id with the same content is not handled again. When a
+// message arrives again:
 //
 //   - The replies that left by its first connection are sent again, by the connection that
 //     it has arrived by now.

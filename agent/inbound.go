@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"log/slog"
 	"slices"
 	"strings"
@@ -148,6 +149,21 @@ func pairOf(own, peer string) string { return party(own) + " " + party(peer) }
 
 // pair returns pairOf of the DID of ours that the message was sent to, and its sender.
 func (in *Inbound) pair() string { return pairOf(in.To, in.From) }
+
+// source returns the sender of the message as the inbox names it. Anybody can send a
+// message with the id of an anonymous message. Therefore the name has a digest of an
+// anonymous message, so that messages with the same id and another content are apart.
+func (in *Inbound) source() string {
+	if in.Authenticated() {
+		return in.pair()
+	}
+	content, err := in.Message.Append(nil)
+	if err != nil { // the same envelope is still found
+		content = in.Packet.Data
+	}
+	sum := sha256.Sum256(content)
+	return in.pair() + " " + hex.EncodeToString(sum[:])
+}
 
 func (in *Inbound) key(thread string) threadKey { return keyOf(in.pair(), thread) }
 

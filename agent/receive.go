@@ -199,12 +199,13 @@ var (
 // arrived before.
 func (a *Agent) addToInbox(ctx context.Context, w transport.Replier, in *Inbound) (*pending, error) {
 	now := a.cfg.Now()
-	k := &pending{in: in, key: in.key(in.Message.ID), request: a.requests.claim(in)}
+	source := in.source()
+	k := &pending{in: in, key: keyOf(source, in.Message.ID), request: a.requests.claim(in)}
 	if isAck(in.Message) {
 		return k, nil // not stored, since an ack can be handled twice
 	}
 	m := store.Received{
-		Sender: in.pair(), ID: foldID(in.Message.ID), Peer: party(in.From),
+		Sender: source, ID: foldID(in.Message.ID), Peer: party(in.From),
 		To: in.To, Type: in.Message.Type, Thread: in.Message.Thread(),
 		Time: now, Until: now.Add(a.cfg.ReplayWindow),
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -157,6 +158,66 @@ func TestDropped(t *testing.T) {
 			}
 			if len(got) != test.handled {
 				t.Errorf("%d handled, want %d", len(got), test.handled)
+			}
+		})
+	}
+}
+
+// An id is known for one sender. Anonymous senders cannot be told apart, so that their
+// messages are known by id and content.
+func TestSameID(t *testing.T) {
+	plainly := agenttest.Configure(func(cfg *agent.Config) { cfg.AcceptPlaintext = true })
+	for name, test := range map[string]struct {
+		pack      func(s *stranger) []envelope.PackOption
+		anonymous bool
+	}{
+		"authcrypt": {pack: func(s *stranger) []envelope.PackOption { return []envelope.PackOption{envelope.From(s.DID)} }},
+		"anoncrypt(authcrypt)": {pack: func(s *stranger) []envelope.PackOption {
+			return []envelope.PackOption{envelope.From(s.DID), envelope.ProtectSender()}
+		}},
+		"anoncrypt(signed)": {pack: func(s *stranger) []envelope.PackOption { return []envelope.PackOption{envelope.SignBy(s.DID)} }},
+		"signed": {pack: func(s *stranger) []envelope.PackOption {
+			return []envelope.PackOption{envelope.SignBy(s.DID), envelope.Signed()}
+		}},
+		"anoncrypt": {pack: func(*stranger) []envelope.PackOption { return []envelope.PackOption{anonymously} }, anonymous: true},
+		"plaintext": {pack: func(*stranger) []envelope.PackOption { return []envelope.PackOption{envelope.Plain()} }, anonymous: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, got := agenttest.NewNet(), make(inbox, 10)
+			a, s := n.Agent(t, got, plainly), newStranger(t, n)
+			handles := func(what string, want int, body string) {
+				t.Helper()
+				m := s.message(t, a, chatType, func(m *message.Message) {
+					m.ID, m.Body, m.CreatedTime = "x", []byte(body), time.Time{}
+				})
+				p := s.pack(t, m, test.pack(s)...)
+				for range 2 { // the same packet
+					if err := serve(t.Context(), a, new(call), p); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if len(got) != want {
+					t.Errorf("%s: %d messages handled, want %d", what, len(got), want)
+				}
+				for len(got) > 0 {
+					<-got
+				}
+			}
+			another := 0
+			if test.anonymous {
+				another = 1
+			}
+			handles("first", 1, `{"n":1}`)
+			handles("another content", another, `{"n":2}`)
+			handles("packed again", 0, `{"n":1}`)
+			entries, err := a.Store().Inbox().(store.InboxAdmin).List(t.Context(), 0, 10)
+			if err != nil || len(entries) != 1+another {
+				t.Fatalf("%d entries, %v", len(entries), err)
+			}
+			for _, e := range entries {
+				if e.Item.ID != "x" {
+					t.Errorf("the inbox has the id %q", e.Item.ID)
+				}
 			}
 		})
 	}

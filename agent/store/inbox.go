@@ -70,8 +70,9 @@ type InboxAdmin interface {
 
 // Received is a received message.
 type Received struct {
-	// Sender names the sender and the recipient of the message. ID is the id of the
-	// message. Together they identify the message in the inbox.
+	// Sender names the sender and the recipient of the message, and for an anonymous message
+	// its content. ID is the id of the message. Together they identify the message in the
+	// inbox.
 	Sender, ID string
 	// Peer is the party whose share of the inbox the message takes. Usually this is the
 	// sender.
