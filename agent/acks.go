@@ -79,7 +79,7 @@ func (r *responder) retryAck(ctx context.Context) {
 // that is being sent.
 func (a *Agent) settleAcked(in *Inbound) (problem bool) {
 	m := in.Message
-	if !in.Authenticated() || !in.addressed() || isBusy(m) {
+	if !in.fromPeer() || isBusy(m) {
 		return false
 	}
 	h := delivery.Response{Own: in.To, Acks: m.Ack[:min(len(m.Ack), maxAcks)], Thread: m.ThreadID}

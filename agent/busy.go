@@ -39,7 +39,7 @@ func isSession(w transport.Replier) bool {
 // isBusyFor reports whether in says that its sender could not accept a message of ours
 // now, and that message waits for its ack.
 func (a *Agent) isBusyFor(in *Inbound) bool {
-	return in.Authenticated() && in.addressed() && isBusy(in.Message) && a.delivery.Awaits(in.To, in.From, subject(in.Message))
+	return in.fromPeer() && isBusy(in.Message) && a.delivery.Awaits(in.To, in.From, subject(in.Message))
 }
 
 // busy asks the peer to send a message again later, because there is no room or the inbox
@@ -56,7 +56,7 @@ func (a *Agent) busyFor(ctx context.Context, w transport.Replier, in *Inbound, d
 	if _, ok := w.(transport.Session); !ok {
 		return busy
 	}
-	if in.Authenticated() && !isProblemReport(in.Message) && !isEmpty(in.Message) {
+	if in.fromPeer() && !isProblemReport(in.Message) && !isEmpty(in.Message) {
 		report, err := ProblemReport(message.NewProblem(codeBusy, cause), in.Message)
 		if err == nil {
 			report.Ack = nil // since the message is not accepted

@@ -164,9 +164,12 @@ var (
 	ErrUndelivered = delivery.ErrUndelivered
 	// ErrNotReported means that the sender of a message is not told about a problem, so
 	// that reports do not circulate between two agents. The reason is one of these: the
-	// message is a problem report, the message is empty, or its thread or its sender has
-	// had too many reports.
+	// message was not sent to us, the message is a problem report, the message is empty, or
+	// its thread or its sender has had too many reports.
 	ErrNotReported = errors.New("agent: problem not reported")
+	// ErrNotAddressed means that a Mux has not handled a message, because the message was
+	// not sent to us (Inbound.Addressed). The message is set aside.
+	ErrNotAddressed = errors.New("agent: the message was not sent to us")
 	// ErrBusy means that a limit of Config is reached.
 	ErrBusy = errors.New("agent: limit reached")
 	// ErrNotRunning means that Run has not begun. See Agent.Ready. A Handler that returns

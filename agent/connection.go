@@ -95,7 +95,7 @@ func (r *responder) Connection() *Connection {
 // their own.
 func (a *Agent) connection(w transport.Replier, in *Inbound) transport.Session {
 	s, ok := w.(transport.Session)
-	if !ok || !in.Authenticated() || !in.addressed() {
+	if !ok || !in.fromPeer() {
 		return nil
 	}
 	if t := in.Message.CreatedTime; !t.IsZero() && a.cfg.Now().Sub(t) > a.cfg.ReplayWindow {

@@ -24,7 +24,7 @@ var _ Custodian = (*Mux)(nil)
 // inCustody reports whether the Handler takes custody of a message.
 func (a *Agent) inCustody(in *Inbound) bool {
 	c, ok := a.cfg.Handler.(Custodian)
-	return ok && !a.cfg.Guest && c.Custody(in) && !a.requests.waitFor(in)
+	return ok && in.Addressed && !a.cfg.Guest && c.Custody(in) && !a.requests.waitFor(in)
 }
 
 // takeCustody calls the Handler of a message in custody. Without an error the message is

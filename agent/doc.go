@@ -48,8 +48,18 @@
 //   - The message cannot be answered.
 //   - The connection of the message does not become a return route.
 //
-// The last limit also holds for a signed message that does not name a DID of ours in its
-// to header. A sender that is not authenticated does not learn why its message failed.
+// A sender that is not authenticated does not learn why its message failed.
+//
+// A signed message that is not encrypted, and does not name a DID of ours in its to header,
+// may have been sent to another party, which has passed the message on. The specification
+// forbids to refuse such a message. Inbound.Addressed is false, and:
+//
+//   - A [Mux] does not handle the message, unless its protocol is Public. The message is set
+//     aside with [ErrNotAddressed], for a person to look at.
+//   - The message is not acked, no problem is reported, and its connection does not become a
+//     return route.
+//   - The message counts for no limit of its signer. In the inbox it is one of the anonymous
+//     messages.
 //
 // A message that has expired is dropped, and the sender is told that the message arrived.
 // The same happens to a message of a thread with too many problem reports, until one hour

@@ -15,7 +15,7 @@ import (
 // over a limit. It does neither while the Handler runs: after an ack, the sender would
 // not send the message again if a reply were lost.
 func (a *Agent) replyToDuplicate(ctx context.Context, w transport.Replier, in *Inbound, known *store.Known) error {
-	if !in.Authenticated() || !in.addressed() {
+	if !in.fromPeer() {
 		return nil
 	}
 	if k := a.pending.get(in.key(in.Message.ID)); k != nil && known.State == store.Leased {

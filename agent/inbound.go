@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -24,8 +23,14 @@ type Inbound struct {
 	// From is the DID that the sender has proven by authcrypt or by a signature. It is
 	// empty if the sender is not authenticated.
 	From string
-	// To is the DID of ours that the message was sent to.
+	// To is the DID of ours that the message was sent to, or Config.DID if the message is
+	// not Addressed.
 	To string
+	// Addressed reports whether the message was sent to us. It is true if the message was
+	// encrypted for us, or names To in its to header. If it is false, From has signed the
+	// message, but perhaps for another party, which has passed the message on. A [Mux] does
+	// not handle such a message. Any other Handler must not take it for a message to us.
+	Addressed bool
 	// Packet is the message as it was received.
 	Packet transport.Packet
 
@@ -60,6 +65,7 @@ func (a *Agent) inbound(ctx context.Context, u *envelope.Unpacked) *Inbound {
 		in.prior = p.Iss
 	}
 	in.aliases = aliasesOf(u)
+	defer func() { in.Addressed = u.SentTo(in.To) }()
 	switch kid := u.OpenedWith; {
 	case kid == "":
 		in.To = a.namedDID(ctx, u.Message)
@@ -112,12 +118,9 @@ func (in *Inbound) nameKeys(o *sendOptions) {
 
 func fragment(kid string) string { return kid[strings.IndexByte(kid, '#')+1:] }
 
-// addressed reports whether the message was sent to in.To. A message that is signed and not
-// encrypted may have been sent to somebody else, who has passed it on.
-func (in *Inbound) addressed() bool {
-	return in.Metadata.Encrypted ||
-		slices.ContainsFunc(in.Message.To, func(to string) bool { return party(to) == party(in.To) })
-}
+// fromPeer reports whether the message proves who has sent it to us. Anybody can have
+// passed on a message that was not sent to us.
+func (in *Inbound) fromPeer() bool { return in.Authenticated() && in.Addressed }
 
 // senderDIDs returns the DIDs that the message proves for its sender: From, and the DID
 // from which the sender rotates with this message, if any.
@@ -150,11 +153,11 @@ func pairOf(own, peer string) string { return party(own) + " " + party(peer) }
 // pair returns pairOf of the DID of ours that the message was sent to, and its sender.
 func (in *Inbound) pair() string { return pairOf(in.To, in.From) }
 
-// source returns the sender of the message as the inbox names it. Anybody can send a
-// message with the id of an anonymous message. Therefore the name has a digest of an
-// anonymous message, so that messages with the same id and another content are apart.
+// source returns the sender of the message as the inbox names it. If nobody is proven to
+// have sent the message to us, others may use its id. Therefore the name then has a digest
+// of the message, so that messages with the same id and another content are apart.
 func (in *Inbound) source() string {
-	if in.Authenticated() {
+	if in.fromPeer() {
 		return in.pair()
 	}
 	content, err := in.Message.Append(nil)

@@ -165,11 +165,11 @@ func (a *Agent) laneOf(w transport.Replier, in *Inbound) (l lane, ok bool) {
 	return lane{s, in.key(in.Message.Thread())}, ok
 }
 
-// orderedLane returns the lane of a message in an ordered protocol. Messages without an
-// authenticated sender have no such lane, since their order means nothing.
+// orderedLane returns the lane of a message in an ordered protocol. A message that nobody
+// is proven to have sent to us has no such lane, since its order means nothing.
 func (a *Agent) orderedLane(in *Inbound) (l lane, ok bool) {
 	o, ok := a.cfg.Handler.(Orderer)
-	if !ok || !in.Authenticated() {
+	if !ok || !in.fromPeer() {
 		return lane{}, false
 	}
 	name := o.Lane(in)

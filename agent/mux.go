@@ -37,6 +37,7 @@ type route struct {
 	name    string // the type as it was registered
 	lane    string // the result of Orderer.Lane
 	custody bool
+	public  bool // also for messages that were not sent to us
 	handler Handler
 }
 
@@ -71,6 +72,9 @@ type Protocol struct {
 	// Over HTTP, a reply in the response tells the peer that the message is accepted.
 	// Therefore reply only when nothing can fail any more.
 	Custody map[string]Handler
+	// Public gives the Handlers also the signed messages that were not sent to us
+	// (Inbound.Addressed), for example those that a signer publishes for everybody.
+	Public bool
 }
 
 // Feature is something that an agent supports and may disclose to others (Discover
@@ -149,7 +153,7 @@ func Handle(p Protocol) MuxOption {
 			if m.find(t) != nil {
 				panic(fmt.Sprintf("agent: register %s: registered already", typ))
 			}
-			r := &route{typ: t, name: typ, handler: handlers[typ], custody: p.Custody[typ] != nil}
+			r := &route{typ: t, name: typ, handler: handlers[typ], custody: p.Custody[typ] != nil, public: p.Public}
 			if p.Ordered {
 				r.lane = p.PIURI
 			}
@@ -193,7 +197,13 @@ func (m *Mux) Features() []Feature { return slices.Clone(m.features) }
 // code is "e.p.msg.unsupported.version" if another major version of the protocol is
 // registered, or else "e.p.msg.unsupported". Its first argument is the type of the
 // message, and its second argument lists the registered versions.
+//
+// A message that was not sent to us (Inbound.Addressed) is not handled, unless its protocol
+// is Public. The error is then [ErrNotAddressed].
 func (m *Mux) HandleMessage(ctx context.Context, w Responder, in *Inbound) error {
+	if r := m.route(in.Message.Type); !in.Addressed && (r == nil || !r.public) {
+		return ErrNotAddressed
+	}
 	h, _ := m.Lookup(in.Message.Type)
 	return h.HandleMessage(ctx, w, in)
 }

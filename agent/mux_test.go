@@ -52,7 +52,7 @@ func TestMux(t *testing.T) {
 	} {
 		t.Run(typ, func(t *testing.T) {
 			called = ""
-			err := mux.HandleMessage(t.Context(), nil, &agent.Inbound{Message: &message.Message{ID: "1", Type: typ}})
+			err := mux.HandleMessage(t.Context(), nil, &agent.Inbound{Addressed: true, Message: &message.Message{ID: "1", Type: typ}})
 			var p *message.Problem
 			if errors.As(err, &p) {
 				if p.Code != want.code {
@@ -162,7 +162,7 @@ func TestMuxWrapAndFallback(t *testing.T) {
 			if test.typ != "" {
 				m.Type = test.typ
 			}
-			err := mux.HandleMessage(t.Context(), nil, &agent.Inbound{Message: m})
+			err := mux.HandleMessage(t.Context(), nil, &agent.Inbound{Addressed: true, Message: m})
 			var p *message.Problem
 			if errors.As(err, &p) != (test.code != "") || p != nil && p.Code != test.code {
 				t.Errorf("error %v, want code %q", err, test.code)
@@ -170,7 +170,7 @@ func TestMuxWrapAndFallback(t *testing.T) {
 			direct := s
 			s = nil
 			h, typ := mux.Lookup(m.Type)
-			if again := h.HandleMessage(t.Context(), nil, &agent.Inbound{Message: m}); !reflect.DeepEqual(again, err) {
+			if again := h.HandleMessage(t.Context(), nil, &agent.Inbound{Addressed: true, Message: m}); !reflect.DeepEqual(again, err) {
 				t.Errorf("Lookup: error %v, want %v", again, err)
 			}
 			if !slices.Equal(direct, test.want) || !slices.Equal(s, test.want) || typ != test.registered {
@@ -285,7 +285,7 @@ func TestMuxEmpty(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := agent.NewMux().HandleMessage(t.Context(), nil, &agent.Inbound{Message: m}); err != nil {
+	if err := agent.NewMux().HandleMessage(t.Context(), nil, &agent.Inbound{Addressed: true, Message: m}); err != nil {
 		t.Error(err)
 	}
 }

@@ -149,7 +149,7 @@ func (a *Agent) acceptParked(ctx context.Context, p transport.Packet) (err error
 
 // leasedMessage returns the message of a lease, with only the fields that the inbox has.
 func leasedMessage(l *store.Lease[store.Received]) *pending {
-	in := &Inbound{Message: &message.Message{ID: l.Item.ID, Type: l.Item.Type}, From: l.Item.Peer, To: l.Item.To}
+	in := &Inbound{Message: &message.Message{ID: l.Item.ID, Type: l.Item.Type}, From: l.Item.Peer, To: l.Item.To, Addressed: true}
 	if IsParked(l.Item) {
 		in.From = ""
 	}

@@ -47,12 +47,12 @@ func (a *Agent) tryUpdateContacts(ctx context.Context, in *Inbound) (ignore bool
 	if !in.Authenticated() {
 		return false, nil
 	}
-	left, err := a.cfg.Contacts.Met(ctx, in.To, in.longFrom(), in.Metadata.FromPrior != nil)
+	left, err := a.cfg.Contacts.Met(ctx, in.To, in.longFrom(), in.Metadata.FromPrior != nil || !in.Addressed)
 	if err != nil || !left {
 		return false, err
 	}
 	// A message that was accepted before the rotation may arrive again, for its reply.
-	known, err := a.inbox.Remembered(ctx, in.pair(), []string{foldID(in.Message.ID)})
+	known, err := a.inbox.Remembered(ctx, in.source(), []string{foldID(in.Message.ID)})
 	if err != nil || len(known) > 0 {
 		return false, err
 	}

@@ -37,8 +37,8 @@ func ParseProblemReport(m *message.Message) (*message.Problem, error) {
 // with [Agent.Send].
 //
 // Errors are [ErrUnauthenticated] if the sender is not authenticated; [ErrNotReported] if
-// the message is a problem report, is empty, or its thread or its sender has had too many
-// reports; and errors of Send.
+// the message was not sent to us, is a problem report, is empty, or its thread or its
+// sender has had too many reports; and errors of Send.
 func (a *Agent) Report(ctx context.Context, in *Inbound, p *message.Problem) error {
 	if err := a.runs(); err != nil {
 		return err
@@ -55,6 +55,8 @@ func (r *responder) sendReport(ctx context.Context, p *message.Problem) error {
 	switch {
 	case !r.in.Authenticated():
 		return ErrUnauthenticated
+	case !r.in.Addressed:
+		return fmt.Errorf("%w: the message was not sent to us", ErrNotReported)
 	case isProblemReport(m) || isEmpty(m):
 		return fmt.Errorf("%w: about %s", ErrNotReported, m.Type)
 	case p.Code == "":

@@ -92,7 +92,7 @@ func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (h
 
 	// From here on, the message is handled even if its connection ends.
 	ctx = context.WithoutCancel(ctx)
-	if isProblemReport(in.Message) && in.Authenticated() {
+	if isProblemReport(in.Message) && in.fromPeer() {
 		a.problems.count(in)
 	}
 	if k.request != nil {
@@ -101,7 +101,7 @@ func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (h
 		(&responder{a: a, w: w, in: in}).acknowledge(ctx)
 		return nil, nil
 	}
-	if isProblemReport(in.Message) && a.cfg.Trace.Problem != nil {
+	if isProblemReport(in.Message) && in.Addressed && a.cfg.Trace.Problem != nil {
 		a.cfg.Trace.Problem(ctx, a.event(in, 0, nil), message.ReadProblem(in.Message.Body))
 	}
 	if a.cfg.Guest {
@@ -175,15 +175,14 @@ func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 		a.note(ctx, a.cfg.Trace.Dropped, "message dropped", in, 0, errExpired)
 		return false
 	}
-	if in.Authenticated() && a.problems.over(in) && !a.requests.waitFor(in) {
+	if in.fromPeer() && a.problems.over(in) && !a.requests.waitFor(in) {
 		in.log(a.cfg.Logger).WarnContext(ctx, "dropped a message of a thread with too many problems", "thid", m.Thread())
 		a.note(ctx, a.cfg.Trace.Dropped, "message dropped", in, 0, errTooManyProblems)
 		return false
 	}
-	if len(m.To) > 0 && !in.addressed() {
-		// Perhaps passed on by its recipient. It must not be refused (DIDComm v2.1, Message
-		// Headers, to).
-		in.log(a.cfg.Logger).WarnContext(ctx, "the to header of a message does not name us", "recipients", len(m.To))
+	if !in.Addressed {
+		// It must not be refused (DIDComm v2.1, Message Headers, to).
+		in.log(a.cfg.Logger).WarnContext(ctx, "a message was not sent to us, and may have been passed on by its recipient", "recipients", len(m.To))
 	}
 	return true
 }
@@ -205,9 +204,12 @@ func (a *Agent) addToInbox(ctx context.Context, w transport.Replier, in *Inbound
 		return k, nil // not stored, since an ack can be handled twice
 	}
 	m := store.Received{
-		Sender: source, ID: foldID(in.Message.ID), Peer: party(in.From),
+		Sender: source, ID: foldID(in.Message.ID),
 		To: in.To, Type: in.Message.Type, Thread: in.Message.Thread(),
 		Time: now, Until: now.Add(a.cfg.ReplayWindow),
+	}
+	if in.fromPeer() { // otherwise it takes the share of all anonymous messages
+		m.Peer = party(in.From)
 	}
 	if s := a.cfg.Shares(in.To).Inbox; s != (store.Share{}) {
 		m.Owner, m.OwnerShare = party(in.To), s

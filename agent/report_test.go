@@ -88,12 +88,12 @@ func TestMuxReports(t *testing.T) {
 		if typ == own {
 			want = "own"
 		}
-		if err := mux.HandleMessage(t.Context(), nil, &agent.Inbound{Message: &message.Message{Type: typ}}); err != nil || got != want {
+		if err := mux.HandleMessage(t.Context(), nil, &agent.Inbound{Addressed: true, Message: &message.Message{Type: typ}}); err != nil || got != want {
 			t.Errorf("%s: handled by %q, %v", typ, got, err)
 		}
 	}
 	var p *message.Problem
-	if err := mux.HandleMessage(t.Context(), nil, &agent.Inbound{Message: &message.Message{Type: "https://didcomm.org/issue-credential/2.0/offer"}}); !errors.As(err, &p) {
+	if err := mux.HandleMessage(t.Context(), nil, &agent.Inbound{Addressed: true, Message: &message.Message{Type: "https://didcomm.org/issue-credential/2.0/offer"}}); !errors.As(err, &p) {
 		t.Errorf("another message: %v", err)
 	}
 }

@@ -196,7 +196,7 @@ func (r *requests) claim(in *Inbound) *request {
 // find returns the Request that waits for in, or nil. Only the recipient of the request can
 // answer. The caller holds mu.
 func (r *requests) find(in *Inbound) *request {
-	if !in.Authenticated() || len(in.Message.To) > 0 && !in.addressed() { // passed on by somebody else
+	if !in.fromPeer() {
 		return nil
 	}
 	empty, report := isEmpty(in.Message), isProblemReport(in.Message)

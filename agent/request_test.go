@@ -287,6 +287,7 @@ func TestRequestNotAnswered(t *testing.T) {
 		opts []envelope.PackOption
 	}{
 		"passed on":   {chatType, func(m *message.Message) { m.To = []string{"did:example:carol"} }, []envelope.PackOption{envelope.Signed()}},
+		"to nobody":   {chatType, func(m *message.Message) { m.To = nil }, []envelope.PackOption{envelope.Signed()}},
 		"another ack": {emptyType, func(m *message.Message) { m.Ack = []string{"older"} }, nil},
 		"no ack":      {emptyType, func(m *message.Message) {}, nil},
 	} {

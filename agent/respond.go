@@ -236,7 +236,7 @@ const (
 // asksReturn returns whether the return_route of in asks for m on the connection of in. A
 // message that was not sent to us may have arrived by the connection of somebody else.
 func (in *Inbound) asksReturn(m *message.Message) returnRoute {
-	if !in.addressed() {
+	if !in.Addressed {
 		return returnNo
 	}
 	switch in.Message.ReturnRoute {
@@ -289,7 +289,7 @@ const maxAcks = 100
 // id keeps the case in which the sender wrote it.
 func (r *responder) wantedAcks(ctx context.Context) []string {
 	in, m := r.in, r.in.Message
-	if !in.Authenticated() || len(m.PleaseAck) == 0 || isForward(m) || isProblemReport(m) || isEmpty(m) && len(m.Ack) > 0 {
+	if !in.fromPeer() || len(m.PleaseAck) == 0 || isForward(m) || isProblemReport(m) || isEmpty(m) && len(m.Ack) > 0 {
 		return nil
 	}
 	asked := make(map[string]string) // key: foldID

@@ -52,6 +52,8 @@ type Event struct {
 	// From is the DID that the sender has proven, or empty. To is the DID of ours that the
 	// message was sent to.
 	From, To string
+	// Addressed reports whether the message was sent to us: see Inbound.Addressed.
+	Addressed bool
 	// Deviations are the deviations from the specification that were accepted.
 	Deviations []message.Deviation
 	// Attempt is 1 when the message is handled for the first time, and 0 before that.
@@ -89,7 +91,7 @@ func (a *Agent) note(ctx context.Context, hook func(context.Context, Event), wha
 func (a *Agent) event(in *Inbound, attempt int, err error) Event {
 	return Event{
 		ID: in.Message.ID, Type: in.Message.Type, Thread: in.Message.Thread(), From: in.From, To: in.To,
-		Deviations: in.Metadata.Deviations, Attempt: attempt, Err: err,
+		Addressed: in.Addressed, Deviations: in.Metadata.Deviations, Attempt: attempt, Err: err,
 	}
 }
 

@@ -136,7 +136,7 @@ func TestTraceIn(t *testing.T) {
 				synctest.Wait()
 				r.wantIn(t, test.hooks...)
 				for i, e := range r.in {
-					want := agent.Event{ID: m.ID, Type: chatType, Thread: "thread", From: s.DID, To: a.DID(), Attempt: test.tries[i]}
+					want := agent.Event{ID: m.ID, Type: chatType, Thread: "thread", From: s.DID, To: a.DID(), Addressed: true, Attempt: test.tries[i]}
 					if !errors.Is(e.Err, test.errIn[i]) || (e.Err == nil) != (test.errIn[i] == nil) {
 						t.Errorf("%s: error %v", r.names[i], e.Err)
 					}

@@ -206,7 +206,8 @@ func (b *Book) Long(ctx context.Context, short string) (string, error) {
 
 // Met records an authenticated message from the DID peer to our DID own. If peer is the
 // long form of a did:peer:4, the Book keeps that form. The caller sets rotating if the
-// message has a from_prior.
+// message has a from_prior, or may have been passed on by another party: such a message does
+// not confirm a rotation.
 //
 // Met reports whether the party has left peer, by a rotation or by the end of the
 // relationship. If so, the message must be ignored (DID Rotation), and nothing is recorded.

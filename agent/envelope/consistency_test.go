@@ -144,6 +144,43 @@ func TestAddressing(t *testing.T) {
 	})
 }
 
+// TestSentTo checks which messages may have been sent to another party, which has passed
+// them on.
+func TestSentTo(t *testing.T) {
+	w := newWorld(t)
+	l, bob, a := layers{t, w.bob}, w.packer(t, w.bob), w.alice
+	toBob, toCarol := []*agent{w.carol, w.bob}, []*agent{w.carol}
+	forward := map[string]any{"type": "https://didcomm.org/routing/2.0/forward"}
+	for _, tt := range []struct {
+		name string
+		data []byte
+		want bool
+	}{
+		{"authcrypt", l.auth(a, text(t, a, nil, nil)), true},
+		{"auth(sign)", l.auth(a, l.sign(a, text(t, a, nil, nil))), true},
+		{"anon(auth(sign))", l.anon(l.auth(a, l.sign(a, text(t, a, nil, nil)))), true},
+		{"anoncrypt", l.anon(text(t, nil, nil, nil)), true},
+		{"anoncrypt, forward to another", l.anon(text(t, nil, toCarol, forward)), true},
+		{"anon(sign)", l.anon(l.sign(a, text(t, a, toBob, nil))), true},
+		{"anon(sign), forward", l.anon(l.sign(a, text(t, a, toBob, forward))), true},
+		{"anon(sign), forward to another", l.anon(l.sign(a, text(t, a, toCarol, forward))), false},
+		{"anon(sign), forward to nobody", l.anon(l.sign(a, text(t, a, nil, forward))), false},
+		{"sign", l.sign(a, text(t, a, toBob, nil)), true},
+		{"sign, to a DID URL", l.sign(a, text(t, a, nil, map[string]any{"to": []string{bobDID + "?service=x"}})), true},
+		{"sign to another", l.sign(a, text(t, a, toCarol, nil)), false},
+		{"sign to nobody", l.sign(a, text(t, a, nil, nil)), false},
+		{"plaintext", text(t, a, toBob, nil), true},
+		{"plaintext to another", text(t, a, toCarol, nil), false},
+		{"plaintext to nobody", text(t, a, nil, nil), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := unpack(t, bob, tt.data).SentTo(bobDID); got != tt.want {
+				t.Errorf("got %t", got)
+			}
+		})
+	}
+}
+
 // TestSigner verifies with keys that the signer's DID does not allow.
 func TestSigner(t *testing.T) {
 	w := newWorld(t)

@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -18,6 +19,23 @@ type Unpacked struct {
 	OpenedWith, OpenedAs string
 	// SenderAs is the key id by which the peer named its key Metadata.EncryptedFromKID.
 	SenderAs string
+}
+
+// SentTo reports whether the message was sent to id, a DID of ours. If not, the message may
+// have been sent to another party, which has passed it on together with its signature
+// (DIDComm Signed Messages, surreptitious forwarding). A message that only a signature
+// protects must name id in its to header.
+func (u *Unpacked) SentTo(id string) bool {
+	md, to := &u.Metadata, u.Message.To
+	switch {
+	case md.NonRepudiation && md.EncryptedFromKID == "" && message.Is(u.Message, forwardType):
+		// Anybody can have encrypted it, and Unpack does not compare to with the keys.
+	case md.Encrypted:
+		return true
+	case !md.NonRepudiation && len(to) == 0:
+		return true // Message Headers, to: assume to be the only recipient
+	}
+	return slices.ContainsFunc(to, func(to string) bool { return sameParty(to, id) })
 }
 
 // Metadata says how a message was protected and which deviations were tolerated. The JSON

@@ -55,7 +55,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, mux := inbox()
-	if err := mux.HandleMessage(t.Context(), nil, &agent.Inbound{Message: m}); err != nil {
+	if err := mux.HandleMessage(t.Context(), nil, &agent.Inbound{Addressed: true, Message: m}); err != nil {
 		t.Fatal(err)
 	}
 	if r := <-got; r.body.Content != "Your hovercraft is full of eels." || r.in.Message.Lang != "en" {

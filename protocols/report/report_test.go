@@ -90,7 +90,7 @@ func TestHandleNil(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := agent.NewMux(report.Handle(nil)).HandleMessage(t.Context(), nil, &agent.Inbound{Message: m}); err != nil {
+	if err := agent.NewMux(report.Handle(nil)).HandleMessage(t.Context(), nil, &agent.Inbound{Addressed: true, Message: m}); err != nil {
 		t.Error(err)
 	}
 }
@@ -113,7 +113,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, mux := inbox()
-	if err := mux.HandleMessage(t.Context(), nil, &agent.Inbound{Message: m}); err != nil {
+	if err := mux.HandleMessage(t.Context(), nil, &agent.Inbound{Addressed: true, Message: m}); err != nil {
 		t.Fatal(err)
 	}
 	if p := (<-got).p; p.Text() != "Unable to use the https://agents.r.us/inbox endpoint for did:sov:C805sNYhMrjHiqZDTUASHg." {

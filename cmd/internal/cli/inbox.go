@@ -39,8 +39,8 @@ peer reports. The states are:
   handling    the handler works on the message
   done        the handler has finished; the message stays for the time of serve's
               --keep-received
-  set aside   the handler failed for good, or the message could not be opened for
-              days; the line has the reason
+  set aside   the handler failed for good, the message could not be opened for
+              days, or it was not sent to us; the line has the reason
 
 A line that is not "done" has the id of the message: "inbox retry" gives the
 message to its handler again, and "inbox drop" removes it.
@@ -50,11 +50,15 @@ for example because the DID of its sender does not resolve, the line has the
 reason. If such a message came by a WebSocket, its sender and its type are not
 known, and its id is that of the packet.
 
+A signed message that was sent to another party, and that this party has passed on
+to us, is not handled. Its line has "not sent to us" and its signer.
+
 With --follow, inbox goes on with messages that come in, until it is interrupted.
 With --json, each message is an object on a line of its own: {"time", "state",
 "attempts", "error", "from", "to", "id", "type", "thread", "message"}. Instead of
-"message", "unopened" has the reason. If an error ends the list early, the error
-says after how many messages.`,
+"message", "unopened" has the reason. A message that was not sent to us has
+"passed_on": true, and "signed_by" instead of "from". If an error ends the list
+early, the error says after how many messages.`,
 		Example: `  didcomm inbox
   didcomm inbox --follow
   didcomm inbox --json
@@ -158,9 +162,14 @@ func showLetter(w io.Writer, l home.Letter) error {
 			state += " (" + oneLine(l.LastError) + ")"
 		}
 	}
-	from := l.Item.Peer
-	if from == "" {
-		from = "anonymous"
+	from := "from " + printable(short(l.Item.Peer))
+	switch {
+	case l.PassedOn && l.Signer != "":
+		from = "not sent to us, signed by " + printable(short(l.Signer))
+	case l.PassedOn:
+		from = "not sent to us"
+	case l.Item.Peer == "":
+		from = "from anonymous"
 	}
 	text := ""
 	if l.Err != nil {
@@ -172,8 +181,8 @@ func showLetter(w io.Writer, l home.Letter) error {
 		_, err := fmt.Fprintf(w, "%s %s%s%s\n", l.Item.Time.Local().Format(time.DateTime), printable(state), printable(text), printable(id))
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s %s, from %s, %s%s%s\n", l.Item.Time.Local().Format(time.DateTime), printable(state),
-		printable(short(from)), printable(protocol(l.Item.Type)), printable(id), printable(text))
+	_, err := fmt.Fprintf(w, "%s %s, %s, %s%s%s\n", l.Item.Time.Local().Format(time.DateTime), printable(state),
+		from, printable(protocol(l.Item.Type)), printable(id), printable(text))
 	return err
 }
 
@@ -211,13 +220,15 @@ func letterJSON(w io.Writer, l home.Letter) error {
 		Attempts int              `json:"attempts"`
 		Error    string           `json:"error,omitzero"`
 		From     string           `json:"from,omitzero"`
+		PassedOn bool             `json:"passed_on,omitzero"`
+		Signer   string           `json:"signed_by,omitzero"`
 		To       string           `json:"to,omitzero"`
 		ID       string           `json:"id"`
 		Type     string           `json:"type"`
 		Thread   string           `json:"thread,omitzero"`
 		Message  *message.Message `json:"message,omitzero"`
 		Unopened string           `json:"unopened,omitzero"`
-	}{l.Item.Time, inboxStates[l.State], l.Attempts, l.LastError, l.Item.Peer, l.Item.To, l.Item.ID, l.Item.Type, l.Item.Thread, l.Message, ""}
+	}{l.Item.Time, inboxStates[l.State], l.Attempts, l.LastError, l.Item.Peer, l.PassedOn, l.Signer, l.Item.To, l.Item.ID, l.Item.Type, l.Item.Thread, l.Message, ""}
 	if l.Err != nil {
 		v.Unopened = l.Err.Error()
 	}

@@ -111,6 +111,74 @@ func didcomm(t *testing.T, args ...string) string {
 	return stdout
 }
 
+// A signed message that was sent to another party is shown as such, and not as a message
+// from its signer.
+func TestInboxPassedOn(t *testing.T) {
+	ctx, dir := t.Context(), t.TempDir()
+	h, err := home.Open(ctx, home.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := h.Sender(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	alice := agenttest.NewParty(t)
+	s, err := sqlite.Open(ctx, filepath.Join(dir, "agent.db"), sqlstore.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, p := range []struct{ id, to, peer string }{{"cc01", "did:example:carol", ""}, {"cc02", own, alice.DID}} {
+		m, err := basicmessage.New("hello", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.From, m.To = alice.DID, []string{p.to}
+		packed, err := alice.Packer.Pack(ctx, m, envelope.SignBy(alice.DID), envelope.Signed())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, _, err := s.Inbox().Add(ctx, store.Received{
+			Sender: own + " " + alice.DID, ID: p.id, Peer: p.peer, To: own, Type: m.Type,
+			Packet: store.Packet{Data: packed[0].Data}, Time: time.Now(), Until: time.Now().Add(time.Hour),
+		}, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Inbox().Term(ctx, l, "failed"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := strings.Split(strings.TrimSpace(didcomm(t, "inbox", "--home", dir)), "\n")
+	objects := strings.Split(strings.TrimSpace(didcomm(t, "inbox", "--home", dir, "--json")), "\n")
+	if len(lines) != 2 || len(objects) != 2 {
+		t.Fatalf("%d lines, %d objects", len(lines), len(objects))
+	}
+	for i, tt := range []struct {
+		line         string
+		from, signer string
+	}{
+		{", not sent to us, signed by did:peer:2", "", alice.DID},
+		{", from did:peer:2", alice.DID, ""},
+	} {
+		if !strings.Contains(lines[i], tt.line) || !strings.HasSuffix(lines[i], ": hello") {
+			t.Errorf("line %d has no %q: %s", i, tt.line, lines[i])
+		}
+		var v struct {
+			From   string
+			Signer string `json:"signed_by"`
+			Passed bool   `json:"passed_on"`
+		}
+		if err := json.Unmarshal([]byte(objects[i]), &v); err != nil || v.From != tt.from || v.Signer != tt.signer || v.Passed != (i == 0) {
+			t.Errorf("object %d: %+v, %v", i, v, err)
+		}
+	}
+}
+
 // A message that cannot be opened yet is listed with the reason, and once: not any more
 // when it is opened, and in the inbox under its own id.
 func TestInboxParked(t *testing.T) {

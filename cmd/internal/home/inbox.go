@@ -38,6 +38,10 @@ type Letter struct {
 	store.Entry[store.Received]
 	Message *message.Message
 	Err     error
+	// PassedOn means that the message was not sent to us (agent.Inbound.Addressed). Signer
+	// is the DID that has signed it, empty if none has.
+	PassedOn bool
+	Signer   string
 }
 
 // OpenInbox opens the inbox of the agent of a home.
@@ -199,5 +203,9 @@ func (l *Letters) open(ctx context.Context, e store.Entry[store.Received]) Lette
 		e.Item.Peer = did.Base(cmp.Or(u.Metadata.EncryptedFromKID, u.Metadata.SignFrom))
 		e.Item.Type, e.Item.Thread = u.Message.Type, u.Message.Thread()
 	}
-	return Letter{Entry: e, Message: u.Message}
+	letter := Letter{Entry: e, Message: u.Message}
+	if !parked && !u.SentTo(e.Item.To) {
+		letter.PassedOn, letter.Signer = true, did.Base(u.Metadata.SignFrom)
+	}
+	return letter
 }
