@@ -56,15 +56,23 @@ func (a *Agent) busyFor(ctx context.Context, w transport.Replier, in *Inbound, d
 	if _, ok := w.(transport.Session); !ok {
 		return busy
 	}
-	if in.fromPeer() && !isProblemReport(in.Message) && !isEmpty(in.Message) {
-		report, err := ProblemReport(message.NewProblem(codeBusy, cause), in.Message)
-		if err == nil {
-			report.Ack = nil // since the message is not accepted
-			err = (&responder{a: a, w: w, in: in, onlyBack: true, acked: true, busy: true}).reply(ctx, report)
-		}
-		if err == nil {
-			return busy
-		}
+	if a.tellBack(ctx, w, in, message.NewProblem(codeBusy, cause)) {
+		return busy
 	}
 	return sessionError(w, busy)
+}
+
+// tellBack reports, by the connection of a message, why the message is not accepted. The
+// report does not count as a report of the thread. tellBack returns whether the report was
+// sent.
+func (a *Agent) tellBack(ctx context.Context, w transport.Replier, in *Inbound, p *message.Problem) bool {
+	if !in.fromPeer() || isProblemReport(in.Message) || isEmpty(in.Message) {
+		return false
+	}
+	report, err := ProblemReport(p, in.Message)
+	if err != nil {
+		return false
+	}
+	report.Ack = nil // since the message is not accepted
+	return (&responder{a: a, w: w, in: in, onlyBack: true, acked: true, refusing: true}).reply(ctx, report) == nil
 }

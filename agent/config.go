@@ -103,8 +103,8 @@ type Config struct {
 	// AnswerBurst is how many messages of the following kinds a peer is sent at once, and
 	// AnswersPerHour is how many more it is sent in an hour:
 	//   - acks and ping responses that do not leave by the connection of their message;
-	//   - reports that the Agent is busy, and replies that are sent again, except for those
-	//     in an HTTP response.
+	//   - reports that a message is not accepted, and replies that are sent again, except for
+	//     those in an HTTP response.
 	// The defaults are 1000 and 36,000.
 	AnswerBurst, AnswersPerHour int
 
@@ -147,8 +147,15 @@ type Config struct {
 	// open a parked message. The default is 72 hours.
 	MaxAge time.Duration
 	// ReplayWindow is how long a handled message is remembered, so that it is not handled
-	// again. It should be longer than the MaxAge of other agents. The default is 96 hours.
+	// again. A message whose created_time is longer ago is refused. ReplayWindow should be
+	// longer than the MaxAge of other agents. The default is 96 hours.
 	ReplayWindow time.Duration
+	// MailWindow is ReplayWindow for messages that a mediator of ours has kept
+	// (Agent.ServeMail). It must be longer than the mediator keeps messages, for example 30
+	// days, or messages are lost. If it is longer than ReplayWindow, all messages are
+	// remembered for MailWindow, since a message may arrive by both ways. By default the
+	// Agent takes no mail.
+	MailWindow time.Duration
 }
 
 // Errors of an Agent; match them with errors.Is.
@@ -249,6 +256,7 @@ func (c *Config) setDefaults() error {
 	c.MaxBackoff = cmp.Or(max(c.MaxBackoff, 0), 10*time.Minute)
 	c.MaxAge = cmp.Or(max(c.MaxAge, 0), 72*time.Hour)
 	c.ReplayWindow = cmp.Or(max(c.ReplayWindow, 0), 96*time.Hour)
+	c.MailWindow = max(c.MailWindow, 0)
 	return nil
 }
 

@@ -46,7 +46,13 @@ func TestConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, got := agenttest.NewNet(), make(connections, 1)
-			a, s := n.Agent(t, got), newStranger(t, n)
+			h := agent.Handler(got)
+			if name == "old" { // an old message is only accepted in custody
+				h = agent.NewMux(agent.Handle(agent.Protocol{
+					PIURI: "https://example.org/chat/1.0", Custody: map[string]agent.Handler{chatType: got},
+				}))
+			}
+			a, s := n.Agent(t, h), newStranger(t, n)
 			m := s.message(t, a, chatType, test.edit)
 			var opts []envelope.PackOption
 			if test.opts != nil {

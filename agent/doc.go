@@ -130,12 +130,14 @@
 //     message names cannot be reached. The DID can be that of the sender, of the signer,
 //     or of the issuer of from_prior.
 //   - 4xx when the message will never be accepted, for example because a DID does not
-//     exist.
+//     exist, or the message is too old.
 //
 // A WebSocket has no such answers:
 //
 //   - When there is no room, or the store fails, the sender gets a problem report of code
 //     e.p.me.res.storage without an ack. If the sender cannot be told, the connection ends.
+//   - When the message is too old, the sender gets a problem report of code
+//     e.p.msg.created-time without an ack, if it asks for replies on the connection.
 //   - When a DID cannot be reached, the sender is not known, and cannot be told. The
 //     message is parked: the inbox keeps the packet, and the Agent opens it later. Parked
 //     messages have a small share of the inbox for each host, and in all
@@ -209,6 +211,16 @@
 //     the answer is 503 if the message asks for its reply on the connection.
 //   - The connection does not become a return route, since another party may have sent
 //     the message.
+//
+// A message is refused if its created_time is longer ago than Config.ReplayWindow, or more
+// than a day in the future. Otherwise somebody could keep the message, and send it again
+// when the inbox has forgotten it. Messages that a mediator has kept may be as old as
+// Config.MailWindow: see [Agent.ServeMail]. The answer to a Request may have any age.
+//
+// Only these messages can be handled a second time, after Config.ReplayWindow:
+//
+//   - a message without created_time;
+//   - a message that the inbox had to forget earlier, because it had no room.
 //
 // A Handler is called again for the same message in these cases only:
 //

@@ -37,6 +37,7 @@ type Inbound struct {
 	// prior is the DID that the sender had before, empty if the message does not prove
 	// one, or if the sender has left From since.
 	prior   string
+	mail    bool     // a mediator of ours has kept the message
 	aliases *aliases // nil if the keys were named by their ids
 }
 

@@ -31,6 +31,25 @@ import (
 //   - Any other error if w is a transport.Session whose peer could not be asked to send the
 //     message again. The transport must end the connection.
 func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transport.Packet) (handled <-chan struct{}, err error) {
+	return a.receive(ctx, w, p, false)
+}
+
+// ServeMail is ServePacket for a packet that a mediator of ours has kept, for example while
+// this agent was off. The message in it may be as old as Config.MailWindow. Replies do not
+// leave by the connection to the mediator.
+//
+// Errors are those of ServePacket, and an error if Config.MailWindow is not set. After a
+// *transport.RejectError the mediator need not keep the packet any longer. After any other
+// error it must.
+func (a *Agent) ServeMail(ctx context.Context, p transport.Packet) (handled <-chan struct{}, err error) {
+	if a.cfg.MailWindow == 0 {
+		return nil, errors.New("agent: Config.MailWindow is not set")
+	}
+	return a.receive(ctx, transport.NoReply{}, p, true)
+}
+
+// receive opens and accepts a packet.
+func (a *Agent) receive(ctx context.Context, w transport.Replier, p transport.Packet, mail bool) (handled <-chan struct{}, err error) {
 	if !a.enter() {
 		return nil, ErrStopped
 	}
@@ -47,7 +66,7 @@ func (a *Agent) ServePacket(ctx context.Context, w transport.Replier, p transpor
 		return nil, sessionError(w, refusal(err))
 	}
 	in := a.inbound(ctx, u)
-	in.Packet = p
+	in.Packet, in.mail = p, mail
 	return a.accept(ctx, w, in)
 }
 
@@ -61,6 +80,9 @@ func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (h
 	}
 	if !a.current(ctx, in) {
 		return nil, nil
+	}
+	if err := a.checkAge(ctx, w, in); err != nil {
+		return nil, err
 	}
 	switch ignore, err := a.updateContacts(ctx, in); {
 	case err != nil:
@@ -206,7 +228,7 @@ func (a *Agent) addToInbox(ctx context.Context, w transport.Replier, in *Inbound
 	m := store.Received{
 		Sender: source, ID: foldID(in.Message.ID),
 		To: in.To, Type: in.Message.Type, Thread: in.Message.Thread(),
-		Time: now, Until: now.Add(a.cfg.ReplayWindow),
+		Time: now, Until: a.rememberUntil(now, in.Message),
 	}
 	if in.fromPeer() { // otherwise it takes the share of all anonymous messages
 		m.Peer = party(in.From)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
@@ -216,7 +215,6 @@ func TestSessionBinding(t *testing.T) {
 		"unauthenticated": {edit: func(m *message.Message) { m.ReturnRoute = "all" }, pack: func(*stranger) []envelope.PackOption {
 			return []envelope.PackOption{envelope.ContentEncryption(envelope.A256GCM)}
 		}},
-		"old": {edit: func(m *message.Message) { m.ReturnRoute, m.CreatedTime = "all", time.Now().AddDate(0, 0, -5) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, got := agenttest.NewNet(), make(inbox, 2)

@@ -22,8 +22,8 @@ type responder struct {
 	in *Inbound
 	// onlyBack means that replies may only leave by the connection of the message.
 	onlyBack bool
-	// busy means that the reply is a report that the Agent is busy.
-	busy bool
+	// refusing means that the reply is a report that the message is not accepted.
+	refusing bool
 
 	// Of the call of the Handler; zero without such a call.
 	pending  *pending
@@ -54,7 +54,7 @@ func (r *responder) limit(m *message.Message, back bool) *rates {
 	switch {
 	case back && !open:
 		return nil
-	case isProblemReport(m) && !r.busy:
+	case isProblemReport(m) && !r.refusing:
 		return &r.a.reports
 	case isProblemReport(m), !back && (isEmpty(m) || isPong(m)):
 		return &r.a.answers
@@ -125,7 +125,7 @@ func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *mes
 	o.protect = in.Metadata.AnonymousSender && in.Metadata.EncryptedFromKID != ""
 	r.a.complete(m, o)
 	in.nameKeys(o)
-	if !r.busy { // that goes back in any case, even if nothing can be looked up
+	if !r.refusing { // that goes back in any case, even if nothing can be looked up
 		if err := r.a.address(ctx, m); err != nil {
 			return nil, nil, 0, acks, err
 		}

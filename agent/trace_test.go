@@ -154,7 +154,7 @@ func TestTraceDeviations(t *testing.T) {
 	n, r := agenttest.NewNet(), new(recorder)
 	a := n.Agent(t, fails(nil), r.option(), agenttest.Configure(func(cfg *agent.Config) { cfg.AcceptPlaintext = true }))
 	p := transport.Packet{MediaType: transport.MediaTypePlain, Data: []byte(
-		`{"id":"1","type":"` + chatType + `","typ":"application/didcomm-plain+json","created_time":"1547577721","body":{}}`)}
+		`{"id":"1","type":"` + chatType + `","typ":"application/didcomm-plain+json","expires_time":"4102444800","body":{}}`)}
 	if err := serve(t.Context(), a, new(call), p); err != nil {
 		t.Fatal(err)
 	}

@@ -142,7 +142,7 @@ does not know that others can reach it.`,
 	addQueueFlags(cmd, &cfg.Home)
 	addLimitFlags(cmd, &cfg.Limits)
 	addDeliverWithin(cmd, &cfg.DeliverWithin)
-	f.DurationVar(&cfg.KeepReceived, "keep-received", 7*24*time.Hour, "how long inbox shows a handled message, and how long the agent recognizes it if it comes again")
+	f.DurationVar(&cfg.KeepReceived, "keep-received", 7*24*time.Hour, "how long inbox shows a handled message, and how long the agent recognizes it if it comes again; an older message is refused")
 	f.IntVar(&cfg.ReportBurst, "report-burst", 20, "problem reports that the agent sends to one peer at once, without those in responses to POSTs")
 	f.IntVar(&cfg.ReportsPerHour, "reports-per-hour", 10, "problem reports per hour to one peer after that")
 	f.IntVar(&cfg.AnswerBurst, "answer-burst", 1000, "acks and ping responses that the agent sends to one peer at once, without those on the connection of the request")
