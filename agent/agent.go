@@ -19,10 +19,10 @@ import (
 type Agent struct {
 	// static after New
 	cfg       Config
-	handlers  slots       // for running Handlers
-	unparking slots       // for parked messages that are being opened
-	lateAcks  slots       // for acks that are retried
-	poison    atomic.Bool // a message that may be the cause of crashes is being handled: see crashes
+	handlers  handlerSlots // for running Handlers
+	unparking slots        // for parked messages that are being opened
+	lateAcks  slots        // for acks that are retried
+	poison    atomic.Bool  // a message that may be the cause of crashes is being handled: see crashes
 
 	ready    chan struct{}      // closed when Run begins
 	stopping chan struct{}      // closed when no new work is accepted
@@ -42,9 +42,9 @@ type Agent struct {
 	delivery *delivery.Dispatcher
 	lanes    lanes
 	requests requests
-	problems problemBudget
-	reports  rates // limits problem reports
-	answers  rates // limits answers that could cost us more than they cost the peer
+	problems byClass[problemBudget]
+	reports  byClass[rates] // limit problem reports
+	answers  byClass[rates] // limit answers that could cost us more than they cost the peer
 	pending  pendingSet
 }
 
@@ -72,7 +72,7 @@ func New(cfg Config) (*Agent, error) {
 		cfg:       cfg,
 		outbox:    cfg.Store.Outbox(),
 		inbox:     cfg.Store.Inbox(),
-		handlers:  make(slots, cfg.MaxHandlers),
+		handlers:  newHandlerSlots(cfg.MaxHandlers),
 		unparking: make(slots, maxUnparking),
 		lateAcks:  make(slots, maxLateAcks),
 		ready:     make(chan struct{}),
@@ -81,9 +81,9 @@ func New(cfg Config) (*Agent, error) {
 		stopping:  make(chan struct{}),
 		lanes:     newLanes(cfg.SessionQueue),
 		requests:  newRequests(cfg.MaxRequests),
-		problems:  newProblemBudget(cfg.MaxThreadProblems),
-		reports:   newRates(cfg.ReportBurst, cfg.ReportsPerHour),
-		answers:   newRates(cfg.AnswerBurst, cfg.AnswersPerHour),
+		problems:  byClass[problemBudget]{newProblemBudget(&cfg), newProblemBudget(&cfg)},
+		reports:   byClass[rates]{newRates(&cfg, cfg.ReportBurst, cfg.ReportsPerHour), newRates(&cfg, cfg.ReportBurst, cfg.ReportsPerHour)},
+		answers:   byClass[rates]{newRates(&cfg, cfg.AnswerBurst, cfg.AnswersPerHour), newRates(&cfg, cfg.AnswerBurst, cfg.AnswersPerHour)},
 		pending:   newPendingSet(),
 	}
 	a.delivery = delivery.New(delivery.Config{

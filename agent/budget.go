@@ -39,15 +39,13 @@ const (
 	budgetOver              // the report must not be sent
 )
 
-const (
-	// maxBudgets is how many threads are counted.
-	maxBudgets = 10_000
-	// budgetLife is how long after the last report of a thread its count is kept.
-	budgetLife = time.Hour
-)
+// budgetLife is how long after the last report of a thread its count is kept.
+const budgetLife = time.Hour
 
-func newProblemBudget(max int) problemBudget {
-	return problemBudget{max: max, shared: recent[*tally]{max: maxBudgets}, own: recent[*tally]{max: maxBudgets}}
+func newProblemBudget(cfg *Config) problemBudget {
+	return problemBudget{
+		max: cfg.MaxThreadProblems, shared: recent[*tally]{max: cfg.MaxCounted}, own: recent[*tally]{max: cfg.MaxCounted},
+	}
 }
 
 // live returns the tally of a thread, or nil if its last report is older than budgetLife.

@@ -71,7 +71,8 @@ type Config struct {
 	//     message that the guest is sending. Such a problem is the Err of the [Outcome].
 	Guest bool
 
-	// MaxHandlers is how many Handlers run at the same time. Further messages wait. The
+	// MaxHandlers is how many Handlers run at the same time. Further messages wait. Messages
+	// of strangers, who are not contacts in Contacts, have at most three quarters. The
 	// default is 1024.
 	MaxHandlers int
 	// MaxRequests is how many Requests wait for their answer at the same time. A Request
@@ -107,6 +108,11 @@ type Config struct {
 	//     those in an HTTP response.
 	// The defaults are 1000 and 36,000.
 	AnswerBurst, AnswersPerHour int
+	// MaxCounted is how many threads MaxThreadProblems counts at the same time, and for how
+	// many parties ReportBurst and AnswerBurst do. The least recent of them is forgotten
+	// first. Strangers, who are not contacts in Contacts, are counted apart, and do not make
+	// the Agent forget known parties. The default is 10,000.
+	MaxCounted int
 
 	// MaxParked is how many parked messages the inbox keeps. A parked message came by a
 	// connection without receipts, and cannot be opened because a DID cannot be reached.
@@ -245,6 +251,7 @@ func (c *Config) setDefaults() error {
 	c.ReportsPerHour = cmp.Or(max(c.ReportsPerHour, 0), 10)
 	c.AnswerBurst = cmp.Or(max(c.AnswerBurst, 0), 1000)
 	c.AnswersPerHour = cmp.Or(max(c.AnswersPerHour, 0), 36_000)
+	c.MaxCounted = cmp.Or(max(c.MaxCounted, 0), 10_000)
 	c.HandlerTimeout = cmp.Or(max(c.HandlerTimeout, 0), time.Minute)
 	c.MaxHandling = cmp.Or(max(c.MaxHandling, 0), time.Hour)
 	c.MaxHandling = max(c.MaxHandling, c.HandlerTimeout)

@@ -34,13 +34,13 @@ func (a *Agent) takeCustody(ctx context.Context, w transport.Replier, in *Inboun
 	// A message in custody keeps no order with later messages of the connection.
 	transport.TurnOf(ctx).End(ctx)
 	// The message is not stored, so the wait may end with the connection.
-	if !a.handlers.take(ctx.Done()) {
+	if !a.handlers.take(in.class, ctx.Done()) {
 		if a.life.Err() != nil {
 			return ErrStopped
 		}
 		return sessionError(w, later(ctx.Err()))
 	}
-	defer a.handlers.free()
+	defer a.handlers.free(in.class)
 	// The handler may finish even if the connection ends.
 	hctx := newHandling(ctx, a.life, a.cfg.HandlerTimeout, a.cfg.MaxHandling)
 	defer hctx.close()

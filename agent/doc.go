@@ -65,6 +65,18 @@
 // The same happens to a message of a thread with too many problem reports, until one hour
 // after the last report.
 //
+// # Strangers
+//
+// A stranger is a sender that is not proven, or is not a contact of our DID in
+// Config.Contacts. A party becomes a contact when we send it a message that is not an answer.
+// Anybody can make any number of DIDs, so that limits for each DID do not stop a flood of
+// strangers. Therefore:
+//
+//   - All strangers together have a share of the inbox (store.ClassStranger).
+//   - All strangers together have three quarters of Config.MaxHandlers at most.
+//   - Reports and answers to strangers are counted apart from those to contacts
+//     (Config.MaxCounted).
+//
 // # Rotation
 //
 // A peer can prove that it has moved to another DID (from_prior). From then on:

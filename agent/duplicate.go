@@ -32,7 +32,7 @@ func (a *Agent) replyToDuplicate(ctx context.Context, w transport.Replier, in *I
 		(&responder{a: a, w: w, in: in}).acknowledge(ctx)
 		return nil
 	}
-	if _, ok := w.(transport.Session); ok && !a.answers.take(in) {
+	if _, ok := w.(transport.Session); ok && !a.answers.of(in).take(in) {
 		in.log(a.cfg.Logger).InfoContext(ctx, "reply not sent again, the sender has had too many answers")
 		return nil
 	}

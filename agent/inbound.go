@@ -9,6 +9,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
 )
@@ -36,8 +37,11 @@ type Inbound struct {
 
 	// prior is the DID that the sender had before, empty if the message does not prove
 	// one, or if the sender has left From since.
-	prior   string
-	mail    bool     // a mediator of ours has kept the message
+	prior string
+	mail  bool // a mediator of ours has kept the message
+	// class says whether the sender is a contact or a stranger. It is store.ClassOwn until
+	// classify was called.
+	class   store.Class
 	aliases *aliases // nil if the keys were named by their ids
 }
 
@@ -153,6 +157,28 @@ func pairOf(own, peer string) string { return party(own) + " " + party(peer) }
 
 // pair returns pairOf of the DID of ours that the message was sent to, and its sender.
 func (in *Inbound) pair() string { return pairOf(in.To, in.From) }
+
+// classify sets in.class. If the store fails, the sender counts as a stranger.
+func (a *Agent) classify(ctx context.Context, in *Inbound) {
+	in.class = store.ClassStranger
+	if !in.fromPeer() {
+		return
+	}
+	if known, err := a.cfg.Contacts.IsContact(ctx, in.To, in.From); err == nil && known {
+		in.class = store.ClassKnown
+	}
+}
+
+// byClass has one T for known parties, and another for strangers. Anybody can make any
+// number of DIDs, and must not use up what the known parties have.
+type byClass[T any] struct{ known, strangers T }
+
+func (c *byClass[T]) of(in *Inbound) *T {
+	if in.class == store.ClassStranger {
+		return &c.strangers
+	}
+	return &c.known
+}
 
 // source returns the sender of the message as the inbox names it. If nobody is proven to
 // have sent the message to us, others may use its id. Therefore the name then has a digest

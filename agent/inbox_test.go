@@ -43,8 +43,14 @@ func states(t *testing.T, b store.Inbox) []store.State {
 // before the message is handled.
 func leave(t *testing.T, b store.Inbox, s *stranger, to string, m *message.Message) {
 	t.Helper()
+	leaveOf(t, b, store.ClassKnown, s, to, m)
+}
+
+// leaveOf is leave for a message of a class.
+func leaveOf(t *testing.T, b store.Inbox, c store.Class, s *stranger, to string, m *message.Message) {
+	t.Helper()
 	l, _, err := b.Add(t.Context(), store.Received{
-		Sender: s.DID, ID: m.ID, Peer: s.DID, To: to, Type: m.Type, Thread: m.Thread(),
+		Class: c, Sender: s.DID, ID: m.ID, Peer: s.DID, To: to, Type: m.Type, Thread: m.Thread(),
 		Packet: store.Packet(s.pack(t, m)), Time: time.Now(), Until: time.Now().Add(time.Hour),
 	}, time.Minute)
 	if err != nil || l == nil {

@@ -69,14 +69,15 @@ func (a *Agent) schedule(ctx context.Context, w transport.Replier, k *pending) (
 		}
 		return done, nil
 	}
-	if !a.handlers.take(a.life.Done()) {
+	class := k.in.class
+	if !a.handlers.take(class, a.life.Done()) {
 		return nil, a.release(ctx, k)
 	}
 	a.work.Add(1) // before Run can return, since the work of the caller is not done
 	go func() {
 		defer a.leave()
 		defer close(done)
-		defer a.handlers.free()
+		defer a.handlers.free(class)
 		a.run(ctx, w, k)
 	}()
 	return done, nil
@@ -98,14 +99,15 @@ func (a *Agent) queue(l lane, k *pending, run, release func()) *owner {
 		t.owners[l.owner()] = o
 	}
 	o.users++
+	class := k.in.class
 	before, running := t.waiting[l]
 	t.waiting[l] = append(before, func(returned func()) {
 		defer returned()
-		if !a.handlers.take(a.life.Done()) {
+		if !a.handlers.take(class, a.life.Done()) {
 			release()
 			return
 		}
-		defer a.handlers.free()
+		defer a.handlers.free(class)
 		if l.session == nil {
 			k.returned = returned
 		}

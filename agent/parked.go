@@ -43,7 +43,7 @@ func unreachable(err error) string {
 func (a *Agent) park(ctx context.Context, p transport.Packet, id string, cause error) error {
 	sum, now, host := sha256.Sum256(p.Data), a.cfg.Now(), hostOf(id)
 	m := store.Received{
-		Sender: parked, ID: hex.EncodeToString(sum[:]), Peer: parked + " " + host, Owner: parked,
+		Sender: parked, ID: hex.EncodeToString(sum[:]), Peer: parked + " " + host, Class: store.ClassStranger, Owner: parked,
 		PeerShare:  store.Share{Items: a.cfg.MaxParkedPerHost, Bytes: a.cfg.MaxParkedBytes / parkedHosts},
 		OwnerShare: store.Share{Items: a.cfg.MaxParked, Bytes: a.cfg.MaxParkedBytes},
 		// If the packet is set aside, a person can look at it for ReplayWindow.
@@ -149,7 +149,7 @@ func (a *Agent) acceptParked(ctx context.Context, p transport.Packet) (err error
 
 // leasedMessage returns the message of a lease, with only the fields that the inbox has.
 func leasedMessage(l *store.Lease[store.Received]) *pending {
-	in := &Inbound{Message: &message.Message{ID: l.Item.ID, Type: l.Item.Type}, From: l.Item.Peer, To: l.Item.To, Addressed: true}
+	in := &Inbound{Message: &message.Message{ID: l.Item.ID, Type: l.Item.Type}, From: l.Item.Peer, To: l.Item.To, Addressed: true, class: l.Item.Class}
 	if IsParked(l.Item) {
 		in.From = ""
 	}

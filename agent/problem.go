@@ -62,7 +62,7 @@ func (r *responder) sendReport(ctx context.Context, p *message.Problem) error {
 	case p.Code == "":
 		p = message.NewProblem(message.CodeInternal, p)
 	}
-	switch r.a.problems.count(r.in) {
+	switch r.a.problems.of(r.in).count(r.in) {
 	case budgetSpent:
 		p = message.NewProblem(message.CodeMaxErrorsExceeded, p)
 	case budgetOver:
@@ -72,9 +72,9 @@ func (r *responder) sendReport(ctx context.Context, p *message.Problem) error {
 	if err != nil {
 		return err
 	}
-	r.a.problems.reported(r.in, report)
+	r.a.problems.of(r.in).reported(r.in, report)
 	if err := r.reply(ctx, report); err != nil {
-		r.a.problems.uncount(r.in)
+		r.a.problems.of(r.in).uncount(r.in)
 		return err
 	}
 	return nil

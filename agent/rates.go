@@ -7,10 +7,6 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxRates is how many parties a rates has. The party that was least recently sent a
-// message is forgotten first.
-const maxRates = 10_000
-
 // rates limits how many messages of a kind each party is sent.
 type rates struct {
 	every time.Duration // after this time, one more message is allowed
@@ -20,13 +16,17 @@ type rates struct {
 	parties recent[*rate.Limiter]
 }
 
-func newRates(burst, perHour int) rates {
-	return rates{every: time.Hour / time.Duration(perHour), burst: burst, parties: recent[*rate.Limiter]{max: maxRates}}
+func newRates(cfg *Config, burst, perHour int) rates {
+	return rates{every: time.Hour / time.Duration(perHour), burst: burst, parties: recent[*rate.Limiter]{max: cfg.MaxCounted}}
 }
 
 // take reports whether the sender of in may be sent one more message, and then counts it.
+// All messages that were not sent to us count together, and not for their signers.
 func (r *rates) take(in *Inbound) bool {
 	key := in.key("")
+	if !in.Addressed {
+		key = keyOf(pairOf(in.To, ""), "")
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l, ok := r.parties.get(key)

@@ -75,6 +75,7 @@ func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (h
 	if md := &in.Metadata; !md.Encrypted && !in.Authenticated() && !a.cfg.AcceptPlaintext {
 		return nil, &transport.RejectError{Reason: "plaintext messages are not accepted"}
 	}
+	a.classify(ctx, in)
 	if err := a.checkForms(ctx, w, in); err != nil {
 		return nil, err
 	}
@@ -89,6 +90,8 @@ func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (h
 		return nil, a.busy(ctx, w, in, err)
 	case ignore:
 		return nil, nil
+	case in.prior != "": // a contact may have rotated to a DID that was a stranger
+		a.classify(ctx, in)
 	}
 	a.note(ctx, a.cfg.Trace.Opened, "message opened", in, 0, nil)
 	if a.inCustody(in) {
@@ -115,7 +118,7 @@ func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (h
 	// From here on, the message is handled even if its connection ends.
 	ctx = context.WithoutCancel(ctx)
 	if isProblemReport(in.Message) && in.fromPeer() {
-		a.problems.count(in)
+		a.problems.of(in).count(in)
 	}
 	if k.request != nil {
 		handed = true
@@ -197,7 +200,7 @@ func (a *Agent) current(ctx context.Context, in *Inbound) bool {
 		a.note(ctx, a.cfg.Trace.Dropped, "message dropped", in, 0, errExpired)
 		return false
 	}
-	if in.fromPeer() && a.problems.over(in) && !a.requests.waitFor(in) {
+	if in.fromPeer() && a.problems.of(in).over(in) && !a.requests.waitFor(in) {
 		in.log(a.cfg.Logger).WarnContext(ctx, "dropped a message of a thread with too many problems", "thid", m.Thread())
 		a.note(ctx, a.cfg.Trace.Dropped, "message dropped", in, 0, errTooManyProblems)
 		return false
@@ -226,7 +229,7 @@ func (a *Agent) addToInbox(ctx context.Context, w transport.Replier, in *Inbound
 		return k, nil // not stored, since an ack can be handled twice
 	}
 	m := store.Received{
-		Sender: source, ID: foldID(in.Message.ID),
+		Sender: source, ID: foldID(in.Message.ID), Class: in.class,
 		To: in.To, Type: in.Message.Type, Thread: in.Message.Thread(),
 		Time: now, Until: a.rememberUntil(now, in.Message),
 	}

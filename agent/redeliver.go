@@ -141,23 +141,29 @@ func (a *Agent) queueLeased(ctx context.Context, k *pending) {
 
 // handleLeased handles a leased message that is in no lane.
 func (a *Agent) handleLeased(ctx context.Context, k *pending) {
-	if !a.handlers.takeFree() {
+	class := k.in.class
+	if !a.handlers.takeFree(class) {
+		if a.handlers.all.takeFree() { // strangers have their share, and others need not wait
+			a.handlers.all.free()
+			a.nak(ctx, k, a.cfg.backoff().After(3), "")
+			return
+		}
 		// Without a lease, a crash in the meantime does not count as a try.
 		a.nak(ctx, k, 0, "")
-		if a.handlers.take(ctx.Done()) {
-			a.handlers.free()
+		if a.handlers.all.take(ctx.Done()) {
+			a.handlers.all.free()
 		}
 		return
 	}
-	done := a.handlers.free
+	done := func() { a.handlers.free(class) }
 	if crashes(k.held()) > 1 {
 		if !a.poison.CompareAndSwap(false, true) {
-			a.handlers.free()
+			a.handlers.free(class)
 			// After a random delay, so that such messages are not leased together.
 			a.nak(ctx, k, a.cfg.backoff().After(1), "")
 			return
 		}
-		done = func() { a.poison.Store(false); a.handlers.free() }
+		done = func() { a.poison.Store(false); a.handlers.free(class) }
 	}
 	a.work.Add(1)
 	go func() {
@@ -224,6 +230,7 @@ func (a *Agent) redeliver(ctx context.Context, k *pending) {
 	}
 	k.in = in
 	k.in.Packet = transport.Packet(l.Item.Packet)
+	a.classify(ctx, k.in)
 	if !a.current(ctx, k.in) {
 		a.setAside(ctx, k, errors.New("expired, or too many problem reports in its thread"))
 		return

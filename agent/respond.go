@@ -55,9 +55,9 @@ func (r *responder) limit(m *message.Message, back bool) *rates {
 	case back && !open:
 		return nil
 	case isProblemReport(m) && !r.refusing:
-		return &r.a.reports
+		return r.a.reports.of(r.in)
 	case isProblemReport(m), !back && (isEmpty(m) || isPong(m)):
-		return &r.a.answers
+		return r.a.answers.of(r.in)
 	}
 	return nil
 }
