@@ -75,8 +75,7 @@ var moduleRules = map[string][]string{
 	"go.yaml.in/yaml/v3":                        {"cmd/internal/config"},
 	"golang.org/x/crypto":                       {"did", "agent", "examples/interop"},
 	"golang.org/x/term":                         {"cmd/internal/cli"},
-	"golang.org/x/time":                         {"agent", "transport/gate"},
-	"golang.org/x/time":                         {"did", "agent"},
+	"golang.org/x/time":                         {"did", "agent", "transport/gate"},
 	"modernc.org/sqlite":                        {"agent/store/sqlstore/sqlite"},
 	"golang.org/x/sync":                         {"did", "transport", "agent", "protocols", "cmd", "examples"},
 }
