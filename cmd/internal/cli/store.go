@@ -16,8 +16,8 @@ func addStoreFlag(cmd *cobra.Command, cfg *home.Config) {
 // addQueueFlags adds the flags for the limits of outbox and inbox.
 func addQueueFlags(cmd *cobra.Command, cfg *home.Config) {
 	f := cmd.Flags()
-	f.IntVar(&cfg.MaxItems, "max-queue", 1_000_000, "messages that may wait in the outbox, and in the inbox; a quarter of that for one peer")
-	f.Int64Var(&cfg.MaxBytes, "max-queue-bytes", 4<<30, "bytes of messages that may wait in the outbox, and in the inbox; a quarter of that for one peer")
+	f.IntVar(&cfg.MaxItems, "max-queue", 1_000_000, "messages that may wait in the outbox, and in the inbox; a quarter of that for one peer; for all strangers, a quarter of the inbox and a sixteenth of the outbox")
+	f.Int64Var(&cfg.MaxBytes, "max-queue-bytes", 4<<30, "bytes of messages that may wait in the outbox, and in the inbox; a quarter of that for one peer; for all strangers, a quarter of the inbox and a sixteenth of the outbox")
 }
 
 // kept has the settings of the commands that use the store of an agent.

@@ -106,7 +106,7 @@ func TestDamaged(t *testing.T) {
 		write(t, path, good)
 		copied := filepath.Join(t.TempDir(), "store.db")
 		s := open(t, path, sqlstore.Config{})
-		if err := s.SealedKeys().Put(t.Context(), store.SealedKey{KID: "did:example:us#3"}); err != nil {
+		if _, err := s.Records().Put(t.Context(), store.Record{Collection: "in the log"}); err != nil {
 			t.Fatal(err)
 		}
 		write(t, copied+"-wal", read(t, path+"-wal"))
