@@ -84,7 +84,7 @@ func (c Config) open(ctx context.Context, reclaim bool) (*sqlstore.Store, error)
 	}
 	switch {
 	case errors.Is(err, sqlstore.ErrCorrupt):
-		return nil, fmt.Errorf("%w; %s is left as it is: move it away and give didcomm restore a backup", err, c.where())
+		return nil, fmt.Errorf("%w; %s is left as it is%s", err, c.where(), c.remedy())
 	case errors.Is(err, sqlstore.ErrNewerSchema):
 		return nil, fmt.Errorf("%s: %w; use that program, or a newer one", c.where(), err)
 	}

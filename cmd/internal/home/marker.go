@@ -59,6 +59,9 @@ func (c Config) lacking() error {
 
 // remedy says how to get the agent of the home back.
 func (c Config) remedy() string {
+	if c.URL != "" {
+		return "; restore it from a backup"
+	}
 	hint := "; move it away, if it is there, and give didcomm restore a backup"
 	if found, _ := filepath.Glob(c.path() + ".rescued-*"); len(found) > 0 {
 		hint += ", or " + slices.Max(found)
