@@ -66,28 +66,36 @@ func copyInto(ctx context.Context, c *sql.Conn, to string) error {
 	if err != nil {
 		return err
 	}
-	// The empty file reserves the name. The rename replaces this file only.
-	reserved, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
+	if _, err := os.Lstat(to); err == nil {
+		return fmt.Errorf("%s: %w", to, fs.ErrExist)
 	}
-	err = reserved.Close()
-	part, made := "", error(nil)
+	part, err := fill(ctx, c, to)
 	if err == nil {
-		part, made = fill(ctx, c, to)
-		err = made
-	}
-	if err == nil {
-		err = os.Rename(part, to)
+		err = place(part, to)
 	}
 	if err != nil {
 		if part != "" {
 			_ = os.Remove(part)
 		}
-		_ = os.Remove(to)
 		return err
 	}
 	return syncDir(filepath.Dir(to))
+}
+
+// place gives a file another name, which no file has.
+func place(from, to string) error {
+	err := os.Link(from, to)
+	switch {
+	case err == nil:
+		return os.Remove(from)
+	case errors.Is(err, fs.ErrExist):
+		return err
+	}
+	// The file system has no links.
+	if _, err := os.Lstat(to); err == nil {
+		return fmt.Errorf("%s: %w", to, fs.ErrExist)
+	}
+	return os.Rename(from, to)
 }
 
 // fill writes what a connection reads to a new file beside to, and returns its name.
