@@ -79,7 +79,7 @@ type Config struct {
 	// beyond that returns ErrBusy. The default is 10,000.
 	MaxRequests int
 	// MaxSessions is the largest number of return routes. One connection can have at most a
-	// hundredth of them. The default is 100,000.
+	// thousandth of them. The default is 100,000.
 	MaxSessions int
 	// SessionQueue is how many accepted messages of one connection, or of one party in an
 	// ordered protocol, wait for their Handler. If there are more, Agent.ServePacket waits

@@ -186,7 +186,7 @@ func (f failing) Done() <-chan struct{}                         { return f.done 
 // One connection cannot use up all return routes.
 func TestShareOfSessions(t *testing.T) {
 	n, got := agenttest.NewNet(), make(inbox, 10)
-	a := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.MaxSessions = 200 }))
+	a := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) { cfg.MaxSessions = 2000 }))
 	greedy, other := newStranger(t, n), newStranger(t, n)
 	bind := func(s *stranger, w transport.Replier, thread string) {
 		s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.ReturnRoute, m.ThreadID = "thread", thread }))

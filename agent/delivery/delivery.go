@@ -57,7 +57,7 @@ type Config struct {
 	// Workers is how many items are sent at the same time. The default is 64.
 	Workers int
 	// MaxReturnRoutes is the largest number of return routes. A connection can have at
-	// most a hundredth of them. The default is 100,000.
+	// most a thousandth of them. The default is 100,000.
 	MaxReturnRoutes int
 	// SendTimeout limits one try to send an item on one route. The default is 30
 	// seconds.

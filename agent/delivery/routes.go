@@ -49,9 +49,9 @@ func newRoutes(max int) routes {
 	return routes{max: max, sweepAt: minSweep, bound: make(map[key][]route), held: make(map[transport.Session]int)}
 }
 
-// share is the largest number of return routes of one connection, so that one peer cannot
-// use up all of them.
-func (t *routes) share() int { return max(1, t.max/100) }
+// share is the largest number of return routes of one connection. It is so small that a peer
+// with many connections, as many as package gate permits an address, cannot use up all.
+func (t *routes) share() int { return max(1, t.max/1000) }
 
 // pair returns the key of a thread between a DID of ours and a peer.
 func (d *Dispatcher) pair(own, peer, thread string) key {

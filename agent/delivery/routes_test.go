@@ -140,7 +140,7 @@ func TestRouteLimits(t *testing.T) {
 		return d.Bind(t.Context(), delivery.Binding{Own: alice, Peer: peer, Thread: thread, Session: s})
 	}
 	t.Run("share", func(t *testing.T) {
-		d, s := newPost(t, delivery.Config{MaxReturnRoutes: 300}), newSession()
+		d, s := newPost(t, delivery.Config{MaxReturnRoutes: 3000}), newSession()
 		for i, want := range []error{nil, nil, nil, delivery.ErrTooMany} {
 			if err := bind(d, bob, fmt.Sprint(i), s); !errors.Is(err, want) {
 				t.Errorf("route %d: %v", i, err)

@@ -25,7 +25,8 @@
 //
 // A request over a limit of its address is answered with status 429, and a request on a
 // connection for which the process has no room with 503, both with Retry-After. First, idle
-// connections are closed to make room. A few connections over the limits are still accepted
+// connections are closed to make room. A message on a WebSocket of package wstransport counts
+// as a request, and the WebSocket is closed with code 1013 above a limit. A few connections over the limits are still accepted
 // for one request each, so that the refusal can be read and [Config.Probes] are answered.
 // Further ones are closed at once.
 package gate

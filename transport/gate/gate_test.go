@@ -19,13 +19,14 @@ import (
 
 // site is an http.Server behind a Gate. Its connections come from any address.
 type site struct {
-	t     *testing.T
-	at    string
-	addrs chan net.Addr // of the next connections
-	log   *lockedBuffer
-	hold  chan struct{} // closed to end requests to /slow
-	began chan struct{} // has an item for each request to /slow
-	idled chan struct{} // has an item for each connection that became idle
+	t        *testing.T
+	at       string
+	addrs    chan net.Addr // of the next connections
+	log      *lockedBuffer
+	hold     chan struct{} // closed to end requests to /slow
+	began    chan struct{} // has an item for each request to /slow
+	hijacked chan net.Conn // connections of /hijack
+	idled    chan struct{} // has an item for each connection that became idle
 }
 
 type lockedBuffer struct {
@@ -75,7 +76,8 @@ func newSite(t *testing.T, cfg gate.Config) *site {
 	s := &site{
 		t: t, at: l.Addr().String(), addrs: make(chan net.Addr, 100),
 		log: new(lockedBuffer), hold: make(chan struct{}), began: make(chan struct{}, 100),
-		idled: make(chan struct{}, 10_000),
+		hijacked: make(chan net.Conn, 1000),
+		idled:    make(chan struct{}, 10_000),
 	}
 	cfg.Logger = slog.New(slog.NewTextHandler(s.log, nil))
 	cfg.Probes = []string{"/probe"}
@@ -92,6 +94,7 @@ func newSite(t *testing.T, cfg gate.Config) *site {
 			t.Error(err)
 			return
 		}
+		s.hijacked <- c
 		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
 		go func() {
 			io.Copy(io.Discard, buf)
@@ -277,6 +280,37 @@ func TestNoLimits(t *testing.T) {
 	s := newSite(t, gate.Config{MaxConns: -1, ConnsPerAddress: -1, ConnectsPerMinute: -1, RequestsPerMinute: -1, FailuresPerMinute: -1})
 	for range 300 {
 		s.dial("2001:db8::1").want(404, "/nothing")
+	}
+}
+
+// Messages on a WebSocket count as requests, and those that are refused as failures.
+func TestMessages(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		cfg   gate.Config
+		fails bool
+	}{
+		{"requests", gate.Config{RequestsPerMinute: 3}, false}, // with the handshake
+		{"failures", gate.Config{FailuresPerMinute: 2}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t, tt.cfg)
+			c := s.dial("192.0.2.1")
+			c.want(101, "/hijack")
+			meter := (<-s.hijacked).(interface {
+				Take() bool
+				Fail()
+			})
+			for i, want := range []bool{true, true, false} {
+				if got := meter.Take(); got != want {
+					t.Errorf("message %d: %v", i, got)
+				}
+				if tt.fails {
+					meter.Fail()
+				}
+			}
+			s.dial("192.0.2.1").want(429, "/")
+		})
 	}
 }
 

@@ -75,6 +75,13 @@ func over(ps []*party, now time.Time) (kind string, wait time.Duration) {
 		if p.requests >= p.maxConns {
 			return tooManyAtOnce, connsWait
 		}
+	}
+	return overRates(ps, now)
+}
+
+// overRates is over, without the requests under way.
+func overRates(ps []*party, now time.Time) (kind string, wait time.Duration) {
+	for _, p := range ps {
 		if wait := untilToken(p.failures, now); wait > 0 {
 			return tooManyFailures, wait
 		}
@@ -97,13 +104,18 @@ func (g *Gate) leave(rec *response) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if rec.status >= 400 && rec.status < 500 {
-		now := time.Now()
-		for _, p := range rec.parties {
-			p.failures.AllowN(now, 1)
-		}
+		fail(rec.parties)
 	}
 	if !rec.hijacked {
 		release(rec.parties)
+	}
+}
+
+// fail counts a request that failed.
+func fail(ps []*party) {
+	now := time.Now()
+	for _, p := range ps {
+		p.failures.AllowN(now, 1)
 	}
 }
 
@@ -180,6 +192,26 @@ type hijacked struct {
 	gate    *Gate
 	parties []*party
 	once    sync.Once
+}
+
+// Take reports whether one more message may be received on the connection, which counts as a
+// request.
+func (c *hijacked) Take() bool {
+	now := time.Now()
+	c.gate.mu.Lock()
+	defer c.gate.mu.Unlock()
+	kind, _ := overRates(c.parties, now)
+	if kind != "" {
+		c.gate.refuse(kind, now)
+	}
+	return kind == ""
+}
+
+// Fail counts a message that was refused as a request that failed.
+func (c *hijacked) Fail() {
+	c.gate.mu.Lock()
+	defer c.gate.mu.Unlock()
+	fail(c.parties)
 }
 
 // Close closes the connection, and ends the request.

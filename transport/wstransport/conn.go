@@ -32,6 +32,7 @@ type conn struct {
 	// static after start
 	group   *group
 	ws      *websocket.Conn
+	meter   Meter         // nil if there is none
 	writing chan struct{} // semaphore of one: held while a message is written
 	slots   chan struct{} // semaphore of MaxHandlers: held while ServePacket runs
 	shut    chan struct{} // closed before the close frame is sent
@@ -65,6 +66,7 @@ func newConn(g *group, ws *websocket.Conn) *conn {
 		shut:    make(chan struct{}),
 		done:    make(chan struct{}),
 	}
+	c.meter, _ = ws.NetConn().(Meter)
 	c.kind.Store(websocket.TextMessage)
 	c.used.Store(time.Now().UnixNano())
 	ws.SetReadLimit(g.limits.MaxBytes)
@@ -171,6 +173,10 @@ func (c *conn) messages() error {
 		if err != nil {
 			return err
 		}
+		if c.meter != nil && !c.meter.Take() {
+			c.close(websocket.CloseTryAgainLater, "too many messages")
+			continue // until the peer's close frame
+		}
 		// Inside of a message, pongs do not extend the deadline, so that a peer cannot
 		// send a message slowly for ever.
 		c.readBy(c.group.limits.ReadTimeout)
@@ -250,6 +256,9 @@ func (c *conn) accept(ctx context.Context, data []byte) <-chan struct{} {
 		c.group.logger.Error("packet handler panicked", "remote", c.ws.RemoteAddr().String(), "panic", p.Value, "stack", string(p.Stack))
 		c.close(websocket.CloseInternalServerErr, "internal error")
 	case errors.As(err, &reject):
+		if c.meter != nil {
+			c.meter.Fail()
+		}
 		c.group.logger.Info("packet rejected", "remote", c.ws.RemoteAddr().String(), "error", err)
 	default:
 		// The message is lost, and the peer must not regard it as delivered. WebSocket can

@@ -69,6 +69,16 @@ type ServerConfig struct {
 	Logger *slog.Logger
 }
 
+// Meter limits the messages that a Server receives on a connection. The net.Conn below the
+// connection may implement it, such as that of package gate.
+type Meter interface {
+	// Take reports whether one more message may be received. Otherwise the Server closes the
+	// connection with close code 1013.
+	Take() bool
+	// Fail tells that the Handler has refused a message with a *transport.RejectError.
+	Fail()
+}
+
 // Server is an http.Handler that upgrades HTTP requests to WebSocket connections. It
 // passes each message as a packet to its Handler. An idle connection costs one goroutine
 // and no HTTP state. Use [NewServer] to make one.

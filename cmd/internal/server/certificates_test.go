@@ -175,3 +175,10 @@ func TestCertificateMissing(t *testing.T) {
 		}
 	}
 }
+
+// trust returns the configuration of a client that trusts a certificate of localhost.
+func trust(c issued) *tls.Config {
+	pool := x509.NewCertPool()
+	pool.AddCert(c.cert)
+	return &tls.Config{RootCAs: pool, ServerName: "localhost"}
+}

@@ -1,0 +1,81 @@
+package wstransport_test
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/didcomm-go/didcomm/transport"
+	"github.com/didcomm-go/didcomm/transport/wstransport"
+)
+
+// metered is a ResponseWriter whose connection is a Meter.
+type metered struct {
+	http.ResponseWriter
+	left, failed *atomic.Int32
+}
+
+func (w metered) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, buf, err := w.ResponseWriter.(http.Hijacker).Hijack()
+	return meter{c, w.left, w.failed}, buf, err
+}
+
+type meter struct {
+	net.Conn
+	left, failed *atomic.Int32
+}
+
+var _ wstransport.Meter = meter{}
+
+func (m meter) Take() bool { return m.left.Add(-1) >= 0 }
+func (m meter) Fail()      { m.failed.Add(1) }
+
+type refusing struct{ packets atomic.Int32 }
+
+func (h *refusing) ServePacket(context.Context, transport.Replier, transport.Packet) (<-chan struct{}, error) {
+	h.packets.Add(1)
+	return nil, &transport.RejectError{Reason: "no"}
+}
+
+// A connection that is a Meter bounds the messages, and hears of those that are refused.
+func TestMeter(t *testing.T) {
+	var left, failed atomic.Int32
+	left.Store(3)
+	h := new(refusing)
+	s := wstransport.NewServer(h, wstransport.ServerConfig{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.ServeHTTP(metered{w, &left, &failed}, r)
+	}))
+	defer srv.Close()
+	ws, resp, err := websocket.DefaultDialer.Dial(strings.Replace(srv.URL, "http", "ws", 1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	defer ws.Close()
+	if err := ws.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if err := ws.WriteMessage(websocket.TextMessage, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := ws.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseTryAgainLater) {
+		t.Errorf("the connection ends with %v", err)
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if h.packets.Load() != 3 || failed.Load() != 3 {
+		t.Errorf("%d packets, %d refused, want 3", h.packets.Load(), failed.Load())
+	}
+}
