@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"github.com/didcomm-go/didcomm/did/didweb"
 	"github.com/didcomm-go/didcomm/protocols/empty"
 	"github.com/didcomm-go/didcomm/protocols/trustping"
+	"github.com/didcomm-go/didcomm/transport/gate"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
 	"github.com/didcomm-go/didcomm/transport/netguard"
 	"github.com/didcomm-go/didcomm/transport/wstransport"
@@ -42,12 +44,13 @@ var tenantShares = store.Shares{
 
 // config has the settings of a backend.
 type config struct {
-	path   string          // of the SQLite file
-	url    string          // of the backend, as peers see it, for example "https://wallet.example"
-	keys   keyService      // private keys
-	guard  *netguard.Guard // limits the addresses to connect to; nil allows public addresses only
-	counts *expvar.Map     // of messages
-	logger *slog.Logger
+	path    string          // of the SQLite file
+	url     string          // of the backend, as peers see it, for example "https://wallet.example"
+	keys    keyService      // private keys
+	proxies []netip.Prefix  // in front of the backend, which tell the addresses of their clients
+	guard   *netguard.Guard // limits the addresses to connect to; nil allows public addresses only
+	counts  *expvar.Map     // of messages
+	logger  *slog.Logger
 	// onText is called for each text that a tenant gets, from many goroutines. Store the text
 	// before you return nil. After an agent.Retry, onText is called again later. After
 	// another error, the text is set aside for a person to look at.
@@ -73,6 +76,7 @@ type backend struct {
 	agent   *agent.Agent
 	end     context.CancelFunc // of the agent
 	sockets *wstransport.Server
+	gate    *gate.Gate // limits what one address can take
 	server  *http.Server
 
 	mu       sync.RWMutex
@@ -147,6 +151,8 @@ func (b *backend) start(ctx context.Context) (err error) {
 	}))
 	router.Handle(document, didweb.Handler(func(ctx context.Context) (*did.Document, error) { return b.own.Resolve(ctx, web) }))
 	b.server = httptransport.NewServer(router)
+	b.gate = gate.New(gate.Config{TrustedProxies: b.cfg.proxies, Logger: b.cfg.logger})
+	b.gate.Guard(b.server)
 	b.server.ErrorLog = slog.NewLogLogger(b.cfg.logger.Handler(), slog.LevelDebug)
 	return nil
 }
@@ -154,7 +160,7 @@ func (b *backend) start(ctx context.Context) (err error) {
 // run serves until ctx ends, and then stops the backend.
 func (b *backend) run(ctx context.Context, listener net.Listener) error {
 	failed := make(chan error, 1)
-	go func() { failed <- b.server.Serve(listener) }()
+	go func() { failed <- b.server.Serve(b.gate.Listener(listener)) }()
 	select {
 	case <-ctx.Done():
 		return b.stop()

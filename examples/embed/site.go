@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
 	"os"
 	"sync/atomic"
@@ -39,12 +40,13 @@ func newSite(ctx context.Context, path string) (*site, error) {
 	}
 	s := &site{inbox: make(chan text, 16)}
 	s.cfg = config{
-		path:   path,
-		url:    "http://" + listener.Addr().String(),
-		keys:   newKMS(),
-		guard:  &netguard.Guard{AllowLoopback: true}, // all backends are on this machine
-		counts: new(expvar.Map),
-		logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		path:    path,
+		url:     "http://" + listener.Addr().String(),
+		keys:    newKMS(),
+		proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, // the site itself
+		guard:   &netguard.Guard{AllowLoopback: true},                  // all backends are on this machine
+		counts:  new(expvar.Map),
+		logger:  slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		onText: func(ctx context.Context, t text) error {
 			select {
 			case s.inbox <- t:
@@ -70,7 +72,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	proxy := &httputil.ReverseProxy{
-		Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		Rewrite:      func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() },
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
 	proxy.ServeHTTP(w, r)
