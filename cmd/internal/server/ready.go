@@ -143,10 +143,8 @@ func (c *check) wait(ctx context.Context) error {
 
 // store writes a record, since a store that can be read may be full.
 func (r *readiness) store(ctx context.Context) error {
-	if h, ok := any(r.home).(interface{ Check(context.Context) error }); ok {
-		if err := h.Check(ctx); err != nil {
-			return err
-		}
+	if err := r.home.Check(ctx); err != nil {
+		return err
 	}
 	put := func() (err error) {
 		record := store.Record{Collection: "ready", Key: r.key, Version: r.version, Expires: time.Now().Add(time.Hour)}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -135,6 +136,19 @@ func TestReady(t *testing.T) {
 	until(t, at, http.StatusOK)
 	if resp := post(t, at, ping(t, id)); resp.StatusCode/100 != 2 {
 		t.Errorf("a peer gets %s", resp.Status)
+	}
+}
+
+// An agent whose database was deleted is not ready, and takes no messages.
+func TestReadyDeleted(t *testing.T) {
+	dir := t.TempDir()
+	at, id, _ := start(t, func(c *server.Config) { c.Home.Dir = dir })
+	if err := os.Remove(filepath.Join(dir, "agent.db")); err != nil {
+		t.Fatal(err)
+	}
+	until(t, at, http.StatusServiceUnavailable)
+	if resp := post(t, at, ping(t, id)); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("a peer gets %s, %v", resp.Status, resp.Header)
 	}
 }
 
