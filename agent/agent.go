@@ -89,8 +89,9 @@ func New(cfg Config) (*Agent, error) {
 	a.delivery = delivery.New(delivery.Config{
 		Outbox: a.outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Outcome: a.traceOutcome, Idle: cfg.Guest,
 		Logger: cfg.Logger, Now: cfg.Now,
-		Workers: cfg.Workers, MaxReturnRoutes: cfg.MaxSessions,
-		SendTimeout: cfg.SendTimeout, AckTimeout: cfg.AckTimeout, StopTimeout: cfg.StopTimeout, Backoff: cfg.backoff(),
+		Workers: cfg.Workers, StrangerWorkers: cfg.StrangerWorkers, HostTries: cfg.HostTries, StrangerTries: cfg.StrangerTries,
+		MaxReturnRoutes: cfg.MaxSessions,
+		SendTimeout:     cfg.SendTimeout, AckTimeout: cfg.AckTimeout, StopTimeout: cfg.StopTimeout, Backoff: cfg.backoff(),
 	})
 	a.life, a.kill = context.WithCancel(context.Background())
 	for _, s := range cfg.Senders {

@@ -85,8 +85,19 @@ type Config struct {
 	// ordered protocol, wait for their Handler. If there are more, Agent.ServePacket waits
 	// too. The default is 64.
 	SessionQueue int
-	// Workers is how many packets are sent at the same time. The default is 64.
+	// Workers is how many packets are sent at the same time, without those for strangers. The
+	// default is 64.
 	Workers int
+	// StrangerWorkers is how many packets are sent to strangers at the same time. The default
+	// is an eighth of Workers.
+	StrangerWorkers int
+	// HostTries is how many packets are sent to one host at the same time. A host that
+	// accepts packets quickly is sent more, and one that does not answer is sent one. See
+	// package delivery, Hosts. The default is 4.
+	HostTries int
+	// StrangerTries is how often the Agent tries to deliver a message to a stranger. The
+	// default is 3.
+	StrangerTries int
 
 	// MaxTries is how often a Handler is called for a message when it returns a Retry, or
 	// when the process ends before it returns. Then the message is set aside. The default

@@ -156,6 +156,10 @@ type SendError struct {
 	// Busy reports whether the endpoint may accept the packet later, as after a
 	// BusyError of its Handler or HTTP status 429 or 503.
 	Busy bool
+	// Taken reports whether the peer has the packet, and only its reply was lost: the reply
+	// broke off, or our own Handler could not accept it. Another Send makes a peer repeat its
+	// reply.
+	Taken bool
 	// Err is the cause.
 	Err error
 }

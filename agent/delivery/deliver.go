@@ -15,16 +15,19 @@ import (
 func (d *Dispatcher) sendTime() time.Duration { return (MaxEndpoints + 1) * d.cfg.SendTimeout }
 
 // work is the loop of a worker: it leases and sends items until ctx ends.
-func (d *Dispatcher) work(ctx context.Context) {
+func (d *Dispatcher) work(ctx context.Context, c *crew) {
 	lease := d.sendTime() + d.cfg.AckTimeout + d.cfg.SendTimeout // the last is a reserve
 	for {
-		l, err := d.cfg.Outbox.Lease(ctx, lease)
+		t := c.begin(ctx)
+		if t == nil {
+			return
+		}
+		l, err := d.cfg.Outbox.Lease(ctx, lease, c.classes...)
 		switch {
 		case ctx.Err() != nil:
 			if err == nil {
 				d.release(ctx, l)
 			}
-			return
 		case err != nil:
 			d.cfg.Logger.ErrorContext(ctx, "outbox failed", "error", err)
 			select { // so that the worker does not spin while the outbox fails
@@ -32,37 +35,67 @@ func (d *Dispatcher) work(ctx context.Context) {
 			case <-ctx.Done():
 			}
 		default:
-			d.deliver(ctx, l)
+			d.deliver(ctx, l, t)
+		}
+		if name := t.end(); name != "" {
+			d.wake(ctx, name)
 		}
 	}
 }
 
 // deliver tries to send an item, and updates the outbox with the result.
-func (d *Dispatcher) deliver(ctx context.Context, l *store.Lease[store.Item]) {
+func (d *Dispatcher) deliver(ctx context.Context, l *store.Lease[store.Item], turn *turn) {
 	item := &l.Item
-	left := item.Deadline.Sub(d.cfg.Now())
-	if left <= 0 {
+	if !item.Deadline.After(d.cfg.Now()) {
 		d.giveUp(ctx, l, Expired, expired(nil, l.LastError))
 		return
 	}
-	to := d.keyOf(item.To, "")
 	if item.To != d.cfg.Party(item.To) {
-		d.parties.named(to, item.To)
+		d.parties.named(d.keyOf(item.To, ""), item.To)
 	}
-	probe, ok := d.parties.try(to)
-	if !ok { // the worker that probes the party wakes the item when the probe succeeds
-		d.nak(ctx, l, min(left, d.cfg.Backoff.Max), "")
-		if !d.parties.isSlow(to) { // the probe may have succeeded before nak
-			d.wake(ctx, item.To)
+	w := d.wait(item, len(d.subscribers.of(item.ID)) > 0)
+	t := d.try(ctx, item, turn)
+	if t.waits() {
+		d.acks.stop(w)
+		d.hold(ctx, l, t, turn.c)
+		return
+	}
+	d.tried(ctx, l, t, w)
+}
+
+// hold makes an item wait that was not tried, because too many tries to its host are
+// running, or because its host does not answer.
+func (d *Dispatcher) hold(ctx context.Context, l *store.Lease[store.Item], t *tries, c *crew) {
+	if t.held != "" {
+		if delay, ok := c.wait(t.held, l); !ok {
+			d.nak(ctx, l, delay, "")
 		}
 		return
 	}
-	w, start := d.wait(item, len(d.subscribers.of(item.ID)) > 0), time.Now()
-	t := d.try(ctx, item)
-	took := time.Since(start)
-	d.tried(ctx, l, t, w)
-	if d.parties.end(to, probe, !t.sent && took >= d.cfg.SendTimeout/10) {
-		d.wake(ctx, item.To)
+	d.putOff(ctx, l)
+	if c.opens(t.slow) { // since the try
+		d.wake(ctx, l.Item.To)
+	}
+}
+
+// putOff gives an item back until its host answers or the delay is over.
+func (d *Dispatcher) putOff(ctx context.Context, l *store.Lease[store.Item]) {
+	d.nak(ctx, l, max(0, min(l.Item.Deadline.Sub(d.cfg.Now()), d.cfg.Backoff.Max)), "")
+}
+
+// leave ends a try, and gives the items back that waited for its end.
+func (d *Dispatcher) leave(ctx context.Context, v *visit, sent bool) {
+	left := v.leave(sent)
+	for _, l := range left.due {
+		if time.Now().Before(l.Until) { // else the item is due already
+			d.release(ctx, l)
+		}
+	}
+	for _, l := range left.off {
+		d.putOff(ctx, l)
+	}
+	for _, to := range left.wake {
+		d.wake(ctx, to)
 	}
 }
 
@@ -71,6 +104,8 @@ func (d *Dispatcher) tried(ctx context.Context, l *store.Lease[store.Item], t *t
 	switch {
 	case !t.sent && w.acked(): // a route can fail after the recipient has the item
 		d.delivered(ctx, l, "", Acknowledged, d.acks.stop(w))
+	case t.taken != "" && ctx.Err() == nil && d.replyLost(&l.Item):
+		d.delivered(ctx, l, t.taken, Sent, d.acks.stop(w))
 	case !t.sent:
 		d.acks.stop(w)
 		d.failed(ctx, l, t)
@@ -82,6 +117,17 @@ func (d *Dispatcher) tried(ctx context.Context, l *store.Lease[store.Item], t *t
 		l.Item.Direct.Data, l.Item.Endpoints = nil, make([]store.Endpoint, len(l.Item.Endpoints))
 		d.workers.Go(func() { d.holdUntilAcked(ctx, l, t, w) }) // so that the worker is free
 	}
+}
+
+// maxLost is how often an item is sent again that its recipient has, because the reply to the
+// item was lost.
+const maxLost = 2
+
+// replyLost records that the recipient has an item, and that its reply was lost. It reports
+// whether the reply is given up. A stranger could make us read any number of replies that
+// break off.
+func (d *Dispatcher) replyLost(item *store.Item) bool {
+	return item.Class == store.ClassStranger || d.parties.lostReply(digest(item.ID, "reply")) > maxLost
 }
 
 // sent returns the outcome of an item that waits for its ack.
@@ -126,7 +172,7 @@ func (d *Dispatcher) Try(ctx context.Context, notify func(Outcome), item store.I
 		return o
 	}
 	w := d.wait(&item, true)
-	t := d.try(ctx, &item)
+	t := d.try(ctx, &item, nil)
 	o := outcomeOf(&item, 1)
 	o.Way = t.way
 	switch {
@@ -244,6 +290,9 @@ func (d *Dispatcher) retryLater(ctx context.Context, l *store.Lease[store.Item],
 		delay = min(delay, max(left, 0)) // Bind may wake it until its deadline
 	case delay >= left:
 		d.giveUp(ctx, l, Expired, expired(err, ""))
+		return
+	case item.Class == store.ClassStranger && l.Attempts+1 >= d.cfg.StrangerTries:
+		d.giveUp(ctx, l, GivenUp, err)
 		return
 	}
 	d.cfg.Logger.InfoContext(ctx, "not delivered, will try again", "id", item.MessageID, "to", item.To,

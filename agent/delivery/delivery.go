@@ -26,8 +26,12 @@ var (
 	ErrTooMany = errors.New("too many return routes")
 )
 
-// MaxEndpoints is how many endpoints of a recipient are tried at most.
-const MaxEndpoints = 4
+const (
+	// MaxEndpoints is how many endpoints of a recipient are tried at most.
+	MaxEndpoints = 4
+	// MaxStrangerEndpoints is the same for an item of store.ClassStranger.
+	MaxStrangerEndpoints = 3
+)
 
 // Config configures a [Dispatcher]. Outbox is required. A zero in any other field means
 // the default.
@@ -54,8 +58,17 @@ type Config struct {
 	// Now returns the time for comparison with deadlines. The default is time.Now.
 	Now func() time.Time
 
-	// Workers is how many items are sent at the same time. The default is 64.
+	// Workers is how many items are sent at the same time, without those of
+	// store.ClassStranger and those in the slow lane. The default is 64.
 	Workers int
+	// StrangerWorkers is the same for items of store.ClassStranger. The default is an eighth
+	// of Workers.
+	StrangerWorkers int
+	// HostTries is how many items are sent to one host at the same time, if the host neither
+	// accepts packets quickly nor is slow. The default is 4.
+	HostTries int
+	// StrangerTries is how often an item of store.ClassStranger is tried. The default is 3.
+	StrangerTries int
 	// MaxReturnRoutes is the largest number of return routes. A connection can have at
 	// most a thousandth of them. The default is 100,000.
 	MaxReturnRoutes int
@@ -81,6 +94,7 @@ type Dispatcher struct {
 	end  context.CancelFunc // of life: ends all updates of the outbox
 
 	workers sync.WaitGroup // goroutines that send items or wait for acks
+	crews   []*crew        // for all other items, and for those of store.ClassStranger
 
 	routes      routes
 	acks        acks
@@ -103,6 +117,9 @@ func New(cfg Config) *Dispatcher {
 		cfg.Now = time.Now
 	}
 	cfg.Workers = cmp.Or(max(cfg.Workers, 0), 64)
+	cfg.StrangerWorkers = cmp.Or(max(cfg.StrangerWorkers, 0), max(1, cfg.Workers/8))
+	cfg.HostTries = cmp.Or(max(cfg.HostTries, 0), 4)
+	cfg.StrangerTries = cmp.Or(max(cfg.StrangerTries, 0), 3)
 	cfg.MaxReturnRoutes = cmp.Or(max(cfg.MaxReturnRoutes, 0), 100_000)
 	for _, d := range []struct {
 		value *time.Duration
@@ -121,6 +138,10 @@ func New(cfg Config) *Dispatcher {
 		routes:      newRoutes(cfg.MaxReturnRoutes),
 		parties:     newParties(),
 		subscribers: newSubscribers(),
+		crews: []*crew{
+			newCrew(cfg.Workers, &cfg, store.ClassOwn, store.ClassKnown),
+			newCrew(cfg.StrangerWorkers, &cfg, store.ClassStranger),
+		},
 	}
 	d.acks = newAcks(&d.parties)
 	d.life, d.end = context.WithCancel(context.Background())
@@ -132,13 +153,21 @@ func New(cfg Config) *Dispatcher {
 // Run only once.
 func (d *Dispatcher) Run(ctx context.Context) {
 	if !d.cfg.Idle {
-		for range d.cfg.Workers {
-			d.workers.Go(func() { d.work(ctx) })
+		for _, c := range d.crews {
+			for range cap(c.busy) + c.maxSlow {
+				d.workers.Go(func() { d.work(ctx, c) })
+			}
 		}
 	}
 	<-ctx.Done()
 	grace := time.AfterFunc(d.cfg.StopTimeout, d.end)
 	defer grace.Stop()
+	d.workers.Wait()
+	for _, c := range d.crews {
+		for _, l := range c.all() {
+			d.workers.Go(func() { d.release(ctx, l) })
+		}
+	}
 	d.workers.Wait()
 	d.end()
 }

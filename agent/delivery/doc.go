@@ -28,7 +28,30 @@
 //     of the item before those for all threads;
 //  2. the endpoints of the item;
 //  3. the endpoints that the recipient's DID document lists now, if it has changed
-//     (Config.Moved).
+//     (Config.Moved), unless the item is of store.ClassStranger.
+//
+// # Hosts
+//
+// Anybody can make any number of DIDs with endpoints that do not answer. Therefore the tries
+// to one host are few (Config.HostTries), whatever DIDs, ports and schemes lead to the host.
+// More tries to a host that accepts packets quickly are allowed, up to half of the workers.
+// The other items for the host wait for the end of a try.
+//
+// A try that takes longer than a tenth of Config.SendTimeout hangs. Such a try goes on in
+// the slow lane, and another item takes its place. The slow lane has a quarter as many
+// places as there are workers. If all are taken, the try ends. A host whose last try has hung
+// and failed is slow: one try at a time, in the slow lane. Meanwhile an item for a slow host
+// leaves by its next endpoint, or waits. When the host accepts an item, the others are sent
+// at once.
+//
+// Items of store.ClassStranger have workers, hosts and a slow lane of their own. Such an
+// item is given up after Config.StrangerTries.
+//
+// # Lost replies
+//
+// A packet that an endpoint has taken can lose its reply (transport.SendError.Taken). Then
+// the item is sent again, twice at most, so that the recipient repeats its reply. After that
+// the item counts as delivered. An item of store.ClassStranger counts as delivered at once.
 //
 // # Acks
 //

@@ -10,6 +10,7 @@ import (
 type parties struct {
 	mu   sync.Mutex // guards all below
 	byID map[key]*party
+	lost map[key]int // replies that were lost, by item
 }
 
 // party is what is known about a recipient, guarded by parties.mu.
@@ -18,8 +19,6 @@ type party struct {
 	acks         bool      // whether the party sends acks, if that is known
 	missed       int       // missed acks in a row
 	last         time.Time // when missed was last increased
-	slow         bool      // whether the last try to reach the party took long and failed
-	trying       bool      // whether a worker probes the slow party
 	lastAccepted time.Time // when the party last accepted an item
 	name         string    // a name of the party, other than Config.Party's, that items have
 }
@@ -32,7 +31,7 @@ const (
 	maxMissed = 3
 )
 
-func newParties() parties { return parties{byID: make(map[key]*party)} }
+func newParties() parties { return parties{byID: make(map[key]*party), lost: make(map[key]int)} }
 
 // get returns the entry of a party, and adds one if there is none. The caller holds mu.
 func (p *parties) get(id key) *party {
@@ -84,6 +83,17 @@ func (p *parties) missedAck(id key, start time.Time) (acks bool) {
 	return x.acks
 }
 
+// lostReply records that the reply to an item was lost. It returns how often that was so.
+func (p *parties) lostReply(item key) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.lost) >= maxParties {
+		clear(p.lost)
+	}
+	p.lost[item]++
+	return p.lost[item]
+}
+
 // named records a name of the party that items have as their recipient.
 func (p *parties) named(id key, name string) {
 	p.mu.Lock()
@@ -114,51 +124,4 @@ func (p *parties) acceptedWithin(id key, d time.Duration) bool {
 	defer p.mu.Unlock()
 	x := p.byID[id]
 	return x != nil && !x.lastAccepted.IsZero() && time.Since(x.lastAccepted) < d
-}
-
-// try reports whether the caller may try to reach a party. If the party is slow, only one
-// worker at a time may try, so that slow parties do not occupy all workers. Such a try is
-// a probe. After the try, the caller calls end with the value of probe.
-func (p *parties) try(id key) (probe *party, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	x := p.byID[id]
-	switch {
-	case x == nil || !x.slow:
-		return nil, true
-	case x.trying:
-		return nil, false
-	}
-	x.trying = true
-	return x, true
-}
-
-// end records the result of a try: slow says that it took long and failed. end reports
-// whether the party was slow before and is not slow now. The value of probe is nil for a
-// try that began before the party was slow, so that this try does not end the probe of
-// another worker.
-func (p *parties) end(id key, probe *party, slow bool) (recovered bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if probe != nil {
-		probe.trying = false
-	}
-	if !slow {
-		x := p.byID[id]
-		recovered = x != nil && x.slow
-		if recovered {
-			x.slow = false
-		}
-		return recovered
-	}
-	p.get(id).slow = true
-	return false
-}
-
-// isSlow reports whether the last try to reach a party took long and failed.
-func (p *parties) isSlow(id key) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	x := p.byID[id]
-	return x != nil && x.slow
 }

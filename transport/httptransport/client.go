@@ -134,7 +134,7 @@ func (c *Client) Bind(h transport.Handler) { c.sends.Bind(h) }
 //   - status 408, 425, 429 and 5xx; RetryAfter is that of the response header;
 //   - a response whose body is incomplete or given up by the Budget (transport.ErrBudget), or
 //     whose packet the bound Handler cannot accept now; the peer has p, but only another Send
-//     gets its reply.
+//     gets its reply (Taken).
 //
 // These cannot be retried:
 //   - any other status, and redirects that are not followed;
@@ -224,7 +224,9 @@ func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data [
 	reply, release, err = c.read(resp, cancel)
 	if err != nil {
 		if !errors.Is(err, transport.ErrTooLarge) { // the peer repeats its reply
-			return none, nil, endpoint.Network(to, err)
+			e := endpoint.Network(to, err)
+			e.Taken = true
+			return none, nil, e
 		}
 		c.cfg.Logger.WarnContext(ctx, "response body dropped", "endpoint", to, "error", err)
 		return none, func() {}, nil

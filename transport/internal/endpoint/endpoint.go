@@ -69,7 +69,7 @@ func NotAccepted(endpoint string, err error) error {
 	if err == nil || errors.As(err, &reject) || errors.As(err, &panicked) {
 		return nil
 	}
-	e := &transport.SendError{Endpoint: endpoint, Retryable: true, Err: fmt.Errorf("reply not accepted: %w", err)}
+	e := &transport.SendError{Endpoint: endpoint, Retryable: true, Taken: true, Err: fmt.Errorf("reply not accepted: %w", err)}
 	var busy *transport.BusyError
 	if errors.As(err, &busy) {
 		e.RetryAfter = busy.RetryAfter
