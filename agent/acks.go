@@ -7,6 +7,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/transport"
 )
 
 // acknowledge sends the ack that the message asks for, unless a reply has acked the
@@ -75,14 +76,15 @@ func (r *responder) retryAck(ctx context.Context) {
 
 // settleAcked settles the messages that wait for an ack and that in acknowledges, answers
 // or reports a problem about. A message only settles messages to its sender, and only if
-// it was sent to us. settleAcked reports whether in reports a problem about a message
+// it was sent to us. An ack on the connection w may prove that w leads to its sender.
+// settleAcked reports whether in reports a problem about a message
 // that is being sent.
-func (a *Agent) settleAcked(in *Inbound) (problem bool) {
+func (a *Agent) settleAcked(w transport.Replier, in *Inbound) (problem bool) {
 	m := in.Message
 	if !in.fromPeer() || isBusy(m) {
 		return false
 	}
-	h := delivery.Response{Own: in.To, Acks: m.Ack[:min(len(m.Ack), maxAcks)], Thread: m.ThreadID}
+	h := delivery.Response{Own: in.To, Acks: m.Ack[:min(len(m.Ack), maxAcks)], Thread: m.ThreadID, Session: a.connection(w, in)}
 	if isProblemReport(m) {
 		h.About, h.Problem = subject(m), message.ReadProblem(m.Body)
 	}

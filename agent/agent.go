@@ -87,7 +87,7 @@ func New(cfg Config) (*Agent, error) {
 		pending:   newPendingSet(),
 	}
 	a.delivery = delivery.New(delivery.Config{
-		Outbox: a.outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Outcome: a.traceOutcome, Idle: cfg.Guest,
+		Outbox: a.outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Probe: a.probe, Outcome: a.traceOutcome, Idle: cfg.Guest,
 		Logger: cfg.Logger, Now: cfg.Now,
 		Workers: cfg.Workers, StrangerWorkers: cfg.StrangerWorkers, HostTries: cfg.HostTries, StrangerTries: cfg.StrangerTries,
 		MaxReturnRoutes: cfg.MaxSessions,

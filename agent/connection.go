@@ -69,7 +69,8 @@ func (c *Connection) Push(ctx context.Context, m *message.Message, opts ...SendO
 // Bind makes the connection a return route of the peer for all threads, as a message with
 // return_route "all" does. If the peer has several return routes, the one with the
 // highest rank is used, and among equals the one that was bound last. A return route that
-// comes from a return_route header has rank 0.
+// comes from a return_route header has rank 0. If the peer has an endpoint, the connection is
+// only used when it is proven to be that of the peer, as package delivery describes.
 //
 // The error matches delivery.ErrTooMany if there are too many return routes
 // (Config.MaxSessions).
@@ -125,4 +126,13 @@ func (a *Agent) bind(ctx context.Context, w transport.Replier, in *Inbound) {
 	if err := a.delivery.Bind(ctx, b); err != nil {
 		in.log(a.cfg.Logger).WarnContext(ctx, "return route not bound", "error", err)
 	}
+}
+
+// probe packs an empty message that asks for an ack of itself, and says that the ack may come
+// back on the connection.
+func (a *Agent) probe(ctx context.Context, id, own, peer string) (transport.Packet, error) {
+	o, m := optionsOf(), &message.Message{ID: id, Type: emptyType, From: own, To: []string{peer}, PleaseAck: []string{id}, ReturnRoute: "all"}
+	a.complete(m, o)
+	e, err := a.pack(ctx, m, peer, o)
+	return transport.Packet{MediaType: e.MediaType, Data: e.Data}, err
 }

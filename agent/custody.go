@@ -50,7 +50,7 @@ func (a *Agent) takeCustody(ctx context.Context, w transport.Replier, in *Inboun
 	if err != nil {
 		return r.refuseCustody(ctx, err)
 	}
-	a.settleAcked(in)
+	a.settleAcked(w, in)
 	a.bind(ctx, w, in)
 	r.acknowledge(hctx)
 	return nil

@@ -98,6 +98,16 @@ func (s *stranger) give(t testing.TB, a *agent.Agent, w transport.Replier, m *me
 	}
 }
 
+// prove acks the probe that the agent has sent by the session.
+func (s *stranger) prove(t testing.TB, a *agent.Agent, w *session) {
+	t.Helper()
+	probe := s.open(t, w.next(t)).Message
+	if probe.Type != emptyType || len(probe.PleaseAck) != 1 {
+		t.Fatalf("came by the session: %v", probe)
+	}
+	s.give(t, a, w, s.message(t, a, emptyType, func(m *message.Message) { m.From, m.To, m.Ack = probe.To[0], []string{probe.From}, probe.PleaseAck }))
+}
+
 func (s *stranger) open(t testing.TB, p transport.Packet) *envelope.Unpacked {
 	t.Helper()
 	u, err := s.Packer.Unpack(t.Context(), p.Data)

@@ -108,6 +108,12 @@ func TestTwoDIDs(t *testing.T) {
 	w := newSession()
 	s.give(t, a, w, s.message(t, a, chatType, func(m *message.Message) { m.To, m.ReturnRoute = []string{third}, "all" }))
 	s.open(t, w.next(t))
+	if err := a.Send(t.Context(), newMessage(t, s.DID), agent.From(third), agent.AwaitDelivery()); err != nil {
+		t.Fatal(err)
+	}
+	s.next(t)
+	s.prove(t, a, w)
+	w.next(t) // the reply to the ack
 	// The session is a return route for third only.
 	for from, bySession := range map[string]bool{third: true, "": false, third + "#key-1": true} {
 		var opts []agent.SendOption

@@ -108,7 +108,7 @@ func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (h
 		}
 	}()
 	// Only now: an answer that is lost must not ack a message.
-	problem := a.settleAcked(in)
+	problem := a.settleAcked(w, in)
 	if k == nil {
 		return nil, nil
 	}

@@ -153,9 +153,18 @@ func TestReplyToMessagePassedOn(t *testing.T) {
 				s.next(t)
 				s.next(t)
 			}
-			if err := a.Send(t.Context(), newMessage(t, s.DID), agent.AwaitDelivery()); err != nil {
-				t.Fatal(err)
+			send := func() {
+				if err := a.Send(t.Context(), newMessage(t, s.DID), agent.AwaitDelivery()); err != nil {
+					t.Fatal(err)
+				}
 			}
+			send()
+			s.next(t)
+			if test.bound {
+				s.prove(t, a, w)
+				w.next(t) // the reply to the ack
+			}
+			send()
 			if len(c.packets) == 1 != test.bound || len(w.packets) == 1 != test.bound {
 				t.Errorf("%d replies by the call, %d messages by the session, bound is %v", len(c.packets), len(w.packets), test.bound)
 			}
@@ -192,7 +201,7 @@ func TestReplyThreads(t *testing.T) {
 	}
 }
 
-// The messages to a peer that leave by its open session.
+// The messages to a peer with an endpoint that leave by its open session, which is proven.
 func TestSessionBinding(t *testing.T) {
 	const thread = "the-thread"
 	for name, test := range map[string]struct {
@@ -232,13 +241,22 @@ func TestSessionBinding(t *testing.T) {
 			if test.end {
 				close(w.done)
 			}
-			m := newMessage(t, s.DID)
-			if test.send != nil {
-				test.send(m)
+			send := func() *message.Message {
+				m := newMessage(t, s.DID)
+				if test.send != nil {
+					test.send(m)
+				}
+				if err := a.Send(t.Context(), m, agent.AwaitDelivery()); err != nil {
+					t.Fatal(err)
+				}
+				return m
 			}
-			if err := a.Send(t.Context(), m, agent.AwaitDelivery()); err != nil {
-				t.Fatal(err)
+			send()
+			s.next(t)
+			if test.bound {
+				s.prove(t, a, w)
 			}
+			m := send()
 			if len(w.packets) == 1 != test.bound {
 				t.Fatalf("%d packets by the session, bound is %v", len(w.packets), test.bound)
 			}

@@ -115,15 +115,22 @@ type Response struct {
 	About string
 	// Problem is the problem of a problem report.
 	Problem error
+	// Session is the connection that the message arrived on. It is nil if the connection
+	// does not stay open, or if the message is so old that anybody may have sent it.
+	Session transport.Session
 }
 
 // Settle ends the wait of items for their ack, if the received message acknowledges them,
-// answers them, or reports a problem about them. A problem becomes the Err of the
-// outcomes of these items. Settle reports whether the problem is about an item that waits
+// answers them, or reports a problem about them. An ack of a probe proves its connection. A
+// problem becomes the Err of the outcomes of these items. Settle reports whether the problem is about an item that waits
 // for an ack, is being sent by Try, or has a notify function.
 func (d *Dispatcher) Settle(r Response) (noted bool) {
 	name := d.cfg.Party(r.Own) + " " + d.cfg.Party(r.Peer) // only once, because Party may be slow for a long DID
 	keyOf := func(id string) key { return digest(name, id) }
+	if r.Session != nil && d.routes.acked(r.Session, keyOf(""), r.Acks) {
+		d.parties.acked(keyOf(""), true)
+		d.wake(d.life, r.Peer)
+	}
 	t := &d.acks
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -183,13 +190,13 @@ func (t *acks) settle(list []*waiting, err error) (any bool) {
 const awaitAfter = 100 * time.Millisecond
 
 // await waits for the ack of an item that was sent on s. If s is nil, the transport has
-// no connection. After awaitAfter, it calls onSlow once.
+// no connection. After awaitAfter, it calls onSlow once. If must is true, only an ack counts.
 //
 // The error is nil if the item counts as delivered; acked is false if there was no ack.
 // This is so for a party that does not send acks, and for an item that does not ask for
 // an ack (its recipient has moved to a transport without receipts), if the connection
 // stays open.
-func (d *Dispatcher) await(ctx context.Context, s transport.Session, w *waiting, onSlow func()) (acked bool, err error) {
+func (d *Dispatcher) await(ctx context.Context, s transport.Session, w *waiting, must bool, onSlow func()) (acked bool, err error) {
 	timeout := time.NewTimer(d.cfg.AckTimeout)
 	defer timeout.Stop()
 	slow := time.NewTimer(min(awaitAfter, d.cfg.AckTimeout/2))
@@ -220,7 +227,7 @@ func (d *Dispatcher) await(ctx context.Context, s transport.Session, w *waiting,
 		return err == nil, err
 	default:
 	}
-	if noAck && (!w.askAck || !d.parties.missedAck(w.party, start)) {
+	if noAck && !must && (!w.askAck || !d.parties.missedAck(w.party, start)) {
 		return false, nil
 	}
 	return false, err

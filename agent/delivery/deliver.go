@@ -55,6 +55,7 @@ func (d *Dispatcher) deliver(ctx context.Context, l *store.Lease[store.Item], tu
 	}
 	w := d.wait(item, len(d.subscribers.of(item.ID)) > 0)
 	t := d.try(ctx, item, turn)
+	d.probe(ctx, item, t)
 	if t.waits() {
 		d.acks.stop(w)
 		d.hold(ctx, l, t, turn.c)
@@ -104,7 +105,7 @@ func (d *Dispatcher) tried(ctx context.Context, l *store.Lease[store.Item], t *t
 	switch {
 	case !t.sent && w.acked(): // a route can fail after the recipient has the item
 		d.delivered(ctx, l, "", Acknowledged, d.acks.stop(w))
-	case t.taken != "" && ctx.Err() == nil && d.replyLost(&l.Item):
+	case t.taken != "" && ctx.Err() == nil && d.giveUpReply(&l.Item, t):
 		d.delivered(ctx, l, t.taken, Sent, d.acks.stop(w))
 	case !t.sent:
 		d.acks.stop(w)
@@ -119,15 +120,15 @@ func (d *Dispatcher) tried(ctx context.Context, l *store.Lease[store.Item], t *t
 	}
 }
 
-// maxLost is how often an item is sent again that its recipient has, because the reply to the
-// item was lost.
+// maxLost is how often an item is sent again that its recipient has, because the reply broke
+// off.
 const maxLost = 2
 
-// replyLost records that the recipient has an item, and that its reply was lost. It reports
-// whether the reply is given up. A stranger could make us read any number of replies that
-// break off.
-func (d *Dispatcher) replyLost(item *store.Item) bool {
-	return item.Class == store.ClassStranger || d.parties.lostReply(digest(item.ID, "reply")) > maxLost
+// giveUpReply reports whether an item counts as delivered that its recipient has, but whose
+// reply was lost. Otherwise the item is sent again, so that the recipient repeats its reply.
+// A stranger could make us read any number of replies in vain.
+func (d *Dispatcher) giveUpReply(item *store.Item, t *tries) bool {
+	return item.Class == store.ClassStranger || !t.busy && d.parties.lostReply(digest(item.ID, "reply")) > maxLost
 }
 
 // sent returns the outcome of an item that waits for its ack.
@@ -139,7 +140,7 @@ func sent(it *store.Item, attempts int, way string) Outcome {
 
 // holdUntilAcked holds the lease of an item until its ack comes or cannot come anymore.
 func (d *Dispatcher) holdUntilAcked(ctx context.Context, l *store.Lease[store.Item], t *tries, w *waiting) {
-	acked, err := d.await(ctx, t.session, w, func() {
+	acked, err := d.await(ctx, t.session, w, t.proven, func() {
 		// If Await fails, the item still counts as being sent, which is harmless.
 		if err := d.cfg.Outbox.Await(context.WithoutCancel(ctx), l); err != nil && !errors.Is(err, store.ErrLease) && !errors.Is(err, store.ErrFull) {
 			d.cfg.Logger.WarnContext(ctx, "outbox failed", "id", l.Item.MessageID, "error", err)
@@ -147,7 +148,11 @@ func (d *Dispatcher) holdUntilAcked(ctx context.Context, l *store.Lease[store.It
 	})
 	problem := d.acks.stop(w)
 	t.answered = errors.Is(err, errBusy)
-	t.refused = errors.Is(err, errNoAck) // only if the party sends acks for other items
+	noAck := errors.Is(err, errNoAck)
+	t.refused = noAck && !t.proven // only if the party sends acks for other items
+	if t.proven && (acked || noAck) {
+		d.routes.carried(t.session, w.party, acked, d.cfg.Backoff)
+	}
 	switch {
 	case err != nil:
 		d.retryLater(ctx, l, t, d.cfg.Backoff.After(l.Attempts), err)
@@ -193,7 +198,7 @@ func (d *Dispatcher) Try(ctx context.Context, notify func(Outcome), item store.I
 		o.State, o.Err = Sent, d.acks.stop(w)
 	default:
 		d.report(ctx, sent(&item, 0, t.way))
-		acked, err := d.await(ctx, t.session, w, func() {})
+		acked, err := d.await(ctx, t.session, w, t.proven, func() {})
 		problem := d.acks.stop(w)
 		switch {
 		case err != nil:
@@ -219,7 +224,7 @@ func (d *Dispatcher) failed(ctx context.Context, l *store.Lease[store.Item], t *
 		d.release(ctx, l)
 	case len(t.errs) == 0: // there is no return route anymore: Bind wakes the item
 		d.retryLater(ctx, l, t, d.cfg.Backoff.Max, ErrNoRoute)
-		if len(d.returnRoutes(item)) > 0 { // Bind may have come before retryLater
+		if len(d.links(item)) > 0 { // Bind may have come before retryLater
 			d.wake(ctx, item.To)
 		}
 	case !t.retry:

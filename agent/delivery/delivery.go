@@ -47,6 +47,10 @@ type Config struct {
 	// its current DID document. It is called when the item has endpoints, and none of
 	// them accepted the item. The default returns none.
 	Moved func(ctx context.Context, it *store.Item) []store.Endpoint
+	// Probe packs an empty message from our DID own to the DID peer, that has the given id,
+	// asks for an ack of itself, and has return_route "all". If Probe is nil, no return route
+	// of a peer with an endpoint is proven.
+	Probe func(ctx context.Context, id, own, peer string) (transport.Packet, error)
 	// Outcome, if not nil, is called with each change of the outcome of an item. Sending
 	// goes on when it returns.
 	Outcome func(ctx context.Context, o Outcome)
@@ -96,6 +100,8 @@ type Dispatcher struct {
 	workers sync.WaitGroup // goroutines that send items or wait for acks
 	crews   []*crew        // for all other items, and for those of store.ClassStranger
 
+	probes chan struct{} // has a value for each probe that is being packed or written
+
 	routes      routes
 	acks        acks
 	parties     parties
@@ -135,6 +141,7 @@ func New(cfg Config) *Dispatcher {
 	}
 	d := &Dispatcher{
 		cfg:         cfg,
+		probes:      make(chan struct{}, maxProbes),
 		routes:      newRoutes(cfg.MaxReturnRoutes),
 		parties:     newParties(),
 		subscribers: newSubscribers(),
@@ -201,16 +208,27 @@ func (d *Dispatcher) Relay(ctx context.Context, to string, p store.Packet, endpo
 }
 
 // Push writes a packet to a return route that peer has for our DID own, either for the
-// thread or for all threads. It does not store the packet or wait for an ack. The packet
-// is lost if the connection ends before the peer has read it.
+// thread or for all threads, if possible to one that is proven. It does not store the packet
+// or wait for an ack. The packet is lost if the connection ends before the peer has read it,
+// or if the return route is not proven and belongs to somebody else.
 //
 // The error matches [ErrNoRoute] if there is no return route, or if none accepts the
 // packet.
 func (d *Dispatcher) Push(ctx context.Context, own, peer, thread string, p transport.Packet) error {
 	err := ErrNoRoute
-	for _, s := range d.sessions(own, peer, thread) {
+	list := d.sessions(own, peer, thread)
+	slices.SortStableFunc(list, func(a, b link) int {
+		switch {
+		case a.proven == b.proven:
+			return 0
+		case a.proven:
+			return -1
+		}
+		return 1
+	})
+	for _, l := range list {
 		ctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
-		failed := s.Reply(ctx, p)
+		failed := l.session.Reply(ctx, p)
 		cancel()
 		if failed == nil {
 			return nil

@@ -25,10 +25,27 @@
 // An item is sent on the first route that accepts it, in this order:
 //
 //  1. the return routes that the recipient has for the pair of DIDs, those for the thread
-//     of the item before those for all threads;
+//     of the item before those for all threads, and then the newest first;
 //  2. the endpoints of the item;
 //  3. the endpoints that the recipient's DID document lists now, if it has changed
 //     (Config.Moved), unless the item is of store.ClassStranger.
+//
+// Anybody can carry a message of a peer, and have a connection of their own bound as a return
+// route of the peer. Therefore an item with endpoints leaves only by a return route that is
+// proven. An item that asks for no ack leaves by its endpoints first.
+//
+// When such an item is sent, a probe leaves by one return route that is not proven: an empty
+// message that asks for an ack (Config.Probe). The return route is proven when the ack
+// arrives on the same connection. A connection that was opened to an endpoint of the peer
+// needs no probe. The delay between two probes grows like that between two tries, so a peer
+// that never acks gets everything by its endpoints, and once.
+//
+// If no ack comes for an item that left by a proven return route, the item leaves by an
+// endpoint, and the return route is not proven anymore. A party that passes everything on
+// between us and the peer can still have a return route proven, but cannot lose an item.
+//
+// If no endpoint of an item can ever be used, for example because no Sender may connect to
+// its address, return routes need no proof.
 //
 // # Hosts
 //
@@ -49,9 +66,11 @@
 //
 // # Lost replies
 //
-// A packet that an endpoint has taken can lose its reply (transport.SendError.Taken). Then
-// the item is sent again, twice at most, so that the recipient repeats its reply. After that
-// the item counts as delivered. An item of store.ClassStranger counts as delivered at once.
+// When an endpoint has taken an item, its reply can be lost (transport.SendError.Taken). Then
+// the item is sent again, so that the recipient repeats its reply: twice at most after
+// replies that broke off, and until its deadline while we have no room for the reply. After
+// that the item counts as delivered. An item of store.ClassStranger counts as delivered at
+// once.
 //
 // # Acks
 //

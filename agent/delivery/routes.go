@@ -27,9 +27,10 @@ type routes struct {
 
 	mu      sync.Mutex // guards all below
 	bound   map[key][]route
-	count   int                       // of all in bound
-	held    map[transport.Session]int // number of entries in bound, by session
-	sweepAt int                       // count at which ended sessions are removed
+	count   int                                  // of all in bound
+	held    map[transport.Session]int            // number of entries in bound, by session
+	proofs  map[transport.Session]map[key]*proof // by pair of DIDs; only for sessions in held
+	sweepAt int                                  // count at which ended sessions are removed
 }
 
 // route is a connection. The routes of a key are in the order in which they are used.
@@ -40,13 +41,13 @@ type route struct {
 
 const (
 	minSweep = 64
-	// maxPerKey is the largest number of connections for one pair of DIDs and thread. The
-	// oldest connections of the lowest rank are dropped first.
+	// maxPerKey is the largest number of connections for one pair of DIDs and thread. Those
+	// that are not proven are dropped first, and among them the oldest of the lowest rank.
 	maxPerKey = 8
 )
 
 func newRoutes(max int) routes {
-	return routes{max: max, sweepAt: minSweep, bound: make(map[key][]route), held: make(map[transport.Session]int)}
+	return routes{max: max, sweepAt: minSweep, bound: make(map[key][]route), held: make(map[transport.Session]int), proofs: make(map[transport.Session]map[key]*proof)}
 }
 
 // share is the largest number of return routes of one connection. It is so small that a peer
@@ -58,12 +59,13 @@ func (d *Dispatcher) pair(own, peer, thread string) key {
 	return digest(d.cfg.Party(own)+" "+d.cfg.Party(peer), thread)
 }
 
-// Bind adds a return route. The caller must have proof that the connection belongs to the
-// Peer. Items for the peer that are delayed are tried again at once.
+// Bind adds a return route. The caller must have got a new message of Peer on the connection.
+// If the peer has an endpoint, the return route is used when it is proven. Items for the peer
+// that are delayed are tried again at once.
 //
 // The error matches [ErrTooMany] if a limit is reached.
 func (d *Dispatcher) Bind(ctx context.Context, b Binding) error {
-	fresh, err := d.routes.bind(d.pair(b.Own, b.Peer, b.Thread), route{b.Session, b.Rank})
+	fresh, err := d.routes.bind(d.pair(b.Own, b.Peer, b.Thread), d.pair(b.Own, b.Peer, ""), route{b.Session, b.Rank})
 	if err != nil || !fresh {
 		return err
 	}
@@ -85,29 +87,36 @@ func (d *Dispatcher) Connected(own, peer, thread string) bool {
 	return len(d.sessions(own, peer, thread)) > 0
 }
 
+// link is a return route of a peer, and whether it is proven to lead to the peer.
+type link struct {
+	session transport.Session
+	proven  bool
+}
+
 // sessions returns the open return routes from own to peer, in the order in which they are
 // used.
-func (d *Dispatcher) sessions(own, peer, thread string) (list []transport.Session) {
-	keys := [...]key{d.pair(own, peer, thread), d.pair(own, peer, "")}
+func (d *Dispatcher) sessions(own, peer, thread string) (list []link) {
+	pair := d.pair(own, peer, "")
+	keys := []key{pair}
+	if thread != "" {
+		keys = []key{d.pair(own, peer, thread), pair}
+	}
 	t := &d.routes
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, k := range keys {
-		if i > 0 && thread == "" {
-			break
-		}
+	for _, k := range keys {
 		t.retain(k, func(r route) bool { return !transport.Ended(r.session) })
 		for _, r := range t.bound[k] {
-			if !slices.Contains(list, r.session) {
-				list = append(list, r.session)
+			if !slices.ContainsFunc(list, func(l link) bool { return l.session == r.session }) {
+				list = append(list, link{r.session, t.isProven(r.session, pair)})
 			}
 		}
 	}
 	return list
 }
 
-// bind reports whether the route is new, or has become the first of its key.
-func (t *routes) bind(k key, r route) (fresh bool, err error) {
+// bind adds a route of a pair of DIDs. It reports whether the route is new, or has become the first of its key.
+func (t *routes) bind(k, pair key, r route) (fresh bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	has := func(other route) bool { return other.session == r.session }
@@ -138,6 +147,12 @@ func (t *routes) bind(k key, r route) (fresh bool, err error) {
 	t.held[r.session]++
 	if len(t.bound[k]) > maxPerKey {
 		last := t.bound[k][maxPerKey]
+		for _, r := range slices.Backward(t.bound[k]) {
+			if !t.isProven(r.session, pair) {
+				last = r
+				break
+			}
+		}
 		t.retain(k, func(r route) bool { return r != last })
 	}
 	return !known || at == 0, nil
@@ -152,6 +167,7 @@ func (t *routes) retain(k key, ok func(route) bool) {
 		t.count--
 		if t.held[r.session]--; t.held[r.session] == 0 {
 			delete(t.held, r.session)
+			delete(t.proofs, r.session)
 		}
 		return true
 	})

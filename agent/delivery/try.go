@@ -15,6 +15,7 @@ type tries struct {
 	way     string            // the endpoint or ReturnRoute that accepted the item
 	receipt bool              // whether its transport gives receipts
 	session transport.Session // the connection that the item was sent on; nil if unknown
+	proven  bool              // whether it is a return route, and the recipient has an endpoint too
 
 	errs     []error       // of the routes that failed
 	retry    bool          // whether one of the routes may succeed later
@@ -23,6 +24,7 @@ type tries struct {
 	refused  bool          // the same, and the endpoint was not merely busy
 
 	taken string // the endpoint that has the item, though its reply was lost
+	busy  bool   // whether we had no room for the reply
 
 	held string   // the host that has too many tries, if no route was tried because of that
 	slow []string // the hosts that were not tried because they do not answer
@@ -52,7 +54,7 @@ func (t *tries) add(endpoint string, err error) bool {
 		t.after = failed.RetryAfter
 	}
 	if failed.Taken && t.taken == "" {
-		t.taken = endpoint
+		t.taken, t.busy = endpoint, errors.As(failed.Err, new(*transport.BusyError))
 	}
 	t.answered = t.answered || failed.Answered
 	t.refused = t.refused || failed.Answered && !failed.Busy
@@ -65,23 +67,74 @@ func (d *Dispatcher) try(ctx context.Context, item *store.Item, turn *turn) *tri
 	ctx, cancel := context.WithTimeout(ctx, d.sendTime())
 	defer cancel()
 	t := new(tries)
-	for _, s := range d.returnRoutes(item) {
-		if d.visit(ctx, turn, t, item, ReturnRoute, func(ctx context.Context) error { return d.sendBack(ctx, s, item) }) {
-			t.session = s
-			return t
+	first, last, all := d.returnRoutes(item)
+	if d.tryBack(ctx, turn, item, first, t) {
+		t.proven = len(item.Endpoints) > 0
+		return t
+	}
+	d.tryEndpoints(ctx, turn, item, t)
+	if t.sent || t.held+t.taken != "" || ctx.Err() != nil {
+		return t
+	}
+	if len(t.errs) > 0 && !t.retry && !t.answered { // no endpoint is of any use
+		last = all
+	}
+	d.tryBack(ctx, turn, item, last, t)
+	return t
+}
+
+// returnRoutes returns the connections to the recipient on which an item may be sent: first
+// before its endpoints, last if these fail, and all if these can never succeed.
+func (d *Dispatcher) returnRoutes(item *store.Item) (first, last, all []transport.Session) {
+	list := d.links(item)
+	if len(list) == 0 {
+		return nil, nil, nil
+	}
+	acks := d.parties.mayAck(d.pair(item.From, item.To, ""))
+	for _, l := range list {
+		all = append(all, l.session)
+		if l.proven && acks {
+			last = append(last, l.session)
 		}
 	}
+	switch {
+	case len(item.Endpoints) == 0:
+		return all, nil, nil
+	case item.AskAck:
+		return last, nil, all
+	}
+	return nil, last, all // an endpoint may give a receipt, and a connection does not
+}
+
+// links returns the return routes of an item.
+func (d *Dispatcher) links(item *store.Item) []link {
+	if item.NeedsReceipt || len(item.Direct.Data) == 0 { // return routes give no receipt
+		return nil
+	}
+	return d.sessions(item.From, item.To, item.Thread)
+}
+
+func (d *Dispatcher) tryBack(ctx context.Context, turn *turn, item *store.Item, sessions []transport.Session, t *tries) (sent bool) {
+	for _, s := range sessions {
+		if d.visit(ctx, turn, t, item, ReturnRoute, func(ctx context.Context) error { return d.sendBack(ctx, s, item) }) {
+			t.session = s
+			return true
+		}
+	}
+	return false
+}
+
+// tryEndpoints tries the endpoints of an item, and then those that its recipient has now.
+func (d *Dispatcher) tryEndpoints(ctx context.Context, turn *turn, item *store.Item, t *tries) {
 	if d.tryRoutes(ctx, turn, item, item.Endpoints, t) || t.held+t.taken != "" || len(item.Endpoints) == 0 || ctx.Err() != nil {
-		return t
+		return
 	}
 	if item.Class == store.ClassStranger || len(t.errs) == 0 {
-		return t
+		return
 	}
-	// The recipient may have other endpoints now.
 	mctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
 	defer cancel()
 	d.tryRoutes(ctx, turn, item, d.cfg.Moved(mctx, item), t)
-	return t
 }
 
 func (d *Dispatcher) tryRoutes(ctx context.Context, turn *turn, item *store.Item, routes []store.Endpoint, t *tries) (sent bool) {
@@ -96,7 +149,9 @@ func (d *Dispatcher) tryRoutes(ctx context.Context, turn *turn, item *store.Item
 			s, receipt, err = d.send(ctx, item, route)
 			return err
 		}) {
-			t.session, t.receipt = s, receipt
+			if t.session, t.receipt = s, receipt; s != nil { // the endpoint proves its own connection
+				d.routes.prove(s, d.pair(item.From, item.To, ""))
+			}
 			return true
 		}
 		if t.held != "" || t.taken != "" { // another endpoint would get the item a second time
@@ -128,14 +183,6 @@ func (d *Dispatcher) visit(ctx context.Context, turn *turn, t *tries, item *stor
 	}
 	d.leave(ctx, v, err == nil || ctx.Err() != nil)
 	return t.add(way, err)
-}
-
-// returnRoutes returns the connections to the recipient on which an item may be sent.
-func (d *Dispatcher) returnRoutes(item *store.Item) []transport.Session {
-	if item.NeedsReceipt || len(item.Direct.Data) == 0 { // return routes give no receipt
-		return nil
-	}
-	return d.sessions(item.From, item.To, item.Thread)
 }
 
 // sendBack sends an item on a return route.
