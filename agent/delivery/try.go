@@ -54,7 +54,8 @@ func (t *tries) add(endpoint string, err error) bool {
 		t.after = failed.RetryAfter
 	}
 	if failed.Taken && t.taken == "" {
-		t.taken, t.busy = endpoint, errors.As(failed.Err, new(*transport.BusyError))
+		t.taken = endpoint
+		t.busy = errors.As(failed.Err, new(*transport.BusyError)) || errors.Is(failed.Err, transport.ErrBudget)
 	}
 	t.answered = t.answered || failed.Answered
 	t.refused = t.refused || failed.Answered && !failed.Busy
