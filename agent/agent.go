@@ -46,6 +46,8 @@ type Agent struct {
 	reports  byClass[rates] // limit problem reports
 	answers  byClass[rates] // limit answers that could cost us more than they cost the peer
 	pending  pendingSet
+
+	allowances allowances
 }
 
 var _ transport.Handler = (*Agent)(nil)
@@ -85,6 +87,8 @@ func New(cfg Config) (*Agent, error) {
 		reports:   byClass[rates]{newRates(&cfg, cfg.ReportBurst, cfg.ReportsPerHour), newRates(&cfg, cfg.ReportBurst, cfg.ReportsPerHour)},
 		answers:   byClass[rates]{newRates(&cfg, cfg.AnswerBurst, cfg.AnswersPerHour), newRates(&cfg, cfg.AnswerBurst, cfg.AnswersPerHour)},
 		pending:   newPendingSet(),
+
+		allowances: newAllowances(cfg.StrangerBytes),
 	}
 	a.delivery = delivery.New(delivery.Config{
 		Outbox: a.outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Probe: a.probe, Outcome: a.traceOutcome, Idle: cfg.Guest,

@@ -23,7 +23,8 @@ type Changes struct {
 	Delete []store.Record
 	// Send has messages to send, as with [Agent.Send]. In Responder.Commit, a message
 	// without a recipient is a reply. Another message without from is sent from the DID of
-	// ours that the received message came to.
+	// ours that the received message came to. Commit makes contacts of its recipients, as
+	// Send does, unless the sender of the received message is among them.
 	Send []*message.Message
 }
 
@@ -39,7 +40,7 @@ func (a *Agent) Commit(ctx context.Context, c Changes) error {
 	}
 	b := a.batch(&c)
 	for _, m := range c.Send {
-		if err := b.send(ctx, m); err != nil {
+		if err := b.send(ctx, m, optionsOf()); err != nil {
 			return err
 		}
 	}
@@ -54,6 +55,9 @@ type batch struct {
 	back []storedReply // replies that leave by the connection of the message
 	acks bool          // a reply has the acks that the message asks for
 	paid []*rates      // the limits that replies were counted for
+	// allowance of the received message, and the bytes that were taken from it.
+	allowance *allowance
+	taken     int64
 }
 
 func (a *Agent) batch(c *Changes) *batch {
@@ -61,8 +65,8 @@ func (a *Agent) batch(c *Changes) *batch {
 }
 
 // send adds the items of a message that is not a reply.
-func (b *batch) send(ctx context.Context, m *message.Message) error {
-	o, out := optionsOf(), *m
+func (b *batch) send(ctx context.Context, m *message.Message, o *sendOptions) error {
+	out := *m
 	b.a.complete(&out, o)
 	if err := b.a.address(ctx, &out); err != nil {
 		return err
@@ -70,7 +74,9 @@ func (b *batch) send(ctx context.Context, m *message.Message) error {
 	if err := b.items(ctx, &out, o); err != nil {
 		return err
 	}
-	b.a.keepContacts(ctx, &out, m.To)
+	if !o.toSender {
+		b.a.keepContacts(ctx, &out, m.To)
+	}
 	return nil
 }
 
@@ -78,6 +84,9 @@ func (b *batch) send(ctx context.Context, m *message.Message) error {
 func (b *batch) items(ctx context.Context, m *message.Message, o *sendOptions) error {
 	items, err := b.a.items(ctx, m, o)
 	b.all.Enqueue = append(b.all.Enqueue, items...)
+	if o.allowance != nil {
+		b.allowance, b.taken = o.allowance, b.taken+sizeOf(items)
+	}
 	return err
 }
 
@@ -110,9 +119,7 @@ func (r *responder) commit(ctx context.Context, c *Changes) (err error) {
 	}()
 	for _, m := range c.Send {
 		if len(m.To) > 0 {
-			out := *m
-			out.From = cmp.Or(m.From, r.in.To)
-			err = b.send(ctx, &out)
+			err = r.addOther(ctx, b, m)
 		} else {
 			err = r.add(ctx, b, m)
 		}
@@ -133,6 +140,21 @@ func (r *responder) commit(ctx context.Context, c *Changes) (err error) {
 		r.write(ctx, w)
 	}
 	return nil
+}
+
+// addOther adds a message with recipients to b. A message to the sender of the received
+// message is of the class of that sender, and makes no contact of it. Otherwise a stranger
+// could become a contact by itself.
+func (r *responder) addOther(ctx context.Context, b *batch, m *message.Message) (err error) {
+	o, out := optionsOf(), *m
+	out.From, o.class = cmp.Or(m.From, r.in.To), store.ClassKnown
+	o.toSender = r.in.Authenticated() && slices.ContainsFunc(m.To, func(to string) bool { return party(to) == party(r.in.From) })
+	if o.toSender {
+		if err := r.classify(ctx, out.From, r.in.From, o); err != nil {
+			return err
+		}
+	}
+	return b.send(ctx, &out, o)
 }
 
 // add adds a reply to b: its packet if the reply leaves by the connection of the message,
@@ -167,6 +189,10 @@ func (r *responder) add(ctx context.Context, b *batch, reply *message.Message) e
 	if err != nil {
 		return err
 	}
+	if !o.allowance.take(int64(len(p.Data))) {
+		return fmt.Errorf("%w to %s", ErrAnswerLimit, m.To[0])
+	}
+	b.allowance, b.taken = o.allowance, b.taken+int64(len(p.Data))
 	b.back = append(b.back, storedReply{m, o, p, l})
 	return nil
 }
@@ -205,6 +231,7 @@ func (r *responder) restore(b *batch) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.paid = append(r.paid, b.paid...)
+	b.allowance.giveBack(b.taken)
 	if b.acks {
 		r.acked = false
 	}
@@ -251,6 +278,7 @@ func (r *responder) write(ctx context.Context, w storedReply) {
 		_ = r.overLimit(ctx, w.m) // logged
 		return
 	}
+	w.o.allowance.giveBack(int64(len(w.p.Data))) // the item takes its place
 	if _, err := r.a.send(ctx, w.m, w.o); err != nil {
 		r.in.log(r.a.cfg.Logger).InfoContext(ctx, "reply not sent, it is sent when the message arrives again", "reply", w.m.Type, "error", err)
 	}

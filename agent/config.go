@@ -125,6 +125,11 @@ type Config struct {
 	// the Agent forget known parties. The default is 10,000.
 	MaxCounted int
 
+	// StrangerBytes is how many bytes the answers to one message of a stranger may have
+	// together. If twice the bytes of the message are more, the answers may have that many.
+	// The default is 64 KiB.
+	StrangerBytes int64
+
 	// MaxParked is how many parked messages the inbox keeps. A parked message came by a
 	// connection without receipts, and cannot be opened because a DID cannot be reached.
 	// The default is 1000.
@@ -161,8 +166,13 @@ type Config struct {
 	// MaxBackoff is the longest delay between two tries. The default is 10 minutes.
 	MaxBackoff time.Duration
 	// MaxAge is how long the Agent tries to deliver a message without expires_time, and to
-	// open a parked message. The default is 72 hours.
+	// open a parked message. StrangerAge takes its place for answers to strangers. The
+	// default is 72 hours.
 	MaxAge time.Duration
+	// StrangerAge is how long the Agent tries to deliver an answer to a stranger, even if
+	// the answer has a later expires_time. The section Strangers of the package
+	// documentation says who is a stranger. The default is 10 minutes.
+	StrangerAge time.Duration
 	// ReplayWindow is how long a handled message is remembered, so that it is not handled
 	// again. A message whose created_time is longer ago is refused. ReplayWindow should be
 	// longer than the MaxAge of other agents. The default is 96 hours.
@@ -194,6 +204,10 @@ var (
 	// ErrNotAddressed means that a Mux has not handled a message, because the message was
 	// not sent to us (Inbound.Addressed). The message is set aside.
 	ErrNotAddressed = errors.New("agent: the message was not sent to us")
+	// ErrAnswerLimit means that a reply is not sent, because the answers to the message would
+	// have too many bytes for a stranger (Config.StrangerBytes). A party that is made a
+	// contact (contact.Book.Keep) has no such limit.
+	ErrAnswerLimit = errors.New("agent: too many bytes in the answers")
 	// ErrBusy means that a limit of Config is reached.
 	ErrBusy = errors.New("agent: limit reached")
 	// ErrNotRunning means that Run has not begun. See Agent.Ready. A Handler that returns
@@ -263,6 +277,7 @@ func (c *Config) setDefaults() error {
 	c.AnswerBurst = cmp.Or(max(c.AnswerBurst, 0), 1000)
 	c.AnswersPerHour = cmp.Or(max(c.AnswersPerHour, 0), 36_000)
 	c.MaxCounted = cmp.Or(max(c.MaxCounted, 0), 10_000)
+	c.StrangerBytes = cmp.Or(max(c.StrangerBytes, 0), 64<<10)
 	c.HandlerTimeout = cmp.Or(max(c.HandlerTimeout, 0), time.Minute)
 	c.MaxHandling = cmp.Or(max(c.MaxHandling, 0), time.Hour)
 	c.MaxHandling = max(c.MaxHandling, c.HandlerTimeout)
@@ -273,6 +288,7 @@ func (c *Config) setDefaults() error {
 	c.MinBackoff = cmp.Or(max(c.MinBackoff, 0), time.Second)
 	c.MaxBackoff = cmp.Or(max(c.MaxBackoff, 0), 10*time.Minute)
 	c.MaxAge = cmp.Or(max(c.MaxAge, 0), 72*time.Hour)
+	c.StrangerAge = cmp.Or(max(c.StrangerAge, 0), 10*time.Minute)
 	c.ReplayWindow = cmp.Or(max(c.ReplayWindow, 0), 96*time.Hour)
 	c.MailWindow = max(c.MailWindow, 0)
 	return nil

@@ -54,6 +54,8 @@ func (n *node) live(ctx context.Context, t *testing.T) {
 			DID: n.party.DID, Packer: n.party.Packer, Handler: n.handler, Store: n.store,
 			Senders:  map[string]transport.Sender{"mem": mem, "wire": wire},
 			MaxTries: 20, // it crashes more often than any process
+			// The ends are no contacts of each other, and count on their answers all the same.
+			StrangerAge: 72 * time.Hour,
 		})
 		if err != nil {
 			t.Error(err)

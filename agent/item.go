@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -16,12 +15,12 @@ import (
 // item packs a message for one recipient, and returns it as an item with the endpoints of
 // the recipient.
 func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *sendOptions) (store.Item, error) {
-	routes, err := a.routes(ctx, to)
+	routes, err := a.routes(ctx, to, o.class)
 	session := a.delivery.Connected(m.From, to, subject(m))
 	if err != nil && (!session || !errors.Is(err, ErrNoRoute)) {
 		return store.Item{}, err
 	}
-	routes = routes[:min(len(routes), delivery.MaxEndpoints)]
+	routes = first(routes, o.class)
 	ackable := !o.answered && !o.anonymous && !isEmpty(m) && !isProblemReport(m)
 	askAck := ackable && (session || a.withoutReceipt(routes))
 	if askAck {
@@ -35,7 +34,7 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	item := store.Item{
 		ID: message.NewID(), MessageID: m.ID, Thread: foldID(subject(m)), From: m.From, To: to, Lane: a.lane(m, o),
 		Direct: store.Packet{MediaType: e.MediaType, Data: e.Data}, AskAck: askAck, NeedsReceipt: ackable && !askAck,
-		Created: now, Deadline: now.Add(a.cfg.MaxAge),
+		Class: o.class, Created: now, Deadline: now.Add(a.cfg.MaxAge),
 	}
 	if s := a.cfg.Shares(m.From).Outbox; s != (store.Share{}) && m.From != "" {
 		item.Owner, item.OwnerShare = party(m.From), s
@@ -45,6 +44,9 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	}
 	if !o.deadline.IsZero() && o.deadline.Before(item.Deadline) {
 		item.Deadline = o.deadline
+	}
+	if last := now.Add(a.cfg.StrangerAge); o.class == store.ClassStranger && last.Before(item.Deadline) {
+		item.Deadline = last
 	}
 	if item.Endpoints, err = a.wrap(ctx, e, routes, forwardOptions(m)...); len(item.Endpoints) == 0 && !session {
 		return store.Item{}, fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)

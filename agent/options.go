@@ -1,6 +1,10 @@
 package agent
 
-import "time"
+import (
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
 
 // SendOption is an option of [Agent.Send] and [Agent.Request] for one message. [Agent.Push]
 // and [Connection.Push] accept the options that say how to pack a message.
@@ -77,6 +81,9 @@ type sendOptions struct {
 	answered    bool      // the message is a Request, whose answer serves as its ack
 	byChild     bool      // the answer may be on a child thread
 	deadline    time.Time // of the delivery; zero means that of the message or of Config
+	class       store.Class
+	toSender    bool       // the sender of the received message is among the recipients
+	allowance   *allowance // of the answers to the message that this one answers, or nil
 }
 
 func optionsOf(opts ...SendOption) *sendOptions {

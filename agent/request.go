@@ -9,6 +9,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 )
 
 // Request sends m and waits for the answer. m must have one recipient. The answer is the
@@ -59,7 +60,7 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 	if out.ReturnRoute == "" {
 		// Only if the first route leads to the recipient: a mediator would not pass on an
 		// answer.
-		if routes, err := a.routes(ctx, out.To[0]); err == nil && len(routes[0].RoutingKeys) == 0 {
+		if routes, err := a.routes(ctx, out.To[0], store.ClassOwn); err == nil && len(routes[0].RoutingKeys) == 0 {
 			out.ReturnRoute = "all"
 		}
 	}

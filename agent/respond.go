@@ -94,7 +94,7 @@ func isLasting(err error) bool {
 	return errors.Is(err, ErrUnauthenticated) || errors.Is(err, ErrNoRoute) ||
 		errors.Is(err, transport.ErrNoReturnRoute) || errors.Is(err, message.ErrInvalid) ||
 		errors.Is(err, envelope.ErrNotForUs) || errors.Is(err, envelope.ErrRefused) || errors.Is(err, contact.ErrEnded) ||
-		errors.Is(err, store.ErrIndex)
+		errors.Is(err, store.ErrIndex) || errors.Is(err, ErrAnswerLimit)
 }
 
 // prepare returns a complete reply, and whether it may leave by the connection of the
@@ -129,15 +129,31 @@ func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *mes
 		if err := r.a.address(ctx, m); err != nil {
 			return nil, nil, 0, acks, err
 		}
+		if err := r.classify(ctx, m.From, m.To[0], o); err != nil {
+			return nil, nil, 0, acks, err
+		}
 	}
 	back = in.asksReturn(m)
 	if back == returnUnspecified {
 		// A sender without an endpoint can only be answered on the connection.
-		if _, err := r.a.routes(ctx, m.To[0]); errors.Is(err, ErrNoRoute) {
+		if _, err := r.a.routes(ctx, m.To[0], o.class); errors.Is(err, ErrNoRoute) {
 			back = returnYes
 		}
 	}
 	return m, o, back, acks, nil
+}
+
+// classify sets the class of a message from our DID own to the sender of the received
+// message, which now uses the DID peer. It also sets the allowance if the peer is a stranger.
+func (r *responder) classify(ctx context.Context, own, peer string, o *sendOptions) (err error) {
+	o.class, err = r.a.classOf(ctx, own, peer)
+	if o.class == store.ClassStranger && own != r.in.To { // perhaps the DID that was written to knows the peer
+		o.class, err = r.a.classOf(ctx, r.in.To, r.in.From)
+	}
+	if o.class == store.ClassStranger {
+		o.allowance = r.a.allowances.of(r.in)
+	}
+	return err
 }
 
 // packed returns the packet of a reply.
@@ -173,6 +189,9 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 		if err != nil {
 			return err
 		}
+		if !o.allowance.take(int64(len(p.Data))) {
+			return fmt.Errorf("%w to %s", ErrAnswerLimit, m.To[0])
+		}
 		err = r.w.Reply(ctx, transport.Packet(p))
 		if err == nil {
 			r.keep(p)
@@ -183,6 +202,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 			return err
 		}
 		unsent = &p
+		o.allowance.giveBack(int64(len(p.Data)))
 	}
 	if l := r.limit(m, false); l != nil && l != paid && !l.take(r.in) {
 		return r.overLimit(ctx, m)

@@ -14,9 +14,10 @@ import (
 )
 
 // routes returns the routes to a DID for which the Agent has a Sender, in the order of
-// the DID document. The Packer leaves out endpoints that do not accept DIDComm v2. The
-// error matches ErrNoRoute if there is no route.
-func (a *Agent) routes(ctx context.Context, to string) ([]envelope.Route, error) {
+// the DID document. The Packer leaves out endpoints that do not accept DIDComm v2. For a
+// stranger, routes with more than strangerHops routing keys are left out too. The error
+// matches ErrNoRoute if there is no route.
+func (a *Agent) routes(ctx context.Context, to string, class store.Class) ([]envelope.Route, error) {
 	all, err := a.cfg.Packer.Routes(ctx, to)
 	if errors.Is(err, envelope.ErrService) {
 		return nil, fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)
@@ -26,7 +27,7 @@ func (a *Agent) routes(ctx context.Context, to string) ([]envelope.Route, error)
 	}
 	var routes []envelope.Route
 	for _, r := range all {
-		if a.delivery.Sender(r.URI) != nil {
+		if a.delivery.Sender(r.URI) != nil && (class != store.ClassStranger || len(r.RoutingKeys) <= strangerHops) {
 			routes = append(routes, r)
 		}
 	}
@@ -34,6 +35,15 @@ func (a *Agent) routes(ctx context.Context, to string) ([]envelope.Route, error)
 		return nil, fmt.Errorf("%w to %s: %s", ErrNoRoute, to, noRouteReason(all))
 	}
 	return routes, nil
+}
+
+// first returns the routes that are tried.
+func first(routes []envelope.Route, class store.Class) []envelope.Route {
+	n := delivery.MaxEndpoints
+	if class == store.ClassStranger {
+		n = strangerEndpoints
+	}
+	return routes[:min(len(routes), n)]
 }
 
 // noRouteReason returns why none of the routes can be used.
@@ -78,13 +88,17 @@ func forwardOptions(m *message.Message) []envelope.PackOption {
 }
 
 // moved resolves the DID of an item's recipient again, and returns the endpoints that the
-// item does not have.
+// item does not have. It does so for no stranger: a document that a stranger has made would
+// be fetched with every try.
 func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Endpoint {
+	if item.Class == store.ClassStranger {
+		return nil
+	}
 	if err := a.cfg.Packer.Refresh(ctx, item.To); err != nil {
 		a.cfg.Logger.InfoContext(ctx, "recipient not resolved again", "did", item.To, "error", err)
 		return nil
 	}
-	routes, err := a.routes(ctx, item.To)
+	routes, err := a.routes(ctx, item.To, item.Class)
 	if err != nil {
 		return nil
 	}
@@ -92,7 +106,7 @@ func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Endpoint {
 		return slices.ContainsFunc(item.Endpoints, func(old store.Endpoint) bool { return old.URI == r.URI })
 	})
 	direct := envelope.Envelope{MediaType: item.Direct.MediaType, Data: item.Direct.Data, To: item.To}
-	fresh, err := a.wrap(ctx, direct, routes[:min(len(routes), delivery.MaxEndpoints)])
+	fresh, err := a.wrap(ctx, direct, first(routes, item.Class))
 	if err != nil {
 		a.cfg.Logger.InfoContext(ctx, "new endpoints of the recipient cannot be used", "did", item.To, "error", err)
 	}

@@ -127,6 +127,7 @@ func (a *Agent) send(ctx context.Context, m *message.Message, o *sendOptions) (*
 	}
 	forget, err := a.delivery.Deliver(ctx, notify, items...)
 	if err != nil {
+		o.allowance.giveBack(sizeOf(items))
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
 	s.forget = forget
@@ -148,6 +149,9 @@ func (a *Agent) items(ctx context.Context, m *message.Message, o *sendOptions) (
 			return nil, err
 		}
 		items = append(items, item)
+	}
+	if !o.allowance.take(sizeOf(items)) {
+		return nil, fmt.Errorf("%w to %s", ErrAnswerLimit, m.To[0])
 	}
 	return items, nil
 }
@@ -182,13 +186,12 @@ func (a *Agent) Relay(ctx context.Context, p transport.Packet, to string, expire
 		expires = last
 	}
 	if _, err := did.Parse(did.Base(to)); err == nil {
-		found, err := a.routes(ctx, did.Base(to))
+		found, err := a.routes(ctx, did.Base(to), store.ClassKnown)
 		if err != nil {
 			return err
 		}
-		found = found[:min(len(found), delivery.MaxEndpoints)]
 		payload := envelope.Envelope{MediaType: p.MediaType, Data: p.Data, To: to}
-		if routes, err = a.wrap(ctx, payload, found, envelope.Expires(expires)); len(routes) == 0 {
+		if routes, err = a.wrap(ctx, payload, first(found, store.ClassKnown), envelope.Expires(expires)); len(routes) == 0 {
 			return fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)
 		}
 		to = did.Base(to)

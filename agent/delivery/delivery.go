@@ -202,7 +202,8 @@ func (d *Dispatcher) Deliver(ctx context.Context, notify func(Outcome), items ..
 func (d *Dispatcher) Relay(ctx context.Context, to string, p store.Packet, endpoints []store.Endpoint, expires time.Time) error {
 	id := rand.Text()
 	_, err := d.Deliver(ctx, nil, store.Item{
-		ID: id, MessageID: id, To: to, Lane: id, Direct: p, Endpoints: endpoints, Created: d.cfg.Now(), Deadline: expires,
+		ID: id, MessageID: id, To: to, Lane: id, Direct: p, Endpoints: endpoints,
+		Class: store.ClassKnown, Created: d.cfg.Now(), Deadline: expires,
 	})
 	return err
 }

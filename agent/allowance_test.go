@@ -1,0 +1,318 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didpeer"
+	"github.com/didcomm-go/didcomm/transport"
+)
+
+// enqueued is an outbox that keeps a copy of each item.
+type enqueued struct {
+	store.Outbox
+
+	mu    sync.Mutex
+	items []store.Item
+}
+
+func (e *enqueued) Enqueue(ctx context.Context, items ...store.Item) error {
+	err := e.Outbox.Enqueue(ctx, items...)
+	if err == nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.items = append(e.items, items...)
+	}
+	return err
+}
+
+// take returns the items since the last call.
+func (e *enqueued) take() []store.Item {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer func() { e.items = nil }()
+	return e.items
+}
+
+// boxed returns an agent and its outbox.
+func boxed(t *testing.T, n *agenttest.Net, h agent.Handler) (*agent.Agent, *enqueued) {
+	t.Helper()
+	box := &enqueued{Outbox: store.NewOutbox(store.OutboxConfig{})}
+	a := n.Agent(t, h, agenttest.Configure(func(cfg *agent.Config) { cfg.Store = storeOf(box, nil) }))
+	return a, box
+}
+
+// The owner's messages, answers to contacts and answers to strangers are of different
+// classes. An answer to a stranger has a short life.
+func TestClasses(t *testing.T) {
+	ctx, n := t.Context(), agenttest.NewNet()
+	other := agenttest.NewParty(t, "mem://nobody")
+	var a *agent.Agent
+	commit := func(to ...string) agent.HandlerFunc {
+		return func(ctx context.Context, w agent.Responder, _ *agent.Inbound) error {
+			return w.Commit(ctx, agent.Changes{Send: []*message.Message{newMessage(t, to...)}})
+		}
+	}
+	for name, c := range map[string]struct {
+		handler agent.HandlerFunc // answers a message of the stranger
+		call    func(s *stranger) error
+		edit    func(m *message.Message)
+		// The class for a stranger, and for a contact.
+		want, contact store.Class
+		made          bool // the stranger becomes a contact
+	}{
+		"Send":    {call: func(s *stranger) error { return a.Send(ctx, newMessage(t, s.DID)) }, made: true},
+		"Request": {call: func(s *stranger) error { return stored(a, s) }, made: true},
+		"Agent.Commit": {call: func(s *stranger) error {
+			return a.Commit(ctx, agent.Changes{Send: []*message.Message{newMessage(t, s.DID)}})
+		}, made: true},
+		"Relay": {call: func(s *stranger) error {
+			return a.Relay(ctx, transport.Packet{MediaType: transport.MediaTypeEncrypted, Data: []byte("{}")}, s.DID, time.Time{})
+		}, want: store.ClassKnown, contact: store.ClassKnown},
+		"Reply": {handler: replier, want: store.ClassStranger, contact: store.ClassKnown},
+		"ack": {handler: func(context.Context, agent.Responder, *agent.Inbound) error { return nil },
+			edit: func(m *message.Message) { m.PleaseAck = []string{m.ID} }, want: store.ClassStranger, contact: store.ClassKnown},
+		"problem": {handler: func(context.Context, agent.Responder, *agent.Inbound) error {
+			return message.NewProblem(message.CodeInternal, nil)
+		}, want: store.ClassStranger, contact: store.ClassKnown},
+		"Commit reply": {handler: commit(), want: store.ClassStranger, contact: store.ClassKnown},
+		"Commit to the sender": {handler: func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+			return commit(in.From)(ctx, w, in)
+		}, want: store.ClassStranger, contact: store.ClassKnown},
+		"Commit to another": {handler: commit(other.DID), want: store.ClassKnown, contact: store.ClassKnown},
+	} {
+		for _, known := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " contact ", known), func(t *testing.T) {
+				s := &stranger{Party: agenttest.NewParty(t, "mem://nobody")}
+				var box *enqueued
+				a, box = boxed(t, n, c.handler)
+				want := c.want
+				if known {
+					want = c.contact
+					if err := a.Contacts().Keep(ctx, a.DID(), s.DID); err != nil {
+						t.Fatal(err)
+					}
+				}
+				before := time.Now()
+				if c.call != nil {
+					if err := c.call(s); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					m := s.message(t, a, chatType, func(m *message.Message) { m.ID = "m" })
+					if c.edit != nil {
+						c.edit(m)
+					}
+					s.give(t, a, new(call), m)
+				}
+				items := box.take()
+				if len(items) != 1 {
+					t.Fatalf("%d items", len(items))
+				}
+				it := items[0]
+				if it.Class != want {
+					t.Errorf("class %q, want %q", it.Class, want)
+				}
+				life := it.Deadline.Sub(before).Round(time.Minute)
+				if short := life == 10*time.Minute; short != (want == store.ClassStranger) {
+					t.Errorf("life %v", life)
+				}
+				if got, err := a.Contacts().IsContact(ctx, a.DID(), s.DID); got != (known || c.made) || err != nil {
+					t.Errorf("a contact: %t, %v", got, err)
+				}
+			})
+		}
+	}
+}
+
+// stored stores a Request to s in the outbox, and does not wait for the answer.
+func stored(a *agent.Agent, s *stranger) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_, err := a.Request(ctx, &message.Message{Type: chatType, To: []string{s.DID}})
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, agent.ErrUndelivered) {
+		return nil
+	}
+	return err
+}
+
+// The answers to one message of a stranger have twice its bytes together, or 64 KiB if that
+// is more, whether they leave by its connection or by the outbox. A contact has no such
+// limit.
+func TestAnswerLimit(t *testing.T) {
+	const part = 16 << 10 // the body of one answer
+	reply := func(ctx context.Context, w agent.Responder, m *message.Message) error { return w.Reply(ctx, m) }
+	for name, c := range map[string]struct {
+		bytes   int // of the body of the message
+		back    bool
+		contact bool
+		send    func(ctx context.Context, w agent.Responder, m *message.Message) error
+		least   int // bytes of answers
+		most    int
+	}{
+		"outbox":               {send: reply, least: 32 << 10, most: 64 << 10},
+		"outbox, long message": {send: reply, bytes: 100_000, least: 200_000, most: 320_000},
+		"connection":           {send: reply, back: true, least: 32 << 10, most: 64 << 10},
+		"contact":              {send: reply, contact: true, least: 1 << 20, most: 2 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := agenttest.NewNet()
+			s := &stranger{Party: agenttest.NewParty(t, "mem://nobody")}
+			var last error
+			a, box := boxed(t, n, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+				for range (1 << 20) / part {
+					m := newMessage(t)
+					m.Body = fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("a", part))
+					if last = c.send(ctx, w, m); last != nil {
+						break
+					}
+				}
+				return nil
+			}))
+			if c.contact {
+				if err := a.Contacts().Keep(t.Context(), a.DID(), s.DID); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m := s.message(t, a, chatType, func(m *message.Message) {
+				m.ID, m.Body = "m", fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("a", c.bytes))
+			})
+			w := newSession()
+			if c.back {
+				m.ReturnRoute = "all"
+			}
+			handled, err := a.ServePacket(t.Context(), w, s.pack(t, m))
+			if err != nil {
+				t.Fatal(err)
+			}
+			<-handled
+			if c.contact != (last == nil) || last != nil && !errors.Is(last, agent.ErrAnswerLimit) {
+				t.Errorf("error %v", last)
+			}
+			size := 0
+			for _, it := range box.take() {
+				size += int(it.Bytes())
+			}
+			for c.back && len(w.packets) > 0 {
+				size += len((<-w.packets).Data)
+			}
+			if size < c.least || size > c.most {
+				t.Errorf("%d bytes", size)
+			}
+		})
+	}
+}
+
+// A Commit that exceeds the limit changes nothing, and a Handler that is called again has
+// no more bytes than before.
+func TestAnswerLimitCommit(t *testing.T) {
+	n := agenttest.NewNet()
+	s := &stranger{Party: agenttest.NewParty(t, "mem://nobody")}
+	var errs []error
+	a, box := boxed(t, n, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, _ *agent.Inbound) error {
+		for _, size := range []int{60 << 10, 40 << 10, 10 << 10} { // too large, enough, too large with the one before
+			m := newMessage(t)
+			m.Body = fmt.Appendf(nil, `{"text":%q}`, strings.Repeat("a", size))
+			var err error
+			if err = w.Commit(ctx, agent.Changes{
+				Put:  []store.Record{{Collection: "test", Key: fmt.Sprint(size, w.Attempt())}},
+				Send: []*message.Message{m},
+			}); err == nil {
+				err = w.Reply(ctx, m)
+			}
+			errs = append(errs, err)
+		}
+		return nil
+	}))
+	s.give(t, a, new(call), s.message(t, a, chatType, func(m *message.Message) { m.ID = "m" }))
+	if len(errs) != 3 || !errors.Is(errs[0], agent.ErrAnswerLimit) || !errors.Is(errs[1], agent.ErrAnswerLimit) {
+		t.Fatalf("errors %v", errs)
+	}
+	if got := len(box.take()); got != 1 {
+		t.Errorf("%d answers", got)
+	}
+	if _, err := a.Store().Records().Get(t.Context(), "test", fmt.Sprint(60<<10, 1)); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("record of a failed commit: %v", err)
+	}
+}
+
+// Three endpoints of a stranger are worked for, with three routing keys each. A contact has
+// the limits of packages delivery and envelope.
+func TestStrangerRoutes(t *testing.T) {
+	mediators := make([]string, 5)
+	for i := range mediators {
+		mediators[i] = agenttest.NewParty(t).DID
+	}
+	for name, c := range map[string]struct {
+		hops          []int // the number of routing keys of each endpoint
+		want, contact int   // endpoints of the answer
+		back          bool  // a stranger is answered on the connection of its message
+	}{
+		"endpoints": {hops: []int{0, 0, 0, 0, 0}, want: 3, contact: 4},
+		"hops":      {hops: []int{4, 3, 5, 0}, want: 2, contact: 4},
+		"too many":  {hops: []int{4}, back: true, contact: 1},
+	} {
+		for _, known := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, " contact ", known), func(t *testing.T) {
+				n := agenttest.NewNet()
+				a, box := boxed(t, n, replier)
+				s := &stranger{Party: partyBehind(t, mediators, c.hops)}
+				want := c.want
+				if known {
+					want = c.contact
+					if err := a.Contacts().Keep(t.Context(), a.DID(), s.DID); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w := new(call)
+				s.give(t, a, w, s.message(t, a, chatType, nil))
+				items := box.take()
+				if back := c.back && !known; back != (len(items) == 0) || back != (len(w.packets) == 1) {
+					t.Fatalf("%d items, %d on the connection", len(items), len(w.packets))
+				}
+				if len(items) > 0 && len(items[0].Endpoints) != want {
+					t.Errorf("%d endpoints, want %d", len(items[0].Endpoints), want)
+				}
+			})
+		}
+	}
+}
+
+// partyBehind returns a party that has an endpoint for each of hops, behind that many
+// mediators.
+func partyBehind(t *testing.T, mediators []string, hops []int) *agenttest.Party {
+	t.Helper()
+	key, err := keyring.Generate(keyring.X25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var services []did.Service
+	for i, n := range hops {
+		services = append(services, did.NewDIDCommService(fmt.Sprint("#", i), fmt.Sprint("mem://down-", i), mediators[:n]...))
+	}
+	id, err := didpeer.New2([]didpeer.Key{{Purpose: didpeer.KeyAgreement, Public: key.Public()}}, services...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := agenttest.NewParty(t)
+	p.DID, p.Keys = id, keyring.New()
+	if err := p.Keys.Add(id+"#key-1", key); err != nil {
+		t.Fatal(err)
+	}
+	if p.Packer, err = envelope.New(envelope.Config{Keys: p.Keys, Resolver: p.Resolver}); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
