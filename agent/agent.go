@@ -91,7 +91,8 @@ func New(cfg Config) (*Agent, error) {
 		allowances: newAllowances(cfg.StrangerBytes),
 	}
 	a.delivery = delivery.New(delivery.Config{
-		Outbox: a.outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Probe: a.probe, Outcome: a.traceOutcome, Idle: cfg.Guest,
+		Outbox: a.outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Probe: a.probe, Wrap: a.wrap,
+		Outcome: a.traceOutcome, Idle: cfg.Guest,
 		Logger: cfg.Logger, Now: cfg.Now,
 		Workers: cfg.Workers, StrangerWorkers: cfg.StrangerWorkers, HostTries: cfg.HostTries, StrangerTries: cfg.StrangerTries,
 		MaxReturnRoutes: cfg.MaxSessions,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -315,4 +316,84 @@ func partyBehind(t *testing.T, mediators []string, hops []int) *agenttest.Party 
 		t.Fatal(err)
 	}
 	return p
+}
+
+// unsteady is a Resolver that does not resolve the DID id while err is not nil.
+type unsteady struct {
+	did.Resolver
+	id string
+
+	mu  sync.Mutex
+	err error
+}
+
+func (u *unsteady) Resolve(ctx context.Context, id string) (*did.Document, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err != nil && id == u.id {
+		return nil, u.err
+	}
+	return u.Resolver.Resolve(ctx, id)
+}
+
+func (u *unsteady) set(err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.err = err
+}
+
+// The outbox keeps a message for a party behind mediators once, for all endpoints. The
+// message is wrapped when it leaves, so the DID of a mediator may become reachable later.
+func TestWrapLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		want delivery.State // after the first try
+	}{
+		"not reachable": {errors.New("down"), delivery.Queued},
+		"never":         {did.ErrNotFound, delivery.GivenUp},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := agenttest.NewNet()
+			us, mediator := agenttest.NewParty(t), newStranger(t, n, "mem://mediator")
+			to := partyBehind(t, []string{mediator.DID}, []int{1, 1}) // at endpoints that do not answer
+			peers := &unsteady{Resolver: us.Resolver, id: mediator.DID, err: c.err}
+			packer, err := envelope.New(envelope.Config{Keys: us.Keys, Resolver: peers})
+			if err != nil {
+				t.Fatal(err)
+			}
+			box := &enqueued{Outbox: store.NewOutbox(store.OutboxConfig{})}
+			arrived, told := make(chan transport.Packet, 1), make(chan delivery.Outcome, 100)
+			a := n.Agent(t, nil, agenttest.Configure(func(cfg *agent.Config) {
+				cfg.DID, cfg.Packer, cfg.Store = us.DID, packer, storeOf(box, nil)
+				cfg.Senders["mem"] = sender(func(_ context.Context, _ string, p transport.Packet) error { arrived <- p; return nil })
+				cfg.MinBackoff = time.Millisecond
+				cfg.Trace = &agent.Trace{
+					Queued: func(_ context.Context, o agent.Outcome) { told <- o },
+					Sent:   func(_ context.Context, o agent.Outcome) { told <- o },
+					Buried: func(_ context.Context, o agent.Outcome) { told <- o },
+				}
+			}))
+			m := newMessage(t, to.DID)
+			m.ExpiresTime = time.Now().Add(time.Hour).Truncate(time.Second)
+			if err := a.Send(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+			it := box.take()[0]
+			if len(it.Endpoints) != 2 || len(it.Endpoints[1].RoutingKeys) != 1 || it.Bytes() != int64(len(it.Direct.Data)) || !it.Expires.Equal(m.ExpiresTime) {
+				t.Errorf("the outbox has %+v", it)
+			}
+			o := <-told
+			if o.State != c.want || !strings.Contains(o.Err.Error(), "wrap: forward by "+mediator.DID) {
+				t.Fatalf("%v", o)
+			}
+			if c.want == delivery.GivenUp {
+				return
+			}
+			peers.set(nil)
+			u := mediator.open(t, <-arrived)
+			if u.Message.Type != forwardType || !u.Message.ExpiresTime.Equal(m.ExpiresTime) {
+				t.Errorf("the mediator got %+v", u.Message)
+			}
+		})
+	}
 }

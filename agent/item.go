@@ -20,7 +20,6 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	if err != nil && (!session || !errors.Is(err, ErrNoRoute)) {
 		return store.Item{}, err
 	}
-	routes = first(routes, o.class)
 	ackable := !o.answered && !o.anonymous && !isEmpty(m) && !isProblemReport(m)
 	askAck := ackable && (session || a.withoutReceipt(routes))
 	if askAck {
@@ -34,22 +33,19 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	item := store.Item{
 		ID: message.NewID(), MessageID: m.ID, Thread: foldID(subject(m)), From: m.From, To: to, Lane: a.lane(m, o),
 		Direct: store.Packet{MediaType: e.MediaType, Data: e.Data}, AskAck: askAck, NeedsReceipt: ackable && !askAck,
-		Class: o.class, Created: now, Deadline: now.Add(a.cfg.MaxAge),
+		Endpoints: endpoints(routes, o.class), Class: o.class, Created: now, Deadline: now.Add(a.cfg.MaxAge),
 	}
 	if s := a.cfg.Shares(m.From).Outbox; s != (store.Share{}) && m.From != "" {
 		item.Owner, item.OwnerShare = party(m.From), s
 	}
 	if !m.ExpiresTime.IsZero() {
-		item.Deadline = m.ExpiresTime
+		item.Expires, item.Deadline = m.ExpiresTime, m.ExpiresTime
 	}
 	if !o.deadline.IsZero() && o.deadline.Before(item.Deadline) {
 		item.Deadline = o.deadline
 	}
 	if last := now.Add(a.cfg.StrangerAge); o.class == store.ClassStranger && last.Before(item.Deadline) {
 		item.Deadline = last
-	}
-	if item.Endpoints, err = a.wrap(ctx, e, routes, forwardOptions(m)...); len(item.Endpoints) == 0 && !session {
-		return store.Item{}, fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)
 	}
 	return item, nil
 }

@@ -9,8 +9,8 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
-	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/transport"
 )
 
 // routes returns the routes to a DID for which the Agent has a Sender, in the order of
@@ -37,13 +37,17 @@ func (a *Agent) routes(ctx context.Context, to string, class store.Class) ([]env
 	return routes, nil
 }
 
-// first returns the routes that are tried.
-func first(routes []envelope.Route, class store.Class) []envelope.Route {
+// endpoints returns the endpoints of the routes that are tried.
+func endpoints(routes []envelope.Route, class store.Class) []store.Endpoint {
 	n := delivery.MaxEndpoints
 	if class == store.ClassStranger {
 		n = strangerEndpoints
 	}
-	return routes[:min(len(routes), n)]
+	var list []store.Endpoint
+	for _, r := range routes[:min(len(routes), n)] {
+		list = append(list, store.Endpoint{URI: r.URI, RoutingKeys: r.RoutingKeys})
+	}
+	return list
 }
 
 // noRouteReason returns why none of the routes can be used.
@@ -58,33 +62,22 @@ func noRouteReason(all []envelope.Route) string {
 	return "none of its endpoints can be used: " + strings.Join(uris, ", ")
 }
 
-// wrap returns an endpoint for each route, with its packet wrapped in forwards for the
-// routing keys. It leaves out the routes whose forward cannot be packed, and joins their
-// errors.
-func (a *Agent) wrap(ctx context.Context, direct envelope.Envelope, routes []envelope.Route, opts ...envelope.PackOption) ([]store.Endpoint, error) {
-	var wrapped []store.Endpoint
-	var errs []error
-	for _, r := range routes {
-		out := store.Endpoint{URI: r.URI}
-		if len(r.RoutingKeys) > 0 {
-			e, err := a.cfg.Packer.Forward(ctx, direct, r.RoutingKeys, opts...)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("forward through %s: %w", r.URI, err))
-				continue
-			}
-			out.Packet = store.Packet{MediaType: e.MediaType, Data: e.Data}
+// wrap returns the packet of an item for a mediator: the packet of the item in a forward for
+// each of the routing keys. A DID of a mediator may be unreachable for some time, so wrap is
+// tried again then. After any other error the endpoint is given up.
+func (a *Agent) wrap(ctx context.Context, item *store.Item, e store.Endpoint) (transport.Packet, error) {
+	direct := envelope.Envelope{MediaType: item.Direct.MediaType, Data: item.Direct.Data, To: item.To}
+	var opts []envelope.PackOption
+	if !item.Expires.IsZero() {
+		opts = append(opts, envelope.Expires(item.Expires))
+	}
+	f, err := a.cfg.Packer.Forward(ctx, direct, e.RoutingKeys, opts...)
+	if err != nil {
+		return transport.Packet{}, &transport.SendError{
+			Endpoint: e.URI, Retryable: errors.Is(err, envelope.ErrTryLater), Err: fmt.Errorf("wrap: %w", err),
 		}
-		wrapped = append(wrapped, out)
 	}
-	return wrapped, errors.Join(errs...)
-}
-
-// forwardOptions returns the options of a forward that expires together with m.
-func forwardOptions(m *message.Message) []envelope.PackOption {
-	if m.ExpiresTime.IsZero() {
-		return nil
-	}
-	return []envelope.PackOption{envelope.Expires(m.ExpiresTime)}
+	return transport.Packet{MediaType: f.MediaType, Data: f.Data}, nil
 }
 
 // moved resolves the DID of an item's recipient again, and returns the endpoints that the
@@ -105,10 +98,5 @@ func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Endpoint {
 	routes = slices.DeleteFunc(routes, func(r envelope.Route) bool {
 		return slices.ContainsFunc(item.Endpoints, func(old store.Endpoint) bool { return old.URI == r.URI })
 	})
-	direct := envelope.Envelope{MediaType: item.Direct.MediaType, Data: item.Direct.Data, To: item.To}
-	fresh, err := a.wrap(ctx, direct, first(routes, item.Class))
-	if err != nil {
-		a.cfg.Logger.InfoContext(ctx, "new endpoints of the recipient cannot be used", "did", item.To, "error", err)
-	}
-	return fresh
+	return endpoints(routes, item.Class)
 }

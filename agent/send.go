@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/delivery"
-	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
@@ -181,24 +180,21 @@ func (a *Agent) Relay(ctx context.Context, p transport.Packet, to string, expire
 	if err := a.runs(); err != nil {
 		return err
 	}
-	routes, last := []store.Endpoint{{URI: to}}, a.cfg.Now().Add(a.cfg.MaxAge)
+	list, last := []store.Endpoint{{URI: to}}, a.cfg.Now().Add(a.cfg.MaxAge)
 	if expires.IsZero() || expires.After(last) {
 		expires = last
 	}
 	if _, err := did.Parse(did.Base(to)); err == nil {
-		found, err := a.routes(ctx, did.Base(to), store.ClassKnown)
+		to = did.Base(to)
+		routes, err := a.routes(ctx, to, store.ClassKnown)
 		if err != nil {
 			return err
 		}
-		payload := envelope.Envelope{MediaType: p.MediaType, Data: p.Data, To: to}
-		if routes, err = a.wrap(ctx, payload, first(found, store.ClassKnown), envelope.Expires(expires)); len(routes) == 0 {
-			return fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)
-		}
-		to = did.Base(to)
+		list = endpoints(routes, store.ClassKnown)
 	} else if a.delivery.Sender(to) == nil {
 		return fmt.Errorf("%w to %s: no sender for this scheme", ErrNoRoute, to)
 	}
-	if err := a.delivery.Relay(ctx, to, store.Packet(p), routes, expires); err != nil {
+	if err := a.delivery.Relay(ctx, to, store.Packet(p), list, expires); err != nil {
 		return fmt.Errorf("outbox: %w", err)
 	}
 	return nil

@@ -231,20 +231,45 @@ func TestFailover(t *testing.T) {
 	}
 }
 
-// An endpoint with its own packet, a forward, gets that packet. Other endpoints get the
-// packet of the item.
-func TestRoutePacket(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSession()
-		p := run(t, delivery.Config{Senders: map[string]transport.Sender{"ws": wire{s}}})
-		wrapped := item("m", "ws://b")
-		wrapped.Endpoints[0].Packet.Data = []byte("forward of m")
-		wrapped.AskAck = true // a mediator does not send acks
-		p.deliver(wrapped)
-		synctest.Wait()
-		s.got.want(t, "forward of m")
-		p.told.want(t, "m 1: sent by ws://b")
-	})
+// An endpoint with routing keys gets the packet of the item in forwards, made anew with each
+// try. Other endpoints get the packet of the item. An endpoint is given up if no forward can
+// be made for good.
+func TestWrap(t *testing.T) {
+	for name, c := range map[string]struct {
+		errs []error // of Wrap, one for each try
+		more []string
+		got  []string
+		told []string
+	}{
+		"wrapped": {got: []string{"m for did:example:mediator"}, told: []string{"m 1: sent by ws://b"}},
+		"not now": {errs: []error{errDown, errDown}, got: []string{"m for did:example:mediator"},
+			told: []string{"m 1: queued: send to ws://b: down", "m 2: queued: send to ws://b: down", "m 3: sent by ws://b"}},
+		"not now, another": {errs: []error{errDown}, more: []string{"ws://c"}, got: []string{"m"}, told: []string{"m 1: sent by ws://c"}},
+		"never":            {errs: []error{unwanted}, told: []string{"m 1: given up: " + unwanted.Error()}},
+		"never, another":   {errs: []error{unwanted}, more: []string{"ws://c"}, got: []string{"m"}, told: []string{"m 1: sent by ws://c"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, tries := newSession(), 0
+				p := run(t, delivery.Config{
+					Senders: map[string]transport.Sender{"ws": wire{s}},
+					Wrap: func(_ context.Context, it *store.Item, e store.Endpoint) (transport.Packet, error) {
+						if tries++; tries <= len(c.errs) {
+							return transport.Packet{}, c.errs[tries-1]
+						}
+						return transport.Packet{Data: fmt.Appendf(it.Direct.Data, " for %s", e.RoutingKeys[0])}, nil
+					},
+				})
+				it := item("m", append([]string{"ws://b"}, c.more...)...)
+				it.Endpoints[0].RoutingKeys = []string{"did:example:mediator"}
+				it.AskAck = len(c.more) == 0 // a mediator does not send acks
+				p.deliver(it)
+				time.Sleep(time.Minute)
+				s.got.want(t, c.got...)
+				p.told.want(t, c.told...)
+			})
+		})
+	}
 }
 
 // Notify and Config.Outcome are called with the same outcomes in order, notify until

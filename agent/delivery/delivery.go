@@ -51,6 +51,11 @@ type Config struct {
 	// asks for an ack of itself, and has return_route "all". If Probe is nil, no return route
 	// of a peer with an endpoint is proven.
 	Probe func(ctx context.Context, id, own, peer string) (transport.Packet, error)
+	// Wrap returns the packet for an endpoint that has routing keys: the Direct packet of the
+	// item in a forward for each of the keys. It is called with each try. If the error is
+	// no *transport.SendError, the endpoint is tried again later. The default returns an
+	// error.
+	Wrap func(ctx context.Context, it *store.Item, e store.Endpoint) (transport.Packet, error)
 	// Outcome, if not nil, is called with each change of the outcome of an item. Sending
 	// goes on when it returns.
 	Outcome func(ctx context.Context, o Outcome)
@@ -115,6 +120,11 @@ func New(cfg Config) *Dispatcher {
 	}
 	if cfg.Moved == nil {
 		cfg.Moved = func(context.Context, *store.Item) []store.Endpoint { return nil }
+	}
+	if cfg.Wrap == nil {
+		cfg.Wrap = func(_ context.Context, _ *store.Item, e store.Endpoint) (transport.Packet, error) {
+			return transport.Packet{}, &transport.SendError{Endpoint: e.URI, Err: errors.New("no way to wrap for routing keys")}
+		}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -196,14 +206,15 @@ func (d *Dispatcher) Deliver(ctx context.Context, notify func(Outcome), items ..
 }
 
 // Relay stores a packet of another party in the outbox, for example the payload of a
-// forward. Run sends the packet unchanged to one of the endpoints. After the time
+// forward. Run sends the packet to one of the endpoints, unchanged or in forwards for the
+// routing keys of the endpoint. After the time
 // expires, the packet is not sent any more. There is no ack for the packet, and no order with other packets. The recipient
 // to is a DID or the URI of an endpoint. Errors are those of [Dispatcher.Deliver].
 func (d *Dispatcher) Relay(ctx context.Context, to string, p store.Packet, endpoints []store.Endpoint, expires time.Time) error {
 	id := rand.Text()
 	_, err := d.Deliver(ctx, nil, store.Item{
 		ID: id, MessageID: id, To: to, Lane: id, Direct: p, Endpoints: endpoints,
-		Class: store.ClassKnown, Created: d.cfg.Now(), Deadline: expires,
+		Class: store.ClassKnown, Created: d.cfg.Now(), Deadline: expires, Expires: expires,
 	})
 	return err
 }

@@ -202,8 +202,12 @@ func (d *Dispatcher) send(ctx context.Context, item *store.Item, route store.End
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
 	defer cancel()
-	if len(route.Packet.Data) > 0 { // a forward, which a mediator does not ack
-		return nil, true, by.Send(ctx, route.URI, packet(route.Packet))
+	if len(route.RoutingKeys) > 0 { // a mediator does not ack the forward
+		p, err := d.cfg.Wrap(ctx, item, route)
+		if err != nil {
+			return nil, true, err
+		}
+		return nil, true, by.Send(ctx, route.URI, p)
 	}
 	if on, ok := by.(transport.SessionSender); ok {
 		s, err = on.SendOn(ctx, route.URI, packet(item.Direct))

@@ -113,6 +113,9 @@ type Item struct {
 	// Created is when the item was made. After Deadline, the item need not be delivered
 	// any more.
 	Created, Deadline time.Time
+	// Expires is the expires_time of the message, or zero. It is for the forwards in which
+	// the Direct packet is wrapped, since mediators may keep these beyond Deadline.
+	Expires time.Time
 }
 
 // Bytes is the size of all packets of the item.
