@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
@@ -394,6 +395,71 @@ func TestWrapLate(t *testing.T) {
 			if u.Message.Type != forwardType || !u.Message.ExpiresTime.Equal(m.ExpiresTime) {
 				t.Errorf("the mediator got %+v", u.Message)
 			}
+		})
+	}
+}
+
+// crowded is an outbox without room for strangers.
+type crowded struct{ store.Outbox }
+
+func (c crowded) Enqueue(ctx context.Context, items ...store.Item) error {
+	for _, it := range items {
+		if it.Class == store.ClassStranger {
+			return store.ErrFull
+		}
+	}
+	return c.Outbox.Enqueue(ctx, items...)
+}
+
+// Where the outbox has no room for strangers, their acks, ping responses and problem reports
+// are not sent. A Handler that cannot send another answer is called a few times, and then
+// its message is set aside. The owner still sends messages, and contacts get answers.
+func TestNoRoomForStrangers(t *testing.T) {
+	typed := func(typ string) agent.Handler {
+		return agent.HandlerFunc(func(ctx context.Context, w agent.Responder, _ *agent.Inbound) error {
+			return w.Reply(ctx, &message.Message{Type: typ})
+		})
+	}
+	for name, c := range map[string]struct {
+		handler agent.Handler
+		calls   int32
+		state   store.State
+	}{
+		"reply": {replier, 5, store.Buried},
+		"commit": {agent.HandlerFunc(func(ctx context.Context, w agent.Responder, _ *agent.Inbound) error {
+			return w.Commit(ctx, agent.Changes{Send: []*message.Message{newMessage(t)}})
+		}), 5, store.Buried},
+		"ping response": {typed("https://didcomm.org/trust-ping/2.0/ping-response"), 1, store.Done},
+		"ack":           {agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { return nil }), 1, store.Done},
+		"problem": {agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
+			return message.NewProblem(message.CodeInternal, nil)
+		}), 1, store.Done},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, h, b := agenttest.NewNet(), &counter{Handler: c.handler}, store.NewInbox(store.InboxConfig{})
+				s, friend := newStranger(t, n, "mem://stranger"), newStranger(t, n, "mem://friend")
+				a := n.Agent(t, h, agenttest.Configure(func(cfg *agent.Config) {
+					cfg.Store = storeOf(crowded{store.NewOutbox(store.OutboxConfig{})}, b)
+				}))
+				s.give(t, a, new(call), s.message(t, a, chatType, func(m *message.Message) { m.ID, m.PleaseAck = "m", []string{"m"} }))
+				time.Sleep(10 * time.Minute)
+				synctest.Wait()
+				if n := h.n.Load(); n != c.calls {
+					t.Errorf("handled %d times", n)
+				}
+				if got := states(t, b); len(got) != 1 || got[0] != c.state {
+					t.Errorf("the inbox has %q", got)
+				}
+				s.none(t)
+				if err := a.Send(t.Context(), newMessage(t, friend.DID), agent.AwaitDelivery()); err != nil {
+					t.Error(err)
+				}
+				friend.next(t)
+				friend.give(t, a, new(call), friend.message(t, a, chatType, func(m *message.Message) { m.ID, m.PleaseAck = "m", []string{"m"} }))
+				synctest.Wait()
+				friend.next(t)
+			})
 		})
 	}
 }

@@ -132,6 +132,35 @@
 // report that a Handler passes to its Responder counts towards the limits; a report that
 // a program passes to Send does not.
 //
+// # Strangers
+//
+// The Agent knows a party that is a contact (package agent/contact): one that was sent a
+// message first, or for which a program has called contact.Book.Keep, for example because
+// the party has used an invitation, or because a policy admits it. All other parties are
+// strangers. Anybody can make any number of DIDs, so all strangers together have a share of
+// the outbox and workers of their own (store.Class). A flood of them neither fills the
+// outbox for other messages nor delays these.
+//
+// The messages of Send and Request are those of the owner, even if a Handler calls them. The
+// messages of a Responder and of Report are answers. A message that Responder.Commit sends
+// to others than the sender of the received message counts as one for a contact, since it
+// makes contacts of them. An answer to a stranger has these limits:
+//
+//   - It is tried for Config.StrangerAge at most, and 3 times at most
+//     (delivery.Config.StrangerTries), at the first 3 endpoints of the stranger that have at
+//     most 3 routing keys. The DID is not resolved again.
+//   - The answers to one message have twice the bytes of the message together, or
+//     Config.StrangerBytes if that is more. This includes those that leave by the connection
+//     of the message, which the inbox keeps. Reply returns [ErrAnswerLimit] for the next one.
+//
+// So one message makes the Agent send at most 9 times the bytes of its answers. Each forward
+// adds a third, so that behind three mediators it is at most 22 times.
+//
+// If the share of strangers is full, a problem report, an ack or a ping response is logged
+// and not sent. For any other answer, Reply returns a Retry. The Handler is called again, up
+// to Config.MaxTries times. Then the message is set aside: the answer is missing, and the
+// message is kept.
+//
 // # What a peer can rely on
 //
 // The Agent answers an HTTP POST with:
@@ -163,7 +192,7 @@
 // Config.Store, as durably as the Store keeps it. The Agent then tries each endpoint of
 // the recipient. If all endpoints fail, the Agent resolves the recipient's DID again, and
 // retries after a delay. The delay doubles with each try, unless the recipient has asked
-// for another. After expires_time or Config.MaxAge the message is buried: the outbox
+// for another. After expires_time, Config.MaxAge or Config.StrangerAge the message is buried: the outbox
 // keeps it with its last error, and Trace.Buried is called unless the process ends in
 // between. A slow recipient, or one that does not respond, occupies one worker only.
 // Package agent/delivery says more.

@@ -51,13 +51,15 @@ type Responder interface {
 	// It does not change m.
 	//
 	// Errors are [ErrUnauthenticated] if the message has no authenticated sender,
+	// [ErrAnswerLimit] if the sender is a stranger and the answers are too long,
 	// [ErrNoRoute], contact.ErrEnded if the sender has ended the relationship, and errors
 	// of the Packer and of the Store. An error that may not last, for example of a full
 	// outbox, is a [Retry], so that a Handler which returns the error is called again.
 	//
 	// A problem report, an ack or a ping response is not sent if the sender has had too many
-	// of them (Config.ReportBurst, Config.AnswerBurst). The Agent then logs this, and Reply
-	// returns nil.
+	// of them (Config.ReportBurst, Config.AnswerBurst), or if the sender is a stranger and
+	// the outbox has no more room for strangers. The Agent then logs this, and Reply returns
+	// nil.
 	Reply(ctx context.Context, m *message.Message) error
 	// Commit makes the results of the Handler durable, all of them or none: the changed
 	// records, the messages to send, and that the message is handled. Call Commit last. If

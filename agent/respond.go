@@ -208,6 +208,10 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 		return r.overLimit(ctx, m)
 	}
 	_, err = r.a.send(ctx, m, o) // there is no notify function, so forget does nothing
+	if o.class == store.ClassStranger && errors.Is(err, store.ErrFull) && r.limit(m, false) != nil {
+		r.in.log(r.a.cfg.Logger).InfoContext(ctx, "answer not sent, the outbox has no more room for strangers", "answer", m.Type)
+		return fmt.Errorf("%w to strangers: %w", errOverLimit, err)
+	}
 	if unsent != nil && errors.Is(err, ErrNoRoute) && len(r.kept()) == 0 {
 		// The connection has ended. The reply is sent when the message arrives again
 		// by another connection.

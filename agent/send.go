@@ -18,7 +18,8 @@ import (
 // Send sends a message to each DID in m.To. It packs the message for each recipient
 // separately, and stores the packets in the outbox of Config.Store. When Send returns,
 // the packets are as durable as the Store makes them. [Agent.Run] delivers them, by a
-// return route of the recipient if there is one, or else to an endpoint of the recipient.
+// return route of the recipient if there is one, or else to an endpoint of the recipient,
+// wrapped for the mediators in front of the endpoint.
 // By default the message is authcrypted and sent from Config.DID.
 //
 // In the sent message, Send sets id, typ, from and created_time if they are empty. It
@@ -167,7 +168,8 @@ func (a *Agent) sendOnce(ctx context.Context, items []store.Item, notify func(Ou
 
 // Relay delivers a packet of another party unchanged, for example the payload of a
 // forward (Routing 2.0). The recipient to is a DID, the DID URL of a key, or the URI of
-// an endpoint.
+// an endpoint. The packet counts as one for a contact (store.ClassKnown): a mediator knows
+// its clients.
 //
 // When Relay returns, the packet is in the outbox, as durable as the Store makes it.
 // Delivery is retried until expires, but for Config.MaxAge at most. If expires is zero,
@@ -175,7 +177,7 @@ func (a *Agent) sendOnce(ctx context.Context, items []store.Item, notify func(Ou
 // with other packets.
 //
 // Errors are [ErrNoRoute], store.ErrFull, [ErrNotRunning] and [ErrStopped], in the same
-// cases as for [Agent.Send], and errors of the Packer if a DID cannot be resolved.
+// cases as for [Agent.Send], and errors of the Packer if the DID cannot be resolved.
 func (a *Agent) Relay(ctx context.Context, p transport.Packet, to string, expires time.Time) error {
 	if err := a.runs(); err != nil {
 		return err
