@@ -8,8 +8,6 @@ import (
 )
 
 const (
-	// strangerEndpoints is how many endpoints of a stranger an answer is tried at.
-	strangerEndpoints = 3
 	// strangerHops is how many routing keys an endpoint of a stranger may have.
 	strangerHops = 3
 	// maxAllowances is how many messages of strangers have an allowance. The allowance that

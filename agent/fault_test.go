@@ -55,7 +55,7 @@ func (n *node) live(ctx context.Context, t *testing.T) {
 			Senders:  map[string]transport.Sender{"mem": mem, "wire": wire},
 			MaxTries: 20, // it crashes more often than any process
 			// The ends are no contacts of each other, and count on their answers all the same.
-			StrangerAge: 72 * time.Hour,
+			StrangerAge: 72 * time.Hour, StrangerTries: 1000,
 		})
 		if err != nil {
 			t.Error(err)

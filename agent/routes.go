@@ -41,7 +41,7 @@ func (a *Agent) routes(ctx context.Context, to string, class store.Class) ([]env
 func endpoints(routes []envelope.Route, class store.Class) []store.Endpoint {
 	n := delivery.MaxEndpoints
 	if class == store.ClassStranger {
-		n = strangerEndpoints
+		n = delivery.MaxStrangerEndpoints
 	}
 	var list []store.Endpoint
 	for _, r := range routes[:min(len(routes), n)] {
@@ -81,12 +81,8 @@ func (a *Agent) wrap(ctx context.Context, item *store.Item, e store.Endpoint) (t
 }
 
 // moved resolves the DID of an item's recipient again, and returns the endpoints that the
-// item does not have. It does so for no stranger: a document that a stranger has made would
-// be fetched with every try.
+// item does not have.
 func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Endpoint {
-	if item.Class == store.ClassStranger {
-		return nil
-	}
 	if err := a.cfg.Packer.Refresh(ctx, item.To); err != nil {
 		a.cfg.Logger.InfoContext(ctx, "recipient not resolved again", "did", item.To, "error", err)
 		return nil
