@@ -302,30 +302,20 @@ func TestWaitForConnection(t *testing.T) {
 	})
 }
 
-// An item that needs a receipt, or has no packet for a return route, is not sent on a
-// return route, and binding one does not make it retry in a loop.
+// An item that needs a receipt is not sent on a return route, and binding one does not make
+// it retry in a loop.
 func TestReceiptOnly(t *testing.T) {
-	for name, change := range map[string]func(*store.Item){
-		"receipt":   func(it *store.Item) { it.NeedsReceipt = true },
-		"no packet": func(it *store.Item) { it.Direct.Data = nil },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				p, s := run(t, delivery.Config{Senders: senders(newFault(nil).web(), "http")}), newSession()
-				p.bind(s)
-				p.deliver(with(item("connection"), change))
-				p.deliver(with(item("both", "http://b"), func(it *store.Item) {
-					it.Endpoints[0].Packet = it.Direct
-					change(it)
-				}))
-				time.Sleep(time.Hour)
-				s.got.want(t)
-				if n := len(p.told.list()); !slices.Equal(p.queued(), []string{"connection"}) || n > 20 {
-					t.Errorf("queued: %q, %d outcomes", p.queued(), n)
-				}
-			})
-		})
-	}
+	synctest.Test(t, func(t *testing.T) {
+		p, s := run(t, delivery.Config{Senders: senders(newFault(nil).web(), "http")}), newSession()
+		p.bind(s)
+		receipt := func(it *store.Item) { it.NeedsReceipt = true }
+		p.deliver(with(item("connection"), receipt), with(item("both", "http://b"), receipt))
+		time.Sleep(time.Hour)
+		s.got.want(t)
+		if n := len(p.told.list()); !slices.Equal(p.queued(), []string{"connection"}) || n > 20 {
+			t.Errorf("queued: %q, %d outcomes", p.queued(), n)
+		}
+	})
 }
 
 // If the recipient has moved to an endpoint that gives no receipts, an item that needs a

@@ -509,10 +509,6 @@ func (o *outbox) List(ctx context.Context, after uint64, n int) ([]Entry[Item], 
 	for i := range list {
 		it := &list[i].Item
 		it.Direct.Data = nil
-		it.Endpoints = slices.Clone(it.Endpoints)
-		for k := range it.Endpoints {
-			it.Endpoints[k].Packet.Data = nil
-		}
 	}
 	return list, nil
 }

@@ -90,9 +90,8 @@ type Item struct {
 	// Lane names the lane of the item, together with Class and To. If Lane is empty, Thread takes
 	// its place.
 	Lane string
-	// Direct is the packet for a connection that the recipient has opened to us. The
-	// recipient opens this packet itself: there is no envelope for a mediator around it.
-	// Its Data may be empty.
+	// Direct is the packet that the recipient opens itself: there is no envelope for a
+	// mediator around it.
 	Direct Packet
 	// Endpoints are the alternatives for delivery, best first. Delivery to one of them is
 	// enough. If there are none, the item can only be delivered on a connection that the
@@ -118,19 +117,12 @@ type Item struct {
 	Expires time.Time
 }
 
-// Bytes is the size of all packets of the item.
-func (it *Item) Bytes() int64 {
-	n := len(it.Direct.Data)
-	for _, r := range it.Endpoints {
-		n += len(r.Packet.Data)
-	}
-	return int64(n)
-}
+// Bytes is the size of the packet of the item.
+func (it *Item) Bytes() int64 { return int64(len(it.Direct.Data)) }
 
-// Endpoint is one address of a recipient, with the packet to send there.
+// Endpoint is one address of a recipient.
 type Endpoint struct {
-	URI    string
-	Packet Packet // if its Data is empty, the Direct packet of the item is sent
+	URI string
 	// RoutingKeys are the keys of the mediators in front of the recipient, the outermost
 	// first. The Direct packet is wrapped in a forward for each of them when it is sent.
 	RoutingKeys []string

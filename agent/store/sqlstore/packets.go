@@ -4,14 +4,14 @@ import (
 	"cmp"
 	"encoding/binary"
 	"errors"
-	"strings"
+	"strconv"
 
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
 // The packets of an entry are in one column, as a list of fields. Each field follows its
-// length, a uvarint. A packet is two fields. An endpoint is an address, a packet and, in a
-// keyed list, a field with the list of its routing keys.
+// length, a uvarint. A packet is two fields. An endpoint is two fields as well: its address,
+// and the list of its routing keys.
 
 var errPackets = errors.New("sqlstore: packets or names of an entry cannot be decoded")
 
@@ -51,7 +51,6 @@ func (f *fields) packet() store.Packet {
 const (
 	proofConfirm = "confirm"
 	proofReceipt = "receipt"
-	keyed        = "+" // ends the word of a list with routing keys
 )
 
 func encodeItemNames(it *store.Item) []byte {
@@ -63,7 +62,7 @@ func decodeItemNames(names []byte, it *store.Item) error {
 }
 
 // encodeItem encodes the parts of an item that no statement looks at: a word for AskAck or
-// NeedsReceipt, Direct, then the Endpoints.
+// NeedsReceipt, Expires, Direct, then the Endpoints.
 func encodeItem(it *store.Item) []byte {
 	b := make([]byte, 0, int(it.Bytes())+64*(1+len(it.Endpoints)))
 	proof := ""
@@ -73,10 +72,11 @@ func encodeItem(it *store.Item) []byte {
 	case it.NeedsReceipt:
 		proof = proofReceipt
 	}
-	b = appendPacket(appendField(b, proof+keyed), it.Direct)
+	b = appendField(b, proof)
+	b = appendField(b, strconv.FormatInt(toMicros(it.Expires), 10))
+	b = appendPacket(b, it.Direct)
 	for _, r := range it.Endpoints {
-		b = appendPacket(appendField(b, r.URI), r.Packet)
-		b = appendField(b, encodeNames(r.RoutingKeys...))
+		b = appendField(appendField(b, r.URI), encodeNames(r.RoutingKeys...))
 	}
 	return b
 }
@@ -84,18 +84,20 @@ func encodeItem(it *store.Item) []byte {
 // decodeItem sets the fields of an item that encodeItem has written.
 func decodeItem(data []byte, it *store.Item) error {
 	f := fields{rest: data}
-	proof, hasKeys := strings.CutSuffix(string(f.next()), keyed)
+	proof := string(f.next())
 	it.AskAck, it.NeedsReceipt = proof == proofConfirm, proof == proofReceipt
+	expires, err := strconv.ParseInt(string(f.next()), 10, 64)
+	if err != nil {
+		return errPackets
+	}
+	it.Expires = fromMicros(expires)
 	it.Direct = f.packet()
 	for len(f.rest) > 0 {
-		e := store.Endpoint{URI: string(f.next()), Packet: f.packet()}
-		if hasKeys {
-			keys := fields{rest: f.next()}
-			for len(keys.rest) > 0 {
-				e.RoutingKeys = append(e.RoutingKeys, string(keys.next()))
-			}
-			f.err = cmp.Or(f.err, keys.err)
+		e, keys := store.Endpoint{URI: string(f.next())}, fields{rest: f.next()}
+		for len(keys.rest) > 0 {
+			e.RoutingKeys = append(e.RoutingKeys, string(keys.next()))
 		}
+		f.err = cmp.Or(f.err, keys.err)
 		it.Endpoints = append(it.Endpoints, e)
 	}
 	return f.err

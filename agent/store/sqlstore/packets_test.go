@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/store"
 )
@@ -15,7 +16,7 @@ func FuzzPackets(f *testing.F) {
 		{},
 		{Direct: store.Packet{MediaType: "x/y", Data: []byte("data")}, AskAck: true},
 		{Endpoints: []store.Endpoint{{RoutingKeys: []string{"", "did:example:m#1"}}, {URI: "https://example.org"}}},
-		{Endpoints: []store.Endpoint{{}, {URI: "https://example.org", Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}}}, NeedsReceipt: true},
+		{Endpoints: []store.Endpoint{{}, {URI: "https://example.org"}}, NeedsReceipt: true, Expires: time.UnixMicro(1e15)},
 	} {
 		f.Add(encodeItem(&it))
 	}

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -290,14 +289,14 @@ func testKeepsItem(t *testing.T, o store.Outbox) {
 		keepsItem(t, o, want)
 	}
 	named := item("named", "did:a", "t")
-	named.Lane = "lane"
+	named.Lane, named.Expires = "lane", time.UnixMicro(4e15)
 	keepsItem(t, o, named)
 	for _, class := range store.Classes() {
 		routed := item("of "+string(class), "did:a", "routed")
 		routed.Class = class
 		routed.Endpoints = []store.Endpoint{
 			{URI: "https://one", RoutingKeys: []string{"did:example:m#1", "", "\x00\xff"}},
-			{URI: "https://two", Packet: store.Packet{MediaType: "x/y", Data: []byte("two")}, RoutingKeys: []string{"did:example:m#1"}},
+			{URI: "https://two", RoutingKeys: []string{"did:example:m#1"}},
 		}
 		keepsItem(t, o, routed)
 	}
@@ -305,28 +304,27 @@ func testKeepsItem(t *testing.T, o store.Outbox) {
 
 func keepsItem(t *testing.T, o store.Outbox, want store.Item) {
 	t.Helper()
-	want.Endpoints = append(want.Endpoints, store.Endpoint{URI: "wss://b", Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}})
+	want.Endpoints = append(want.Endpoints, store.Endpoint{URI: "wss://b"})
 	enqueue(t, o, want)
 	got := lease(t, o, long).Item
 	if got.ID != want.ID || got.MessageID != want.MessageID || got.Thread != want.Thread || got.Lane != want.Lane || got.From != want.From ||
 		got.To != want.To || got.Class != want.Class || got.AskAck != want.AskAck || got.NeedsReceipt != want.NeedsReceipt || !got.Created.Equal(want.Created) || !got.Deadline.Equal(want.Deadline) ||
-		!reflect.DeepEqual(got.Direct, want.Direct) || !samePackets(got.Endpoints, want.Endpoints) {
+		!reflect.DeepEqual(got.Direct, want.Direct) || !sameEndpoints(got.Endpoints, want.Endpoints) || !got.Expires.Equal(want.Expires) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	if a, ok := o.(store.OutboxAdmin); ok {
 		e, err := a.Get(t.Context(), want.ID)
 		list, _ := a.List(t.Context(), e.Seq-1, 1)
-		if err != nil || e.Item.Lane != want.Lane || e.Item.Class != want.Class || !samePackets(e.Item.Endpoints, want.Endpoints) ||
+		if err != nil || e.Item.Lane != want.Lane || e.Item.Class != want.Class || !sameEndpoints(e.Item.Endpoints, want.Endpoints) ||
 			len(list) != 1 || list[0].Item.Lane != want.Lane || list[0].Item.Class != want.Class {
 			t.Errorf("shown as %+v, %+v, %v", e, list, err)
 		}
 	}
 }
 
-// samePackets compares endpoints. Nil data and empty data are the same.
-func samePackets(a, b []store.Endpoint) bool {
+func sameEndpoints(a, b []store.Endpoint) bool {
 	return slices.EqualFunc(a, b, func(a, b store.Endpoint) bool {
-		return a.URI == b.URI && slices.Equal(a.RoutingKeys, b.RoutingKeys) && a.Packet.MediaType == b.Packet.MediaType && bytes.Equal(a.Packet.Data, b.Packet.Data)
+		return a.URI == b.URI && slices.Equal(a.RoutingKeys, b.RoutingKeys)
 	})
 }
 

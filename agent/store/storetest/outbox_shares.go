@@ -31,7 +31,7 @@ func testOutboxShares(t *testing.T, open func(t *testing.T) store.Outbox) {
 func owned(id, owner string, bound store.Share) store.Item {
 	it := item(id, "did:"+id, id)
 	it.Owner, it.OwnerShare = owner, bound
-	it.Direct.Data, it.Endpoints[0].Packet.Data = make([]byte, 4), make([]byte, 6)
+	it.Direct.Data = make([]byte, 10)
 	return it
 }
 

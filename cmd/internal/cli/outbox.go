@@ -273,7 +273,8 @@ type entryObject struct {
 
 type routeObject struct {
 	Endpoint string `json:"endpoint"`
-	Packet   any    `json:"packet,omitzero"` // if it differs from that of the entry
+	// RoutingKeys are the keys of the mediators for which the packet is wrapped.
+	RoutingKeys []string `json:"routing_keys,omitzero"`
 }
 
 func entryJSON(e *outboxEntry) *entryObject {
@@ -289,7 +290,7 @@ func packetsJSON(e *outboxEntry) *entryObject {
 	o := entryJSON(e)
 	o.Packet = packetJSON(e.Item.Direct)
 	for _, r := range e.Item.Endpoints {
-		o.Routes = append(o.Routes, routeObject{r.URI, packetJSON(r.Packet)})
+		o.Routes = append(o.Routes, routeObject{r.URI, r.RoutingKeys})
 	}
 	return o
 }

@@ -67,7 +67,7 @@ func item(id, to, thread string) store.Item {
 	return store.Item{
 		ID: id, MessageID: "message of " + id, Thread: thread, From: "did:example:from", To: to, Owner: "did:example:from",
 		Direct:    store.Packet{MediaType: "x/y", Data: []byte("packet of " + id)},
-		Endpoints: []store.Endpoint{{URI: "https://example.org/" + id, Packet: store.Packet{MediaType: "x/z", Data: []byte{0, 255}}}},
+		Endpoints: []store.Endpoint{{URI: "https://example.org/" + id, RoutingKeys: []string{"did:example:mediator"}}},
 		Created:   time.UnixMicro(1e15), Deadline: time.UnixMicro(4e15),
 	}
 }
