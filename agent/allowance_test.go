@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +19,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore/sqlite"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didpeer"
 	"github.com/didcomm-go/didcomm/transport"
@@ -460,6 +464,49 @@ func TestNoRoomForStrangers(t *testing.T) {
 				synctest.Wait()
 				friend.next(t)
 			})
+		})
+	}
+}
+
+// A flood of strangers fills only their share of the outbox, so that the owner still sends.
+func TestFloodOfStrangers(t *testing.T) {
+	limits := store.OutboxConfig{MaxItems: 160} // a sixteenth is for strangers
+	for name, open := range map[string]func(t *testing.T) store.Store{
+		"memory": func(*testing.T) store.Store { return store.New(store.Config{Outbox: limits}) },
+		"SQLite": func(t *testing.T) store.Store {
+			s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "agent.db"), sqlstore.Config{Outbox: limits})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.Close() })
+			return s
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var full atomic.Int32
+			h := agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+				err := replier(ctx, w, in)
+				if errors.Is(err, store.ErrFull) {
+					full.Add(1)
+				}
+				return err
+			})
+			n, st := agenttest.NewNet(), open(t)
+			a := n.Agent(t, h, agenttest.Configure(func(cfg *agent.Config) {
+				cfg.Store, cfg.MaxTries, cfg.MinBackoff, cfg.MaxBackoff = st, 1, time.Minute, time.Minute
+			}))
+			for range 30 {
+				s := &stranger{Party: agenttest.NewParty(t, "mem://nobody")}
+				s.give(t, a, new(call), s.message(t, a, chatType, func(m *message.Message) { m.ID = "m" }))
+			}
+			if n := full.Load(); n != 20 {
+				t.Errorf("%d answers found no room", n)
+			}
+			for range 40 {
+				if err := a.Send(t.Context(), newMessage(t, agenttest.NewParty(t, "mem://nobody").DID)); err != nil {
+					t.Fatalf("the owner cannot send: %v", err)
+				}
+			}
 		})
 	}
 }
