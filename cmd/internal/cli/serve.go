@@ -143,6 +143,8 @@ does not know that others can reach it.`,
 	addLimitFlags(cmd, &cfg.Limits)
 	addDeliverWithin(cmd, &cfg.DeliverWithin)
 	f.DurationVar(&cfg.KeepReceived, "keep-received", 7*24*time.Hour, "how long inbox shows a handled message, and how long the agent recognizes it if it comes again; an older message is refused")
+	f.DurationVar(&cfg.StrangerWithin, "stranger-within", 10*time.Minute, "how long delivery is tried of an answer to a stranger: a party that the agent has not written to first")
+	f.Int64Var(&cfg.StrangerBytes, "stranger-bytes", 64<<10, "bytes of all answers to one message of a stranger; twice the bytes of the message if that is more")
 	f.IntVar(&cfg.ReportBurst, "report-burst", 20, "problem reports that the agent sends to one peer at once, without those in responses to POSTs")
 	f.IntVar(&cfg.ReportsPerHour, "reports-per-hour", 10, "problem reports per hour to one peer after that")
 	f.IntVar(&cfg.AnswerBurst, "answer-burst", 1000, "acks and ping responses that the agent sends to one peer at once, without those on the connection of the request")

@@ -36,6 +36,8 @@ var settings = map[string][3]string{
 	"max-queue-bytes": {"1", "2", "3"},
 	"deliver-within":  {"1s", "2s", "3s"},
 	"keep-received":   {"1s", "2s", "3s"},
+	"stranger-within": {"1s", "2s", "3s"},
+	"stranger-bytes":  {"1", "2", "3"},
 
 	"did-web-lifetime":   {"1s", "2s", "3s"},
 	"did-web-per-minute": {"1", "2", "3"},

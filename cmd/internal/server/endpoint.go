@@ -60,6 +60,12 @@ func (c Config) Check() error {
 	if c.Documents.Lifetime <= 0 {
 		return fmt.Errorf("--did-web-lifetime %s: want more than 0", c.Documents.Lifetime)
 	}
+	if c.StrangerWithin <= 0 {
+		return fmt.Errorf("--stranger-within %s: want more than 0", c.StrangerWithin)
+	}
+	if c.StrangerBytes <= 0 {
+		return fmt.Errorf("--stranger-bytes %d: want more than 0", c.StrangerBytes)
+	}
 	for _, limit := range []struct {
 		flag  string
 		value int

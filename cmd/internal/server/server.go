@@ -83,6 +83,10 @@ type Config struct {
 	DeliverWithin time.Duration
 	// KeepReceived is how long a handled message is remembered and kept for display.
 	KeepReceived time.Duration
+	// StrangerWithin is DeliverWithin for answers to strangers. StrangerBytes is how many
+	// bytes the answers to one message of a stranger may have: see agent.Config.
+	StrangerWithin time.Duration
+	StrangerBytes  int64
 	// Limits of the messages that one peer is sent, at once and then per hour: see
 	// agent.Config.
 	ReportBurst, ReportsPerHour int
@@ -176,14 +180,15 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	s.agent, err = agent.New(agent.Config{
-		DID:          s.did,
-		Packer:       packer,
-		Contacts:     book,
-		Shares:       s.home.Set.Shares,
-		Handler:      s.mux(),
-		Senders:      s.senders.ByScheme(false),
-		Store:        s.home.Store,
-		MaxAge:       cfg.DeliverWithin,
+		DID:         s.did,
+		Packer:      packer,
+		Contacts:    book,
+		Shares:      s.home.Set.Shares,
+		Handler:     s.mux(),
+		Senders:     s.senders.ByScheme(false),
+		Store:       s.home.Store,
+		MaxAge:      cfg.DeliverWithin,
+		StrangerAge: cfg.StrangerWithin, StrangerBytes: cfg.StrangerBytes,
 		ReplayWindow: cfg.KeepReceived,
 		StopTimeout:  handlerTimeout,
 		Logger:       cfg.Logger,

@@ -13,6 +13,7 @@ func TestCheck(t *testing.T) {
 	good := server.Config{
 		Listen: "127.0.0.1:0", MaxBytes: 1, ReadTimeout: time.Second, DeliverWithin: time.Hour, KeepReceived: time.Hour,
 		ReportBurst: 1, ReportsPerHour: 1, AnswerBurst: 1, AnswersPerHour: 1,
+		StrangerWithin: time.Minute, StrangerBytes: 1,
 		Documents: did.CacheConfig{Lifetime: time.Hour, Strangers: did.StrangerLimits{PerMinute: 1, HostPerMinute: 1}},
 		Home:      home.Config{MaxItems: 1, MaxBytes: 1},
 	}
@@ -50,6 +51,8 @@ func TestCheck(t *testing.T) {
 		"room for a message":         {func(c *server.Config) { c.UnreadBytes = 2 }, true},
 		"nobody may take their time": {func(c *server.Config) { c.ReadTimeout = 0 }, false},
 		"no time to deliver":         {func(c *server.Config) { c.DeliverWithin = 0 }, false},
+		"no time for strangers":      {func(c *server.Config) { c.StrangerWithin = 0 }, false},
+		"no byte for strangers":      {func(c *server.Config) { c.StrangerBytes = 0 }, false},
 		"nothing is remembered":      {func(c *server.Config) { c.KeepReceived = 0 }, false},
 		"no report at once":          {func(c *server.Config) { c.ReportBurst = 0 }, false},
 		"no report later":            {func(c *server.Config) { c.ReportsPerHour = -1 }, false},
