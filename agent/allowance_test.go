@@ -62,7 +62,7 @@ func boxed(t *testing.T, n *agenttest.Net, h agent.Handler) (*agent.Agent, *enqu
 
 // The owner's messages, answers to contacts and answers to strangers are of different
 // classes. An answer to a stranger has a short life.
-func TestClasses(t *testing.T) {
+func TestItemClasses(t *testing.T) {
 	ctx, n := t.Context(), agenttest.NewNet()
 	other := agenttest.NewParty(t, "mem://nobody")
 	var a *agent.Agent

@@ -10,6 +10,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
 )
 
@@ -18,7 +19,7 @@ import (
 // stranger, routes with more than strangerHops routing keys are left out too. The error
 // matches ErrNoRoute if there is no route.
 func (a *Agent) routes(ctx context.Context, to string, class store.Class) ([]envelope.Route, error) {
-	all, err := a.cfg.Packer.Routes(ctx, to)
+	all, err := a.cfg.Packer.Routes(forClass(ctx, class), to)
 	if errors.Is(err, envelope.ErrService) {
 		return nil, fmt.Errorf("%w to %s: %w", ErrNoRoute, to, err)
 	}
@@ -35,6 +36,14 @@ func (a *Agent) routes(ctx context.Context, to string, class store.Class) ([]env
 		return nil, fmt.Errorf("%w to %s: %s", ErrNoRoute, to, noRouteReason(all))
 	}
 	return routes, nil
+}
+
+// forClass returns a context in which the Resolver limits what it fetches for strangers.
+func forClass(ctx context.Context, class store.Class) context.Context {
+	if class == store.ClassStranger {
+		return did.ForStranger(ctx)
+	}
+	return ctx
 }
 
 // endpoints returns the endpoints of the routes that are tried.
@@ -71,7 +80,7 @@ func (a *Agent) wrap(ctx context.Context, item *store.Item, e store.Endpoint) (t
 	if !item.Expires.IsZero() {
 		opts = append(opts, envelope.Expires(item.Expires))
 	}
-	f, err := a.cfg.Packer.Forward(ctx, direct, e.RoutingKeys, opts...)
+	f, err := a.cfg.Packer.Forward(forClass(ctx, item.Class), direct, e.RoutingKeys, opts...)
 	if err != nil {
 		return transport.Packet{}, &transport.SendError{
 			Endpoint: e.URI, Retryable: errors.Is(err, envelope.ErrTryLater), Err: fmt.Errorf("wrap: %w", err),

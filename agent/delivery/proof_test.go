@@ -81,10 +81,7 @@ func TestProof(t *testing.T) {
 		"acked to another DID":       {then: ackedBy("did:example:carol", bob), way: "endpoint"},
 		"no ack is asked for":        {item: func(it *store.Item) { it.AskAck = false }, way: "endpoint"},
 		"for an item with a receipt": {item: func(it *store.Item) { it.AskAck, it.NeedsReceipt = false, true }, way: "endpoint"},
-		"no packet for a connection": {item: func(it *store.Item) {
-			it.Endpoints[0].Packet, it.Direct = it.Direct, store.Packet{}
-		}, way: "endpoint"},
-		"no endpoint": {item: func(it *store.Item) { it.Endpoints = nil }, way: "session"},
+		"no endpoint":                {item: func(it *store.Item) { it.Endpoints = nil }, way: "session"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -108,6 +108,8 @@ func (h *honest) start() {
 		DID: h.did(), Packer: l.packer, Handler: h.mux(l), Senders: l.host.senders(),
 		Store: store.Join(mortalOutbox{h.outbox, l.host.up}, mortalInbox{h.inbox, l.host.up}, store.NewRecords(store.RecordsConfig{})),
 		Trace: &agent.Trace{Buried: h.onBuried, Dropped: h.onDropped}, MaxTries: maxTries, Workers: 8,
+		// An agent counts on answers of others that it has not heard of before.
+		StrangerAge: 72 * time.Hour, StrangerTries: 1000,
 		Logger: h.w.log.With("agent", h.name),
 	})
 	h.w.must(err)
