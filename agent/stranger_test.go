@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
@@ -229,6 +230,42 @@ func TestRefusedAddressIsTriedTwice(t *testing.T) {
 		w.has(t, "later", 0, store.Buried)
 		if got := w.calls(s.DID); got != 2 {
 			t.Errorf("resolved %d times", got)
+		}
+	})
+}
+
+// The documents of strangers name mediators. Answers to strangers make the agent fetch the
+// documents of mediators only as often as messages of strangers do.
+func TestMediatorsOfStrangers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 60
+		w := newParkTest(t)
+		w.store = store.New(store.Config{}) // not that of the first agent
+		var fetched, handled atomic.Int64
+		a := w.run(t, func(cfg *agent.Config) {
+			cfg.Packer, cfg.Keys = nil, w.party.Keys
+			cfg.Resolver = did.ResolverFunc(func(ctx context.Context, id string) (*did.Document, error) {
+				if did.Host(id) != "" {
+					fetched.Add(1)
+					return nil, errDown
+				}
+				return w.party.Resolver.Resolve(ctx, id)
+			})
+			cfg.Handler = agent.HandlerFunc(func(ctx context.Context, r agent.Responder, in *agent.Inbound) error {
+				handled.Add(1)
+				m, err := message.New(chatType, nil)
+				if err == nil && r.Reply(ctx, m) == nil {
+					err = errors.New("replied by a mediator that cannot be reached")
+				}
+				return err
+			})
+		})
+		for i := range n {
+			s := &stranger{Party: agenttest.NewParty(t, fmt.Sprintf("did:web:victim.example:%d", i))}
+			s.give(t, a, new(call), s.message(t, a, chatType, nil))
+		}
+		if got := fetched.Load(); handled.Load() != n || got > 20 || got < 10 {
+			t.Errorf("%d fetches for %d messages", got, handled.Load())
 		}
 	})
 }
