@@ -484,7 +484,7 @@ func TestParkedFlood(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const n, days = 100, 4
-				box := &busyInbox{Inbox: store.NewInbox(store.InboxConfig{MaxItems: 2 * n, MaxPeerItems: n})}
+				box := &busyInbox{Inbox: store.NewInbox(store.InboxConfig{MaxItems: 8 * n, MaxPeerItems: n})}
 				w := newParkTest(t, func(cfg *agent.Config) {
 					cfg.Store, cfg.MaxParked, cfg.HandlerTimeout = storeOf(nil, box), n+1, 10*time.Second
 				})

