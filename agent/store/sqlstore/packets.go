@@ -5,13 +5,15 @@ import (
 	"encoding/binary"
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
 // The packets of an entry are in one column, as a list of fields. Each field follows its
 // length, a uvarint. A packet is two fields. An endpoint is two fields as well: its address,
-// and the list of its routing keys.
+// and the list of its routing keys. In lists without keys, which are older, an endpoint is its
+// address and a packet.
 
 var errPackets = errors.New("sqlstore: packets or names of an entry cannot be decoded")
 
@@ -51,6 +53,7 @@ func (f *fields) packet() store.Packet {
 const (
 	proofConfirm = "confirm"
 	proofReceipt = "receipt"
+	withKeys     = "+" // ends the first word of a list with keys
 )
 
 func encodeItemNames(it *store.Item) []byte {
@@ -72,7 +75,7 @@ func encodeItem(it *store.Item) []byte {
 	case it.NeedsReceipt:
 		proof = proofReceipt
 	}
-	b = appendField(b, proof)
+	b = appendField(b, proof+withKeys)
 	b = appendField(b, strconv.FormatInt(toMicros(it.Expires), 10))
 	b = appendPacket(b, it.Direct)
 	for _, r := range it.Endpoints {
@@ -84,12 +87,14 @@ func encodeItem(it *store.Item) []byte {
 // decodeItem sets the fields of an item that encodeItem has written.
 func decodeItem(data []byte, it *store.Item) error {
 	f := fields{rest: data}
-	proof := string(f.next())
+	proof, hasKeys := strings.CutSuffix(string(f.next()), withKeys)
 	it.AskAck, it.NeedsReceipt = proof == proofConfirm, proof == proofReceipt
-	second := f.next()
-	expires, err := strconv.ParseInt(string(second), 10, 64)
+	if !hasKeys {
+		return decodeOld(f, it)
+	}
+	expires, err := strconv.ParseInt(string(f.next()), 10, 64)
 	if err != nil {
-		return decodeOldItem(string(second), f, it)
+		return errPackets
 	}
 	it.Expires = fromMicros(expires)
 	it.Direct = f.packet()
@@ -104,16 +109,24 @@ func decodeItem(data []byte, it *store.Item) error {
 	return f.err
 }
 
-// decodeOldItem decodes an item of a former version, which had no Expires, and a packet for
-// each endpoint. An endpoint whose packet was wrapped for a mediator is left out, since its
-// routing keys are not known.
-func decodeOldItem(mediaType string, f fields, it *store.Item) error {
-	it.Direct = store.Packet{MediaType: mediaType, Data: f.next()}
+// decodeOld sets the Direct and the Endpoints of an item from the rest of a list without keys.
+// An endpoint could have a packet of its own, wrapped for a mediator. Such an endpoint is used
+// only if there is no other, with its packet as Direct.
+func decodeOld(f fields, it *store.Item) error {
+	it.Direct = f.packet()
+	var uri string
+	var wrapped store.Packet
 	for len(f.rest) > 0 {
-		e, wrapped := store.Endpoint{URI: string(f.next())}, f.packet()
-		if len(wrapped.Data) == 0 {
-			it.Endpoints = append(it.Endpoints, e)
+		to, packet := string(f.next()), f.packet()
+		switch {
+		case len(packet.Data) == 0:
+			it.Endpoints = append(it.Endpoints, store.Endpoint{URI: to})
+		case len(wrapped.Data) == 0:
+			uri, wrapped = to, packet
 		}
+	}
+	if len(it.Endpoints) == 0 && len(wrapped.Data) > 0 {
+		it.Direct, it.Endpoints = wrapped, []store.Endpoint{{URI: uri}}
 	}
 	return f.err
 }

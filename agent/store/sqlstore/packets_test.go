@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"bytes"
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -50,15 +51,30 @@ func FuzzPackets(f *testing.F) {
 	})
 }
 
-// TestOldItem decodes an item of a former version, with a packet for each endpoint.
-func TestOldItem(t *testing.T) {
-	direct := store.Packet{MediaType: "x/y", Data: []byte("direct")}
-	data := appendPacket(appendField(nil, proofConfirm), direct)
-	data = appendPacket(appendField(data, "https://one"), direct)
-	data = appendPacket(appendField(data, "https://two"), store.Packet{})
-	var it store.Item
-	want := store.Item{Direct: direct, AskAck: true, Endpoints: []store.Endpoint{{URI: "https://two"}}}
-	if err := decodeItem(data, &it); err != nil || !reflect.DeepEqual(it, want) {
-		t.Errorf("got  %+v, %v\nwant %+v", it, err, want)
+// TestPacketsWithoutKeys: items that were stored before endpoints had routing keys are sent as
+// they were.
+func TestPacketsWithoutKeys(t *testing.T) {
+	direct, wrapped := store.Packet{MediaType: "x/y", Data: []byte("direct")}, store.Packet{MediaType: "x/y", Data: []byte("wrapped")}
+	list := func(packets ...store.Packet) []byte {
+		data := appendPacket(appendField(nil, proofConfirm), direct)
+		for i, p := range packets {
+			data = appendPacket(appendField(data, fmt.Sprint("https://", i)), p)
+		}
+		return data
+	}
+	for name, tt := range map[string]struct {
+		data      []byte
+		direct    store.Packet
+		endpoints []store.Endpoint
+	}{
+		"none":    {list(), direct, nil},
+		"direct":  {list(store.Packet{}, store.Packet{}), direct, []store.Endpoint{{URI: "https://0"}, {URI: "https://1"}}},
+		"both":    {list(wrapped, store.Packet{}), direct, []store.Endpoint{{URI: "https://1"}}},
+		"wrapped": {list(wrapped, direct), wrapped, []store.Endpoint{{URI: "https://0"}}},
+	} {
+		var it store.Item
+		if err := decodeItem(tt.data, &it); err != nil || !it.AskAck || !reflect.DeepEqual(it.Direct, tt.direct) || !reflect.DeepEqual(it.Endpoints, tt.endpoints) {
+			t.Errorf("%s: %+v, %v", name, it, err)
+		}
 	}
 }
