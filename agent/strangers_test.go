@@ -177,3 +177,26 @@ func TestCountsOfStrangers(t *testing.T) {
 	}
 	friend.none(t)
 }
+
+// A flood of messages of strangers does not make the inbox forget a message of a contact,
+// which could then be handled again.
+func TestReplayAfterFlood(t *testing.T) {
+	const remembered = 16
+	n, got := agenttest.NewNet(), make(inbox, 1000)
+	a := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) {
+		cfg.Store = storeOf(nil, store.NewInbox(store.InboxConfig{MaxRemembered: remembered}))
+	}))
+	friend := newStranger(t, n)
+	befriend(t, a, friend)
+	p := friend.pack(t, friend.message(t, a, chatType, nil))
+	mustServe(t, a, p, false)
+	for i := range 3 * remembered {
+		s := newStranger(t, n)
+		opts := [][]envelope.PackOption{nil, {anonymously}, signedOnly(s)}[i%3]
+		s.give(t, a, new(call), s.message(t, a, chatType, nil), opts...)
+	}
+	mustServe(t, a, p, false)
+	if len(got) != 1+3*remembered {
+		t.Errorf("%d messages handled, want %d", len(got), 1+3*remembered)
+	}
+}
