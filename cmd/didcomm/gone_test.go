@@ -135,7 +135,7 @@ func TestFilesGone(t *testing.T) {
 					t.Errorf("%q was accepted and is lost", content)
 				}
 			}
-			t.Logf("%d messages were accepted, %d refused", len(s.accepted), len(s.refused))
+			t.Logf("%d messages were accepted, then refused with the statuses %v", len(s.accepted), s.refused)
 		})
 	}
 }
