@@ -27,7 +27,9 @@
 //   - a quarreller answers problem reports with problem reports;
 //   - a binder replays packets of others, and claims their DIDs, to make its own connection
 //     their return route;
-//   - a ghost cannot be reached.
+//   - a ghost cannot be reached;
+//   - a flooder writes from ever new DIDs, which cannot be reached. The stores of the agents
+//     have less room than the flood needs.
 //
 // # What must hold
 //

@@ -73,6 +73,10 @@ type life struct {
 // Lives of one agent that may end by each way in one run.
 const maxKills, maxStops = 2, 2
 
+// maxItems is the room of an outbox and of an inbox. It is enough for what honest agents say
+// in one run, and less than what a flooder asks for.
+const maxItems = 400
+
 // maxTries leaves room for those of killed processes, which count as well.
 const maxTries = 10
 
@@ -81,7 +85,7 @@ var _ role = (*honest)(nil)
 func newHonest(w *world, name string) *honest {
 	h := &honest{
 		party: newParty(name), w: w, chance: seeded(w.seed, name),
-		outbox: store.NewOutbox(store.OutboxConfig{}), inbox: store.NewInbox(store.InboxConfig{}),
+		outbox: store.NewOutbox(store.OutboxConfig{MaxItems: maxItems}), inbox: store.NewInbox(store.InboxConfig{MaxItems: maxItems}),
 		known: make(map[string]string), rotated: make(map[string]bool), buriedBy: make(map[string]int),
 	}
 	h.endpoints = h.newEndpoints()

@@ -61,7 +61,8 @@ func (w *world) packer(keys envelope.Keys) *envelope.Packer {
 }
 
 func (s *stranger) start() {
-	if _, ghost := s.manners.(ghost); ghost {
+	switch s.manners.(type) {
+	case ghost, flooder:
 		return
 	}
 	for _, e := range s.endpoints {
@@ -268,7 +269,19 @@ func (s *stranger) replay(to *party, p transport.Packet) {
 	s.give(to.did(), p)
 }
 
-// newManners draws some.
+// flooder writes from ever new DIDs, which cost it nothing, and which cannot be reached.
+type flooder struct{}
+
+func (flooder) meet(*stranger, transport.Replier, *message.Message) {}
+
+func (flooder) step(s *stranger) {
+	for range 10 {
+		s.w.must(s.newDID(s.w.registry))
+		s.chat()
+	}
+}
+
+// newManners draws some, other than those of a flooder.
 func newManners(chance *rand.Rand) (m manners, name string) {
 	all := []manners{ghost{}, mute{}, liar{}, echo{}, quarreller{}, binder{}}
 	m = all[chance.IntN(len(all))]

@@ -79,6 +79,9 @@ func newWorld(t *testing.T, seed uint64, log *slog.Logger) *world {
 		m, name := newManners(chance)
 		w.strangers = append(w.strangers, newStranger(w, fmt.Sprintf("%s%d", name, i), m))
 	}
+	if seeded(seed, "flood").IntN(4) == 0 {
+		w.strangers = append(w.strangers, newStranger(w, "flooder", flooder{}))
+	}
 	return w
 }
 
