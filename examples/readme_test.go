@@ -316,7 +316,7 @@ func TestReadmeSuites(t *testing.T) {
 			return err
 		}
 		line, _, _ := bytes.Cut(source, []byte("\n"))
-		tag := regexp.MustCompile(`^//go:build (interop|postgres|pkcs11|crash)\b`).FindSubmatch(line)
+		tag := regexp.MustCompile(`^//go:build (interop|postgres|pkcs11|crash|attack)\b`).FindSubmatch(line)
 		if tag == nil {
 			return nil
 		}
