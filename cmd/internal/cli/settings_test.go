@@ -34,6 +34,7 @@ var settings = map[string][3]string{
 	"passphrase-file": {"flag.txt", "env.txt", "file.txt"},
 	"max-queue":       {"1", "2", "3"},
 	"max-queue-bytes": {"1", "2", "3"},
+	"max-remembered":  {"1", "2", "3"},
 	"deliver-within":  {"1s", "2s", "3s"},
 	"keep-received":   {"1s", "2s", "3s"},
 	"stranger-within": {"1s", "2s", "3s"},

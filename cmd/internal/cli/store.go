@@ -18,6 +18,7 @@ func addQueueFlags(cmd *cobra.Command, cfg *home.Config) {
 	f := cmd.Flags()
 	f.IntVar(&cfg.MaxItems, "max-queue", 1_000_000, "messages that may wait in the outbox, and in the inbox; a quarter of that for one peer; for all strangers, a quarter of the inbox and a sixteenth of the outbox")
 	f.Int64Var(&cfg.MaxBytes, "max-queue-bytes", 4<<30, "bytes of messages that may wait in the outbox, and in the inbox; a quarter of that for one peer; for all strangers, a quarter of the inbox and a sixteenth of the outbox")
+	f.IntVar(&cfg.MaxRemembered, "max-remembered", 10_000_000, "handled messages that are remembered, so that they are not handled again; a quarter of that for one party, a sixteenth for all strangers")
 }
 
 // kept has the settings of the commands that use the store of an agent.

@@ -31,6 +31,9 @@ type Config struct {
 	// each; a quarter of that is for one peer. 0 is the default of package store.
 	MaxItems int
 	MaxBytes int64
+	// MaxRemembered bounds the handled messages that the inbox remembers. 0 is the default of
+	// package store.
+	MaxRemembered int
 	// Passphrase gives the passphrase of the keys, nil for none. With need, there
 	// has to be one, and a person may be asked. Default: none.
 	Passphrase func(ctx context.Context, need bool) ([]byte, error)
@@ -58,6 +61,9 @@ func (c Config) Check() error {
 	if c.MaxBytes <= 0 {
 		return fmt.Errorf("--max-queue-bytes %d: want more than 0", c.MaxBytes)
 	}
+	if c.MaxRemembered <= 0 {
+		return fmt.Errorf("--max-remembered %d: want more than 0", c.MaxRemembered)
+	}
 	return nil
 }
 
@@ -66,7 +72,7 @@ func (c Config) Check() error {
 func (c Config) open(ctx context.Context, reclaim bool) (*sqlstore.Store, error) {
 	cfg := sqlstore.Config{
 		Outbox:  store.OutboxConfig{MaxItems: c.MaxItems, MaxBytes: c.MaxBytes},
-		Inbox:   store.InboxConfig{MaxItems: c.MaxItems, MaxBytes: c.MaxBytes},
+		Inbox:   store.InboxConfig{MaxItems: c.MaxItems, MaxBytes: c.MaxBytes, MaxRemembered: c.MaxRemembered},
 		Reclaim: reclaim,
 		Logger:  c.Logger,
 	}
