@@ -112,8 +112,6 @@ func (h *honest) start() {
 		DID: h.did(), Packer: l.packer, Handler: h.mux(l), Senders: l.host.senders(),
 		Store: store.Join(mortalOutbox{h.outbox, l.host.up}, mortalInbox{h.inbox, l.host.up}, store.NewRecords(store.RecordsConfig{})),
 		Trace: &agent.Trace{Buried: h.onBuried, Dropped: h.onDropped}, MaxTries: maxTries, Workers: 8,
-		// An agent counts on answers of others that it has not heard of before.
-		StrangerAge: 72 * time.Hour, StrangerTries: 1000,
 		Logger: h.w.log.With("agent", h.name),
 	})
 	h.w.must(err)
@@ -420,6 +418,11 @@ func (h *honest) handle(ctx context.Context, l *life, w agent.Responder, in *age
 	}
 	if do.Content == deedRetry && before == 0 && genuine {
 		return agent.Retry(0, errors.New("not now"))
+	}
+	if genuine { // whom the policy of the agent admits, so that answers are not lost as those to strangers may be
+		if err := l.agent.Contacts().Keep(ctx, in.To, in.From); err != nil {
+			return agent.Retry(0, err)
+		}
 	}
 	if m.Type == questionType && (do.Content != deedFail || *twoReplies) {
 		a, err := message.New(answerType, deed{})
