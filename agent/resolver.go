@@ -73,13 +73,3 @@ func (r *resolver) find(ctx context.Context, id string, look func(context.Contex
 	}
 	return look(ctx, id)
 }
-
-// resolvingFor returns the context for resolving the DIDs that a message from our DID own to a
-// peer needs. The document of a stranger may name any mediators, so that what they make us
-// fetch counts as asked for by a stranger.
-func (a *Agent) resolvingFor(ctx context.Context, own, peer string) context.Context {
-	if known, err := a.cfg.Contacts.IsContact(ctx, own, peer); known && err == nil {
-		return ctx
-	}
-	return did.ForStranger(ctx)
-}

@@ -167,7 +167,6 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 	if !r.in.Authenticated() {
 		return ErrUnauthenticated
 	}
-	ctx = r.a.resolvingFor(ctx, r.in.To, r.in.From)
 	m, o, back, acks, err := r.prepare(ctx, reply)
 	defer func() {
 		if err != nil && acks {

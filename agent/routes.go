@@ -92,7 +92,7 @@ func (a *Agent) wrap(ctx context.Context, item *store.Item, e store.Endpoint) (t
 // moved resolves the DID of an item's recipient again, and returns the endpoints that the
 // item does not have.
 func (a *Agent) moved(ctx context.Context, item *store.Item) []store.Endpoint {
-	ctx = a.resolvingFor(ctx, item.From, item.To)
+	ctx = forClass(ctx, item.Class)
 	if err := a.cfg.Packer.Refresh(ctx, item.To); err != nil {
 		a.cfg.Logger.InfoContext(ctx, "recipient not resolved again", "did", item.To, "error", err)
 		return nil
