@@ -25,10 +25,10 @@
 //
 // A request over a limit of its address is answered with status 429, and a request on a
 // connection for which the process has no room with 503, both with Retry-After. First, idle
-// connections are closed to make room. A message on a WebSocket of package wstransport counts
-// as a request, and the WebSocket is closed with code 1013 above a limit. A few connections over the limits are still accepted
-// for one request each, so that the refusal can be read and [Config.Probes] are answered.
-// Further ones are closed at once.
+// connections are closed to make room. A message or a ping on a WebSocket of package
+// wstransport counts as a request, and the WebSocket is closed with code 1013 above a limit. A
+// few connections over the limits are still accepted for one request each, so that the refusal
+// can be read and [Config.Probes] are answered. Further ones are closed at once.
 package gate
 
 import (
@@ -58,7 +58,8 @@ const (
 )
 
 // Config configures [New]. In each field, 0 means the default. A negative number of connections,
-// or of what happens in a minute, means no limit. A number per minute bounds what is allowed at once, and then per minute.
+// or of what happens in a minute, means no limit. A number per minute bounds what is allowed at
+// once, and then per minute.
 type Config struct {
 	// MaxConns is the largest number of open connections. It is reduced to what the
 	// descriptors of the process allow: a sixth of them, and 64 more, are kept for its own
@@ -85,7 +86,8 @@ type Config struct {
 	// The limits of connections do not hold for them. A trusted proxy has to set
 	// X-Forwarded-For or Forwarded, or to append to it.
 	TrustedProxies []netip.Prefix
-	// Probes are paths that are answered also on a connection over the limits.
+	// Probes are paths that are answered also over the limits, to a few requests at a time. The
+	// watch of an agent may have the address of a proxy, or of a client that fails.
 	Probes []string
 	// Logger logs refusals, counted, at most once a minute. nil discards logs.
 	Logger *slog.Logger
@@ -94,6 +96,7 @@ type Config struct {
 const (
 	wideScale    = 8                // limits of a /48, in those of a /64
 	maxRefusing  = 32               // connections over the limits that are open
+	maxProbes    = 32               // requests for probes over the limits, at a time
 	refuseTime   = 2 * time.Second  // life of such a connection
 	refuseRate   = 4                // such connections of an address in a second, after
 	refuseBurst  = 8                // so many at once
@@ -120,6 +123,7 @@ type Gate struct {
 	mu       sync.Mutex // guards all below
 	open     int        // connections, without those that are being refused
 	refusing int        // connections that are being refused
+	probes   int        // requests for probes over the limits, under way
 	idle     list.List  // of *conn, the longest idle first
 	parties  parties
 	refused  map[string]int // refusals since the last log record, by kind

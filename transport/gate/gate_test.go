@@ -258,6 +258,7 @@ func TestRequestsPerMinute(t *testing.T) {
 	c.want(200, "/")
 	c.want(404, "/nothing")
 	c.want(429, "/")
+	c.want(200, "/probe")
 	s.dial("192.0.2.1").want(429, "/")
 	s.dial("192.0.2.2").want(200, "/")
 }
@@ -271,6 +272,7 @@ func TestFailuresPerMinute(t *testing.T) {
 	}
 	c.want(404, "/nothing")
 	c.want(429, "/")
+	c.want(200, "/probe")
 	s.dial("192.0.2.1").want(429, "/")
 	s.dial("192.0.2.2").want(200, "/")
 }

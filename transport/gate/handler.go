@@ -20,21 +20,45 @@ func (g *Gate) handler(next http.Handler) http.Handler {
 		defer rec.limitWrite() // of a response that is written after the handler
 		if kind := isRefused(r); kind != "" {
 			rec.Header().Set("Connection", "close")
-			if slices.Contains(g.cfg.Probes, r.URL.Path) {
-				next.ServeHTTP(rec, r)
-				return
+			if !g.probe(next, rec, r) {
+				answer(rec, r, kind, connsWait)
 			}
-			answer(rec, r, kind, connsWait)
 			return
 		}
 		kind, wait := g.enter(rec, r)
 		if kind != "" {
-			answer(rec, r, kind, wait)
+			if !g.probe(next, rec, r) {
+				answer(rec, r, kind, wait)
+			}
 			return
 		}
 		defer g.leave(rec)
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// probe serves a request over the limits if its path is a probe. It reports whether it did.
+func (g *Gate) probe(next http.Handler, w *response, r *http.Request) bool {
+	if !slices.Contains(g.cfg.Probes, r.URL.Path) || !g.enterProbe() {
+		return false
+	}
+	defer func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.probes--
+	}()
+	next.ServeHTTP(w, r)
+	return true
+}
+
+func (g *Gate) enterProbe() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.probes >= maxProbes {
+		return false
+	}
+	g.probes++
+	return true
 }
 
 // answer refuses a request. The body is not read to its end.
