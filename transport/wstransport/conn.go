@@ -74,6 +74,9 @@ func newConn(g *group, ws *websocket.Conn) *conn {
 	// send pings without answering ours.
 	ws.SetPongHandler(func(string) error { return c.extendDeadline() })
 	ws.SetPingHandler(func(data string) error {
+		if !c.take() {
+			return nil
+		}
 		// If this pong cannot be written, the next one may be.
 		_ = ws.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(closeWait))
 		return c.extendDeadline()
@@ -173,8 +176,7 @@ func (c *conn) messages() error {
 		if err != nil {
 			return err
 		}
-		if c.meter != nil && !c.meter.Take() {
-			c.close(websocket.CloseTryAgainLater, "too many messages")
+		if !c.take() {
 			continue // until the peer's close frame
 		}
 		// Inside of a message, pongs do not extend the deadline, so that a peer cannot
@@ -207,6 +209,16 @@ func (c *conn) messages() error {
 			release()
 		}
 	}
+}
+
+// take counts a message or a ping, which the peer also gets an answer to. It returns false, and
+// closes the connection, if there were too many.
+func (c *conn) take() bool {
+	if c.meter == nil || c.meter.Take() {
+		return true
+	}
+	c.close(websocket.CloseTryAgainLater, "too many messages")
+	return false
 }
 
 // interrupt ends a running read of a message, and all later ones.

@@ -45,37 +45,49 @@ func (h *refusing) ServePacket(context.Context, transport.Replier, transport.Pac
 	return nil, &transport.RejectError{Reason: "no"}
 }
 
-// A connection that is a Meter bounds the messages, and hears of those that are refused.
+// A connection that is a Meter bounds the messages and the pings, and hears of the messages that
+// are refused.
 func TestMeter(t *testing.T) {
-	var left, failed atomic.Int32
-	left.Store(3)
-	h := new(refusing)
-	s := wstransport.NewServer(h, wstransport.ServerConfig{})
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.ServeHTTP(metered{w, &left, &failed}, r)
-	}))
-	defer srv.Close()
-	ws, resp, err := websocket.DefaultDialer.Dial(strings.Replace(srv.URL, "http", "ws", 1), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	defer ws.Close()
-	if err := ws.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	for range 5 {
-		if err := ws.WriteMessage(websocket.TextMessage, []byte("x")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, _, err := ws.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseTryAgainLater) {
-		t.Errorf("the connection ends with %v", err)
-	}
-	if err := s.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if h.packets.Load() != 3 || failed.Load() != 3 {
-		t.Errorf("%d packets, %d refused, want 3", h.packets.Load(), failed.Load())
+	for _, tt := range []struct {
+		name    string
+		frame   int
+		packets int32
+	}{
+		{"messages", websocket.TextMessage, 3},
+		{"pings", websocket.PingMessage, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var left, failed atomic.Int32
+			left.Store(3)
+			h := new(refusing)
+			s := wstransport.NewServer(h, wstransport.ServerConfig{})
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				s.ServeHTTP(metered{w, &left, &failed}, r)
+			}))
+			defer srv.Close()
+			ws, resp, err := websocket.DefaultDialer.Dial(strings.Replace(srv.URL, "http", "ws", 1), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			defer ws.Close()
+			if err := ws.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				if err := ws.WriteMessage(tt.frame, []byte("x")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, _, err := ws.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseTryAgainLater) {
+				t.Errorf("the connection ends with %v", err)
+			}
+			if err := s.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if h.packets.Load() != tt.packets || failed.Load() != tt.packets {
+				t.Errorf("%d packets, %d refused, want %d", h.packets.Load(), failed.Load(), tt.packets)
+			}
+		})
 	}
 }
