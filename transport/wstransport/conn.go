@@ -211,8 +211,8 @@ func (c *conn) messages() error {
 	}
 }
 
-// take counts a message or a ping, which the peer also gets an answer to. It returns false, and
-// closes the connection, if there were too many.
+// take counts a message or a ping. It returns false, and closes the connection, if there were
+// too many.
 func (c *conn) take() bool {
 	if c.meter == nil || c.meter.Take() {
 		return true

@@ -44,13 +44,14 @@ func (s *Server) takesMessages(r *http.Request) bool {
 
 // answersFor reports whether the agent answers requests for a host. If it listens on loopback,
 // it does so only for its own names. Otherwise a web page could reach the agent under the name
-// of its own site, by letting that name lead to this machine (DNS rebinding).
+// of its own site, by letting that name lead to this machine (DNS rebinding). A request without
+// a host is from no browser.
 func (s *Server) answersFor(host string) bool {
 	if tcp, ok := s.listener.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
 		return true
 	}
 	name := hostName(host)
-	return isLoopback(name) || slices.ContainsFunc(s.hosts, func(own string) bool {
+	return name == "" || isLoopback(name) || slices.ContainsFunc(s.hosts, func(own string) bool {
 		return hostName(strings.ReplaceAll(own, "%3A", ":")) == name
 	})
 }
@@ -82,6 +83,10 @@ func (s *Server) share(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// origin returns the origin of the public URL. WebSocket clients that are no browsers, such as
+// those of React Native, send the origin of the URL that they connect to.
+func (s *Server) origin() string { return s.endpoint.Scheme + "://" + hostOf(s.endpoint) }
 
 // checkOrigins returns an error for a value of AllowOrigins that no browser sends.
 func checkOrigins(origins []string) error {

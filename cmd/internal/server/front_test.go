@@ -178,6 +178,42 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
+// The origin of the agent itself can connect by WebSocket.
+func TestOwnOrigin(t *testing.T) {
+	at, _, _ := start(t, func(*server.Config) {})
+	for origin, want := range map[string]int{
+		at:                                      http.StatusSwitchingProtocols,
+		strings.Replace(at, "http", "https", 1): http.StatusForbidden,
+		"http://127.0.0.1":                      http.StatusForbidden,
+	} {
+		if resp := ask(t, "GET", at, server.DefaultPath, "localhost", with(handshake, "Origin", origin), ""); resp.StatusCode != want {
+			t.Errorf("%s: %s, want %d", origin, resp.Status, want)
+		}
+	}
+}
+
+// A monitor that speaks HTTP/1.0 sends no host.
+func TestNoHost(t *testing.T) {
+	at, _, _ := start(t, func(*server.Config) {})
+	conn, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(at, "http://"), "/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", server.LivePath)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Error(resp.Status)
+	}
+}
+
 // A refusal of the limits can be read by an allowed web page.
 func TestOriginOverLimit(t *testing.T) {
 	at, _, _ := start(t, func(c *server.Config) {

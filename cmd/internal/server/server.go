@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -213,7 +214,7 @@ func (s *Server) wire(ctx context.Context) error {
 		Budget:   s.budget,
 		Logger:   cfg.Logger,
 
-		AllowOrigins: cfg.AllowOrigins,
+		AllowOrigins: append(slices.Clone(cfg.AllowOrigins), s.origin()),
 	})
 	s.http = httptransport.NewServer(s.front(s.routes()))
 	s.http.ReadHeaderTimeout = cfg.ReadTimeout
