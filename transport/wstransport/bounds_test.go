@@ -2,6 +2,7 @@ package wstransport_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -144,6 +145,29 @@ func TestBusyConnectionStays(t *testing.T) {
 		if err := <-replied; err != nil {
 			t.Errorf("reply on the busy connection: %v", err)
 		}
+	})
+}
+
+// Peers that keep all connections busy get at most twice as many.
+func TestBusyConnectionsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, echoBack, wstransport.ServerConfig{})
+		c := l.client(t, wstransport.ClientConfig{MaxConns: 2})
+		release := make(chan struct{})
+		c.Bind(transport.HandlerFunc(func(context.Context, transport.Replier, transport.Packet) error {
+			<-release
+			return nil
+		}))
+		for i := range 10 {
+			if err := c.Send(t.Context(), fmt.Sprint(endpoint, i), packet("x")); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if n := l.server.Len(); n != min(i+1, 4) {
+				t.Errorf("%d connections after %d endpoints", n, i+1)
+			}
+		}
+		close(release)
 	})
 }
 

@@ -50,7 +50,8 @@ type ClientConfig struct {
 	MinBackoff, MaxBackoff time.Duration
 	// MaxConns is the largest number of open connections. To open another one, the
 	// Client closes the least recently used connection on which no message is being
-	// sent or handled. If there is none, the Client exceeds MaxConns.
+	// sent or handled. If there is none, the Client exceeds MaxConns, up to twice as many.
+	// Then it closes the least recently used one of all.
 	MaxConns int
 	// Budget limits the memory of all received messages. The Handlers, Servers and Clients
 	// of a process should share one. The default is one of its own, of the default size. If
@@ -289,22 +290,30 @@ func (c *Client) evict() {
 }
 
 // leastRecentlyUsed returns the connection to evict. It returns nil if there are fewer
-// than MaxConns connections, or if none of them is quiet.
+// than MaxConns connections, or fewer than twice as many of which none is quiet.
 func (c *Client) leastRecentlyUsed() (oldest *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
+	var busy *conn // the least recently used one that is not quiet
 	for _, p := range c.peers {
 		if p.conn == nil || !p.conn.live() {
 			continue
 		}
 		n++
-		if p.conn.quiet() && (oldest == nil || p.conn.used.Load() < oldest.used.Load()) {
-			oldest = p.conn
+		first := &oldest
+		if !p.conn.quiet() {
+			first = &busy
+		}
+		if *first == nil || p.conn.used.Load() < (*first).used.Load() {
+			*first = p.conn
 		}
 	}
-	if n < c.cfg.MaxConns {
+	switch {
+	case n < c.cfg.MaxConns:
 		return nil
+	case oldest == nil && n >= 2*c.cfg.MaxConns:
+		return busy
 	}
 	return oldest
 }
