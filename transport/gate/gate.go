@@ -62,8 +62,7 @@ const (
 // once, and then per minute.
 type Config struct {
 	// MaxConns is the largest number of open connections. It is reduced to what the
-	// descriptors of the process allow: a sixth of them, and 64 more, are kept for its own
-	// work.
+	// descriptors of the process allow: those of [Kept] are kept for its own work.
 	MaxConns int
 	// ConnsPerAddress is the largest number of open connections of an address, and of its
 	// requests under way. A WebSocket counts as a request under way until it is closed. An
@@ -144,8 +143,8 @@ func New(cfg Config) *Gate {
 	number(&cfg.RequestsPerMinute, DefaultRequestsPerMinute)
 	number(&cfg.FailuresPerMinute, DefaultFailuresPerMinute)
 	cfg.MaxAddresses = cmp.Or(max(cfg.MaxAddresses, 0), DefaultMaxAddresses)
-	if n := descriptors(); n > 0 {
-		cfg.MaxConns = max(1, min(cfg.MaxConns, n-n/6-64))
+	if kept := Kept(); kept > 0 {
+		cfg.MaxConns = max(1, min(cfg.MaxConns, descriptors()-kept))
 	}
 	if cfg.ConnsPerAddress < math.MaxInt/wideScale {
 		cfg.ConnsPerAddress = max(1, min(cfg.ConnsPerAddress, cfg.MaxConns/4))
@@ -156,6 +155,17 @@ func New(cfg Config) *Gate {
 	g := &Gate{cfg: cfg, refused: make(map[string]int)}
 	g.parties.make, g.parties.max = g.newParty, cfg.MaxAddresses
 	return g
+}
+
+// Kept returns how many descriptors a Gate keeps for the own work of the process, such as its
+// files and the connections to its peers: a sixth of all, and 64 more. It returns 0 if there is
+// no limit of descriptors.
+func Kept() int {
+	n := descriptors()
+	if n == 0 {
+		return 0
+	}
+	return n/6 + 64
 }
 
 // MaxConns returns the largest number of open connections.

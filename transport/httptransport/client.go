@@ -25,6 +25,7 @@ const (
 	DefaultDialTimeout   = 10 * time.Second // of DialTimeout
 	DefaultHeaderTimeout = 30 * time.Second // of HeaderTimeout
 	DefaultIdleTimeout   = 90 * time.Second // of IdleTimeout
+	DefaultMaxIdle       = 100              // of MaxIdle
 )
 
 const (
@@ -58,6 +59,8 @@ type ClientConfig struct {
 	HeaderTimeout time.Duration
 	// IdleTimeout is how long an idle connection is kept open.
 	IdleTimeout time.Duration
+	// MaxIdle is the largest number of idle connections. The default is 100.
+	MaxIdle int
 	// RootCAs are the trusted certificate authorities. The default is those of the
 	// system.
 	RootCAs *x509.CertPool
@@ -92,6 +95,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	cfg.DialTimeout = cmp.Or(max(cfg.DialTimeout, 0), DefaultDialTimeout)
 	cfg.HeaderTimeout = cmp.Or(max(cfg.HeaderTimeout, 0), DefaultHeaderTimeout)
 	cfg.IdleTimeout = cmp.Or(max(cfg.IdleTimeout, 0), DefaultIdleTimeout)
+	cfg.MaxIdle = cmp.Or(max(cfg.MaxIdle, 0), DefaultMaxIdle)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler))
 	if cfg.Budget == nil {
 		cfg.Budget = transport.NewBudget(0)
@@ -103,7 +107,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		TLSHandshakeTimeout:    cfg.DialTimeout,
 		ResponseHeaderTimeout:  cfg.HeaderTimeout,
 		IdleConnTimeout:        cfg.IdleTimeout,
-		MaxIdleConns:           100,
+		MaxIdleConns:           cfg.MaxIdle,
 		MaxIdleConnsPerHost:    8,
 		MaxResponseHeaderBytes: 64 << 10,
 		ForceAttemptHTTP2:      true,

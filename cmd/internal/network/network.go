@@ -28,6 +28,9 @@ type Reach struct {
 	// Budget limits the memory of what is being received. nil means one of its own for
 	// each transport, and none for documents.
 	Budget *transport.Budget
+	// MaxConns is how many connections each of the Senders keeps open for further messages. 0
+	// means the default of their packages.
+	MaxConns int
 }
 
 // privateNetworks returns the networks of Reach.Private. It has no link-local networks,

@@ -50,6 +50,10 @@ func (l Limits) proxies() ([]netip.Prefix, error) {
 	return list, nil
 }
 
+// peerConns returns how many connections to peers of a kind may stay open, so that strangers do
+// not make the agent use up its descriptors with the endpoints in their DIDs. 0 is the default.
+func peerConns() int { return gate.Kept() / 6 }
+
 // gate returns the Gate with these limits.
 func (l Limits) gate(logger *slog.Logger) (*gate.Gate, error) {
 	proxies, err := l.proxies()

@@ -172,7 +172,7 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	s.hosts = s.webHosts()
 	s.budget = transport.NewBudget(cfg.unreadBytes())
-	reach := network.Reach{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly(), Budget: s.budget}
+	reach := network.Reach{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly(), Budget: s.budget, MaxConns: peerConns()}
 	packer, book, err := s.packer(reach)
 	if err != nil {
 		return err
