@@ -54,7 +54,7 @@ func (d *Dispatcher) deliver(ctx context.Context, l *store.Lease[store.Item], tu
 		d.parties.named(d.keyOf(item.To, ""), item.To)
 	}
 	w := d.wait(item, len(d.subscribers.of(item.ID)) > 0)
-	t := d.try(ctx, item, turn)
+	t := d.try(ctx, item, turn, l.LastError)
 	d.probe(ctx, item, t)
 	if t.waits() {
 		d.acks.stop(w)
@@ -140,7 +140,7 @@ func sent(it *store.Item, attempts int, way string) Outcome {
 
 // holdUntilAcked holds the lease of an item until its ack comes or cannot come anymore.
 func (d *Dispatcher) holdUntilAcked(ctx context.Context, l *store.Lease[store.Item], t *tries, w *waiting) {
-	acked, err := d.await(ctx, t.session, w, t.proven, func() {
+	acked, err := d.await(ctx, t.session, w, t.must, func() {
 		// If Await fails, the item still counts as being sent, which is harmless.
 		if err := d.cfg.Outbox.Await(context.WithoutCancel(ctx), l); err != nil && !errors.Is(err, store.ErrLease) && !errors.Is(err, store.ErrFull) {
 			d.cfg.Logger.WarnContext(ctx, "outbox failed", "id", l.Item.MessageID, "error", err)
@@ -149,8 +149,8 @@ func (d *Dispatcher) holdUntilAcked(ctx context.Context, l *store.Lease[store.It
 	problem := d.acks.stop(w)
 	t.answered = errors.Is(err, errBusy)
 	noAck := errors.Is(err, errNoAck)
-	t.refused = noAck && !t.proven // only if the party sends acks for other items
-	if t.proven && (acked || noAck) {
+	t.refused = noAck && !t.must // only if the party sends acks for other items
+	if t.proven && (err == nil || noAck) {
 		d.routes.carried(t.session, w.party, acked, d.cfg.Backoff)
 	}
 	switch {
@@ -177,7 +177,7 @@ func (d *Dispatcher) Try(ctx context.Context, notify func(Outcome), item store.I
 		return o
 	}
 	w := d.wait(&item, true)
-	t := d.try(ctx, &item, nil)
+	t := d.try(ctx, &item, nil, "")
 	o := outcomeOf(&item, 1)
 	o.Way = t.way
 	switch {
@@ -198,7 +198,7 @@ func (d *Dispatcher) Try(ctx context.Context, notify func(Outcome), item store.I
 		o.State, o.Err = Sent, d.acks.stop(w)
 	default:
 		d.report(ctx, sent(&item, 0, t.way))
-		acked, err := d.await(ctx, t.session, w, t.proven, func() {})
+		acked, err := d.await(ctx, t.session, w, t.must, func() {})
 		problem := d.acks.stop(w)
 		switch {
 		case err != nil:

@@ -229,15 +229,7 @@ func (d *Dispatcher) Relay(ctx context.Context, to string, p store.Packet, endpo
 func (d *Dispatcher) Push(ctx context.Context, own, peer, thread string, p transport.Packet) error {
 	err := ErrNoRoute
 	list := d.sessions(own, peer, thread)
-	slices.SortStableFunc(list, func(a, b link) int {
-		switch {
-		case a.proven == b.proven:
-			return 0
-		case a.proven:
-			return -1
-		}
-		return 1
-	})
+	provenFirst(list)
 	for _, l := range list {
 		ctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
 		failed := l.session.Reply(ctx, p)

@@ -24,8 +24,9 @@
 //
 // An item is sent on the first route that accepts it, in this order:
 //
-//  1. the return routes that the recipient has for the pair of DIDs, those for the thread
-//     of the item before those for all threads, and then the newest first;
+//  1. the return routes that the recipient has for the pair of DIDs: the proven ones first,
+//     then those for the thread of the item before those for all threads, and then the
+//     newest first;
 //  2. the endpoints of the item;
 //  3. the endpoints that the recipient's DID document lists now, if it has changed
 //     (Config.Moved), unless the item is of store.ClassStranger.
@@ -40,9 +41,12 @@
 // needs no probe. The delay between two probes grows like that between two tries, so a peer
 // that never acks gets everything by its endpoints, and once.
 //
-// If no ack comes for an item that left by a proven return route, the item leaves by an
-// endpoint, and the return route is not proven anymore. A party that passes everything on
-// between us and the peer can still have a return route proven, but cannot lose an item.
+// If no ack comes for an item that left by a proven return route, the next try begins with
+// the endpoints, and the return route is not proven anymore. A party that passes everything
+// on between us and the peer can still have a return route proven, but cannot lose an item.
+//
+// A recipient without an endpoint is sent probes while it has several return routes, so that
+// a proven one comes first. Without acks, the newest one is used.
 //
 // If no endpoint of an item can ever be used, for example because no Sender may connect to
 // its address, return routes need no proof.

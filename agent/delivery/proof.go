@@ -106,13 +106,14 @@ func (t *routes) toProbe(list []link, pair key, id string, ackTime time.Duration
 }
 
 // probe sends a probe on a connection of an item's recipient that is not proven, if another
-// item could leave by the connection, were it proven.
+// item could leave by the connection, were it proven. The only connection of a recipient
+// without an endpoint needs no probe.
 func (d *Dispatcher) probe(ctx context.Context, item *store.Item, t *tries) {
-	if d.cfg.Probe == nil || len(item.Endpoints) == 0 || !item.AskAck && t.sent || ctx.Err() != nil {
+	if d.cfg.Probe == nil || !item.AskAck && t.sent || ctx.Err() != nil {
 		return
 	}
 	list := d.links(item)
-	if len(list) == 0 || list[0].proven {
+	if len(list) == 0 || len(list) == 1 && len(item.Endpoints) == 0 || list[0].proven {
 		return
 	}
 	select {

@@ -313,3 +313,95 @@ func TestOwnConnection(t *testing.T) {
 		}
 	})
 }
+
+// An item that is not acked on one proven connection does not try another one before the
+// endpoint. So a third party with several connections delays an item once.
+func TestSilentOnce(t *testing.T) {
+	for name, end := range map[string]bool{"silent": false, "ends": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				got := newRecord()
+				p := run(t, delivery.Config{Probe: prober, Senders: senders(web(func(_ context.Context, _, packet string) error {
+					got.add("%s", packet)
+					return nil
+				}), "http")})
+				var all []*session
+				for range 4 {
+					s := newSession()
+					s.take = func(_ context.Context, packet string) error {
+						if end && packet == "item" {
+							s.end()
+						}
+						return nil
+					}
+					p.bind(s)
+					all = append(all, s)
+				}
+				for i := range all { // each by the endpoint, with a probe on another connection
+					p.deliver(ackWanted(fmt.Sprint(i), "http://b"))
+					synctest.Wait()
+				}
+				for _, s := range all {
+					p.answer(s, s)
+				}
+				p.deliver(ackWanted("item", "http://b"))
+				time.Sleep(32 * time.Second)
+				synctest.Wait()
+				n := 0
+				for _, s := range all {
+					if items, _ := split(s); slices.Contains(items, "item") {
+						n++
+					}
+				}
+				if n != 1 || !slices.Contains(got.list(), "item") {
+					t.Errorf("by %d connections, by the endpoint %q", n, got.list())
+				}
+			})
+		})
+	}
+}
+
+// Among several connections of a peer without an endpoint, the newest proven one is used. A
+// newer connection of a third party gets probes only.
+func TestNewestProvenWithoutEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p *post
+		own, thief := acking(&p), newSession()
+		p = run(t, delivery.Config{Probe: prober, Senders: senders(newFault(nil).web(), "http")})
+		p.bind(own)
+		p.deliver(ackWanted("alone"))
+		synctest.Wait()
+		if _, probes := split(own); len(probes) != 0 {
+			t.Errorf("%d probes of the only connection", len(probes))
+		}
+		p.bind(thief)
+		p.deliver(ackWanted("1")) // by the newest, since none is proven
+		synctest.Wait()
+		p.bind(own) // any message of the peer
+		p.deliver(ackWanted("2"))
+		p.answer(own, own)
+		p.bind(thief)
+		for i := range 20 {
+			p.deliver(ackWanted(fmt.Sprint("later", i)))
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		stolen, probes := split(thief)
+		mine, _ := split(own)
+		if !slices.Equal(stolen, []string{"1"}) || len(probes) == 0 || len(mine) != 23 || len(p.queued()) != 0 {
+			t.Errorf("the thief has %q and %d probes, the peer has %q, queued %q", stolen, len(probes), mine, p.queued())
+		}
+
+		// The peer has another connection, and does not read the old one anymore.
+		own.take = nil
+		fresh := acking(&p)
+		p.bind(fresh)
+		p.deliver(ackWanted("last"))
+		time.Sleep(time.Minute)
+		p.answer(fresh, fresh)
+		synctest.Wait()
+		if mine, _ := split(fresh); !slices.Contains(mine, "last") || len(p.queued()) != 0 {
+			t.Errorf("by the new connection %q, queued %q", mine, p.queued())
+		}
+	})
+}

@@ -93,6 +93,24 @@ type link struct {
 	proven  bool
 }
 
+// provenFirst sorts the proven return routes to the front, and returns them.
+func provenFirst(list []link) (proven []link) {
+	slices.SortStableFunc(list, func(a, b link) int {
+		switch {
+		case a.proven == b.proven:
+			return 0
+		case a.proven:
+			return -1
+		}
+		return 1
+	})
+	n := slices.IndexFunc(list, func(l link) bool { return !l.proven })
+	if n < 0 {
+		return list
+	}
+	return list[:n:n]
+}
+
 // sessions returns the open return routes from own to peer, in the order in which they are
 // used.
 func (d *Dispatcher) sessions(own, peer, thread string) (list []link) {

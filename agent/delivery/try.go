@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -15,7 +16,8 @@ type tries struct {
 	way     string            // the endpoint or ReturnRoute that accepted the item
 	receipt bool              // whether its transport gives receipts
 	session transport.Session // the connection that the item was sent on; nil if unknown
-	proven  bool              // whether it is a return route, and the recipient has an endpoint too
+	proven  bool              // whether it is a return route that is proven
+	must    bool              // whether only an ack says that the recipient has the item
 
 	errs     []error       // of the routes that failed
 	retry    bool          // whether one of the routes may succeed later
@@ -62,15 +64,17 @@ func (t *tries) add(endpoint string, err error) bool {
 	return false
 }
 
-// try sends an item on the first of its routes that accepts it. A nil turn has no limits for
-// hosts.
-func (d *Dispatcher) try(ctx context.Context, item *store.Item, turn *turn) *tries {
+// try sends an item on the first of its routes that accepts it. After an ack that did not
+// come, these are the endpoints. A nil turn has no limits for hosts.
+func (d *Dispatcher) try(ctx context.Context, item *store.Item, turn *turn, lastError string) *tries {
 	ctx, cancel := context.WithTimeout(ctx, d.sendTime())
 	defer cancel()
 	t := new(tries)
 	first, last, all := d.returnRoutes(item)
+	if len(item.Endpoints) > 0 && (lastError == errNoAck.Error() || lastError == errConnEnded.Error()) {
+		first, last = nil, slices.Concat(first, last)
+	}
 	if d.tryBack(ctx, turn, item, first, t) {
-		t.proven = len(item.Endpoints) > 0
 		return t
 	}
 	d.tryEndpoints(ctx, turn, item, t)
@@ -86,17 +90,14 @@ func (d *Dispatcher) try(ctx context.Context, item *store.Item, turn *turn) *tri
 
 // returnRoutes returns the connections to the recipient on which an item may be sent: first
 // before its endpoints, last if these fail, and all if these can never succeed.
-func (d *Dispatcher) returnRoutes(item *store.Item) (first, last, all []transport.Session) {
-	list := d.links(item)
-	if len(list) == 0 {
+func (d *Dispatcher) returnRoutes(item *store.Item) (first, last, all []link) {
+	all = d.links(item)
+	if len(all) == 0 {
 		return nil, nil, nil
 	}
-	acks := d.parties.mayAck(d.pair(item.From, item.To, ""))
-	for _, l := range list {
-		all = append(all, l.session)
-		if l.proven && acks {
-			last = append(last, l.session)
-		}
+	proven := provenFirst(all)
+	if d.parties.mayAck(d.pair(item.From, item.To, "")) {
+		last = proven
 	}
 	switch {
 	case len(item.Endpoints) == 0:
@@ -115,10 +116,10 @@ func (d *Dispatcher) links(item *store.Item) []link {
 	return d.sessions(item.From, item.To, item.Thread)
 }
 
-func (d *Dispatcher) tryBack(ctx context.Context, turn *turn, item *store.Item, sessions []transport.Session, t *tries) (sent bool) {
-	for _, s := range sessions {
-		if d.visit(ctx, turn, t, item, ReturnRoute, func(ctx context.Context) error { return d.sendBack(ctx, s, item) }) {
-			t.session = s
+func (d *Dispatcher) tryBack(ctx context.Context, turn *turn, item *store.Item, links []link, t *tries) (sent bool) {
+	for _, l := range links {
+		if d.visit(ctx, turn, t, item, ReturnRoute, func(ctx context.Context) error { return d.sendBack(ctx, l.session, item) }) {
+			t.session, t.proven, t.must = l.session, l.proven, l.proven && len(item.Endpoints) > 0
 			return true
 		}
 	}
