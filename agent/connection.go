@@ -67,10 +67,10 @@ func (c *Connection) Push(ctx context.Context, m *message.Message, opts ...SendO
 }
 
 // Bind makes the connection a return route of the peer for all threads, as a message with
-// return_route "all" does. If the peer has several return routes, the one with the
-// highest rank is used, and among equals the one that was bound last. A return route that
-// comes from a return_route header has rank 0. If the peer has an endpoint, the connection is
-// only used when it is proven to be that of the peer, as package delivery describes.
+// return_route "all" does. If the peer has several return routes that are proven to be its
+// own, or none is proven, the one with the highest rank is used, and among equals the one
+// that was bound last. A return route that comes from a return_route header has rank 0. If
+// the peer has an endpoint, only a proven one is used, as package delivery describes.
 //
 // The error matches delivery.ErrTooMany if there are too many return routes
 // (Config.MaxSessions).

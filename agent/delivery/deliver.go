@@ -85,8 +85,8 @@ func (d *Dispatcher) putOff(ctx context.Context, l *store.Lease[store.Item]) {
 }
 
 // leave ends a try, and gives the items back that waited for its end.
-func (d *Dispatcher) leave(ctx context.Context, v *visit, sent bool) {
-	left := v.leave(sent)
+func (d *Dispatcher) leave(ctx context.Context, v *visit, sent, reached bool) {
+	left := v.leave(sent, reached)
 	for _, l := range left.due {
 		if time.Now().Before(l.Until) { // else the item is due already
 			d.release(ctx, l)

@@ -102,12 +102,21 @@ func (t *turn) end() (wake string) {
 		}
 		h.queued = false
 		if h.slow && !h.probing {
-			for name := range h.names {
-				delete(h.names, name)
-				c.names--
+			if name := c.oneName(h); name != "" {
 				return name
 			}
 		}
+	}
+	return ""
+}
+
+// oneName takes one of the recipients that wait for a slow host, or returns "". The caller
+// holds mu.
+func (c *crew) oneName(h *host) string {
+	for name := range h.names {
+		delete(h.names, name)
+		c.names--
+		return name
 	}
 	return ""
 }
@@ -198,8 +207,9 @@ type left struct {
 	wake []string                   // recipients whose items are due now
 }
 
-// leave ends a try.
-func (v *visit) leave(sent bool) (l left) {
+// leave ends a try. A try that did not reach the host, since the item could not be wrapped,
+// says nothing about the host.
+func (v *visit) leave(sent, reached bool) (l left) {
 	if v == nil {
 		return l
 	}
@@ -216,6 +226,17 @@ func (v *visit) leave(sent bool) (l left) {
 		h.probing = false
 	} else {
 		h.tries--
+	}
+	switch {
+	case reached:
+	case h.slow: // another item is to find out
+		if name := c.oneName(h); name != "" {
+			l.wake = []string{name}
+		}
+		return l
+	default:
+		l.due = c.take(h, h.limit-h.tries)
+		return l
 	}
 	h.took, h.limit = took, c.perHost
 	if sent && took < c.hang {

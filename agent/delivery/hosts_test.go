@@ -13,6 +13,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/transport"
 )
 
 // to returns an item for a party of its own.
@@ -179,6 +180,34 @@ func TestSlowEndpointSkipped(t *testing.T) {
 		p.deliver(item("second", "http://dead", "http://live"))
 		synctest.Wait()
 		got.want(t, "first", "second")
+	})
+}
+
+// An item that cannot be wrapped for the mediators in front of its recipient, since a DID does
+// not resolve in time, says nothing about the host of the endpoint.
+func TestWrapHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got := newRecord()
+		wrap := func(ctx context.Context, _ *store.Item, e store.Endpoint) (transport.Packet, error) {
+			if e.RoutingKeys[0] == "dead" {
+				<-ctx.Done()
+				return transport.Packet{}, ctx.Err()
+			}
+			return transport.Packet{Data: []byte(e.RoutingKeys[0])}, nil
+		}
+		p := run(t, delivery.Config{Wrap: wrap, Senders: senders(arrivals(got), "http"), StrangerTries: 100})
+		behind := func(id string) {
+			p.deliver(with(to(id, "http://live", store.ClassStranger), func(it *store.Item) { it.Endpoints[0].RoutingKeys = []string{id} }))
+		}
+		behind("dead")
+		for i := range 20 {
+			time.Sleep(31 * time.Second)
+			behind(fmt.Sprint(i))
+			time.Sleep(4 * time.Second)
+			if n := len(got.list()); n != i+1 {
+				t.Fatalf("%d items arrived after %d", n, i+1)
+			}
+		}
 	})
 }
 

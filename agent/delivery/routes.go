@@ -16,8 +16,8 @@ type Binding struct {
 	// Thread restricts the return route to items of a thread. "" means all threads.
 	Thread  string
 	Session transport.Session
-	// Rank orders the connections of a peer: the highest rank comes first, and among
-	// equals the one that was bound last.
+	// Rank orders the connections of a peer: among those that are proven, and among the
+	// others, the highest rank comes first, and among equals the one that was bound last.
 	Rank int
 }
 

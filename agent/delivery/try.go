@@ -180,10 +180,11 @@ func (d *Dispatcher) visit(ctx context.Context, turn *turn, t *tries, item *stor
 		return false
 	}
 	err = send(vctx)
+	reached := !errors.As(err, new(*wrapError))
 	if cause := context.Cause(vctx); err != nil && errors.Is(cause, errHangs) {
 		err = &transport.SendError{Endpoint: way, Retryable: true, Err: cause}
 	}
-	d.leave(ctx, v, err == nil || ctx.Err() != nil)
+	d.leave(ctx, v, err == nil || ctx.Err() != nil, reached)
 	return t.add(way, err)
 }
 
@@ -193,6 +194,11 @@ func (d *Dispatcher) sendBack(ctx context.Context, s transport.Session, item *st
 	defer cancel()
 	return s.Reply(ctx, packet(item.Direct))
 }
+
+// wrapError is an error of Config.Wrap.
+type wrapError struct{ error }
+
+func (e *wrapError) Unwrap() error { return e.error }
 
 // send sends an item to one endpoint. The session is the connection to the recipient
 // that the item was sent on, or nil if it is not kept open.
@@ -206,7 +212,7 @@ func (d *Dispatcher) send(ctx context.Context, item *store.Item, route store.End
 	if len(route.RoutingKeys) > 0 { // a mediator does not ack the forward
 		p, err := d.cfg.Wrap(ctx, item, route)
 		if err != nil {
-			return nil, true, err
+			return nil, true, &wrapError{err}
 		}
 		return nil, true, by.Send(ctx, route.URI, p)
 	}
