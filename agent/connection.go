@@ -99,7 +99,7 @@ func (a *Agent) connection(w transport.Replier, in *Inbound) transport.Session {
 	if !ok || !in.fromPeer() {
 		return nil
 	}
-	if t := in.Message.CreatedTime; !t.IsZero() && a.cfg.Now().Sub(t) > a.cfg.ReplayWindow {
+	if t := createdTime(in.Message); !t.IsZero() && a.cfg.Now().Sub(t) > a.cfg.ReplayWindow {
 		return nil
 	}
 	return s

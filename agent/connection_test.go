@@ -42,6 +42,7 @@ func TestConnection(t *testing.T) {
 			return []envelope.PackOption{envelope.ContentEncryption(envelope.A256GCM)}
 		}},
 		"signed, to none": {by: newSession(), edit: func(m *message.Message) { m.To = nil }, opts: signed},
+		"created_time 0":  {by: newSession(), edit: func(m *message.Message) { m.CreatedTime = time.Unix(0, 0) }, want: true},
 		"old":             {by: newSession(), edit: func(m *message.Message) { m.CreatedTime = time.Now().Add(-100 * time.Hour) }},
 	} {
 		t.Run(name, func(t *testing.T) {

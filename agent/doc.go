@@ -256,7 +256,8 @@
 // A message is refused if its created_time is longer ago than Config.ReplayWindow, or more
 // than a day in the future. Otherwise somebody could keep the message, and send it again
 // when the inbox has forgotten it. Messages that a mediator has kept may be as old as
-// Config.MailWindow: see [Agent.ServeMail]. The answer to a Request may have any age.
+// Config.MailWindow: see [Agent.ServeMail]. An ack and the answer to a Request may have any
+// age.
 //
 // Only these messages can be handled a second time, after Config.ReplayWindow:
 //

@@ -18,11 +18,11 @@ const codeCreated = "e.p.msg.created-time"
 
 // checkAge refuses a message whose created_time is so old that the inbox may have forgotten
 // the message, or so far in the future that the inbox would forget the message too early.
-// Otherwise the message could be handled again. A message that is not remembered is not
-// refused, nor is the answer to a Request, which cannot be handled twice.
+// Otherwise the message could be handled again. A message that is not remembered, such as an
+// ack, is not refused, nor is the answer to a Request, which cannot be handled twice.
 func (a *Agent) checkAge(ctx context.Context, w transport.Replier, in *Inbound) error {
 	created, window := createdTime(in.Message), a.cfg.ReplayWindow
-	if created.IsZero() || a.inCustody(in) || a.requests.waitFor(in) {
+	if created.IsZero() || isAck(in.Message) || a.inCustody(in) || a.requests.waitFor(in) {
 		return nil
 	}
 	if in.mail {

@@ -129,12 +129,10 @@ func TestProbeAckElsewhere(t *testing.T) {
 		peer.give(t, a, w, peer.message(t, a, emptyType, func(m *message.Message) { m.Ack = probe.PleaseAck }))
 		send()
 	}
-	old := peer.message(t, a, emptyType, func(m *message.Message) {
+	// An old ack is accepted, since the clock of the peer may be wrong, but may be a replay.
+	peer.give(t, a, thief, peer.message(t, a, emptyType, func(m *message.Message) {
 		m.Ack, m.CreatedTime = probe.PleaseAck, time.Now().AddDate(0, 0, -5)
-	})
-	if err := serve(t.Context(), a, thief, peer.pack(t, old)); err == nil {
-		t.Error("an old ack was accepted")
-	}
+	}))
 	send()
 	if len(thief.packets) != 0 {
 		t.Errorf("%d packets by the session", len(thief.packets))
