@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
@@ -139,5 +141,67 @@ func TestPassedOnTakesNothing(t *testing.T) {
 	s.give(t, a, new(call), s.message(t, a, chatType, func(m *message.Message) { m.ID, m.ThreadID = "x", "thread" }))
 	if in := got.next(t); in.Message.ID != "x" || !in.Addressed {
 		t.Errorf("handled %s, addressed %t", in.Message.ID, in.Addressed)
+	}
+}
+
+// addKeys adds the keys of a new DID, and returns the DID.
+func addKeys(t *testing.T, ring *keyring.Keyring) string {
+	t.Helper()
+	p := agenttest.NewParty(t)
+	for _, kid := range p.Keys.KIDs() {
+		key, err := p.Keys.Key(kid)
+		if err == nil {
+			err = ring.Add(kid, key)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return p.DID
+}
+
+// unsure are keys that cannot say now which DIDs are ours, while err is set.
+type unsure struct {
+	*keyring.Keyring
+	err error
+}
+
+func (u *unsure) Own(ctx context.Context, id string) (string, error) {
+	if u.err != nil {
+		return "", u.err
+	}
+	return u.Keyring.Own(ctx, id)
+}
+
+// A signed message to many is sent to the DID of ours among them. While the keys cannot say
+// which DID is ours, the message is not accepted.
+func TestSentToMany(t *testing.T) {
+	n, got, ours := agenttest.NewNet(), make(inbox, 1), agenttest.NewParty(t)
+	keys := &unsure{Keyring: ours.Keys}
+	a, s := n.Agent(t, got, agenttest.Configure(func(cfg *agent.Config) {
+		cfg.Packer, cfg.Keys, cfg.Resolver = nil, keys, ours.Resolver
+		cfg.DID = addKeys(t, ours.Keys)
+	})), newStranger(t, n)
+	m := s.message(t, a, chatType, func(m *message.Message) {
+		m.To = nil
+		for i := range 50 {
+			m.To = append(m.To, fmt.Sprintf("did:example:%d", i))
+		}
+		m.To = append(m.To, ours.DID)
+	})
+	p := s.pack(t, m, signedOnly(s)...)
+	keys.err = errors.New("down")
+	if err := serve(t.Context(), a, new(call), p); !errors.As(err, new(*transport.BusyError)) {
+		t.Errorf("error %v, want busy", err)
+	}
+	if err := serve(t.Context(), a, newSession(), p); !errors.Is(err, keys.err) {
+		t.Errorf("error %v on a session, want %v", err, keys.err)
+	}
+	keys.err = nil
+	if err := serve(t.Context(), a, new(call), p); err != nil {
+		t.Fatal(err)
+	}
+	if in := got.next(t); in.To != ours.DID || !in.Addressed {
+		t.Errorf("came to %s, addressed %t", in.To, in.Addressed)
 	}
 }

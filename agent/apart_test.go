@@ -26,16 +26,8 @@ type twins struct {
 
 func newTwins(t *testing.T, h agent.Handler, configure ...func(*agent.Config)) *twins {
 	t.Helper()
-	n, first, second := agenttest.NewNet(), agenttest.NewParty(t), agenttest.NewParty(t)
-	for _, kid := range second.Keys.KIDs() {
-		key, err := second.Keys.Key(kid)
-		if err == nil {
-			err = first.Keys.Add(kid, key)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	n, first := agenttest.NewNet(), agenttest.NewParty(t)
+	second := addKeys(t, first.Keys)
 	w := &ackTest{sessionSender: new(sessionSender), outbox: store.NewOutbox(store.OutboxConfig{}), handled: make(inbox, 100)}
 	if h == nil {
 		h = w.handled
@@ -47,7 +39,7 @@ func newTwins(t *testing.T, h agent.Handler, configure ...func(*agent.Config)) *
 		}
 	}))
 	w.stranger = &stranger{Party: agenttest.NewParty(t, "line://stranger")}
-	return &twins{ackTest: w, t: t, first: first.DID, second: second.DID}
+	return &twins{ackTest: w, t: t, first: first.DID, second: second}
 }
 
 // says hands the agent a message to one of its DIDs.

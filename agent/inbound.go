@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"log/slog"
 	"strings"
 
@@ -52,9 +53,10 @@ type aliases struct{ ours, theirs string }
 // Authenticated reports whether the sender has proven its DID, which is in.From.
 func (in *Inbound) Authenticated() bool { return in.From != "" }
 
-// inbound returns an opened message as an Inbound.
-func (a *Agent) inbound(ctx context.Context, u *envelope.Unpacked) *Inbound {
-	in := &Inbound{Message: u.Message, Metadata: u.Metadata, To: a.cfg.DID}
+// inbound returns an opened message as an Inbound. The error is that of Keys, which could not
+// say whether a DID is ours.
+func (a *Agent) inbound(ctx context.Context, u *envelope.Unpacked) (in *Inbound, err error) {
+	in = &Inbound{Message: u.Message, Metadata: u.Metadata, To: a.cfg.DID}
 	switch {
 	case u.Metadata.EncryptedFromKID != "":
 		in.From = did.Base(u.Metadata.EncryptedFromKID)
@@ -70,31 +72,34 @@ func (a *Agent) inbound(ctx context.Context, u *envelope.Unpacked) *Inbound {
 		in.prior = p.Iss
 	}
 	in.aliases = aliasesOf(u)
-	defer func() { in.Addressed = u.SentTo(in.To) }()
 	switch kid := u.OpenedWith; {
 	case kid == "":
-		in.To = a.namedDID(ctx, u.Message)
+		if in.To, err = a.namedDID(ctx, u.Message); err != nil {
+			return nil, err
+		}
 	case party(kid) != party(a.cfg.DID):
 		in.To = did.Base(kid)
 	}
-	return in
+	in.Addressed = u.SentTo(in.To)
+	return in, nil
 }
 
 // maxNamed is how many recipients of a message without encryption are looked up.
-const maxNamed = 8
+const maxNamed = envelope.DefaultMaxRecipients
 
 // namedDID returns the DID of ours that a message without encryption names as a
 // recipient, or Config.DID.
-func (a *Agent) namedDID(ctx context.Context, m *message.Message) string {
+func (a *Agent) namedDID(ctx context.Context, m *message.Message) (string, error) {
 	for _, to := range m.To[:min(len(m.To), maxNamed)] {
 		if party(to) == party(a.cfg.DID) {
 			break
 		}
-		if own, err := a.cfg.Packer.Own(ctx, to); err == nil {
-			return own
+		// After another error the message would look as if it were not sent to us.
+		if own, err := a.cfg.Packer.Own(ctx, to); !errors.Is(err, envelope.ErrNoKey) {
+			return own, err
 		}
 	}
-	return a.cfg.DID
+	return a.cfg.DID, nil
 }
 
 // aliasesOf returns the names of the keys in an envelope if their fragments differ from

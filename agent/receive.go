@@ -65,7 +65,10 @@ func (a *Agent) receive(ctx context.Context, w transport.Replier, p transport.Pa
 		}
 		return nil, sessionError(w, refusal(err))
 	}
-	in := a.inbound(ctx, u)
+	in, err := a.inbound(ctx, u)
+	if err != nil {
+		return nil, sessionError(w, refusal(err))
+	}
 	in.Packet, in.mail = p, mail
 	return a.accept(ctx, w, in)
 }

@@ -244,10 +244,13 @@ func (a *Agent) reopen(ctx context.Context, data []byte) (in *Inbound, err error
 	defer cancel()
 	defer a.contain(ctx, &err)
 	u, err := a.cfg.Packer.Unpack(ctx, data)
+	if err == nil {
+		in, err = a.inbound(ctx, u)
+	}
 	if err != nil {
 		return nil, refusal(err)
 	}
-	return a.inbound(ctx, u), nil
+	return in, nil
 }
 
 // contain, when deferred, recovers from a panic and sets err to a *transport.RejectError.
