@@ -18,7 +18,7 @@ func TestInboxLimits(t *testing.T, open func(t *testing.T, cfg store.InboxConfig
 	}
 	t.Run("FloodOfOne", func(t *testing.T) { testFloodOfOne(t, open(t, store.InboxConfig{MaxRemembered: 64})) })
 	t.Run("ManyKnown", func(t *testing.T) { testManyKnown(t, open(t, store.InboxConfig{MaxRemembered: 64})) })
-	t.Run("FloodOfReplies", func(t *testing.T) { testFloodOfReplies(t, open(t, store.InboxConfig{MaxKept: 16_000})) })
+	t.Run("FloodOfReplies", func(t *testing.T) { testFloodOfReplies(t, open(t, store.InboxConfig{MaxKept: 4_000})) })
 	t.Run("StrangersShare", func(t *testing.T) {
 		testStrangersShare(t, open(t, store.InboxConfig{
 			MaxItems: 8, MaxBytes: 800, MaxPeerItems: 8, MaxPeerBytes: 800, Stranger: store.Share{Items: 2, Bytes: 200},
@@ -64,7 +64,7 @@ func testFloodOfStrangers(t *testing.T, b store.Inbox, atOnce bool) {
 		handled(t, b, from("did:known0", fmt.Sprint(i), store.ClassKnown, 10))
 		handled(t, b, from("did:own0", fmt.Sprint(i), store.ClassOwn, 10))
 	}
-	const flood = 400
+	const flood = 160
 	for i := range flood {
 		m := from(fmt.Sprint("did:stranger", i), "0", store.ClassStranger, 10)
 		if i%2 == 0 {
@@ -98,15 +98,15 @@ func testFloodOfOne(t *testing.T, b store.Inbox) {
 	for i := range 4 { // a sixteenth
 		handled(t, b, from(fmt.Sprint("did:stranger", i), "0", store.ClassStranger, 1))
 	}
-	for i := range 200 {
+	for i := range 100 {
 		handled(t, b, from("did:flood0", fmt.Sprint(i), store.ClassKnown, 1))
 	}
 	for peer, want := range map[string]int{"did:known": 16, "did:stranger": 4, "did:flood": 44} {
-		if n := remembered(t, b, peer, 4, 200); n != want {
+		if n := remembered(t, b, peer, 4, 100); n != want {
 			t.Errorf("%d messages of %s are remembered, want %d", n, peer, want)
 		}
 	}
-	remembers(t, b, "did:flood0", "199", true)
+	remembers(t, b, "did:flood0", "99", true)
 	// Strangers may have what is left, and yield it before a known party within its share.
 	for i := range 100 {
 		handled(t, b, from(fmt.Sprint("did:stranger", i), "1", store.ClassStranger, 1))
@@ -115,7 +115,7 @@ func testFloodOfOne(t *testing.T, b store.Inbox) {
 		handled(t, b, from("did:known1", fmt.Sprint(i), store.ClassKnown, 1))
 	}
 	for peer, want := range map[string]int{"did:known": 32, "did:stranger": 10, "did:flood": 22} {
-		if n := remembered(t, b, peer, 100, 200); n != want {
+		if n := remembered(t, b, peer, 100, 100); n != want {
 			t.Errorf("%d messages of %s are remembered in the end, want %d", n, peer, want)
 		}
 	}
@@ -145,25 +145,25 @@ func testFloodOfReplies(t *testing.T, b store.Inbox) {
 	replies := func(m store.Received) int { return len(known(t, b, m, store.Done).Replies) }
 	quiet := from("did:known0", "quiet", store.ClassKnown, 100)
 	handled(t, b, quiet)
-	for i := range 200 {
+	for i := range 80 {
 		handled(t, b, from(fmt.Sprint("did:stranger", i), "0", store.ClassStranger, 100))
 	}
 	if replies(quiet) != 1 {
 		t.Error("strangers displace the reply to a known party")
 	}
-	if replies(from("did:stranger199", "0", store.ClassStranger, 100)) != 1 || replies(from("did:stranger0", "0", store.ClassStranger, 100)) != 0 {
+	if replies(from("did:stranger79", "0", store.ClassStranger, 100)) != 1 || replies(from("did:stranger0", "0", store.ClassStranger, 100)) != 0 {
 		t.Error("the oldest messages of strangers have lost their replies, and only those")
 	}
-	for i := range 200 {
+	for i := range 80 {
 		handled(t, b, from("did:flood0", fmt.Sprint(i), store.ClassKnown, 100))
 	}
 	if replies(quiet) != 1 {
 		t.Error("a known party displaces the reply to another one")
 	}
-	if replies(from("did:stranger199", "0", store.ClassStranger, 100)) != 1 {
+	if replies(from("did:stranger79", "0", store.ClassStranger, 100)) != 1 {
 		t.Error("a known party displaces replies to strangers within their share")
 	}
-	if replies(from("did:flood0", "0", store.ClassKnown, 100)) != 0 || replies(from("did:flood0", "199", store.ClassKnown, 100)) != 1 {
+	if replies(from("did:flood0", "0", store.ClassKnown, 100)) != 0 || replies(from("did:flood0", "79", store.ClassKnown, 100)) != 1 {
 		t.Error("the oldest messages of the flood have lost their replies, and only those")
 	}
 }

@@ -62,7 +62,41 @@ func open(t testing.TB, dsn string, cfg sqlstore.Config) *sqlstore.Store {
 	return s
 }
 
-func fresh(t *testing.T) *sqlstore.Store { return open(t, newDSN(t), sqlstore.Config{}) }
+// used are the DSNs of stores of tests that are over.
+var used []string
+
+const emptyTables = `DO $$ DECLARE name text; BEGIN
+	FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename <> '` + sqlstore.VersionTable + `' LOOP
+		EXECUTE 'DELETE FROM ' || quote_ident(name);
+	END LOOP;
+END $$`
+
+// emptyDSN returns the DSN of an empty store. To empty the store of another test is much
+// cheaper than to make a schema, which TestManyFirstStarts, TestOwnSchema and others do.
+func emptyDSN(t testing.TB) string {
+	t.Helper()
+	var dsn string
+	if last := len(used) - 1; last >= 0 {
+		dsn, used = used[last], used[:last]
+		run(t, dsn, emptyTables)
+	} else {
+		dsn = newDSN(t)
+	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			used = append(used, dsn)
+		}
+	})
+	return dsn
+}
+
+// opened opens an empty store, until the test ends.
+func opened(t testing.TB, cfg sqlstore.Config) *sqlstore.Store {
+	t.Helper()
+	return open(t, emptyDSN(t), cfg)
+}
+
+func fresh(t *testing.T) *sqlstore.Store { return opened(t, sqlstore.Config{}) }
 
 func TestOutbox(t *testing.T) {
 	storetest.TestOutbox(t, func(t *testing.T) store.Outbox { return fresh(t).Outbox() })
@@ -70,13 +104,13 @@ func TestOutbox(t *testing.T) {
 
 func TestOutboxLimits(t *testing.T) {
 	storetest.TestOutboxLimits(t, func(t *testing.T, cfg store.OutboxConfig) store.Outbox {
-		return open(t, newDSN(t), sqlstore.Config{Outbox: cfg}).Outbox()
+		return opened(t, sqlstore.Config{Outbox: cfg}).Outbox()
 	})
 }
 
 func TestInboxLimits(t *testing.T) {
 	storetest.TestInboxLimits(t, func(t *testing.T, cfg store.InboxConfig) store.Inbox {
-		return open(t, newDSN(t), sqlstore.Config{Inbox: cfg}).Inbox()
+		return opened(t, sqlstore.Config{Inbox: cfg}).Inbox()
 	})
 }
 
@@ -90,13 +124,13 @@ func TestRecords(t *testing.T) {
 
 func TestRecordsLimits(t *testing.T) {
 	storetest.TestRecordsLimits(t, func(t *testing.T, cfg store.RecordsConfig) store.Records {
-		return open(t, newDSN(t), sqlstore.Config{Records: cfg}).Records()
+		return opened(t, sqlstore.Config{Records: cfg}).Records()
 	})
 }
 
 func TestStore(t *testing.T) {
 	storetest.TestStore(t, func(t *testing.T, cfg store.Config) store.Store {
-		return open(t, newDSN(t), sqlstore.Config{Outbox: cfg.Outbox, Inbox: cfg.Inbox, Records: cfg.Records})
+		return opened(t, sqlstore.Config{Outbox: cfg.Outbox, Inbox: cfg.Inbox, Records: cfg.Records})
 	})
 }
 
@@ -106,7 +140,7 @@ func TestMailbox(t *testing.T) {
 
 func TestMailboxLimits(t *testing.T) {
 	storetest.TestMailboxLimits(t, func(t *testing.T, cfg store.MailboxConfig) store.Mailbox {
-		return open(t, newDSN(t), sqlstore.Config{Mailbox: cfg}).Mailbox()
+		return opened(t, sqlstore.Config{Mailbox: cfg}).Mailbox()
 	})
 }
 
@@ -122,5 +156,5 @@ func (d dsn) Open(t testing.TB, cfg sqlstore.Config) *sqlstore.Store { return op
 func (d dsn) SQL(t testing.TB) *sql.DB { return pool(t, string(d)) }
 
 func TestSuite(t *testing.T) {
-	sqlsuite.Run(t, func(t *testing.T) sqlsuite.Database { return dsn(newDSN(t)) })
+	sqlsuite.Run(t, func(t *testing.T) sqlsuite.Database { return dsn(emptyDSN(t)) })
 }

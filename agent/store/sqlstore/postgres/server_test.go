@@ -20,7 +20,7 @@ import (
 )
 
 // run runs SQL on a database.
-func run(t *testing.T, dsn, query string) {
+func run(t testing.TB, dsn, query string) {
 	t.Helper()
 	db, err := sql.Open("pgx", dsn)
 	if err != nil {

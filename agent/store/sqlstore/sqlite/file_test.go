@@ -38,6 +38,7 @@ func exec1(t *testing.T, path, query string) {
 func filled(t *testing.T) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "a b?c#d.db") // a name that is no URI
+	write(t, path, read(t, empty(t)))
 	s := open(t, path, sqlstore.Config{})
 	sqlsuite.Fill(t, s)
 	if err := s.Close(); err != nil {
@@ -55,7 +56,7 @@ func TestNewerSchema(t *testing.T) {
 	}
 }
 
-func read(t *testing.T, path string) []byte {
+func read(t testing.TB, path string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -64,7 +65,7 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-func write(t *testing.T, path string, data []byte) {
+func write(t testing.TB, path string, data []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)

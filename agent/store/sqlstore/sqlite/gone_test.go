@@ -39,11 +39,19 @@ func rescuedFile(rec slog.Record) (path string) {
 	return path
 }
 
+// enqueued enqueues n items. Half of them are in the file, and the others in its log.
 func enqueued(t *testing.T, s *sqlstore.Store, n int) {
 	t.Helper()
+	var items []store.Item
 	for i := range n {
-		it := store.Item{ID: fmt.Sprint(i), To: "did:example:b", Direct: store.Packet{Data: make([]byte, 1000)}}
-		if err := s.Outbox().Enqueue(t.Context(), it); err != nil {
+		items = append(items, store.Item{ID: fmt.Sprint(i), To: "did:example:b", Direct: store.Packet{Data: make([]byte, 1000)}})
+	}
+	for _, err := range []error{
+		s.Outbox().Enqueue(t.Context(), items[:n/2]...),
+		s.Checkpoint(t.Context()),
+		s.Outbox().Enqueue(t.Context(), items[n/2:]...),
+	} {
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -132,6 +140,9 @@ func TestGone(t *testing.T) {
 				if !errors.Is(err, sqlstore.ErrGone) || !errors.Is(err, sqlstore.ErrUnavailable) || !strings.Contains(err.Error(), path) {
 					t.Errorf("call %d: %v", i, err)
 				}
+			}
+			if t.Failed() {
+				return
 			}
 			rescued := rescuedFile(<-log)
 			if rescued == "" {

@@ -1,8 +1,11 @@
 package sqlite_test
 
 import (
+	"context"
 	"database/sql"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -27,9 +30,44 @@ func open(t testing.TB, path string, cfg sqlstore.Config) *sqlstore.Store {
 	return s
 }
 
-func fresh(t *testing.T) *sqlstore.Store {
-	return open(t, filepath.Join(t.TempDir(), "store.db"), sqlstore.Config{})
+// blank is the file of an empty store. To copy the file is much cheaper than to make a
+// schema, which TestMode, TestOpenAtOnce and others do.
+var blank = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "blank")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "store.db")
+	s, err := sqlite.Open(context.Background(), path, sqlstore.Config{})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
+// empty returns the path of an empty store.
+func empty(t testing.TB) string {
+	t.Helper()
+	data, err := blank()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "store.db")
+	write(t, path, data)
+	return path
 }
+
+// opened opens an empty store, until the test ends.
+func opened(t testing.TB, cfg sqlstore.Config) *sqlstore.Store {
+	t.Helper()
+	return open(t, empty(t), cfg)
+}
+
+func fresh(t *testing.T) *sqlstore.Store { return opened(t, sqlstore.Config{}) }
 
 func TestOutbox(t *testing.T) {
 	storetest.TestOutbox(t, func(t *testing.T) store.Outbox { return fresh(t).Outbox() })
@@ -37,13 +75,13 @@ func TestOutbox(t *testing.T) {
 
 func TestOutboxLimits(t *testing.T) {
 	storetest.TestOutboxLimits(t, func(t *testing.T, cfg store.OutboxConfig) store.Outbox {
-		return open(t, filepath.Join(t.TempDir(), "store.db"), sqlstore.Config{Outbox: cfg}).Outbox()
+		return opened(t, sqlstore.Config{Outbox: cfg}).Outbox()
 	})
 }
 
 func TestInboxLimits(t *testing.T) {
 	storetest.TestInboxLimits(t, func(t *testing.T, cfg store.InboxConfig) store.Inbox {
-		return open(t, filepath.Join(t.TempDir(), "store.db"), sqlstore.Config{Inbox: cfg}).Inbox()
+		return opened(t, sqlstore.Config{Inbox: cfg}).Inbox()
 	})
 }
 
@@ -57,13 +95,13 @@ func TestRecords(t *testing.T) {
 
 func TestRecordsLimits(t *testing.T) {
 	storetest.TestRecordsLimits(t, func(t *testing.T, cfg store.RecordsConfig) store.Records {
-		return open(t, filepath.Join(t.TempDir(), "store.db"), sqlstore.Config{Records: cfg}).Records()
+		return opened(t, sqlstore.Config{Records: cfg}).Records()
 	})
 }
 
 func TestStore(t *testing.T) {
 	storetest.TestStore(t, func(t *testing.T, cfg store.Config) store.Store {
-		return open(t, filepath.Join(t.TempDir(), "store.db"), sqlstore.Config{Outbox: cfg.Outbox, Inbox: cfg.Inbox, Records: cfg.Records})
+		return opened(t, sqlstore.Config{Outbox: cfg.Outbox, Inbox: cfg.Inbox, Records: cfg.Records})
 	})
 }
 
@@ -73,7 +111,7 @@ func TestMailbox(t *testing.T) {
 
 func TestMailboxLimits(t *testing.T) {
 	storetest.TestMailboxLimits(t, func(t *testing.T, cfg store.MailboxConfig) store.Mailbox {
-		return open(t, filepath.Join(t.TempDir(), "store.db"), sqlstore.Config{Mailbox: cfg}).Mailbox()
+		return opened(t, sqlstore.Config{Mailbox: cfg}).Mailbox()
 	})
 }
 
@@ -97,5 +135,5 @@ func (f file) SQL(t testing.TB) *sql.DB {
 }
 
 func TestSuite(t *testing.T) {
-	sqlsuite.Run(t, func(t *testing.T) sqlsuite.Database { return file(filepath.Join(t.TempDir(), "store.db")) })
+	sqlsuite.Run(t, func(t *testing.T) sqlsuite.Database { return file(empty(t)) })
 }
