@@ -63,10 +63,14 @@ func (f *files) verify() error {
 const rescueEvery = 10 * time.Second
 
 // rescue writes the content of a database whose files are gone to another file. It returns
-// when to try again, or 0.
+// when to try again, or 0. After a try that failed, the next is due after rescueEvery, or when
+// the writer is closed.
 func (w *writer) rescue() time.Duration {
 	if w.rescued || w.files.err() == nil {
 		return 0
+	}
+	if left := time.Until(w.rescueAt); left > 0 && !w.isClosed() {
+		return left
 	}
 	ctx := context.Background()
 	err := w.connect(ctx)
@@ -83,6 +87,7 @@ func (w *writer) rescue() time.Duration {
 		w.log.Error("sqlstore: the content of the database is lost; stop this program and restore the database from a backup", "database", w.db.Name, "error", err)
 	default:
 		w.log.Error("sqlstore: the content of the database could not be written to another file yet; it is lost when this program ends", "database", w.db.Name, "error", err)
+		w.rescueAt = time.Now().Add(rescueEvery)
 		return rescueEvery
 	}
 	return 0

@@ -40,6 +40,7 @@ type writer struct {
 	held     *heldLeases
 	files    *files
 	rescued  bool // the content of lost files was rescued, or cannot be
+	rescueAt time.Time
 	// changed is called when another process may have written to the database.
 	changed  func()
 	fallback time.Duration

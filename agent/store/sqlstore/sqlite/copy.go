@@ -151,8 +151,11 @@ func syncDir(dir string) error {
 }
 
 // rescue writes what the connection of a store whose files are gone still reads to a new
-// file beside, and returns its name.
+// file beside, and returns its name. If the directory is gone, too, rescue makes it.
 func rescue(ctx context.Context, path string, c *sql.Conn) (string, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", err
+	}
 	for n := 0; ; n++ {
 		to := path + ".rescued-" + time.Now().UTC().Format("20060102T150405Z")
 		if n > 0 {

@@ -94,12 +94,9 @@ func TestGone(t *testing.T) {
 				must(t, os.Remove(path+end))
 			}
 		}},
-		"directory deleted and made again": {spoil: func(t *testing.T, path string) {
-			must(t, os.RemoveAll(filepath.Dir(path)))
-			must(t, os.Mkdir(filepath.Dir(path), 0o700))
-		}},
-		"moved away": {spoil: func(t *testing.T, path string) { must(t, os.Rename(path, path+".old")) }},
-		"replaced":   {spoil: func(t *testing.T, path string) { must(t, os.Rename(filled(t), path)) }},
+		"directory deleted": {spoil: func(t *testing.T, path string) { must(t, os.RemoveAll(filepath.Dir(path))) }},
+		"moved away":        {spoil: func(t *testing.T, path string) { must(t, os.Rename(path, path+".old")) }},
+		"replaced":          {spoil: func(t *testing.T, path string) { must(t, os.Rename(filled(t), path)) }},
 		"log deleted": {spoil: func(t *testing.T, path string) {
 			must(t, os.Remove(path+"-wal"))
 		}},
@@ -217,6 +214,39 @@ func TestIntact(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// TestIntactMadeSmaller: another program may make the file smaller.
+func TestIntactMadeSmaller(t *testing.T) {
+	path := empty(t)
+	s := open(t, path, sqlstore.Config{})
+	db := file(path).SQL(t)
+	sizes := make([]int64, 2)
+	for i, statements := range [][]string{
+		{"CREATE TABLE large (b BLOB)", "INSERT INTO large VALUES (zeroblob(1000000))", "DROP TABLE large"},
+		{"VACUUM"},
+	} {
+		for _, statement := range append(statements, "PRAGMA wal_checkpoint(TRUNCATE)") {
+			if _, err := db.Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := s.Outbox().Enqueue(t.Context(), store.Item{ID: fmt.Sprint(i), To: "did:example:b"})
+		info, missing := os.Stat(path)
+		if err := errors.Join(err, missing, s.Checkpoint(t.Context()), s.Check(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		sizes[i] = info.Size()
+	}
+	if sizes[1] >= sizes[0] {
+		t.Errorf("the sizes are %v", sizes)
+	}
+	if err := os.Truncate(path, sizes[1]/2); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(t.Context()); !errors.Is(err, sqlstore.ErrGone) {
+		t.Errorf("after the file was cut off: %v", err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
+	"syscall"
 )
 
 // watch tells whether the files of an open store are still those that SQLite has open.
@@ -26,14 +27,16 @@ type watch struct {
 	id uint32 // of the database
 
 	mu     sync.Mutex             // guards all below
-	size   int64                  // the largest that was seen: the file does not shrink
+	size   int64                  // when it was seen last
 	named  bool                   // the id was seen in the file, and not in the log only
 	beside map[string]fs.FileInfo // log and shared memory, by path
 }
 
 // newWatch begins to watch a file. The caller opens connections of the store after that.
 func newWatch(path string) (*watch, error) {
-	f, err := os.Open(path)
+	// Open for writing, because overlayfs then makes the copy of the file that SQLite will have
+	// open, too.
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
@@ -90,35 +93,34 @@ func (w *watch) close() error {
 func (w *watch) intact() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	info, err := same(w.path, w.info)
-	if err != nil {
+	if _, err := same(w.path, w.info); err != nil {
 		return err
 	}
-	if info.Size() < w.size {
-		return fmt.Errorf("%s was cut off: it has %d bytes instead of %d", w.path, info.Size(), w.size)
-	}
-	w.size = info.Size()
 	for path, old := range w.beside {
-		if w.beside[path], err = same(path, old); err != nil {
+		info, err := same(path, old)
+		if err != nil {
 			return err
 		}
+		w.beside[path] = info
 	}
 	for try := 1; ; try++ {
-		// SQLite may write the header at the same time, so a failure needs a second look.
-		if err := w.readHeader(); err == nil || try == 3 {
+		// SQLite may write to the file at the same time, so a failure needs a second look.
+		if err := w.examine(); err == nil || try == 3 {
 			return err
 		}
 	}
 }
 
-// same returns the FileInfo of a file, which is the file of old, if old is not nil.
+// same returns the FileInfo of a file, which is the file of old, if old is not nil. While the
+// file cannot be looked at, for example because of the mode of its directory, it is taken to
+// be the same.
 func same(path string, old fs.FileInfo) (fs.FileInfo, error) {
 	info, err := os.Stat(path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
 		return nil, fmt.Errorf("%s was deleted", path)
 	case err != nil:
-		return nil, err
+		return old, nil
 	case old != nil && !os.SameFile(info, old):
 		return nil, fmt.Errorf("%s was replaced by another file", path)
 	}
@@ -129,12 +131,18 @@ func newID() uint32 { return 1 + rand.Uint32N(1<<31-1) }
 
 // Parts of the header of a file: https://www.sqlite.org/fileformat2.html#the_database_header
 const (
-	magic = "SQLite format 3\x00"
-	idAt  = 68
+	magic      = "SQLite format 3\x00"
+	pageSizeAt = 16 // bytes of a page, a multiple of 256 or 1 for 65536
+	pagesAt    = 28 // pages of the file
+	idAt       = 68
 )
 
-// readHeader checks the header of the file.
-func (w *watch) readHeader() error {
+// examine checks the size of the file and its header.
+func (w *watch) examine() error {
+	info, err := w.file.Stat()
+	if err != nil {
+		return err
+	}
 	var header [idAt + 4]byte
 	if _, err := w.file.ReadAt(header[:], 0); errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s was cut off", w.path)
@@ -148,6 +156,14 @@ func (w *watch) readHeader() error {
 	case id != w.id && (w.named || id != 0):
 		return fmt.Errorf("%s was overwritten with another database", w.path)
 	}
-	w.named = w.named || id == w.id
+	// A VACUUM by another program makes the file smaller, and its header says so.
+	pageSize := int64(binary.BigEndian.Uint16(header[pageSizeAt:]))
+	if pageSize == 1 {
+		pageSize = 1 << 16
+	}
+	if full := int64(binary.BigEndian.Uint32(header[pagesAt:])) * pageSize; info.Size() < w.size && info.Size() < full {
+		return fmt.Errorf("%s was cut off: it has %d bytes instead of %d", w.path, info.Size(), full)
+	}
+	w.size, w.named = info.Size(), w.named || id == w.id
 	return nil
 }
