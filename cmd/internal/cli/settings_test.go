@@ -39,6 +39,8 @@ var settings = map[string][3]string{
 	"keep-received":   {"1s", "2s", "3s"},
 	"stranger-within": {"1s", "2s", "3s"},
 	"stranger-bytes":  {"1", "2", "3"},
+	"stranger-tries":  {"1", "2", "3"},
+	"tries-per-host":  {"1", "2", "3"},
 
 	"did-web-lifetime":   {"1s", "2s", "3s"},
 	"did-web-per-minute": {"1", "2", "3"},

@@ -74,6 +74,8 @@ func (c Config) Check() error {
 		{"--reports-per-hour", c.ReportsPerHour},
 		{"--answer-burst", c.AnswerBurst},
 		{"--answers-per-hour", c.AnswersPerHour},
+		{"--stranger-tries", c.StrangerTries},
+		{"--tries-per-host", c.HostTries},
 		{"--did-web-per-minute", c.Documents.Strangers.PerMinute},
 		{"--did-web-per-host", c.Documents.Strangers.HostPerMinute},
 	} {

@@ -88,6 +88,9 @@ type Config struct {
 	// bytes the answers to one message of a stranger may have: see agent.Config.
 	StrangerWithin time.Duration
 	StrangerBytes  int64
+	// StrangerTries is how often delivery of such an answer is tried. HostTries is how many
+	// messages are sent to one host at the same time: see agent.Config.
+	StrangerTries, HostTries int
 	// Limits of the messages that one peer is sent, at once and then per hour: see
 	// agent.Config.
 	ReportBurst, ReportsPerHour int
@@ -190,6 +193,7 @@ func (s *Server) wire(ctx context.Context) error {
 		Store:       s.home.Store,
 		MaxAge:      cfg.DeliverWithin,
 		StrangerAge: cfg.StrangerWithin, StrangerBytes: cfg.StrangerBytes,
+		StrangerTries: cfg.StrangerTries, HostTries: cfg.HostTries,
 		ReplayWindow: cfg.KeepReceived,
 		StopTimeout:  handlerTimeout,
 		Logger:       cfg.Logger,
