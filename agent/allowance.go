@@ -83,9 +83,12 @@ func (b *allowance) giveBack(n int64) {
 	b.left += n
 }
 
-// sizeOf returns how many bytes the recipient makes us keep for the items.
+// sizeOf returns how many bytes strangers make us keep for the items.
 func sizeOf(items []store.Item) (n int64) {
 	for i := range items {
+		if items[i].Class != store.ClassStranger {
+			continue
+		}
 		n += items[i].Bytes()
 		for _, e := range items[i].Endpoints {
 			n += int64(len(e.URI))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -140,6 +141,26 @@ func TestItemClasses(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A message of a Handler to a stranger and to a contact is of the class of each.
+func TestClassOfEach(t *testing.T) {
+	n := agenttest.NewNet()
+	s, friend := &stranger{Party: agenttest.NewParty(t, "mem://nobody")}, agenttest.NewParty(t, "mem://nobody")
+	a, box := boxed(t, n, agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+		return w.Commit(ctx, agent.Changes{Send: []*message.Message{newMessage(t, in.From, friend.DID)}})
+	}))
+	if err := a.Contacts().Keep(t.Context(), a.DID(), friend.DID); err != nil {
+		t.Fatal(err)
+	}
+	s.give(t, a, new(call), s.message(t, a, chatType, nil))
+	got := make(map[string]store.Class)
+	for _, it := range box.take() {
+		got[it.To] = it.Class
+	}
+	if want := map[string]store.Class{s.DID: store.ClassStranger, friend.DID: store.ClassKnown}; !maps.Equal(got, want) {
+		t.Errorf("classes %v", got)
 	}
 }
 

@@ -144,6 +144,10 @@ func (a *Agent) items(ctx context.Context, m *message.Message, o *sendOptions) (
 		if slices.ContainsFunc(m.To[:i], func(t string) bool { return party(t) == party(to) }) {
 			continue
 		}
+		o, err := a.optionsFor(ctx, m, to, o)
+		if err != nil {
+			return nil, err
+		}
 		item, err := a.item(ctx, m, did.Base(to), o)
 		if err != nil {
 			return nil, err
@@ -154,6 +158,18 @@ func (a *Agent) items(ctx context.Context, m *message.Message, o *sendOptions) (
 		return nil, fmt.Errorf("%w to %s", ErrAnswerLimit, m.To[0])
 	}
 	return items, nil
+}
+
+// optionsFor returns the options for one of the recipients of m. If m is for a stranger, and
+// another recipient is a contact, that one does not get it as a stranger.
+func (a *Agent) optionsFor(ctx context.Context, m *message.Message, to string, o *sendOptions) (*sendOptions, error) {
+	if o.class != store.ClassStranger || len(m.To) == 1 {
+		return o, nil
+	}
+	class, err := a.classOf(ctx, m.From, did.Base(to))
+	each := *o
+	each.class = class
+	return &each, err
 }
 
 // sendOnce sends items without the outbox.
