@@ -108,7 +108,9 @@ type counting struct {
 }
 
 func (c counting) Nak(ctx context.Context, l *store.Lease[store.Item], delay time.Duration, reason string) error {
-	c.naks.Add(1)
+	if c.naks.Add(1) > 10_000 { // a busy loop, in which the time of the test would stand still
+		<-ctx.Done()
+	}
 	return c.outbox.Nak(ctx, l, delay, reason)
 }
 
@@ -180,6 +182,44 @@ func TestSlowEndpointSkipped(t *testing.T) {
 		p.deliver(item("second", "http://dead", "http://live"))
 		synctest.Wait()
 		got.want(t, "first", "second")
+	})
+}
+
+// An item whose first endpoint does not answer, and whose second one has enough tries, waits
+// for the end of one of these.
+func TestSlowAndHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got, naks := newRecord(), new(atomic.Int32)
+		box := counting{store.NewOutbox(store.OutboxConfig{}).(outbox), naks}
+		p := run(t, delivery.Config{Outbox: box, Senders: senders(web(func(ctx context.Context, endpoint, packet string) error {
+			if strings.HasPrefix(endpoint, "http://dead") {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			time.Sleep(2 * time.Second)
+			got.add("%s", packet)
+			return nil
+		}), "http")})
+		p.deliver(item("first", "http://dead"))
+		time.Sleep(30 * time.Second)
+		p.deliver(item("probe", "http://dead"))
+		synctest.Wait()
+		for i := range 4 {
+			p.deliver(item(fmt.Sprint(i), "http://busy"))
+		}
+		synctest.Wait()
+		start := time.Now()
+		p.deliver(to("last", "http://dead", store.ClassOwn), with(to("more", "http://dead", store.ClassOwn), func(it *store.Item) {
+			it.Endpoints = append(it.Endpoints, store.Endpoint{URI: "http://busy"})
+		}))
+		synctest.Wait()
+		if n := naks.Load(); n > 20 {
+			t.Fatalf("%d items were given back", n)
+		}
+		time.Sleep(time.Until(start.Add(5 * time.Second)))
+		if !slices.Contains(got.list(), "more") {
+			t.Errorf("got %q", got.list())
+		}
 	})
 }
 

@@ -28,7 +28,7 @@ type tries struct {
 	taken string // the endpoint that has the item, though its reply was lost
 	busy  bool   // whether we had no room for the reply
 
-	held string   // the host that has too many tries, if no route was tried because of that
+	held string   // the host that has too many tries, if the item waits for the end of one
 	slow []string // the hosts that were not tried because they do not answer
 }
 
@@ -172,7 +172,7 @@ func (d *Dispatcher) visit(ctx context.Context, turn *turn, t *tries, item *stor
 	}
 	vctx, v, err := turn.enter(ctx, name, item.To, way != ReturnRoute)
 	switch {
-	case errors.Is(err, errHeld) && len(t.errs) == 0 && len(t.slow) == 0:
+	case errors.Is(err, errHeld) && len(t.errs) == 0:
 		t.held = name
 		return false
 	case err != nil:
