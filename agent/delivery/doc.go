@@ -38,7 +38,8 @@
 // When such an item is sent, a probe leaves by one return route that is not proven: an empty
 // message that asks for an ack (Config.Probe). The return route is proven when the ack
 // arrives on the same connection. A connection that was opened to an endpoint of the peer
-// needs no probe. The delay between two probes grows like that between two tries, so a peer
+// needs no probe, and an ack that does not come on it has the same consequence as for the
+// endpoint. The delay between two probes grows like that between two tries, so a peer
 // that never acks gets everything by its endpoints, and once.
 //
 // If no ack comes for an item that left by a proven return route, the next try begins with

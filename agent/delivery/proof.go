@@ -15,6 +15,7 @@ import (
 // and so have a connection of their own bound as a return route of the peer.
 type proof struct {
 	proven bool
+	dialed bool      // the connection was opened to an endpoint of the peer
 	probe  string    // the id of the last probe, or "" after its ack
 	next   time.Time // when another probe may be sent
 	missed int       // acks that did not come since the last one of an item
@@ -38,17 +39,25 @@ func (t *routes) proof(s transport.Session, pair key) *proof {
 }
 
 // isProven reports whether a connection is proven for a pair of DIDs. The caller holds mu.
-func (t *routes) isProven(s transport.Session, pair key) bool {
-	p := t.proofs[s][pair]
-	return p != nil && p.proven
+func (t *routes) isProven(s transport.Session, pair key) bool { return t.link(s, pair).proven }
+
+// link returns what is known about a connection. The caller holds mu.
+func (t *routes) link(s transport.Session, pair key) link {
+	l := link{session: s}
+	if p := t.proofs[s][pair]; p != nil {
+		l.proven, l.dialed = p.proven, p.dialed
+	}
+	return l
 }
 
-// prove makes a return route proven. It does nothing for a connection that is none.
+// prove makes a return route proven that was opened to an endpoint of the peer. It does
+// nothing for a connection that is no return route.
 func (t *routes) prove(s transport.Session, pair key) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.held[s] > 0 {
-		t.proof(s, pair).proven = true
+		p := t.proof(s, pair)
+		p.proven, p.dialed = true, true
 	}
 }
 

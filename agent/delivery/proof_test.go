@@ -405,3 +405,23 @@ func TestNewestProvenWithoutEndpoint(t *testing.T) {
 		}
 	})
 }
+
+// A peer that sends no acks gets no item twice on the connection that was opened to its
+// endpoint, even if the peer has made the connection a return route.
+func TestOwnConnectionSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSession()
+		p := run(t, delivery.Config{Probe: prober, Senders: senders(dialing{func() *session { return s }}, "ws")})
+		p.bind(s)
+		var want []string
+		for i := range 5 {
+			p.deliver(ackWanted(fmt.Sprint(i), "ws://b"))
+			want = append(want, fmt.Sprint(i))
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Hour)
+		if items, _ := split(s); !slices.Equal(items, want) || len(p.queued()) != 0 {
+			t.Errorf("got %q, queued %q", items, p.queued())
+		}
+	})
+}

@@ -87,10 +87,11 @@ func (d *Dispatcher) Connected(own, peer, thread string) bool {
 	return len(d.sessions(own, peer, thread)) > 0
 }
 
-// link is a return route of a peer, and whether it is proven to lead to the peer.
+// link is a return route of a peer.
 type link struct {
 	session transport.Session
-	proven  bool
+	proven  bool // to lead to the peer
+	dialed  bool // opened to an endpoint of the peer
 }
 
 // provenFirst sorts the proven return routes to the front, and returns them.
@@ -126,7 +127,7 @@ func (d *Dispatcher) sessions(own, peer, thread string) (list []link) {
 		t.retain(k, func(r route) bool { return !transport.Ended(r.session) })
 		for _, r := range t.bound[k] {
 			if !slices.ContainsFunc(list, func(l link) bool { return l.session == r.session }) {
-				list = append(list, link{r.session, t.isProven(r.session, pair)})
+				list = append(list, t.link(r.session, pair))
 			}
 		}
 	}

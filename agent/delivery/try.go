@@ -119,7 +119,7 @@ func (d *Dispatcher) links(item *store.Item) []link {
 func (d *Dispatcher) tryBack(ctx context.Context, turn *turn, item *store.Item, links []link, t *tries) (sent bool) {
 	for _, l := range links {
 		if d.visit(ctx, turn, t, item, ReturnRoute, func(ctx context.Context) error { return d.sendBack(ctx, l.session, item) }) {
-			t.session, t.proven, t.must = l.session, l.proven, l.proven && len(item.Endpoints) > 0
+			t.session, t.proven, t.must = l.session, l.proven, l.proven && !l.dialed && len(item.Endpoints) > 0
 			return true
 		}
 	}
