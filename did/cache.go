@@ -56,10 +56,11 @@ type Cache struct {
 	kept    lru.Map[string, entry] // guarded by mu
 	bytes   int                    // guarded by mu; sum of the entries' sizes
 	running map[string]*resolution // guarded by mu; by DID
-	waiting int                    // guarded by mu; strangers
 	past    lru.Map[string, past]  // guarded by mu; by DID, without those that live Forever
-	known   *gate                  // guarded by mu; for DIDs that have resolved lately
-	unknown *gate                  // guarded by mu; for other DIDs
+	// The gates for the DIDs that strangers name; guarded by mu.
+	wanted  *gate // for DIDs that were lately asked for without ForStranger
+	known   *gate // for others that have lately resolved
+	unknown *gate // for all others
 }
 
 var _ Refresher = (*Cache)(nil)
@@ -72,6 +73,7 @@ type entry struct {
 
 // past is what happened to a DID lately.
 type past struct {
+	wanted  bool      // it was asked for without ForStranger
 	known   bool      // it has resolved
 	fetched time.Time // the start of the last call of the resolver that succeeded
 	err     *failure  // of the last call of the resolver, or nil
@@ -118,7 +120,7 @@ func NewCache(r Resolver, cfg CacheConfig) *Cache {
 	cfg.Strangers.setDefaults()
 	return &Cache{
 		resolver: r, cfg: cfg, running: make(map[string]*resolution),
-		known: newGate(cfg.Strangers), unknown: newGate(cfg.Strangers),
+		wanted: newGate(cfg.Strangers), known: newGate(cfg.Strangers), unknown: newGate(cfg.Strangers),
 	}
 }
 
@@ -129,6 +131,9 @@ func NewCache(r Resolver, cfg CacheConfig) *Cache {
 func (c *Cache) Resolve(ctx context.Context, id string) (*Document, error) {
 	by := strangerOf(ctx)
 	c.mu.Lock()
+	if by == nil {
+		c.noteWanted(id)
+	}
 	if doc := c.lookup(id); doc != nil {
 		c.mu.Unlock()
 		if c.lifetime(id) == Forever {
@@ -152,6 +157,9 @@ func (c *Cache) Refresh(ctx context.Context, id string) (*Document, error) {
 		}
 	}
 	c.mu.Lock()
+	if by == nil {
+		c.noteWanted(id)
+	}
 	return c.join(ctx, id, by, true)
 }
 
@@ -162,54 +170,60 @@ func (c *Cache) join(ctx context.Context, id string, by *stranger, refresh bool)
 	// A call that Resolve began may have read the old document already. Its callers
 	// still get its result.
 	begin := r == nil || refresh && !r.refresh
+	var g *gate
 	var leave func()
 	if by != nil && c.lifetime(id) != Forever {
 		var err error
-		if leave, err = c.admit(id, r, begin, refresh); err != nil {
+		if g, leave, err = c.admit(id, r, begin, refresh); err != nil {
 			c.mu.Unlock()
 			return nil, fmt.Errorf("resolve %s: %w", abbreviate(id), err)
 		}
+		g.waiting++
 	}
 	if begin {
 		r = c.start(ctx, id, refresh)
 		r.leave = leave
 	}
 	r.waiting++
-	if by != nil {
-		c.waiting++
-	}
 	c.mu.Unlock()
-	doc, err := c.wait(ctx, id, r, by)
+	doc, err := c.wait(ctx, id, r, g)
 	if begin || c.lifetime(id) == Forever {
 		by.keep(id, doc)
 	}
 	return doc, err
 }
 
-// admit checks that a stranger may wait for r, or may begin a call of the resolver. In that
-// case it returns the function to be called at the end of the call. It is called with mu held.
-func (c *Cache) admit(id string, r *resolution, begin, refresh bool) (leave func(), err error) {
+// admit checks that a stranger may wait for r, or may begin a call of the resolver. It returns
+// the gate of the DID. If a call is to begin, it also returns the function to be called at the
+// end of the call. It is called with mu held.
+func (c *Cache) admit(id string, r *resolution, begin, refresh bool) (g *gate, leave func(), err error) {
 	l := &c.cfg.Strangers
-	if c.waiting >= l.Waiting || r != nil && r.waiting >= max(l.Waiting/4, 1) {
-		return nil, ErrBusy
-	}
-	if !begin {
-		return nil, nil
-	}
-	now, g := c.cfg.Now(), c.unknown
 	p, _ := c.past.Get(id)
 	switch {
-	case p.err != nil && now.Sub(p.failed) < l.FailedFor:
-		return nil, p.err
-	case refresh && p.known && now.Sub(p.fetched) < l.RefreshEvery:
-		return nil, ErrBusy
+	case p.wanted:
+		g = c.wanted
 	case p.known:
 		g = c.known
+	default:
+		g = c.unknown
+	}
+	if g.waiting >= l.Waiting || r != nil && r.waiting >= max(l.Waiting/4, 1) {
+		return nil, nil, ErrBusy
+	}
+	if !begin {
+		return g, nil, nil
+	}
+	now := c.cfg.Now()
+	switch {
+	case p.err != nil && now.Sub(p.failed) < l.FailedFor:
+		return nil, nil, p.err
+	case refresh && p.known && now.Sub(p.fetched) < l.RefreshEvery:
+		return nil, nil, ErrBusy
 	}
 	if leave = g.enter(now, id); leave == nil {
-		return nil, ErrBusy
+		return nil, nil, ErrBusy
 	}
-	return leave, nil
+	return g, leave, nil
 }
 
 // lookup is called with mu held.
@@ -273,14 +287,25 @@ func (c *Cache) resolve(ctx context.Context, id string) (doc *Document, err erro
 
 // note keeps the result of a call of the resolver. It is called with mu held.
 func (c *Cache) note(id string, r *resolution) {
-	if len(id) > maxPastID || c.lifetime(id) == Forever {
-		return
-	}
 	p, _ := c.past.Get(id)
 	if r.err == nil {
-		p = past{known: true, fetched: r.began}
+		p.known, p.fetched, p.err = true, r.began, nil
 	} else {
 		p.err, p.failed = newFailure(r.err), c.cfg.Now()
+	}
+	c.keepPast(id, p)
+}
+
+// noteWanted keeps that a DID was asked for without ForStranger. It is called with mu held.
+func (c *Cache) noteWanted(id string) {
+	p, _ := c.past.Get(id)
+	p.wanted = true
+	c.keepPast(id, p)
+}
+
+func (c *Cache) keepPast(id string, p past) {
+	if len(id) > maxPastID || c.lifetime(id) == Forever {
+		return
 	}
 	c.past.Put(id, p)
 	for c.past.Len() > c.cfg.MaxEntries {
@@ -288,15 +313,15 @@ func (c *Cache) note(id string, r *resolution) {
 	}
 }
 
-func (c *Cache) wait(ctx context.Context, id string, r *resolution, by *stranger) (*Document, error) {
+func (c *Cache) wait(ctx context.Context, id string, r *resolution, g *gate) (*Document, error) {
 	select {
 	case <-r.done:
 	case <-ctx.Done():
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if by != nil {
-		c.waiting--
+	if g != nil {
+		g.waiting--
 	}
 	r.waiting--
 	select {

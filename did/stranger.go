@@ -66,10 +66,11 @@ func (s *stranger) kept(id string) *Document {
 	return s.fresh[id]
 }
 
-// StrangerLimits limit what strangers make a [Cache] ask its resolver for. They hold twice:
-// once for the DIDs that have resolved lately, and once for all others. So a flood of unknown
-// DIDs leaves the room of those that are known. DIDs with the lifetime Forever have no limits,
-// since their documents need no network. A zero in a field means the default.
+// StrangerLimits limit what strangers make a [Cache] ask its resolver for. They hold three
+// times: for the DIDs that were lately asked for without [ForStranger], such as those of
+// contacts, for others that have lately resolved, and for all others. So a flood of DIDs of
+// strangers leaves the room of contacts. DIDs with the lifetime Forever have no limits, since
+// their documents need no network. A zero in a field means the default.
 //
 // A host is that of a did:web without its port. With another method each DID is its own
 // host. All hosts of one domain, which is the last two labels of their names, have together at
@@ -139,9 +140,10 @@ const maxHosts = 10_000
 
 // gate lets calls of a resolver pass. The Cache guards it.
 type gate struct {
-	limits StrangerLimits
-	all    *room
-	hosts  lru.Map[string, *room] // by host, and by "." and domain
+	limits  StrangerLimits
+	waiting int // calls of strangers
+	all     *room
+	hosts   lru.Map[string, *room] // by host, and by "." and domain
 }
 
 // room is the room of one host, of one domain, or of all.

@@ -251,3 +251,33 @@ func TestRefreshForStranger(t *testing.T) {
 		ask(t.Context(), c.Refresh, "2", 3)
 	})
 }
+
+// Strangers whose DIDs resolve, quickly or slowly, take no room from a DID that the owner has
+// asked for.
+func TestContactsHaveRoom(t *testing.T) {
+	for name, slow := range map[string]time.Duration{"quick": 0, "slow": 20 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const contact = "did:web:contact.example"
+				a := new(asked)
+				c := did.NewCache(a, did.CacheConfig{})
+				flood := func() {
+					for i := range 3000 {
+						go c.Resolve(did.ForStranger(t.Context()), fmt.Sprintf("did:web:evil%d.example%d", i%100, i%100)) // the error does not matter
+					}
+					synctest.Wait()
+				}
+				resolve(t, c, contact)
+				flood() // so that these DIDs count as known
+				time.Sleep(10 * time.Minute)
+				a.set(func() { a.slow = slow })
+				flood()
+				a.set(func() { a.slow = 0 })
+				if _, err := c.Resolve(did.ForStranger(t.Context()), contact); err != nil {
+					t.Errorf("a contact: %v", err)
+				}
+				time.Sleep(time.Minute) // the slow calls end
+			})
+		})
+	}
+}
