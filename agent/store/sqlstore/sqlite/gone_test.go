@@ -150,7 +150,7 @@ func TestGone(t *testing.T) {
 			}
 			info, err := os.Stat(rescued)
 			must(t, err)
-			if info.Mode().Perm() != 0o600 || !strings.HasPrefix(rescued, path+".rescued-") {
+			if info.Mode().Perm() != 0o600 || !strings.Contains(rescued, path+".rescued-") {
 				t.Errorf("the content is in %s, mode %v", rescued, info.Mode())
 			}
 			if n := count(t, rescued); n < items || n > items+1 {
@@ -214,6 +214,24 @@ func TestIntact(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// TestIntactLink: the file may be named by a link.
+func TestIntactLink(t *testing.T) {
+	path, link := empty(t), filepath.Join(t.TempDir(), "link.db")
+	if err := os.Symlink(path, link); err != nil {
+		t.Skip(err)
+	}
+	s := open(t, link, sqlstore.Config{})
+	if err := s.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(path + "-wal"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Check(t.Context()); !errors.Is(err, sqlstore.ErrGone) {
+		t.Errorf("after the log was deleted: %v", err)
 	}
 }
 

@@ -56,6 +56,10 @@ func Open(ctx context.Context, path string, cfg sqlstore.Config) (*sqlstore.Stor
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)
 	}
+	// SQLite keeps the log beside the file that a link names.
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
 	if err := examine(ctx, path, cfg.Reclaim); err != nil {
 		return nil, err
 	}
