@@ -135,7 +135,7 @@ serve answers for, see didcomm did create.`,
 				if err != nil {
 					return err
 				}
-				return addKeys(ctx, cmd, h.Ring, made)
+				return addKeys(ctx, cmd, h, made)
 			})
 		},
 	}
@@ -144,8 +144,8 @@ serve answers for, see didcomm did create.`,
 	return cmd
 }
 
-func addKeys(ctx context.Context, cmd *cobra.Command, ring *keyring.Sealed, more *keyring.Keyring) error {
-	if err := ring.AddAll(ctx, more); err != nil {
+func addKeys(ctx context.Context, cmd *cobra.Command, h *home.Home, more *keyring.Keyring) error {
+	if err := h.AddKeys(ctx, more); err != nil {
 		return err
 	}
 	for _, kid := range more.KIDs() {
@@ -206,7 +206,7 @@ added, none is. The file stays as it is, in clear.`,
 				return err
 			}
 			return k.with(a, cmd, home.Open, func(ctx context.Context, h *home.Home) error {
-				return addKeys(ctx, cmd, h.Ring, more)
+				return addKeys(ctx, cmd, h, more)
 			})
 		},
 	}

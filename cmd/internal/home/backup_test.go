@@ -139,6 +139,10 @@ func TestLost(t *testing.T) {
 		"deleted":          os.Remove,
 		"emptied":          func(path string) error { return os.Truncate(path, 0) },
 		"of another agent": func(path string) error { return os.Rename(filepath.Join(other.Dir, "agent.db"), path) },
+		"deleted with its directory while it was open": func(path string) error {
+			dir := filepath.Dir(path)
+			return errors.Join(os.Rename(path, path+".rescued-20261130T120000Z"), os.Remove(filepath.Join(dir, "identity")))
+		},
 		"former version": func(path string) error {
 			dir := filepath.Dir(path)
 			return errors.Join(os.Remove(path), os.Rename(filepath.Join(dir, "identity"), filepath.Join(dir, "dids.json")))

@@ -59,10 +59,10 @@ func (h *Home) Keep(ctx context.Context, id *identity.Identity) error {
 	return h.cfg.known(ctx)
 }
 
-// checkpoint makes a copy of agent.db alone have the DIDs of the home.
+// checkpoint makes a copy of agent.db alone have the keys and the DIDs of the home.
 func (h *Home) checkpoint(ctx context.Context) {
 	if err := h.Store.Checkpoint(ctx); err != nil && h.cfg.Logger != nil {
-		h.cfg.Logger.Warn("a copy of the database file alone would not have the last DID yet; use didcomm backup", "error", err)
+		h.cfg.Logger.Warn("a copy of the database file alone would not have the last keys yet; use didcomm backup", "error", err)
 	}
 }
 

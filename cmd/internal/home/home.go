@@ -97,6 +97,15 @@ func (h *Home) Check(ctx context.Context) error { return h.Store.Check(ctx) }
 // Where names the store.
 func (h *Home) Where() string { return h.cfg.where() }
 
+// AddKeys adds keys to the ring. Errors are those of keyring.Sealed.AddAll.
+func (h *Home) AddKeys(ctx context.Context, keys *keyring.Keyring) error {
+	err := h.Ring.AddAll(ctx, keys)
+	if err == nil {
+		h.checkpoint(ctx)
+	}
+	return err
+}
+
 // Export returns those private keys of the ring that kids name, all if there are
 // none.
 func (h *Home) Export(kids ...string) (*keyring.Keyring, error) {

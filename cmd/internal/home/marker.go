@@ -45,16 +45,30 @@ func (c Config) lacking() error {
 	if err != nil {
 		return err
 	}
-	file := markerFile
+	sign := c.markerPath()
 	if kids == nil {
-		if file = formerMarker; c.URL != "" || c.Dir == "" {
+		if c.URL != "" || c.Dir == "" {
 			return nil
 		}
-		if _, err := os.Lstat(filepath.Join(c.Dir, file)); err != nil {
-			return nil
+		sign = filepath.Join(c.Dir, formerMarker)
+		if _, err := os.Lstat(sign); err != nil {
+			if sign = c.rescued(); sign == "" {
+				return nil
+			}
 		}
 	}
-	return fmt.Errorf("the keys of this home's agent are lost: %s is missing or has no keys%s; to begin as another agent, remove %s", c.path(), c.remedy(), filepath.Join(c.Dir, file))
+	return fmt.Errorf("the keys of this home's agent are lost: %s is missing or has no keys%s; to begin as another agent, remove %s", c.path(), c.remedy(), sign)
+}
+
+// rescued returns the last file with the content of an agent.db that was lost, or "".
+func (c Config) rescued() string {
+	files, _ := os.ReadDir(c.Dir)
+	for _, file := range slices.Backward(files) { // by name, which ends with the time
+		if strings.HasPrefix(file.Name(), storeFile+".rescued-") {
+			return filepath.Join(c.Dir, file.Name())
+		}
+	}
+	return ""
 }
 
 // remedy says how to get the agent of the home back.
@@ -63,8 +77,8 @@ func (c Config) remedy() string {
 		return "; restore it from a backup"
 	}
 	hint := "; move it away, if it is there, and give didcomm restore a backup"
-	if found, _ := filepath.Glob(c.path() + ".rescued-*"); len(found) > 0 {
-		hint += ", or " + slices.Max(found)
+	if file := c.rescued(); file != "" {
+		hint += ", or " + file
 	}
 	return hint
 }
