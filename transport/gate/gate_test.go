@@ -316,6 +316,40 @@ func TestMessages(t *testing.T) {
 	}
 }
 
+// Messages of a peer count on the connections to the peer, and on those from its address.
+func TestDial(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	g := gate.New(gate.Config{RequestsPerMinute: 3, FailuresPerMinute: 2})
+	dial := g.Dial(new(net.Dialer).DialContext)
+	type meter interface {
+		Take() bool
+		Fail()
+	}
+	var meters []meter
+	for range 2 {
+		c, err := dial(t.Context(), "tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		meters = append(meters, c.(meter))
+	}
+	for i, want := range []bool{true, true, false} {
+		if got := meters[i%2].Take(); got != want {
+			t.Errorf("message %d: %v", i, got)
+		}
+		meters[i%2].Fail()
+	}
+	l.Close()
+	if c, err := dial(t.Context(), "tcp", l.Addr().String()); err == nil {
+		t.Errorf("a connection to nobody: %v", c)
+	}
+}
+
 // Behind a trusted proxy, each client has limits of its own, also on one connection of the
 // proxy. Its WebSockets count until they end.
 func TestProxy(t *testing.T) {

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"math"
 	"net"
@@ -207,20 +208,40 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	w.hijacked = true
-	return &hijacked{Conn: nc, gate: w.gate, parties: w.parties}, buf, nil
+	return &hijacked{metered: metered{nc, w.gate, w.parties}}, buf, nil
+}
+
+// Dial returns a dial function for WebSockets to peers. The messages on its connections count
+// as requests of the address that was dialled, as do those on connections from that address.
+func (g *Gate) Dial(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		peer := peerOf(nc.RemoteAddr().String())
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return &metered{nc, g, g.parties.find(peer, time.Now())}, nil
+	}
+}
+
+// metered is a connection on which messages count as requests.
+type metered struct {
+	net.Conn
+	gate    *Gate
+	parties []*party
 }
 
 // hijacked is a connection that counts as a request under way until it is closed.
 type hijacked struct {
-	net.Conn
-	gate    *Gate
-	parties []*party
-	once    sync.Once
+	metered
+	once sync.Once
 }
 
 // Take reports whether one more message may be received on the connection, which counts as a
 // request.
-func (c *hijacked) Take() bool {
+func (c *metered) Take() bool {
 	now := time.Now()
 	c.gate.mu.Lock()
 	defer c.gate.mu.Unlock()
@@ -232,7 +253,7 @@ func (c *hijacked) Take() bool {
 }
 
 // Fail counts a message that was refused as a request that failed.
-func (c *hijacked) Fail() {
+func (c *metered) Fail() {
 	c.gate.mu.Lock()
 	defer c.gate.mu.Unlock()
 	fail(c.parties)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,7 +67,7 @@ func newConn(g *group, ws *websocket.Conn) *conn {
 		shut:    make(chan struct{}),
 		done:    make(chan struct{}),
 	}
-	c.meter, _ = ws.NetConn().(Meter)
+	c.meter = meterOf(ws.NetConn())
 	c.kind.Store(websocket.TextMessage)
 	c.used.Store(time.Now().UnixNano())
 	ws.SetReadLimit(g.limits.MaxBytes)
@@ -208,6 +209,20 @@ func (c *conn) messages() error {
 		case <-c.shut: // drop the message, and read until the peer's close frame
 			release()
 		}
+	}
+}
+
+// meterOf returns the Meter that nc is, or that is below nc and its TLS, or nil.
+func meterOf(nc net.Conn) Meter {
+	for {
+		if m, ok := nc.(Meter); ok {
+			return m
+		}
+		over, ok := nc.(interface{ NetConn() net.Conn }) // such as a tls.Conn
+		if !ok {
+			return nil
+		}
+		nc = over.NetConn()
 	}
 }
 

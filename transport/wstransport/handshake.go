@@ -66,6 +66,9 @@ type handshakeConn struct {
 	left int // bytes, negative for no limit; owned by the handshake, then by the reader
 }
 
+// NetConn returns the connection below, as that of a tls.Conn does.
+func (c *handshakeConn) NetConn() net.Conn { return c.Conn }
+
 func (c *handshakeConn) Read(b []byte) (int, error) {
 	if c.left < 0 {
 		return c.Conn.Read(b)

@@ -3,6 +3,7 @@ package wstransport_test
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -89,5 +90,72 @@ func TestMeter(t *testing.T) {
 				t.Errorf("%d packets, %d refused, want %d", h.packets.Load(), failed.Load(), tt.packets)
 			}
 		})
+	}
+}
+
+// A Client counts the messages of a peer as well, also over TLS.
+func TestClientMeter(t *testing.T) {
+	for _, serve := range []func(http.Handler) *httptest.Server{httptest.NewServer, httptest.NewTLSServer} {
+		ended := make(chan error, 1)
+		srv := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ended <- flood(w, r)
+		}))
+		defer srv.Close()
+		var left, failed atomic.Int32
+		left.Store(3)
+		cfg := wstransport.ClientConfig{
+			Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				c, err := new(net.Dialer).DialContext(ctx, network, addr)
+				return meter{c, &left, &failed}, err
+			},
+			RootCAs: x509.NewCertPool(),
+		}
+		if cert := srv.Certificate(); cert != nil {
+			cfg.RootCAs.AddCert(cert)
+		}
+		c, err := wstransport.NewClient(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		h := new(refusing)
+		c.Bind(h)
+		if err := c.Send(t.Context(), strings.Replace(srv.URL, "http", "ws", 1), transport.Packet{Data: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; !websocket.IsCloseError(err, websocket.CloseTryAgainLater) {
+			t.Errorf("%s: the connection ends with %v", srv.URL, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if h.packets.Load() != 3 || failed.Load() != 3 {
+			t.Errorf("%s: %d packets, %d refused, want 3", srv.URL, h.packets.Load(), failed.Load())
+		}
+	}
+}
+
+// flood reads one message, sends five, and returns the error that ends the connection.
+func flood(w http.ResponseWriter, r *http.Request) error {
+	ws, err := new(websocket.Upgrader).Upgrade(w, r, nil)
+	if err != nil {
+		return err
+	}
+	defer ws.Close()
+	if err := ws.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		return err
+	}
+	if _, _, err := ws.ReadMessage(); err != nil { // or the Send of the Client would fail
+		return err
+	}
+	for range 5 {
+		if err := ws.WriteMessage(websocket.TextMessage, []byte("x")); err != nil {
+			return err
+		}
+	}
+	for {
+		if _, _, err := ws.ReadMessage(); err != nil {
+			return err
+		}
 	}
 }

@@ -69,11 +69,11 @@ type ServerConfig struct {
 	Logger *slog.Logger
 }
 
-// Meter limits the messages and pings that a Server receives on a connection. The net.Conn below the
-// connection may implement it, such as that of package gate.
+// Meter limits the messages and pings that a Server or Client receives on a connection. The
+// net.Conn below the connection may implement Meter, such as that of package gate.
 type Meter interface {
-	// Take reports whether one more message or ping may be received. Otherwise the Server
-	// closes the connection with close code 1013.
+	// Take reports whether one more message or ping may be received. Otherwise the
+	// connection is closed with close code 1013.
 	Take() bool
 	// Fail tells that the Handler has refused a message with a *transport.RejectError.
 	Fail()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 
 	"github.com/didcomm-go/didcomm/did"
@@ -31,7 +32,12 @@ type Reach struct {
 	// MaxConns is how many connections each of the Senders keeps open for further messages. 0
 	// means the default of their packages.
 	MaxConns int
+	// Meter returns the dial function for WebSockets. nil means the one that it is given.
+	Meter func(Dial) Dial
 }
+
+// Dial opens a connection.
+type Dial = func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // privateNetworks returns the networks of Reach.Private. It has no link-local networks,
 // where clouds have their metadata services.

@@ -19,12 +19,15 @@ type Senders struct {
 
 // Senders returns clients that receive messages of at most maxBytes bytes.
 func (r Reach) Senders(maxBytes int64, logger *slog.Logger) (*Senders, error) {
-	dial := r.guard().DialContext
+	dial := Dial(r.guard().DialContext)
 	h, err := httptransport.NewClient(httptransport.ClientConfig{
 		Dial: dial, MaxBytes: maxBytes, Budget: r.Budget, MaxIdle: min(r.MaxConns, httptransport.DefaultMaxIdle), Logger: logger,
 	})
 	if err != nil {
 		return nil, err
+	}
+	if r.Meter != nil {
+		dial = r.Meter(dial)
 	}
 	w, err := wstransport.NewClient(wstransport.ClientConfig{
 		Dial: dial, Limits: wstransport.Limits{MaxBytes: maxBytes}, Budget: r.Budget, MaxConns: min(r.MaxConns, wstransport.DefaultMaxClientConns), Logger: logger,

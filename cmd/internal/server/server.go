@@ -173,9 +173,12 @@ func (s *Server) wire(ctx context.Context) error {
 	if s.did, s.former, err = s.home.Serve(ctx, cfg.DID, s.endpoint.String()); err != nil {
 		return err
 	}
+	if s.gate, err = cfg.Limits.gate(cfg.Logger); err != nil {
+		return err
+	}
 	s.hosts = s.webHosts()
 	s.budget = transport.NewBudget(cfg.unreadBytes())
-	reach := network.Reach{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly(), Budget: s.budget, MaxConns: peerConns()}
+	reach := network.Reach{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly(), Budget: s.budget, MaxConns: peerConns(), Meter: s.gate.Dial}
 	packer, book, err := s.packer(reach)
 	if err != nil {
 		return err
@@ -202,10 +205,6 @@ func (s *Server) wire(ctx context.Context) error {
 		AnswerBurst: cfg.AnswerBurst, AnswersPerHour: cfg.AnswersPerHour,
 	})
 	if err != nil {
-		s.senders.Close()
-		return err
-	}
-	if s.gate, err = cfg.Limits.gate(cfg.Logger); err != nil {
 		s.senders.Close()
 		return err
 	}
