@@ -100,6 +100,10 @@ func TestGone(t *testing.T) {
 		"log deleted": {spoil: func(t *testing.T, path string) {
 			must(t, os.Remove(path+"-wal"))
 		}},
+		"log emptied": {spoil: func(t *testing.T, path string) { must(t, os.Truncate(path+"-wal", 0)) }, lost: true},
+		"log overwritten": {spoil: func(t *testing.T, path string) {
+			write(t, path+"-wal", []byte(strings.Repeat("these are my notes\n", 1000)))
+		}, lost: true},
 		"shared memory deleted": {spoil: func(t *testing.T, path string) { must(t, os.Remove(path+"-shm")) }},
 		"emptied":               {spoil: func(t *testing.T, path string) { must(t, os.Truncate(path, 0)) }, lost: true},
 		"cut off":               {spoil: func(t *testing.T, path string) { must(t, os.Truncate(path, 3*pageSize)) }, lost: true},

@@ -35,6 +35,9 @@ const busy = "10000"
 // patience is how long, in milliseconds, a checkpoint waits for queries.
 const patience = "1000"
 
+// maxLog is the largest size of the log, in bytes, after a checkpoint.
+const maxLog = 8 << 20
+
 // readers is the number of connections for queries, besides the connection that writes.
 const readers = 4
 
@@ -104,8 +107,8 @@ func pool(path string, conns int, pragmas ...string) (*sql.DB, error) {
 		"journal_mode(WAL)",
 		"synchronous(FULL)",
 		"foreign_keys(ON)",
-		"cache_size(-65536)",          // KiB
-		"journal_size_limit(8388608)", // largest size of the log, in bytes, after a checkpoint
+		"cache_size(-65536)", // KiB
+		fmt.Sprintf("journal_size_limit(%d)", maxLog),
 	}, pragmas...)...))
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: %w", err)

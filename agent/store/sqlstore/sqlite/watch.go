@@ -23,6 +23,7 @@ type watch struct {
 	file *os.File
 	info fs.FileInfo // of file
 	keep *sql.DB     // has a connection open, so that no other process deletes the log
+	log  *os.File    // opened once keep has a connection
 
 	id uint32 // of the database
 
@@ -30,6 +31,8 @@ type watch struct {
 	size   int64                  // when it was seen last
 	named  bool                   // the id was seen in the file, and not in the log only
 	beside map[string]fs.FileInfo // log and shared memory, by path
+	logged int64                  // size of the log
+	salt   uint64                 // of the log, another one each time that SQLite begins it anew
 }
 
 // newWatch begins to watch a file. The caller opens connections of the store after that.
@@ -57,7 +60,10 @@ func (w *watch) pin(ctx context.Context) (err error) {
 		return err
 	}
 	defer c.Close()
-	w.id, err = identify(ctx, c)
+	if w.id, err = identify(ctx, c); err != nil {
+		return err
+	}
+	w.log, err = os.Open(w.path + "-wal")
 	return err
 }
 
@@ -81,15 +87,19 @@ func identify(ctx context.Context, c *sql.Conn) (id uint32, err error) {
 
 func (w *watch) close() error {
 	var err error
+	if w.log != nil {
+		err = w.log.Close()
+	}
 	if w.keep != nil {
-		err = w.keep.Close()
+		err = errors.Join(err, w.keep.Close())
 	}
 	return errors.Join(err, w.file.Close())
 }
 
 // intact returns an error if the file, its log or its shared memory was deleted or replaced,
-// or if the file was cut off or overwritten. It does not find that the file was overwritten
-// with an earlier copy that is not smaller.
+// or if the file or its log was cut off or overwritten. It does not find that the file was
+// overwritten with an earlier copy that is not smaller. It does not find that the end of the
+// log was cut off if a commit follows at once.
 func (w *watch) intact() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -105,7 +115,11 @@ func (w *watch) intact() error {
 	}
 	for try := 1; ; try++ {
 		// SQLite may write to the file at the same time, so a failure needs a second look.
-		if err := w.examine(); err == nil || try == 3 {
+		err := w.examine()
+		if err == nil {
+			err = w.examineLog()
+		}
+		if err == nil || try == 3 {
 			return err
 		}
 	}
@@ -165,5 +179,33 @@ func (w *watch) examine() error {
 		return fmt.Errorf("%s was cut off: it has %d bytes instead of %d", w.path, info.Size(), full)
 	}
 	w.size, w.named = info.Size(), w.named || id == w.id
+	return nil
+}
+
+// Parts of the header of a log: https://www.sqlite.org/fileformat2.html#the_write_ahead_log
+const (
+	logMagic = 0x377f0682 // or one more
+	saltAt   = 16
+)
+
+// examineLog checks the size of the log and its header. A checkpoint may have emptied the
+// log. SQLite may then cut it down to maxLog, but not further.
+func (w *watch) examineLog() error {
+	info, err := w.log.Stat()
+	if err != nil {
+		return err
+	}
+	var header [saltAt + 8]byte
+	if n, err := w.log.ReadAt(header[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	} else if n == 0 {
+		w.logged = 0
+		return nil
+	}
+	salt := binary.BigEndian.Uint64(header[saltAt:])
+	if binary.BigEndian.Uint32(header[:])&^1 != logMagic || salt == w.salt && info.Size() < min(w.logged, maxLog) {
+		return fmt.Errorf("%s-wal was cut off or overwritten", w.path)
+	}
+	w.logged, w.salt = info.Size(), salt
 	return nil
 }
