@@ -175,7 +175,9 @@ type Config struct {
 	StrangerAge time.Duration
 	// ReplayWindow is how long a handled message is remembered, so that it is not handled
 	// again. A message whose created_time is longer ago is refused. ReplayWindow should be
-	// longer than the MaxAge of other agents. The default is 96 hours.
+	// longer than the MaxAge of other agents. Behind a mediator that sends to our endpoint,
+	// it should be longer than twice that time, since the mediator tries for as long as the
+	// sender before. The default is 96 hours.
 	ReplayWindow time.Duration
 	// MailWindow is ReplayWindow for messages that a mediator of ours has kept
 	// (Agent.ServeMail). It must be longer than the mediator keeps messages, for example 30
