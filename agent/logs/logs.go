@@ -108,6 +108,8 @@ func cut(a slog.Attr, most int) slog.Attr {
 			a.Value = slog.StringValue(clip(text(x.Error), most))
 		case fmt.Stringer:
 			a.Value = slog.StringValue(clip(text(x.String), most))
+		case []string: // such as the recipients of a message
+			a.Value = slog.StringValue(clip(fmt.Sprint(x), most))
 		}
 	}
 	return a

@@ -120,6 +120,7 @@ func TestCut(t *testing.T) {
 		{"a group", []any{slog.Group("g", "from", long)}, "g.from=" + short},
 		{"a short DID", []any{"from", "did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH"}, "from=did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH"},
 		{"another long text", []any{"error", errors.New(strings.Repeat("é", 1000))}, `error="` + strings.Repeat("é", 512) + `… (2000 bytes)"`},
+		{"a list", []any{"to", []string{long, "did:key:z6Mk"}}, `to="[` + short + ` did:key:z6Mk]"`},
 		{"not a text", []any{"n", 5}, "n=5"},
 		{"an error that panics", []any{"error", (*panics)(nil)}, `error="!PANIC: no text"`},
 	} {
