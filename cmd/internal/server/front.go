@@ -18,14 +18,20 @@ const lingerTime = time.Second
 func (s *Server) front(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		named, messages := s.answersFor(r.Host), s.takesMessages(r)
-		if r.ContentLength != 0 && !(named && messages) {
+		origin := r.Header.Get("Origin")
+		allowed := w.Header().Get("Access-Control-Allow-Origin") != ""
+		// A page can send a POST without a media type although it may not read the response.
+		foreign := messages && r.Method == http.MethodPost && origin != "" && origin != s.origin() && !allowed
+		if r.ContentLength != 0 && (!named || !messages || foreign) {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(lingerTime))
 			w.Header().Set("Connection", "close")
 		}
 		switch {
 		case !named:
 			http.Error(w, "this agent has another host name", http.StatusMisdirectedRequest)
-		case messages && r.Method == http.MethodOptions && w.Header().Get("Access-Control-Allow-Origin") != "":
+		case foreign:
+			http.Error(w, "the origin is not allowed", http.StatusForbidden)
+		case messages && r.Method == http.MethodOptions && allowed:
 			w.Header().Set("Access-Control-Allow-Methods", http.MethodPost)
 			w.Header().Set("Access-Control-Allow-Headers", "Content-Type")
 			w.Header().Set("Access-Control-Max-Age", "600")
