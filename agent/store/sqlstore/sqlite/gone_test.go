@@ -200,7 +200,7 @@ func TestGoneNoticed(t *testing.T) {
 func TestIntact(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	s := open(t, path, sqlstore.Config{})
-	for i := range 30 {
+	for i := range 10 {
 		other, err := sqlite.Open(t.Context(), path, sqlstore.Config{})
 		if err != nil {
 			t.Fatal(err)
