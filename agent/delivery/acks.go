@@ -122,8 +122,8 @@ type Response struct {
 
 // Settle ends the wait of items for their ack, if the received message acknowledges them,
 // answers them, or reports a problem about them. An ack of a probe proves its connection. A
-// problem becomes the Err of the outcomes of these items. Settle reports whether the problem is about an item that waits
-// for an ack, is being sent by Try, or has a notify function.
+// problem becomes the Err of the outcomes of these items. Settle reports whether the problem
+// is about an item that waits for an ack, is being sent by Try, or has a notify function.
 func (d *Dispatcher) Settle(r Response) (noted bool) {
 	name := d.cfg.Party(r.Own) + " " + d.cfg.Party(r.Peer) // only once, because Party may be slow for a long DID
 	keyOf := func(id string) key { return digest(name, id) }

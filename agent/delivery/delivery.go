@@ -207,9 +207,9 @@ func (d *Dispatcher) Deliver(ctx context.Context, notify func(Outcome), items ..
 
 // Relay stores a packet of another party in the outbox, for example the payload of a
 // forward. Run sends the packet to one of the endpoints, unchanged or in forwards for the
-// routing keys of the endpoint. After the time
-// expires, the packet is not sent any more. There is no ack for the packet, and no order with other packets. The recipient
-// to is a DID or the URI of an endpoint. Errors are those of [Dispatcher.Deliver].
+// routing keys of the endpoint. After the time expires, the packet is not sent any more.
+// There is no ack for the packet, and no order with other packets. The recipient to is a DID
+// or the URI of an endpoint. Errors are those of [Dispatcher.Deliver].
 func (d *Dispatcher) Relay(ctx context.Context, to string, p store.Packet, endpoints []store.Endpoint, expires time.Time) error {
 	id := rand.Text()
 	_, err := d.Deliver(ctx, nil, store.Item{

@@ -134,7 +134,8 @@ func (d *Dispatcher) sessions(own, peer, thread string) (list []link) {
 	return list
 }
 
-// bind adds a route of a pair of DIDs. It reports whether the route is new, or has become the first of its key.
+// bind adds a route of a pair of DIDs. It reports whether the route is new, or has become
+// the first of its key.
 func (t *routes) bind(k, pair key, r route) (fresh bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
