@@ -219,8 +219,7 @@ func TestProvenSilent(t *testing.T) {
 func TestNewestProven(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got := newRecord()
-		var p *post
-		p = run(t, delivery.Config{Probe: prober, Senders: senders(web(func(_ context.Context, _, packet string) error {
+		p := run(t, delivery.Config{Probe: prober, Senders: senders(web(func(_ context.Context, _, packet string) error {
 			got.add("%s", packet)
 			return nil
 		}), "http")})
@@ -265,8 +264,7 @@ func TestProofWakes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var p *post
-				p = run(t, delivery.Config{
+				p := run(t, delivery.Config{
 					Probe: prober, Senders: senders(newFault(c.err).web(), "http"),
 					Backoff: delivery.Backoff{Min: time.Hour, Max: time.Hour},
 				})
