@@ -73,15 +73,17 @@ func (d *Dispatcher) hold(ctx context.Context, l *store.Lease[store.Item], t *tr
 		}
 		return
 	}
-	d.putOff(ctx, l)
-	if c.opens(t.slow) { // since the try
-		d.wake(ctx, l.Item.To)
-	}
+	d.putOff(ctx, l, c, t.slow)
 }
 
-// putOff gives an item back until its host answers or the delay is over.
-func (d *Dispatcher) putOff(ctx context.Context, l *store.Lease[store.Item]) {
+// putOff gives an item back until one of its slow hosts answers or the delay is over. A
+// host may have answered, and its recipients have been woken, before the outbox has the
+// item again.
+func (d *Dispatcher) putOff(ctx context.Context, l *store.Lease[store.Item], c *crew, slow []string) {
 	d.nak(ctx, l, max(0, min(l.Item.Deadline.Sub(d.cfg.Now()), d.cfg.Backoff.Max)), "")
+	if c.opens(slow, l.Item.To) {
+		d.wake(ctx, l.Item.To)
+	}
 }
 
 // leave ends a try, and gives the items back that waited for its end.
@@ -93,7 +95,7 @@ func (d *Dispatcher) leave(ctx context.Context, v *visit, sent, reached bool) {
 		}
 	}
 	for _, l := range left.off {
-		d.putOff(ctx, l)
+		d.putOff(ctx, l, v.t.c, []string{v.name})
 	}
 	for _, to := range left.wake {
 		d.wake(ctx, to)

@@ -140,6 +140,7 @@ var (
 // visit is one try to send to a host.
 type visit struct {
 	t     *turn
+	name  string // of the host
 	h     *host
 	start time.Time
 	end   context.CancelCauseFunc
@@ -160,17 +161,13 @@ func (t *turn) enter(ctx context.Context, name, to string, limited bool) (contex
 	h := c.host(name)
 	switch {
 	case h.slow && !c.open(t, h):
-		if !h.probing && !h.queued {
-			h.queued = true
-			c.queue = append(c.queue, name)
-		}
-		c.note(h, to)
+		c.await(name, h, to)
 		return ctx, nil, errSlow
 	case !h.slow && limited && h.tries >= h.limit:
 		return ctx, nil, errHeld
 	}
 	h.began = time.Now()
-	v := &visit{t: t, h: h, start: h.began, probe: h.slow}
+	v := &visit{t: t, name: name, h: h, start: h.began, probe: h.slow}
 	ctx, v.end = context.WithCancelCause(ctx)
 	if v.probe {
 		h.probing = true
@@ -245,9 +242,6 @@ func (v *visit) leave(sent, reached bool) (l left) {
 	if !sent && took >= c.hang {
 		h.slow = true
 		l.off = c.take(h, len(h.waiting))
-		for _, w := range l.off {
-			c.note(h, w.Item.To)
-		}
 		return l
 	}
 	if h.slow {
@@ -323,14 +317,30 @@ func (c *crew) all() (list []*store.Lease[store.Item]) {
 	return list
 }
 
-// opens reports whether a try to one of the hosts could begin now.
-func (c *crew) opens(names []string) bool {
+// opens reports whether a try to one of the hosts could begin now. Otherwise the recipient
+// is woken when one can.
+func (c *crew) opens(names []string, to string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.ContainsFunc(names, func(name string) bool {
+	if slices.ContainsFunc(names, func(name string) bool {
 		h := c.hosts[name]
 		return h == nil || !h.slow || c.open(nil, h)
-	})
+	}) {
+		return true
+	}
+	for _, name := range names {
+		c.await(name, c.hosts[name], to)
+	}
+	return false
+}
+
+// await makes a recipient wait until a try to a slow host may begin. The caller holds mu.
+func (c *crew) await(name string, h *host, to string) {
+	if !h.probing && !h.queued {
+		h.queued = true
+		c.queue = append(c.queue, name)
+	}
+	c.note(h, to)
 }
 
 // open reports whether a try to a slow host could begin. The caller holds mu.
