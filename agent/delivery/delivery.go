@@ -171,7 +171,7 @@ func New(cfg Config) *Dispatcher {
 func (d *Dispatcher) Run(ctx context.Context) {
 	if !d.cfg.Idle {
 		for _, c := range d.crews {
-			for range cap(c.busy) + c.maxSlow {
+			for range cap(c.busy) + c.maxHang {
 				d.workers.Go(func() { d.work(ctx, c) })
 			}
 		}

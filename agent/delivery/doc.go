@@ -60,9 +60,10 @@
 // The other items for the host wait for the end of a try.
 //
 // A try that takes longer than a tenth of Config.SendTimeout hangs. Such a try goes on in
-// the slow lane, and another item takes its place. The slow lane has a quarter as many
-// places as there are workers. If all are taken, the try ends. A host whose last try has hung
-// and failed is slow: one try at a time, in the slow lane. Meanwhile an item for a slow host
+// the slow lane, and another item takes its place. The slow lane has as many places as there
+// are workers. If all are taken, the try ends, and the item is tried again after
+// Config.SendTimeout. A host whose last try has hung and failed is slow: one try at a time,
+// and none while a quarter of the slow lane is taken. Meanwhile an item for a slow host
 // leaves by its next endpoint, or waits. When the host accepts an item, the others are sent
 // at once.
 //

@@ -19,7 +19,8 @@ type crew struct {
 	busy    chan struct{} // has a value for each worker that is not in the slow lane
 	perHost int           // tries at a time to a host
 	maxHost int           // the same to a host that accepts packets quickly
-	maxSlow int           // tries at a time in the slow lane
+	maxSlow int           // tries in the slow lane with which a try to a slow host may begin
+	maxHang int           // tries in the slow lane
 	hang    time.Duration // age of a try that hangs
 	backoff Backoff
 
@@ -57,11 +58,11 @@ const (
 	maxNames = 20_000
 )
 
-// newCrew returns a crew with that many workers, and a quarter more for the slow lane.
+// newCrew returns a crew with that many workers, and as many in the slow lane.
 func newCrew(workers int, cfg *Config, classes ...store.Class) *crew {
 	return &crew{
 		classes: classes,
-		busy:    make(chan struct{}, workers), maxSlow: max(1, workers/4),
+		busy:    make(chan struct{}, workers), maxSlow: max(1, workers/4), maxHang: workers,
 		perHost: cfg.HostTries, maxHost: max(cfg.HostTries, workers/2),
 		hang: cfg.SendTimeout / 10, backoff: cfg.Backoff,
 		hosts: make(map[string]*host),
@@ -190,7 +191,7 @@ func (v *visit) hangs() {
 	defer c.mu.Unlock()
 	switch {
 	case v.done || v.t.slow:
-	case c.slow < c.maxSlow:
+	case c.slow < c.maxHang:
 		v.t.toSlowLane()
 	default:
 		v.end(errHangs)

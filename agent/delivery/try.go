@@ -28,6 +28,7 @@ type tries struct {
 	taken string // the endpoint that has the item, though its reply was lost
 	busy  bool   // whether we had no room for the reply
 
+	cut  bool     // whether a try was ended because it hung
 	held string   // the host that has too many tries, if the item waits for the end of one
 	slow []string // the hosts that were not tried because they do not answer
 }
@@ -36,6 +37,10 @@ type tries struct {
 func (t *tries) waits() bool {
 	return !t.sent && len(t.errs) == 0 && (t.held != "" || len(t.slow) > 0)
 }
+
+// ends reports whether the other routes are not tried: the item waits for a host, or another
+// endpoint might get the item a second time.
+func (t *tries) ends() bool { return t.cut || t.held != "" || t.taken != "" }
 
 // err joins the errors of the routes that failed.
 func (t *tries) err() error { return errors.Join(t.errs...) }
@@ -78,7 +83,7 @@ func (d *Dispatcher) try(ctx context.Context, item *store.Item, turn *turn, last
 		return t
 	}
 	d.tryEndpoints(ctx, turn, item, t)
-	if t.sent || t.held+t.taken != "" || ctx.Err() != nil {
+	if t.sent || t.ends() || ctx.Err() != nil {
 		return t
 	}
 	if len(t.errs) > 0 && !t.retry && !t.answered { // no endpoint is of any use
@@ -128,7 +133,7 @@ func (d *Dispatcher) tryBack(ctx context.Context, turn *turn, item *store.Item, 
 
 // tryEndpoints tries the endpoints of an item, and then those that its recipient has now.
 func (d *Dispatcher) tryEndpoints(ctx context.Context, turn *turn, item *store.Item, t *tries) {
-	if d.tryRoutes(ctx, turn, item, item.Endpoints, t) || t.held+t.taken != "" || len(item.Endpoints) == 0 || ctx.Err() != nil {
+	if d.tryRoutes(ctx, turn, item, item.Endpoints, t) || t.ends() || len(item.Endpoints) == 0 || ctx.Err() != nil {
 		return
 	}
 	if item.Class == store.ClassStranger || len(t.errs) == 0 {
@@ -156,7 +161,7 @@ func (d *Dispatcher) tryRoutes(ctx context.Context, turn *turn, item *store.Item
 			}
 			return true
 		}
-		if t.held != "" || t.taken != "" { // another endpoint would get the item a second time
+		if t.ends() {
 			return false
 		}
 	}
@@ -182,7 +187,8 @@ func (d *Dispatcher) visit(ctx context.Context, turn *turn, t *tries, item *stor
 	err = send(vctx)
 	reached := !errors.As(err, new(*wrapError))
 	if cause := context.Cause(vctx); err != nil && errors.Is(cause, errHangs) {
-		err = &transport.SendError{Endpoint: way, Retryable: true, Err: cause}
+		// The recipient may have the item, and be handling it.
+		t.cut, err = true, &transport.SendError{Endpoint: way, Retryable: true, RetryAfter: d.cfg.SendTimeout, Err: cause}
 	}
 	d.leave(ctx, v, err == nil || ctx.Err() != nil, reached)
 	return t.add(way, err)
