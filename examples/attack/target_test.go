@@ -249,15 +249,6 @@ func (a *target) peak() int64 {
 	return 0
 }
 
-// descriptors returns how many files and sockets the target has open.
-func (a *target) descriptors() int {
-	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", a.cmd.Process.Pid))
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return len(list)
-}
-
 // figures logs the row of the threat model: what an attack did on 2026-11-30, what it
 // does now, and the bound. It fails the test if ok is false.
 func figures(t *testing.T, ok bool, before, now, bound string) {
