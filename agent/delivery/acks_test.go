@@ -378,3 +378,26 @@ func TestAwaitingKeepsNoPackets(t *testing.T) {
 		}
 	})
 }
+
+// A recipient whose first endpoint was busy, and who is silent at the second one, gets the item
+// at the first one when there is room, and is not taken for one that sends no acks.
+func TestSilentAfterBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		way, s := newFault(busy), newSession()
+		p := run(t, delivery.Config{Senders: map[string]transport.Sender{"http": way.web(), "ws": wire{s}}})
+		p.deliver(ackWanted("m", "http://b", "ws://b"))
+		synctest.Wait()
+		s.got.want(t, "m")
+		way.set(nil)
+		time.Sleep(32 * time.Second)
+		list := p.told.list()
+		if got := list[len(list)-1]; got != "m 2: sent by http://b" {
+			t.Errorf("told of %q", list)
+		}
+		p.deliver(ackWanted("n", "ws://b"))
+		synctest.Wait()
+		if !p.Awaits(alice, bob, "n") {
+			t.Error("no ack is awaited anymore")
+		}
+	})
+}

@@ -142,16 +142,16 @@ func sent(it *store.Item, attempts int, way string) Outcome {
 
 // holdUntilAcked holds the lease of an item until its ack comes or cannot come anymore.
 func (d *Dispatcher) holdUntilAcked(ctx context.Context, l *store.Lease[store.Item], t *tries, w *waiting) {
-	acked, err := d.await(ctx, t.session, w, t.must, func() {
+	acked, err := d.await(ctx, t.session, w, t.must || t.busyElsewhere(), func() {
 		// If Await fails, the item still counts as being sent, which is harmless.
 		if err := d.cfg.Outbox.Await(context.WithoutCancel(ctx), l); err != nil && !errors.Is(err, store.ErrLease) && !errors.Is(err, store.ErrFull) {
 			d.cfg.Logger.WarnContext(ctx, "outbox failed", "id", l.Item.MessageID, "error", err)
 		}
 	})
 	problem := d.acks.stop(w)
-	t.answered = errors.Is(err, errBusy)
 	noAck := errors.Is(err, errNoAck)
-	t.refused = noAck && !t.must // only if the party sends acks for other items
+	t.refused = noAck && !t.must && !t.busyElsewhere() // only if the party sends acks for other items
+	t.answered = errors.Is(err, errBusy)
 	if t.proven && (err == nil || noAck) {
 		d.routes.carried(t.session, w.party, acked, d.cfg.Backoff)
 	}
@@ -200,7 +200,7 @@ func (d *Dispatcher) Try(ctx context.Context, notify func(Outcome), item store.I
 		o.State, o.Err = Sent, d.acks.stop(w)
 	default:
 		d.report(ctx, sent(&item, 0, t.way))
-		acked, err := d.await(ctx, t.session, w, t.must, func() {})
+		acked, err := d.await(ctx, t.session, w, t.must || t.busyElsewhere(), func() {})
 		problem := d.acks.stop(w)
 		switch {
 		case err != nil:

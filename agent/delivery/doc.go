@@ -95,6 +95,9 @@
 //   - at once if the recipient has never sent an ack;
 //   - after three missing acks in a row if the recipient has sent acks before.
 //
+// The Dispatcher does not conclude that if another endpoint of the recipient was tried first
+// and was busy. Then the item is sent again.
+//
 // From then on, until the recipient sends an ack, an item for this recipient counts as
 // delivered when it is written to the connection.
 //

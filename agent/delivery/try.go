@@ -42,6 +42,10 @@ func (t *tries) waits() bool {
 // endpoint might get the item a second time.
 func (t *tries) ends() bool { return t.cut || t.held != "" || t.taken != "" }
 
+// busyElsewhere reports whether an endpoint of the recipient that was tried before may accept
+// the item later. Then silence does not mean that the recipient sends no acks.
+func (t *tries) busyElsewhere() bool { return t.answered && !t.refused }
+
 // err joins the errors of the routes that failed.
 func (t *tries) err() error { return errors.Join(t.errs...) }
 

@@ -339,9 +339,9 @@ func (n *network) request(ctx context.Context, endpoint string, p transport.Pack
 	case reply != nil:
 		return reply, nil
 	case errors.As(err, &reject):
-		return nil, &transport.SendError{Endpoint: endpoint, Err: errors.New(reject.Reason)}
+		return nil, &transport.SendError{Endpoint: endpoint, Answered: true, Err: errors.New(reject.Reason)}
 	case errors.As(err, &busy):
-		return nil, &transport.SendError{Endpoint: endpoint, Retryable: true, RetryAfter: busy.RetryAfter, Err: errors.New("busy")}
+		return nil, &transport.SendError{Endpoint: endpoint, Retryable: true, RetryAfter: busy.RetryAfter, Answered: true, Busy: true, Err: errors.New("busy")}
 	case err != nil:
 		return nil, retryable(endpoint, errors.New("internal error"))
 	}
