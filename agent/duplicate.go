@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
@@ -12,7 +14,8 @@ import (
 // have got the first answer. It sends the replies that left by the connection of the
 // message again, by the connection that the message arrived by now. If there were no such
 // replies, it sends the ack that the message asks for, since the first ack may have been
-// over a limit. It does neither while the Handler runs: after an ack, the sender would
+// over a limit. Replies to a message that was parked, or kept by a mediator, leave by the
+// outbox. It does neither while the Handler runs: after an ack, the sender would
 // not send the message again if a reply were lost.
 func (a *Agent) replyToDuplicate(ctx context.Context, w transport.Replier, in *Inbound, known *store.Known) error {
 	if !in.fromPeer() {
@@ -32,15 +35,58 @@ func (a *Agent) replyToDuplicate(ctx context.Context, w transport.Replier, in *I
 		(&responder{a: a, w: w, in: in}).acknowledge(ctx)
 		return nil
 	}
-	if _, ok := w.(transport.Session); ok && !a.answers.of(in).take(in) {
+	_, open := w.(transport.Session)
+	_, none := w.(transport.NoReply)
+	if (open || none) && !a.answers.of(in).take(in) {
 		in.log(a.cfg.Logger).InfoContext(ctx, "reply not sent again, the sender has had too many answers")
 		return nil
+	}
+	if none {
+		return a.sendReplies(ctx, in, known.Replies)
 	}
 	for _, p := range known.Replies {
 		if err := w.Reply(ctx, transport.Packet(p)); err != nil {
 			in.log(a.cfg.Logger).InfoContext(ctx, "reply not sent again", "error", err)
 			return nil
 		}
+	}
+	return nil
+}
+
+// sendReplies puts replies that left by the connection of their message before into the
+// outbox, if the sender has an endpoint.
+func (a *Agent) sendReplies(ctx context.Context, in *Inbound, replies []store.Packet) error {
+	err := a.queueReplies(ctx, in, replies)
+	if err != nil && !isLasting(err) {
+		return later(fmt.Errorf("reply not sent again: %w", err))
+	}
+	if err != nil {
+		in.log(a.cfg.Logger).InfoContext(ctx, "reply not sent again", "error", err)
+	}
+	return nil
+}
+
+func (a *Agent) queueReplies(ctx context.Context, in *Inbound, replies []store.Packet) error {
+	routes, err := a.routes(ctx, in.From, in.class)
+	if err != nil {
+		return err
+	}
+	var items []store.Item
+	for _, p := range replies {
+		item := a.newItem(in.To, in.From, p, routes, in.class, time.Time{})
+		item.NeedsReceipt = true // the packet asks for no ack
+		items = append(items, item)
+	}
+	var allowed *allowance
+	if in.class == store.ClassStranger {
+		allowed = a.allowances.of(in)
+	}
+	if !allowed.take(sizeOf(items)) {
+		return ErrAnswerLimit
+	}
+	if _, err := a.delivery.Deliver(ctx, nil, items...); err != nil {
+		allowed.giveBack(sizeOf(items))
+		return fmt.Errorf("outbox: %w", err)
 	}
 	return nil
 }

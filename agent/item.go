@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -29,25 +30,33 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	if err != nil {
 		return store.Item{}, err
 	}
-	now := a.cfg.Now()
-	item := store.Item{
-		ID: message.NewID(), MessageID: m.ID, Thread: foldID(subject(m)), From: m.From, To: to, Lane: a.lane(m, o),
-		Direct: store.Packet{MediaType: e.MediaType, Data: e.Data}, AskAck: askAck, NeedsReceipt: ackable && !askAck,
-		Endpoints: endpoints(routes, o.class), Class: o.class, Created: now, Deadline: now.Add(a.cfg.MaxAge),
-	}
-	if s := a.cfg.Shares(m.From).Outbox; s != (store.Share{}) && m.From != "" {
-		item.Owner, item.OwnerShare = party(m.From), s
-	}
-	if !m.ExpiresTime.IsZero() {
-		item.Expires, item.Deadline = m.ExpiresTime, m.ExpiresTime
-	}
+	item := a.newItem(m.From, to, store.Packet{MediaType: e.MediaType, Data: e.Data}, routes, o.class, m.ExpiresTime)
+	item.MessageID, item.Thread, item.Lane = m.ID, foldID(subject(m)), a.lane(m, o)
+	item.AskAck, item.NeedsReceipt = askAck, ackable && !askAck
 	if !o.deadline.IsZero() && o.deadline.Before(item.Deadline) {
 		item.Deadline = o.deadline
 	}
-	if last := now.Add(a.cfg.StrangerAge); o.class == store.ClassStranger && last.Before(item.Deadline) {
+	return item, nil
+}
+
+// newItem returns an item that is alone in its lane. Its message has the id of the item, and
+// no thread.
+func (a *Agent) newItem(own, to string, p store.Packet, routes []envelope.Route, class store.Class, expires time.Time) store.Item {
+	now, id := a.cfg.Now(), message.NewID()
+	item := store.Item{
+		ID: id, MessageID: id, From: own, To: to, Lane: id, Direct: p,
+		Endpoints: endpoints(routes, class), Class: class, Created: now, Deadline: now.Add(a.cfg.MaxAge), Expires: expires,
+	}
+	if s := a.cfg.Shares(own).Outbox; s != (store.Share{}) && own != "" {
+		item.Owner, item.OwnerShare = party(own), s
+	}
+	if !expires.IsZero() {
+		item.Deadline = expires
+	}
+	if last := now.Add(a.cfg.StrangerAge); class == store.ClassStranger && last.Before(item.Deadline) {
 		item.Deadline = last
 	}
-	return item, nil
+	return item
 }
 
 // lane returns the name of the lane of a message to be sent. Without another name, the lane

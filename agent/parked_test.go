@@ -816,3 +816,33 @@ func TestParkedAnswer(t *testing.T) {
 		w.has(t, "at last", 1, store.Done, store.Done)
 	})
 }
+
+// A message was answered by its connection, and the answer was lost. When the message comes
+// again and is parked, the answer leaves by the endpoint of its sender.
+func TestParkedDuplicate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newParkTest(t, func(cfg *agent.Config) {
+			cfg.Handler = agent.HandlerFunc(func(ctx context.Context, r agent.Responder, in *agent.Inbound) error {
+				m, err := message.New(chatType, nil)
+				if err != nil {
+					return err
+				}
+				m.ID = "answer"
+				return r.Reply(ctx, m)
+			})
+		})
+		s, lost := newStranger(t, w.net, "mem://stranger"), new(call)
+		m := s.message(t, w.agent, chatType, func(m *message.Message) { m.ID, m.ReturnRoute = "question", "all" })
+		s.give(t, w.agent, lost, m)
+		synctest.Wait()
+		s.none(t)
+		w.set(errDown, s.DID)
+		s.give(t, w.agent, newSession(), m)
+		w.has(t, "down", 0, store.Waiting)
+		w.set(nil, s.DID)
+		if got := s.next(t).Message; got.ID != "answer" || got.ThreadID != "question" {
+			t.Errorf("came to the endpoint: %v", got)
+		}
+		w.has(t, "opened", 0, store.Done)
+	})
+}
