@@ -65,18 +65,6 @@
 // The same happens to a message of a thread with too many problem reports, until one hour
 // after the last report.
 //
-// # Strangers
-//
-// A stranger is a sender that is not proven, or is not a contact of our DID in
-// Config.Contacts. A party becomes a contact when we send it a message that is not an answer.
-// Anybody can make any number of DIDs, so that limits for each DID do not stop a flood of
-// strangers. Therefore:
-//
-//   - All strangers together have a share of the inbox (store.ClassStranger).
-//   - All strangers together have three quarters of Config.MaxHandlers at most.
-//   - Reports and answers to strangers are counted apart from those to contacts
-//     (Config.MaxCounted).
-//
 // # Rotation
 //
 // A peer can prove that it has moved to another DID (from_prior). From then on:
@@ -137,9 +125,14 @@
 // The Agent knows a party that is a contact (package agent/contact): one that was sent a
 // message first, or for which a program has called contact.Book.Keep, for example because
 // the party has used an invitation, or because a policy admits it. All other parties are
-// strangers. Anybody can make any number of DIDs, so all strangers together have a share of
-// the outbox and workers of their own (store.Class). A flood of them neither fills the
-// outbox for other messages nor delays these.
+// strangers, and so is a sender that is not proven. Anybody can make any number of DIDs, so
+// that limits for each DID do not stop a flood of strangers. Therefore all strangers together
+// have:
+//
+//   - a share of the inbox and a share of the outbox (store.ClassStranger);
+//   - workers of their own that send their answers (Config.StrangerWorkers);
+//   - three quarters of Config.MaxHandlers at most;
+//   - limits of reports and answers apart from those of contacts (Config.MaxCounted).
 //
 // The messages of Send and Request are those of the owner, even if a Handler calls them. The
 // messages of a Responder and of Report are answers. A message that Responder.Commit sends
