@@ -532,11 +532,7 @@ func (e *end) read() {
 	for {
 		select {
 		case a := <-e.in:
-			t := time.NewTimer(time.Until(a.at))
-			select {
-			case <-t.C:
-			case <-e.done:
-				t.Stop()
+			if !e.pause(time.Until(a.at)) {
 				return
 			}
 			turn := last.Next()
@@ -554,6 +550,21 @@ func (e *end) read() {
 		case <-e.done:
 			return
 		}
+	}
+}
+
+// pause waits, unless the connection ends before.
+func (e *end) pause(d time.Duration) bool {
+	if d <= 0 {
+		return !e.over()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-e.done:
+		return false
 	}
 }
 
