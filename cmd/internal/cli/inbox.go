@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/cmd/internal/client"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/protocols/basicmessage"
@@ -195,22 +195,13 @@ func protocol(typ string) string {
 // content returns the text of a basic message, or the code and the text of a problem report.
 func content(m *message.Message) (string, bool) {
 	if p, err := agent.ParseProblemReport(m); err == nil {
-		return problemText(p), true
+		return client.ProblemText(p), true
 	}
 	var body basicmessage.Body
 	if !message.Is(m, basicmessage.TypeMessage) || m.DecodeBody(&body) != nil {
 		return "", false
 	}
 	return body.Content, true
-}
-
-// problemText returns the code of a problem, and its text for people if there is any.
-func problemText(p *message.Problem) string {
-	code := cmp.Or(p.Code, "no code")
-	if text := p.Text(); text != "" {
-		return code + ": " + text
-	}
-	return code
 }
 
 func letterJSON(w io.Writer, l home.Letter) error {

@@ -148,9 +148,14 @@ func (c *Client) post(ctx context.Context, cfg PostConfig, m *message.Message) (
 }
 
 func reported(p *message.Problem) error {
+	return fmt.Errorf("the agent reports a problem: %s", ProblemText(p))
+}
+
+// ProblemText returns the code of a problem, and its text for people if there is any.
+func ProblemText(p *message.Problem) string {
 	code := cmp.Or(p.Code, "no code")
 	if text := p.Text(); text != "" {
-		return fmt.Errorf("the agent reports a problem: %s: %s", code, text)
+		return code + ": " + text
 	}
-	return fmt.Errorf("the agent reports a problem: %s", code)
+	return code
 }
