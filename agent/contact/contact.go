@@ -51,6 +51,12 @@
 // therefore pass it on to others that know the same DID. A DID that is used with one party
 // only is safe from this. [Book.Forget] undoes an end.
 //
+// # Dialects
+//
+// Agents differ in the messages that they speak: the version of a protocol, the name of an
+// answer, acks. What a contact has shown is its [Dialect]. [Book.Learn] records what an
+// authenticated message has shown, and [Book.Dialect] returns what is known.
+//
 // # Clauses
 //
 // Of DIDComm v2.1: DID Rotation and Ending a Relationship, for the party that is told.

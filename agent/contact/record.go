@@ -48,6 +48,8 @@ type entry struct {
 	// Confirmed means that the party knows that we know about its rotation to Peer.
 	Confirmed bool `json:"confirmed,omitzero"`
 	Rotations int  `json:"rotations,omitzero"` // that have led to Peer
+	// Dialect belongs to a contact. A value in a record does not change: Learn replaces it.
+	Dialect *Dialect `json:"dialect,omitzero"`
 }
 
 // record is an entry as it is stored.

@@ -67,6 +67,9 @@ func (b *Book) judge(ctx context.Context, own string, r Rotation) (verdict, []re
 	next.arrive(r.IssuedAt)
 	next.Confirmed = next.Confirmed && again
 	next.Rotations = max(next.Rotations, prior.Rotations+1)
+	if next.Dialect == nil {
+		next.Dialect = prior.Dialect
+	}
 	if prior.Contact { // even if there are too many contacts
 		next.Contact, next.unbounded = true, true
 	}
