@@ -28,6 +28,8 @@ var mediaTypes = []struct {
 	{"didcomm-signed+json", transport.MediaTypeSigned, true},
 	{"application/didcomm+encrypted", transport.MediaTypeEncrypted, true},
 	{"application/didcomm-envelope-enc", transport.MediaTypeEncrypted, true},
+	{"Application/DIDComm-Envelope-Enc; charset=utf-8", transport.MediaTypeEncrypted, true},
+	{"application/didcomm-envelope-enc;profile=\"didcomm/v2\"", transport.MediaTypeEncrypted, true},
 	{"application/json", "", false},
 	{"application/didcomm-encrypted", "", false},
 	{"text/didcomm-encrypted+json", "", false},

@@ -48,7 +48,8 @@ type ClientConfig struct {
 	// Budget limits the memory of all bodies. The Handlers, Servers and Clients of a
 	// process should share one. The default is one of its own, of the default size.
 	Budget *transport.Budget
-	// Timeout limits one request, from dialling to the last byte of the response.
+	// Timeout limits one Send, from dialling to the last byte of the response, without the
+	// time of the bound Handler.
 	Timeout time.Duration
 	// DialTimeout limits one call of Dial, and one TLS handshake. An HTTP/2 connection
 	// that is silent for this time is pinged, and closed if there is no answer within
@@ -76,6 +77,7 @@ type Client struct {
 	http  *http.Client
 	pool  *http.Transport
 	sends *exchange.Sends
+	types mediaTypes
 }
 
 var (
@@ -100,7 +102,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.Budget == nil {
 		cfg.Budget = transport.NewBudget(0)
 	}
-	c := &Client{cfg: cfg, sends: exchange.NewSends()}
+	c := &Client{cfg: cfg, sends: exchange.NewSends(), types: newMediaTypes()}
 	c.pool = &http.Transport{
 		DialContext:            c.dial,
 		TLSClientConfig:        &tls.Config{RootCAs: cfg.RootCAs, MinVersion: tls.VersionTLS12},
@@ -133,6 +135,12 @@ func (c *Client) Bind(h transport.Handler) { c.sends.Bind(h) }
 // the status is 2xx. If the body of the response is a DIDComm packet, Send passes the
 // packet to the bound Handler and returns when the Handler has accepted it.
 //
+// Some agents know encrypted messages only by an older media type,
+// application/didcomm-envelope-enc. If an endpoint answers an encrypted packet with status
+// 415, Send repeats the request once with the other one of the two media types. The Client
+// remembers for a day which one an endpoint takes. It repeats at most two requests to an
+// endpoint in that time.
+//
 // Errors are of type *transport.SendError. These can be retried:
 //   - network errors, timeouts, and a closed Client;
 //   - status 408, 425, 429 and 5xx; RetryAfter is that of the response header;
@@ -163,7 +171,7 @@ func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error 
 	}
 	defer end()
 
-	reply, release, err := c.exchange(ctx, to, u.String(), mediaType, p.Data)
+	reply, release, err := c.post(ctx, to, u.String(), mediaType, p.Data)
 	if err != nil {
 		return err
 	}
@@ -185,10 +193,35 @@ func (c *Client) Send(ctx context.Context, to string, p transport.Packet) error 
 // Receipts returns true, because status 2xx means that the peer has the packet.
 func (c *Client) Receipts() bool { return true }
 
+// post sends the packet, with another media type if the endpoint refuses the first. The
+// results are those of exchange.
+func (c *Client) post(ctx context.Context, to, url, mediaType string, data []byte) (reply transport.Packet, release func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	if mediaType != transport.MediaTypeEncrypted {
+		return c.exchange(ctx, to, url, mediaType, data)
+	}
+	mediaType = c.types.of(url)
+	reply, release, err = c.exchange(ctx, to, url, mediaType, data)
+	if !errors.Is(err, transport.ErrMediaType) {
+		return reply, release, err
+	}
+	other := c.types.refused(url, mediaType)
+	if other == "" {
+		return reply, release, err
+	}
+	c.cfg.Logger.InfoContext(ctx, "media type refused, another is tried", "endpoint", to, "refused", mediaType, "tried", other)
+	reply, release, err = c.exchange(ctx, to, url, other, data)
+	if errors.Is(err, transport.ErrMediaType) {
+		c.types.refusedBoth(url)
+	}
+	return reply, release, err
+}
+
 // exchange sends the request, and returns the packet in the response, which is empty if
 // there is none. Call release when the packet is not needed anymore.
 func (c *Client) exchange(ctx context.Context, to, url, mediaType string, data []byte) (reply transport.Packet, release func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	none := transport.Packet{}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(data))

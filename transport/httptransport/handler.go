@@ -12,11 +12,13 @@
 //
 // The package implements DIDComm v2.1, Transports, HTTPS: a message is sent by POST
 // with its IANA media type, any status 2xx means that the peer has received it, and
-// status 307 is followed. It goes beyond that section in two points:
+// status 307 is followed. It goes beyond that section in three points:
 //   - It supports the return-route extension. If the Handler replies before a packet is
 //     handled, the reply is the body of the response. The client passes this body to
 //     the Handler that is set by [Client.Bind].
 //   - It follows status 308 in the same way as 307.
+//   - It takes the media types of encrypted messages that are older than DIDComm v2, and
+//     sends with application/didcomm-envelope-enc to an endpoint that refuses the new one.
 package httptransport
 
 import (
