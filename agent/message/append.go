@@ -69,7 +69,7 @@ func (m *Message) size() int {
 	}
 	for i := range m.Attachments {
 		a := &m.Attachments[i]
-		n += 160 + len(a.ID) + len(a.Description) + len(a.Filename) + len(a.MediaType) + len(a.Format)
+		n += 160 + len(a.ID) + len(a.Description) + len(a.Filename) + len(a.MediaType) + len(a.Format) + len(a.LastModText)
 		n += len(a.Data.JSON) + len(a.Data.Base64) + len(a.Data.JWS) + len(a.Data.Hash)
 	}
 	return n
@@ -207,7 +207,7 @@ func (a *appender) others(members map[string]json.RawMessage, known func(string)
 }
 
 func (a *appender) attachments(list []Attachment) {
-	if len(list) == 0 {
+	if list == nil {
 		return
 	}
 	a.name("attachments")
@@ -226,7 +226,9 @@ func (a *appender) attachment(t *Attachment) {
 	a.string("filename", t.Filename)
 	a.string("media_type", t.MediaType)
 	a.string("format", t.Format)
-	a.time("lastmod_time", t.LastModTime)
+	if a.string("lastmod_time", t.LastModText); t.LastModText == "" {
+		a.time("lastmod_time", t.LastModTime)
+	}
 	if t.ByteCount < 0 {
 		a.fail("byte_count is negative")
 		return

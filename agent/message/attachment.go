@@ -17,7 +17,11 @@ type Attachment struct {
 	MediaType   string // "media_type"
 	Format      string
 	LastModTime time.Time // "lastmod_time", written as whole seconds since 1970
-	ByteCount   int64     // "byte_count"
+	// LastModText is lastmod_time as text, which is written instead of LastModTime. The
+	// specification leaves the form open. Parse sets LastModTime too if the text is a time
+	// by RFC 3339.
+	LastModText string
+	ByteCount   int64 // "byte_count"
 	Data        AttachmentData
 	Extra       map[string]json.RawMessage // all other members, by name
 }

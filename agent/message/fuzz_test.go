@@ -15,6 +15,8 @@ func FuzzParse(f *testing.F) {
 	f.Add(read(f, "problem-report.json"))
 	f.Add([]byte(`{"id":"1","type":"t","to":"x","body":null,"created_time":"2018-01-18T09:50:22Z","expires_time":1516269022000,"please_ack":true}`))
 	f.Add([]byte(`{"id":"1","type":"t","created_time":1.5e9,"expires_time":"1","attachments":[{"data":{"json":null,"links":"x"}}]}`))
+	f.Add([]byte(`{"id":"1","type":"t","attachments":[{"lastmod_time":"2018-01-18T10:50:22.123+01:00","data":{"json":1}}]}`))
+	f.Add([]byte(`{"id":"1","type":"t","attachments":[]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		m, deviations, err := message.Parse(data)
 		kept, keptDeviations, keptErr := message.Limits{}.ParseInPlace(bytes.Clone(data))

@@ -55,6 +55,8 @@ type Message struct {
 	ReturnRoute       string // "return_route": "none", "all" or "thread"
 	ReturnRouteThread string // "return_route_thread": the id of a thread
 
+	// Attachments is written as an empty list if it is empty and not nil, because a protocol
+	// can require the member (message pickup 4.0, delivery).
 	Attachments []Attachment
 
 	// Body is a JSON object. Parse sets it to {} if the body was absent or null.

@@ -102,7 +102,11 @@ func TestTimeFloatMilliseconds(t *testing.T) {
 
 // TestRoundTrip also compares with encoding/json, which knows nothing of us.
 func TestRoundTrip(t *testing.T) {
-	for _, src := range [][]byte{[]byte(full), read(t, "plaintext.json"), read(t, "problem-report.json")} {
+	for _, src := range [][]byte{
+		[]byte(full), read(t, "plaintext.json"), read(t, "problem-report.json"),
+		[]byte(`{"id":"1","type":"t","body":{},"attachments":[]}`),
+		[]byte(`{"id":"1","type":"t","body":{},"attachments":[{"lastmod_time":"2018-01-18T10:50:22.123+01:00","data":{"json":1}}]}`),
+	} {
 		m, _, err := message.Parse(src)
 		if err != nil {
 			t.Fatal(err)
@@ -323,9 +327,19 @@ func TestDeviations(t *testing.T) {
 		{`"to":null`, M{}, message.DeviationNull, "to"},
 		{`"created_time":null`, M{}, message.DeviationNull, "created_time"},
 		{`"attachments":null`, M{}, message.DeviationNull, "attachments"},
+		{`"attachments":[]`, M{Attachments: []message.Attachment{}}, "", ""},
+		{
+			`"attachments":[{"lastmod_time":"yesterday","data":{"json":1}}]`,
+			M{Attachments: []message.Attachment{{LastModText: "yesterday", Data: message.AttachmentData{JSON: json.RawMessage("1")}}}}, "", "",
+		},
+		{
+			`"attachments":[{"lastmod_time":1516269022000,"data":{"json":1}}]`,
+			M{Attachments: []message.Attachment{{LastModTime: at, Data: message.AttachmentData{JSON: json.RawMessage("1")}}}},
+			message.DeviationTimeMilliseconds, "attachments.lastmod_time",
+		},
 		{
 			`"attachments":[{"lastmod_time":"2018-01-18T09:50:22Z","data":{"json":1}}]`,
-			M{Attachments: []message.Attachment{{LastModTime: at, Data: message.AttachmentData{JSON: json.RawMessage("1")}}}}, "", "",
+			M{Attachments: []message.Attachment{{LastModTime: at, LastModText: "2018-01-18T09:50:22Z", Data: message.AttachmentData{JSON: json.RawMessage("1")}}}}, "", "",
 		},
 		{
 			`"attachments":[{"byte_count":null,"data":{"base64":"YQ"}},{"byte_count":null,"data":{"base64":"YQ"}}]`,

@@ -291,6 +291,7 @@ func (p *parser) attachments(dst *[]Attachment) error {
 	if _, err := p.dec.ReadToken(); err != nil {
 		return err
 	}
+	*dst = []Attachment{}
 	for p.dec.PeekKind() != ']' {
 		if len(*dst) == p.limits.Attachments {
 			return p.fail("more than %d attachments", p.limits.Attachments)
@@ -326,7 +327,7 @@ func (p *parser) attachment(a *Attachment) error {
 		case "format":
 			err = p.string(&a.Format, "attachments.format")
 		case "lastmod_time":
-			err = p.time(&a.LastModTime, "attachments.lastmod_time")
+			err = p.lastMod(a)
 		case "byte_count":
 			err = p.count(&a.ByteCount, "attachments.byte_count")
 		case "data":

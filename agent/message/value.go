@@ -193,8 +193,23 @@ func (p *parser) count(dst *int64, name string) error {
 // number is read as milliseconds.
 const maxSeconds = 1e11
 
-// time reads a time in any of the forms that peers send. By the specification (section i18n),
-// only lastmod_time of an attachment can be text, since its form is left open.
+// lastMod reads lastmod_time of an attachment. By the specification (section i18n), no other
+// time can be text.
+func (p *parser) lastMod(a *Attachment) error {
+	const name = "attachments.lastmod_time"
+	if p.dec.PeekKind() != '"' {
+		return p.time(&a.LastModTime, name)
+	}
+	if err := p.string(&a.LastModText, name); err != nil {
+		return err
+	}
+	if t, ok := parseISO8601([]byte(a.LastModText)); ok {
+		a.LastModTime = t
+	}
+	return nil
+}
+
+// time reads a time in any of the forms that peers send.
 func (p *parser) time(dst *time.Time, name string) error {
 	if p.null(name) {
 		return p.dec.SkipValue()
@@ -214,9 +229,7 @@ func (p *parser) time(dst *time.Time, name string) error {
 			return err
 		}
 		if t, ok := parseISO8601(v); ok {
-			if name != "attachments.lastmod_time" {
-				p.deviate(DeviationTimeISO8601, name)
-			}
+			p.deviate(DeviationTimeISO8601, name)
 			*dst = t
 			return nil
 		}
