@@ -57,6 +57,28 @@ type Owner interface {
 	DIDs(ctx context.Context, n int) ([]string, error)
 }
 
+// KeyFinder is an optional interface of [Config].Keys, beside Owner. It finds our keys by what
+// they are. Some peers name a key of ours by a did:key, and not as our DID document does. With a
+// KeyFinder, Unpack opens an envelope whose kid is a did:key of one of our keys: bare, such as
+// did:key:z6LS..., or with the fragment of the key. Such a kid may also be the did:key of an
+// Ed25519 key. It then means the X25519 key that is derived from the Ed25519 key.
+//
+// Any message but a forward must name in its to header that did:key, or a DID of ours that has
+// the key. With a KeyFinder, Packer.Own also finds DIDs by a did:key.
+//
+// Unpack asks for at most Config.MaxRecipients keys for each layer of encryption.
+type KeyFinder interface {
+	// FindKey returns the id of our key that has a public key. multikey is the public key in
+	// the form of did.FormatMultikey, such as "z6LS...", or any text of a stranger. FindKey
+	// compares forms only, and should take the same time with one key and with many. If
+	// several DIDs of ours have the key, the result belongs to the one that was added first.
+	//
+	// An Ed25519 key and the X25519 key that is derived from it are two keys. An error that
+	// matches ErrNoKey says that the key is not ours. Any other error means that the key
+	// store failed.
+	FindKey(ctx context.Context, multikey string) (string, error)
+}
+
 // MaxRelativeDIDs is the number of our DIDs among which Unpack looks for the key of a
 // relative kid, such as "#key-1". They are the DIDs that were added first (see
 // [Owner].DIDs). An envelope with a relative kid for any other DID of ours does not open.

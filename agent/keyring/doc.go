@@ -3,8 +3,8 @@
 //   - A [Keyring] holds keys in memory.
 //   - A [Sealed] holds keys in memory and keeps them, encrypted, in a store.SealedKeys.
 //
-// Both implement envelope.Keys and envelope.Owner. They hand out key handles for key agreement
-// and signatures, but not the bytes of the keys.
+// Both implement envelope.Keys, envelope.Owner and envelope.KeyFinder. They hand out key handles
+// for key agreement and signatures, but not the bytes of the keys.
 //
 // To use the keys of a secrets file, call [ParseSecrets]. A secrets file is a JSON array of
 // private JWKs, as in Appendix A of DIDComm Messaging v2.1, or a JWK Set. To make new keys,

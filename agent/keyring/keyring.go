@@ -36,6 +36,7 @@ type Keyring struct {
 	keys map[string]held
 	kids list.List // of string, in the order they were added
 	dids owned.DIDs
+	find owned.Keys
 }
 
 // held is a key and the element of its key id in Keyring.kids.
@@ -45,10 +46,11 @@ type held struct {
 }
 
 var (
-	_ envelope.Keys  = (*Keyring)(nil)
-	_ envelope.Owner = (*Keyring)(nil)
-	_ slog.LogValuer = (*Keyring)(nil)
-	_ fmt.Formatter  = (*Keyring)(nil)
+	_ envelope.Keys      = (*Keyring)(nil)
+	_ envelope.Owner     = (*Keyring)(nil)
+	_ envelope.KeyFinder = (*Keyring)(nil)
+	_ slog.LogValuer     = (*Keyring)(nil)
+	_ fmt.Formatter      = (*Keyring)(nil)
 )
 
 // New makes an empty keyring.
@@ -77,6 +79,7 @@ func (k *Keyring) Add(kid string, key crypto.PrivateKey) error {
 	}
 	k.keys[kid] = held{parsed, k.kids.PushBack(kid)}
 	k.dids.Add(kid)
+	k.find.Add(kid, parsed.public)
 	return nil
 }
 
@@ -91,6 +94,7 @@ func (k *Keyring) remove(kid string) {
 	delete(k.keys, kid)
 	k.kids.Remove(key.kid)
 	k.dids.Remove(kid)
+	k.find.Remove(kid, key.public)
 }
 
 // Key returns the key under kid. The error matches envelope.ErrNoKey if there is none.
@@ -145,6 +149,14 @@ func (k *Keyring) DIDs(_ context.Context, n int) ([]string, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.dids.First(n), nil
+}
+
+// FindKey returns the key id of the key with a public key, as envelope.KeyFinder describes it.
+// The error matches envelope.ErrNoKey if the keyring holds no such key.
+func (k *Keyring) FindKey(_ context.Context, multikey string) (string, error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.find.Find(multikey)
 }
 
 // KIDs returns all key ids in the order in which they were added.

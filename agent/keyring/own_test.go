@@ -80,3 +80,38 @@ func method(t *testing.T, id string, key *keyring.Key) did.VerificationMethod {
 	}
 	return m
 }
+
+// TestFindKey: of several key ids of one key, FindKey returns the one that was added first and
+// is still there.
+func TestFindKey(t *testing.T) {
+	key, err := keyring.Generate(keyring.X25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	multikey, err := did.FormatMultikey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := t.Context()
+	ring, err := keyring.Create(ctx, store.NewSealedKeys(), keyring.None())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kids := []string{"did:example:c#1", "did:example:a#1", "did:example:b#1"}
+	for _, kid := range kids {
+		if err := ring.Add(ctx, kid, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, kid := range kids {
+		if got, err := ring.FindKey(ctx, multikey); err != nil || got != kid {
+			t.Errorf("FindKey = %q, %v; want %q", got, err, kid)
+		}
+		if err := ring.Delete(ctx, kid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := ring.FindKey(ctx, multikey); !errors.Is(err, envelope.ErrNoKey) {
+		t.Errorf("FindKey of a deleted key = %q, %v", got, err)
+	}
+}

@@ -33,10 +33,11 @@ type Sealed struct {
 }
 
 var (
-	_ envelope.Keys  = (*Sealed)(nil)
-	_ envelope.Owner = (*Sealed)(nil)
-	_ slog.LogValuer = (*Sealed)(nil)
-	_ fmt.Formatter  = (*Sealed)(nil)
+	_ envelope.Keys      = (*Sealed)(nil)
+	_ envelope.Owner     = (*Sealed)(nil)
+	_ envelope.KeyFinder = (*Sealed)(nil)
+	_ slog.LogValuer     = (*Sealed)(nil)
+	_ fmt.Formatter      = (*Sealed)(nil)
 )
 
 // Create makes an empty Sealed in keys, with a new sealing key that w encrypts. The error
@@ -257,6 +258,11 @@ func (s *Sealed) Own(ctx context.Context, id string) (string, error) { return s.
 
 // DIDs returns at most n of the DIDs that the key ids belong to, like Keyring.DIDs.
 func (s *Sealed) DIDs(ctx context.Context, n int) ([]string, error) { return s.ring.DIDs(ctx, n) }
+
+// FindKey returns the key id of the key with a public key, like Keyring.FindKey.
+func (s *Sealed) FindKey(ctx context.Context, multikey string) (string, error) {
+	return s.ring.FindKey(ctx, multikey)
+}
 
 // KIDs returns all key ids in the order in which they were added.
 func (s *Sealed) KIDs() []string { return s.ring.KIDs() }

@@ -9,7 +9,7 @@
 //
 // TestKeys agrees on shared secrets with keys of the standard library, verifies signatures
 // with the standard library, and packs and opens messages. If the implementation is also an
-// envelope.Owner, TestKeys tests its methods, too.
+// envelope.Owner or an envelope.KeyFinder, TestKeys tests the methods of these, too.
 package keyringtest
 
 import (
@@ -62,6 +62,9 @@ func TestKeys(t *testing.T, keys envelope.Keys, held ...Held) {
 	t.Run("AtOnce", func(t *testing.T) { testAtOnce(t, keys, held) })
 	if owner, ok := keys.(envelope.Owner); ok {
 		t.Run("Owner", func(t *testing.T) { testOwner(t, owner, held) })
+	}
+	if finder, ok := keys.(envelope.KeyFinder); ok {
+		t.Run("KeyFinder", func(t *testing.T) { testFinder(t, finder, held) })
 	}
 }
 

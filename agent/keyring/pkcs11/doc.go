@@ -1,6 +1,6 @@
 // Package pkcs11 gives access to the private keys of a PKCS#11 token, such as an HSM or a
-// smart card. A [Token] implements envelope.Keys and envelope.Owner. The private keys never
-// leave the token.
+// smart card. A [Token] implements envelope.Keys, envelope.Owner and envelope.KeyFinder. The
+// private keys never leave the token.
 //
 // The package needs cgo and the build tag pkcs11. Without the tag it is empty.
 //

@@ -82,11 +82,13 @@ type Token struct {
 	mu   sync.RWMutex // guards what follows
 	keys map[string]*key
 	dids owned.DIDs
+	held owned.Keys
 }
 
 var (
-	_ envelope.Keys  = (*Token)(nil)
-	_ envelope.Owner = (*Token)(nil)
+	_ envelope.Keys      = (*Token)(nil)
+	_ envelope.Owner     = (*Token)(nil)
+	_ envelope.KeyFinder = (*Token)(nil)
 )
 
 // Open loads the module and logs in to the token. The module stays loaded and initialized
@@ -212,10 +214,13 @@ func (t *Token) Bind(kid, label string) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, bound := t.keys[kid]; !bound {
+	if old, bound := t.keys[kid]; bound {
+		t.held.Remove(kid, old.public)
+	} else {
 		t.dids.Add(kid)
 	}
 	t.keys[kid] = k
+	t.held.Add(kid, k.public)
 	return nil
 }
 
@@ -275,4 +280,13 @@ func (t *Token) DIDs(_ context.Context, n int) ([]string, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.dids.First(n), nil
+}
+
+// FindKey returns the key id that the key with a public key is bound to, as envelope.KeyFinder
+// describes it. If the key is bound to several key ids, the result is the first one. The error
+// matches envelope.ErrNoKey if no such key is bound.
+func (t *Token) FindKey(_ context.Context, multikey string) (string, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.held.Find(multikey)
 }

@@ -1,5 +1,6 @@
-// Package owned implements envelope.Owner for keyrings: an index of the DIDs that key ids
-// belong to. Each operation takes the same time with few and with many DIDs.
+// Package owned implements envelope.Owner and envelope.KeyFinder for keyrings: an index of the
+// DIDs that key ids belong to, and an index of the public keys. Each operation takes the same
+// time with few and with many DIDs. Only Keys.Remove takes longer if many DIDs have the same key.
 package owned
 
 import (
