@@ -74,9 +74,12 @@ func (a *Agent) inbound(ctx context.Context, u *envelope.Unpacked) (in *Inbound,
 	in.aliases = aliasesOf(u)
 	switch kid := u.OpenedWith; {
 	case kid == "":
-		if in.To, err = a.namedDID(ctx, u.Message); err != nil {
+		var as string
+		if in.To, as, err = a.namedDID(ctx, u.Message); err != nil {
 			return nil, err
 		}
+		in.Addressed = u.SentTo(as)
+		return in, nil
 	case party(kid) != party(a.cfg.DID):
 		in.To = did.Base(kid)
 	}
@@ -88,18 +91,18 @@ func (a *Agent) inbound(ctx context.Context, u *envelope.Unpacked) (in *Inbound,
 const maxNamed = envelope.DefaultMaxRecipients
 
 // namedDID returns the DID of ours that a message without encryption names as a
-// recipient, or Config.DID.
-func (a *Agent) namedDID(ctx context.Context, m *message.Message) (string, error) {
+// recipient, or Config.DID. It also returns the name, which may be the did:key of a key.
+func (a *Agent) namedDID(ctx context.Context, m *message.Message) (own, as string, err error) {
 	for _, to := range m.To[:min(len(m.To), maxNamed)] {
 		if party(to) == party(a.cfg.DID) {
 			break
 		}
 		// After another error the message would look as if it were not sent to us.
 		if own, err := a.cfg.Packer.Own(ctx, to); !errors.Is(err, envelope.ErrNoKey) {
-			return own, err
+			return own, to, err
 		}
 	}
-	return a.cfg.DID, nil
+	return a.cfg.DID, a.cfg.DID, nil
 }
 
 // aliasesOf returns the names of the keys in an envelope if their fragments differ from
@@ -109,8 +112,8 @@ func aliasesOf(u *envelope.Unpacked) *aliases {
 		return nil
 	}
 	n := aliases{ours: u.OpenedAs, theirs: u.SenderAs}
-	if n.ours[0] == '#' {
-		n.ours = u.OpenedWith // since an answer cannot use a relative DID URL
+	if party(n.ours) != party(u.OpenedWith) {
+		n.ours = u.OpenedWith // since an answer cannot use a relative DID URL or the did:key of a key
 	}
 	if fragment(n.ours) == fragment(u.OpenedWith) && fragment(n.theirs) == fragment(u.Metadata.EncryptedFromKID) {
 		return nil

@@ -2,7 +2,7 @@ package envelope
 
 import (
 	"encoding/json"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -14,7 +14,7 @@ type Unpacked struct {
 	Metadata Metadata
 	// OpenedWith is the key id of our key that opened the innermost layer of encryption, as
 	// our DID document lists it. OpenedAs is the key id by which the peer named that key: it
-	// differs from OpenedWith if the peer used an alias. Both are empty if the message was
+	// differs from OpenedWith if the peer used an alias, such as a did:key. Both are empty if the message was
 	// not encrypted.
 	OpenedWith, OpenedAs string
 	// SenderAs is the key id by which the peer named its key Metadata.EncryptedFromKID.
@@ -35,7 +35,8 @@ func (u *Unpacked) SentTo(id string) bool {
 	case !md.NonRepudiation && len(to) == 0:
 		return true // Message Headers, to: assume to be the only recipient
 	}
-	return slices.ContainsFunc(to, func(to string) bool { return sameParty(to, id) })
+	byKey := strings.HasPrefix(u.OpenedAs, didKeyPrefix) && sameParty(u.OpenedWith, id)
+	return namesParty(to, id) || byKey && namesParty(to, u.OpenedAs)
 }
 
 // Metadata says how a message was protected and which deviations were tolerated. The JSON

@@ -2,18 +2,24 @@ package envelope
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
-// Own returns the DID of ours that id, a DID or DID URL, names, in the form that resolves. The
-// error matches [ErrNoKey] if id names no DID of ours, or if Keys is not an [Owner]. Any other
+// Own returns the DID of ours that id, a DID or DID URL, names, in the form that resolves. With a
+// [KeyFinder], id may also be the did:key of a key of ours, for encryption or for signatures. For
+// the did:key of an Ed25519 key, the key of ours may be the X25519 key that is derived from it. The
+// next member of a forward has any of these forms.
+//
+// The error matches [ErrNoKey] if id names no DID of ours, or if Keys is not an [Owner]. Any other
 // error means that the key store failed.
 func (p *Packer) Own(ctx context.Context, id string) (_ string, err error) {
 	defer classify(&err)
-	if p.owner == nil {
-		return "", ErrNoKey
+	own, err := p.own(ctx, id)
+	if errors.Is(err, ErrNoKey) {
+		return p.ownByKey(ctx, id)
 	}
-	return p.own(ctx, id)
+	return own, err
 }
 
 // Relater is an optional interface of [Config].Keys. It is for keys of several parties that

@@ -290,6 +290,11 @@ func (p *Packer) seal(e Envelope, t target, o *packOptions) (Envelope, error) {
 	return e, nil
 }
 
+// namesParty reports whether one of ids belongs to the same party as id.
+func namesParty(ids []string, id string) bool {
+	return slices.ContainsFunc(ids, func(other string) bool { return sameParty(other, id) })
+}
+
 // sameParty reports whether two DIDs or DID URLs belong to the same party: they have the
 // same DID, or the long and the short form of the same did:peer:4.
 func sameParty(a, b string) bool {

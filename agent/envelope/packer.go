@@ -27,8 +27,8 @@ const (
 // Config is the configuration of a Packer. Keys and Resolver are required. A limit of
 // zero stands for its default.
 type Config struct {
-	// Keys gives access to our private keys. If Keys is also an Owner, Unpack opens more
-	// envelopes; see Owner.
+	// Keys gives access to our private keys. If Keys is also an Owner or a KeyFinder, Unpack
+	// opens more envelopes; see there.
 	Keys Keys
 	// Resolver resolves the DIDs of senders, signers, recipients and mediators, and our
 	// own. The Packer asks the Resolver for each message: a did.Cache answers at once. It also
@@ -63,7 +63,8 @@ type Config struct {
 // Packer packs and unpacks messages. It is safe for concurrent use. Use New.
 type Packer struct {
 	cfg     Config
-	owner   Owner // Config.Keys, nil if Keys is no Owner
+	owner   Owner     // Config.Keys, nil if Keys is no Owner
+	finder  KeyFinder // Config.Keys, nil if Keys is no KeyFinder
 	jwe     jwe.Limits
 	jws     jws.Limits
 	message message.Limits
@@ -95,6 +96,7 @@ func New(cfg Config) (*Packer, error) {
 	}
 	p := &Packer{cfg: cfg}
 	p.owner, _ = cfg.Keys.(Owner)
+	p.finder, _ = cfg.Keys.(KeyFinder)
 	p.jwe = jwe.Limits{MaxBytes: cfg.MaxBytes, MaxRecipients: cfg.MaxRecipients, MaxDepth: cfg.MaxDepth}
 	p.jws = jws.Limits{MaxBytes: cfg.MaxBytes, MaxSignatures: cfg.MaxSignatures, MaxDepth: cfg.MaxDepth}
 	p.secrets = jwe.NewSecrets(cfg.StaticSecrets)
@@ -264,10 +266,8 @@ func (p *Packer) senderKeys(ctx context.Context, id string) ([]senderKey, error)
 func (p *Packer) Holds(ctx context.Context, id string) (err error) {
 	defer classify(&err)
 	id = did.Base(id)
-	if p.owner != nil {
-		if _, err := p.own(ctx, id); !errors.Is(err, ErrNoKey) {
-			return err
-		}
+	if _, err := p.own(ctx, id); !errors.Is(err, ErrNoKey) {
+		return err
 	}
 	_, err = p.senderKeys(ctx, id)
 	if errors.Is(err, ErrNoKey) {
@@ -276,9 +276,12 @@ func (p *Packer) Holds(ctx context.Context, id string) (err error) {
 	return err
 }
 
-// own is Owner.Own for the DID of id, a DID or DID URL.
+// own is Owner.Own for the DID of id, a DID or DID URL. Without an Owner the error is ErrNoKey.
 func (p *Packer) own(ctx context.Context, id string) (string, error) {
 	id = did.Base(id)
+	if p.owner == nil {
+		return "", ErrNoKey
+	}
 	if _, err := did.Parse(id); err != nil {
 		return "", ErrNoKey // the key store sees only valid DIDs
 	}

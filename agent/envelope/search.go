@@ -60,17 +60,19 @@ type heldKey struct {
 	index int // among the recipients
 	kid   string
 	key   ecdh.KeyExchanger
+	byKey bool // the envelope names the key by a did:key, and not the DID of kid
 }
 
 // keys returns our keys among the recipients of an envelope. It first takes each kid as the
-// id of a key. Only if we hold no such key it takes the kids as aliases and relative ids.
+// id of a key. Only if we hold no such key it takes the kids as aliases, relative ids and
+// did:keys.
 // It returns at most MaxRecipients keys, however often the envelope repeats a kid and
 // however many keys of ours a kid can mean. opened are the key ids of ours that have opened
 // the envelopes around this one. A key that may belong to another party than these counts
 // as a key of somebody else.
 func (s *search) keys(ctx context.Context, kids, opened []string) ([]heldKey, error) {
 	var held []heldKey
-	add := func(i int, kid string) error {
+	add := func(i int, kid string, byKey bool) error {
 		key, err := s.keyAgreement(ctx, kid)
 		switch {
 		case errors.Is(err, ErrNoKey):
@@ -80,7 +82,7 @@ func (s *search) keys(ctx context.Context, kids, opened []string) ([]heldKey, er
 		}
 		same, err := s.related(ctx, opened, kid)
 		if same {
-			held = append(held, heldKey{i, kid, key})
+			held = append(held, heldKey{i, kid, key, byKey})
 		}
 		return err
 	}
@@ -90,11 +92,11 @@ func (s *search) keys(ctx context.Context, kids, opened []string) ([]heldKey, er
 			continue
 		}
 		first[kid] = i
-		if err := add(i, kid); err != nil {
+		if err := add(i, kid, false); err != nil {
 			return nil, err
 		}
 	}
-	if len(held) > 0 || s.p.owner == nil {
+	if len(held) > 0 || s.p.owner == nil && s.p.finder == nil {
 		return heldOrErr(held, kids)
 	}
 	var failed error
@@ -108,6 +110,17 @@ func (s *search) keys(ctx context.Context, kids, opened []string) ([]heldKey, er
 		if err != nil {
 			return nil, err
 		}
+		if len(owners) == 0 {
+			own, err := s.byKey(ctx, kid, opened)
+			if err != nil {
+				return nil, err
+			}
+			if own != "" && len(held) < s.p.cfg.MaxRecipients {
+				if err := add(i, own, true); err != nil {
+					return nil, err
+				}
+			}
+		}
 		for _, id := range owners {
 			doc, err := s.document(ctx, id)
 			if err != nil {
@@ -118,7 +131,7 @@ func (s *search) keys(ctx context.Context, kids, opened []string) ([]heldKey, er
 				if len(held) == s.p.cfg.MaxRecipients {
 					return held, nil
 				}
-				if err := add(i, m.ID); err != nil {
+				if err := add(i, m.ID, false); err != nil {
 					return nil, err
 				}
 			}
@@ -142,6 +155,9 @@ func heldOrErr(held []heldKey, kids []string) ([]heldKey, error) {
 
 // owners returns the DIDs of ours whose documents may list the key that kid means.
 func (s *search) owners(ctx context.Context, kid string) ([]string, error) {
+	if s.p.owner == nil {
+		return nil, nil
+	}
 	if kid[0] != '#' {
 		own, err := s.find(ctx, kid)
 		if err != nil || own == "" {
@@ -179,15 +195,7 @@ func (s *search) find(ctx context.Context, id string) (string, error) {
 // anyOwn reports whether one of ids names a DID of ours that may stand for the DID of kid, a
 // key id of ours. It looks at the first MaxRecipients different DIDs of ids.
 func (s *search) anyOwn(ctx context.Context, kid string, ids []string) (bool, error) {
-	asked := make(map[string]bool)
-	for _, id := range ids {
-		if id = did.Base(id); asked[id] {
-			continue
-		}
-		if len(asked) == s.p.cfg.MaxRecipients {
-			break
-		}
-		asked[id] = true
+	for _, id := range s.distinct(ids) {
 		own, err := s.find(ctx, id)
 		if err != nil {
 			return false, err
@@ -201,6 +209,23 @@ func (s *search) anyOwn(ctx context.Context, kid string, ids []string) (bool, er
 		}
 	}
 	return false, nil
+}
+
+// distinct returns the first MaxRecipients different DIDs of ids.
+func (s *search) distinct(ids []string) []string {
+	var dids []string
+	seen := make(map[string]bool)
+	for _, id := range ids {
+		if id = did.Base(id); seen[id] {
+			continue
+		}
+		if len(dids) == s.p.cfg.MaxRecipients {
+			break
+		}
+		seen[id] = true
+		dids = append(dids, id)
+	}
+	return dids
 }
 
 // related reports whether a message that keys of ours have opened may be for our key kid.

@@ -78,6 +78,9 @@ type opening struct {
 	// ours are the key ids of our keys that opened a layer, as our DID documents list them.
 	// around are those that opened the forward around the envelope.
 	ours, around []string
+	// byKey has an element for each of ours: the did:key by which the layer names the key, or
+	// "" if the layer names the DID of the key.
+	byKey []string
 	// openedAs and senderAs are the key ids of the recipient and the sender of the
 	// innermost encryption, as the peer wrote them.
 	openedAs, senderAs string
@@ -157,10 +160,15 @@ func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
 			if plaintext, err = env.Decrypt(h.index, h.key, sender, o.p.secrets); err != nil {
 				continue
 			}
-			o.ours, o.openedAs = append(o.ours, h.kid), env.KIDs[h.index]
-			if h.kid != env.KIDs[h.index] {
-				env.Deviations.Note(DeviationKID, fmt.Sprintf("%.200s stands for %.200s", env.KIDs[h.index], h.kid))
+			as, byKey := env.KIDs[h.index], ""
+			switch {
+			case h.byKey:
+				byKey = as
+				env.Deviations.Note(DeviationKID, fmt.Sprintf("%.200s names a key of ours without its DID", as))
+			case h.kid != as:
+				env.Deviations.Note(DeviationKID, fmt.Sprintf("%.200s stands for %.200s", as, h.kid))
 			}
+			o.ours, o.byKey, o.openedAs = append(o.ours, h.kid), append(o.byKey, byKey), as
 			return nil
 		}
 		return outside{err} // our key failed, unless err matches a rule
@@ -296,11 +304,14 @@ func (o *opening) finish(ctx context.Context) error {
 }
 
 // checkTo checks that the to header, if there is one, names the DID whose key opened each
-// layer, or another DID of ours. The two differ after a rotation of ours.
+// layer, or another DID of ours. The two differ after a rotation of ours. A layer for a did:key
+// demands more: see KeyFinder.
 func (o *opening) checkTo(ctx context.Context) error {
 	switch {
 	case message.Is(o.msg, forwardType):
 		return nil
+	case len(o.msg.To) == 0 && slices.ContainsFunc(o.byKey, func(as string) bool { return as != "" }):
+		return fmt.Errorf("%w: encrypted for a did:key, but no to", ErrRecipientMismatch)
 	case len(o.msg.To) == 0:
 		// DIDComm Signed Messages: a signed message that is encrypted must name its
 		// recipient. Otherwise any recipient could encrypt the signed message for us, and it
@@ -313,8 +324,18 @@ func (o *opening) checkTo(ctx context.Context) error {
 		}
 		return o.tolerate(message.Deviation{Code: DeviationSignedNoTo, Detail: "signed and encrypted, but no to"})
 	}
-	for _, kid := range o.ours {
-		if slices.ContainsFunc(o.msg.To, func(to string) bool { return sameParty(to, kid) }) {
+	for i, kid := range o.ours {
+		if as := o.byKey[i]; as != "" {
+			named, err := o.checkToOfKey(ctx, i)
+			if err != nil {
+				return err
+			}
+			if !named {
+				return fmt.Errorf("%w: to names neither %.200s nor a DID of ours with that key", ErrRecipientMismatch, as)
+			}
+			continue
+		}
+		if namesParty(o.msg.To, kid) {
 			continue
 		}
 		if o.p.owner != nil {
