@@ -3,6 +3,7 @@ package envelope_test
 import (
 	"context"
 	"crypto/ecdh"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -97,6 +98,16 @@ func newHost(t testing.TB, n int) *host {
 	add("1000 in to and no DID of ours", envelope.ErrRecipientMismatch, append(slices.Clone(strangers), "did:example:x"),
 		peerRecipient{last + "#x25519", public})
 	add("100 recipients and no DID of ours", envelope.ErrNoKey, strangers, recipients...)
+	byKey := "did:key:" + multibase
+	add("did:key", nil, []string{byKey}, peerRecipient{byKey, public})
+	add("did:key of many, to one of them", nil, []string{last}, peerRecipient{byKey, public})
+	add("did:key and 1000 in to", envelope.ErrRecipientMismatch, strangers, peerRecipient{byKey, public})
+	others := make([]peerRecipient, envelope.DefaultMaxRecipients)
+	for i := range others {
+		id, _ := didKeyOf(t, newAgent(t, "did:example:x", "ed25519").sign["ed25519"].(ed25519.PrivateKey).Public())
+		others[i] = peerRecipient{id, public}
+	}
+	add("100 did:keys of others", envelope.ErrNoKey, strangers, others...)
 	return h
 }
 
@@ -119,7 +130,7 @@ func documentOf(t testing.TB, id, kid string, public *ecdh.PublicKey) *did.Docum
 // counter counts what Keys is asked.
 type counter struct {
 	*keyring.Keyring
-	keys, owns, lists int
+	keys, owns, lists, finds int
 }
 
 func (c *counter) KeyAgreement(ctx context.Context, kid string) (ecdh.KeyExchanger, error) {
@@ -132,6 +143,11 @@ func (c *counter) Own(ctx context.Context, id string) (string, error) {
 	return c.Keyring.Own(ctx, id)
 }
 
+func (c *counter) FindKey(ctx context.Context, multikey string) (string, error) {
+	c.finds++
+	return c.Keyring.FindKey(ctx, multikey)
+}
+
 func (c *counter) DIDs(ctx context.Context, n int) ([]string, error) {
 	c.lists += n
 	return c.Keyring.DIDs(ctx, n)
@@ -140,7 +156,7 @@ func (c *counter) DIDs(ctx context.Context, n int) ([]string, error) {
 // TestManyIdentities: what Keys and the Resolver are asked does not depend on how many
 // DIDs are ours, and is bounded whatever a message names.
 func TestManyIdentities(t *testing.T) {
-	type cost struct{ keys, owns, lists, resolved int }
+	type cost struct{ keys, owns, lists, finds, resolved int }
 	measure := func(n int) map[string]cost {
 		h, costs := newHost(t, n), make(map[string]cost)
 		for _, c := range h.cases {
@@ -150,11 +166,11 @@ func TestManyIdentities(t *testing.T) {
 			if _, err := p.Unpack(t.Context(), c.data); !errors.Is(err, c.want) {
 				t.Errorf("%s of %d: %v, want %v", c.name, n, err, c.want)
 			}
-			costs[c.name] = cost{keys.keys, keys.owns, keys.lists, len(h.took())}
+			costs[c.name] = cost{keys.keys, keys.owns, keys.lists, keys.finds, len(h.took())}
 		}
 		return costs
 	}
-	one, many := measure(1), measure(1000)
+	one, many := measure(1), measure(10_000)
 	for name, want := range map[string]cost{
 		"kid":                                {keys: 1, resolved: 1},
 		"alias of peer 2":                    {keys: 2, owns: 1, resolved: 2},
@@ -163,9 +179,13 @@ func TestManyIdentities(t *testing.T) {
 		"1000 in to and another DID of ours": {keys: 1, owns: 100, resolved: 1},
 		"1000 in to and no DID of ours":      {keys: 1, owns: 100, resolved: 1},
 		"100 recipients and no DID of ours":  {keys: 100, owns: 100},
+		"did:key":                            {keys: 2, owns: 1, finds: 1, resolved: 1},
+		"did:key of many, to one of them":    {keys: 3, owns: 2, finds: 1, resolved: 2},
+		"did:key and 1000 in to":             {keys: 2, owns: 101, finds: 1, resolved: 1},
+		"100 did:keys of others":             {keys: 100, owns: 100, finds: 100},
 	} {
 		if one[name] != want || many[name] != want {
-			t.Errorf("%s: with one DID %+v, with 1000 %+v, want %+v", name, one[name], many[name], want)
+			t.Errorf("%s: with one DID %+v, with 10,000 %+v, want %+v", name, one[name], many[name], want)
 		}
 	}
 }
