@@ -124,6 +124,11 @@ func acceptsV2(accept []string) bool {
 // key is that of the outermost forward. Without routing keys Forward returns e. Of the
 // options, ContentEncryption and Expires have an effect.
 //
+// A forward names a mediator by its DID, and the mediator's keys by their ids in the DID
+// document. Some mediators do not know their own DID, and are recognized by the shape of the
+// document: a did:peer:2 of an X25519 key that is the image of its Ed25519 key, with one
+// endpoint that is a plain string. A forward to such a mediator names the did:key of that key.
+//
 // The error matches a class of this package. It matches ErrService if e is not encrypted or
 // if there are more routing keys than Config.MaxHops; others are those of Pack.
 func (p *Packer) Forward(ctx context.Context, e Envelope, routingKeys []string, opts ...PackOption) (_ Envelope, err error) {
@@ -136,30 +141,47 @@ func (p *Packer) Forward(ctx context.Context, e Envelope, routingKeys []string, 
 	}
 	o := collect(opts)
 	next := e.To
-	for _, hop := range slices.Backward(routingKeys) {
-		body, err := json.Marshal(map[string]string{"next": next})
+	for _, key := range slices.Backward(routingKeys) {
+		wrapped, err := p.forward(ctx, e, key, next, &o)
 		if err != nil {
-			return Envelope{}, err
+			return Envelope{}, fmt.Errorf("forward by %s: %w", key, err)
 		}
-		m := &message.Message{
-			ID:          message.NewID(),
-			Type:        forwardType,
-			To:          []string{did.Base(hop)},
-			ExpiresTime: o.expires,
-			Body:        body,
-			Attachments: []message.Attachment{{
-				ID:        message.NewID(),
-				MediaType: MediaTypeEncrypted,
-				Data:      message.AttachmentData{JSON: e.Data},
-			}},
-		}
-		wrapped, err := p.Pack(ctx, m, To(hop), ContentEncryption(o.enc))
-		if err != nil {
-			return Envelope{}, fmt.Errorf("forward by %s: %w", hop, err)
-		}
-		e, next = wrapped[0], hop
+		e, next = wrapped, key
 	}
 	return e, nil
+}
+
+// forward wraps e in one forward message, for the mediator with the routing key.
+func (p *Packer) forward(ctx context.Context, e Envelope, key, next string, o *packOptions) (Envelope, error) {
+	t, mediator, err := p.hop(ctx, key)
+	if err != nil {
+		return Envelope{}, err
+	}
+	body, err := json.Marshal(map[string]string{"next": next})
+	if err != nil {
+		return Envelope{}, err
+	}
+	m := &message.Message{
+		ID:          message.NewID(),
+		Type:        forwardType,
+		To:          []string{mediator},
+		ExpiresTime: o.expires,
+		Body:        body,
+		Attachments: []message.Attachment{{
+			ID:        message.NewID(),
+			MediaType: MediaTypeEncrypted,
+			Data:      message.AttachmentData{JSON: e.Data},
+		}},
+	}
+	payload, err := m.Append(make([]byte, 0, 512+len(e.Data)))
+	if err != nil {
+		return Envelope{}, fmt.Errorf("encode message: %w", err)
+	}
+	anon := packOptions{enc: o.enc, to: []string{key}}
+	if err := anon.check(&message.Message{}); err != nil {
+		return Envelope{}, err
+	}
+	return p.seal(Envelope{MediaType: message.MediaType, Data: payload}, t, &anon)
 }
 
 // unwrapForward opens the envelope in a forward message if that envelope is for a key of

@@ -178,6 +178,7 @@ func (p *Packer) sign(ctx context.Context, e *Envelope, o *packOptions) error {
 // type for authcrypt.
 type target struct {
 	did    string
+	doc    *did.Document
 	curve  ecdh.Curve
 	keys   []jwe.Recipient
 	sender senderKey
@@ -219,7 +220,7 @@ func (p *Packer) targets(ctx context.Context, ids []string, senders []senderKey,
 			i := slices.IndexFunc(found, func(t target) bool { return t.curve == key.Curve() })
 			if i < 0 {
 				i = len(found)
-				found = append(found, target{did: did.Base(ids[0]), curve: key.Curve()})
+				found = append(found, target{did: did.Base(ids[0]), doc: doc, curve: key.Curve()})
 			}
 			r := jwe.Recipient{KID: named(id, m), Key: key}
 			if !slices.ContainsFunc(found[i].keys, func(have jwe.Recipient) bool { return have.KID == r.KID }) {
