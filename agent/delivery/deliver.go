@@ -106,14 +106,14 @@ func (d *Dispatcher) leave(ctx context.Context, v *visit, sent, reached bool) {
 func (d *Dispatcher) tried(ctx context.Context, l *store.Lease[store.Item], t *tries, w *waiting) {
 	switch {
 	case !t.sent && w.acked(): // a route can fail after the recipient has the item
-		d.delivered(ctx, l, "", Acknowledged, d.acks.stop(w))
+		d.delivered(ctx, l, t, "", Acknowledged, d.acks.stop(w))
 	case t.taken != "" && ctx.Err() == nil && d.giveUpReply(&l.Item, t):
-		d.delivered(ctx, l, t.taken, Sent, d.acks.stop(w))
+		d.delivered(ctx, l, t, t.taken, Sent, d.acks.stop(w))
 	case !t.sent:
 		d.acks.stop(w)
 		d.failed(ctx, l, t)
 	case t.receipt || w == nil || !w.needsAck:
-		d.delivered(ctx, l, t.way, Sent, d.acks.stop(w))
+		d.delivered(ctx, l, t, t.way, Sent, d.acks.stop(w))
 	default:
 		d.report(ctx, sent(&l.Item, l.Attempts, t.way))
 		// Many items may wait for acks, so their packets are kept only in the outbox.
@@ -159,9 +159,9 @@ func (d *Dispatcher) holdUntilAcked(ctx context.Context, l *store.Lease[store.It
 	case err != nil:
 		d.retryLater(ctx, l, t, d.cfg.Backoff.After(l.Attempts), err)
 	case acked:
-		d.delivered(ctx, l, t.way, Acknowledged, problem)
+		d.delivered(ctx, l, t, t.way, Acknowledged, problem)
 	default:
-		d.delivered(ctx, l, t.way, Sent, problem)
+		d.delivered(ctx, l, t, t.way, Sent, problem)
 	}
 }
 
@@ -197,7 +197,7 @@ func (d *Dispatcher) Try(ctx context.Context, notify func(Outcome), item store.I
 		}
 		d.acks.stop(w)
 	case t.receipt || !w.needsAck:
-		o.State, o.Err = Sent, d.acks.stop(w)
+		o.State, o.Err, o.Mediated = Sent, d.acks.stop(w), t.mediated(t.way)
 	default:
 		d.report(ctx, sent(&item, 0, t.way))
 		acked, err := d.await(ctx, t.session, w, t.must || t.busyElsewhere(), func() {})
@@ -251,7 +251,7 @@ func (d *Dispatcher) wake(ctx context.Context, did string) {
 }
 
 // delivered ends a delivered item.
-func (d *Dispatcher) delivered(ctx context.Context, l *store.Lease[store.Item], way string, how State, problem error) {
+func (d *Dispatcher) delivered(ctx context.Context, l *store.Lease[store.Item], t *tries, way string, how State, problem error) {
 	item := &l.Item
 	d.parties.accepted(d.keyOf(item.To, ""))
 	if err := d.update(ctx, l, func(ctx context.Context) error { return d.cfg.Outbox.Ack(ctx, l) }); err != nil {
@@ -259,6 +259,7 @@ func (d *Dispatcher) delivered(ctx context.Context, l *store.Lease[store.Item], 
 	}
 	o := outcomeOf(item, l.Attempts+1)
 	o.State, o.Way, o.Err = how, way, problem
+	o.Mediated = how == Sent && t.mediated(way)
 	d.report(ctx, o)
 }
 

@@ -33,6 +33,10 @@ type Outcome struct {
 	// Way is the endpoint that accepted the item, or ReturnRoute. It is empty if every
 	// route failed, even if the recipient has acknowledged the item nevertheless.
 	Way string
+	// Mediated reports whether Way is the endpoint of a mediator, which is to forward the
+	// item. A mediator does not say whether it has done so: that the recipient has the item
+	// is unconfirmed.
+	Mediated bool
 	// Attempts is the number of tries so far.
 	Attempts int
 	// Err is the reason why the item is queued again or has failed: the last error of
@@ -48,7 +52,8 @@ const ReturnRoute = "return route"
 // Ended reports whether the state is final.
 func (o Outcome) Ended() bool { return o.State != Queued && !o.Awaits }
 
-// Arrived reports whether the recipient has the item, as far as this can be known.
+// Arrived reports whether the recipient has the item, as far as this can be known. An item
+// that a mediator has counts as arrived: see Mediated.
 func (o Outcome) Arrived() bool {
 	return o.State == Acknowledged || o.State == Sent && !o.Awaits
 }
@@ -58,6 +63,9 @@ func (o Outcome) String() string {
 	s := string(o.State)
 	if o.Way != "" {
 		s += " by " + o.Way
+	}
+	if o.Mediated {
+		s += ", a mediator, unconfirmed"
 	}
 	if o.Awaits {
 		s += ", not acknowledged yet"

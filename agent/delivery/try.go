@@ -19,6 +19,8 @@ type tries struct {
 	proven  bool              // whether it is a return route that is proven
 	must    bool              // whether only an ack says that the recipient has the item
 
+	forwarded bool // whether the endpoint that was tried last is that of a mediator
+
 	errs     []error       // of the routes that failed
 	retry    bool          // whether one of the routes may succeed later
 	after    time.Duration // the shortest delay that an endpoint asked for
@@ -45,6 +47,9 @@ func (t *tries) ends() bool { return t.cut || t.held != "" || t.taken != "" }
 // busyElsewhere reports whether an endpoint of the recipient that was tried before may accept
 // the item later. Then silence does not mean that the recipient sends no acks.
 func (t *tries) busyElsewhere() bool { return t.answered && !t.refused }
+
+// mediated reports whether a mediator has the item that went out by way.
+func (t *tries) mediated(way string) bool { return t.forwarded && way != "" && way != ReturnRoute }
 
 // err joins the errors of the routes that failed.
 func (t *tries) err() error { return errors.Join(t.errs...) }
@@ -157,6 +162,7 @@ func (d *Dispatcher) tryRoutes(ctx context.Context, turn *turn, item *store.Item
 		var s transport.Session
 		var receipt bool
 		if d.visit(ctx, turn, t, item, route.URI, func(ctx context.Context) (err error) {
+			t.forwarded = len(route.RoutingKeys) > 0
 			s, receipt, err = d.send(ctx, item, route)
 			return err
 		}) {

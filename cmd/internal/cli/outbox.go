@@ -238,6 +238,9 @@ func showEntry(w io.Writer, e *outboxEntry) error {
 	line("from", o.From)
 	line("to", o.To)
 	for _, r := range e.Item.Endpoints {
+		if len(r.RoutingKeys) > 0 {
+			r.URI += ", a mediator"
+		}
 		line("by", r.URI)
 	}
 	line("size", fmt.Sprintf("%d bytes", e.Item.Bytes()))

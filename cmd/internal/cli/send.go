@@ -31,7 +31,9 @@ of this home has the message:
     message stays in the outbox for the next serve. After a permanent failure, the
     message is not kept.
 
-Standard error says when a message was queued; see didcomm outbox.
+Standard error says when a message was queued; see didcomm outbox. It also says when
+the message was handed to a mediator of the agent. A mediator does not confirm that
+the agent gets the message.
 
 In a home without keys, send uses temporary keys. It delivers the message within
 --timeout, or fails.
@@ -96,9 +98,21 @@ func (a *app) deliver(cmd *cobra.Command, t *talk, p client.PostConfig, m *messa
 	case (!has || a.home == "") && p.From != "":
 		return fmt.Errorf("--from %s: this home has no DIDs", p.From)
 	case !has || a.home == "":
-		return t.waited(client.Once(cmd.Context(), p, m))
+		o, err := client.Once(cmd.Context(), p, m)
+		if err != nil {
+			return t.waited(err)
+		}
+		a.tellMediated(o, p.Ack)
+		return nil
 	}
 	return a.post(cmd, t, p, m)
+}
+
+// tellMediated says that nobody has confirmed a message which a mediator is to forward.
+func (a *app) tellMediated(o delivery.Outcome, acked bool) {
+	if o.Mediated && !acked {
+		fmt.Fprintln(a.Stderr, "Handed to the mediator, unconfirmed: a mediator does not say whether the agent gets the message.")
+	}
 }
 
 // post sends a message as the agent of the home.
@@ -109,6 +123,7 @@ func (a *app) post(cmd *cobra.Command, t *talk, cfg client.PostConfig, m *messag
 	}
 	switch o := posted.Outcome; {
 	case o.State != delivery.Queued:
+		a.tellMediated(o, cfg.Ack)
 	case o.Err == nil:
 		fmt.Fprintln(a.Stderr, "Queued: the agent that serves this home delivers it. See didcomm outbox show ID.")
 	case posted.Served:

@@ -105,16 +105,15 @@ func (cfg *PostConfig) from(ctx context.Context, h *home.Home) (string, error) {
 	return own, err
 }
 
-// Once delivers a message, or fails. It makes an agent for this message, with the keys of Home.
+// Once delivers a message, or fails, and returns the outcome of the delivery. It makes an agent for this message, with the keys of Home.
 // If Home has no keys, it uses temporary keys. Once does not use the outbox of a home.
-func Once(ctx context.Context, cfg PostConfig, m *message.Message) (err error) {
+func Once(ctx context.Context, cfg PostConfig, m *message.Message) (o agent.Outcome, err error) {
 	c, err := startAlone(ctx, cfg.Config, cfg.ackTimeout())
 	if err != nil {
-		return err
+		return agent.Outcome{}, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	_, err = c.post(ctx, cfg, m)
-	return err
+	return c.post(ctx, cfg, m)
 }
 
 // ackTimeout is shorter than the timeout of the command. It leaves time for other endpoints if
