@@ -77,9 +77,13 @@ func (r *responder) retryAck(ctx context.Context) {
 // settleAcked settles the messages that wait for an ack and that in acknowledges, answers
 // or reports a problem about. A message only settles messages to its sender, and only if
 // it was sent to us. An ack on the connection w may prove that w leads to its sender.
-// settleAcked reports whether in reports a problem about a message that is being sent.
+// A mediator may report a problem about the forward of a message. settleAcked reports whether
+// in reports a problem about a message that is being sent.
 func (a *Agent) settleAcked(w transport.Replier, in *Inbound) (problem bool) {
 	m := in.Message
+	if a.settleForwarded(in) {
+		return true
+	}
 	if !in.fromPeer() || isBusy(m) {
 		return false
 	}

@@ -48,6 +48,7 @@ type Agent struct {
 	pending  pendingSet
 
 	allowances allowances
+	forwards   forwards
 }
 
 var _ transport.Handler = (*Agent)(nil)

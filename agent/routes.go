@@ -86,6 +86,7 @@ func (a *Agent) wrap(ctx context.Context, item *store.Item, e store.Endpoint) (t
 			Endpoint: e.URI, Retryable: errors.Is(err, envelope.ErrTryLater), Err: fmt.Errorf("wrap: %w", err),
 		}
 	}
+	a.forwards.add(f.ID, e.RoutingKeys[0], item)
 	return transport.Packet{MediaType: f.MediaType, Data: f.Data}, nil
 }
 

@@ -155,6 +155,18 @@ func (d *Dispatcher) Settle(r Response) (noted bool) {
 	return noted
 }
 
+// Refused sets the Err of the outcomes of an item from our DID own to peer, with the id of its
+// message: a mediator has reported a problem about the forward of the item. Refused does not
+// end a wait for an ack. It reports whether the item is being sent, as Settle does.
+func (d *Dispatcher) Refused(own, peer, id string, problem error) (noted bool) {
+	d.acks.mu.Lock()
+	defer d.acks.mu.Unlock()
+	for _, w := range d.acks.messages[d.pair(own, peer, id)] {
+		w.problem, noted = problem, true
+	}
+	return noted
+}
+
 // Awaits reports whether an item of a thread, from our DID own to peer, waits for an ack.
 func (d *Dispatcher) Awaits(own, peer, thread string) bool {
 	k := d.pair(own, peer, thread)

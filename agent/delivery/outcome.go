@@ -41,7 +41,7 @@ type Outcome struct {
 	Attempts int
 	// Err is the reason why the item is queued again or has failed: the last error of
 	// each route. For an item that was delivered, Err is the problem that the recipient
-	// has reported about it, if any.
+	// has reported about it, if any, or that the mediator has reported about its forward.
 	Err error
 }
 

@@ -181,7 +181,7 @@ func (p *Packer) forward(ctx context.Context, e Envelope, key, next string, o *p
 	if err := anon.check(&message.Message{}); err != nil {
 		return Envelope{}, err
 	}
-	return p.seal(Envelope{MediaType: message.MediaType, Data: payload}, t, &anon)
+	return p.seal(Envelope{ID: m.ID, MediaType: message.MediaType, Data: payload}, t, &anon)
 }
 
 // unwrapForward opens the envelope in a forward message if that envelope is for a key of

@@ -23,6 +23,7 @@ const (
 
 // Envelope is a packed message.
 type Envelope struct {
+	ID        string // id of the message
 	MediaType string // MediaTypeEncrypted, MediaTypeSigned or message.MediaType
 	Data      []byte
 	To        string   // DID of the recipient; empty if not encrypted
@@ -62,7 +63,7 @@ func (p *Packer) Pack(ctx context.Context, m *message.Message, opts ...PackOptio
 	if err != nil {
 		return nil, fmt.Errorf("encode message: %w", err)
 	}
-	e := Envelope{MediaType: message.MediaType, Data: payload}
+	e := Envelope{ID: m.ID, MediaType: message.MediaType, Data: payload}
 	if len(o.signBy) > 0 {
 		if err := p.sign(ctx, &e, &o); err != nil {
 			return nil, err

@@ -136,7 +136,7 @@ func (c *Client) post(ctx context.Context, cfg PostConfig, m *message.Message) (
 	case err == nil:
 		return o, nil
 	case errors.As(err, &problem):
-		return o, reported(problem)
+		return o, reported(problem, o.Mediated && !cfg.Ack)
 	case !errors.Is(err, agent.ErrUndelivered):
 		return o, err
 	case ctx.Err() != nil:
@@ -146,8 +146,12 @@ func (c *Client) post(ctx context.Context, cfg PostConfig, m *message.Message) (
 	return o, errors.New(o.Err.Error())
 }
 
-func reported(p *message.Problem) error {
-	return fmt.Errorf("the agent reports a problem: %s", ProblemText(p))
+func reported(p *message.Problem, byMediator bool) error {
+	by := "agent"
+	if byMediator {
+		by = "mediator"
+	}
+	return fmt.Errorf("the %s reports a problem: %s", by, ProblemText(p))
 }
 
 // ProblemText returns the code of a problem, and its text for people if there is any.
