@@ -138,6 +138,12 @@ const (
 	// Config.MaxRecipients different DIDs of to. A sender that learns that we took the
 	// message learns that both DIDs are ours.
 	DeviationRecipient message.DeviationCode = "recipient-mismatch"
+	// DeviationFromPriorKID: the kid in from_prior is relative. It counts as a key of iss.
+	DeviationFromPriorKID message.DeviationCode = "from-prior-kid"
+	// DeviationFromPriorSender: the message is authcrypted by a key of the DID that from_prior
+	// leaves, iss, and its from header is the new DID, sub. The message proves iss for its
+	// sender. Nothing proves that it comes from sub, since anybody can sign any sub.
+	DeviationFromPriorSender message.DeviationCode = "from-prior-sender"
 
 	DeviationMessageTyp message.DeviationCode = "message-typ"  // typ of the message is not that of a plaintext
 	DeviationTypeURI    message.DeviationCode = "type-uri"     // type is not a message type URI

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lestrrat-go/jwx/v2/jwt"
@@ -65,7 +66,9 @@ func (p *Packer) FromPrior(ctx context.Context, prior, sub string, at time.Time)
 	return signed, nil
 }
 
-// checkFromPrior verifies the from_prior header of the message.
+// checkFromPrior verifies the from_prior header of the message. In the first answer after a
+// rotation, some agents encrypt with the key of the DID that they leave, and set from to the
+// new DID. Only a from_prior that links exactly these two DIDs permits that.
 func (o *opening) checkFromPrior(ctx context.Context) error {
 	m, p := o.msg, o.p
 	fail := func(err error) error { return fmt.Errorf("%w: %w", ErrFromPrior, err) }
@@ -83,6 +86,12 @@ func (o *opening) checkFromPrior(ctx context.Context) error {
 		return fail(fmt.Errorf("claims: %w", err))
 	}
 	kid, f := env.Signatures[0].KID, &FromPrior{Iss: token.Issuer(), Sub: token.Subject(), IssuedAt: token.IssuedAt()}
+	var deviations []message.Deviation
+	if strings.HasPrefix(kid, "#") {
+		deviations = append(deviations, message.Deviation{Code: DeviationFromPriorKID, Detail: fmt.Sprintf("%.200s stands for a key of iss", kid)})
+		kid = f.Iss + kid
+	}
+	another := o.auth && o.fromAnother()
 	switch {
 	case f.Iss == "" || f.Iss != did.Base(f.Iss) || !sameParty(f.Iss, kid):
 		return fail(fmt.Errorf("iss %.200q is not the DID of the key %.200s", f.Iss, kid))
@@ -92,6 +101,12 @@ func (o *opening) checkFromPrior(ctx context.Context) error {
 		return fail(errors.New("no sub, but the message has a from"))
 	case f.Sub != "" && sameParty(f.Sub, f.Iss):
 		return fail(errors.New("sub is iss"))
+	case another && !sameParty(f.Iss, o.meta.EncryptedFromKID):
+		return o.senderMismatch()
+	case another:
+		deviations = append(deviations, message.Deviation{
+			Code: DeviationFromPriorSender, Detail: fmt.Sprintf("encrypted by %.200s, which rotates to from", f.Iss),
+		})
 	}
 	if err := jwt.Validate(token, jwt.WithClock(jwt.ClockFunc(p.cfg.Now)), jwt.WithAcceptableSkew(5*time.Minute)); err != nil {
 		return fail(err)
@@ -119,10 +134,10 @@ func (o *opening) checkFromPrior(ctx context.Context) error {
 		return err
 	}
 	o.meta.FromPrior = f
-	return o.tolerate(slices.DeleteFunc(env.Deviations, func(d message.Deviation) bool {
+	return o.tolerate(append(deviations, slices.DeleteFunc(env.Deviations, func(d message.Deviation) bool {
 		// A JWT has a typ of its own and is always compact.
 		return d.Code == DeviationSerialization || d.Code == DeviationTyp
-	})...)
+	})...)...)
 }
 
 // parseClaims reads the claims of a JWT. jwt.ParseInsecure alone would accept a JWT in the

@@ -203,6 +203,78 @@ func TestFromPriorRefused(t *testing.T) {
 	})
 }
 
+// TestFromPriorLinksSender has messages that are authcrypted by the DID which from_prior
+// leaves, and from the DID which it rotates to. Eve attacks.
+func TestFromPriorLinksSender(t *testing.T) {
+	w := newWorld(t)
+	bob := w.packer(t, w.bob)
+	w.eve.add(t, "x25519-2")
+	w.eve.doc.KeyAgreement = w.eve.doc.KeyAgreement[:len(w.eve.doc.KeyAgreement)-1]
+	w.eve.index(t)
+	type set = map[string]any
+	token := func(signer peerSigner, iss, sub string, change set) string {
+		claims := set{"iss": iss, "sub": sub, "iat": now.Unix()}
+		for name, v := range change {
+			if claims[name] = v; v == nil {
+				delete(claims, name)
+			}
+		}
+		p := peerJWS{payload: toJSON(t, claims), form: "compact", signers: []peerSigner{signer}}
+		p.signers[0].protected = func(h set) { h["typ"] = "JWT" }
+		return string(p.seal(t))
+	}
+	relative := func(a *agent, kid string) peerSigner { return peerSigner{kid: kid, key: a.sign["ed25519"]} }
+	seal := func(by, from *agent, fromPrior string) []byte {
+		return peerJWE{
+			plaintext: text(t, from, []*agent{w.bob}, set{"from_prior": fromPrior}),
+			from:      by.sender("x25519"), to: []peerRecipient{w.bob.recipient("x25519")},
+		}.seal(t)
+	}
+	alice, carol, eve := w.alice, w.carol, w.eve
+	good := token(alice.signer("ed25519"), alice.did, carol.did, nil)
+	attack := token(relative(eve, "#ed25519"), eve.did, carol.did, nil)
+
+	check(t, bob, w.packer(t, w.bob, strict), []received{
+		{"relative kid", seal(carol, carol, token(relative(alice, "#ed25519"), alice.did, carol.did, nil)), codeList{envelope.DeviationFromPriorKID}},
+		{"sender of the prior DID", seal(alice, carol, good), codeList{envelope.DeviationFromPriorSender}},
+		{"both", seal(alice, carol, token(relative(alice, "#ed25519"), alice.did, carol.did, nil)),
+			codeList{envelope.DeviationFromPriorKID, envelope.DeviationFromPriorSender}},
+		{"attacker names a victim as its new DID", seal(eve, carol, attack), codeList{envelope.DeviationFromPriorKID, envelope.DeviationFromPriorSender}},
+	})
+	u := unpack(t, bob, seal(eve, carol, attack))
+	if md := u.Metadata; md.EncryptedFromKID != eve.kid("x25519") || md.FromPrior.Iss != eve.did || md.FromPrior.Sub != carol.did {
+		t.Errorf("the message of the attacker: %+v", md)
+	}
+
+	signed := peerJWS{payload: text(t, carol, []*agent{w.bob}, set{"from_prior": good}), signers: []peerSigner{carol.signer("ed25519")}}.seal(t)
+	checkRefused(t, w, bob, []refusal{
+		{"from_prior of another rotation", seal(eve, carol, good), envelope.ErrSenderMismatch, []string{eve.did}},
+		{"attacker in the name of a victim that rotates to the attacker", seal(eve, alice, token(alice.signer("ed25519"), alice.did, eve.did, nil)),
+			envelope.ErrFromPrior, []string{eve.did}},
+		{"iss of a victim, signed by the attacker", seal(eve, carol, token(relative(eve, "#ed25519"), alice.did, carol.did, nil)),
+			envelope.ErrSenderMismatch, []string{eve.did}},
+		{"iss of the attacker, signed by a victim", seal(eve, carol, token(alice.signer("ed25519"), eve.did, carol.did, nil)),
+			envelope.ErrFromPrior, []string{eve.did}},
+		{"signed by the new DID", seal(alice, carol, token(relative(carol, "#ed25519"), alice.did, carol.did, nil)),
+			envelope.ErrSignature, []string{alice.did, alice.did}},
+		{"sub is not from", seal(alice, eve, good), envelope.ErrFromPrior, []string{alice.did}},
+		{"no sub", seal(alice, carol, token(alice.signer("ed25519"), alice.did, "", set{"sub": nil})), envelope.ErrFromPrior, []string{alice.did}},
+		{"sub is iss", seal(eve, alice, token(alice.signer("ed25519"), alice.did, alice.did, nil)), envelope.ErrFromPrior, []string{eve.did}},
+		{"no iss", seal(alice, carol, token(relative(alice, "#ed25519"), "", carol.did, set{"iss": nil})), envelope.ErrFromPrior, []string{alice.did}},
+		{"iss is a key", seal(alice, carol, token(relative(alice, "#ed25519"), alice.kid("ed25519"), carol.did, nil)), envelope.ErrFromPrior, []string{alice.did}},
+		{"a key for key agreement", seal(alice, carol, token(relative(alice, "#x25519"), alice.did, carol.did, nil)), envelope.ErrFromPrior, []string{alice.did, alice.did}},
+		{"an empty fragment", seal(alice, carol, token(relative(alice, "#"), alice.did, carol.did, nil)), envelope.ErrFromPrior, []string{alice.did, alice.did}},
+		{"a fragment of two", seal(alice, carol, token(relative(alice, "#a#ed25519"), alice.did, carol.did, nil)), envelope.ErrFromPrior, []string{alice.did, alice.did}},
+		{"expired", seal(alice, carol, token(alice.signer("ed25519"), alice.did, carol.did, set{"exp": now.Add(-time.Hour).Unix()})), envelope.ErrFromPrior, []string{alice.did}},
+		{"no from_prior", peerJWE{
+			plaintext: text(t, carol, []*agent{w.bob}, nil), from: alice.sender("x25519"), to: []peerRecipient{w.bob.recipient("x25519")},
+		}.seal(t), envelope.ErrSenderMismatch, []string{alice.did}},
+		{"signed by the new DID, encrypted by the prior", peerJWE{
+			plaintext: signed, from: alice.sender("x25519"), to: []peerRecipient{w.bob.recipient("x25519")},
+		}.seal(t), envelope.ErrSenderMismatch, []string{alice.did, carol.did}},
+	})
+}
+
 // TestFromPriorIssuerUnresolved tells an issuer that cannot be resolved now from
 // one that never will be.
 func TestFromPriorIssuerUnresolved(t *testing.T) {

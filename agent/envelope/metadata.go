@@ -44,7 +44,8 @@ func (u *Unpacked) SentTo(id string) bool {
 type Metadata struct {
 	// Encrypted: the message had at least one layer of encryption.
 	Encrypted bool `json:"encrypted"`
-	// Authenticated: authcrypt or a signature proves the from header of the message.
+	// Authenticated: authcrypt or a signature proves the from header of the message. With
+	// DeviationFromPriorSender, authcrypt proves the DID of EncryptedFromKID instead.
 	Authenticated bool `json:"authenticated"`
 	// NonRepudiation: the message was signed.
 	NonRepudiation bool `json:"non_repudiation"`

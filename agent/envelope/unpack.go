@@ -285,8 +285,8 @@ func (o *opening) parse(data []byte, read func([]byte) (*message.Message, []mess
 // finish checks the rules of Message Layer Addressing Consistency and from_prior.
 func (o *opening) finish(ctx context.Context) error {
 	m := o.msg
-	if o.auth && (m.From == "" || !sameParty(m.From, o.meta.EncryptedFromKID)) {
-		return fmt.Errorf("%w: from is %.200q, encrypted by %.200s", ErrSenderMismatch, m.From, o.meta.EncryptedFromKID)
+	if o.auth && o.fromAnother() && (m.From == "" || m.FromPrior == "" || o.meta.NonRepudiation) {
+		return o.senderMismatch()
 	}
 	if err := o.checkTo(ctx); err != nil {
 		return err
@@ -301,6 +301,14 @@ func (o *opening) finish(ctx context.Context) error {
 		return fmt.Errorf("%w: the message is not encrypted", ErrFromPrior)
 	}
 	return o.checkFromPrior(ctx)
+}
+
+// fromAnother reports whether the from header names another party than the one whose key has
+// authcrypted the message.
+func (o *opening) fromAnother() bool { return !sameParty(o.msg.From, o.meta.EncryptedFromKID) }
+
+func (o *opening) senderMismatch() error {
+	return fmt.Errorf("%w: from is %.200q, encrypted by %.200s", ErrSenderMismatch, o.msg.From, o.meta.EncryptedFromKID)
 }
 
 // checkTo checks that the to header, if there is one, names the DID whose key opened each

@@ -175,6 +175,8 @@ func openRules() []Rule {
 		{Code: "sender-mismatch", Severity: Error, Clause: addressing, Fix: "make from the DID of skid, a key that its document lists for keyAgreement"},
 		{Code: "recipient-mismatch", Severity: Error, Clause: addressing, Fix: "name the recipient's DID in to"},
 		{Code: "from-prior", Severity: Error, Clause: spec + "DID Rotation", Fix: "make from_prior a JWT whose sub is from and whose iss is the prior DID, signed by its authentication key, inside encryption"},
+		{Code: "from-prior-kid", Severity: Error, Clause: spec + "DID Rotation; RFC 7515, section 4.1.4", Fix: "make kid in from_prior a whole DID URL: iss with the fragment of its authentication key"},
+		{Code: "from-prior-sender", Severity: Error, Clause: addressing, Fix: "once from is the new DID, encrypt with a key of the new DID"},
 		{Code: "unresolved", Severity: Error, Clause: "DID Core 1.0, section 7.1", Fix: "use a DID that the recipient can resolve; here, --did-docs or the packer's resolver can add documents"},
 		{Code: "not-opened", Severity: Error, Clause: practice, Fix: "see the detail"},
 	}

@@ -13,8 +13,10 @@ import (
 // Each rule is met by a message of the tables, is whole, and stands once.
 func TestRules(t *testing.T) {
 	met := map[string]bool{
-		// Takes a document with aliases; the tests of package envelope make it.
-		string(envelope.DeviationKID): true,
+		// The tests of package envelope make such messages.
+		string(envelope.DeviationKID):             true,
+		string(envelope.DeviationFromPriorKID):    true,
+		string(envelope.DeviationFromPriorSender): true,
 	}
 	for _, tt := range deviating() {
 		for code := range strings.FieldsSeq(tt.want) {
@@ -56,6 +58,7 @@ func TestDeviationsAreRules(t *testing.T) {
 		envelope.DeviationAPVMismatch, envelope.DeviationAPUMissing, envelope.DeviationSKIDMissing, envelope.DeviationEPKUnprotected,
 		envelope.DeviationEPKString, envelope.DeviationShortCoordinate, envelope.DeviationHighS, envelope.DeviationMixedDIDs,
 		envelope.DeviationKID, envelope.DeviationSignedNoTo, envelope.DeviationRecipient,
+		envelope.DeviationFromPriorKID, envelope.DeviationFromPriorSender,
 		envelope.DeviationMessageTyp, envelope.DeviationTypeURI, envelope.DeviationFrom, envelope.DeviationTo, message.DeviationTimeISO8601, message.DeviationTimeMilliseconds, message.DeviationTimeString,
 		message.DeviationTimeFloat, message.DeviationListString, message.DeviationPleaseAckBool, message.DeviationNull, message.DeviationReportBody,
 		message.DeviationNoData, message.DeviationLinksNoHash,
