@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdh"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"runtime"
@@ -60,7 +61,7 @@ func newCrowd(t testing.TB, n int) *crowd {
 		other, number := r, fmt.Sprintf("%07d", i+1)
 		other.Key = id.DID()[:len(id.DID())-len(number)] + number // not a DID that resolves
 		other.Value = bytes.ReplaceAll(bytes.ReplaceAll(r.Value, []byte(id.DID()), []byte(other.Key)), []byte("0000000"), []byte(number))
-		other.Index, other.Version = []string{"a " + number, "b " + number}, 0
+		other.Index, other.Version = []string{keyName("a " + number), keyName("b " + number)}, 0
 		if _, err := h.records.Put(t.Context(), other); err != nil {
 			t.Fatal(err)
 		}
@@ -68,6 +69,9 @@ func newCrowd(t testing.TB, n int) *crowd {
 	h.clock.pass(time.Minute) // so that the records are old
 	return c
 }
+
+// keyName is an index name of a key, as the records have it.
+func keyName(key string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(key))) }
 
 func (c *crowd) start(t testing.TB) *identity.Set {
 	t.Helper()

@@ -42,8 +42,8 @@ type Handle struct {
 }
 
 // Identity is a DID of ours with its document and its private keys. It implements
-// envelope.Keys and envelope.Owner. An Identity does not change. All methods may be called at
-// the same time from many goroutines. An Identity prints as its DID.
+// envelope.Keys, envelope.Owner and envelope.KeyFinder. An Identity does not change. All methods
+// may be called at the same time from many goroutines. An Identity prints as its DID.
 type Identity struct {
 	doc     *did.Document
 	handles []held
@@ -58,11 +58,12 @@ type held struct {
 }
 
 var (
-	_ envelope.Keys  = (*Identity)(nil)
-	_ envelope.Owner = (*Identity)(nil)
-	_ did.Resolver   = (*Identity)(nil)
-	_ fmt.Formatter  = (*Identity)(nil)
-	_ slog.LogValuer = (*Identity)(nil)
+	_ envelope.Keys      = (*Identity)(nil)
+	_ envelope.Owner     = (*Identity)(nil)
+	_ envelope.KeyFinder = (*Identity)(nil)
+	_ did.Resolver       = (*Identity)(nil)
+	_ fmt.Formatter      = (*Identity)(nil)
+	_ slog.LogValuer     = (*Identity)(nil)
 )
 
 // FromDocument makes the Identity of a document and of the private keys of a Pair. Use it for a
@@ -245,6 +246,17 @@ func (id *Identity) Own(_ context.Context, other string) (string, error) {
 		return "", noKey(other)
 	}
 	return id.doc.ID, nil
+}
+
+// FindKey returns the key id of the key with a public key, as envelope.KeyFinder describes it. The
+// error matches envelope.ErrNoKey if there is no such key.
+func (id *Identity) FindKey(_ context.Context, multikey string) (string, error) {
+	for _, h := range slices.Backward(id.handles) { // keys for encryption first
+		if public, err := id.public(h.KID); err == nil && isMultikey(multikey, public) {
+			return h.KID, nil
+		}
+	}
+	return "", noKey(multikey)
 }
 
 // DIDs returns the DID. If n is less than 1, it returns nothing. The error is always nil.

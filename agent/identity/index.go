@@ -3,6 +3,7 @@ package identity
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -19,6 +20,7 @@ type entry struct {
 	party   string
 	shares  store.Shares
 	keys    []entryKey
+	names   []keyName // of the public keys
 }
 
 // entryKey is a Handle of an entry.
@@ -26,6 +28,20 @@ type entryKey struct {
 	fragment string // rest of the key id after the DID
 	named    string // Handle.Name, empty if the name is the key id
 	use      Use
+}
+
+// keyName is the beginning of an index name for a public key (see keyNames). Two keys may have
+// the same keyName: it only says where to look.
+type keyName uint64
+
+// keyNameOf reads an index name. It reports false for a name of another form.
+func keyNameOf(name string) (keyName, bool) {
+	const digits = 16
+	if len(name) < digits {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(name[:digits], 16, 64)
+	return keyName(n), err == nil
 }
 
 // ended reports whether the identity has ended.
@@ -53,33 +69,57 @@ func (e *entry) before(other *entry) int {
 	return cmp.Or(cmp.Compare(e.created, other.created), strings.Compare(e.did, other.did))
 }
 
-// index finds entries by their DIDs.
+// index finds entries by their DIDs and by their public keys.
 type index struct {
-	byDID   map[string]*entry // has a did:peer:4 under the long and the short form
-	order   []*entry          // in the order in which they were added
-	leaving []*entry          // retired; some are no longer in byDID
+	byDID   map[string]*entry    // has a did:peer:4 under the long and the short form
+	order   []*entry             // in the order in which they were added
+	leaving []*entry             // retired; some are no longer in byDID
+	byKey   map[keyName][]*entry // each in the order in which they were added
 }
 
 // newIndex makes an index of entries.
 func newIndex(entries map[string]*entry) index {
-	x := index{byDID: make(map[string]*entry, len(entries)), order: make([]*entry, 0, len(entries))}
+	x := index{
+		byDID: make(map[string]*entry, len(entries)),
+		order: make([]*entry, 0, len(entries)),
+		byKey: make(map[keyName][]*entry, 2*len(entries)),
+	}
 	for _, e := range entries {
-		x.name(e)
 		x.order = append(x.order, e)
 	}
 	slices.SortFunc(x.order, (*entry).before)
+	for _, e := range x.order {
+		x.name(e)
+	}
 	return x
 }
 
-// name puts an entry under its DIDs.
+// name puts an entry under its DIDs and its keys.
 func (x *index) name(e *entry) {
 	x.byDID[e.did] = e
 	if short := did.Canonical(e.did); short != e.did {
 		x.byDID[e.did[:len(short)]] = e // shares the memory of the long form, which begins with it
 	}
+	for _, name := range e.names {
+		x.byKey[name] = insert(x.byKey[name], e)
+	}
 	if e.until != 0 {
 		x.leaving = append(x.leaving, e)
 	}
+}
+
+// insert adds an entry to a list that is in the order in which the entries were added.
+func insert(list []*entry, e *entry) []*entry {
+	at, _ := slices.BinarySearchFunc(list, e, (*entry).before)
+	return slices.Insert(list, at, e)
+}
+
+// remove removes an entry from such a list.
+func remove(list []*entry, e *entry) []*entry {
+	if at, ok := slices.BinarySearchFunc(list, e, (*entry).before); ok {
+		return slices.Delete(list, at, at+1)
+	}
+	return list
 }
 
 // put adds an entry, or replaces an older entry of the same DID.
@@ -90,8 +130,7 @@ func (x *index) put(e *entry) {
 		}
 		x.drop(old)
 	}
-	at, _ := slices.BinarySearchFunc(x.order, e, (*entry).before)
-	x.order = slices.Insert(x.order, at, e)
+	x.order = insert(x.order, e)
 	x.name(e)
 }
 
@@ -99,9 +138,32 @@ func (x *index) put(e *entry) {
 func (x *index) drop(e *entry) {
 	delete(x.byDID, e.did)
 	delete(x.byDID, did.Canonical(e.did))
-	if at, ok := slices.BinarySearchFunc(x.order, e, (*entry).before); ok {
-		x.order = slices.Delete(x.order, at, at+1)
+	x.order = remove(x.order, e)
+	for _, name := range e.names {
+		if list := remove(x.byKey[name], e); len(list) > 0 {
+			x.byKey[name] = list
+		} else {
+			delete(x.byKey, name)
+		}
 	}
+}
+
+// maxSameName bounds the entries with one key name among which a key is looked for. An entry has
+// the name of a key but not the key if the entry has an Ed25519 key from which that key is derived.
+const maxSameName = 8
+
+// withKey returns the first entries with a key name that have not ended.
+func (x *index) withKey(name keyName, now int64) []*entry {
+	var found []*entry
+	for _, e := range x.byKey[name] {
+		if len(found) == maxSameName {
+			break
+		}
+		if !e.ended(now) {
+			found = append(found, e)
+		}
+	}
+	return found
 }
 
 // sweep removes the entries of identities that have ended.

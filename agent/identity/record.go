@@ -7,6 +7,7 @@ import (
 	stdjson "encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -88,13 +89,20 @@ func (s *stored) shares() store.Shares {
 	return store.Shares{Inbox: store.Share(s.Inbox), Outbox: store.Share(s.Outbox)}
 }
 
-func (s *stored) entry(version uint64) *entry {
+// entry makes an entry of the index. The names are those of the record.
+func (s *stored) entry(version uint64, names []string) *entry {
 	e := &entry{did: s.DID, version: version, created: s.Created.UnixNano(), party: s.Party, shares: s.shares(), keys: make([]entryKey, len(s.Keys))}
 	if !s.Retired.IsZero() {
 		e.until = s.Until.UnixNano()
 	}
 	for i, k := range s.Keys {
 		e.keys[i] = entryKey{k.ID, k.Name, k.Use}
+	}
+	e.names = make([]keyName, 0, len(names))
+	for _, name := range names {
+		if n, ok := keyNameOf(name); ok {
+			e.names = append(e.names, n)
+		}
 	}
 	return e
 }
@@ -131,20 +139,42 @@ func keyNames(id *Identity) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ed, ok := public.(ed25519.PublicKey); ok {
-			if public, err = didkey.KeyAgreement(ed); err != nil {
-				return nil, err
-			}
-		}
-		text, err := did.FormatMultikey(public)
+		multikey, err := did.FormatMultikey(public)
 		if err != nil {
 			return nil, err
 		}
-		if name := fmt.Sprintf("%x", sha256.Sum256([]byte(text))); !slices.Contains(names, name) {
+		name, err := indexName(multikey)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}
 	return names, nil
+}
+
+// indexName returns the index name of a public key. The error matches did.ErrInvalid if multikey
+// is like an Ed25519 key but is none.
+func indexName(multikey string) (string, error) {
+	if strings.HasPrefix(multikey, "z6Mk") { // Ed25519
+		key, err := did.ParseMultikey(multikey)
+		if err != nil {
+			return "", err
+		}
+		ed, ok := key.(ed25519.PublicKey)
+		if !ok {
+			return "", fmt.Errorf("%w: %.80s is not an Ed25519 key", did.ErrInvalid, multikey)
+		}
+		x, err := didkey.KeyAgreement(ed)
+		if err != nil {
+			return "", err
+		}
+		if multikey, err = did.FormatMultikey(x); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(multikey))), nil
 }
 
 // public returns the public key with the key id kid.

@@ -149,7 +149,7 @@ func (s *Set) apply(list []store.Record) {
 			s.damaged(err)
 			continue
 		}
-		e := kept.entry(r.Version)
+		e := kept.entry(r.Version, r.Index)
 		if kept.Removed || e.ended(now) {
 			e = nil
 		}
@@ -188,7 +188,7 @@ func (s *Set) load(ctx context.Context) error {
 			if began.Sub(kept.Changed) > overlap+skew {
 				old = r.Version
 			}
-			if e := kept.entry(r.Version); kept.Removed || e.ended(began.UnixNano()) {
+			if e := kept.entry(r.Version, r.Index); kept.Removed || e.ended(began.UnixNano()) {
 				delete(entries, r.Key)
 			} else {
 				entries[r.Key] = e

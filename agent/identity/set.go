@@ -77,10 +77,11 @@ type Set struct {
 }
 
 var (
-	_ envelope.Keys    = (*Set)(nil)
-	_ envelope.Owner   = (*Set)(nil)
-	_ envelope.Relater = (*Set)(nil)
-	_ did.Resolver     = (*Set)(nil)
+	_ envelope.Keys      = (*Set)(nil)
+	_ envelope.Owner     = (*Set)(nil)
+	_ envelope.KeyFinder = (*Set)(nil)
+	_ envelope.Relater   = (*Set)(nil)
+	_ did.Resolver       = (*Set)(nil)
 )
 
 const (
@@ -164,6 +165,76 @@ func (s *Set) Own(ctx context.Context, id string) (string, error) {
 		return "", noKey(id)
 	}
 	return e.did, nil
+}
+
+// FindKey returns the key id of the key with a public key, as envelope.KeyFinder describes it. Of
+// identities that have the key, it takes the one that was added first and has not ended. Errors
+// are those of KeyAgreement.
+func (s *Set) FindKey(ctx context.Context, multikey string) (string, error) {
+	found, err := s.withKey(ctx, multikey)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range found {
+		for _, use := range []Use{ToAgree, ToSign} {
+			for _, k := range e.keys {
+				if k.use != use {
+					continue
+				}
+				public, err := publicKey(ctx, s.cfg.Keys, k.name(e.did), use)
+				switch {
+				case errors.Is(err, envelope.ErrNoKey):
+				case err != nil:
+					return "", err
+				case isMultikey(multikey, public):
+					return e.did + k.fragment, nil
+				}
+			}
+		}
+	}
+	return "", noKey(multikey)
+}
+
+// withKey returns entries that may have a public key.
+func (s *Set) withKey(ctx context.Context, multikey string) ([]*entry, error) {
+	text, err := indexName(multikey)
+	if err != nil {
+		return nil, noKey(multikey)
+	}
+	name, _ := keyNameOf(text)
+	look := func() []*entry {
+		now := s.cfg.Now().UnixNano()
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		return s.index.withKey(name, now)
+	}
+	if found := look(); len(found) > 0 {
+		s.glance(ctx)
+	} else if err := s.renew(ctx, min(missFresh, s.cfg.Fresh)); err != nil {
+		return nil, err
+	}
+	return look(), nil
+}
+
+// publicKey returns the public key of a private key.
+func publicKey(ctx context.Context, keys envelope.Keys, name string, use Use) (crypto.PublicKey, error) {
+	if use == ToSign {
+		key, err := keys.Signer(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		return key.Public(), nil
+	}
+	key, err := keys.KeyAgreement(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return key.PublicKey(), nil
+}
+
+func isMultikey(multikey string, public crypto.PublicKey) bool {
+	text, err := did.FormatMultikey(public)
+	return err == nil && text == multikey
 }
 
 // DIDs returns at most n DIDs of ours, those that were added first. It leaves out identities

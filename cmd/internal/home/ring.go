@@ -79,9 +79,10 @@ type agentKeys struct {
 }
 
 var (
-	_ envelope.Owner   = (*agentKeys)(nil)
-	_ envelope.Relater = (*agentKeys)(nil)
-	_ did.Resolver     = (*agentKeys)(nil)
+	_ envelope.Owner     = (*agentKeys)(nil)
+	_ envelope.KeyFinder = (*agentKeys)(nil)
+	_ envelope.Relater   = (*agentKeys)(nil)
+	_ did.Resolver       = (*agentKeys)(nil)
 )
 
 // DIDs returns at most n of the DIDs, that of the agent first.
@@ -103,8 +104,9 @@ type allKeys struct {
 }
 
 var (
-	_ envelope.Keys  = (*allKeys)(nil)
-	_ envelope.Owner = (*allKeys)(nil)
+	_ envelope.Keys      = (*allKeys)(nil)
+	_ envelope.Owner     = (*allKeys)(nil)
+	_ envelope.KeyFinder = (*allKeys)(nil)
 )
 
 // KeyAgreement returns the private key under kid for ECDH.
@@ -146,6 +148,16 @@ func (a *allKeys) Own(ctx context.Context, id string) (string, error) {
 		return "", fmt.Errorf("own DIDs: %w", err)
 	}
 	return m.DID, nil
+}
+
+// FindKey returns the id of the key with a public key. A DID that is in use comes before the key
+// ids of the keyring, which may be those of a retired DID.
+func (a *allKeys) FindKey(ctx context.Context, multikey string) (string, error) {
+	kid, err := a.set.FindKey(ctx, multikey)
+	if errors.Is(err, envelope.ErrNoKey) {
+		return a.ring.FindKey(ctx, multikey)
+	}
+	return kid, err
 }
 
 // DIDs returns at most n of the DIDs.
