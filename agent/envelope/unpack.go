@@ -78,9 +78,9 @@ type opening struct {
 	// ours are the key ids of our keys that opened a layer, as our DID documents list them.
 	// around are those that opened the forward around the envelope.
 	ours, around []string
-	// byKey has an element for each of ours: the did:key by which the layer names the key, or
-	// "" if the layer names the DID of the key.
-	byKey []string
+	// byKey has the did:key by which a layer names our key, by the index of the key in ours.
+	// There is none if the layer names the DID of the key.
+	byKey map[int]string
 	// openedAs and senderAs are the key ids of the recipient and the sender of the
 	// innermost encryption, as the peer wrote them.
 	openedAs, senderAs string
@@ -160,15 +160,18 @@ func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
 			if plaintext, err = env.Decrypt(h.index, h.key, sender, o.p.secrets); err != nil {
 				continue
 			}
-			as, byKey := env.KIDs[h.index], ""
+			as := env.KIDs[h.index]
 			switch {
 			case h.byKey:
-				byKey = as
+				if o.byKey == nil {
+					o.byKey = make(map[int]string)
+				}
+				o.byKey[len(o.ours)] = as
 				env.Deviations.Note(DeviationKID, fmt.Sprintf("%.200s names a key of ours without its DID", as))
 			case h.kid != as:
 				env.Deviations.Note(DeviationKID, fmt.Sprintf("%.200s stands for %.200s", as, h.kid))
 			}
-			o.ours, o.byKey, o.openedAs = append(o.ours, h.kid), append(o.byKey, byKey), as
+			o.ours, o.openedAs = append(o.ours, h.kid), as
 			return nil
 		}
 		return outside{err} // our key failed, unless err matches a rule
@@ -318,7 +321,7 @@ func (o *opening) checkTo(ctx context.Context) error {
 	switch {
 	case message.Is(o.msg, forwardType):
 		return nil
-	case len(o.msg.To) == 0 && slices.ContainsFunc(o.byKey, func(as string) bool { return as != "" }):
+	case len(o.msg.To) == 0 && len(o.byKey) > 0:
 		return fmt.Errorf("%w: encrypted for a did:key, but no to", ErrRecipientMismatch)
 	case len(o.msg.To) == 0:
 		// DIDComm Signed Messages: a signed message that is encrypted must name its
@@ -333,7 +336,7 @@ func (o *opening) checkTo(ctx context.Context) error {
 		return o.tolerate(message.Deviation{Code: DeviationSignedNoTo, Detail: "signed and encrypted, but no to"})
 	}
 	for i, kid := range o.ours {
-		if as := o.byKey[i]; as != "" {
+		if as, ok := o.byKey[i]; ok {
 			named, err := o.checkToOfKey(ctx, i)
 			if err != nil {
 				return err
