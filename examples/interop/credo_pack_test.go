@@ -25,7 +25,7 @@ import (
 // opens it with the recorded keys.
 func TestCredoPack(t *testing.T) {
 	for _, r := range recordings(t) {
-		if r.Packed == nil || r.Expected.Next != "" && slices.Contains(credoPending, r.Name) {
+		if r.Packed == nil {
 			continue
 		}
 		t.Run(r.Name, func(t *testing.T) {
@@ -105,9 +105,7 @@ func TestCredoForward(t *testing.T) {
 		if r.Expected.Next == "" {
 			continue
 		}
-		if seen++; slices.Contains(credoPending, r.Name) {
-			continue
-		}
+		seen++
 		data, recipient := []byte(r.Packed), r.packer(t, byMethod, false, r.InnerSecrets)
 		for i, mediator := range []*envelope.Packer{
 			r.packer(t, byMethod, false, r.Secrets),

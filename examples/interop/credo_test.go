@@ -79,7 +79,7 @@ var credoDeviations = map[string][]message.DeviationCode{
 }
 
 // credoPending are the recordings that do not open yet.
-var credoPending = []string{"did-rotate-by-credo-empty", "forward-2.0-kid-did-key", "from-prior-basicmessage", "from-prior-first-answer-return-route"}
+var credoPending = []string{"did-rotate-by-credo-empty", "from-prior-basicmessage", "from-prior-first-answer-return-route"}
 
 // recordings returns all files in testdata/credo.
 func recordings(t testing.TB) []*recording {
