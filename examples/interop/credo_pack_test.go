@@ -33,14 +33,7 @@ func TestCredoPack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			pair, err := identity.Generate(r.curve(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			own, err := identity.Peer4(pair)
-			if err != nil {
-				t.Fatal(err)
-			}
+			own := r.identity(t)
 			packer, err := envelope.New(envelope.Config{Keys: own, Resolver: byMethod})
 			if err != nil {
 				t.Fatal(err)
@@ -97,6 +90,20 @@ func (r *recording) curve(t *testing.T) keyring.Curve {
 	return keyring.Ed25519
 }
 
+// identity returns an identity with keys that can encrypt to the recipient.
+func (r *recording) identity(t *testing.T) *identity.Identity {
+	t.Helper()
+	pair, err := identity.Generate(r.curve(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := identity.Peer4(pair, "test://agent")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
 // TestCredoForward opens a forward layer by layer: as the mediator, and then as the recipient
 // behind the mediator.
 func TestCredoForward(t *testing.T) {
@@ -126,7 +133,7 @@ func TestCredoForward(t *testing.T) {
 			}
 			next := r.Expected.Next
 			if i == r.Expected.Layers-1 {
-				next = r.innerDID(t)
+				next = ownerOf(t, r.InnerSecrets)
 			}
 			if body.Next != next {
 				t.Errorf("layer %d: next is %s, want %s", i, body.Next, next)
@@ -139,7 +146,7 @@ func TestCredoForward(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m := u.Message; !u.Metadata.Authenticated || m.Type != basicmessage.TypeMessage || !slices.Equal(m.To, []string{r.innerDID(t)}) {
+		if m := u.Message; !u.Metadata.Authenticated || m.Type != basicmessage.TypeMessage || !slices.Equal(m.To, []string{ownerOf(t, r.InnerSecrets)}) {
 			t.Errorf("the recipient opens %v", m)
 		}
 	}
@@ -148,13 +155,13 @@ func TestCredoForward(t *testing.T) {
 	}
 }
 
-// innerDID returns the DID of the recipient behind the mediator.
-func (r *recording) innerDID(t *testing.T) string {
+// ownerOf returns the DID of the keys.
+func ownerOf(t *testing.T, secrets []jsontext.Value) string {
 	t.Helper()
 	var key struct {
 		ID string `json:"kid"`
 	}
-	if err := json.Unmarshal(r.InnerSecrets[0], &key); err != nil {
+	if err := json.Unmarshal(secrets[0], &key); err != nil {
 		t.Fatal(err)
 	}
 	return did.Base(key.ID)

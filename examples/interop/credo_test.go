@@ -72,14 +72,11 @@ var credoTime = time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC)
 
 // credoDeviations are the deviations in the recordings that have some.
 var credoDeviations = map[string][]message.DeviationCode{
-	"did-rotate-by-credo-empty":            {"from-prior-kid"},
-	"forward-2.0-kid-did-key":              {"kid-alias"},
-	"from-prior-basicmessage":              {"from-prior-kid"},
-	"from-prior-first-answer-return-route": {"from-prior-kid", "from-prior-sender"},
+	"did-rotate-by-credo-empty":            {envelope.DeviationFromPriorKID},
+	"forward-2.0-kid-did-key":              {envelope.DeviationKID},
+	"from-prior-basicmessage":              {envelope.DeviationFromPriorKID},
+	"from-prior-first-answer-return-route": {envelope.DeviationFromPriorKID, envelope.DeviationFromPriorSender},
 }
-
-// credoPending are the recordings that do not open yet.
-var credoPending = []string{"did-rotate-by-credo-empty", "from-prior-basicmessage", "from-prior-first-answer-return-route"}
 
 // recordings returns all files in testdata/credo.
 func recordings(t testing.TB) []*recording {
@@ -154,12 +151,6 @@ func TestCredoOpens(t *testing.T) {
 		for name, resolver := range map[string]did.Resolver{"documents": r.resolver(t), "methods": byMethod} {
 			t.Run(r.Name+"/"+name, func(t *testing.T) {
 				u, err := r.packer(t, resolver, false, r.Secrets).Unpack(t.Context(), r.Packed)
-				if slices.Contains(credoPending, r.Name) {
-					if err == nil {
-						t.Error("opens now")
-					}
-					return
-				}
 				if (err == nil) != r.Expected.Accept {
 					t.Fatalf("%s: %v", r.What, err)
 				}
