@@ -82,7 +82,7 @@ func TestCredoPack(t *testing.T) {
 }
 
 // curve returns a curve of keys that can encrypt to the recipient.
-func (r *recording) curve(t *testing.T) keyring.Curve {
+func (r *credoRecording) curve(t *testing.T) keyring.Curve {
 	t.Helper()
 	if r.Name == "trust-ping-1.0-response-p-256" {
 		return keyring.P256
@@ -91,7 +91,7 @@ func (r *recording) curve(t *testing.T) keyring.Curve {
 }
 
 // identity returns an identity with keys that can encrypt to the recipient.
-func (r *recording) identity(t *testing.T) *identity.Identity {
+func (r *credoRecording) identity(t *testing.T) *identity.Identity {
 	t.Helper()
 	pair, err := identity.Generate(r.curve(t))
 	if err != nil {

@@ -26,9 +26,9 @@ import (
 	"github.com/didcomm-go/didcomm/transport"
 )
 
-// recording is a file in testdata/credo: a message of a live Credo agent.
+// credoRecording is a file in testdata/credo: a message of a live Credo agent.
 // testdata/README.md has the format.
-type recording struct {
+type credoRecording struct {
 	Name         string           `json:"-"` // of the file
 	What         string           `json:"what"`
 	MediaType    string           `json:"media_type,omitzero"`
@@ -79,19 +79,19 @@ var credoDeviations = map[string][]message.DeviationCode{
 }
 
 // recordings returns all files in testdata/credo.
-func recordings(t testing.TB) []*recording {
+func recordings(t testing.TB) []*credoRecording {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join("testdata", "credo", "*.json"))
 	if err != nil || len(paths) != 65 {
 		t.Fatalf("%d recordings: %v", len(paths), err)
 	}
-	var all []*recording
+	var all []*credoRecording
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := &recording{Name: strings.TrimSuffix(filepath.Base(path), ".json")}
+		r := &credoRecording{Name: strings.TrimSuffix(filepath.Base(path), ".json")}
 		if err := json.Unmarshal(data, r, json.RejectUnknownMembers(true)); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
@@ -105,7 +105,7 @@ var byMethod = did.Methods{"peer": didpeer.NewResolver(), "key": didkey.Resolver
 
 // resolver returns the recorded documents. Other DIDs, such as the prior ones, contain their
 // documents.
-func (r *recording) resolver(t testing.TB) did.Resolver {
+func (r *credoRecording) resolver(t testing.TB) did.Resolver {
 	t.Helper()
 	documents := map[string]*did.Document{}
 	for _, data := range r.Documents {
@@ -124,7 +124,7 @@ func (r *recording) resolver(t testing.TB) did.Resolver {
 }
 
 // packer opens with recorded keys.
-func (r *recording) packer(t testing.TB, resolver did.Resolver, strict bool, secrets []jsontext.Value) *envelope.Packer {
+func (r *credoRecording) packer(t testing.TB, resolver did.Resolver, strict bool, secrets []jsontext.Value) *envelope.Packer {
 	t.Helper()
 	data, err := json.Marshal(secrets)
 	if err != nil {
@@ -172,7 +172,7 @@ func TestCredoOpens(t *testing.T) {
 }
 
 // check holds what was opened to each member of Expected.
-func (r *recording) check(t *testing.T, u *envelope.Unpacked) {
+func (r *credoRecording) check(t *testing.T, u *envelope.Unpacked) {
 	t.Helper()
 	e, m, md := r.Expected, u.Message, u.Metadata
 	same := func(what string, got, want any) {
@@ -237,7 +237,7 @@ func (r *recording) check(t *testing.T, u *envelope.Unpacked) {
 }
 
 // alg returns the key agreement in the protected header.
-func (r *recording) alg(t *testing.T) string {
+func (r *credoRecording) alg(t *testing.T) string {
 	t.Helper()
 	var jwe struct {
 		Protected string `json:"protected"`
