@@ -77,7 +77,7 @@ type Client struct {
 	http  *http.Client
 	pool  *http.Transport
 	sends *exchange.Sends
-	types mediaTypes
+	types *mediaTypes
 }
 
 var (
@@ -138,8 +138,8 @@ func (c *Client) Bind(h transport.Handler) { c.sends.Bind(h) }
 // Some agents know encrypted messages only by an older media type,
 // application/didcomm-envelope-enc. If an endpoint answers an encrypted packet with status
 // 415, Send repeats the request once with the other one of the two media types. The Client
-// remembers for a day which one an endpoint takes. It repeats at most two requests to an
-// endpoint in that time.
+// remembers for a day which one an endpoint takes. In that time, it repeats at most two
+// requests to an endpoint, and at most two requests with a packet.
 //
 // Errors are of type *transport.SendError. These can be retried:
 //   - network errors, timeouts, and a closed Client;
@@ -206,7 +206,7 @@ func (c *Client) post(ctx context.Context, to, url, mediaType string, data []byt
 	if !errors.Is(err, transport.ErrMediaType) {
 		return reply, release, err
 	}
-	other := c.types.refused(url, mediaType)
+	other := c.types.refused(url, mediaType, data)
 	if other == "" {
 		return reply, release, err
 	}

@@ -9,65 +9,58 @@ import (
 )
 
 // mediaTypeOld is the media type of encrypted messages before DIDComm v2. Some agents take
-// DIDComm v2 messages under this name only, without parameters.
+// messages of DIDComm v2 only under this name, without parameters.
 const mediaTypeOld = "application/didcomm-envelope-enc"
 
 const (
-	maxKnown    = 1024           // endpoints that are remembered
-	knownFor    = 24 * time.Hour // from the first switch on
-	maxSwitches = 2              // of an endpoint in that time
+	maxKnown    = 1024           // endpoints that are remembered, and packets
+	knownFor    = 24 * time.Hour // from the first refusal on
+	maxSwitches = 2              // of an endpoint in that time, and second tries of a packet
 )
 
 // mediaTypes remembers the endpoints that have refused a media type of encrypted messages.
-// An endpoint costs a limited number of repeated requests a day, whatever it answers.
+// Neither an endpoint nor the recipient of a packet, who can have many endpoints, gets more
+// than a few second tries a day, whatever the answers are.
 type mediaTypes struct {
-	mu    sync.Mutex
-	known map[[sha256.Size]byte]*mediaTypeOf // by the hash of the URL, which can be long
+	mu                 sync.Mutex
+	endpoints, packets memory
 }
 
-// mediaTypeOf is what is known of an endpoint.
-type mediaTypeOf struct {
-	since    time.Time // first switch
+// memory has a limited number of entries, by the hash of a URL or of a packet.
+type memory map[[sha256.Size]byte]*entry
+
+type entry struct {
+	since    time.Time // the first refusal
 	switches int
 	old      bool // whether the endpoint gets mediaTypeOld
 }
 
-func newMediaTypes() mediaTypes {
-	return mediaTypes{known: make(map[[sha256.Size]byte]*mediaTypeOf)}
-}
+func newMediaTypes() *mediaTypes { return &mediaTypes{endpoints: memory{}, packets: memory{}} }
 
-// of returns the media type for an encrypted message to an endpoint.
+// of returns the media type for an encrypted packet to an endpoint.
 func (m *mediaTypes) of(url string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if e := m.get(sha256.Sum256([]byte(url))); e != nil && e.old {
+	if e := m.endpoints.get([]byte(url)); e != nil && e.old {
 		return mediaTypeOld
 	}
 	return transport.MediaTypeEncrypted
 }
 
-// refused returns the media type for a second try, after the endpoint has refused a media
-// type. It returns "" if the endpoint has switched too often.
-func (m *mediaTypes) refused(url, mediaType string) string {
+// refused returns the media type for a second try, after the endpoint has refused a packet
+// with a media type. It returns "" if there were too many second tries.
+func (m *mediaTypes) refused(url, mediaType string, data []byte) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := sha256.Sum256([]byte(url))
-	e := m.get(key)
-	if e == nil {
-		for k := range m.known {
-			if len(m.known) < maxKnown {
-				break
-			}
-			delete(m.known, k)
-		}
-		e = &mediaTypeOf{since: time.Now()}
-		m.known[key] = e
+	e, p := m.endpoints.add([]byte(url)), m.packets.add(data)
+	// Another Send can have switched since this one has begun.
+	tried := mediaType == mediaTypeOld
+	switches := e.old == tried
+	if p.switches == maxSwitches || switches && e.switches == maxSwitches {
+		return ""
 	}
-	// Another Send can have switched while this one was under way.
-	if tried := mediaType == mediaTypeOld; e.old == tried {
-		if e.switches == maxSwitches {
-			return ""
-		}
+	p.switches++
+	if switches {
 		e.switches++
 		e.old = !tried
 	}
@@ -81,16 +74,33 @@ func (m *mediaTypes) refused(url, mediaType string) string {
 func (m *mediaTypes) refusedBoth(url string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if e := m.get(sha256.Sum256([]byte(url))); e != nil {
+	if e := m.endpoints.get([]byte(url)); e != nil {
 		e.old = false
 	}
 }
 
-func (m *mediaTypes) get(key [sha256.Size]byte) *mediaTypeOf {
-	e := m.known[key]
-	if e != nil && time.Since(e.since) >= knownFor {
-		delete(m.known, key)
+// get returns the entry for a key, or nil.
+func (m memory) get(key []byte) *entry {
+	e := m[sha256.Sum256(key)]
+	if e == nil || time.Since(e.since) >= knownFor {
 		return nil
 	}
+	return e
+}
+
+// add returns the entry for a key, which is a new one if there was none. If the memory is
+// full, an arbitrary entry makes room.
+func (m memory) add(key []byte) *entry {
+	if e := m.get(key); e != nil {
+		return e
+	}
+	for k := range m {
+		if len(m) < maxKnown {
+			break
+		}
+		delete(m, k)
+	}
+	e := &entry{since: time.Now()}
+	m[sha256.Sum256(key)] = e
 	return e
 }

@@ -171,6 +171,33 @@ func TestNoMediaTypeTaken(t *testing.T) {
 	}
 }
 
+// A recipient with many endpoints gets few second tries.
+func TestOlderMediaTypeOfEndpoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &typed{status: func(_, mediaType string) int {
+			if mediaType == older {
+				return http.StatusInternalServerError
+			}
+			return http.StatusUnsupportedMediaType
+		}}
+		client := newClient(t, httptransport.ClientConfig{Dial: inBubble(t, s).Dial})
+		for i := range 9 {
+			if err := client.Send(t.Context(), fmt.Sprintf("http://peer/%d", i), packet("x")); err == nil {
+				t.Error("no error")
+			}
+		}
+		if got := len(s.requests()); got != 11 {
+			t.Errorf("%d requests, want 11", got)
+		}
+		if err := client.Send(t.Context(), "http://peer/9", packet("y")); err == nil {
+			t.Error("no error")
+		}
+		if got := len(s.requests()); got != 2 {
+			t.Errorf("%d requests with another packet, want 2", got)
+		}
+	})
+}
+
 // Messages that are under way when the endpoint refuses the media type are all taken.
 func TestOlderMediaTypeAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -181,9 +208,9 @@ func TestOlderMediaTypeAtOnce(t *testing.T) {
 			s.ServeHTTP(w, r)
 		})).Dial})
 		var sends sync.WaitGroup
-		for range 5 {
+		for i := range 5 {
 			sends.Go(func() {
-				if err := client.Send(t.Context(), "http://peer", packet("x")); err != nil {
+				if err := client.Send(t.Context(), "http://peer", packet(fmt.Sprint(i))); err != nil {
 					t.Error(err)
 				}
 			})
@@ -224,7 +251,7 @@ func TestMediaTypesAreBounded(t *testing.T) {
 		client := newClient(t, httptransport.ClientConfig{Dial: inBubble(t, s).Dial})
 		send := func() {
 			for i := range limit + 100 {
-				if err := client.Send(t.Context(), fmt.Sprintf("http://peer/%d", i), packet("x")); err != nil {
+				if err := client.Send(t.Context(), fmt.Sprintf("http://peer/%d", i), packet(fmt.Sprint(i))); err != nil {
 					t.Fatal(err)
 				}
 			}
