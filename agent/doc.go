@@ -20,7 +20,7 @@
 //		Handler:  agent.NewMux(trustping.Handle(), basicmessage.Handle(fn)),
 //	})
 //	defer a.Stop()
-//	rtt, err := trustping.Ping(ctx, a, "did:web:example.com")
+//	pong, err := trustping.Ping(ctx, a, "did:web:example.com")
 //
 // In place of Start, a program can call [New] and [Agent.Run]. All goroutines of the
 // Agent end when Run returns.

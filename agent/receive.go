@@ -96,6 +96,7 @@ func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (h
 	case in.prior != "": // a contact may have rotated to a DID that was a stranger
 		a.classify(ctx, in)
 	}
+	a.learnFrom(ctx, in)
 	a.note(ctx, a.cfg.Trace.Opened, "message opened", in, 0, nil)
 	if a.inCustody(in) {
 		return nil, a.takeCustody(ctx, w, in)

@@ -4,7 +4,7 @@
 // For the test of a protocol, call [Pair], which starts two agents:
 //
 //	alice, bob := agenttest.Pair(t, agent.NewMux(), agent.NewMux(trustping.Handle()))
-//	rtt, err := trustping.Ping(t.Context(), alice, bob.DID())
+//	pong, err := trustping.Ping(t.Context(), alice, bob.DID())
 //
 // For more than two agents, call [NewNet] and [Net.Agent]. To pack and unpack messages
 // without an agent, call [NewParty].

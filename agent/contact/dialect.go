@@ -22,8 +22,10 @@ type Dialect struct {
 	// An entry of one is not in the other.
 	Speaks []string `json:"speaks,omitzero"`
 	Lacks  []string `json:"lacks,omitzero"`
-	// NoAcks means that the contact does not acknowledge messages that ask for that.
+	// NoAcks means that the contact does not acknowledge messages that ask for that. Acks
+	// means that the contact did acknowledge one since.
 	NoAcks bool `json:"no_acks,omitzero"`
+	Acks   bool `json:"acks,omitzero"`
 	// Asked and Disclosed are digests of the last queries for features that the contact has
 	// answered, and of the answer.
 	Asked     string `json:"asked,omitzero"`
@@ -73,7 +75,7 @@ func (d *Dialect) Disclose(queries, answer string) {
 
 func (d *Dialect) equal(o *Dialect) bool {
 	return slices.Equal(d.Speaks, o.Speaks) && slices.Equal(d.Lacks, o.Lacks) &&
-		d.NoAcks == o.NoAcks && d.Asked == o.Asked && d.Disclosed == o.Disclosed
+		d.NoAcks == o.NoAcks && d.Acks == o.Acks && d.Asked == o.Asked && d.Disclosed == o.Disclosed
 }
 
 // Dialect returns the Dialect of the party that uses the DID peer with our DID own, or has

@@ -3,11 +3,15 @@
 // the other.
 //
 // Call [Ping] to send a ping. To answer pings, pass [Handle] to [agent.NewMux].
+//
+// The package also speaks Trust Ping 1.0 (Aries RFC 0048) in envelopes of DIDComm v2, since
+// Credo knows no other.
 package trustping
 
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,34 +26,46 @@ const (
 	TypePingResponse = PIURI + "/ping-response"
 )
 
-// PingBody is the body of a message of type [TypePing].
+// The URI of version 1.0, and its message types. Their bodies are those of version 2.0.
+const (
+	PIURI1            = "https://didcomm.org/trust_ping/1.0"
+	TypePing1         = PIURI1 + "/ping"
+	TypePingResponse1 = PIURI1 + "/ping_response"
+)
+
+// PingBody is the body of a message of type [TypePing] or [TypePing1].
 type PingBody struct {
 	// ResponseRequested says whether to answer the ping. nil means true.
 	ResponseRequested *bool `json:"response_requested,omitempty"`
 }
 
-// Handler is an [agent.Handler] that answers pings.
+// Handler is an [agent.Handler] that answers pings of both versions.
 type Handler struct{}
 
 var _ agent.Handler = Handler{}
 
 // Handle registers a [Handler] in a Mux.
 func Handle() agent.MuxOption {
-	return agent.Handle(agent.Protocol{
-		PIURI: PIURI,
-		Roles: []string{"sender", "receiver"},
-		Messages: map[string]agent.Handler{
-			TypePing: Handler{},
-			// Ignores a response that no Request waits for.
-			TypePingResponse: agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { return nil }),
-		},
-	})
+	// Ignores a response that no Request waits for.
+	ignored := agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { return nil })
+	return func(m *agent.Mux) {
+		for _, v := range []struct{ piuri, ping, response string }{
+			{PIURI, TypePing, TypePingResponse},
+			{PIURI1, TypePing1, TypePingResponse1},
+		} {
+			agent.Handle(agent.Protocol{
+				PIURI:    v.piuri,
+				Roles:    []string{"sender", "receiver"},
+				Messages: map[string]agent.Handler{v.ping: Handler{}, v.response: ignored},
+			})(m)
+		}
+	}
 }
 
-// HandleMessage replies to a ping, unless the ping says that it needs no response. It never
-// replies to a ping in the thread of another message, because some agents send such a ping
-// as the response to ours. It returns a [*message.Problem] with code e.m.msg if the body is
-// malformed.
+// HandleMessage replies to a ping in the version of the ping, unless the ping says that it
+// needs no response. It never replies to a ping in the thread of another message, because
+// some agents send such a ping as the response to ours. It returns a [*message.Problem] with
+// code e.m.msg if the body is malformed.
 func (Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 	var body PingBody
 	if err := in.Message.DecodeBody(&body); err != nil {
@@ -58,7 +74,11 @@ func (Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent.I
 	if body.ResponseRequested != nil && !*body.ResponseRequested || !startsThread(in.Message) {
 		return nil
 	}
-	m, err := message.New(TypePingResponse, nil)
+	typ := TypePingResponse
+	if message.Is(in.Message, TypePing1) {
+		typ = TypePingResponse1
+	}
+	m, err := message.New(typ, nil)
 	if err != nil {
 		return err
 	}
@@ -71,25 +91,35 @@ func startsThread(m *message.Message) bool {
 	return m.ThreadID == "" || strings.EqualFold(m.ThreadID, m.ID)
 }
 
-// Ping pings a DID and returns the time until the response. The response is a
-// ping-response or a ping, in the thread of the ping and from that DID.
+// Pong is the result of a ping that was answered.
+type Pong struct {
+	Took  time.Duration // the time from the ping until its response
+	PIURI string        // the version that was answered: PIURI or PIURI1
+}
+
+// Ping pings a DID. The response is a ping-response or a ping, in the thread of the ping and
+// from that DID. Ping sends version 2.0, and version 1.0 if the party does not support that,
+// or the other way round if the party is known to speak only 1.0: see
+// [agent.Agent.RequestAny].
 //
-// Errors are those of [agent.Agent.Request], and an error for a response of another type.
-func Ping(ctx context.Context, a *agent.Agent, to string, opts ...agent.SendOption) (time.Duration, error) {
+// Errors are those of RequestAny, and an error for a response of another type.
+func Ping(ctx context.Context, a *agent.Agent, to string, opts ...agent.SendOption) (Pong, error) {
 	wanted := true
-	m, err := message.New(TypePing, PingBody{ResponseRequested: &wanted})
+	var forms []*message.Message
+	for _, typ := range []string{TypePing, TypePing1} {
+		m, err := message.New(typ, PingBody{ResponseRequested: &wanted})
+		if err != nil {
+			return Pong{}, err
+		}
+		forms = append(forms, m)
+	}
+	answer, err := a.RequestAny(ctx, to, forms, opts...)
 	if err != nil {
-		return 0, err
+		return Pong{}, fmt.Errorf("ping %s: %w", to, err)
 	}
-	m.To = []string{to}
-	start := time.Now()
-	in, err := a.Request(ctx, m, opts...)
-	rtt := time.Since(start)
-	if err != nil {
-		return 0, fmt.Errorf("ping %s: %w", to, err)
+	is := func(typ string) bool { return message.Is(answer.Message, typ) }
+	if !slices.ContainsFunc([]string{TypePingResponse, TypePing, TypePingResponse1, TypePing1}, is) {
+		return Pong{}, fmt.Errorf("ping %s: answered by a message of type %s", to, answer.Message.Type)
 	}
-	if !message.Is(in.Message, TypePingResponse) && !message.Is(in.Message, TypePing) {
-		return 0, fmt.Errorf("ping %s: answered by a message of type %s", to, in.Message.Type)
-	}
-	return rtt, nil
+	return Pong{answer.Took, answer.PIURI}, nil
 }

@@ -27,12 +27,12 @@ func TestPing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			alice, bob := agenttest.Pair(t, nil, agent.NewMux(trustping.Handle()), opts...)
 			for range 3 {
-				rtt, err := trustping.Ping(t.Context(), alice, bob.DID())
+				pong, err := trustping.Ping(t.Context(), alice, bob.DID())
 				if err != nil {
 					t.Fatal(err)
 				}
-				if rtt <= 0 {
-					t.Errorf("round trip of %v", rtt)
+				if pong.Took <= 0 || pong.PIURI != trustping.PIURI {
+					t.Errorf("answer %+v", pong)
 				}
 			}
 		})

@@ -90,7 +90,10 @@ answer took. Each ping has to be answered within --timeout.
 A ping goes to one endpoint in the document of the DID: to the first that accepts
 DIDComm v2 and can be reached. The answer comes back on the same connection, so
 that ping works behind a firewall. Ping uses the keys of the home. In a home
-without keys, it uses temporary keys.`,
+without keys, it uses temporary keys.
+
+To an agent that does not support trust ping 2.0, ping sends a ping of version 1.0,
+and its output says so.`,
 		Example: `  didcomm ping did:web:agent.example.org
   didcomm ping --count 5 --ws did:peer:2.Ez6LS...`,
 		Args: positional("DID"),
@@ -101,7 +104,7 @@ without keys, it uses temporary keys.`,
 			return t.with(a, cmd, args[0], func(ctx context.Context, c *client.Client) error {
 				var least, most, sum time.Duration
 				for n := range count {
-					rtt, err := once(ctx, t.timeout, func(ctx context.Context) (time.Duration, error) {
+					pong, err := once(ctx, t.timeout, func(ctx context.Context) (trustping.Pong, error) {
 						return trustping.Ping(ctx, c.Agent(), args[0], agent.Once())
 					})
 					if err != nil {
@@ -111,7 +114,12 @@ without keys, it uses temporary keys.`,
 						}
 						return err
 					}
-					fmt.Fprintf(cmd.OutOrStdout(), "answer %d from %s: %s\n", n+1, short(args[0]), milliseconds(rtt))
+					version := ""
+					if pong.PIURI == trustping.PIURI1 {
+						version = ", by trust ping 1.0"
+					}
+					rtt := pong.Took
+					fmt.Fprintf(cmd.OutOrStdout(), "answer %d from %s: %s%s\n", n+1, short(args[0]), milliseconds(rtt), version)
 					if n == 0 || rtt < least {
 						least = rtt
 					}
