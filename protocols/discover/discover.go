@@ -4,6 +4,10 @@
 //
 // Call [Ask] to ask another party. To answer such queries, pass [Handle] to [agent.NewMux]:
 // the agent then discloses the protocols and other features of the Mux.
+//
+// Credo calls the answer "disclosures", as Aries RFC 0557 does. Ask takes both names. The
+// agent answers by the name that the asking party is known to support, and answers again by
+// the other name if the party reports that it does not support the first.
 package discover
 
 import (
@@ -14,14 +18,16 @@ import (
 	"strings"
 
 	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/message"
 )
 
 // The URI of the protocol, and its message types.
 const (
-	PIURI        = "https://didcomm.org/discover-features/2.0"
-	TypeQueries  = PIURI + "/queries"
-	TypeDisclose = PIURI + "/disclose"
+	PIURI           = "https://didcomm.org/discover-features/2.0"
+	TypeQueries     = PIURI + "/queries"
+	TypeDisclose    = PIURI + "/disclose"
+	TypeDisclosures = PIURI + "/disclosures" // TypeDisclose as Credo spells it
 )
 
 // Feature types of the specification, for Query.FeatureType.
@@ -49,7 +55,7 @@ type QueriesBody struct {
 	Queries []Query `json:"queries"`
 }
 
-// DiscloseBody is the body of a message of type [TypeDisclose].
+// DiscloseBody is the body of a message of type [TypeDisclose] or [TypeDisclosures].
 type DiscloseBody struct {
 	Disclosures []Disclosure `json:"disclosures"`
 }
@@ -71,23 +77,27 @@ type Handler struct {
 	// Filters are called for each feature. The feature is disclosed if all of them return
 	// true.
 	Filters []Filter
+
+	answered answered
 }
 
 var _ agent.Handler = (*Handler)(nil)
 
-// Handle registers a [Handler] in a Mux. The Handler discloses the features of this Mux
-// that all filters allow.
+// Handle registers a [Handler] in a Mux, and its method Reported as a wrapper of all
+// Handlers. The Handler discloses the features of this Mux that all filters allow.
 func Handle(filters ...Filter) agent.MuxOption {
+	// Ignores a disclosure that no Request waits for.
+	ignored := agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { return nil })
 	return func(m *agent.Mux) {
+		h := &Handler{Features: m.Features, Filters: filters}
 		agent.Handle(agent.Protocol{
 			PIURI: PIURI,
 			Roles: []string{"requester", "responder"},
 			Messages: map[string]agent.Handler{
-				TypeQueries: &Handler{Features: m.Features, Filters: filters},
-				// Ignores a disclosure that no Request waits for.
-				TypeDisclose: agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { return nil }),
+				TypeQueries: h, TypeDisclose: ignored, TypeDisclosures: ignored,
 			},
 		})(m)
+		agent.Wrap(h.Reported)(m)
 	}
 }
 
@@ -114,9 +124,14 @@ func (h *Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agen
 	rand.Shuffle(len(answer.Disclosures), func(i, j int) {
 		answer.Disclosures[i], answer.Disclosures[j] = answer.Disclosures[j], answer.Disclosures[i]
 	})
-	m, err := message.New(TypeDisclose, answer)
+	typ := h.spelling(ctx, w, in)
+	m, err := message.New(typ, answer)
 	if err != nil {
 		return err
+	}
+	m.ID = message.NewID()
+	if typ == TypeDisclose {
+		h.answered.add(in, m.ID, answer)
 	}
 	return w.Reply(ctx, m)
 }
@@ -149,26 +164,52 @@ func matches(pattern, s string) bool {
 }
 
 // Ask sends queries to a DID, and returns the features that are disclosed. A party may
-// support a feature without disclosing it.
+// support a feature without disclosing it. If the party is known to have answered the same
+// queries differently before, its contact.Dialect is forgotten.
 //
-// Errors are those of [agent.Agent.Request]. The error matches [message.ErrInvalid] if the
+// Errors are those of [agent.Agent.RequestAny]. The error matches [message.ErrInvalid] if the
 // answer is not a valid disclosure.
 func Ask(ctx context.Context, a *agent.Agent, to string, queries ...Query) ([]Disclosure, error) {
 	m, err := message.New(TypeQueries, QueriesBody{Queries: slices.Clone(queries)})
 	if err != nil {
 		return nil, err
 	}
-	m.To = []string{to}
-	in, err := a.Request(ctx, m)
+	in, err := a.RequestAny(ctx, to, []*message.Message{m})
 	if err != nil {
 		return nil, fmt.Errorf("discover features of %s: %w", to, err)
 	}
-	if !message.Is(in.Message, TypeDisclose) {
+	typ := TypeDisclose
+	switch {
+	case message.Is(in.Message, TypeDisclose):
+	case message.Is(in.Message, TypeDisclosures):
+		typ = TypeDisclosures
+	default:
 		return nil, fmt.Errorf("discover features of %s: %w: answered by a message of type %s", to, message.ErrInvalid, in.Message.Type)
 	}
 	var body DiscloseBody
 	if err := in.Message.DecodeBody(&body); err != nil {
 		return nil, fmt.Errorf("discover features of %s: %w", to, err)
 	}
+	asked, disclosed := canonical(queries, body.Disclosures)
+	a.Learn(ctx, in.Inbound, func(d *contact.Dialect) {
+		d.Disclose(asked, disclosed)
+		d.Spoke(in.PIURI)
+		d.Spoke(typ)
+	})
 	return body.Disclosures, nil
+}
+
+// canonical returns texts of queries and of their answer, in which the order of features does
+// not matter.
+func canonical(queries []Query, answer []Disclosure) (asked, disclosed string) {
+	q, d := make([]string, len(queries)), make([]string, len(answer))
+	for i, query := range queries {
+		q[i] = fmt.Sprintf("%q %q", query.FeatureType, query.Match)
+	}
+	for i, feature := range answer {
+		d[i] = fmt.Sprintf("%q %q %q", feature.FeatureType, feature.ID, slices.Sorted(slices.Values(feature.Roles)))
+	}
+	slices.Sort(q)
+	slices.Sort(d)
+	return strings.Join(q, "\n"), strings.Join(d, "\n")
 }

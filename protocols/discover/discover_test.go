@@ -28,7 +28,7 @@ func TestAsk(t *testing.T) {
 	mux := agent.NewMux(trustping.Handle(), discover.Handle(), empty.Handle(),
 		agent.Supports(agent.Feature{Type: discover.GoalCode, ID: "org.example.sell.consumer"}))
 	alice, bob := agenttest.Pair(t, nil, mux)
-	all := []string{discover.PIURI, empty.PIURI, trustping.PIURI}
+	all := []string{discover.PIURI, empty.PIURI, trustping.PIURI, trustping.PIURI1}
 	for name, test := range map[string]struct {
 		queries []discover.Query
 		want    []string
@@ -70,7 +70,7 @@ func TestAsk(t *testing.T) {
 func TestFilter(t *testing.T) {
 	friend := ""
 	mux := agent.NewMux(trustping.Handle(), discover.Handle(func(in *agent.Inbound, f agent.Feature) bool {
-		return in.From == friend && f.ID != discover.PIURI
+		return in.From == friend && f.ID == trustping.PIURI
 	}))
 	alice, bob := agenttest.Pair(t, nil, mux)
 	if got, err := discover.Ask(t.Context(), alice, bob.DID(), protocol("*")...); err != nil || len(got) != 0 {
@@ -108,6 +108,8 @@ func TestAskAnswers(t *testing.T) {
 		ok        bool
 	}{
 		"disclose":           {discover.TypeDisclose, `{"disclosures":[{"feature-type":"protocol","id":"https://didcomm.org/tictactoe/1.0","colour":1}]}`, true},
+		"disclosures":        {discover.TypeDisclosures, `{"disclosures":[{"feature-type":"protocol","id":"https://didcomm.org/tictactoe/1.0"}]}`, true},
+		"a similar type":     {discover.TypeDisclosures + "s", `{"disclosures":[]}`, false},
 		"another type":       {trustping.TypePing, `{}`, false},
 		"not a list":         {discover.TypeDisclose, `{"disclosures":1}`, false},
 		"no disclosures":     {discover.TypeDisclose, `{}`, true},
