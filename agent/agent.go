@@ -95,7 +95,7 @@ func New(cfg Config) (*Agent, error) {
 		Outbox: a.outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Probe: a.probe, Wrap: a.wrap,
 		Outcome: a.traceOutcome, Idle: cfg.Guest,
 		Logger: cfg.Logger, Now: cfg.Now,
-		Workers: cfg.Workers, StrangerWorkers: cfg.StrangerWorkers, HostTries: cfg.HostTries, StrangerTries: cfg.StrangerTries,
+		Workers: cfg.Workers, StrangerWorkers: cfg.StrangerWorkers, HostTries: cfg.HostTries, StrangerTries: cfg.StrangerTries, RefusedTries: cfg.RefusedTries,
 		MaxReturnRoutes: cfg.MaxSessions,
 		SendTimeout:     cfg.SendTimeout, AckTimeout: cfg.AckTimeout, StopTimeout: cfg.StopTimeout, Backoff: cfg.backoff(),
 	})

@@ -98,6 +98,11 @@ type Config struct {
 	// StrangerTries is how often the Agent tries to deliver a message to a stranger. The
 	// default is 3.
 	StrangerTries int
+	// RefusedTries is how many times in a row the endpoints of a recipient refuse a message
+	// with the same answer, such as HTTP status 500, before the Agent gives the message up. It
+	// does so only if these endpoints accept other messages. See package delivery, Refusals.
+	// The default is 16, which takes about an hour.
+	RefusedTries int
 
 	// MaxTries is how often a Handler is called for a message when it returns a Retry, or
 	// when the process ends before it returns. Then the message is set aside. The default

@@ -28,7 +28,9 @@ import (
 // then sent again until its ack arrives, or until the recipient proves to send no acks.
 //
 // Delivery is retried, at all endpoints of the recipient for which there is a Sender, until
-// expires_time, or for Config.MaxAge if the message has no expires_time.
+// expires_time, or for Config.MaxAge if the message has no expires_time. A message that the
+// recipient refuses again and again, while it accepts others, is given up sooner: see
+// Config.RefusedTries.
 //
 // Errors before the message is stored; none of the recipients is sent anything:
 //   - [ErrNoRoute] if a recipient has neither a return route nor a usable endpoint;

@@ -151,6 +151,8 @@ type SendError struct {
 	Retryable bool
 	// RetryAfter is the delay that the peer asked for, or 0.
 	RetryAfter time.Duration
+	// Status is the HTTP status of the answer, or 0 without one.
+	Status int
 	// Answered reports whether the endpoint was reached and did not accept the packet.
 	Answered bool
 	// Busy reports whether the endpoint may accept the packet later, as after a

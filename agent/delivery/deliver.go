@@ -232,7 +232,12 @@ func (d *Dispatcher) failed(ctx context.Context, l *store.Lease[store.Item], t *
 	case !t.retry:
 		d.giveUp(ctx, l, GivenUp, t.err())
 	default:
-		d.retryLater(ctx, l, t, max(d.cfg.Backoff.After(l.Attempts), t.after), t.err())
+		delay, giveUp := d.refused(ctx, item, t, l.Attempts)
+		if giveUp {
+			d.giveUp(ctx, l, GivenUp, t.err())
+			return
+		}
+		d.retryLater(ctx, l, t, max(delay, t.after), t.err())
 	}
 }
 
@@ -254,6 +259,7 @@ func (d *Dispatcher) wake(ctx context.Context, did string) {
 func (d *Dispatcher) delivered(ctx context.Context, l *store.Lease[store.Item], t *tries, way string, how State, problem error) {
 	item := &l.Item
 	d.parties.accepted(d.keyOf(item.To, ""))
+	d.refusals.forget(item.ID)
 	if err := d.update(ctx, l, func(ctx context.Context) error { return d.cfg.Outbox.Ack(ctx, l) }); err != nil {
 		d.cfg.Logger.ErrorContext(ctx, "item is delivered, but the outbox could not be updated", "id", item.MessageID, "to", item.To, "error", err)
 	}
@@ -325,6 +331,7 @@ func (d *Dispatcher) nak(ctx context.Context, l *store.Lease[store.Item], delay 
 // giveUp ends an item that was not delivered.
 func (d *Dispatcher) giveUp(ctx context.Context, l *store.Lease[store.Item], how State, reason error) {
 	item := &l.Item
+	d.refusals.forget(item.ID)
 	d.cfg.Logger.WarnContext(ctx, "message "+string(how), "id", item.MessageID, "to", item.To, "attempts", l.Attempts+1, "error", reason)
 	if !d.updateOrLog(ctx, l, func(ctx context.Context) error { return d.cfg.Outbox.Term(ctx, l, reason.Error()) }) {
 		return

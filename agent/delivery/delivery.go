@@ -49,7 +49,7 @@ type Config struct {
 	Moved func(ctx context.Context, it *store.Item) []store.Endpoint
 	// Probe packs an empty message from our DID own to the DID peer, that has the given id,
 	// asks for an ack of itself, and has return_route "all". If Probe is nil, no return route
-	// of a peer with an endpoint is proven.
+	// of a peer with an endpoint is proven, and no endpoint that refuses an item is probed.
 	Probe func(ctx context.Context, id, own, peer string) (transport.Packet, error)
 	// Wrap returns the packet for an endpoint that has routing keys: the Direct packet of the
 	// item in a forward for each of the keys. It is called with each try. If the error is
@@ -78,6 +78,10 @@ type Config struct {
 	HostTries int
 	// StrangerTries is how often an item of store.ClassStranger is tried. The default is 3.
 	StrangerTries int
+	// RefusedTries is how many times in a row the endpoints of a recipient refuse an item with
+	// the same answer before the item is given up, if they accept others: see Refusals. The
+	// default is 16, which with the default Backoff takes about an hour.
+	RefusedTries int
 	// MaxReturnRoutes is the largest number of return routes. A connection can have at
 	// most a thousandth of them. The default is 100,000.
 	MaxReturnRoutes int
@@ -110,6 +114,7 @@ type Dispatcher struct {
 	routes      routes
 	acks        acks
 	parties     parties
+	refusals    refusals
 	subscribers subscribers
 }
 
@@ -136,6 +141,7 @@ func New(cfg Config) *Dispatcher {
 	cfg.StrangerWorkers = cmp.Or(max(cfg.StrangerWorkers, 0), max(1, cfg.Workers/8))
 	cfg.HostTries = cmp.Or(max(cfg.HostTries, 0), 4)
 	cfg.StrangerTries = cmp.Or(max(cfg.StrangerTries, 0), 3)
+	cfg.RefusedTries = cmp.Or(max(cfg.RefusedTries, 0), 16)
 	cfg.MaxReturnRoutes = cmp.Or(max(cfg.MaxReturnRoutes, 0), 100_000)
 	for _, d := range []struct {
 		value *time.Duration
@@ -154,6 +160,7 @@ func New(cfg Config) *Dispatcher {
 		probes:      make(chan struct{}, maxProbes),
 		routes:      newRoutes(cfg.MaxReturnRoutes),
 		parties:     newParties(),
+		refusals:    newRefusals(),
 		subscribers: newSubscribers(),
 		crews: []*crew{
 			newCrew(cfg.Workers, &cfg, store.ClassOwn, store.ClassKnown),

@@ -39,7 +39,8 @@ func TestAside(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				way, tries, got := newFault(c.err), newRecord(), newRecord()
 				p := run(t, delivery.Config{
-					Backoff: delivery.Backoff{Min: time.Second, Max: time.Minute},
+					RefusedTries: 1000,
+					Backoff:      delivery.Backoff{Min: time.Second, Max: time.Minute},
 					Senders: senders(web(func(_ context.Context, _, id string) error {
 						if err := way.get(); err != nil && id == "1" {
 							tries.add("try")

@@ -27,6 +27,9 @@ type tries struct {
 	answered bool          // whether an endpoint was reached that did not accept the item
 	refused  bool          // the same, and the endpoint was not merely busy
 
+	refusals    []refusal // of the endpoints that may accept the item later, without those that are busy
+	otherAnswer bool      // whether an endpoint was busy, or has the item
+
 	taken string // the endpoint that has the item, though its reply was lost
 	busy  bool   // whether we had no room for the reply
 
@@ -55,7 +58,8 @@ func (t *tries) mediated(way string) bool { return t.forwarded && way != "" && w
 func (t *tries) err() error { return errors.Join(t.errs...) }
 
 // add adds the result of one route, and reports whether the item was sent.
-func (t *tries) add(endpoint string, err error) bool {
+func (t *tries) add(route store.Endpoint, err error) bool {
+	endpoint := route.URI
 	if err == nil {
 		t.sent, t.way = true, endpoint
 		return true
@@ -75,6 +79,12 @@ func (t *tries) add(endpoint string, err error) bool {
 	}
 	t.answered = t.answered || failed.Answered
 	t.refused = t.refused || failed.Answered && !failed.Busy
+	switch {
+	case failed.Answered && failed.Busy, failed.Taken:
+		t.otherAnswer = true
+	case failed.Answered && failed.Retryable:
+		t.refusals = append(t.refusals, refusal{route, failed.Status})
+	}
 	return false
 }
 
@@ -132,7 +142,7 @@ func (d *Dispatcher) links(item *store.Item) []link {
 
 func (d *Dispatcher) tryBack(ctx context.Context, turn *turn, item *store.Item, links []link, t *tries) (sent bool) {
 	for _, l := range links {
-		if d.visit(ctx, turn, t, item, ReturnRoute, func(ctx context.Context) error { return d.sendBack(ctx, l.session, item) }) {
+		if d.visit(ctx, turn, t, item, store.Endpoint{URI: ReturnRoute}, func(ctx context.Context) error { return d.sendBack(ctx, l.session, item) }) {
 			t.session, t.proven, t.must = l.session, l.proven, l.proven && !l.dialed && len(item.Endpoints) > 0
 			return true
 		}
@@ -161,11 +171,14 @@ func (d *Dispatcher) tryRoutes(ctx context.Context, turn *turn, item *store.Item
 	for _, route := range routes[:min(len(routes), n)] {
 		var s transport.Session
 		var receipt bool
-		if d.visit(ctx, turn, t, item, route.URI, func(ctx context.Context) (err error) {
+		if d.visit(ctx, turn, t, item, route, func(ctx context.Context) (err error) {
 			t.forwarded = len(route.RoutingKeys) > 0
 			s, receipt, err = d.send(ctx, item, route)
 			return err
 		}) {
+			if receipt {
+				d.accepts(item.To, route.URI)
+			}
 			if t.session, t.receipt = s, receipt; s != nil { // the endpoint proves its own connection
 				d.routes.prove(s, d.pair(item.From, item.To, ""))
 			}
@@ -180,7 +193,8 @@ func (d *Dispatcher) tryRoutes(ctx context.Context, turn *turn, item *store.Item
 
 // visit sends an item to an endpoint, or on a return route, and adds the result to t. If the
 // host has no room for another try, visit only notes that.
-func (d *Dispatcher) visit(ctx context.Context, turn *turn, t *tries, item *store.Item, way string, send func(context.Context) error) (sent bool) {
+func (d *Dispatcher) visit(ctx context.Context, turn *turn, t *tries, item *store.Item, route store.Endpoint, send func(context.Context) error) (sent bool) {
+	way := route.URI
 	name := hostOf(way)
 	if way == ReturnRoute { // the recipient stands for its connections
 		name = ReturnRoute + " " + d.cfg.Party(item.To)
@@ -201,7 +215,7 @@ func (d *Dispatcher) visit(ctx context.Context, turn *turn, t *tries, item *stor
 		t.cut, err = true, &transport.SendError{Endpoint: way, Retryable: true, RetryAfter: d.cfg.SendTimeout, Err: cause}
 	}
 	d.leave(ctx, v, err == nil || ctx.Err() != nil, reached)
-	return t.add(way, err)
+	return t.add(route, err)
 }
 
 // sendBack sends an item on a return route.

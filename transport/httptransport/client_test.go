@@ -135,6 +135,9 @@ func TestStatusMapping(t *testing.T) {
 		if e.RetryAfter < c.min || e.RetryAfter > c.max {
 			t.Errorf("%d, Retry-After %q: %v", c.status, c.retryAfter, e.RetryAfter)
 		}
+		if c.status >= 400 && e.Status != c.status {
+			t.Errorf("%d: Status is %d", c.status, e.Status)
+		}
 		if c.status >= 400 && !strings.Contains(e.Error(), `"why \x1b[31mnot"`) {
 			t.Errorf("%d: no reason, or not quoted: %v", c.status, e)
 		}

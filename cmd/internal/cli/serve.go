@@ -145,6 +145,7 @@ does not know that others can reach it.`,
 	f.DurationVar(&cfg.KeepReceived, "keep-received", 7*24*time.Hour, "how long inbox shows a handled message, and how long the agent recognizes it if it comes again; an older message is refused")
 	f.DurationVar(&cfg.StrangerWithin, "stranger-within", 10*time.Minute, "how long delivery is tried of an answer to a stranger: a party that the agent has not written to first")
 	f.IntVar(&cfg.StrangerTries, "stranger-tries", 3, "how often delivery is tried of an answer to a stranger")
+	f.IntVar(&cfg.RefusedTries, "refused-tries", 16, "how often in a row a peer refuses a message with the same answer, such as HTTP status 500, until the message is given up if the peer accepts others; 16 take about an hour")
 	f.IntVar(&cfg.HostTries, "tries-per-host", 4, "messages that are sent to one host at the same time; more if the host accepts them quickly, and one if it does not answer")
 	f.Int64Var(&cfg.StrangerBytes, "stranger-bytes", 64<<10, "bytes of all answers to one message of a stranger; twice the bytes of the message if that is more")
 	f.IntVar(&cfg.ReportBurst, "report-burst", 20, "problem reports that the agent sends to one peer at once, without those in responses to POSTs")

@@ -40,6 +40,7 @@ var settings = map[string][3]string{
 	"stranger-within": {"1s", "2s", "3s"},
 	"stranger-bytes":  {"1", "2", "3"},
 	"stranger-tries":  {"1", "2", "3"},
+	"refused-tries":   {"1", "2", "3"},
 	"tries-per-host":  {"1", "2", "3"},
 
 	"did-web-lifetime":   {"1s", "2s", "3s"},

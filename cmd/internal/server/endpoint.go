@@ -75,6 +75,7 @@ func (c Config) Check() error {
 		{"--answer-burst", c.AnswerBurst},
 		{"--answers-per-hour", c.AnswersPerHour},
 		{"--stranger-tries", c.StrangerTries},
+		{"--refused-tries", c.RefusedTries},
 		{"--tries-per-host", c.HostTries},
 		{"--did-web-per-minute", c.Documents.Strangers.PerMinute},
 		{"--did-web-per-host", c.Documents.Strangers.HostPerMinute},

@@ -91,6 +91,9 @@ type Config struct {
 	// StrangerTries is how often delivery of such an answer is tried. HostTries is how many
 	// messages are sent to one host at the same time: see agent.Config.
 	StrangerTries, HostTries int
+	// RefusedTries is how often in a row a peer refuses a message with the same answer before
+	// the agent gives the message up: see agent.Config.
+	RefusedTries int
 	// Limits of the messages that one peer is sent, at once and then per hour: see
 	// agent.Config.
 	ReportBurst, ReportsPerHour int
@@ -196,7 +199,7 @@ func (s *Server) wire(ctx context.Context) error {
 		Store:       s.home.Store,
 		MaxAge:      cfg.DeliverWithin,
 		StrangerAge: cfg.StrangerWithin, StrangerBytes: cfg.StrangerBytes,
-		StrangerTries: cfg.StrangerTries, HostTries: cfg.HostTries,
+		StrangerTries: cfg.StrangerTries, HostTries: cfg.HostTries, RefusedTries: cfg.RefusedTries,
 		ReplayWindow: cfg.KeepReceived,
 		StopTimeout:  handlerTimeout,
 		Logger:       cfg.Logger,

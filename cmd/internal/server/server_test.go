@@ -13,7 +13,7 @@ func TestCheck(t *testing.T) {
 	good := server.Config{
 		Listen: "127.0.0.1:0", MaxBytes: 1, ReadTimeout: time.Second, DeliverWithin: time.Hour, KeepReceived: time.Hour,
 		ReportBurst: 1, ReportsPerHour: 1, AnswerBurst: 1, AnswersPerHour: 1,
-		StrangerWithin: time.Minute, StrangerTries: 1, HostTries: 1, StrangerBytes: 1,
+		StrangerWithin: time.Minute, StrangerTries: 1, RefusedTries: 1, HostTries: 1, StrangerBytes: 1,
 		Documents: did.CacheConfig{Lifetime: time.Hour, Strangers: did.StrangerLimits{PerMinute: 1, HostPerMinute: 1}},
 		Home:      home.Config{MaxItems: 1, MaxBytes: 1, MaxRemembered: 1},
 	}

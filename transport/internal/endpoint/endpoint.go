@@ -81,7 +81,7 @@ func NotAccepted(endpoint string, err error) error {
 // can be retried. A line of plain text in the body, in which many agents give the
 // reason, becomes part of the error.
 func Status(endpoint string, resp *http.Response, now time.Time) *transport.SendError {
-	e := &transport.SendError{Endpoint: endpoint, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), now)}
+	e := &transport.SendError{Endpoint: endpoint, Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), now)}
 	switch code := resp.StatusCode; code {
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests,
 		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:

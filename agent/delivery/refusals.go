@@ -1,0 +1,198 @@
+package delivery
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// refusals holds the items that their recipients have refused. When there are too many
+// items, all of it is dropped.
+type refusals struct {
+	mu       sync.Mutex // guards all below
+	byItem   map[string]*refused
+	accepted map[key]time.Time // when an endpoint last accepted another item
+}
+
+// refused is an item in refusals, guarded by refusals.mu.
+type refused struct {
+	tries int       // that were refused
+	last  time.Time // the last of them
+	due   time.Time // a try before that does not count
+
+	answers map[key]int // the status that each endpoint has answered in a row
+	count   int         // tries in this row
+	probe   int         // the count at which a probe is sent
+}
+
+// refusal is the answer of an endpoint that has refused an item, and may not refuse it later.
+type refusal struct {
+	route  store.Endpoint
+	status int
+}
+
+// maxRowAnswers limits the answers in one row. A recipient can move to other endpoints.
+const maxRowAnswers = 4 * MaxEndpoints
+
+func newRefusals() refusals {
+	return refusals{byItem: make(map[string]*refused), accepted: make(map[key]time.Time)}
+}
+
+// endpointKey returns the key of an endpoint of a party.
+func (d *Dispatcher) endpointKey(to, uri string) key { return digest(d.cfg.Party(to)+" "+uri, "") }
+
+// goesOn reports whether no endpoint has given another answer than before.
+func (x *refused) goesOn(answers map[key]int) bool {
+	for k, status := range answers {
+		if before, ok := x.answers[k]; ok && before != status {
+			return false
+		}
+	}
+	return true
+}
+
+// begin begins a row.
+func (x *refused) begin(limit int) { x.answers, x.count, x.probe = make(map[key]int), 0, limit }
+
+// none reports whether no item is refused.
+func (r *refusals) none() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.byItem) == 0
+}
+
+// interrupt ends the row of an item.
+func (r *refusals) interrupt(id string, limit int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if x := r.byItem[id]; x != nil {
+		x.begin(limit)
+	}
+}
+
+// forget removes an item.
+func (r *refusals) forget(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.byItem[id] == nil {
+		return
+	}
+	if delete(r.byItem, id); len(r.byItem) == 0 {
+		clear(r.accepted)
+	}
+}
+
+// accepts records that an endpoint of a party has accepted an item.
+func (d *Dispatcher) accepts(to, uri string) {
+	r := &d.refusals
+	if r.none() {
+		return
+	}
+	k := d.endpointKey(to, uri)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.accepted) >= maxParties {
+		clear(r.accepted)
+	}
+	r.accepted[k] = time.Now()
+}
+
+// refused returns the delay after a try that has failed. It reports whether the item is to be
+// given up, because endpoints that accept other items have refused it too often.
+func (d *Dispatcher) refused(ctx context.Context, item *store.Item, t *tries, attempts int) (delay time.Duration, giveUp bool) {
+	if t.otherAnswer {
+		d.refusals.interrupt(item.ID, d.cfg.RefusedTries)
+	}
+	if t.otherAnswer || len(t.refusals) == 0 || item.Class == store.ClassStranger {
+		return d.cfg.Backoff.After(attempts), false
+	}
+	answers := make(map[key]int, len(t.refusals))
+	for _, a := range t.refusals {
+		answers[d.endpointKey(item.To, a.route.URI)] = a.status
+	}
+	delay, probe, giveUp := d.note(item, answers)
+	if probe {
+		d.probeEndpoints(ctx, item, t.refusals)
+	}
+	return delay, giveUp
+}
+
+// note adds a try to the row of an item. If probe is true, the caller has to send a probe,
+// and has a place in d.probes.
+func (d *Dispatcher) note(item *store.Item, answers map[key]int) (delay time.Duration, probe, giveUp bool) {
+	r, now := &d.refusals, time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	x := r.byItem[item.ID]
+	if x == nil {
+		if len(r.byItem) >= maxParties {
+			clear(r.byItem)
+			clear(r.accepted)
+		}
+		x = new(refused)
+		r.byItem[item.ID] = x
+	}
+	if !x.goesOn(answers) || x.count == 0 {
+		x.begin(d.cfg.RefusedTries)
+	}
+	if now.Before(x.due) { // something has woken the item
+		return d.cfg.Backoff.After(x.tries - 1), false, false
+	}
+	others := x.count > 0
+	for k, status := range answers {
+		others = others && !r.accepted[k].Before(x.last)
+		if len(x.answers) < maxRowAnswers {
+			x.answers[k] = status
+		}
+	}
+	delay = d.cfg.Backoff.After(x.tries)
+	x.tries++
+	x.count++
+	x.last, x.due = now, now.Add(delay/2)
+	if x.count < d.cfg.RefusedTries || others {
+		return delay, false, others && x.count >= d.cfg.RefusedTries
+	}
+	if x.count >= x.probe && d.cfg.Probe != nil && item.From != "" {
+		select {
+		case d.probes <- struct{}{}:
+			x.probe, probe = 2*x.count, true
+		default:
+		}
+	}
+	return delay, probe, false
+}
+
+// probeEndpoints sends an empty message to each endpoint that has refused an item. An endpoint
+// that accepts it refuses the item for what the item is.
+func (d *Dispatcher) probeEndpoints(ctx context.Context, item *store.Item, list []refusal) {
+	from, to, class := item.From, item.To, item.Class
+	d.workers.Go(func() {
+		defer func() { <-d.probes }()
+		for _, a := range list {
+			if err := d.probeEndpoint(ctx, from, to, class, a.route); err != nil {
+				d.cfg.Logger.InfoContext(ctx, "endpoint does not accept a probe either", "to", to, "error", err)
+				continue
+			}
+			d.accepts(to, a.route.URI)
+		}
+	})
+}
+
+// probeEndpoint sends an empty message to an endpoint.
+func (d *Dispatcher) probeEndpoint(ctx context.Context, from, to string, class store.Class, route store.Endpoint) error {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
+	defer cancel()
+	id, now := rand.Text(), d.cfg.Now()
+	p, err := d.cfg.Probe(ctx, id, from, to)
+	if err != nil {
+		return err
+	}
+	_, _, err = d.send(ctx, &store.Item{
+		ID: id, MessageID: id, From: from, To: to, Lane: id, Direct: store.Packet(p), Endpoints: []store.Endpoint{route},
+		Class: class, Created: now, Deadline: now.Add(d.cfg.SendTimeout),
+	}, route)
+	return err
+}
