@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/transport"
@@ -95,4 +96,21 @@ func (a *Agent) settleAcked(w transport.Replier, in *Inbound) (problem bool) {
 		problem = a.delivery.Settle(h) || problem
 	}
 	return problem
+}
+
+// neverAcks reports whether a contact has shown that it acknowledges no messages.
+func (a *Agent) neverAcks(ctx context.Context, own, peer string) bool {
+	dialect, err := a.cfg.Contacts.Dialect(ctx, own, peer)
+	if err != nil {
+		a.cfg.Logger.WarnContext(ctx, "not known whether a contact sends acks", "peer", peer, "error", err)
+	}
+	return dialect.NoAcks
+}
+
+// learnedAcks keeps whether a contact acknowledges messages.
+func (a *Agent) learnedAcks(ctx context.Context, own, peer string, acks bool) {
+	err := a.cfg.Contacts.Learn(ctx, own, peer, func(d *contact.Dialect) { d.NoAcks = !acks })
+	if err != nil {
+		a.cfg.Logger.WarnContext(ctx, "not stored whether a contact sends acks", "peer", peer, "acks", acks, "error", err)
+	}
 }

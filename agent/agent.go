@@ -93,6 +93,7 @@ func New(cfg Config) (*Agent, error) {
 	}
 	a.delivery = delivery.New(delivery.Config{
 		Outbox: a.outbox, Senders: cfg.Senders, Party: party, Moved: a.moved, Probe: a.probe, Wrap: a.wrap,
+		NeverAcks: a.neverAcks, LearnedAcks: a.learnedAcks,
 		Outcome: a.traceOutcome, Idle: cfg.Guest,
 		Logger: cfg.Logger, Now: cfg.Now,
 		Workers: cfg.Workers, StrangerWorkers: cfg.StrangerWorkers, HostTries: cfg.HostTries, StrangerTries: cfg.StrangerTries, RefusedTries: cfg.RefusedTries,

@@ -212,8 +212,9 @@
 // Some recipients never send acks. The Agent counts a recipient as one of them if no ack
 // arrives within Config.AckTimeout although the connection stays open: at once if the
 // recipient has never sent an ack, and otherwise after three missing acks in a row.
-// Messages to such a recipient count as delivered when they are written. The same holds
-// for messages that do not ask for an ack: Requests, acks, problem reports and anonymous
+// Messages to such a recipient count as delivered when they are written, until an ack comes.
+// If the recipient is a contact, a later process knows that too (contact.Dialect). The same
+// holds for messages that do not ask for an ack: Requests, acks, problem reports and anonymous
 // messages.
 //
 // A message that the Agent receives with please_ack is acked once it was handled: in the

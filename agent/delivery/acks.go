@@ -23,6 +23,7 @@ type acks struct {
 
 // waiting is an item in acks.
 type waiting struct {
+	own, peer              string
 	message, party, thread key
 	needsAck               bool       // whether to wait for an ack
 	askAck                 bool       // whether the item asks for an ack
@@ -44,10 +45,14 @@ func newAcks(p *parties) acks {
 
 // wait adds an item to acks. It returns nil if the item needs no ack and has no
 // subscribers, so that messages of its recipient do not matter.
-func (d *Dispatcher) wait(item *store.Item, subscribed bool) *waiting {
+func (d *Dispatcher) wait(ctx context.Context, item *store.Item, subscribed bool) *waiting {
 	w := &waiting{
+		own: item.From, peer: item.To,
 		message: d.pair(item.From, item.To, item.MessageID), party: d.pair(item.From, item.To, ""), thread: d.pair(item.From, item.To, item.Thread),
 		answer: make(chan error, 1), askAck: item.AskAck,
+	}
+	if item.AskAck && d.cfg.NeverAcks != nil && !d.parties.shown(w.party) {
+		d.parties.recall(w.party, d.cfg.NeverAcks(ctx, item.From, item.To))
 	}
 	// An item that needs a receipt may be sent without one, if its recipient has moved to
 	// another endpoint. It then counts as delivered if the connection stays open.
@@ -127,11 +132,21 @@ type Response struct {
 func (d *Dispatcher) Settle(r Response) (noted bool) {
 	name := d.cfg.Party(r.Own) + " " + d.cfg.Party(r.Peer) // only once, because Party may be slow for a long DID
 	keyOf := func(id string) key { return digest(name, id) }
+	learned := false
 	if r.Session != nil && d.routes.acked(r.Session, keyOf(""), r.Acks) {
-		d.parties.acked(keyOf(""), true)
+		learned = d.parties.acked(keyOf(""), true)
 		d.wake(d.life, r.Peer)
 	}
-	t := &d.acks
+	noted, changed := d.acks.settleAll(r, keyOf)
+	if learned || changed {
+		d.learned(r.Own, r.Peer, true)
+	}
+	return noted
+}
+
+// settleAll settles the items that a received message concerns. It also reports whether its
+// sender was regarded as one that does not send acks, and does.
+func (t *acks) settleAll(r Response, keyOf func(string) key) (noted, changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if r.About != "" && r.Problem != nil {
@@ -143,7 +158,7 @@ func (d *Dispatcher) Settle(r Response) (noted bool) {
 		}
 	}
 	for _, id := range r.Acks {
-		d.parties.acked(keyOf(""), t.settle(t.messages[keyOf(id)], nil))
+		changed = t.parties.acked(keyOf(""), t.settle(t.messages[keyOf(id)], nil)) || changed
 	}
 	if r.Thread != "" {
 		t.settle(t.messages[keyOf(r.Thread)], nil)
@@ -152,7 +167,14 @@ func (d *Dispatcher) Settle(r Response) (noted bool) {
 	if r.About != "" && len(r.Acks) == 0 {
 		t.settle(t.messages[keyOf(r.About)], nil)
 	}
-	return noted
+	return noted, changed
+}
+
+// learned tells that a party is regarded as one that sends acks, or does not, from now on.
+func (d *Dispatcher) learned(own, peer string, acks bool) {
+	if d.cfg.LearnedAcks != nil {
+		d.cfg.LearnedAcks(d.life, own, peer, acks)
+	}
 }
 
 // Refused sets the Err of the outcomes of an item from our DID own to peer, with the id of its
@@ -239,8 +261,18 @@ func (d *Dispatcher) await(ctx context.Context, s transport.Session, w *waiting,
 		return err == nil, err
 	default:
 	}
-	if noAck && !must && (!w.askAck || !d.parties.missedAck(w.party, start)) {
+	if !noAck || must {
+		return false, err
+	}
+	if !w.askAck {
 		return false, nil
 	}
-	return false, err
+	acks, changed := d.parties.missedAck(w.party, start)
+	if changed {
+		d.learned(w.own, w.peer, false)
+	}
+	if acks {
+		return false, err
+	}
+	return false, nil
 }

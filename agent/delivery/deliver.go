@@ -53,7 +53,7 @@ func (d *Dispatcher) deliver(ctx context.Context, l *store.Lease[store.Item], tu
 	if item.To != d.cfg.Party(item.To) {
 		d.parties.named(d.keyOf(item.To, ""), item.To)
 	}
-	w := d.wait(item, len(d.subscribers.of(item.ID)) > 0)
+	w := d.wait(ctx, item, len(d.subscribers.of(item.ID)) > 0)
 	t := d.try(ctx, item, turn, l.LastError)
 	d.probe(ctx, item, t)
 	if t.waits() {
@@ -178,7 +178,7 @@ func (d *Dispatcher) Try(ctx context.Context, notify func(Outcome), item store.I
 		d.report(ctx, o)
 		return o
 	}
-	w := d.wait(&item, true)
+	w := d.wait(ctx, &item, true)
 	t := d.try(ctx, &item, nil, "")
 	o := outcomeOf(&item, 1)
 	o.Way = t.way

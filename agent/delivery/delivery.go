@@ -51,6 +51,14 @@ type Config struct {
 	// asks for an ack of itself, and has return_route "all". If Probe is nil, no return route
 	// of a peer with an endpoint is proven, and no endpoint that refuses an item is probed.
 	Probe func(ctx context.Context, id, own, peer string) (transport.Packet, error)
+	// NeverAcks reports whether the DID peer is known not to acknowledge messages from our DID
+	// own, for example from an earlier process. It is called when an item that asks for an ack
+	// is tried, until acks that came or did not come have shown that. The default knows
+	// nothing.
+	NeverAcks func(ctx context.Context, own, peer string) bool
+	// LearnedAcks, if not nil, is called when it has changed whether the DID peer is regarded
+	// as one that acknowledges messages from our DID own: see Acks.
+	LearnedAcks func(ctx context.Context, own, peer string, acks bool)
 	// Wrap returns the packet for an endpoint that has routing keys: the Direct packet of the
 	// item in a forward for each of the keys. It is called with each try. If the error is
 	// no *transport.SendError, the endpoint is tried again later. The default returns an

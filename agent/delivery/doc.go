@@ -117,7 +117,8 @@
 // and was busy. Then the item is sent again.
 //
 // From then on, until the recipient sends an ack, an item for this recipient counts as
-// delivered when it is written to the connection.
+// delivered when it is written to the connection. Config.LearnedAcks and Config.NeverAcks keep
+// this knowledge for a later process.
 //
 // Items that wait for an ack do not count towards the number of items that are sent to a
 // recipient at the same time.

@@ -17,6 +17,7 @@ type parties struct {
 type party struct {
 	known        bool      // whether an ack has come, or has been waited for in vain
 	acks         bool      // whether the party sends acks, if that is known
+	silent       bool      // whether Config.NeverAcks has said so, if known is false
 	missed       int       // missed acks in a row
 	last         time.Time // when missed was last increased
 	lastAccepted time.Time // when the party last accepted an item
@@ -46,14 +47,38 @@ func (p *parties) get(id key) *party {
 	return x
 }
 
+// mute reports whether the party is regarded as one that does not send acks.
+func (x *party) mute() bool { return x.known && !x.acks || !x.known && x.silent }
+
 // acked records an ack of a party. An ack that was not awaited only counts if an ack was
-// waited for before.
-func (p *parties) acked(id key, awaited bool) {
+// waited for before, or would have been from another party. acked reports whether the party
+// was regarded as one that does not send acks.
+func (p *parties) acked(id key, awaited bool) (changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if x := p.byID[id]; awaited || x != nil && x.known {
-		x = p.get(id)
-		x.acks, x.known, x.missed = true, true, 0
+	if x := p.byID[id]; !awaited && (x == nil || !x.known && !x.silent) {
+		return false
+	}
+	x := p.get(id)
+	changed = x.mute()
+	x.acks, x.known, x.missed = true, true, 0
+	return changed
+}
+
+// shown reports whether the party has shown whether it sends acks.
+func (p *parties) shown(id key) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	x := p.byID[id]
+	return x != nil && x.known
+}
+
+// recall records what Config.NeverAcks says about a party.
+func (p *parties) recall(id key, silent bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if silent || p.byID[id] != nil {
+		p.get(id).silent = silent
 	}
 }
 
@@ -62,25 +87,26 @@ func (p *parties) mayAck(id key) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	x := p.byID[id]
-	return x == nil || !x.known || x.acks
+	return x == nil || !x.mute()
 }
 
 // missedAck records that an ack, which was waited for since start, did not come although
 // the connection stayed open. Acks that were waited for at the same time count as one.
-// missedAck reports whether the party is still regarded as one that sends acks.
-func (p *parties) missedAck(id key, start time.Time) (acks bool) {
+// missedAck reports whether the party is still regarded as one that sends acks, and whether
+// that has changed.
+func (p *parties) missedAck(id key, start time.Time) (acks, changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	x := p.get(id)
+	before := x.mute()
 	x.known = true
-	if start.Before(x.last) {
-		return x.acks
+	if !start.Before(x.last) {
+		x.last = time.Now()
+		if x.missed++; x.missed >= maxMissed {
+			x.acks = false
+		}
 	}
-	x.last = time.Now()
-	if x.missed++; x.missed >= maxMissed {
-		x.acks = false
-	}
-	return x.acks
+	return x.acks, !before && !x.acks
 }
 
 // lostReply records that the reply to an item was lost. It returns how often that was so.
