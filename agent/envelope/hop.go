@@ -49,10 +49,11 @@ func isImagePair(doc *did.Document) bool {
 	return err == nil && image.Equal(key)
 }
 
-// isPlain reports whether the serviceEndpoint of s is a plain string.
+// isPlain reports whether s has a plain string as its serviceEndpoint, and no accept or
+// routingKeys beside the string.
 func isPlain(s *did.Service) bool {
 	text, err := json.Marshal(s)
-	if err != nil {
+	if err != nil || len(s.Extra) > 0 {
 		return false
 	}
 	var plain struct {

@@ -88,6 +88,8 @@ func TestForwardByKey(t *testing.T) {
 		{"endpoint as an object", peer2 + pair.e + pair.v + service(object), "", false},
 		{"endpoint as a list", peer2 + pair.e + pair.v + service(`{"t":"dm","s":["https://m.example"]}`), "", false},
 		{"object with a uri only", peer2 + pair.e + pair.v + service(`{"t":"dm","s":{"uri":"https://m.example"}}`), "", false},
+		{"endpoint with accept", peer2 + pair.e + pair.v + service(`{"t":"dm","s":"https://m.example","a":["didcomm/v2"]}`), "", false},
+		{"endpoint with routing keys", peer2 + pair.e + pair.v + service(`{"t":"dm","s":"https://m.example","r":["did:example:m#k"]}`), "", false},
 		{"two services", peer2 + pair.e + pair.v + service(plain) + service(plain), "", false},
 		{"no service", peer2 + pair.e + pair.v, "", false},
 		{"no signing key", peer2 + pair.e + service(plain), "", false},

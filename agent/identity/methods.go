@@ -6,6 +6,7 @@ import (
 	"crypto/ecdh"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/didcomm-go/didcomm/agent/keyring"
@@ -20,6 +21,10 @@ import (
 // given. An endpoint is a URL, the DID of a mediator, or did.QueueURI. An agent without an
 // endpoint gets messages only on connections that it has opened (return_route).
 //
+// #key-1 is the key for signatures, and #key-2 the key for encryption. If the latter is the image
+// of the former (see Pair.Image), the order is the other way round, as in the routing DIDs of
+// Credo.
+//
 // Errors: ErrHandle if the Pair lacks a key, or has a key that does not fit; ErrEndpoint;
 // did.ErrInvalid if the DID would be too long.
 func Peer2(p Pair, endpoints ...string) (*Identity, error) {
@@ -31,10 +36,14 @@ func Peer2(p Pair, endpoints ...string) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := didpeer.New2([]didpeer.Key{
+	keys := []didpeer.Key{
 		{Purpose: didpeer.Authentication, Public: sign},
 		{Purpose: didpeer.KeyAgreement, Public: agree},
-	}, services...)
+	}
+	if isImage(sign, agree) {
+		slices.Reverse(keys)
+	}
+	id, err := didpeer.New2(keys, services...)
 	if err != nil {
 		return nil, err
 	}

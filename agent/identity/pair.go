@@ -14,6 +14,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didkey"
 )
 
 // Pair has the two private keys of an identity. Both are handles, so the keys can be in
@@ -73,6 +74,36 @@ func Single(key *keyring.Key) Pair {
 		p.Agree = key
 	}
 	return p
+}
+
+// Image returns a Pair of one Ed25519 key: Sign signs, and Agree is the X25519 key that is the
+// image of Sign (RFC 7748, section 4.1), as in a did:key. Some peers take the two for one key: for
+// a mediator with such keys, Credo wraps a message once, and otherwise twice.
+//
+// The Pair keeps SignName, and has no AgreeName: to find the key for encryption again, store it
+// under its key id. The error matches ErrHandle if Sign is no Ed25519 key in software. Keys in
+// software are a *keyring.Key, such as that of Keyring.Key, and an ed25519.PrivateKey. A handle
+// of a KMS, of a token or of Find does not give out the image.
+func (p Pair) Image() (Pair, error) {
+	key, err := keyring.NewKey(p.Sign)
+	if err != nil || key.Type() != keyring.Ed25519 {
+		return Pair{}, fmt.Errorf("%w: Pair.Sign has no X25519 image, because it is not an Ed25519 key in software", ErrHandle)
+	}
+	agree, err := key.X25519()
+	if err != nil {
+		return Pair{}, err
+	}
+	return Pair{Sign: key, Agree: agree, SignName: p.SignName}, nil
+}
+
+// isImage reports whether agree is the image of the Ed25519 key sign.
+func isImage(sign crypto.PublicKey, agree *ecdh.PublicKey) bool {
+	public, ok := sign.(ed25519.PublicKey)
+	if !ok {
+		return false
+	}
+	image, err := didkey.KeyAgreement(public)
+	return err == nil && image.Equal(agree)
 }
 
 // Find returns a Pair of two keys in an envelope.Keys, by their names there. The name of a key

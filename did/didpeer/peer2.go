@@ -59,7 +59,9 @@ type Key struct {
 // #key-1, #key-2 and so on, in the given order. The services without an ID get the ids
 // #service, #service-1 and so on. Any other ID of a service must be relative, for
 // example "#inbox"; some libraries only read services without an ID. An endpoint of a
-// DIDCommMessaging service without Accept gets ["didcomm/v2"].
+// DIDCommMessaging service whose Accept is nil gets ["didcomm/v2"]. With an Accept that is
+// empty and not nil, the endpoint gets none, and is written as a plain string if it has
+// nothing but a URI. The routing DIDs of Credo have such an endpoint.
 //
 // The error matches
 //   - did.ErrInvalid if there is no key, a key cannot serve its purpose, a service has

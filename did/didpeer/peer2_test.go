@@ -213,6 +213,30 @@ func TestNew2(t *testing.T) {
 	}
 }
 
+// An endpoint without a profile is a plain string, unless it has more than a URI.
+func TestNew2Plain(t *testing.T) {
+	ed, _, _ := testKeys(t)
+	for _, tt := range []struct {
+		endpoint did.Endpoint
+		want     string // the service
+	}{
+		{did.Endpoint{Accept: []string{}}, `{"t":"dm","s":"https://example.com"}`},
+		{did.Endpoint{}, `{"t":"dm","s":{"uri":"https://example.com","a":["didcomm/v2"]}}`},
+		{did.Endpoint{Accept: []string{}, RoutingKeys: []string{"did:example:m#k"}}, `{"t":"dm","s":{"uri":"https://example.com","r":["did:example:m#k"]}}`},
+	} {
+		tt.endpoint.URI = "https://example.com"
+		id, err := didpeer.New2([]didpeer.Key{{didpeer.Authentication, ed}}, did.Service{Type: []string{"DIDCommMessaging"}, Endpoints: []did.Endpoint{tt.endpoint}})
+		if err != nil || !strings.HasSuffix(id, "."+s(tt.want)) {
+			t.Errorf("%s, %v; want %s", id, err, tt.want)
+			continue
+		}
+		got := resolve(t, didpeer.NewResolver(), id).DIDCommServices()
+		if len(got) != 1 || got[0].URI != tt.endpoint.URI || len(got[0].RoutingKeys) != len(tt.endpoint.RoutingKeys) {
+			t.Errorf("endpoints %+v", got)
+		}
+	}
+}
+
 func TestNew2Refused(t *testing.T) {
 	ed, x, _ := testKeys(t)
 	good := []didpeer.Key{{didpeer.Authentication, ed}}

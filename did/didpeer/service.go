@@ -84,7 +84,7 @@ func abbreviateService(s did.Service) ([]byte, error) {
 			return nil, fmt.Errorf("%w: endpoint without uri", did.ErrInvalid)
 		}
 		endpoints[i] = shortEndpoint{e.URI, e.Accept, e.RoutingKeys, e.Extra}
-		if didcomm && len(e.Accept) == 0 {
+		if didcomm && e.Accept == nil {
 			endpoints[i].Accept = []string{"didcomm/v2"}
 		}
 	}
@@ -92,7 +92,7 @@ func abbreviateService(s did.Service) ([]byte, error) {
 	switch {
 	case len(endpoints) > 1:
 		out.Endpoint = endpoints
-	case !didcomm && first.Accept == nil && first.RoutingKeys == nil && first.Extra == nil:
+	case (!didcomm || first.Accept != nil) && len(first.Accept) == 0 && first.RoutingKeys == nil && first.Extra == nil:
 		out.Endpoint = first.URI
 	default:
 		out.Endpoint = first

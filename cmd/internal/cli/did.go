@@ -51,6 +51,9 @@ func (a *app) didCreate() *cobra.Command {
   --method web    did:web of --domain; may have services. The document is printed
                   too, and standard error names the URL to publish it at
 
+With --one-key, the X25519 key of a did:peer is the image of its Ed25519 key. Credo
+wraps a message for a mediator of such a DID once, and for any other twice.
+
 The home keeps the DID and its keys, which are sealed (see didcomm key). The agent
 of this home answers for the DID, even if it runs already. It also publishes the
 document of a did:web, if the host of the did:web is that of its public URL or of
@@ -113,6 +116,7 @@ With --secrets-out or --json, the home keeps neither the DID nor its keys.
 	f.StringVar(&c.domain, "domain", "", "host and path of a did:web: HOST[:PORT][/PATH]")
 	f.Var(&enum{&c.curve, curves}, "curve", "key type: Ed25519, X25519, P-256, P-384, P-521 or secp256k1 (default Ed25519, with X25519 for encryption; for jwk P-256)")
 	f.Var(&enum{&c.numalgo, []string{"2", "4"}}, "numalgo", "kind of did:peer: 2 or 4")
+	f.BoolVar(&c.oneKey, "one-key", false, "make the X25519 key of the Ed25519 key, for the DID of a mediator (peer)")
 	f.StringVar(&secretsOut, "secrets-out", "", "file to add the private keys to, in clear; the home does not keep them")
 	f.BoolVar(&asJSON, "json", false, `print {"did", "document", "secrets"}, with the private keys in clear; the home does not keep them`)
 	return cmd
@@ -145,6 +149,7 @@ var curves = []string{string(keyring.Ed25519), string(keyring.X25519), string(ke
 type creation struct {
 	method, numalgo, domain, curve string
 	services                       []string
+	oneKey                         bool
 }
 
 // check returns an error if a flag does not fit the method.
@@ -159,6 +164,8 @@ func (c *creation) check() error {
 		return usagef("--method web and --domain HOST[:PORT][/PATH] go together")
 	case c.numalgo != "2" && c.method != "peer":
 		return usagef("--numalgo goes with --method peer")
+	case c.oneKey && (c.method != "peer" || c.curve != "" && c.curve != string(keyring.Ed25519)):
+		return usagef("--one-key goes with --method peer and --curve Ed25519")
 	}
 	for _, s := range c.services {
 		if err := checkEndpoint(s); err != nil {
@@ -209,6 +216,11 @@ func (c *creation) create() (*identity.Identity, error) {
 			return nil, &usageError{fmt.Errorf("--domain %s: %w", c.domain, err)}
 		}
 		return identity.Web(id, pair, c.services...)
+	}
+	if c.oneKey {
+		if pair, err = pair.Image(); err != nil {
+			return nil, err
+		}
 	}
 	if c.numalgo == "4" {
 		return identity.Peer4(pair, c.services...)
