@@ -23,7 +23,8 @@
 // opens envelopes that deviate from the specification in a harmless way, and lists each
 // deviation in [Metadata].Deviations; with [Config].Strict it refuses them. A tolerated
 // deviation never weakens a check: a wrong signature, authentication tag, key or sender is
-// always an error. Package doctor explains every deviation and every refusal, and how the
+// always an error. [Unpacked.Sender] is the sender that a message proves, whatever its from
+// header says. Package doctor explains every deviation and every refusal, and how the
 // sender can mend it.
 //
 // # Errors

@@ -51,8 +51,9 @@ var (
 	// ErrSignature: a signature does not verify.
 	ErrSignature = jws.ErrSignature
 	// ErrSenderMismatch: the from header is absent, or is not the DID of the key that
-	// encrypted the message (Message Layer Addressing Consistency); or the DID of the
-	// sender does not list that key for key agreement.
+	// encrypted the message (Message Layer Addressing Consistency), unless the message has
+	// DeviationFromPriorSender; or the DID of the sender does not list that key for key
+	// agreement.
 	ErrSenderMismatch = errors.New("sender mismatch")
 	// ErrSignerMismatch: the from header is absent, or is not the DID of the key that
 	// signed the message; or the DID of the signer does not list that key for

@@ -242,12 +242,15 @@ func TestFromPriorLinksSender(t *testing.T) {
 		{"attacker names a victim as its new DID", seal(eve, carol, attack), codeList{envelope.DeviationFromPriorKID, envelope.DeviationFromPriorSender}},
 	})
 	u := unpack(t, bob, seal(eve, carol, attack))
+	if u.Sender() != eve.did {
+		t.Errorf("the message of the attacker is from %s", u.Sender())
+	}
 	if md := u.Metadata; md.EncryptedFromKID != eve.kid("x25519") || md.FromPrior.Iss != eve.did || md.FromPrior.Sub != carol.did {
 		t.Errorf("the message of the attacker: %+v", md)
 	}
 
 	signed := peerJWS{payload: text(t, carol, []*agent{w.bob}, set{"from_prior": good}), signers: []peerSigner{carol.signer("ed25519")}}.seal(t)
-	checkRefused(t, w, bob, []refusal{
+	refusals := []refusal{
 		{"from_prior of another rotation", seal(eve, carol, good), envelope.ErrSenderMismatch, []string{eve.did}},
 		{"attacker in the name of a victim that rotates to the attacker", seal(eve, alice, token(alice.signer("ed25519"), alice.did, eve.did, nil)),
 			envelope.ErrFromPrior, []string{eve.did}},
@@ -272,7 +275,11 @@ func TestFromPriorLinksSender(t *testing.T) {
 		{"signed by the new DID, encrypted by the prior", peerJWE{
 			plaintext: signed, from: alice.sender("x25519"), to: []peerRecipient{w.bob.recipient("x25519")},
 		}.seal(t), envelope.ErrSenderMismatch, []string{alice.did, carol.did}},
-	})
+	}
+	checkRefused(t, w, bob, refusals)
+	for _, r := range refusals {
+		refused(t, bob, r.data, envelope.ErrSenderMismatch)
+	}
 }
 
 // TestFromPriorIssuerUnresolved tells an issuer that cannot be resolved now from

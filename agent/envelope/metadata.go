@@ -1,11 +1,13 @@
 package envelope
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/did"
 )
 
 // Unpacked is an opened envelope.
@@ -19,6 +21,17 @@ type Unpacked struct {
 	OpenedWith, OpenedAs string
 	// SenderAs is the key id by which the peer named its key Metadata.EncryptedFromKID.
 	SenderAs string
+}
+
+// Sender returns the DID that the message proves for its sender, or "" if the message proves
+// none. It is the DID of the from header, in the form of that header. With
+// DeviationFromPriorSender it is the DID of Metadata.EncryptedFromKID instead.
+func (u *Unpacked) Sender() string {
+	kid := cmp.Or(u.Metadata.EncryptedFromKID, u.Metadata.SignFrom)
+	if kid != "" && sameParty(kid, u.Message.From) {
+		return did.Base(u.Message.From)
+	}
+	return did.Base(kid)
 }
 
 // SentTo reports whether the message was sent to id, a DID of ours. If not, the message may
@@ -44,8 +57,8 @@ func (u *Unpacked) SentTo(id string) bool {
 type Metadata struct {
 	// Encrypted: the message had at least one layer of encryption.
 	Encrypted bool `json:"encrypted"`
-	// Authenticated: authcrypt or a signature proves the from header of the message. With
-	// DeviationFromPriorSender, authcrypt proves the DID of EncryptedFromKID instead.
+	// Authenticated: authcrypt or a signature proves who has sent the message: see
+	// [Unpacked.Sender].
 	Authenticated bool `json:"authenticated"`
 	// NonRepudiation: the message was signed.
 	NonRepudiation bool `json:"non_repudiation"`

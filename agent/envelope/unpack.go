@@ -3,6 +3,7 @@ package envelope
 import (
 	"context"
 	"crypto/ecdh"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -303,7 +304,11 @@ func (o *opening) finish(ctx context.Context) error {
 	if !o.meta.Encrypted {
 		return fmt.Errorf("%w: the message is not encrypted", ErrFromPrior)
 	}
-	return o.checkFromPrior(ctx)
+	err := o.checkFromPrior(ctx)
+	if errors.Is(err, ErrFromPrior) && o.auth && o.fromAnother() { // the from_prior does not excuse the mismatch
+		return fmt.Errorf("%w: %w", o.senderMismatch(), err)
+	}
+	return err
 }
 
 // fromAnother reports whether the from header names another party than the one whose key has
