@@ -148,7 +148,9 @@ func (r *responder) commit(ctx context.Context, c *Changes) (err error) {
 func (r *responder) addOther(ctx context.Context, b *batch, m *message.Message) (err error) {
 	o, out := optionsOf(), *m
 	out.From, o.class = cmp.Or(m.From, r.in.To), store.ClassKnown
-	o.toSender = r.in.Authenticated() && slices.ContainsFunc(m.To, func(to string) bool { return party(to) == party(r.in.From) })
+	o.toSender = r.in.Authenticated() && slices.ContainsFunc(m.To, func(to string) bool {
+		return party(to) == party(r.in.From) || party(to) == party(r.in.replyDID())
+	})
 	if o.toSender {
 		if err := r.classify(ctx, out.From, r.in.From, o); err != nil {
 			return err

@@ -67,13 +67,13 @@ func (a *Agent) sendReplies(ctx context.Context, in *Inbound, replies []store.Pa
 }
 
 func (a *Agent) queueReplies(ctx context.Context, in *Inbound, replies []store.Packet) error {
-	routes, err := a.routes(ctx, in.From, in.class)
+	routes, err := a.routes(ctx, in.replyDID(), in.class)
 	if err != nil {
 		return err
 	}
 	var items []store.Item
 	for _, p := range replies {
-		item := a.newItem(in.To, in.From, p, routes, in.class, time.Time{})
+		item := a.newItem(in.To, in.replyDID(), p, routes, in.class, time.Time{})
 		item.NeedsReceipt = true // the packet asks for no ack
 		items = append(items, item)
 	}

@@ -17,8 +17,11 @@ import (
 
 // Inbound is a received message. Several goroutines may share it: do not change it.
 type Inbound struct {
-	// Message is the opened message. Its From is only a claim if the field From of the
-	// Inbound is empty.
+	// Message is the opened message. Its From is only a claim: the field From of the Inbound
+	// is what is proven. The two can name different parties: after a rotation, some agents
+	// still encrypt with the key of the DID that they leave. Then From is that DID, and
+	// Message.From is the DID to which From says that it rotates, which may be the DID of a
+	// third party.
 	Message *message.Message
 	// Metadata describes how the message was encrypted and signed.
 	Metadata envelope.Metadata
@@ -56,18 +59,7 @@ func (in *Inbound) Authenticated() bool { return in.From != "" }
 // inbound returns an opened message as an Inbound. The error is that of Keys, which could not
 // say whether a DID is ours.
 func (a *Agent) inbound(ctx context.Context, u *envelope.Unpacked) (in *Inbound, err error) {
-	in = &Inbound{Message: u.Message, Metadata: u.Metadata, To: a.cfg.DID}
-	switch {
-	case u.Metadata.EncryptedFromKID != "":
-		in.From = did.Base(u.Metadata.EncryptedFromKID)
-	case u.Metadata.SignFrom != "":
-		in.From = did.Base(u.Metadata.SignFrom)
-	}
-	// The kids may have another form of the DID than from, with which the Packer has
-	// compared them.
-	if in.From != "" && u.Message.From != "" {
-		in.From = did.Base(u.Message.From)
-	}
+	in = &Inbound{Message: u.Message, Metadata: u.Metadata, From: u.Sender(), To: a.cfg.DID}
 	if p := u.Metadata.FromPrior; p != nil && p.Sub != "" && party(p.Sub) == party(in.From) {
 		in.prior = p.Iss
 	}
@@ -142,6 +134,23 @@ func (in *Inbound) senderDIDs() []string {
 		return []string{in.From, in.prior}
 	}
 	return []string{in.From}
+}
+
+// replyDID returns the DID that replies are sent to. It is From, or the DID to which From
+// rotates with the message, even if the key of From has encrypted the message: the sender
+// learns from the reply that we know the new DID. Since From may have named the DID of a third
+// party, nothing but the address of replies depends on it.
+func (in *Inbound) replyDID() string {
+	if in.linked() {
+		return longer(did.Base(in.Message.From), in.Metadata.FromPrior.Sub)
+	}
+	return in.From
+}
+
+// linked reports whether the message is encrypted by From, but Message.From is another party, to
+// which From says that it rotates.
+func (in *Inbound) linked() bool {
+	return in.Authenticated() && in.Metadata.FromPrior != nil && in.Metadata.FromPrior.Sub != "" && party(in.Message.From) != party(in.From)
 }
 
 // log returns l with attributes of the message.

@@ -61,12 +61,15 @@ func (a *Agent) tryUpdateContacts(ctx context.Context, in *Inbound) (ignore bool
 	return true, nil
 }
 
-// checkForms returns an error if the sender of a message, or the issuer of its from_prior,
-// has used the short form of a did:peer:4 that the DID of ours does not know. The resolver
+// checkForms returns an error if the sender of a message, or the issuer or the new DID of its
+// from_prior, has used the short form of a did:peer:4 that the DID of ours does not know. The resolver
 // may know the long form only from a message to another DID of ours. If the message was
 // opened nevertheless, the peer could see that both DIDs are of one agent.
 func (a *Agent) checkForms(ctx context.Context, w transport.Replier, in *Inbound) error {
 	ids := []string{in.longFrom()}
+	if in.linked() {
+		ids = append(ids, in.replyDID())
+	}
 	if p := in.Metadata.FromPrior; p != nil {
 		ids = append(ids, longer(p.Iss, in.Metadata.FromPriorIssuerKID))
 	}

@@ -103,7 +103,7 @@ func isLasting(err error) bool {
 func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *message.Message, o *sendOptions, back returnRoute, acks bool, err error) {
 	in, out := r.in, *reply
 	m = &out
-	m.To = []string{in.From}
+	m.To = []string{in.replyDID()}
 	if m.From == "" {
 		m.From = in.To
 	}
@@ -115,7 +115,9 @@ func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *mes
 			m.ParentThreadID = in.Message.ParentThreadID
 		}
 	}
-	if len(m.Ack) == 0 || slices.Equal(m.Ack, []string{in.Message.ID}) {
+	if in.linked() {
+		m.Ack = nil // as wantedAcks
+	} else if len(m.Ack) == 0 || slices.Equal(m.Ack, []string{in.Message.ID}) {
 		if ids := r.takeAcks(ctx); len(ids) > 0 {
 			m.Ack, acks = ids, true
 		}
@@ -126,10 +128,14 @@ func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *mes
 	r.a.complete(m, o)
 	in.nameKeys(o)
 	if !r.refusing { // that goes back in any case, even if nothing can be looked up
-		if err := r.a.address(ctx, m); err != nil {
-			return nil, nil, 0, acks, err
+		peer := in.From
+		if !in.linked() { // otherwise From could find out where a third party has rotated to
+			if err := r.a.address(ctx, m); err != nil {
+				return nil, nil, 0, acks, err
+			}
+			peer = m.To[0]
 		}
-		if err := r.classify(ctx, m.From, m.To[0], o); err != nil {
+		if err := r.classify(ctx, m.From, peer, o); err != nil {
 			return nil, nil, 0, acks, err
 		}
 	}
@@ -310,10 +316,11 @@ const maxAcks = 100
 
 // wantedAcks returns the ids that the message asks to acknowledge: those of earlier
 // messages of its sender in order of receipt, and last the id of the message itself. An
-// id keeps the case in which the sender wrote it.
+// id keeps the case in which the sender wrote it. There are none if replies may go to a third
+// party: it would take them for acks of its own messages.
 func (r *responder) wantedAcks(ctx context.Context) []string {
 	in, m := r.in, r.in.Message
-	if !in.fromPeer() || len(m.PleaseAck) == 0 || isForward(m) || isProblemReport(m) || isEmpty(m) && len(m.Ack) > 0 {
+	if !in.fromPeer() || in.linked() || len(m.PleaseAck) == 0 || isForward(m) || isProblemReport(m) || isEmpty(m) && len(m.Ack) > 0 {
 		return nil
 	}
 	asked := make(map[string]string) // key: foldID

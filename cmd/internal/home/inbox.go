@@ -1,7 +1,6 @@
 package home
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -200,7 +199,7 @@ func (l *Letters) open(ctx context.Context, e store.Entry[store.Received]) Lette
 		return Letter{Entry: e, Err: err}
 	}
 	if parked {
-		e.Item.Peer = did.Base(cmp.Or(u.Metadata.EncryptedFromKID, u.Metadata.SignFrom))
+		e.Item.Peer = u.Sender()
 		e.Item.Type, e.Item.Thread = u.Message.Type, u.Message.Thread()
 	}
 	letter := Letter{Entry: e, Message: u.Message}
