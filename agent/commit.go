@@ -71,6 +71,7 @@ func (b *batch) send(ctx context.Context, m *message.Message, o *sendOptions) er
 	if err := b.a.address(ctx, &out); err != nil {
 		return err
 	}
+	b.a.nameLong(ctx, &out, o)
 	if err := b.items(ctx, &out, o); err != nil {
 		return err
 	}

@@ -53,7 +53,8 @@ func (c *Connection) Push(ctx context.Context, m *message.Message, opts ...SendO
 		return fmt.Errorf("%w to %s: the peer does not accept this thread on the connection", ErrNoRoute, in.From)
 	}
 	in.nameKeys(o)
-	e, err := a.pack(ctx, &out, in.From, o)
+	a.nameLong(ctx, &out, o)
+	e, err := a.pack(ctx, &out, out.To[0], o)
 	if err != nil {
 		return err
 	}
@@ -133,6 +134,7 @@ func (a *Agent) bind(ctx context.Context, w transport.Replier, in *Inbound) {
 func (a *Agent) probe(ctx context.Context, id, own, peer string) (transport.Packet, error) {
 	o, m := optionsOf(), &message.Message{ID: id, Type: emptyType, From: own, To: []string{peer}, PleaseAck: []string{id}, ReturnRoute: "all"}
 	a.complete(m, o)
-	e, err := a.pack(ctx, m, peer, o)
+	a.nameLong(ctx, m, o)
+	e, err := a.pack(ctx, m, m.To[0], o)
 	return transport.Packet{MediaType: e.MediaType, Data: e.Data}, err
 }

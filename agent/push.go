@@ -32,6 +32,7 @@ func (a *Agent) Push(ctx context.Context, m *message.Message, opts ...SendOption
 	if err := a.address(ctx, &out); err != nil {
 		return err
 	}
+	a.nameLong(ctx, &out, o)
 	to := did.Base(out.To[0])
 	if !a.delivery.Connected(out.From, to, subject(&out)) {
 		return fmt.Errorf("%w to %s: no open connection", ErrNoRoute, to)

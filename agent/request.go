@@ -57,6 +57,7 @@ func (a *Agent) Request(ctx context.Context, m *message.Message, opts ...SendOpt
 	if err := a.address(ctx, &out); err != nil {
 		return nil, err
 	}
+	a.nameLong(ctx, &out, o)
 	if out.ReturnRoute == "" {
 		// Only if the first route leads to the recipient: a mediator would not pass on an
 		// answer.

@@ -127,6 +127,7 @@ func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *mes
 	o.protect = in.Metadata.AnonymousSender && in.Metadata.EncryptedFromKID != ""
 	r.a.complete(m, o)
 	in.nameKeys(o)
+	in.nameLongUnused(ctx, r.a, m, o)
 	if !r.refusing { // that goes back in any case, even if nothing can be looked up
 		peer := in.From
 		if !in.linked() { // otherwise From could find out where a third party has rotated to

@@ -22,6 +22,9 @@ import (
 // wrapped for the mediators in front of the endpoint.
 // By default the message is authcrypted and sent from Config.DID.
 //
+// Send names each did:peer:4 by its long form, if that is known, since a peer need not know the
+// short one. Only a [Responder] uses a short form, if the message that it answers has used it.
+//
 // In the sent message, Send sets id, typ, from and created_time if they are empty. It
 // does not change m. If the message can leave by a transport without receipts, such as a
 // WebSocket, Send also adds please_ack, and return_route if it is empty. The message is
@@ -52,6 +55,7 @@ func (a *Agent) Send(ctx context.Context, m *message.Message, opts ...SendOption
 	if err := a.address(ctx, &out); err != nil {
 		return err
 	}
+	a.nameLong(ctx, &out, o)
 	sent, err := a.send(ctx, &out, o)
 	if err != nil {
 		return err

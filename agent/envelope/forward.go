@@ -140,13 +140,13 @@ func (p *Packer) Forward(ctx context.Context, e Envelope, routingKeys []string, 
 		return Envelope{}, fmt.Errorf("%w: only an encrypted message is forwarded", ErrService)
 	}
 	o := collect(opts)
-	next := e.To
+	next := p.Long(ctx, e.To)
 	for _, key := range slices.Backward(routingKeys) {
 		wrapped, err := p.forward(ctx, e, key, next, &o)
 		if err != nil {
 			return Envelope{}, fmt.Errorf("forward by %s: %w", key, err)
 		}
-		e, next = wrapped, key
+		e, next = wrapped, p.Long(ctx, key)
 	}
 	return e, nil
 }

@@ -29,12 +29,13 @@ const maxFromPrior = 64 << 10
 // peer, until a message of the peer comes to sub.
 //
 // prior is a DID, or the DID URL of the authentication key that is to sign. We must hold an
-// authentication key of prior. sub is a DID.
+// authentication key of prior. sub is a DID. The JWT has both in the form of [Packer.Long].
 //
 // The error matches a class of this package. It matches ErrFromPrior if sub is not a DID or
 // is that of prior, or ErrNoKey; others are those of Keys and the Resolver.
 func (p *Packer) FromPrior(ctx context.Context, prior, sub string, at time.Time) (_ string, err error) {
 	defer classify(&err)
+	prior, sub = p.Long(ctx, prior), p.Long(ctx, sub)
 	if sub != "" {
 		if _, err := did.Parse(sub); err != nil {
 			return "", fmt.Errorf("%w: new DID: %w", ErrFromPrior, err)

@@ -65,7 +65,7 @@ func isPlain(s *did.Service) bool {
 // hop returns the keys of a mediator to encrypt a forward for, and the name that the forward
 // has for the mediator. id is a routing key: the DID of the mediator, or the DID URL of a key.
 func (p *Packer) hop(ctx context.Context, id string) (t target, name string, err error) {
-	targets, err := p.targets(ctx, []string{id}, nil, false)
+	targets, err := p.targets(ctx, []string{p.Long(ctx, id)}, nil, false)
 	if err != nil {
 		return target{}, "", err
 	}

@@ -74,6 +74,10 @@ func TestForwardByKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	const peer2 = "did:peer:2"
+	w := newWorld(t)
+	w.other = did.Methods{"peer": didpeer.NewResolver(), "key": didkey.Resolver{}}
+	alice := w.packer(t, w.alice)
+	e := pack1(t, alice, newMessage(t, w.alice, w.bob), envelope.From(aliceDID))
 	for _, tt := range []struct {
 		name, id string
 		fragment string // of the key, if the routing key names one
@@ -100,10 +104,6 @@ func TestForwardByKey(t *testing.T) {
 		{"did:key", "did:key:" + pair.v[2:], "", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWorld(t)
-			w.other = did.Methods{"peer": didpeer.NewResolver(), "key": didkey.Resolver{}}
-			alice := w.packer(t, w.alice)
-			e := pack1(t, alice, newMessage(t, w.alice, w.bob), envelope.From(aliceDID))
 			doc, err := w.other.Resolve(t.Context(), tt.id)
 			if err != nil {
 				t.Fatal(err)
@@ -158,10 +158,7 @@ func TestForwardByKey(t *testing.T) {
 		})
 	}
 	t.Run("recorded", func(t *testing.T) {
-		w := newWorld(t)
 		w.other = did.Methods{"peer": didpeer.NewResolver()} // a did:key need not be resolved
-		alice := w.packer(t, w.alice)
-		e := pack1(t, alice, newMessage(t, w.alice, w.bob), envelope.From(aliceDID))
 		got, err := alice.Forward(t.Context(), e, []string{recordedRouting})
 		const key = "z6LSoggwyWJWaomw2VkooFNqabnc5osTy5A4jvU8feKXsu3G"
 		if err != nil || !slices.Equal(got.KIDs, []string{"did:key:" + key + "#" + key}) || got.To != recordedRouting {

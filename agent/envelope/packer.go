@@ -12,6 +12,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope/internal/jws"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didpeer"
 )
 
 // Default values of the fields of Config that have the same names.
@@ -194,6 +195,35 @@ func longer(a, b string) string {
 		return b
 	}
 	return a
+}
+
+// Long returns id, a DID or DID URL, with the long form of its DID, if id has the short form of
+// a did:peer:4 and the long form is known: the DID is ours (see Owner), or its document names
+// the long form. Otherwise Long returns id as it is.
+//
+// A peer that was never shown the short form need not know it, so messages name the long form.
+func (p *Packer) Long(ctx context.Context, id string) string {
+	short := did.Base(id)
+	if !strings.HasPrefix(short, "did:peer:4") || strings.Count(short, ":") != 2 {
+		return id
+	}
+	var forms []string
+	if p.owner != nil {
+		if own, err := p.own(ctx, short); err == nil {
+			forms = append(forms, own)
+		}
+	}
+	if len(forms) == 0 {
+		if doc, err := p.resolve(ctx, short); err == nil {
+			forms = doc.AlsoKnownAs
+		}
+	}
+	for _, long := range forms {
+		if s, ok := didpeer.Short(long); ok && s == short {
+			return long + id[len(short):]
+		}
+	}
+	return id
 }
 
 // pick returns the keys that id means. keys are the verification methods of a relationship of
