@@ -22,8 +22,8 @@ import (
 // complainer is a peer that answers each message by a report, on the connection.
 type complainer struct {
 	*agenttest.Party
-	report func(got *message.Message) *message.Message
-	as     *agenttest.Party // that the report is of
+	report func(got *message.Message) *message.Message // nil for no answer
+	as     *agenttest.Party                            // that the report is of
 }
 
 func (c *complainer) serve(ctx context.Context, w transport.Replier, p transport.Packet) error {
@@ -32,6 +32,9 @@ func (c *complainer) serve(ctx context.Context, w transport.Replier, p transport
 		return err
 	}
 	m := c.report(u.Message)
+	if m == nil {
+		return nil
+	}
 	m.ID, m.From, m.To = message.NewID(), c.as.DID, []string{u.Message.From}
 	e, err := c.as.Packer.Pack(ctx, m, envelope.From(c.as.DID))
 	if err != nil {

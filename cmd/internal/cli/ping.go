@@ -58,7 +58,9 @@ func (t *talk) with(a *app, cmd *cobra.Command, id string, f func(ctx context.Co
 	if err := t.check(id); err != nil {
 		return err
 	}
-	c, err := client.Start(cmd.Context(), t.config(a))
+	cfg := t.config(a)
+	cfg.Peer = id
+	c, err := client.Start(cmd.Context(), cfg)
 	if err != nil {
 		return err
 	}
@@ -93,7 +95,7 @@ that ping works behind a firewall. Ping uses the keys of the home. In a home
 without keys, it uses temporary keys.
 
 To an agent that does not support trust ping 2.0, ping sends a ping of version 1.0,
-and its output says so.`,
+and its output says so. A home with keys remembers that; see didcomm peer.`,
 		Example: `  didcomm ping did:web:agent.example.org
   didcomm ping --count 5 --ws did:peer:2.Ez6LS...`,
 		Args: positional("DID"),

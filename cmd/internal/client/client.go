@@ -22,20 +22,28 @@ import (
 type Config struct {
 	// Home is the home whose keys the Client uses, if it has any.
 	Home home.Config
+	// Peer is the DID of the party that the Client is for. What the home knows about the
+	// dialect of Peer is known to the Client, and the home is told what the Client learns.
+	Peer string
 	// WebSocket makes the Client use WebSocket for http and https endpoints, too.
 	WebSocket    bool
 	AllowPrivate bool // allows addresses of private networks, besides loopback
 	Logger       *slog.Logger
 }
 
-// stopTimeout limits the time to handle received messages after Close.
-const stopTimeout = time.Second
+const (
+	// stopTimeout limits the time to handle received messages after Close.
+	stopTimeout = time.Second
+	// rememberTimeout limits the time to tell the home about the dialect of Config.Peer.
+	rememberTimeout = 2 * time.Second
+)
 
 // Client is an agent without a listening port. Answers come back on the connections that the
 // Client opens.
 type Client struct {
 	agent   *agent.Agent
 	senders *network.Senders
+	last    *lastConn
 	close   func() error // once
 }
 
@@ -47,7 +55,7 @@ func Start(ctx context.Context, cfg Config) (*Client, error) { return startAlone
 
 // startAlone is like Start. ackTimeout is the time to wait for acks; 0 means the default.
 func startAlone(ctx context.Context, cfg Config, ackTimeout time.Duration) (*Client, error) {
-	pair, err := cfg.keys(ctx)
+	pair, m, err := cfg.keys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -57,11 +65,21 @@ func startAlone(ctx context.Context, cfg Config, ackTimeout time.Duration) (*Cli
 	if err != nil {
 		return nil, err
 	}
-	return start(cfg, agent.Config{
+	c, err := start(cfg, agent.Config{
 		DID: id.DID(), Keys: id,
 		Handler:    agent.NewMux(empty.Handle(), report.Handle(nil)),
 		AckTimeout: ackTimeout,
 	})
+	if err != nil || m == nil {
+		return c, err
+	}
+	m.recall(ctx, cfg, c.agent)
+	stop := c.close
+	c.close = sync.OnceValue(func() error {
+		m.remember(cfg, c.agent)
+		return stop()
+	})
+	return c, nil
 }
 
 // start makes a Client of an agent.Config with a DID and its keys.
@@ -75,8 +93,8 @@ func start(cfg Config, ac agent.Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{senders: s}
-	ac.Resolver, ac.Senders = resolver, s.ByScheme(cfg.WebSocket)
+	c := &Client{senders: s, last: new(lastConn)}
+	ac.Resolver, ac.Senders = resolver, c.last.watch(s.ByScheme(cfg.WebSocket))
 	ac.Logger, ac.StopTimeout = cfg.Logger, stopTimeout
 	if c.agent, err = agent.New(ac); err != nil {
 		s.Close()
@@ -94,15 +112,19 @@ func start(cfg Config, ac agent.Config) (*Client, error) {
 	return c, nil
 }
 
-func (c Config) keys(ctx context.Context) (identity.Pair, error) {
+// keys returns the keys of the Client, and what the home knows about Peer. That is nil if
+// there is nothing to remember.
+func (c Config) keys(ctx context.Context) (identity.Pair, *memory, error) {
 	h, err := home.OpenOld(ctx, c.Home)
 	if errors.Is(err, home.ErrNoKeys) {
-		return identity.Generate(keyring.Ed25519)
+		pair, err := identity.Generate(keyring.Ed25519)
+		return pair, nil, err
 	}
 	if err != nil {
-		return identity.Pair{}, err
+		return identity.Pair{}, nil, err
 	}
-	return h.Pair, h.Close()
+	m := c.memory(ctx, h)
+	return h.Pair, m, h.Close()
 }
 
 // Agent returns the agent, for the functions of the protocol packages.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -24,11 +25,16 @@ type PostConfig struct {
 	Timeout time.Duration
 	// NoQueue makes Post deliver the message itself, or fail.
 	NoQueue bool
-	// Ack implies NoQueue, and makes Post wait for the ack that the message asks for.
+	// Ack implies NoQueue, and makes Post wait for the ack that the message asks for. If the
+	// recipient is known to acknowledge nothing, Post does not wait, and returns ErrNoAcks.
 	Ack bool
 	// Lane is the lane of the message: see agent.Lane.
 	Lane string
 }
+
+// ErrNoAcks is the error if PostConfig.Ack is set, and the recipient is known to acknowledge
+// nothing. The message was sent. Match it with errors.Is.
+var ErrNoAcks = errors.New("sent, but the agent acknowledges no messages; see didcomm peer")
 
 // Posted is the result of Post.
 type Posted struct {
@@ -126,10 +132,14 @@ func (c *Client) post(ctx context.Context, cfg PostConfig, m *message.Message) (
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	defer cancel()
 	opts := []agent.SendOption{agent.Once(), agent.ReturnRoute("all"), agent.Outcomes(func(now agent.Outcome) { o = now })}
-	if cfg.Ack {
+	if cfg.Ack && !c.givesNoAcks(ctx, m) {
 		_, err = c.agent.Request(ctx, m, opts...)
+		c.noteNoAck(ctx, m, o, err)
 	} else if err = c.agent.Send(ctx, m, opts...); err == nil {
 		err = o.Err
+		if cfg.Ack && err == nil && o.State != delivery.Acknowledged {
+			return o, ErrNoAcks
+		}
 	}
 	var problem *message.Problem
 	switch {
@@ -144,6 +154,24 @@ func (c *Client) post(ctx context.Context, cfg PostConfig, m *message.Message) (
 	}
 	// Only the text: a timeout of one endpoint must not look like cfg.Timeout.
 	return o, errors.New(o.Err.Error())
+}
+
+// givesNoAcks reports whether the recipient of m is known to acknowledge nothing.
+func (c *Client) givesNoAcks(ctx context.Context, m *message.Message) bool {
+	d, err := c.agent.Contacts().Dialect(ctx, c.agent.DID(), m.To[0])
+	return err == nil && d.NoAcks
+}
+
+// noteNoAck records that the recipient of m acknowledges nothing, if the Request for an ack has
+// run out of time, and the connection to the recipient has stayed open until then.
+func (c *Client) noteNoAck(ctx context.Context, m *message.Message, o agent.Outcome, err error) {
+	if !errors.Is(err, context.DeadlineExceeded) || o.State != delivery.Sent || o.Mediated || !c.last.open() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rememberTimeout)
+	defer cancel()
+	// After an error the next command waits as long as this one.
+	_ = c.agent.Contacts().Learn(ctx, c.agent.DID(), m.To[0], func(d *contact.Dialect) { d.NoAcks, d.Acks = true, false })
 }
 
 func reported(p *message.Problem, byMediator bool) error {

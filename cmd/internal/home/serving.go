@@ -235,7 +235,20 @@ func (h *Home) Sender(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	used := inUse(list, time.Now())
+	if own, err := h.lastServed(ctx, list, time.Now()); own != "" || err != nil {
+		return own, err
+	}
+	id, err := identity.Peer2(h.Pair, did.QueueURI)
+	if err != nil {
+		return "", err
+	}
+	return id.DID(), h.Set.Add(ctx, id, identity.Settings{Party: agentParty})
+}
+
+// lastServed returns the last DID of Serve that was not retired, preferably one of this home
+// if others share the database. It is empty if there is none.
+func (h *Home) lastServed(ctx context.Context, list []serving, now time.Time) (string, error) {
+	used := inUse(list, now)
 	for _, mine := range []bool{true, false} {
 		for _, s := range slices.Backward(list) {
 			if mine && s.By != h.name() || !mine && !used[s.DID] {
@@ -246,9 +259,5 @@ func (h *Home) Sender(ctx context.Context) (string, error) {
 			}
 		}
 	}
-	id, err := identity.Peer2(h.Pair, did.QueueURI)
-	if err != nil {
-		return "", err
-	}
-	return id.DID(), h.Set.Add(ctx, id, identity.Settings{Party: agentParty})
+	return "", nil
 }
