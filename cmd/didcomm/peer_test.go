@@ -106,7 +106,7 @@ func TestPeer(t *testing.T) {
 		}
 		// A ping has shown that the agent gives no acks.
 		for _, way := range []string{"--ws=false", "--ws"} {
-			stdout, stderr, status = didcomm("home", "send", "--ack", way, "--timeout", "5m", credo.DID, "hello")
+			stdout, stderr, status = didcomm("home", "send", "--ack", way, "--timeout", "4s", credo.DID, "hello")
 			if status != 1 || stdout != "" || stderr != "didcomm: send: sent, but the agent acknowledges no messages; see didcomm peer\n" {
 				t.Errorf("send --ack %s: %d, %q, %q", way, status, stdout, stderr)
 			}
