@@ -109,7 +109,7 @@ func (a *Agent) neverAcks(ctx context.Context, own, peer string) bool {
 
 // learnedAcks keeps whether a contact acknowledges messages.
 func (a *Agent) learnedAcks(ctx context.Context, own, peer string, acks bool) {
-	err := a.cfg.Contacts.Learn(ctx, own, peer, func(d *contact.Dialect) { d.NoAcks = !acks })
+	err := a.cfg.Contacts.Learn(ctx, own, peer, func(d *contact.Dialect) { d.NoAcks, d.Acks = !acks, acks })
 	if err != nil {
 		a.cfg.Logger.WarnContext(ctx, "not stored whether a contact sends acks", "peer", peer, "acks", acks, "error", err)
 	}

@@ -48,7 +48,8 @@ func AwaitDelivery() SendOption { return func(o *sendOptions) { o.awaited = true
 // Once makes Send or Request send the message now, without the outbox. Each route to a
 // recipient is tried once, until one accepts the message. Send returns when all recipients
 // have the message, or when one of them could not be reached, with an error that is a
-// *delivery.Error. Nothing is sent later.
+// *delivery.Error. Nothing is sent later. On a connection without receipts to a contact that
+// sends no acks, Send waits a second for a problem report.
 func Once() SendOption { return func(o *sendOptions) { o.once = true } }
 
 // Outcomes makes Send or Request call f with each change of the [Outcome] of the message,

@@ -29,7 +29,8 @@ type waiting struct {
 	askAck                 bool       // whether the item asks for an ack
 	answer                 chan error // gets one value: errBusy, or nil for an ack
 
-	problem error // that the recipient reported about the item; guarded by acks.mu
+	problem  error         // that the recipient reported about the item; guarded by acks.mu
+	reported chan struct{} // gets one value when problem is set
 }
 
 var (
@@ -49,7 +50,7 @@ func (d *Dispatcher) wait(ctx context.Context, item *store.Item, subscribed bool
 	w := &waiting{
 		own: item.From, peer: item.To,
 		message: d.pair(item.From, item.To, item.MessageID), party: d.pair(item.From, item.To, ""), thread: d.pair(item.From, item.To, item.Thread),
-		answer: make(chan error, 1), askAck: item.AskAck,
+		answer: make(chan error, 1), askAck: item.AskAck, reported: make(chan struct{}, 1),
 	}
 	if item.AskAck && d.cfg.NeverAcks != nil && !d.parties.shown(w.party) {
 		d.parties.recall(w.party, d.cfg.NeverAcks(ctx, item.From, item.To))
@@ -154,6 +155,10 @@ func (t *acks) settleAll(r Response, keyOf func(string) key) (noted, changed boo
 		for _, by := range []map[key][]*waiting{t.messages, t.threads} {
 			for _, w := range slices.Concat(by[about], by[thread]) {
 				w.problem, noted = r.Problem, true
+				select {
+				case w.reported <- struct{}{}:
+				default:
+				}
 			}
 		}
 	}
@@ -217,6 +222,21 @@ func (t *acks) settle(list []*waiting, err error) (any bool) {
 		any = true
 	}
 	return any
+}
+
+// reportTime is how long Try waits for a problem report of a recipient that sends no acks.
+const reportTime = time.Second
+
+// awaitReport waits for a problem report about an item that was sent on s.
+func (d *Dispatcher) awaitReport(ctx context.Context, s transport.Session, w *waiting) {
+	timeout := time.NewTimer(min(reportTime, d.cfg.AckTimeout))
+	defer timeout.Stop()
+	select {
+	case <-w.reported:
+	case <-timeout.C:
+	case <-s.Done():
+	case <-ctx.Done():
+	}
 }
 
 // awaitAfter is the time after which an item that waits for its ack no longer counts as

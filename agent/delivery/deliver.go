@@ -166,7 +166,8 @@ func (d *Dispatcher) holdUntilAcked(ctx context.Context, l *store.Lease[store.It
 }
 
 // Try sends an item without the outbox. It tries each route once, and waits for the ack
-// if the item asks for one. The item is not stored, even if the outcome is [Queued], which
+// if the item asks for one. For a recipient that sends no acks, it waits for a problem report,
+// a second at most. The item is not stored, even if the outcome is [Queued], which
 // here means that another Try may succeed. The outcome is [Expired] if the deadline of the
 // item has passed, and [GivenUp] if no route can succeed. If notify is not nil, it is
 // called with each change of the outcome before Try returns.
@@ -197,6 +198,9 @@ func (d *Dispatcher) Try(ctx context.Context, notify func(Outcome), item store.I
 		}
 		d.acks.stop(w)
 	case t.receipt || !w.needsAck:
+		if !t.receipt && t.session != nil && item.AskAck {
+			d.awaitReport(ctx, t.session, w)
+		}
 		o.State, o.Err, o.Mediated = Sent, d.acks.stop(w), t.mediated(t.way)
 	default:
 		d.report(ctx, sent(&item, 0, t.way))

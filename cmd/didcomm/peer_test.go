@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"database/sql"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/message"
 )
@@ -140,5 +143,40 @@ func TestNoAckRemembered(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A home that another process writes makes a ping neither fail nor hang.
+func TestPingBusyHome(t *testing.T) {
+	served, who := run(t)
+	if err := served.stop(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(who.dir, "home", "agent.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	locked := make(chan error, 1)
+	pinged := newComplainer(t, func(m *message.Message) *message.Message {
+		_, err := conn.ExecContext(context.Background(), "BEGIN IMMEDIATE")
+		locked <- err
+		return &message.Message{Type: "https://didcomm.org/trust-ping/2.0/ping-response", ThreadID: m.ID, Body: []byte(`{}`)}
+	})
+	start := time.Now()
+	stdout, stderr, status := runner(who.program, who.dir)("home", "ping", pinged.DID)
+	if status != 0 || strings.Count(stdout, "answer 1 from ") != 1 || stderr != "" {
+		t.Errorf("%d, %q, %q", status, stdout, stderr)
+	}
+	if d := time.Since(start); d > 9*time.Second { // SQLite would wait for 10 seconds
+		t.Errorf("ping has taken %v", d)
+	}
+	if err := <-locked; err != nil {
+		t.Error(err)
 	}
 }

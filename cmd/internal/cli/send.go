@@ -40,8 +40,10 @@ In a home without keys, send uses temporary keys. It delivers the message within
 
 A problem that the agent reports on the same connection is a failure. A WebSocket
 gives no receipt: send waits up to half of --timeout for a message from the agent.
-With --ack, an acknowledgement has to come. To an agent that is known to give none
-(see didcomm peer), the message is sent, and the command fails without waiting.`,
+With --ack, an acknowledgement has to come.
+
+To an agent that is known to give no acknowledgements (see didcomm peer), send does
+not wait for one: with --ack, the message is sent, and the command fails.`,
 		Example: `  didcomm send did:web:agent.example.org 'hello, agent'
   didcomm send --ws did:peer:2.Ez6LS... hello`,
 		Args: positional("DID", "TEXT"),

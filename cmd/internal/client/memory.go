@@ -48,13 +48,23 @@ func (m *memory) recall(ctx context.Context, c Config, a *agent.Agent) {
 }
 
 // remember tells the home what the agent of a Client has learned. A home that is busy or
-// cannot be written does not make a command fail.
+// cannot be written does not make a command fail, or wait for longer than rememberTimeout.
 func (m *memory) remember(c Config, a *agent.Agent) {
 	ctx, cancel := context.WithTimeout(context.Background(), rememberTimeout)
 	defer cancel()
-	d, err := a.Contacts().Dialect(ctx, a.DID(), c.Peer)
-	if err == nil && !reflect.DeepEqual(d, m.known) {
-		err = c.Home.Remember(ctx, m.own, c.Peer, d)
+	done := make(chan error, 1)
+	go func() { // ends with the program, if SQLite waits for a lock without looking at ctx
+		d, err := a.Contacts().Dialect(ctx, a.DID(), c.Peer)
+		if err == nil && !reflect.DeepEqual(d, m.known) {
+			err = c.Home.Remember(ctx, m.own, c.Peer, d)
+		}
+		done <- err
+	}()
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
 	if err != nil {
 		c.Logger.Warn("the home does not remember what the other agent speaks", "did", c.Peer, "error", err)
