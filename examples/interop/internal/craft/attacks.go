@@ -21,12 +21,12 @@ func Attacks() []Case {
 	inside := func(wrap func(d *Draft, data []byte) []byte) func(*Draft) {
 		return func(d *Draft) { d.Inside = func(data []byte) []byte { return wrap(d, data) } }
 	}
-	anon := func(d *Draft, data []byte) []byte { return (&JWE{To: d.Bob.Agree[:1]}).seal(data) }
+	anon := func(d *Draft, data []byte) []byte { return (&JWE{To: d.Bob.Agree[:1]}).Seal(data) }
 	authed := func(d *Draft, data []byte) []byte {
-		return (&JWE{From: &d.Alice.Agree[0], To: d.Bob.Agree[:1]}).seal(data)
+		return (&JWE{From: &d.Alice.Agree[0], To: d.Bob.Agree[:1]}).Seal(data)
 	}
 	signs := func(d *Draft, data []byte) []byte {
-		return (&JWS{Signers: []Signer{{SignKey: d.Alice.Sign["EdDSA"], Protect: d.Mode == SignedKID}}}).sign(data)
+		return (&JWS{Signers: []Signer{{SignKey: d.Alice.Sign["EdDSA"], Protect: d.Mode == SignedKID}}}).Sign(data)
 	}
 	all := []Case{
 		{Rule: "sender-mismatch", Name: "from is another DID", On: auth, Refused: envelope.ErrSenderMismatch, change: message("from", eve)},
@@ -110,5 +110,5 @@ func Attacks() []Case {
 // fromPrior returns a rotation (DIDComm v2.1, DID Rotation) from iss to sub.
 func (d *Draft) fromPrior(iss, sub string, key SignKey) string {
 	jwt := JWS{Form: "compact", Signers: []Signer{{SignKey: key, Protected: func(h Object) { h["typ"] = "JWT" }}}}
-	return string(jwt.sign(text(Object{"iss": iss, "sub": sub, "iat": 1516269022})))
+	return string(jwt.Sign(text(Object{"iss": iss, "sub": sub, "iat": 1516269022})))
 }

@@ -60,7 +60,7 @@ func (w *World) forward() Object {
 	m := w.Message()
 	delete(m, "from")
 	m["to"] = []string{w.Eve.DID}
-	inner := json.RawMessage((&JWE{To: w.Eve.Agree[:1]}).seal(text(m)))
+	inner := json.RawMessage((&JWE{To: w.Eve.Agree[:1]}).Seal(text(m)))
 	f := w.Message()
 	delete(f, "from")
 	f["type"], f["body"] = "https://didcomm.org/routing/2.0/forward", Object{"next": w.Eve.DID}
@@ -75,16 +75,16 @@ func (d *Draft) bytes() []byte {
 			data = d.Inside(data)
 		}
 		if d.JWS != nil {
-			data = d.JWS.sign(data)
+			data = d.JWS.Sign(data)
 		}
 	} else {
 		if d.JWS != nil {
-			data = d.JWS.sign(data)
+			data = d.JWS.Sign(data)
 		}
 		if d.Inside != nil {
 			data = d.Inside(data)
 		}
-		data = d.JWE.seal(data)
+		data = d.JWE.Seal(data)
 	}
 	if d.Outside != nil {
 		data = d.Outside(data)

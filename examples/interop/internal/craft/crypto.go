@@ -93,11 +93,16 @@ func encryptCBC(cek, iv, aad, plaintext []byte) (ciphertext, tag []byte) {
 	fill := aes.BlockSize - len(plaintext)%aes.BlockSize
 	ciphertext = slices.Concat(plaintext, slices.Repeat([]byte{byte(fill)}, fill))
 	cipher.NewCBCEncrypter(must(aes.NewCipher(cek[32:])), iv).CryptBlocks(ciphertext, ciphertext)
+	return ciphertext, tagCBC(cek, iv, aad, ciphertext)
+}
+
+// tagCBC is the tag of A256CBC-HS512.
+func tagCBC(cek, iv, aad, ciphertext []byte) []byte {
 	mac := hmac.New(sha512.New, cek[:32])
 	for _, part := range [][]byte{aad, iv, ciphertext, binary.BigEndian.AppendUint64(nil, uint64(8*len(aad)))} {
 		mac.Write(part)
 	}
-	return ciphertext, mac.Sum(nil)[:32]
+	return mac.Sum(nil)[:32]
 }
 
 // publicJWK writes a key with coordinates of full length.

@@ -178,7 +178,7 @@ func jwsCases() []Case {
 		{Rule: "signed-no-to", On: signed, First: true, Message: true, change: func(d *Draft) { delete(d.Message, "to") }},
 		{Rule: "authcrypt-of-signed", On: []Mode{Authcrypt}, Message: true, change: func(d *Draft) {
 			d.Inside = func(data []byte) []byte {
-				return (&JWS{Signers: []Signer{{SignKey: d.Alice.Sign["EdDSA"]}}}).sign(data)
+				return (&JWS{Signers: []Signer{{SignKey: d.Alice.Sign["EdDSA"]}}}).Sign(data)
 			}
 		}},
 	}

@@ -37,7 +37,8 @@ type JWE struct {
 	Envelope  func(env Object)      // changes the finished JSON
 }
 
-func (j *JWE) seal(plaintext []byte) []byte {
+// Seal encrypts a message.
+func (j *JWE) Seal(plaintext []byte) []byte {
 	curve := j.To[0].Key.Curve()
 	newEPK := func() *ecdh.PrivateKey {
 		if j.EPK != nil {

@@ -32,7 +32,8 @@ type Signer struct {
 	Signature func(input []byte) []byte // signs instead of the key
 }
 
-func (j *JWS) sign(plaintext []byte) []byte {
+// Sign signs a message.
+func (j *JWS) Sign(plaintext []byte) []byte {
 	coding := b64
 	if j.Pad {
 		// White space behind the message, so that there is something to pad.

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -20,6 +21,20 @@ type AgreeKey struct {
 	KID string
 	Key ecdh.KeyExchanger
 }
+
+// RecipientKey returns a public key for JWE.To.
+func RecipientKey(kid string, key *ecdh.PublicKey) AgreeKey {
+	return AgreeKey{kid, publicKey{key}}
+}
+
+// publicKey stands for a key whose private part the sender does not have.
+type publicKey struct{ key *ecdh.PublicKey }
+
+func (k publicKey) PublicKey() *ecdh.PublicKey { return k.key }
+
+func (k publicKey) Curve() ecdh.Curve { return k.key.Curve() }
+
+func (publicKey) ECDH(*ecdh.PublicKey) ([]byte, error) { return nil, errors.New("no private key") }
 
 // SignKey is a key that signs.
 type SignKey struct {
