@@ -262,7 +262,7 @@ func answers(m Message) *Message {
 		features := []map[string]any{}
 		for _, id := range protocols {
 			if slices.ContainsFunc(body.Queries, func(q query) bool { return q.matches(id) }) {
-				features = append(features, map[string]any{"id": id, "feature-type": "protocol", "roles": []string{}})
+				features = append(features, map[string]any{"id": id, "feature-type": "protocol", "roles": []string{"sender", "receiver"}})
 			}
 		}
 		answer = newMessage(TypeDisclosures, map[string]any{"disclosures": features})
