@@ -48,7 +48,9 @@
 // didcomm-jvm, if Maven does not find its artifact.
 //
 // TestLiveAgents exchanges messages with agents of other authors, over HTTP and WebSocket on
-// loopback (live_test.go). These agents are in the folder peers/live.
+// loopback (live_test.go). These agents are in the folder peers/live, but for credo-like: its
+// code is in package internal/credolike, and a plain go test runs most of its exchanges
+// (credolike_test.go).
 //
 // # Faults
 //

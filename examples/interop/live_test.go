@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -44,12 +43,10 @@ type talk struct{ what, outcome string }
 // WebSocket.
 func TestLiveAgents(t *testing.T) {
 	t.Parallel()
-	l := &liveAgents{agents: map[string]*liveAgent{}, didcomm: filepath.Join(t.TempDir(), "didcomm")}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", l.didcomm, "../../cmd/didcomm").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	l := &liveAgents{agents: map[string]*liveAgent{}, didcomm: buildProgram(t)}
 	t.Run("agents", func(t *testing.T) {
 		t.Run("acapy", l.acapy)
+		t.Run("credo-like", l.credoLike)
 		t.Run("didcomm-messaging", l.didcommMessaging)
 		t.Run("didcomm-python", l.didcommPython)
 		t.Run("veramo", l.veramo)
@@ -104,7 +101,8 @@ func works(run func(ctx context.Context, t *testing.T) error) func(context.Conte
 // text is the chapter in Markdown.
 func (l *liveAgents) text() string {
 	var b strings.Builder
-	b.WriteString("Agents of other authors, with real sockets. \"On the connection\" is an answer by return_route.\n\n" +
+	b.WriteString("Agents of other authors, with real sockets. \"On the connection\" is an answer by return_route. The agent credo-like is of this\n" +
+		"suite, and behaves as Credo does; [The Credo fleet](#the-credo-fleet) says what that means for users.\n\n" +
 		"| agent | exchange | |\n|---|---|---|\n")
 	for _, name := range slices.Sorted(maps.Keys(l.agents)) {
 		a := l.agents[name]

@@ -1,0 +1,49 @@
+//go:build interop
+
+package interop_test
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// credoFleet is the chapter for users. What it says of Credo is what credo-like does, and
+// for the rest what recordings of Credo show.
+const credoFleet = `Credo (npm @credo-ts/didcomm) with DIDComm v2 runs in vs-agent, in the Hologram wallets and in the 2060 mediator. The
+exchanges of credo-like, under [Live agents](#live-agents), prove what this table says of commands and forwards. The rest is
+from recordings of Credo.
+
+| | works | why, and what to do |
+|---|---|---|
+| didcomm ping, and its pings | yes | Credo has ` + "`trust_ping/1.0`" + ` only. The command tries that protocol after a report about its first ping, and says which one was answered |
+| messages, both ways | yes | - |
+| didcomm send --ack | no | Credo acknowledges nothing. Send without the flag, and ask for an answer in words |
+| didcomm send to an invitation | yes | Credo answers from a new DID. Until a key of that DID has authenticated a message, the answers count as those of the invitation. Strict mode refuses the first answer |
+| DID rotation by Credo | yes | the contact moves to the new DID |
+| Credo ends the connection | yes | later sends to that DID fail with this reason |
+| discover features | yes | Credo calls the answer ` + "`disclosures`" + `. Each side gets the answer under the name that it knows |
+| didcomm send to a client of a Credo mediator | handed over | the mediator answers before it looks for its client, and gives no answer by WebSocket. The command says "unconfirmed". Ask for an answer in words |
+| Credo sends to a DID of ours behind a mediator made with this library | yes | give the mediator a DID of ` + "`didcomm did create --one-key`" + `. For any other, Credo wraps twice, and the second layer does not open |
+| routing keys in a DID of ours | no | Credo ignores X25519 routing keys, and sends the bare message to the endpoint. List the DID of the mediator as the endpoint: ` + "`didcomm did create --service DID`" + ` |
+| didcomm pack --protect-sender | no | Credo opens one layer of encryption and takes the inner envelope for the message. Pack without the flag. To tell those who carry the message less about the sender, use a DID for this peer alone |
+| did:peer:4, long form | yes | - |
+| did:peer:4, short form | no | Credo does not keep the documents of peers. Our agent sends the long form; with didcomm pack, give the long form to --from |
+| keys on P-521 | no | Credo has X25519, P-256 and P-384. Make the DID without --curve |
+| signed messages without encryption | no | Credo verifies them and then drops them. Encrypt |
+| a message that Credo cannot open | status 500 | each time after 10 seconds. The agent gives such a message up after some tries; didcomm outbox shows the reason |
+| problem reports | yes | Credo reports our reports. Our agent answers no report, so that the exchange ends |
+| credentials, proofs, mediation as a client | no | our agent does not have these protocols yet |
+`
+
+func (l *liveAgents) credoLike(t *testing.T) {
+	a := l.agent(t, "credo-like", func(context.Context) error { return nil })
+	a.hello.Versions = map[string]string{"package credolike, as npm @credo-ts/didcomm at": "03d457e"}
+	results.chapter(chapter{title: "The Credo fleet", text: credoFleet})
+	c := &credo{l.didcomm, serveProgram(t, l.didcomm)}
+	storm := c.storm(t, time.Minute)
+	for _, e := range c.exchanges() {
+		a.talk(t, e.what, e.run)
+	}
+	a.talk(t, "a minute of its reports about our reports", storm)
+}
