@@ -143,6 +143,24 @@ func TestServe(t *testing.T) {
 			t.Errorf("%d DIDs, the agent's first: %q, %v", n, dids, err)
 		}
 	}
+	multikey, others := multikeyOf(t, h, one), multikeyOf(t, h, other)
+	for name, want := range map[string]struct {
+		keys envelope.Keys
+		did  string
+	}{
+		"the agent's":  {h.AgentKeys(web), web},
+		"a former one": {h.AgentKeys(one), one},
+		"another one":  {h.AgentKeys(other), queue},
+		"all":          {h.Keys(), queue},
+	} {
+		kid, err := want.keys.(envelope.KeyFinder).FindKey(ctx, multikey)
+		if err != nil || did.Base(kid) != want.did {
+			t.Errorf("%s: the key is found as %q, %v; want one of %s", name, kid, err, want.did)
+		}
+		if _, err := want.keys.KeyAgreement(ctx, kid); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	if from, err := h.Sender(ctx); from != web || err != nil {
 		t.Errorf("commands send from %s, %v", from, err)
 	}
@@ -152,6 +170,33 @@ func TestServe(t *testing.T) {
 	if got := states(t, cfg); got[one] != home.InUse || got[web] != home.Former {
 		t.Errorf("back to the first one: %v", got)
 	}
+	if err := h.Set.Retire(ctx, other, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if kid, err := h.AgentKeys(web).(envelope.KeyFinder).FindKey(ctx, others); !errors.Is(err, envelope.ErrNoKey) {
+		t.Errorf("the agent finds the key of a DID that has ended: %q, %v", kid, err)
+	}
+	if kid, err := h.Keys().(envelope.KeyFinder).FindKey(ctx, others); err != nil || did.Base(kid) != other {
+		t.Errorf("the key of a DID that has ended is found as %q, %v", kid, err)
+	}
+}
+
+// multikeyOf returns the key for encryption of a DID of the home.
+func multikeyOf(t *testing.T, h *home.Home, id string) string {
+	t.Helper()
+	doc, err := h.Set.Resolve(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := doc.KeyAgreementKeys()[0].PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := did.FormatMultikey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // The last 1000 former DIDs are kept.

@@ -70,7 +70,7 @@ func lend[K any](ctx context.Context, l *lender, name string, get func(context.C
 }
 
 // AgentKeys returns the keys of the Set for an agent with a DID of the home. A key id that
-// names no DID ("#key-1") is looked for in that DID first.
+// names no DID ("#key-1"), or the did:key of a key, is looked for in that DID first.
 func (h *Home) AgentKeys(id string) envelope.Keys { return &agentKeys{h.Set, id} }
 
 type agentKeys struct {
@@ -93,6 +93,32 @@ func (k *agentKeys) DIDs(ctx context.Context, n int) ([]string, error) {
 	}
 	dids = slices.DeleteFunc(dids, func(id string) bool { return id == k.first })
 	return slices.Insert(dids, 0, k.first)[:min(n, len(dids)+1)], nil
+}
+
+// FindKey returns the id of the key with a public key. A key of the agent's DID comes first, since
+// former DIDs of the agent have the same keys.
+func (k *agentKeys) FindKey(ctx context.Context, multikey string) (string, error) {
+	kid, err := k.Set.FindKey(ctx, multikey)
+	if err != nil || did.Base(kid) == k.first {
+		return kid, err
+	}
+	doc, err := k.Set.Resolve(ctx, k.first)
+	if errors.Is(err, did.ErrNotFound) {
+		return kid, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	for _, m := range slices.Concat(doc.KeyAgreementKeys(), doc.AuthenticationKeys()) {
+		public, err := m.PublicKey()
+		if err != nil {
+			continue
+		}
+		if text, err := did.FormatMultikey(public); err == nil && text == multikey {
+			return m.ID, nil
+		}
+	}
+	return kid, nil
 }
 
 // allKeys are the private keys of the DIDs of a home, also of those that were retired, and
