@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -47,7 +48,8 @@ func (a *Agent) tryUpdateContacts(ctx context.Context, in *Inbound) (ignore bool
 	if !in.Authenticated() {
 		return false, nil
 	}
-	left, err := a.cfg.Contacts.Met(ctx, in.To, in.longFrom(), in.Metadata.FromPrior != nil || !in.Addressed)
+	at := a.sentAt(in)
+	left, err := a.cfg.Contacts.Met(ctx, in.To, in.longFrom(), at, in.Metadata.FromPrior != nil || !in.Addressed)
 	if err != nil || !left {
 		return false, err
 	}
@@ -56,9 +58,27 @@ func (a *Agent) tryUpdateContacts(ctx context.Context, in *Inbound) (ignore bool
 	if err != nil || len(known) > 0 {
 		return false, err
 	}
+	if in.Addressed {
+		if reopened, err := a.cfg.Contacts.Reopen(ctx, in.To, in.From, at); reopened || err != nil {
+			return false, err
+		}
+	}
 	in.log(a.cfg.Logger).WarnContext(ctx, "ignored a message from a DID that its owner has left", "to", in.To)
 	a.note(ctx, a.cfg.Trace.Dropped, "message dropped", in, 0, fmt.Errorf("%w: %s", contact.ErrLeft, in.From))
 	return true, nil
+}
+
+// sentAt returns when the sender has sent a message, or at least when the message has arrived. It
+// is zero if the message may have been passed on.
+func (a *Agent) sentAt(in *Inbound) time.Time {
+	now, created := a.cfg.Now(), createdTime(in.Message)
+	switch {
+	case !in.Addressed:
+		return time.Time{}
+	case created.IsZero() || created.After(now):
+		return now
+	}
+	return created
 }
 
 // checkForms returns an error if the sender of a message, or the issuer or the new DID of its

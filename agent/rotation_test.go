@@ -126,10 +126,10 @@ func (m *mover) rotate(prior, to *stranger) {
 	m.takes(to)
 }
 
-// end tells the agent that prior has ended the relationship.
+// end tells the agent that prior has ended the relationship now.
 func (m *mover) end(prior *stranger) {
 	m.t.Helper()
-	m.told = m.told.Add(time.Minute)
+	m.told = time.Now()
 	e := prior.message(m.t, m.Agent, chatType, func(e *message.Message) { e.From, e.FromPrior = "", m.prove(prior, "", m.told) })
 	prior.give(m.t, m.Agent, new(call), e, anonymously)
 	if in := m.handled.next(m.t); in.From != "" || in.Message.ID != e.ID {
@@ -459,7 +459,7 @@ func TestRelationshipEnds(t *testing.T) {
 			wantError(t, "Send once", m.Send(t.Context(), newMessage(t, s.DID), agent.Once()), contact.ErrEnded)
 			wantError(t, "Push", m.Push(t.Context(), newMessage(t, s.DID)), contact.ErrEnded)
 			wantError(t, "Commit", m.Commit(t.Context(), agent.Changes{Send: []*message.Message{newMessage(t, s.DID)}}), contact.ErrEnded)
-			m.ignores(s, nil)
+			m.ignores(s, func(e *message.Message) { e.CreatedTime = m.told.Add(-time.Second) })
 			s.none(t)
 		}
 		m.restart()

@@ -2,6 +2,7 @@ package contact_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/contact"
 )
@@ -16,7 +17,7 @@ func BenchmarkMet(b *testing.B) {
 			book.keep(own, peer)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := book.Met(b.Context(), own, peer, false); err != nil {
+				if _, err := book.Met(b.Context(), own, peer, time.Time{}, false); err != nil {
 					b.Fatal(err)
 				}
 			}

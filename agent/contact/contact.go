@@ -47,9 +47,21 @@
 // A party may rotate back to a DID that it has left. A from_prior without iat counts as
 // older than any other.
 //
+// # Ends
+//
+// A from_prior without a new DID ends the relationship. Until the party returns, messages to
+// it fail with [ErrEnded]. What is in the outbox already is still tried.
+//
 // A from_prior names no recipient. A party that receives the end of a relationship can
-// therefore pass it on to others that know the same DID. A DID that is used with one party
-// only is safe from this. [Book.Forget] undoes an end.
+// therefore pass it on to others that know the same DID, at any time. So the Book does not
+// follow an end that is older than the last message of a contact, and the party returns with
+// any later message ([Book.Reopen]). The same end then has no effect any more. [Book.Forget]
+// undoes an end, too.
+//
+// The Book compares whole seconds: the iat of the end with the created_time of a message, or
+// with the time of receipt if the message has none. It knows the time of the last message
+// exactly if the same Book was told of it, and otherwise to the minute, since it does not write
+// a record for each message.
 //
 // # Dialects
 //
@@ -110,6 +122,8 @@ type Book struct {
 
 	mu    sync.Mutex // guards all below; not held during I/O
 	cache lru.Map[key, record]
+	// heard has the times of the last messages of contacts: records may have earlier ones.
+	heard lru.Map[key, time.Time]
 	// changed counts the changes of records, by the first byte of their keys. A record is
 	// not cached if the count changes while it is read.
 	changed [256]int
@@ -213,14 +227,18 @@ func (b *Book) Long(ctx context.Context, short string) (string, error) {
 // Met records an authenticated message from the DID peer to our DID own. If peer is the
 // long form of a did:peer:4, the Book keeps that form. The caller sets rotating if the
 // message has a from_prior, or may have been passed on by another party: such a message does
-// not confirm a rotation.
+// not confirm a rotation. at is when the party has sent the message, but no time to come. It
+// is zero if the message may have been passed on.
 //
 // Met reports whether the party has left peer, by a rotation or by the end of the
 // relationship. If so, the message must be ignored (DID Rotation), and nothing is recorded.
 // Nothing is recorded either for a stranger for whom there is no room. Errors are those of
 // the store.
-func (b *Book) Met(ctx context.Context, own, peer string, rotating bool) (left bool, err error) {
+func (b *Book) Met(ctx context.Context, own, peer string, at time.Time, rotating bool) (left bool, err error) {
+	at = at.UTC().Truncate(time.Second)
+	timeOnly := false // nothing but the time is to be stored
 	err = b.change(ctx, func() ([]record, error) {
+		timeOnly = false
 		r, err := b.load(ctx, own, peer)
 		if err != nil {
 			return nil, err
@@ -228,12 +246,20 @@ func (b *Book) Met(ctx context.Context, own, peer string, rotating bool) (left b
 		left = r.left()
 		longer := (r.Peer != peer || r.version == 0) && did.Canonical(peer) != peer
 		confirms := !rotating && !r.Since.IsZero() && !r.Confirmed
-		if left || !longer && !confirms {
+		due := !left && b.hear(&r, at)
+		if left || !longer && !confirms && !due {
 			return nil, nil
+		}
+		if due {
+			r.Heard, timeOnly = at, !longer && !confirms
 		}
 		r.Peer, r.Confirmed = longest(r.Peer, peer), r.Confirmed || confirms
 		return []record{r}, nil
 	})
+	if err != nil && timeOnly {
+		b.cfg.Logger.InfoContext(ctx, "time of a message not recorded", "own", own, "did", peer, "error", err)
+		return left, nil
+	}
 	return left, b.passOver(ctx, err, own, peer)
 }
 

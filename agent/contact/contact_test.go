@@ -157,7 +157,7 @@ func TestFloodAtATime(t *testing.T) {
 						continue
 					}
 					long, _ := peer4(t, id)
-					if _, err := b.Met(context.Background(), own, long, false); err != nil {
+					if _, err := b.Met(context.Background(), own, long, time.Time{}, false); err != nil {
 						t.Errorf("stranger %s: %v", id, err)
 					}
 				}
@@ -296,7 +296,10 @@ func TestStoreFails(t *testing.T) {
 		check func(b checked) bool
 	}{
 		"met": {
-			func(b *contact.Book) error { _, err := b.Met(context.Background(), own, long, false); return err },
+			func(b *contact.Book) error {
+				_, err := b.Met(context.Background(), own, long, time.Time{}, false)
+				return err
+			},
 			func(b checked) bool { return b.long(short) == long },
 		},
 		"rotation": {
@@ -325,7 +328,7 @@ func TestStoreFails(t *testing.T) {
 		},
 		"keep a stranger": {
 			func(b *contact.Book) error {
-				if _, err := b.Met(context.Background(), own, long, false); err != nil {
+				if _, err := b.Met(context.Background(), own, long, time.Time{}, false); err != nil {
 					return err
 				}
 				return b.Keep(context.Background(), own, short)
@@ -334,7 +337,7 @@ func TestStoreFails(t *testing.T) {
 		},
 		"forget": {
 			func(b *contact.Book) error {
-				if _, err := b.Met(context.Background(), own, long, false); err != nil {
+				if _, err := b.Met(context.Background(), own, long, time.Time{}, false); err != nil {
 					return err
 				}
 				return b.Forget(context.Background(), own, long)
@@ -419,7 +422,7 @@ func TestDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := eager(st)
-	_, metErr := b.Met(t.Context(), own, long, false)
+	_, metErr := b.Met(t.Context(), own, long, time.Time{}, false)
 	_, rotateErr := b.Rotate(t.Context(), own, contact.Rotation{Prior: party("a"), DID: long, IssuedAt: at(10)})
 	_, longErr := b.Long(t.Context(), short)
 	_, currentErr := b.Current(t.Context(), own, short)
@@ -453,7 +456,7 @@ func TestTogether(t *testing.T) {
 						case 2:
 							err = b.Keep(context.Background(), own, prior)
 						case 3:
-							_, err = b.Met(context.Background(), own, next, true)
+							_, err = b.Met(context.Background(), own, next, time.Time{}, true)
 						}
 						if err != nil {
 							t.Error(err)
@@ -628,7 +631,7 @@ func TestLog(t *testing.T) {
 
 func TestIsContact(t *testing.T) {
 	ctx, b := t.Context(), contact.New(newStore(), contact.Config{})
-	if _, err := b.Met(ctx, own, party("stranger"), false); err != nil {
+	if _, err := b.Met(ctx, own, party("stranger"), time.Time{}, false); err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range []string{"contact", "prior"} {

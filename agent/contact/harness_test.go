@@ -67,14 +67,14 @@ func (b checked) current(own, peer string) string {
 func (b checked) left(own, peer string) bool {
 	b.Helper()
 	// With from_prior nothing is confirmed.
-	left, err := b.Met(context.Background(), own, peer, true)
+	left, err := b.Met(context.Background(), own, peer, time.Time{}, true)
 	b.must(err)
 	return left
 }
 
 func (b checked) met(own, peer string) {
 	b.Helper()
-	left, err := b.Met(context.Background(), own, peer, false)
+	left, err := b.Met(context.Background(), own, peer, time.Time{}, false)
 	b.must(err)
 	if left {
 		b.Errorf("%s has left", peer)

@@ -28,7 +28,7 @@ const (
 	// has 8 KiB at most.
 	maxContactBytes  = 32 << 10
 	maxStrangerBytes = 4 << 10
-	// maxCached is how many records are kept in memory.
+	// maxCached is how many records are kept in memory, and how many times of messages.
 	maxCached = 10_000
 )
 
@@ -48,6 +48,8 @@ type entry struct {
 	// Confirmed means that the party knows that we know about its rotation to Peer.
 	Confirmed bool `json:"confirmed,omitzero"`
 	Rotations int  `json:"rotations,omitzero"` // that have led to Peer
+	// Heard is the time of the last message of a contact, or up to heardEvery before.
+	Heard time.Time `json:"heard,omitzero"`
 	// Dialect belongs to a contact. A value in a record does not change: Learn replaces it.
 	Dialect *Dialect `json:"dialect,omitzero"`
 }

@@ -40,7 +40,7 @@ func (b *Book) judge(ctx context.Context, own string, r Rotation) (verdict, []re
 	switch {
 	case again && !r.IssuedAt.After(prior.IssuedAt):
 		return known, nil, nil
-	case !r.IssuedAt.After(prior.IssuedAt), r.IssuedAt.Before(prior.Since):
+	case !r.IssuedAt.After(prior.IssuedAt), r.IssuedAt.Before(prior.Since), r.DID == "" && r.IssuedAt.Before(b.lastHeard(&prior)):
 		return stale, nil, nil
 	case again:
 		v = known // only its iat is new

@@ -176,7 +176,7 @@ func TestRotate(t *testing.T) {
 				}
 				for i, s := range tt.told {
 					if s.prior == "" {
-						if left, err := b.Met(t.Context(), own, party(s.did), s.iat != 0); left || err != nil {
+						if left, err := b.Met(t.Context(), own, party(s.did), time.Time{}, s.iat != 0); left || err != nil {
 							t.Errorf("%d: %s has left: %v, %v", i, s.did, left, err)
 						}
 						continue
@@ -349,7 +349,7 @@ func TestForms(t *testing.T) {
 		t.Errorf("long forms %q and %q", b.long(fromShort), b.long(toShort))
 	}
 	// It is found for every DID of ours.
-	if left, err := b.Met(ctx, other, fromShort, false); left || err != nil || b.long(fromShort) != from {
+	if left, err := b.Met(ctx, other, fromShort, time.Time{}, false); left || err != nil || b.long(fromShort) != from {
 		t.Errorf("left %v, %v", left, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
@@ -51,7 +52,7 @@ func TestSQLite(t *testing.T) {
 			}
 			for j := range flood {
 				stranger, _ := peer4(t, fmt.Sprint(i, "-", j))
-				if _, err := b.Met(context.Background(), own, stranger, false); err != nil {
+				if _, err := b.Met(context.Background(), own, stranger, time.Time{}, false); err != nil {
 					t.Error(err)
 				}
 			}
@@ -109,7 +110,7 @@ func TestFaults(t *testing.T) {
 			}
 		}
 		ctx := context.Background()
-		try(func() error { _, err := b.Met(ctx, own, long, false); return err })
+		try(func() error { _, err := b.Met(ctx, own, long, time.Time{}, false); return err })
 		try(func() error { return b.Keep(ctx, own, short) })
 		random := rand.New(rand.NewPCG(seed, seed))
 		for _, step := range random.Perm(steps) {
@@ -117,7 +118,7 @@ func TestFaults(t *testing.T) {
 			try(func() error { return b.Keep(ctx, own, r.Prior) })
 			try(func() error { _, err := b.Rotate(ctx, own, r); return err })
 			stranger, _ := peer4(t, fmt.Sprint(step))
-			try(func() error { _, err := b.Met(ctx, own, stranger, false); return err })
+			try(func() error { _, err := b.Met(ctx, own, stranger, time.Time{}, false); return err })
 		}
 		faults += f.Count()
 		after := checked{t, eager(st)}
