@@ -27,6 +27,13 @@ func TestPartyReturns(t *testing.T) {
 		m.sends(m.old, m.old)
 		before := m.says(m.old, new(call), nil)
 		m.takes(m.old)
+		time.Sleep(time.Minute)
+		m.says(m.old, new(call), func(e *message.Message) { e.Type = emptyType }) // is not heard
+		m.takes(m.old)
+		ends(time.Now().Add(-time.Second))
+		wantError(t, "Send", m.Send(t.Context(), newMessage(t, m.old.DID)), contact.ErrEnded)
+		m.says(m.old, new(call), nil)
+		m.takes(m.old)
 		for range 2 {
 			time.Sleep(time.Hour)
 			ended := time.Now()
@@ -35,6 +42,8 @@ func TestPartyReturns(t *testing.T) {
 			// Neither a message of before nor one that nobody has authenticated is a return.
 			m.old.give(t, m.Agent, new(call), before)
 			m.ignores(m.old, func(e *message.Message) { e.CreatedTime = ended.Add(-time.Second) })
+			m.ignores(m.old, func(e *message.Message) { e.Type = emptyType })
+			m.ignores(m.old, func(e *message.Message) { e.Type, e.Body = reportType, []byte(`{"code":"e.m.odd"}`) })
 			m.old.give(t, m.Agent, new(call), m.old.message(t, m.Agent, chatType, nil), anonymously)
 			m.handled.next(t)
 			signed := m.old.message(t, m.Agent, chatType, func(e *message.Message) { e.To = []string{m.new.DID} })

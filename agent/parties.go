@@ -58,22 +58,21 @@ func (a *Agent) tryUpdateContacts(ctx context.Context, in *Inbound) (ignore bool
 	if err != nil || len(known) > 0 {
 		return false, err
 	}
-	if in.Addressed {
-		if reopened, err := a.cfg.Contacts.Reopen(ctx, in.To, in.From, at); reopened || err != nil {
-			return false, err
-		}
+	if reopened, err := a.cfg.Contacts.Reopen(ctx, in.To, in.From, at); reopened || err != nil {
+		return false, err
 	}
 	in.log(a.cfg.Logger).WarnContext(ctx, "ignored a message from a DID that its owner has left", "to", in.To)
 	a.note(ctx, a.cfg.Trace.Dropped, "message dropped", in, 0, fmt.Errorf("%w: %s", contact.ErrLeft, in.From))
 	return true, nil
 }
 
-// sentAt returns when the sender has sent a message, or at least when the message has arrived. It
-// is zero if the message may have been passed on.
+// sentAt returns when the sender has sent a message, or when the message has arrived if that is
+// earlier or the only time that is known. It is zero if the message may have been passed on, or
+// is of a kind that agents send by themselves, even after the end of a relationship.
 func (a *Agent) sentAt(in *Inbound) time.Time {
 	now, created := a.cfg.Now(), createdTime(in.Message)
 	switch {
-	case !in.Addressed:
+	case !in.Addressed || isEmpty(in.Message) || isProblemReport(in.Message):
 		return time.Time{}
 	case created.IsZero() || created.After(now):
 		return now

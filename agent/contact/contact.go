@@ -55,8 +55,9 @@
 // A from_prior names no recipient. A party that receives the end of a relationship can
 // therefore pass it on to others that know the same DID, at any time. So the Book does not
 // follow an end that is older than the last message of a contact, and the party returns with
-// any later message ([Book.Reopen]). The same end then has no effect any more. [Book.Forget]
-// undoes an end, too.
+// any later message ([Book.Reopen]). Then the same end has no effect any more. [Book.Forget]
+// undoes an end, too. Empty messages and problem reports do not count, since agents send them
+// by themselves.
 //
 // The Book compares whole seconds: the iat of the end with the created_time of a message, or
 // with the time of receipt if the message has none. It knows the time of the last message
@@ -228,7 +229,7 @@ func (b *Book) Long(ctx context.Context, short string) (string, error) {
 // long form of a did:peer:4, the Book keeps that form. The caller sets rotating if the
 // message has a from_prior, or may have been passed on by another party: such a message does
 // not confirm a rotation. at is when the party has sent the message, but no time to come. It
-// is zero if the message may have been passed on.
+// is zero if the message does not count for the end of a relationship.
 //
 // Met reports whether the party has left peer, by a rotation or by the end of the
 // relationship. If so, the message must be ignored (DID Rotation), and nothing is recorded.

@@ -5,6 +5,9 @@
 //
 //	err := empty.Send(ctx, a, mediator, agent.ReturnRoute("all"))
 //
+// Call [Rotate] to tell a party that a DID of yours has been replaced by another one, and
+// [HangUp] to end the relationship with a party.
+//
 // An agent processes the headers of received empty messages without this package, and
 // sends acks that a peer asks for as empty messages. Call [Ack] to send other acks. Pass
 // [Handle] to [agent.NewMux] to disclose the protocol. A Mux with an [agent.Fallback] also
@@ -13,9 +16,12 @@ package empty
 
 import (
 	"context"
+	"slices"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/did"
 )
 
 // The URI of the protocol, and its message type.
@@ -61,4 +67,48 @@ func Ack(ctx context.Context, a *agent.Agent, to, thread string, ids ...string) 
 	}
 	m.To, m.ThreadID, m.Ack = []string{to}, thread, ids
 	return a.Send(ctx, m)
+}
+
+// Rotate tells a party that our DID prior has been replaced by our DID own (DIDComm v2.1, DID
+// Rotation). The message is from own, and has the proof in from_prior. to is any DID that the
+// party has used with prior. The Packer must hold keys of both DIDs.
+//
+// Only this message has the proof. If the message may be lost, call Rotate again until the party
+// has sent a message to own.
+//
+// Errors are those of Packer.FromPrior, of contact.Book.Current and of
+// [agent.Agent.Send].
+func Rotate(ctx context.Context, a *agent.Agent, prior, own, to string, opts ...agent.SendOption) error {
+	return announce(ctx, a, prior, own, to, append(slices.Clip(opts), agent.From(own)))
+}
+
+// HangUp ends the relationship between our DID own and a party (DIDComm v2.1, Ending a
+// Relationship). The message is anonymous, and has the proof in from_prior. to is any DID that
+// the party has used with own.
+//
+// The next message from own to the party takes the end back, unless it is empty or a problem
+// report, which agents send by themselves. The end names no party: whoever gets it can show it to others that know own.
+//
+// Errors are those of Packer.FromPrior, of contact.Book.Current and of
+// [agent.Agent.Send].
+func HangUp(ctx context.Context, a *agent.Agent, own, to string, opts ...agent.SendOption) error {
+	return announce(ctx, a, own, "", to, append(slices.Clip(opts), agent.Anonymous()))
+}
+
+// announce sends a message that proves that prior has been replaced by sub.
+func announce(ctx context.Context, a *agent.Agent, prior, sub, to string, opts []agent.SendOption) error {
+	// The agent does not know yet where the party is for the new DID.
+	now, err := a.Contacts().Current(ctx, did.Base(prior), to)
+	if err != nil {
+		return err
+	}
+	m, err := message.New(TypeEmpty, nil)
+	if err != nil {
+		return err
+	}
+	if m.FromPrior, err = a.Packer().FromPrior(ctx, prior, sub, time.Now()); err != nil {
+		return err
+	}
+	m.To = []string{now}
+	return a.Send(ctx, m, opts...)
 }
