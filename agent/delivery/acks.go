@@ -80,6 +80,15 @@ func (t *acks) stop(w *waiting) error {
 	return w.problem
 }
 
+// report sets the problem. The caller holds acks.mu.
+func (w *waiting) report(problem error) {
+	w.problem = problem
+	select {
+	case w.reported <- struct{}{}:
+	default:
+	}
+}
+
 // acked reports whether the recipient has acknowledged the item.
 func (w *waiting) acked() bool {
 	if w == nil {
@@ -154,11 +163,8 @@ func (t *acks) settleAll(r Response, keyOf func(string) key) (noted, changed boo
 		about, thread := keyOf(r.About), keyOf(r.Thread)
 		for _, by := range []map[key][]*waiting{t.messages, t.threads} {
 			for _, w := range slices.Concat(by[about], by[thread]) {
-				w.problem, noted = r.Problem, true
-				select {
-				case w.reported <- struct{}{}:
-				default:
-				}
+				noted = true
+				w.report(r.Problem)
 			}
 		}
 	}
@@ -189,7 +195,8 @@ func (d *Dispatcher) Refused(own, peer, id string, problem error) (noted bool) {
 	d.acks.mu.Lock()
 	defer d.acks.mu.Unlock()
 	for _, w := range d.acks.messages[d.pair(own, peer, id)] {
-		w.problem, noted = problem, true
+		noted = true
+		w.report(problem)
 	}
 	return noted
 }
@@ -224,17 +231,22 @@ func (t *acks) settle(list []*waiting, err error) (any bool) {
 	return any
 }
 
-// reportTime is how long Try waits for a problem report of a recipient that sends no acks.
+// reportTime is how long Try waits for a problem report of a recipient that sends no acks, or of
+// a mediator. A mediator that forwards an item sends nothing.
 const reportTime = time.Second
 
-// awaitReport waits for a problem report about an item that was sent on s.
+// awaitReport waits for a problem report about an item that was sent on s, which may be nil.
 func (d *Dispatcher) awaitReport(ctx context.Context, s transport.Session, w *waiting) {
 	timeout := time.NewTimer(min(reportTime, d.cfg.AckTimeout))
 	defer timeout.Stop()
+	var ended <-chan struct{}
+	if s != nil {
+		ended = s.Done()
+	}
 	select {
 	case <-w.reported:
 	case <-timeout.C:
-	case <-s.Done():
+	case <-ended:
 	case <-ctx.Done():
 	}
 }

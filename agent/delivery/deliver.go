@@ -166,11 +166,12 @@ func (d *Dispatcher) holdUntilAcked(ctx context.Context, l *store.Lease[store.It
 }
 
 // Try sends an item without the outbox. It tries each route once, and waits for the ack
-// if the item asks for one. For a recipient that sends no acks, it waits for a problem report,
-// a second at most. The item is not stored, even if the outcome is [Queued], which
-// here means that another Try may succeed. The outcome is [Expired] if the deadline of the
-// item has passed, and [GivenUp] if no route can succeed. If notify is not nil, it is
-// called with each change of the outcome before Try returns.
+// if the item asks for one. For a recipient that sends no acks, and for a mediator that
+// gives no receipt, it waits for a problem report, a second at most. The item is not
+// stored, even if the outcome is [Queued], which here means that another Try may succeed.
+// The outcome is [Expired] if the deadline of the item has passed, and [GivenUp] if no
+// route can succeed. If notify is not nil, it is called with each change of the outcome
+// before Try returns.
 func (d *Dispatcher) Try(ctx context.Context, notify func(Outcome), item store.Item) Outcome {
 	defer d.subscribers.add(notify, []store.Item{item})()
 	if !d.cfg.Now().Before(item.Deadline) {
@@ -198,7 +199,7 @@ func (d *Dispatcher) Try(ctx context.Context, notify func(Outcome), item store.I
 		}
 		d.acks.stop(w)
 	case t.receipt || !w.needsAck:
-		if !t.receipt && t.session != nil && item.AskAck {
+		if !t.receipt && t.session != nil && item.AskAck || t.mediated(t.way) && !d.Sender(t.way).Receipts() {
 			d.awaitReport(ctx, t.session, w)
 		}
 		o.State, o.Err, o.Mediated = Sent, d.acks.stop(w), t.mediated(t.way)

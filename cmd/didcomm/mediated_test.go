@@ -34,9 +34,12 @@ type relay struct {
 func newRelay(t *testing.T, r *relay) (recipient string) {
 	t.Helper()
 	r.t = t
-	ws := wstransport.NewServer(transport.HandlerFunc(func(ctx context.Context, _ transport.Replier, p transport.Packet) error {
-		r.open(ctx, p.Data)
-		return nil
+	ws := wstransport.NewServer(transport.HandlerFunc(func(ctx context.Context, w transport.Replier, p transport.Packet) error {
+		forward := r.open(ctx, p.Data)
+		if r.report == nil || forward == nil {
+			return nil
+		}
+		return w.Reply(ctx, r.complain(ctx, forward))
 	}), wstransport.ServerConfig{})
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Header.Get("Upgrade") != "" {
@@ -83,22 +86,28 @@ func (r *relay) serve(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(r.status)
 		return
 	}
+	p := r.complain(req.Context(), forward)
+	w.Header().Set("Content-Type", p.MediaType)
+	w.WriteHeader(r.status)
+	if _, err := w.Write(p.Data); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// complain returns the report about a forward.
+func (r *relay) complain(ctx context.Context, forward *message.Message) transport.Packet {
 	m, by := r.report(forward), r.Party
 	if r.by != nil {
 		by = r.by
 	}
 	m.ID, m.Typ, m.From = message.NewID(), message.MediaType, by.DID
 	m.Type, m.Body = "https://didcomm.org/report-problem/2.0/problem-report", []byte(`{"code":"e.p.req.not_enroll","comment":"No such client."}`)
-	e, err := by.Packer.Pack(req.Context(), m, envelope.SignBy(by.DID))
+	e, err := by.Packer.Pack(ctx, m, envelope.SignBy(by.DID))
 	if err != nil {
 		r.t.Error(err)
-		return
+		return transport.Packet{}
 	}
-	w.Header().Set("Content-Type", e[0].MediaType)
-	w.WriteHeader(r.status)
-	if _, err := w.Write(e[0].Data); err != nil {
-		r.t.Error(err)
-	}
+	return transport.Packet{MediaType: e[0].MediaType, Data: e[0].Data}
 }
 
 // A command that sends through a mediator tells what it knows: that the mediator has the
@@ -132,6 +141,8 @@ func TestMediated(t *testing.T) {
 		{"accepted", relay{status: http.StatusAccepted}, unconfirmed, false},
 		{"done", relay{status: http.StatusOK}, unconfirmed, false},
 		{"by WebSocket", relay{}, unconfirmed, false},
+		{"reported by WebSocket", relay{report: about(its)}, "the mediator reports a problem: e.p.req.not_enroll", true},
+		{"reported by another party by WebSocket", relay{report: about(its), by: agenttest.NewParty(t)}, unconfirmed, false},
 		{"refused", relay{status: http.StatusBadRequest}, "400", true},
 		{"failed", relay{status: http.StatusInternalServerError}, "500", true},
 		{"reported", relay{status: http.StatusOK, report: about(its)}, "the mediator reports a problem: e.p.req.not_enroll: No such client.", true},

@@ -39,7 +39,8 @@ In a home without keys, send uses temporary keys. It delivers the message within
 --timeout, or fails.
 
 A problem that the agent reports on the same connection is a failure. A WebSocket
-gives no receipt: send waits up to half of --timeout for a message from the agent.
+gives no receipt: send waits up to half of --timeout for a message from the agent,
+or a second for a report of its mediator.
 With --ack, an acknowledgement has to come.
 
 To an agent that is known to give no acknowledgements (see didcomm peer), send does
