@@ -227,7 +227,7 @@ func (c *credo) unacknowledged(ctx context.Context, t *testing.T, scheme string)
 	return err
 }
 
-// invited: the agent answers from a new DID, and its message from there moves the contact.
+// invited: the agent answers from a new DID. Its message by a key of that DID moves the contact.
 func (c *credo) invited(ctx context.Context, t *testing.T, scheme string) error {
 	them := c.by(t, scheme)
 	hello := "to the invitation by " + scheme
@@ -267,7 +267,18 @@ func (c *credo) invited(ctx context.Context, t *testing.T, scheme string) error 
 	if m.From != first.From {
 		return fmt.Errorf("the message is from %s, not from the DID that the agent knows", m.From)
 	}
-	return nil
+	// By WebSocket, it has written by keys of the former DID alone: the contact stays there.
+	contact := them.Invitation()
+	if scheme == "http" {
+		contact = m.To[0]
+	}
+	return until(ctx, func() error {
+		known, _, err := c.us.run(ctx, "peer", them.Invitation())
+		if err == nil && !(strings.Contains(known, contact) && strings.Contains(known, "trust_ping/1.0")) {
+			err = fmt.Errorf("didcomm peer says %q", known)
+		}
+		return err
+	})
 }
 
 func (c *credo) rotates(ctx context.Context, t *testing.T, scheme string) error {
