@@ -272,13 +272,21 @@ func (c *credo) invited(ctx context.Context, t *testing.T, scheme string) error 
 	if scheme == "http" {
 		contact = m.To[0]
 	}
-	return until(ctx, func() error {
+	if err := until(ctx, func() error {
 		known, _, err := c.us.run(ctx, "peer", them.Invitation())
-		if err == nil && !(strings.Contains(known, contact) && strings.Contains(known, "trust_ping/1.0")) {
-			err = fmt.Errorf("didcomm peer says %q", known)
+		for _, want := range []string{contact, "trust_ping/1.0", "acks:   no"} {
+			if err == nil && !strings.Contains(known, want) {
+				err = fmt.Errorf("didcomm peer does not say %q: %q", want, known)
+			}
 		}
 		return err
-	})
+	}); err != nil {
+		return err
+	}
+	if _, _, err := c.us.run(ctx, "send", "--ack", "--timeout", "10m", contact, "no acknowledgement"); err == nil || !strings.Contains(err.Error(), "acknowledges no messages") {
+		return fmt.Errorf("didcomm send --ack to an agent that is known to acknowledge nothing: %v", err)
+	}
+	return nil
 }
 
 func (c *credo) rotates(ctx context.Context, t *testing.T, scheme string) error {

@@ -18,7 +18,7 @@ from recordings of Credo.
 |---|---|---|
 | didcomm ping, and its pings | yes | Credo has ` + "`trust_ping/1.0`" + ` only. The command tries that protocol after a report about its first ping, and says which one was answered |
 | messages, both ways | yes | - |
-| didcomm send --ack | no | Credo acknowledges nothing. Send without the flag, and ask for an answer in words |
+| didcomm send --ack | no | Credo acknowledges nothing. Send without the flag, and ask for an answer in words. Once the agent knows, the command fails without waiting, and ` + "`didcomm peer DID`" + ` says so |
 | didcomm send to an invitation | yes | Credo answers from a new DID. Until a key of that DID has authenticated a message, its messages count as those of the invitation, and the contact does not move. On an open WebSocket, Credo may go on like that; both DIDs reach it. Strict mode refuses such messages |
 | DID rotation by Credo | yes | the contact moves to the new DID |
 | Credo ends the connection | yes | later sends to that DID fail with this reason |
