@@ -75,11 +75,18 @@
 //   - Another from_prior of the old DID is followed only if it was issued later, and only
 //     until the peer has sent a message without from_prior from the new DID.
 //
-// To rotate a DID of ours, a program calls envelope.Packer.FromPrior. The section Another
-// URL of package agent/identity describes the steps.
+// Some agents encrypt the first message from the new DID with the key of the old one. Such a
+// message speaks for the old DID (Inbound.From): it can answer a Request to the old DID, but it
+// does not move the peer, since anybody can name any DID as the new one. Replies to the message
+// go to the new DID.
+//
+// To rotate a DID of ours, a program calls empty.Rotate of protocols/empty, or
+// envelope.Packer.FromPrior. The section Another URL of package agent/identity describes the
+// steps.
 //
 // A peer that has ended the relationship is sent nothing more: Send returns
-// contact.ErrEnded. Package agent/contact keeps these facts in Config.Store, and says more.
+// contact.ErrEnded, until a later message of the peer. Package agent/contact keeps these facts
+// in Config.Store, and says more.
 //
 // # Many identities
 //
@@ -315,8 +322,8 @@
 // # Clauses
 //
 // Of DIDComm v2.1: Message Headers (to, from, created_time, expires_time), Threading, DID
-// Rotation and Ending a Relationship (as receiver), ACKs (please_ack), Problem Reports and
-// Cascading Problems, The Empty Message, Service Endpoint, Failover, Using a DID as an
-// endpoint, the sender's side of Routing 2.0 (with agent/envelope), and the return-route
-// extension.
+// Rotation and Ending a Relationship (as receiver; the sender's side is in protocols/empty),
+// ACKs (please_ack), Problem Reports and Cascading Problems, The Empty Message, Service
+// Endpoint, Failover, Using a DID as an endpoint, the sender's side of Routing 2.0 (with
+// agent/envelope), and the return-route extension.
 package agent

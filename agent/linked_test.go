@@ -112,7 +112,10 @@ func TestReplyToVictim(t *testing.T) {
 	m := newMover(t, func(cfg *agent.Config) {
 		cfg.Store, cfg.ReportBurst, cfg.ReportsPerHour, cfg.MaxThreadProblems = storeOf(box, nil), burst, 1, 100
 		cfg.Handler = agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
-			if in.Message.ParentThreadID != "" {
+			switch {
+			case in.Message.Type == "https://example.org/chat/1.0/echo":
+				return w.Commit(ctx, agent.Changes{Send: []*message.Message{newMessage(t, in.Message.From)}})
+			case in.Message.ParentThreadID != "":
 				return message.NewProblem("e.m.odd", nil)
 			}
 			return replier(ctx, w, in)
@@ -139,6 +142,7 @@ func TestReplyToVictim(t *testing.T) {
 		}
 	}
 	replied(1, func(e *message.Message) { e.PleaseAck = []string{""} })
+	replied(1, func(e *message.Message) { e.Type = "https://example.org/chat/1.0/echo" }) // as another message of the handler
 	for n := range burst + 2 {
 		want := 1
 		if n >= burst {

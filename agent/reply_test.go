@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -199,6 +200,74 @@ func TestReplyThreads(t *testing.T) {
 	if m.ThreadID != "child" || m.ParentThreadID != "parent" {
 		t.Errorf("reply in thread %q of %q", m.ThreadID, m.ParentThreadID)
 	}
+}
+
+// All answers to the first message of a thread name the thread by the thid of that message,
+// although nothing was said in the thread before. They never name it by the id of the message.
+func TestThreadOfFirstMessage(t *testing.T) {
+	const thread = "the-thread"
+	reply := func(do func(ctx context.Context, w agent.Responder, in *agent.Inbound, m *message.Message) error) agent.HandlerFunc {
+		return func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+			m, err := in.Message.Reply(chatType, nil)
+			if err != nil {
+				return err
+			}
+			return do(ctx, w, in, m)
+		}
+	}
+	for name, h := range map[string]agent.HandlerFunc{
+		"Reply": replier,
+		"Message.Reply": reply(func(ctx context.Context, w agent.Responder, _ *agent.Inbound, m *message.Message) error {
+			return w.Reply(ctx, m)
+		}),
+		"Commit": reply(func(ctx context.Context, w agent.Responder, _ *agent.Inbound, m *message.Message) error {
+			m.To, m.ThreadID = nil, ""
+			return w.Commit(ctx, agent.Changes{Send: []*message.Message{m}})
+		}),
+		"Send": reply(func(ctx context.Context, w agent.Responder, _ *agent.Inbound, m *message.Message) error {
+			return w.Agent().Send(ctx, m)
+		}),
+		"ack": func(context.Context, agent.Responder, *agent.Inbound) error { return nil },
+		"report": func(context.Context, agent.Responder, *agent.Inbound) error {
+			return message.NewProblem("e.m.odd", errors.New("odd"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := agenttest.NewNet()
+			a, s := n.Agent(t, h), newStranger(t, n, "mem://stranger")
+			first := s.message(t, a, chatType, func(m *message.Message) { m.ThreadID, m.PleaseAck = thread, []string{""} })
+			s.give(t, a, new(call), first)
+			m := s.next(t).Message
+			if name == "Send" && len(m.Ack) > 0 { // the ack is apart
+				m = s.next(t).Message
+			}
+			in := m.ThreadID
+			if name == "report" {
+				in = m.ParentThreadID
+			}
+			if in != thread || m.ThreadID == first.ID || m.ParentThreadID == first.ID {
+				t.Errorf("%s in thread %q of %q", m.Type, m.ThreadID, m.ParentThreadID)
+			}
+		})
+	}
+	// A Request in that thread is answered in that thread.
+	t.Run("Request", func(t *testing.T) {
+		n, got := agenttest.NewNet(), make(inbox, 1)
+		a, s := n.Agent(t, got), newStranger(t, n, "mem://stranger")
+		s.give(t, a, new(call), s.message(t, a, chatType, func(m *message.Message) { m.ThreadID = thread }))
+		m, err := got.next(t).Message.Reply(chatType, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked, done := request(t, a, s, m)
+		if asked.ThreadID != thread {
+			t.Errorf("asked in thread %q", asked.ThreadID)
+		}
+		s.give(t, a, new(call), s.message(t, a, chatType, func(m *message.Message) { m.ThreadID = thread }))
+		if r := <-done; r.err != nil {
+			t.Error(r.err)
+		}
+	})
 }
 
 // The messages to a peer with an endpoint that leave by its open session, which is proven.

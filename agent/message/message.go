@@ -86,6 +86,9 @@ func New(typ string, body any) (*Message, error) {
 //   - to is the from header of m, or absent if m has none.
 //   - from is the recipient in the to header of m, or absent if m has not exactly one.
 //
+// The from header is only a claim. In an agent, send the reply by the Responder, which knows who
+// has sent m.
+//
 // The errors are those of New.
 func (m *Message) Reply(typ string, body any) (*Message, error) {
 	r, err := New(typ, body)
