@@ -191,6 +191,34 @@ func TestAnswerByPriorKey(t *testing.T) {
 	m.old.none(t)
 }
 
+// After an answer to the new DID, some agents write no from_prior any more. A message by the new
+// key moves the contact nevertheless, but never to a DID that was known before.
+func TestAnnouncedRotation(t *testing.T) {
+	m := newMover(t, nil)
+	m.sends(m.old, m.old)
+	m.serve(new(call), m.linked(m.old, m.new, nil))
+	m.takes(m.old)
+	m.sends(m.old, m.old)
+	m.restart()
+	m.says(m.new, new(call), nil)
+	m.takes(m.new)
+	m.sends(m.old, m.new)
+	m.restart()
+	m.sends(m.old, m.new)
+	m.old.none(t)
+
+	m = newMover(t, nil)
+	victim, attacker := m.old, m.new
+	m.sends(victim, victim)
+	m.sends(attacker, attacker)
+	m.serve(new(call), m.linked(attacker, victim, nil))
+	m.takes(attacker)
+	m.says(victim, new(call), nil)
+	m.takes(victim)
+	m.sends(attacker, attacker)
+	m.sends(victim, victim)
+}
+
 // A reply that was kept is sent again to the DID that it is for, and not to the prior one.
 func TestLinkedDuplicate(t *testing.T) {
 	m := newMover(t, func(cfg *agent.Config) { cfg.Handler, cfg.MailWindow = replier, 24*time.Hour })

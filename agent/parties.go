@@ -48,6 +48,12 @@ func (a *Agent) tryUpdateContacts(ctx context.Context, in *Inbound) (ignore bool
 	if !in.Authenticated() {
 		return false, nil
 	}
+	if in.linked() && in.Addressed {
+		p := in.Metadata.FromPrior
+		if err := a.cfg.Contacts.Announce(ctx, in.To, contact.Rotation{Prior: in.longFrom(), DID: in.replyDID(), IssuedAt: p.IssuedAt}); err != nil {
+			return false, err
+		}
+	}
 	at := a.sentAt(in)
 	left, err := a.cfg.Contacts.Met(ctx, in.To, in.longFrom(), at, in.Metadata.FromPrior != nil || !in.Addressed)
 	if err != nil || !left {

@@ -47,6 +47,10 @@
 // A party may rotate back to a DID that it has left. A from_prior without iat counts as
 // older than any other.
 //
+// A message may be authenticated by the prior DID alone, although its from_prior names a new DID.
+// Anybody can announce any DID so. The Book follows such a rotation when the new DID has
+// authenticated a message ([Book.Announce]).
+//
 // # Ends
 //
 // A from_prior without a new DID ends the relationship. Until the party returns, messages to
@@ -244,7 +248,9 @@ func (b *Book) Met(ctx context.Context, own, peer string, at time.Time, rotating
 		if err != nil {
 			return nil, err
 		}
-		left = r.left()
+		if left = r.left(); !left && !rotating && r.Prior != "" {
+			return b.arrived(ctx, r)
+		}
 		longer := (r.Peer != peer || r.version == 0) && did.Canonical(peer) != peer
 		confirms := !rotating && !r.Since.IsZero() && !r.Confirmed
 		due := !left && b.hear(&r, at)
@@ -276,9 +282,7 @@ type Rotation struct {
 // rotations are not followed. The rotation of a stranger for whom there is no room is not
 // followed either. Errors are those of the store.
 func (b *Book) Rotate(ctx context.Context, own string, r Rotation) (holds bool, err error) {
-	if oldest := time.Unix(0, 0).UTC(); r.IssuedAt.Before(oldest) {
-		r.IssuedAt = oldest
-	}
+	r.IssuedAt = clamp(r.IssuedAt)
 	var v verdict
 	err = b.change(ctx, func() (list []record, err error) {
 		v, list, err = b.judge(ctx, own, r)

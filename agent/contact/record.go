@@ -50,6 +50,10 @@ type entry struct {
 	Rotations int  `json:"rotations,omitzero"` // that have led to Peer
 	// Heard is the time of the last message of a contact, or up to heardEvery before.
 	Heard time.Time `json:"heard,omitzero"`
+	// Prior is the DID that has announced a rotation to Peer, at the iat PriorAt. It is empty
+	// once Peer has sent a message of its own.
+	Prior   string    `json:"prior,omitzero"`
+	PriorAt time.Time `json:"prior_iat,omitzero"`
 	// Dialect belongs to a contact. A value in a record does not change: Learn replaces it.
 	Dialect *Dialect `json:"dialect,omitzero"`
 }

@@ -63,7 +63,7 @@ func (b *Book) judge(ctx context.Context, own string, r Rotation) (verdict, []re
 	case prior.Contact && prior.Rotations >= maxRotations:
 		return refused, nil, nil
 	}
-	next.Peer = longest(next.Peer, r.DID)
+	next.Peer, next.Prior, next.PriorAt = longest(next.Peer, r.DID), "", time.Time{}
 	next.arrive(r.IssuedAt)
 	next.Confirmed = next.Confirmed && again
 	next.Rotations = max(next.Rotations, prior.Rotations+1)
@@ -121,4 +121,13 @@ func (b *Book) follow(ctx context.Context, own, peer string) (first, last record
 		last, err = b.load(ctx, own, last.Next)
 	}
 	return first, last, hops, err
+}
+
+// clamp returns the time of a rotation as it is kept. A from_prior without iat counts as older
+// than any other.
+func clamp(at time.Time) time.Time {
+	if oldest := time.Unix(0, 0).UTC(); at.Before(oldest) {
+		return oldest
+	}
+	return at
 }
