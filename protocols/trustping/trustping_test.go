@@ -42,7 +42,12 @@ func TestPing(t *testing.T) {
 // An agent does not answer a ping that needs no response, or a response.
 func TestNotAnswered(t *testing.T) {
 	for name, edit := range map[string]func(*message.Message){
-		"no response requested":         func(m *message.Message) { m.Body = []byte(`{"response_requested":false}`) },
+		"no response requested": func(m *message.Message) { m.Body = []byte(`{"response_requested":false}`) },
+		"no response requested, 1.0": func(m *message.Message) {
+			m.Type, m.Body = trustping.TypePing1, []byte(`{"response_requested":false}`)
+		},
+		"a 1.0 ping in another thread":  func(m *message.Message) { m.Type, m.ThreadID = trustping.TypePing1, "another" },
+		"a ping_response, 1.0":          func(m *message.Message) { m.Type, m.ThreadID = trustping.TypePingResponse1, "another" },
 		"a ping that answers a ping":    func(m *message.Message) { m.ThreadID = "another" },
 		"a ping-response nobody awaits": func(m *message.Message) { m.Type, m.ThreadID = trustping.TypePingResponse, "another" },
 	} {
@@ -90,6 +95,27 @@ func TestAnswered(t *testing.T) {
 	}
 }
 
+// A ping of version 1.0 is answered in that version, as recorded from Credo, and ends the
+// Request for it.
+func TestAnsweredOld(t *testing.T) {
+	for name, body := range map[string]string{
+		"recorded":                    `{"response_requested":true}`,
+		"an empty body":               `{}`,
+		"a comment and unknown parts": `{"comment":"hello","colour":1}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			alice, bob := agenttest.Pair(t, nil, agent.NewMux(trustping.Handle()))
+			in, err := alice.Request(t.Context(), &message.Message{Type: "https://didcomm.org/trust_ping/1.0/ping", To: []string{bob.DID()}, Body: []byte(body)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m := in.Message; m.Type != "https://didcomm.org/trust_ping/1.0/ping_response" || m.ThreadID == "" || string(m.Body) != "{}" {
+				t.Errorf("answer %+v", m)
+			}
+		})
+	}
+}
+
 func TestBadBody(t *testing.T) {
 	alice, bob := agenttest.Pair(t, nil, agent.NewMux(trustping.Handle()))
 	m := ping(t, bob.DID())
@@ -105,6 +131,7 @@ func TestBadBody(t *testing.T) {
 func TestPingAnswers(t *testing.T) {
 	for typ, ok := range map[string]bool{
 		trustping.TypePingResponse:                     true,
+		trustping.TypePingResponse1:                    true,
 		trustping.TypePing:                             true, // Affinidi's mediator
 		"https://didcomm.org/basicmessage/2.0/message": false,
 	} {
