@@ -12,7 +12,8 @@ import (
 // TestCredoLike exchanges messages with an agent that behaves as Credo does. The interop
 // suite has these exchanges among its live agents.
 func TestCredoLike(t *testing.T) {
-	c := newCredo(t)
+	path := buildProgram(t)
+	c := &credo{path, serveProgram(t, path)}
 	all := append(c.exchanges(), credoTalk{"reports about reports", c.storm(t, 2*time.Second)})
 	t.Run("exchanges", func(t *testing.T) {
 		for _, e := range all {

@@ -22,11 +22,6 @@ type credo struct {
 	us   *served
 }
 
-func newCredo(t *testing.T) *credo {
-	path := buildProgram(t)
-	return &credo{path, serveProgram(t, path)}
-}
-
 // credoTalk is one line of the results.
 type credoTalk struct {
 	what string
