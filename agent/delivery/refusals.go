@@ -9,8 +9,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// refusals holds the items that their recipients have refused. When there are too many
-// items, all of it is dropped.
+// refusals holds the items that their recipients have refused. When there are too many, a new
+// item takes the place of another, whose row then begins anew.
 type refusals struct {
 	mu       sync.Mutex // guards all below
 	byItem   map[string]*refused
@@ -113,26 +113,29 @@ func (d *Dispatcher) refused(ctx context.Context, item *store.Item, t *tries, at
 	for _, a := range t.refusals {
 		answers[d.endpointKey(item.To, a.route.URI)] = a.status
 	}
-	delay, probe, giveUp := d.note(item, answers)
+	delay, probe, giveUp := d.note(item, answers, attempts)
 	if probe {
 		d.probeEndpoints(ctx, item, t.refusals)
 	}
 	return delay, giveUp
 }
 
-// note adds a try to the row of an item. If probe is true, the caller has to send a probe,
-// and has a place in d.probes.
-func (d *Dispatcher) note(item *store.Item, answers map[key]int) (delay time.Duration, probe, giveUp bool) {
+// note adds a try to the row of an item, after earlier attempts. If probe is true, the caller
+// has to send a probe, and has a place in d.probes.
+func (d *Dispatcher) note(item *store.Item, answers map[key]int, attempts int) (delay time.Duration, probe, giveUp bool) {
 	r, now := &d.refusals, time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	x := r.byItem[item.ID]
 	if x == nil {
-		if len(r.byItem) >= maxParties {
-			clear(r.byItem)
-			clear(r.accepted)
-		}
 		x = new(refused)
+		for other := range r.byItem {
+			if len(r.byItem) < maxParties {
+				break
+			}
+			delete(r.byItem, other)
+			x.tries = attempts // the item may have lost its place before
+		}
 		r.byItem[item.ID] = x
 	}
 	if !x.goesOn(answers) || x.count == 0 {

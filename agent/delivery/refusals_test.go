@@ -371,3 +371,26 @@ func TestRefusedHTTP(t *testing.T) {
 		t.Errorf("%v after %d tries", o, n)
 	}
 }
+
+// More items than are remembered, all refused in an outage, are not tried more often for that.
+func TestRefusedMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const items = 20_050 // 20,000 are remembered
+		var tries atomic.Int32
+		p := run(t, delivery.Config{
+			Outbox:  store.NewOutbox(store.OutboxConfig{MaxItems: 2 * items, MaxPeerItems: 2 * items}),
+			Workers: 1, StrangerWorkers: 1, Backoff: delivery.Backoff{Min: time.Minute, Max: 24 * time.Hour},
+			Senders: senders(web(func(context.Context, string, string) error {
+				tries.Add(1)
+				return answered("http://b", 500)
+			}), "http"),
+		})
+		for i := range items {
+			p.deliver(item(fmt.Sprint(i), "http://b"))
+		}
+		time.Sleep(5 * time.Minute)
+		if n := tries.Load(); n < 2*items || n > 4*items {
+			t.Errorf("%d tries", n)
+		}
+	})
+}
