@@ -213,7 +213,7 @@ func (c *Client) post(ctx context.Context, to, url, mediaType string, data []byt
 	c.cfg.Logger.InfoContext(ctx, "media type refused, another is tried", "endpoint", to, "refused", mediaType, "tried", other)
 	reply, release, err = c.exchange(ctx, to, url, other, data)
 	if errors.Is(err, transport.ErrMediaType) {
-		c.types.refusedBoth(url)
+		c.types.refusedBoth(url, mediaType)
 	}
 	return reply, release, err
 }

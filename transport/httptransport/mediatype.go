@@ -70,12 +70,13 @@ func (m *mediaTypes) refused(url, mediaType string, data []byte) string {
 	return transport.MediaTypeEncrypted
 }
 
-// refusedBoth forgets the old media type of an endpoint that refuses both.
-func (m *mediaTypes) refusedBoth(url string) {
+// refusedBoth gives the endpoint, which has refused both media types for one packet, the one
+// again that was tried first.
+func (m *mediaTypes) refusedBoth(url, first string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e := m.endpoints.get([]byte(url)); e != nil {
-		e.old = false
+		e.old = first == mediaTypeOld
 	}
 }
 

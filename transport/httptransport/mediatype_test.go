@@ -121,6 +121,11 @@ func TestOlderMediaType(t *testing.T) {
 			{want: []string{registered}, fail: true},
 			{wait: 24 * time.Hour, want: []string{registered, older}, fail: true},
 		}},
+		{name: "takes the older, but once not", status: always(415, 200, 415, 415, 200), steps: []step{
+			{want: []string{registered, older}},
+			{want: []string{older, registered}, fail: true},
+			{want: []string{older}},
+		}},
 		{name: "alternates", status: always(415, 500, 415, 500, 415, 500, 415, 500), steps: []step{
 			{want: []string{registered, older}, fail: true},
 			{want: []string{older, registered}, fail: true},
