@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -60,6 +61,54 @@ func TestPartyReturns(t *testing.T) {
 			m.sends(m.old, m.old)
 		}
 	})
+}
+
+// The clock of a party may be ahead, its messages may have no created_time, and a mediator may
+// have kept both its last message and the end.
+func TestPartyReturnsByItsClock(t *testing.T) {
+	timed := func(at time.Duration) func(*message.Message) {
+		return func(e *message.Message) { e.CreatedTime = time.Now().Add(at) }
+	}
+	for name, c := range map[string]struct {
+		ahead         time.Duration // of the iat
+		before, after func(*message.Message)
+		mail          bool
+	}{
+		"ahead":                {ahead: 4 * time.Minute, before: timed(4 * time.Minute), after: timed(4*time.Minute + time.Second)},
+		"ahead, and no time":   {ahead: 4 * time.Minute},
+		"no time":              {},
+		"no time, in the mail": {ahead: -time.Hour, mail: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMover(t, func(cfg *agent.Config) { cfg.MailWindow = 24 * time.Hour })
+				gives := func(e *message.Message, opts ...envelope.PackOption) {
+					t.Helper()
+					if p := m.old.pack(t, e, opts...); !c.mail {
+						m.serve(new(call), p)
+					} else if _, err := m.ServeMail(t.Context(), p); err != nil {
+						t.Fatal(err)
+					}
+					m.handled.next(t)
+				}
+				says := func(edit func(*message.Message)) { t.Helper(); gives(m.old.message(t, m.Agent, chatType, edit)) }
+				m.sends(m.old, m.old)
+				says(c.before)
+				end := m.prove(m.old, "", time.Now().Add(c.ahead))
+				ends := func() {
+					t.Helper()
+					gives(m.old.message(t, m.Agent, chatType, func(e *message.Message) { e.From, e.FromPrior = "", end }), anonymously)
+				}
+				ends()
+				wantError(t, "Send", m.Send(t.Context(), newMessage(t, m.old.DID)), contact.ErrEnded)
+				time.Sleep(time.Second)
+				says(c.after)
+				m.sends(m.old, m.old)
+				ends()
+				m.sends(m.old, m.old)
+			})
+		})
+	}
 }
 
 // What was in the outbox when the relationship ended is still tried.

@@ -54,8 +54,10 @@ func (a *Agent) tryUpdateContacts(ctx context.Context, in *Inbound) (ignore bool
 			return false, err
 		}
 	}
-	at := a.sentAt(in)
-	left, err := a.cfg.Contacts.Met(ctx, in.To, in.longFrom(), at, in.Metadata.FromPrior != nil || !in.Addressed)
+	met := func() (left bool, err error) {
+		return a.cfg.Contacts.Met(ctx, in.To, in.longFrom(), a.heardAt(in), in.Metadata.FromPrior != nil || !in.Addressed)
+	}
+	left, err := met()
 	if err != nil || !left {
 		return false, err
 	}
@@ -64,7 +66,11 @@ func (a *Agent) tryUpdateContacts(ctx context.Context, in *Inbound) (ignore bool
 	if err != nil || len(known) > 0 {
 		return false, err
 	}
-	if reopened, err := a.cfg.Contacts.Reopen(ctx, in.To, in.From, at); reopened || err != nil {
+	switch reopened, err := a.cfg.Contacts.Reopen(ctx, in.To, in.From, a.sentAt(in)); {
+	case err != nil:
+		return false, err
+	case reopened:
+		_, err = met()
 		return false, err
 	}
 	in.log(a.cfg.Logger).WarnContext(ctx, "ignored a message from a DID that its owner has left", "to", in.To)
@@ -72,18 +78,31 @@ func (a *Agent) tryUpdateContacts(ctx context.Context, in *Inbound) (ignore bool
 	return true, nil
 }
 
-// sentAt returns when the sender has sent a message, or when the message has arrived if that is
-// earlier or the only time that is known. It is zero if the message may have been passed on, or
-// is of a kind that agents send by themselves, even after the end of a relationship.
+// sentAt returns when the sender has sent a message, by the clock of the sender, which may be
+// ahead. For a message without created_time, that is the latest time that is possible. It is zero
+// if the message may have been passed on, or is of a kind that agents send by themselves, even
+// after the end of a relationship.
 func (a *Agent) sentAt(in *Inbound) time.Time {
-	now, created := a.cfg.Now(), createdTime(in.Message)
-	switch {
+	switch created := createdTime(in.Message); {
 	case !in.Addressed || isEmpty(in.Message) || isProblemReport(in.Message):
 		return time.Time{}
-	case created.IsZero() || created.After(now):
+	case !created.IsZero():
+		return created
+	}
+	return a.cfg.Now().Add(maxAhead)
+}
+
+// heardAt is sentAt, but no time to come: an end that follows has to count. It is zero for mail
+// without created_time, since the message may be much older than such an end.
+func (a *Agent) heardAt(in *Inbound) time.Time {
+	if in.mail && createdTime(in.Message).IsZero() {
+		return time.Time{}
+	}
+	at := a.sentAt(in)
+	if now := a.cfg.Now(); at.After(now) {
 		return now
 	}
-	return created
+	return at
 }
 
 // checkForms returns an error if the sender of a message, or the issuer or the new DID of its

@@ -36,8 +36,9 @@ func (b *Book) lastHeard(r *record) time.Time {
 }
 
 // Reopen ends the end of a relationship, since our DID own has got a message from the DID peer
-// that is authenticated, new, and was sent to own at the time at. It reports whether the
-// relationship had been ended, and not later than at. Errors are those of the store.
+// that is authenticated, new, and was sent to own at the time at, by the clock of the party. It
+// reports whether the relationship had been ended, and not later than at. The caller then calls
+// [Book.Met] again. Errors are those of the store.
 func (b *Book) Reopen(ctx context.Context, own, peer string, at time.Time) (reopened bool, err error) {
 	at = at.UTC().Truncate(time.Second)
 	err = b.change(ctx, func() ([]record, error) {
@@ -46,9 +47,6 @@ func (b *Book) Reopen(ctx context.Context, own, peer string, at time.Time) (reop
 			return nil, err
 		}
 		r.Ended = false
-		if b.hear(&r, at) {
-			r.Heard = at
-		}
 		return []record{r}, nil
 	})
 	if err != nil {
