@@ -131,8 +131,9 @@ func (a *Agent) bind(ctx context.Context, w transport.Replier, in *Inbound) {
 
 // probe packs an empty message that asks for an ack of itself, and says that the ack may come
 // back on the connection.
-func (a *Agent) probe(ctx context.Context, id, own, peer string) (transport.Packet, error) {
+func (a *Agent) probe(ctx context.Context, id, own, peer string, hide bool) (transport.Packet, error) {
 	o, m := optionsOf(), &message.Message{ID: id, Type: emptyType, From: own, To: []string{peer}, PleaseAck: []string{id}, ReturnRoute: "all"}
+	o.protect = hide
 	a.complete(m, o)
 	a.nameLong(ctx, m, o)
 	e, err := a.pack(ctx, m, m.To[0], o)

@@ -75,6 +75,7 @@ func (a *Agent) queueReplies(ctx context.Context, in *Inbound, replies []store.P
 	for _, p := range replies {
 		item := a.newItem(in.To, in.replyDID(), p, routes, in.class, time.Time{})
 		item.NeedsReceipt = true // the packet asks for no ack
+		item.HidesSender = in.hidesSender()
 		items = append(items, item)
 	}
 	var allowed *allowance

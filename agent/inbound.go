@@ -153,6 +153,11 @@ func (in *Inbound) linked() bool {
 	return in.Authenticated() && in.Metadata.FromPrior != nil && in.Metadata.FromPrior.Sub != "" && party(in.Message.From) != party(in.From)
 }
 
+// hidesSender reports whether the message hides from mediators from whom it is.
+func (in *Inbound) hidesSender() bool {
+	return in.Metadata.AnonymousSender && in.Metadata.EncryptedFromKID != ""
+}
+
 // log returns l with attributes of the message.
 func (in *Inbound) log(l *slog.Logger) *slog.Logger {
 	return l.With("id", in.Message.ID, "type", in.Message.Type, "from", in.From)

@@ -32,7 +32,7 @@ func (a *Agent) item(ctx context.Context, m *message.Message, to string, o *send
 	}
 	item := a.newItem(m.From, to, store.Packet{MediaType: e.MediaType, Data: e.Data}, routes, o.class, m.ExpiresTime)
 	item.MessageID, item.Thread, item.Lane = m.ID, foldID(subject(m)), a.lane(m, o)
-	item.AskAck, item.NeedsReceipt = askAck, ackable && !askAck
+	item.AskAck, item.NeedsReceipt, item.HidesSender = askAck, ackable && !askAck, o.protect
 	if !o.deadline.IsZero() && o.deadline.Before(item.Deadline) {
 		item.Deadline = o.deadline
 	}

@@ -20,10 +20,12 @@ import (
 )
 
 // A message to which its recipient always answers 500 is given up with this answer, if the
-// recipient takes others: those that are sent to it, or an empty one. Its thread goes on.
+// recipient takes others: those that are sent to it, or an empty one. Its thread goes on. An
+// empty one hides its sender if the message does.
 func TestRefused(t *testing.T) {
 	for name, ids := range map[string][]string{ // of the messages of one thread
 		"alone":       {"bad"},
+		"hidden":      {"bad"},
 		"in a thread": {"1", "bad", "2", "3"},
 		"several":     {"bad", "1", "bad too", "2"},
 	} {
@@ -41,6 +43,9 @@ func TestRefused(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 					return
+				}
+				if u.Metadata.AnonymousSender != (name == "hidden") {
+					t.Errorf("a message of type %s hides its sender: %t", u.Message.Type, u.Metadata.AnonymousSender)
 				}
 				mu.Lock()
 				defer mu.Unlock()
@@ -78,7 +83,11 @@ func TestRefused(t *testing.T) {
 			for _, id := range ids {
 				m := newMessage(t, p.DID)
 				m.ID, m.ThreadID = id, "thread"
-				if err := a.Send(t.Context(), m); err != nil {
+				var opts []agent.SendOption
+				if name == "hidden" {
+					opts = append(opts, agent.ProtectSender())
+				}
+				if err := a.Send(t.Context(), m, opts...); err != nil {
 					t.Fatal(err)
 				}
 				if len(id) < 3 {

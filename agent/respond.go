@@ -124,7 +124,7 @@ func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *mes
 	}
 	o = optionsOf()
 	o.from = m.From
-	o.protect = in.Metadata.AnonymousSender && in.Metadata.EncryptedFromKID != ""
+	o.protect = in.hidesSender()
 	r.a.complete(m, o)
 	in.nameKeys(o)
 	in.nameLongUnused(ctx, r.a, m, o)

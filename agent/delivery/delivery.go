@@ -48,9 +48,10 @@ type Config struct {
 	// them accepted the item. The default returns none.
 	Moved func(ctx context.Context, it *store.Item) []store.Endpoint
 	// Probe packs an empty message from our DID own to the DID peer, that has the given id,
-	// asks for an ack of itself, and has return_route "all". If Probe is nil, no return route
+	// asks for an ack of itself, and has return_route "all". With hide, the packet does not show
+	// mediators from whom it is. If Probe is nil, no return route
 	// of a peer with an endpoint is proven, and no endpoint that refuses an item is probed.
-	Probe func(ctx context.Context, id, own, peer string) (transport.Packet, error)
+	Probe func(ctx context.Context, id, own, peer string, hide bool) (transport.Packet, error)
 	// NeverAcks reports whether the DID peer is known not to acknowledge messages from our DID
 	// own, for example from an earlier process. It is called when an item that asks for an ack
 	// is tried, until acks that came or did not come have shown that. The default knows

@@ -136,12 +136,12 @@ func (d *Dispatcher) probe(ctx context.Context, item *store.Item, t *tries) {
 		<-d.probes
 		return
 	}
-	from, to := item.From, item.To
+	from, to, hide := item.From, item.To, item.HidesSender
 	d.workers.Go(func() {
 		defer func() { <-d.probes }()
 		ctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
 		defer cancel()
-		p, err := d.cfg.Probe(ctx, id, from, to)
+		p, err := d.cfg.Probe(ctx, id, from, to, hide)
 		if err == nil {
 			err = s.Reply(ctx, p)
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 // prober packs a probe as the word and its id.
-func prober(_ context.Context, id, own, peer string) (transport.Packet, error) {
+func prober(_ context.Context, id, own, peer string, hide bool) (transport.Packet, error) {
 	return transport.Packet{Data: []byte("probe " + id)}, nil
 }
 

@@ -171,31 +171,31 @@ func (d *Dispatcher) note(item *store.Item, answers map[key]int, attempts int) (
 // probeEndpoints sends an empty message to each endpoint that has refused an item. An endpoint
 // that accepts it refuses the item for what the item is.
 func (d *Dispatcher) probeEndpoints(ctx context.Context, item *store.Item, list []refusal) {
-	from, to, class := item.From, item.To, item.Class
+	// Not the packet, which may be large.
+	probe := store.Item{From: item.From, To: item.To, Class: item.Class, HidesSender: item.HidesSender}
 	d.workers.Go(func() {
 		defer func() { <-d.probes }()
 		for _, a := range list {
-			if err := d.probeEndpoint(ctx, from, to, class, a.route); err != nil {
-				d.cfg.Logger.InfoContext(ctx, "endpoint does not accept a probe either", "to", to, "error", err)
+			if err := d.probeEndpoint(ctx, probe, a.route); err != nil {
+				d.cfg.Logger.InfoContext(ctx, "endpoint does not accept a probe either", "to", probe.To, "error", err)
 				continue
 			}
-			d.accepts(to, a.route.URI)
+			d.accepts(probe.To, a.route.URI)
 		}
 	})
 }
 
 // probeEndpoint sends an empty message to an endpoint.
-func (d *Dispatcher) probeEndpoint(ctx context.Context, from, to string, class store.Class, route store.Endpoint) error {
+func (d *Dispatcher) probeEndpoint(ctx context.Context, probe store.Item, route store.Endpoint) error {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
 	defer cancel()
 	id, now := rand.Text(), d.cfg.Now()
-	p, err := d.cfg.Probe(ctx, id, from, to)
+	p, err := d.cfg.Probe(ctx, id, probe.From, probe.To, probe.HidesSender)
 	if err != nil {
 		return err
 	}
-	_, _, err = d.send(ctx, &store.Item{
-		ID: id, MessageID: id, From: from, To: to, Lane: id, Direct: store.Packet(p), Endpoints: []store.Endpoint{route},
-		Class: class, Created: now, Deadline: now.Add(d.cfg.SendTimeout),
-	}, route)
+	probe.ID, probe.MessageID, probe.Lane, probe.Direct = id, id, id, store.Packet(p)
+	probe.Endpoints, probe.Created, probe.Deadline = []store.Endpoint{route}, now, now.Add(d.cfg.SendTimeout)
+	_, _, err = d.send(ctx, &probe, route)
 	return err
 }

@@ -106,6 +106,9 @@ type Item struct {
 	// offers no other way, and the item is delivered only when the connection has proved
 	// to be alive after the send.
 	NeedsReceipt bool
+	// HidesSender tells that the packet does not show mediators from whom it is, although From
+	// is not empty. Nothing else that is sent because of the item may show that.
+	HidesSender bool
 	// Class says on whose behalf the item is sent. The classes have shares of the outbox of
 	// their own, and are leased apart: see [Outbox.Lease].
 	Class Class

@@ -54,6 +54,7 @@ const (
 	proofConfirm = "confirm"
 	proofReceipt = "receipt"
 	withKeys     = "+" // ends the first word of a list with keys
+	hidesSender  = "-" // before withKeys
 )
 
 func encodeItemNames(it *store.Item) []byte {
@@ -65,7 +66,7 @@ func decodeItemNames(names []byte, it *store.Item) error {
 }
 
 // encodeItem encodes the parts of an item that no statement looks at: a word for AskAck or
-// NeedsReceipt, Expires, Direct, then the Endpoints.
+// NeedsReceipt and a sign for HidesSender, Expires, Direct, then the Endpoints.
 func encodeItem(it *store.Item) []byte {
 	b := make([]byte, 0, int(it.Bytes())+64*(1+len(it.Endpoints)))
 	proof := ""
@@ -74,6 +75,9 @@ func encodeItem(it *store.Item) []byte {
 		proof = proofConfirm
 	case it.NeedsReceipt:
 		proof = proofReceipt
+	}
+	if it.HidesSender {
+		proof += hidesSender
 	}
 	b = appendField(b, proof+withKeys)
 	b = appendField(b, strconv.FormatInt(toMicros(it.Expires), 10))
@@ -88,6 +92,7 @@ func encodeItem(it *store.Item) []byte {
 func decodeItem(data []byte, it *store.Item) error {
 	f := fields{rest: data}
 	proof, hasKeys := strings.CutSuffix(string(f.next()), withKeys)
+	proof, it.HidesSender = strings.CutSuffix(proof, hidesSender)
 	it.AskAck, it.NeedsReceipt = proof == proofConfirm, proof == proofReceipt
 	if !hasKeys {
 		return decodeOld(f, it)

@@ -15,7 +15,7 @@ import (
 func FuzzPackets(f *testing.F) {
 	for _, it := range []store.Item{
 		{},
-		{Direct: store.Packet{MediaType: "x/y", Data: []byte("data")}, AskAck: true},
+		{Direct: store.Packet{MediaType: "x/y", Data: []byte("data")}, AskAck: true, HidesSender: true},
 		{Endpoints: []store.Endpoint{{RoutingKeys: []string{"", "did:example:m#1"}}, {URI: "https://example.org"}}},
 		{Endpoints: []store.Endpoint{{}, {URI: "https://example.org"}}, NeedsReceipt: true, Expires: time.UnixMicro(1e15)},
 	} {

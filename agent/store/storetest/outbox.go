@@ -289,7 +289,7 @@ func testKeepsItem(t *testing.T, o store.Outbox) {
 		keepsItem(t, o, want)
 	}
 	named := item("named", "did:a", "t")
-	named.Lane, named.Expires = "lane", time.UnixMicro(4e15)
+	named.Lane, named.Expires, named.HidesSender = "lane", time.UnixMicro(4e15), true
 	keepsItem(t, o, named)
 	for _, class := range store.Classes() {
 		routed := item("of "+string(class), "did:a", "routed")
@@ -308,7 +308,7 @@ func keepsItem(t *testing.T, o store.Outbox, want store.Item) {
 	enqueue(t, o, want)
 	got := lease(t, o, long).Item
 	if got.ID != want.ID || got.MessageID != want.MessageID || got.Thread != want.Thread || got.Lane != want.Lane || got.From != want.From ||
-		got.To != want.To || got.Class != want.Class || got.AskAck != want.AskAck || got.NeedsReceipt != want.NeedsReceipt || !got.Created.Equal(want.Created) || !got.Deadline.Equal(want.Deadline) ||
+		got.To != want.To || got.Class != want.Class || got.AskAck != want.AskAck || got.NeedsReceipt != want.NeedsReceipt || got.HidesSender != want.HidesSender || !got.Created.Equal(want.Created) || !got.Deadline.Equal(want.Deadline) ||
 		!reflect.DeepEqual(got.Direct, want.Direct) || !sameEndpoints(got.Endpoints, want.Endpoints) || !got.Expires.Equal(want.Expires) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
