@@ -47,6 +47,7 @@ func (b *Book) arrived(ctx context.Context, r record) ([]record, error) {
 		r.Prior, r.PriorAt = "", time.Time{}
 		return []record{r}, nil
 	}
-	list[0].Confirmed = true // the message has no from_prior
+	list[0].Confirmed = true    // the message has no from_prior
+	list[0].Dialect = r.Dialect // the prior DID alone says that it is this party
 	return list, nil
 }

@@ -80,3 +80,25 @@ func TestAnnounce(t *testing.T) {
 		}
 	})
 }
+
+// A party that announces the DID of another does not choose how messages to that DID are sent.
+func TestAnnouncedDialect(t *testing.T) {
+	for name, proven := range map[string]bool{"announced": false, "proven by both": true} {
+		t.Run(name, func(t *testing.T) {
+			b := checked{t, eager(newStore())}
+			b.keep(own, party("a"))
+			b.must(b.Learn(t.Context(), own, party("a"), func(d *contact.Dialect) { d.NoAcks = true }))
+			if proven {
+				b.rotate(own, party("a"), party("b"), 10)
+			} else {
+				b.must(b.Announce(t.Context(), own, contact.Rotation{Prior: party("a"), DID: party("b"), IssuedAt: at(10)}))
+				b.met(own, party("b"))
+			}
+			d, err := b.Dialect(t.Context(), own, party("a"))
+			b.must(err)
+			if b.current(own, party("a")) != party("b") || d.NoAcks != proven {
+				t.Errorf("dialect %+v", d)
+			}
+		})
+	}
+}
