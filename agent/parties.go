@@ -106,8 +106,8 @@ func (a *Agent) heardAt(in *Inbound) time.Time {
 }
 
 // checkForms returns an error if the sender of a message, or the issuer or the new DID of its
-// from_prior, has used the short form of a did:peer:4 that the DID of ours does not know. The resolver
-// may know the long form only from a message to another DID of ours. If the message was
+// from_prior, has used the short form of a did:peer:4 that the DID of ours does not know. The
+// resolver may know the long form only from a message to another DID of ours. If the message was
 // opened nevertheless, the peer could see that both DIDs are of one agent.
 func (a *Agent) checkForms(ctx context.Context, w transport.Replier, in *Inbound) error {
 	ids := []string{in.longFrom()}

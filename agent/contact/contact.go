@@ -65,9 +65,9 @@
 //
 // The Book compares whole seconds: the iat of the end with the created_time of a message. For a
 // message without created_time, the time of receipt counts, and any such message that arrives after
-// the end is a return. The Book knows the time of the last message
-// exactly if the same Book was told of it, and otherwise to the minute, since it does not write
-// a record for each message.
+// the end is a return. The Book knows the time of the last message exactly if the same Book was
+// told of the message, and otherwise to the minute, since it does not write a record for each
+// message.
 //
 // # Dialects
 //

@@ -86,8 +86,9 @@ func Rotate(ctx context.Context, a *agent.Agent, prior, own, to string, opts ...
 // Relationship). The message is anonymous, and has the proof in from_prior. to is any DID that
 // the party has used with own.
 //
-// The next message from own to the party takes the end back, unless it is empty or a problem
-// report, which agents send by themselves. The end names no party: whoever gets it can show it to others that know own.
+// The next message from own to the party takes the end back, unless the message is empty or a
+// problem report, which agents send by themselves. The end names no party: a party that gets the
+// end can show it to others that know own.
 //
 // Errors are those of Packer.FromPrior, of contact.Book.Current and of
 // [agent.Agent.Send].
