@@ -79,14 +79,16 @@
 // refused with the same status by each endpoint that was reached. The delay grows with the
 // tries that were refused, whatever has failed before. A try that another item or a connection
 // has brought forward does not count, and a try that reaches no endpoint neither counts nor ends
-// the row. An endpoint that is busy ends it. The counts are in memory, so a restart begins a new
+// the row. An endpoint that is busy ends the row. If since the last try an endpoint has accepted
+// another item that the endpoint had refused, the endpoint may be out of order in part: the try
+// does not count, and the count is halved. The counts are in memory, so a restart begins a new
 // row, as can a great number of refused items.
 //
 // After Config.RefusedTries, the item is given up if each of these endpoints has accepted
 // another item for the recipient since the last try. If not, each gets a probe: an empty
 // message (Config.Probe), which counts as another item, and hides its sender if the refused item
-// does. The next probe follows when the
-// count has doubled. The reason of the outcome is the answer.
+// does. The next probe follows when the count has doubled. The reason of the outcome is the
+// answer.
 //
 // This is not so for items of store.ClassStranger, which have Config.StrangerTries.
 //

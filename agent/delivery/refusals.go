@@ -14,8 +14,11 @@ import (
 type refusals struct {
 	mu       sync.Mutex // guards all below
 	byItem   map[string]*refused
-	accepted map[key]time.Time // when an endpoint last accepted another item
+	accepted map[key]accepted // by endpoint
 }
+
+// accepted says when an endpoint last accepted an item, and one that it had refused before.
+type accepted struct{ any, refused time.Time }
 
 // refused is an item in refusals, guarded by refusals.mu.
 type refused struct {
@@ -38,7 +41,7 @@ type refusal struct {
 const maxRowAnswers = 4 * MaxEndpoints
 
 func newRefusals() refusals {
-	return refusals{byItem: make(map[string]*refused), accepted: make(map[key]time.Time)}
+	return refusals{byItem: make(map[string]*refused), accepted: make(map[key]accepted)}
 }
 
 // endpointKey returns the key of an endpoint of a party.
@@ -85,8 +88,8 @@ func (r *refusals) forget(id string) {
 	}
 }
 
-// accepts records that an endpoint of a party has accepted an item.
-func (d *Dispatcher) accepts(to, uri string) {
+// accepts records that an endpoint of a party has accepted an item with an id.
+func (d *Dispatcher) accepts(to, uri, id string) {
 	r := &d.refusals
 	if r.none() {
 		return
@@ -97,7 +100,14 @@ func (d *Dispatcher) accepts(to, uri string) {
 	if len(r.accepted) >= maxParties {
 		clear(r.accepted)
 	}
-	r.accepted[k] = time.Now()
+	a := r.accepted[k]
+	a.any = time.Now()
+	if x := r.byItem[id]; x != nil {
+		if _, ok := x.answers[k]; ok {
+			a.refused = a.any
+		}
+	}
+	r.accepted[k] = a
 }
 
 // refused returns the delay after a try that has failed. It reports whether the item is to be
@@ -144,17 +154,22 @@ func (d *Dispatcher) note(item *store.Item, answers map[key]int, attempts int) (
 	if now.Before(x.due) { // something has woken the item
 		return d.cfg.Backoff.After(x.tries - 1), false, false
 	}
-	others := x.count > 0
+	others, partly := x.count > 0, false
 	for k, status := range answers {
-		others = others && !r.accepted[k].Before(x.last)
+		others = others && !r.accepted[k].any.Before(x.last)
+		partly = partly || x.count > 0 && r.accepted[k].refused.After(x.last)
 		if len(x.answers) < maxRowAnswers {
 			x.answers[k] = status
 		}
 	}
 	delay = d.cfg.Backoff.After(x.tries)
 	x.tries++
-	x.count++
 	x.last, x.due = now, now.Add(delay/2)
+	if partly {
+		x.count /= 2
+		return delay, false, false
+	}
+	x.count++
 	if x.count < d.cfg.RefusedTries || others {
 		return delay, false, others && x.count >= d.cfg.RefusedTries
 	}
@@ -180,7 +195,7 @@ func (d *Dispatcher) probeEndpoints(ctx context.Context, item *store.Item, list 
 				d.cfg.Logger.InfoContext(ctx, "endpoint does not accept a probe either", "to", probe.To, "error", err)
 				continue
 			}
-			d.accepts(probe.To, a.route.URI)
+			d.accepts(probe.To, a.route.URI, "")
 		}
 	})
 }

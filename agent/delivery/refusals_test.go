@@ -87,7 +87,13 @@ func TestRefused(t *testing.T) {
 				return 500
 			}
 			return 0
-		}, others: 4 * time.Minute, state: delivery.GivenUp, least: 3 * time.Hour, most: 3*time.Hour + 21*time.Minute, probes: -1},
+		}, others: 4 * time.Minute, state: delivery.GivenUp, least: 3 * time.Hour, most: 6 * time.Hour, probes: -1},
+		"outage in part": {change: day, answer: func(packet string, _ int, since time.Duration) int {
+			if packet == "bad" && since < 5*time.Hour || since < 6*time.Hour && int(since/time.Minute)%5 < 4 {
+				return 500
+			}
+			return 0
+		}, others: 7 * time.Minute, state: delivery.Sent, least: 5 * time.Hour, most: 7 * time.Hour, probes: -1},
 		"second endpoint takes it": {change: day, answer: only(500), backup: only(0), others: 4 * time.Minute, state: delivery.Sent, most: time.Second, tries: 1},
 		"two endpoints":            {change: day, answer: only(500), backup: only(501), others: 4 * time.Minute, state: delivery.GivenUp, least: 30 * time.Minute, most: 10 * time.Hour, tries: 17, probes: 2},
 		"second is busy":           {change: day, answer: only(500), backup: only(503), others: 4 * time.Minute, state: delivery.Expired, least: 23 * time.Hour, most: 24 * time.Hour},
@@ -215,7 +221,7 @@ func TestRefusedDelay(t *testing.T) {
 func TestRefusedWoken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tries atomic.Int32
-		p := run(t, delivery.Config{RefusedTries: 8, Probe: prober, Senders: senders(web(func(_ context.Context, _, packet string) error {
+		p := run(t, delivery.Config{RefusedTries: 10, Probe: prober, Senders: senders(web(func(_ context.Context, _, packet string) error {
 			if packet != "bad" {
 				return nil
 			}
@@ -234,7 +240,7 @@ func TestRefusedWoken(t *testing.T) {
 		if n := tries.Load(); n < 30 || !slices.Equal(p.queued(), []string{"bad"}) {
 			t.Fatalf("%d tries, left: %q", n, p.queued())
 		}
-		time.Sleep(10 * time.Minute)
+		time.Sleep(time.Hour)
 		if left := p.queued(); len(left) != 0 {
 			t.Errorf("left: %q", left)
 		}

@@ -177,7 +177,7 @@ func (d *Dispatcher) tryRoutes(ctx context.Context, turn *turn, item *store.Item
 			return err
 		}) {
 			if receipt {
-				d.accepts(item.To, route.URI)
+				d.accepts(item.To, route.URI, item.ID)
 			}
 			if t.session, t.receipt = s, receipt; s != nil { // the endpoint proves its own connection
 				d.routes.prove(s, d.pair(item.From, item.To, ""))
