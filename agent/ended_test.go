@@ -111,7 +111,7 @@ func TestPartyReturnsByItsClock(t *testing.T) {
 	}
 }
 
-// What was in the outbox when the relationship ended is still tried.
+// A message that was in the outbox when the relationship ended is still tried.
 func TestQueuedBeforeEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMover(t, nil)

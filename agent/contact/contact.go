@@ -54,7 +54,7 @@
 // # Ends
 //
 // A from_prior without a new DID ends the relationship. Until the party returns, messages to
-// it fail with [ErrEnded]. What is in the outbox already is still tried.
+// it fail with [ErrEnded]. Messages in the outbox are still tried.
 //
 // A from_prior names no recipient. A party that receives the end of a relationship can
 // therefore pass it on to others that know the same DID, at any time. So the Book does not
@@ -72,8 +72,8 @@
 // # Dialects
 //
 // Agents differ in the messages that they speak: the version of a protocol, the name of an
-// answer, acks. What a contact has shown is its [Dialect]. [Book.Learn] records what an
-// authenticated message has shown, and [Book.Dialect] returns what is known.
+// answer, acks. The [Dialect] of a contact has the forms that the contact has shown to speak or
+// to lack. [Book.Learn] adds to the Dialect, and [Book.Dialect] returns it.
 //
 // # Clauses
 //

@@ -48,7 +48,7 @@ func TestDialect(t *testing.T) {
 	want(own, party("a"), full)
 	want(other, party("a"), contact.Dialect{})
 
-	// What is lacked now may be spoken later.
+	// A form that is lacked now may be spoken later.
 	learn(own, party("a"), func(d *contact.Dialect) { d.Spoke("a/2.0"); d.Spoke("a/1.0") })
 	want(own, party("a"), contact.Dialect{Speaks: []string{"a/1.0", "a/2.0"}, NoAcks: true})
 

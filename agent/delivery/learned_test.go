@@ -46,7 +46,7 @@ func (m *memory) config(cfg delivery.Config) delivery.Config {
 	return cfg
 }
 
-// What an earlier process has learned about the acks of a party holds from the first item on,
+// The lessons of an earlier process about the acks of a party hold from the first item on,
 // and an ack changes it.
 func TestLearned(t *testing.T) {
 	const learnedNone, learnedAcks = alice + " " + bob + " false <nil>", alice + " " + bob + " true <nil>"

@@ -16,8 +16,8 @@ type Unpacked struct {
 	Metadata Metadata
 	// OpenedWith is the key id of our key that opened the innermost layer of encryption, as
 	// our DID document lists it. OpenedAs is the key id by which the peer named that key: it
-	// differs from OpenedWith if the peer used an alias, such as a did:key. Both are empty if the message was
-	// not encrypted.
+	// differs from OpenedWith if the peer used an alias, such as a did:key. Both are empty if the
+	// message was not encrypted.
 	OpenedWith, OpenedAs string
 	// SenderAs is the key id by which the peer named its key Metadata.EncryptedFromKID.
 	SenderAs string

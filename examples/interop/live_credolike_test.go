@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// credoFleet is the chapter for users. What it says of Credo is what credo-like does, and
-// for the rest what recordings of Credo show.
+// credoFleet is the chapter for users. The exchanges of credo-like prove most of
+// the lines about Credo, and recordings of Credo the others.
 const credoFleet = `Credo (npm @credo-ts/didcomm) with DIDComm v2 runs in vs-agent, in the Hologram wallets and in the 2060 mediator. The
 exchanges of credo-like, under [Live agents](#live-agents), prove what this table says of commands and forwards. The rest is
 from recordings of Credo.

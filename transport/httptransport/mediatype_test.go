@@ -248,7 +248,7 @@ func TestOlderMediaTypeTimeout(t *testing.T) {
 	})
 }
 
-// What is remembered of endpoints has a limit.
+// The memory of endpoints has a limit.
 func TestMediaTypesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 1024

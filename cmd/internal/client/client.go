@@ -22,8 +22,8 @@ import (
 type Config struct {
 	// Home is the home whose keys the Client uses, if it has any.
 	Home home.Config
-	// Peer is the DID of the party that the Client is for. What the home knows about the
-	// dialect of Peer is known to the Client, and the home is told what the Client learns.
+	// Peer is the DID of the party that the Client is for. The Client begins with
+	// the dialect of Peer that the home has, and the home gets the dialect that the Client learns.
 	Peer string
 	// WebSocket makes the Client use WebSocket for http and https endpoints, too.
 	WebSocket    bool

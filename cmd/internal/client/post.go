@@ -111,8 +111,9 @@ func (cfg *PostConfig) from(ctx context.Context, h *home.Home) (string, error) {
 	return own, err
 }
 
-// Once delivers a message, or fails, and returns the outcome of the delivery. It makes an agent for this message, with the keys of Home.
-// If Home has no keys, it uses temporary keys. Once does not use the outbox of a home.
+// Once delivers a message, or fails, and returns the outcome of the delivery. It makes an agent
+// for this message, with the keys of Home. If Home has no keys, it uses temporary keys. Once does
+// not use the outbox of a home.
 func Once(ctx context.Context, cfg PostConfig, m *message.Message) (o agent.Outcome, err error) {
 	c, err := startAlone(ctx, cfg.Config, cfg.ackTimeout())
 	if err != nil {

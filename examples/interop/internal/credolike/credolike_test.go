@@ -99,7 +99,7 @@ func TestTalk(t *testing.T) {
 	}
 }
 
-// What the agent does not take it refuses with Credo's statuses, each time again.
+// The agent refuses a message that it does not take with Credo's statuses, each time again.
 func TestStatus(t *testing.T) {
 	a := start(t, credolike.Config{})
 	for _, c := range []struct {

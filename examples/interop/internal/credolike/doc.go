@@ -1,8 +1,8 @@
 // Package credolike is an agent that behaves on the wire as Credo does with DIDComm v2, for
 // tests. Credo is the framework of vs-agent, of the Hologram wallets and of the 2060
-// mediator. What the agent does is from the source of Credo and from recordings of it; the
-// code is neither. Its envelopes are made and opened by package craft, so that it shares no
-// cryptography with the library that it tests.
+// mediator. The behaviour of the agent is from the source of Credo and from recordings
+// of Credo; the code is neither. Package craft makes and opens the envelopes, so that the agent
+// shares no cryptography with the library that it tests.
 //
 // [Start] starts an agent with an HTTP and WebSocket server on loopback. Its
 // [Agent.Invitation] is a DID that anybody may write to. In particular, the agent
