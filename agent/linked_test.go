@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"testing"
@@ -32,6 +33,15 @@ func (m *mover) linked(prior, to *stranger, edit func(*message.Message)) transpo
 		}
 		copied := *doc
 		copied.ID = id
+		if id == m.DID() { // so that the message is also for the key of the agent
+			ours, err := prior.Resolver.Resolve(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			copied.VerificationMethod = slices.Concat(doc.VerificationMethod, ours.VerificationMethod)
+			copied.KeyAgreement = slices.Concat(doc.KeyAgreement, ours.KeyAgreement)
+			return &copied, copied.Index()
+		}
 		return &copied, nil
 	})})
 	if err != nil {
@@ -199,6 +209,10 @@ func TestAnnouncedRotation(t *testing.T) {
 	m.serve(new(call), m.linked(m.old, m.new, nil))
 	m.takes(m.old)
 	m.sends(m.old, m.old)
+	m.says(m.new, new(call), func(e *message.Message) { e.Type, e.Ack = emptyType, []string{"x"} }) // third parties ack, too
+	m.says(m.new, new(call), func(e *message.Message) { e.Type, e.Body = reportType, []byte(`{"code":"e.m.odd"}`) })
+	m.takes(m.new)
+	m.sends(m.old, m.old)
 	m.restart()
 	m.says(m.new, new(call), nil)
 	m.takes(m.new)
@@ -251,4 +265,21 @@ func TestLinkedShortForm(t *testing.T) {
 	if in := m.handled.next(t); in.From != m.old.DID {
 		t.Errorf("from %s", in.From)
 	}
+}
+
+// A contact that names our own DID as its new one is refused. Replies would come back to us, and
+// a handler that answers every message would answer itself.
+func TestLinkedToUs(t *testing.T) {
+	m := newMover(t, nil)
+	m.sends(m.old, m.old)
+	us := &stranger{Party: &agenttest.Party{DID: m.DID()}}
+	var refused *transport.RejectError
+	err := serve(t.Context(), m.Agent, new(call), m.linked(m.old, us, func(e *message.Message) { e.PleaseAck = []string{""} }))
+	if !errors.As(err, &refused) || !errors.Is(err, envelope.ErrFromPrior) {
+		t.Errorf("error %v", err)
+	}
+	if n := len(m.handled); n != 0 {
+		t.Errorf("%d messages were handled", n)
+	}
+	m.sends(m.old, m.old)
 }

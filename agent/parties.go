@@ -92,14 +92,16 @@ func (a *Agent) sentAt(in *Inbound) time.Time {
 	return a.cfg.Now().Add(maxAhead)
 }
 
-// heardAt is sentAt, but no time to come: an end that follows has to count. It is zero for mail
-// without created_time, since the message may be much older than such an end.
+// heardAt is sentAt, but no time to come: an end that follows has to count. It is long ago for
+// mail without created_time, since the message may be much older than such an end.
 func (a *Agent) heardAt(in *Inbound) time.Time {
-	if in.mail && createdTime(in.Message).IsZero() {
-		return time.Time{}
-	}
 	at := a.sentAt(in)
-	if now := a.cfg.Now(); at.After(now) {
+	switch now := a.cfg.Now(); {
+	case at.IsZero():
+		return at
+	case in.mail && createdTime(in.Message).IsZero():
+		return time.Unix(0, 0)
+	case at.After(now):
 		return now
 	}
 	return at

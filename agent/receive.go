@@ -78,6 +78,9 @@ func (a *Agent) accept(ctx context.Context, w transport.Replier, in *Inbound) (h
 	if md := &in.Metadata; !md.Encrypted && !in.Authenticated() && !a.cfg.AcceptPlaintext {
 		return nil, &transport.RejectError{Reason: "plaintext messages are not accepted"}
 	}
+	if in.linked() && party(in.replyDID()) == party(in.To) { // replies would come back to us, without end
+		return nil, refusal(fmt.Errorf("%w: the new DID is ours", envelope.ErrFromPrior))
+	}
 	a.classify(ctx, in)
 	if err := a.checkForms(ctx, w, in); err != nil {
 		return nil, err

@@ -11,10 +11,12 @@ import (
 // from_prior was authenticated by a key of the prior DID, and not of the new one. Anybody can
 // announce any DID, so the Book does not follow the rotation yet. It does when a message that
 // the new DID has authenticated is Met, also if that message has no from_prior: some agents
-// write none after an answer to the new DID.
+// write none after an answer to the new DID. Acks and problem reports do not count: a third party
+// may send them, too, since it has got a reply from own.
 //
 // Nothing is recorded if the party is no contact under the prior DID, or if own knows the new
-// DID already: that may be a third party. Errors are those of the store.
+// DID already: that may be a third party. A later Keep of the new DID ends the announcement.
+// Errors are those of the store.
 func (b *Book) Announce(ctx context.Context, own string, r Rotation) error {
 	r.IssuedAt = clamp(r.IssuedAt)
 	err := b.change(ctx, func() ([]record, error) {

@@ -20,26 +20,35 @@ func TestAnnounce(t *testing.T) {
 		want   string // the DID of party a afterwards
 	}{
 		{"nothing came from the new DID", nil, nil, party("a")},
-		{"a message of the new DID", nil, func(b checked) { b.met(own, party("b")) }, party("b")},
+		{"a message of the new DID", nil, func(b checked) { b.says(own, party("b"), at(iat)) }, party("b")},
+		{"an ack of the new DID", nil, func(b checked) { b.met(own, party("b")) }, party("a")},
+		{"a message of the new DID after an ack", nil, func(b checked) {
+			b.met(own, party("b"))
+			b.says(own, party("b"), at(iat))
+		}, party("b")},
+		{"the new DID is a contact since", nil, func(b checked) {
+			b.keep(own, party("b"))
+			b.says(own, party("b"), at(iat))
+		}, party("a")},
 		{"a message of the new DID that may have been passed on", nil, func(b checked) { b.left(own, party("b")) }, party("a")},
-		{"a message of the new DID to another DID of ours", nil, func(b checked) { b.met(other, party("b")) }, party("a")},
-		{"a message of another party", nil, func(b checked) { b.met(own, party("c")) }, party("a")},
-		{"a message of the prior DID", nil, func(b checked) { b.met(own, party("a")) }, party("a")},
-		{"the new DID was a contact before", func(b checked) { b.keep(own, party("b")) }, func(b checked) { b.met(own, party("b")) }, party("a")},
+		{"a message of the new DID to another DID of ours", nil, func(b checked) { b.says(other, party("b"), at(iat)) }, party("a")},
+		{"a message of another party", nil, func(b checked) { b.says(own, party("c"), at(iat)) }, party("a")},
+		{"a message of the prior DID", nil, func(b checked) { b.says(own, party("a"), at(iat)) }, party("a")},
+		{"the new DID was a contact before", func(b checked) { b.keep(own, party("b")) }, func(b checked) { b.says(own, party("b"), at(iat)) }, party("a")},
 		{"the new DID was announced by another party before", func(b checked) {
 			b.keep(own, party("c"))
 			announce(b, party("c"), party("b"), iat)
-		}, func(b checked) { b.met(own, party("b")) }, party("a")},
-		{"announced twice", func(b checked) { announce(b, party("a"), party("b"), iat-1) }, func(b checked) { b.met(own, party("b")) }, party("b")},
+		}, func(b checked) { b.says(own, party("b"), at(iat)) }, party("a")},
+		{"announced twice", func(b checked) { announce(b, party("a"), party("b"), iat-1) }, func(b checked) { b.says(own, party("b"), at(iat)) }, party("b")},
 		{"another rotation is newer", nil, func(b checked) {
 			b.rotate(own, party("a"), party("c"), iat+1)
-			b.met(own, party("b"))
+			b.says(own, party("b"), at(iat))
 		}, party("c")},
 		{"the relationship has ended since", nil, func(b checked) {
 			b.rotate(own, party("a"), "", iat+1)
-			b.met(own, party("b"))
+			b.says(own, party("b"), at(iat))
 		}, "ended"},
-		{"the prior DID was left before", func(b checked) { b.rotate(own, party("a"), party("c"), iat-1) }, func(b checked) { b.met(own, party("b")) }, party("c")},
+		{"the prior DID was left before", func(b checked) { b.rotate(own, party("a"), party("c"), iat-1) }, func(b checked) { b.says(own, party("b"), at(iat)) }, party("c")},
 		{"with its from_prior", nil, func(b checked) { b.rotate(own, party("a"), party("b"), iat) }, party("b")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -92,7 +101,7 @@ func TestAnnouncedDialect(t *testing.T) {
 				b.rotate(own, party("a"), party("b"), 10)
 			} else {
 				b.must(b.Announce(t.Context(), own, contact.Rotation{Prior: party("a"), DID: party("b"), IssuedAt: at(10)}))
-				b.met(own, party("b"))
+				b.says(own, party("b"), at(10))
 			}
 			d, err := b.Dialect(t.Context(), own, party("a"))
 			b.must(err)

@@ -171,6 +171,9 @@ func (b *Book) Keep(ctx context.Context, own, peer string) error {
 			return nil, err
 		}
 		before := first.entry
+		if !first.Contact { // a party of its own, whatever another one has announced
+			first.Prior, first.PriorAt = "", time.Time{}
+		}
 		first.Peer, first.Contact = longest(first.Peer, peer), true
 		if hops > 1 && last.Confirmed { // so that later calls follow one rotation only
 			first.Next = last.Peer
@@ -234,7 +237,8 @@ func (b *Book) Long(ctx context.Context, short string) (string, error) {
 // long form of a did:peer:4, the Book keeps that form. The caller sets rotating if the
 // message has a from_prior, or may have been passed on by another party: such a message does
 // not confirm a rotation. at is when the party has sent the message, but no time to come. It
-// is zero if the message does not count for the end of a relationship.
+// is zero for a message that agents send by themselves, such as an ack: that counts neither for
+// the end of a relationship nor for a rotation that was announced ([Book.Announce]).
 //
 // Met reports whether the party has left peer, by a rotation or by the end of the
 // relationship. If so, the message must be ignored (DID Rotation), and nothing is recorded.
@@ -249,7 +253,7 @@ func (b *Book) Met(ctx context.Context, own, peer string, at time.Time, rotating
 		if err != nil {
 			return nil, err
 		}
-		if left = r.left(); !left && !rotating && r.Prior != "" {
+		if left = r.left(); !left && !rotating && !at.IsZero() && r.Prior != "" {
 			return b.arrived(ctx, r)
 		}
 		longer := (r.Peer != peer || r.version == 0) && did.Canonical(peer) != peer
