@@ -231,11 +231,7 @@ func (h *Home) forget(ctx context.Context, list []serving) error {
 // the last DID of Serve. In a home without one, it is a did:peer of the agent's own keys,
 // whose endpoint is did.QueueURI; the next agent on the home opens the answers.
 func (h *Home) Sender(ctx context.Context) (string, error) {
-	list, err := servings(ctx, h.Store.Records())
-	if err != nil {
-		return "", err
-	}
-	if own, err := h.lastServed(ctx, list, time.Now()); own != "" || err != nil {
+	if own, err := h.AgentDID(ctx); own != "" || err != nil {
 		return own, err
 	}
 	id, err := identity.Peer2(h.Pair, did.QueueURI)
