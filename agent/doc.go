@@ -78,7 +78,8 @@
 // Some agents encrypt the first message from the new DID with the key of the old one. Such a
 // message speaks for the old DID (Inbound.From): it can answer a Request to the old DID, but it
 // does not move the peer, since anybody can name any DID as the new one. Replies to the message
-// go to the new DID.
+// go to the new DID. The peer moves with a later message by a key of the new DID, but not with an
+// ack or a problem report, which a third party could send because of a reply.
 //
 // To rotate a DID of ours, a program calls empty.Rotate of protocols/empty, or
 // envelope.Packer.FromPrior. The section Another URL of package agent/identity describes the

@@ -10,6 +10,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -177,6 +178,38 @@ func TestReplyToVictim(t *testing.T) {
 	}
 	attacker.none(t)
 	moved.none(t)
+}
+
+// A third party that has ended the relationship gets no reply. The attacker does not learn of the
+// end: a reply on its connection is packed as ever.
+func TestReplyToEndedVictim(t *testing.T) {
+	box := &enqueued{Outbox: store.NewOutbox(store.OutboxConfig{})}
+	var failed error
+	m := newMover(t, func(cfg *agent.Config) {
+		cfg.Store = storeOf(box, nil)
+		cfg.Handler = agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+			if in.Authenticated() {
+				failed = replier(ctx, w, in)
+			}
+			return nil
+		})
+	})
+	victim, attacker := m.old, m.new
+	if err := m.Contacts().Keep(t.Context(), m.DID(), victim.DID); err != nil {
+		t.Fatal(err)
+	}
+	end := victim.message(t, m.Agent, chatType, func(e *message.Message) { e.From, e.FromPrior = "", m.prove(victim, "", time.Now()) })
+	victim.give(t, m.Agent, new(call), end, anonymously)
+	c := new(call)
+	m.serve(c, m.linked(attacker, victim, nil))
+	if items := box.take(); len(items) != 0 || !errors.Is(failed, contact.ErrEnded) {
+		t.Errorf("%d replies, %v", len(items), failed)
+	}
+	m.serve(c, m.linked(attacker, victim, func(e *message.Message) { e.ReturnRoute = "all" }))
+	if len(c.packets) != 1 || failed != nil {
+		t.Errorf("%d replies came back, %v", len(c.packets), failed)
+	}
+	victim.none(t)
 }
 
 // The answer to a message to the DID of an invitation comes from a new DID, by the old key.

@@ -147,6 +147,11 @@ func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *mes
 			back = returnYes
 		}
 	}
+	if in.linked() && back != returnYes { // on the connection, From would see that a third party has ended the relationship
+		if _, err := r.a.cfg.Contacts.Current(ctx, m.From, m.To[0]); err != nil {
+			return nil, nil, 0, acks, err
+		}
+	}
 	return m, o, back, acks, nil
 }
 

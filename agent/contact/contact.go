@@ -49,7 +49,7 @@
 //
 // A message may be authenticated by the prior DID alone, although its from_prior names a new DID.
 // Anybody can announce any DID so. The Book follows such a rotation when the new DID has
-// authenticated a message ([Book.Announce]).
+// authenticated a message that agents do not send by themselves ([Book.Announce]).
 //
 // # Ends
 //
