@@ -15,7 +15,8 @@ import (
 // may send them, too, since it has got a reply from own.
 //
 // Nothing is recorded if the party is no contact under the prior DID, or if own knows the new
-// DID already: that may be a third party. A later Keep of the new DID ends the announcement.
+// DID already: that may be a third party. A later Keep of the new DID ends the announcement. If
+// the new DID ends the relationship, the prior DID has ended it, too.
 // Errors are those of the store.
 func (b *Book) Announce(ctx context.Context, own string, r Rotation) error {
 	r.IssuedAt = clamp(r.IssuedAt)
@@ -36,6 +37,21 @@ func (b *Book) Announce(ctx context.Context, own string, r Rotation) error {
 		return []record{next}, nil
 	})
 	return b.passOver(ctx, err, own, r.DID)
+}
+
+// endAnnouncer returns the record of the DID that has announced a rotation to the DID of ended, if
+// the end holds for that DID as well. A party that has announced the DID of a third party ends
+// nothing but its own relationship.
+func (b *Book) endAnnouncer(ctx context.Context, ended record) ([]record, error) {
+	if ended.Prior == "" {
+		return nil, nil
+	}
+	r, err := b.load(ctx, ended.Own, ended.Prior)
+	if err != nil || r.left() || !ended.IssuedAt.After(r.IssuedAt) || ended.IssuedAt.Before(b.lastHeard(&r)) {
+		return nil, err
+	}
+	r.Ended, r.IssuedAt = true, ended.IssuedAt
+	return []record{r}, nil
 }
 
 // arrived returns the records that change when a message of the DID of r is Met that was

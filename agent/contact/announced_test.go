@@ -49,6 +49,11 @@ func TestAnnounce(t *testing.T) {
 			b.says(own, party("b"), at(iat))
 		}, "ended"},
 		{"the prior DID was left before", func(b checked) { b.rotate(own, party("a"), party("c"), iat-1) }, func(b checked) { b.says(own, party("b"), at(iat)) }, party("c")},
+		{"the new DID has ended the relationship", nil, func(b checked) { b.rotate(own, party("b"), "", iat) }, "ended"},
+		{"the new DID had ended the relationship before the announcement", nil, func(b checked) { b.rotate(own, party("b"), "", iat-1) }, "ended"},
+		{"an end before the last message of the prior DID", func(b checked) { b.says(own, party("a"), at(iat+2)) },
+			func(b checked) { b.rotate(own, party("b"), "", iat+1) }, party("a")},
+		{"an end of another party", nil, func(b checked) { b.rotate(own, party("c"), "", iat) }, party("a")},
 		{"with its from_prior", nil, func(b checked) { b.rotate(own, party("a"), party("b"), iat) }, party("b")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

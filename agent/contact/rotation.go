@@ -52,7 +52,8 @@ func (b *Book) judge(ctx context.Context, own string, r Rotation) (verdict, []re
 	prior.Peer = longest(prior.Peer, r.Prior)
 	prior.Next, prior.Ended, prior.IssuedAt = "", r.DID == "", r.IssuedAt
 	if prior.Ended {
-		return v, []record{prior}, nil
+		list, err := b.endAnnouncer(ctx, prior)
+		return v, append(list, prior), err
 	}
 	next, err := b.load(ctx, own, r.DID)
 	switch {
