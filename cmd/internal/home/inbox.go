@@ -65,11 +65,22 @@ func (b *Inbox) Letters(ctx context.Context, reach network.Reach) (*Letters, err
 	if err != nil {
 		return nil, err
 	}
-	packer, err := envelope.New(envelope.Config{Keys: h.Keys(), Resolver: identity.Before(h.Set, resolver)})
+	packer, err := envelope.New(envelope.Config{Keys: inboxKeys{&allKeys{h.Set, h.Ring}}, Resolver: identity.Before(h.Set, resolver)})
 	if err != nil {
 		return nil, err
 	}
 	return &Letters{b.admin(), packer}, nil
+}
+
+// inboxKeys are the keys that open messages in the inbox. A message opens as it did for the agent
+// that has accepted it: what concerns two DIDs of different parties does not open.
+type inboxKeys struct{ *allKeys }
+
+var _ envelope.Relater = inboxKeys{}
+
+// Related reports whether two DIDs of ours belong to the same party.
+func (k inboxKeys) Related(ctx context.Context, a, b string) (bool, error) {
+	return k.set.Related(ctx, a, b)
 }
 
 // Retry makes the messages of an id that wait, or were set aside, due for their
