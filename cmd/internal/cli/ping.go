@@ -29,7 +29,7 @@ func (t *talk) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&t.cfg.WebSocket, "ws", false, "send by WebSocket, also to an http URL")
 	f.BoolVar(&t.cfg.AllowPrivate, "allow-private", false, "connect to private networks too")
-	f.DurationVar(&t.timeout, "timeout", 10*time.Second, "how long to wait")
+	f.DurationVar(&t.timeout, "timeout", 15*time.Second, "how long to wait; some agents say only after 10 seconds that they cannot open a message")
 }
 
 func (t *talk) check(id string) error {
