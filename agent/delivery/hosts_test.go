@@ -201,7 +201,7 @@ func TestSlowAndHeld(t *testing.T) {
 			return nil
 		}), "http")})
 		p.deliver(item("first", "http://dead"))
-		time.Sleep(30 * time.Second)
+		time.Sleep(30*time.Second + 100*time.Millisecond) // after the end of the try, and before the next
 		p.deliver(item("probe", "http://dead"))
 		synctest.Wait()
 		for i := range 4 {
