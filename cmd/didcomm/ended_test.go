@@ -3,9 +3,6 @@ package main
 import (
 	"bytes"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -36,16 +33,12 @@ func TestSendToEnded(t *testing.T) {
 			t.Fatal(status, body)
 		}
 	}
-	send := func(args ...string) (stdout, stderr string, err error) {
-		cmd := exec.Command(who.program, append([]string{"send", peer.DID, "hello"}, args...)...)
-		cmd.Env = append(os.Environ(), "GORACE="+raceOptions, "DIDCOMM_HOME="+filepath.Join(who.dir, "home"))
-		var out, complaint bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &complaint
-		err = cmd.Run()
-		return out.String(), complaint.String(), err
+	didcomm := runner(who.program, who.dir)
+	send := func(args ...string) (stdout, stderr string, status int) {
+		return didcomm("home", append([]string{"send", peer.DID, "hello"}, args...)...)
 	}
-	if stdout, stderr, err := send(); err != nil || stdout == "" {
-		t.Fatalf("%v: %q, %q", err, stdout, stderr)
+	if stdout, stderr, status := send(); status != 0 || stdout == "" {
+		t.Fatalf("%d: %q, %q", status, stdout, stderr)
 	}
 	end, err := peer.Packer.FromPrior(t.Context(), peer.DID, "", time.Now())
 	if err != nil {
@@ -53,13 +46,13 @@ func TestSendToEnded(t *testing.T) {
 	}
 	said(empty.TypeEmpty, "", end)
 	for _, args := range [][]string{nil, {"--no-queue"}, {"--ack"}} {
-		stdout, stderr, err := send(args...)
-		if err == nil || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "the party has ended the relationship") {
-			t.Errorf("send %v: %v: %q, %q", args, err, stdout, stderr)
+		stdout, stderr, status := send(args...)
+		if status != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "not sent: the agent has ended the relationship") {
+			t.Errorf("send %v: %d: %q, %q", args, status, stdout, stderr)
 		}
 	}
 	said(basicmessage.TypeMessage, peer.DID, "", envelope.From(peer.DID))
-	if stdout, stderr, err := send(); err != nil || stdout == "" {
-		t.Errorf("%v: %q, %q", err, stdout, stderr)
+	if stdout, stderr, status := send(); status != 0 || stdout == "" {
+		t.Errorf("%d: %q, %q", status, stdout, stderr)
 	}
 }

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -117,14 +114,7 @@ func TestMediated(t *testing.T) {
 	if err := a.stop(os.Interrupt); err != nil { // its home has keys now
 		t.Fatal(err)
 	}
-	didcomm := func(home string, args ...string) (stdout, stderr string, err error) {
-		cmd := exec.Command(who.program, args...)
-		cmd.Env = append(os.Environ(), "GORACE="+raceOptions, "DIDCOMM_HOME="+filepath.Join(who.dir, home))
-		var out, complaint bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &complaint
-		err = cmd.Run()
-		return out.String(), complaint.String(), err
-	}
+	didcomm := runner(who.program, who.dir)
 	about := func(id func(forward *message.Message) string) func(*message.Message) *message.Message {
 		return func(forward *message.Message) *message.Message {
 			return &message.Message{ParentThreadID: id(forward)}
@@ -157,21 +147,28 @@ func TestMediated(t *testing.T) {
 			t.Run(tt.name+", "+home, func(t *testing.T) {
 				mediator := tt.relay
 				to := newRelay(t, &mediator)
-				stdout, stderr, err := didcomm(home, "send", "--no-queue", "--timeout", "10m", to, "hello")
-				if tt.fails != (err != nil) || tt.fails != (stdout == "") || !strings.Contains(stderr, tt.want) || strings.Count(stderr, "\n") != 1 {
-					t.Errorf("%v: %q, %q", err, stdout, stderr)
+				stdout, stderr, status := didcomm(home, "send", "--no-queue", "--timeout", "10m", to, "hello")
+				if tt.fails != (status == 1) || tt.fails != (stdout == "") || !strings.Contains(stderr, tt.want) || strings.Count(stderr, "\n") != 1 {
+					t.Errorf("%d: %q, %q", status, stdout, stderr)
 				}
 			})
 		}
 	}
+	t.Run("not acknowledged", func(t *testing.T) {
+		to := newRelay(t, &relay{status: http.StatusOK})
+		_, stderr, status := didcomm("home", "send", "--ack", "--timeout", "1s", to, "hello")
+		if want := "didcomm: send: handed to the mediator, but not acknowledged: context deadline exceeded (waited 1s, see --timeout)\n"; status != 1 || stderr != want {
+			t.Errorf("%d: %q, want %q", status, stderr, want)
+		}
+	})
 	t.Run("queued", func(t *testing.T) {
 		to := newRelay(t, &relay{status: http.StatusServiceUnavailable})
-		stdout, stderr, err := didcomm("home", "send", to, "hello")
-		if err != nil || !strings.Contains(stderr, "Queued: not delivered yet") {
-			t.Fatalf("%v: %q", err, stderr)
+		stdout, stderr, status := didcomm("home", "send", to, "hello")
+		if status != 0 || !strings.Contains(stderr, "Queued: not delivered yet") {
+			t.Fatalf("%d: %q", status, stderr)
 		}
-		if stdout, stderr, err = didcomm("home", "outbox", "show", strings.TrimSpace(stdout)); err != nil || !strings.Contains(stdout, ", a mediator\n") {
-			t.Errorf("%v: %q, %q", err, stdout, stderr)
+		if stdout, stderr, status = didcomm("home", "outbox", "show", strings.TrimSpace(stdout)); status != 0 || !strings.Contains(stdout, ", a mediator\n") {
+			t.Errorf("%d: %q, %q", status, stdout, stderr)
 		}
 	})
 }

@@ -131,7 +131,7 @@ func TestNoAckRemembered(t *testing.T) {
 	for way, remembered := range map[string]bool{"--ws=false": false, "--ws": true} {
 		t.Run(way, func(t *testing.T) {
 			credo, _ := credoLike(t)
-			const first, then = "(waited 500ms, see --timeout)", "acknowledges no messages"
+			const first, then = "sent, but not acknowledged: context deadline exceeded (waited 500ms, see --timeout)", "acknowledges no messages"
 			want := []string{first, first}
 			if remembered {
 				want[1] = then

@@ -36,6 +36,9 @@ type PostConfig struct {
 // nothing. The message was sent. Match it with errors.Is.
 var ErrNoAcks = errors.New("sent, but the agent acknowledges no messages; see didcomm peer")
 
+// errEnded is contact.ErrEnded, in the words of the commands.
+var errEnded = errors.New("not sent: the agent has ended the relationship, and has to write first; see didcomm peer")
+
 // Posted is the result of Post.
 type Posted struct {
 	// Outcome is the outcome of the delivery. Its State is delivery.Queued if the outbox has
@@ -55,6 +58,11 @@ type Posted struct {
 //
 // If Post returns an error, the message is not in the outbox.
 func Post(ctx context.Context, cfg PostConfig, m *message.Message) (posted Posted, err error) {
+	defer func() {
+		if errors.Is(err, contact.ErrEnded) {
+			err = errEnded
+		}
+	}()
 	served, err := home.Served(cfg.Home.Dir)
 	if err != nil {
 		return Posted{}, err
@@ -148,6 +156,8 @@ func (c *Client) post(ctx context.Context, cfg PostConfig, m *message.Message) (
 		return o, nil
 	case errors.As(err, &problem):
 		return o, reported(problem, o.Mediated && !cfg.Ack)
+	case cfg.Ack && o.State == delivery.Sent && errors.Is(err, context.DeadlineExceeded):
+		return o, unacknowledged(o.Mediated)
 	case !errors.Is(err, agent.ErrUndelivered):
 		return o, err
 	case ctx.Err() != nil:
@@ -173,6 +183,15 @@ func (c *Client) noteNoAck(ctx context.Context, m *message.Message, o agent.Outc
 	defer cancel()
 	// After an error the next command waits as long as this one.
 	_ = c.agent.Contacts().Learn(ctx, c.agent.DID(), m.To[0], func(d *contact.Dialect) { d.NoAcks, d.Acks = true, false })
+}
+
+// unacknowledged is the error if a message has left, and no ack came in time.
+func unacknowledged(mediated bool) error {
+	left := "sent"
+	if mediated {
+		left = "handed to the mediator"
+	}
+	return fmt.Errorf("%s, but not acknowledged: %w", left, context.DeadlineExceeded)
 }
 
 func reported(p *message.Problem, byMediator bool) error {
