@@ -193,10 +193,10 @@
 // Config.Store, as durably as the Store keeps it. The Agent then tries each endpoint of
 // the recipient. If all endpoints fail, the Agent resolves the recipient's DID again, and
 // retries after a delay. The delay doubles with each try, unless the recipient has asked
-// for another. After expires_time, Config.MaxAge or Config.StrangerAge the message is buried: the outbox
-// keeps it with its last error, and Trace.Buried is called unless the process ends in
-// between. A slow recipient, or one that does not respond, occupies one worker only.
-// Package agent/delivery says more.
+// for another. After expires_time, Config.MaxAge or Config.StrangerAge the message is
+// buried: the outbox keeps it with its last error, and Trace.Buried is called unless the
+// process ends in between. A slow recipient, or one that does not respond, occupies one
+// worker only. Package agent/delivery says more.
 //
 // An [Outcome] is the state of a message to one recipient. The option [Outcomes] reports
 // each change; the error of a Send with [AwaitDelivery] or [Once] has the last state.
