@@ -60,8 +60,7 @@ type Settings struct {
 // called at the same time from many goroutines.
 //
 // Only NewSet and List take longer with many identities than with one. The result of a method
-// for a DID does not depend on the other identities of the Set, except for DIDs and Related. FindKey
-// takes the same time with many identities.
+// for a DID does not depend on the other identities of the Set, except for DIDs and Related.
 type Set struct {
 	// Static after construction.
 	cfg     SetConfig
