@@ -18,13 +18,13 @@ from recordings of Credo, and from exchanges with Credo itself at 03d457e on 202
 |---|---|---|
 | didcomm ping, and its pings | yes | Credo has ` + "`trust_ping/1.0`" + ` only. The command tries that protocol after a report about its first ping, and says which one was answered |
 | messages, both ways | yes | - |
-| didcomm send --ack | no | Credo acknowledges nothing. Send without the flag, and ask for an answer in words. Once the agent knows, the command fails without waiting, and ` + "`didcomm peer DID`" + ` says so |
+| didcomm send --ack | no | Credo acknowledges nothing. Send without the flag, and ask for an answer in words. Once the home knows, the command fails without waiting, and ` + "`didcomm peer DID`" + ` says so |
 | didcomm send to an invitation | yes | Credo answers from a new DID. Until a key of that DID has authenticated a message, its messages count as those of the invitation, and the contact does not move. On an open WebSocket, Credo may go on like that; both DIDs reach it. Strict mode refuses such messages |
 | DID rotation by Credo | yes | the contact moves to the new DID |
 | messages to a Credo that has not accepted our DID | no | by default, Credo takes a first message only from a DID whose invitation it has accepted. It answers with status 500 after 10 seconds, or with 200 and drops the message. Its setting autoCreateConnectionOnFirstMessage changes that |
 | a second invitation of a Credo that knows our DID | no | Credo answers from the DID of the first connection by the key of the second invitation, and nothing proves that both are its own. Use the DID of the first connection, or another DID of ours with --from |
 | didcomm ping to a Credo behind a mediator | no | the command has no endpoint for an answer that does not come back on its connection. Send a message |
-| Credo ends the connection | yes | later sends to that DID fail with this reason |
+| Credo ends the connection | yes | later sends to that DID fail with this reason, until it writes again |
 | discover features | yes | Credo calls the answer ` + "`disclosures`" + `. Each side gets the answer under the name that it knows |
 | didcomm send to a client of a Credo mediator | handed over | the mediator answers before it looks for its client, and gives no answer by WebSocket. The command says "unconfirmed". Ask for an answer in words |
 | Credo sends to a DID of ours behind a mediator made with this library | yes | give the mediator a DID of ` + "`didcomm did create --one-key`" + `. For any other, Credo wraps twice, and the second layer does not open |
