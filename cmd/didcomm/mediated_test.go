@@ -156,8 +156,8 @@ func TestMediated(t *testing.T) {
 	}
 	t.Run("not acknowledged", func(t *testing.T) {
 		to := newRelay(t, &relay{status: http.StatusOK})
-		_, stderr, status := didcomm("home", "send", "--ack", "--timeout", "1s", to, "hello")
-		if want := "didcomm: send: handed to the mediator, but not acknowledged: context deadline exceeded (waited 1s, see --timeout)\n"; status != 1 || stderr != want {
+		_, stderr, status := didcomm("home", "send", "--ack", "--timeout", "3s", to, "hello")
+		if want := "didcomm: send: handed to the mediator, but not acknowledged: context deadline exceeded (waited 3s, see --timeout)\n"; status != 1 || stderr != want {
 			t.Errorf("%d: %q, want %q", status, stderr, want)
 		}
 	})

@@ -131,13 +131,13 @@ func TestNoAckRemembered(t *testing.T) {
 	for way, remembered := range map[string]bool{"--ws=false": false, "--ws": true} {
 		t.Run(way, func(t *testing.T) {
 			credo, _ := credoLike(t)
-			const first, then = "sent, but not acknowledged: context deadline exceeded (waited 500ms, see --timeout)", "acknowledges no messages"
+			const first, then = "sent, but not acknowledged: context deadline exceeded (waited 2s, see --timeout)", "acknowledges no messages"
 			want := []string{first, first}
 			if remembered {
 				want[1] = then
 			}
 			for _, want := range want {
-				stdout, stderr, status := didcomm("home", "send", "--ack", way, "--timeout", "500ms", credo.DID, "hello")
+				stdout, stderr, status := didcomm("home", "send", "--ack", way, "--timeout", "2s", credo.DID, "hello")
 				if status != 1 || stdout != "" || !strings.Contains(stderr, want) {
 					t.Errorf("%d, %q, %q, want %q", status, stdout, stderr, want)
 				}
