@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -208,12 +209,7 @@ func (r *credoRecording) check(t *testing.T, u *envelope.Unpacked) {
 		same("recipients", md.EncryptedToKIDs, []string{e.RecipientKID})
 		same("alg", r.alg(t), e.Alg)
 	}
-	var codes []message.DeviationCode
-	for _, d := range md.Deviations {
-		codes = append(codes, d.Code)
-	}
-	slices.Sort(codes)
-	same("deviations", slices.Compact(codes), credoDeviations[r.Name])
+	same("deviations", codes(md.Deviations), credoDeviations[r.Name])
 	if e.FromPrior == nil {
 		same("from_prior", md.FromPrior, (*envelope.FromPrior)(nil))
 	} else {
@@ -234,6 +230,15 @@ func (r *credoRecording) check(t *testing.T, u *envelope.Unpacked) {
 			t.Errorf("media type %q: %q, %v", r.MediaType, typ, err)
 		}
 	}
+}
+
+// codes are the codes of deviations, each once.
+func codes(list []message.Deviation) []message.DeviationCode {
+	set := map[message.DeviationCode]bool{}
+	for _, d := range list {
+		set[d.Code] = true
+	}
+	return slices.Sorted(maps.Keys(set))
 }
 
 // alg returns the key agreement in the protected header.

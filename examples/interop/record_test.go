@@ -5,7 +5,6 @@ package interop_test
 import (
 	"errors"
 	"flag"
-	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -16,7 +15,6 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/keyring"
-	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
 
@@ -185,13 +183,4 @@ func alike() [][]layout {
 		groups[i] = slices.Concat(g[first:], g[:first])
 	}
 	return groups
-}
-
-// codes are the codes of deviations, each once.
-func codes(list []message.Deviation) []message.DeviationCode {
-	set := map[message.DeviationCode]bool{}
-	for _, d := range list {
-		set[d.Code] = true
-	}
-	return slices.Sorted(maps.Keys(set))
 }
