@@ -42,6 +42,10 @@ type Inbound struct {
 	// prior is the DID that the sender had before, empty if the message does not prove
 	// one, or if the sender has left From since.
 	prior string
+	// named is the DID of ours by which the sender calls us, if it differs from To: the sender
+	// has encrypted with a key of another DID of ours, which Related allows. Credo does after a
+	// rotation of ours, on a WebSocket that is older.
+	named string
 	mail  bool // a mediator of ours has kept the message
 	// class says whether the sender is a contact or a stranger. It is store.ClassOwn until
 	// classify was called.
@@ -63,7 +67,7 @@ func (a *Agent) inbound(ctx context.Context, u *envelope.Unpacked) (in *Inbound,
 	if p := u.Metadata.FromPrior; p != nil && p.Sub != "" && party(p.Sub) == party(in.From) {
 		in.prior = p.Iss
 	}
-	in.aliases = aliasesOf(u)
+	in.aliases, in.named = aliasesOf(u), u.Named
 	switch kid := u.OpenedWith; {
 	case kid == "":
 		var as string

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -105,7 +106,7 @@ func (r *responder) prepare(ctx context.Context, reply *message.Message) (m *mes
 	m = &out
 	m.To = []string{in.replyDID()}
 	if m.From == "" {
-		m.From = in.To
+		m.From = cmp.Or(in.named, in.To)
 	}
 	if !isProblemReport(m) || m.ParentThreadID == "" {
 		if m.ThreadID == "" {

@@ -21,6 +21,9 @@ type Unpacked struct {
 	OpenedWith, OpenedAs string
 	// SenderAs is the key id by which the peer named its key Metadata.EncryptedFromKID.
 	SenderAs string
+	// Named is the DID of ours that the to header names, if that is another one than the DID of
+	// OpenedWith: see DeviationRecipient. Otherwise Named is empty.
+	Named string
 }
 
 // Sender returns the DID that the message proves for its sender, or "" if the message proves

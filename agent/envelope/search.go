@@ -192,23 +192,26 @@ func (s *search) find(ctx context.Context, id string) (string, error) {
 	return own, nil
 }
 
-// anyOwn reports whether one of ids names a DID of ours that may stand for the DID of kid, a
-// key id of ours. It looks at the first MaxRecipients different DIDs of ids.
-func (s *search) anyOwn(ctx context.Context, kid string, ids []string) (bool, error) {
+// anyOwn returns the first of ids that names a DID of ours which may stand for the DID of kid, a
+// key id of ours, or "". It looks at the first MaxRecipients different DIDs of ids.
+func (s *search) anyOwn(ctx context.Context, kid string, ids []string) (string, error) {
 	for _, id := range s.distinct(ids) {
 		own, err := s.find(ctx, id)
 		if err != nil {
-			return false, err
+			return "", err
 		}
 		if own == "" {
 			continue
 		}
 		same, err := s.p.related(ctx, did.Base(kid), own)
-		if same || err != nil {
-			return same, err
+		if err != nil {
+			return "", err
+		}
+		if same {
+			return own, nil
 		}
 	}
-	return false, nil
+	return "", nil
 }
 
 // distinct returns the first MaxRecipients different DIDs of ids.

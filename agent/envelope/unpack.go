@@ -65,7 +65,7 @@ func (p *Packer) unpack(ctx context.Context, data []byte, forward *opening) (*Un
 	if n := len(o.ours); n > 0 {
 		u.OpenedWith = o.ours[n-1]
 	}
-	u.OpenedAs, u.SenderAs = o.openedAs, o.senderAs
+	u.OpenedAs, u.SenderAs, u.Named = o.openedAs, o.senderAs, o.named
 	return u, nil
 }
 
@@ -85,6 +85,7 @@ type opening struct {
 	// openedAs and senderAs are the key ids of the recipient and the sender of the
 	// innermost encryption, as the peer wrote them.
 	openedAs, senderAs string
+	named              string // see Unpacked.Named
 
 	anon, auth bool
 }
@@ -359,7 +360,10 @@ func (o *opening) checkTo(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if another {
+			if another != "" {
+				if i == len(o.ours)-1 {
+					o.named = another
+				}
 				err := o.tolerate(message.Deviation{
 					Code:   DeviationRecipient,
 					Detail: fmt.Sprintf("to names another DID of ours than %.200s", did.Base(kid)),

@@ -102,10 +102,11 @@ func (a *Agent) key(kid string) ecdh.KeyExchanger {
 }
 
 // findConnection finds or makes the connection that a message belongs to, nil if there is
-// none: by its pair of DIDs, by its sender, by its from_prior. A message to a DID of the
-// agent makes one, of a new DID if that DID is open to everybody.
+// none: by its pair of DIDs, by its sender, by the pair of its first recipient and of the issuer
+// of its from_prior. A message with a sender to a DID of the agent makes one, of a new DID if
+// that DID is open to everybody.
 func (a *Agent) findConnection(m Message) (*connection, error) {
-	if m.From == "" || len(m.To) == 0 {
+	if len(m.To) == 0 {
 		return nil, nil
 	}
 	iss := ""
@@ -117,9 +118,9 @@ func (a *Agent) findConnection(m Message) (*connection, error) {
 	a.mu.Lock()
 	ours, known := a.own[m.To[0]]
 	for _, match := range []func(*connection) bool{
-		func(c *connection) bool { return c.ours.did == m.To[0] && c.theirs == m.From },
-		func(c *connection) bool { return c.theirs == m.From },
-		func(c *connection) bool { return iss != "" && c.theirs == iss },
+		func(c *connection) bool { return m.From != "" && c.ours.did == m.To[0] && c.theirs == m.From },
+		func(c *connection) bool { return m.From != "" && c.theirs == m.From },
+		func(c *connection) bool { return iss != "" && c.ours.did == m.To[0] && c.theirs == iss },
 	} {
 		if i := slices.IndexFunc(a.peers, match); i >= 0 {
 			defer a.mu.Unlock()
@@ -127,7 +128,7 @@ func (a *Agent) findConnection(m Message) (*connection, error) {
 		}
 	}
 	a.mu.Unlock()
-	if !known {
+	if !known || m.From == "" {
 		return nil, nil
 	}
 	c := &connection{ours: ours, theirs: m.From}
