@@ -48,7 +48,8 @@ type Responder interface {
 	//
 	// In the reply, Reply sets to, and it sets id, typ, from, created_time, thid and pthid
 	// if they are empty. In the first reply to a message that has please_ack, it sets ack.
-	// It does not change m.
+	// It does not change m. from is the DID that the message was sent to, or the DID that its to
+	// header names instead, after a rotation of ours.
 	//
 	// Errors are [ErrUnauthenticated] if the message has no authenticated sender,
 	// [ErrAnswerLimit] if the sender is a stranger and the answers are too long,
