@@ -95,7 +95,7 @@ func BenchmarkCustody(b *testing.B) {
 	const forward = "https://didcomm.org/routing/2.0/forward"
 	deposit := func(ctx context.Context, box store.Mailbox, id string, data []byte) error {
 		// Several boxes, since one box has a limit.
-		return box.Deposit(ctx, "box-"+id[max(0, len(id)-2):], store.Mail{ID: id, For: "did:example:mobile", Packet: store.Packet{Data: data}, Time: time.Now()})
+		return box.Deposit(ctx, store.Mail{ID: id, For: "did:example:mobile", Packet: store.Packet{Data: data}, Time: time.Now()}, "box-"+id[max(0, len(id)-2):])
 	}
 	// run calls put b.N times and reports the calls per second.
 	run := func(b *testing.B, put func(ctx context.Context, i int) error) {

@@ -330,7 +330,7 @@ func TestMailboxLimits(t *testing.T) {
 		{"a", 21, store.ErrFull}, {"a", 10, nil}, {"a", 10, nil}, {"a", 0, store.ErrFull},
 		{"b", 11, store.ErrFull}, {"b", 1, nil}, {"b", 1, store.ErrFull},
 	} {
-		err := m.Deposit(t.Context(), tt.box, store.Mail{ID: fmt.Sprint(i), Packet: store.Packet{Data: make([]byte, tt.n)}})
+		err := m.Deposit(t.Context(), store.Mail{ID: fmt.Sprint(i), Packet: store.Packet{Data: make([]byte, tt.n)}}, tt.box)
 		if !errors.Is(err, tt.want) {
 			t.Errorf("deposit %d: %v, want %v", i, err, tt.want)
 		}

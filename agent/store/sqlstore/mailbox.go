@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/hex"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -55,18 +56,27 @@ type (
 func (d *deposit) bytes() int { return len(d.data) }
 
 // Deposit implements store.Mailbox.
-func (m *Mailbox) Deposit(ctx context.Context, box string, p store.Mail) error {
-	return m.w.do(ctx, m.table, &deposit{
-		box: key(box), id: key(p.ID), received: toMicros(p.Time), expires: toMicros(p.Expires), size: int64(len(p.Packet.Data)),
-		names: encodeNames(p.ID, p.For, p.Packet.MediaType), data: orEmpty(p.Packet.Data),
-	})
+func (m *Mailbox) Deposit(ctx context.Context, p store.Mail, boxes ...string) error {
+	if len(boxes) == 0 {
+		return store.ErrNoBox
+	}
+	for _, box := range boxes {
+		err := m.w.do(ctx, m.table, &deposit{
+			box: key(box), id: key(p.ID), received: toMicros(p.Time), expires: toMicros(p.Expires), size: int64(len(p.Packet.Data)),
+			names: encodeNames(p.ID, p.For, p.Packet.MediaType), data: orEmpty(p.Packet.Data),
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Lease implements store.Mailbox.
-func (m *Mailbox) Lease(ctx context.Context, box string, n int, d time.Duration) ([]store.Mail, error) {
-	r := &leaseMail{box: key(box), n: n, d: d}
+func (m *Mailbox) Lease(ctx context.Context, box string, p store.Pick, d time.Duration) ([]store.Mail, error) {
+	r := &leaseMail{box: key(box), n: p.N, d: d}
 	// A query is cheaper than a transaction that finds no mail.
-	if due, err := m.due(ctx, r.box); err != nil || n <= 0 || due > time.Now().UnixMicro() {
+	if due, err := m.due(ctx, r.box); err != nil || p.N <= 0 || due > time.Now().UnixMicro() {
 		return nil, err
 	}
 	if err := m.w.do(ctx, m.table, r); err != nil {
@@ -96,7 +106,7 @@ func keysOf(names []string) []string {
 }
 
 // Status implements store.Mailbox.
-func (m *Mailbox) Status(ctx context.Context, name string) (store.MailboxStatus, error) {
+func (m *Mailbox) Status(ctx context.Context, name string, names ...string) (store.MailboxStatus, error) {
 	var (
 		s        store.MailboxStatus
 		expires  int64
@@ -152,6 +162,16 @@ func (m *Mailbox) due(ctx context.Context, box string) (int64, error) {
 		(SELECT 0 FROM mail WHERE box = ? AND due = 0 AND (expires = 0 OR expires > ?) ORDER BY seq LIMIT 1),
 		(SELECT MIN(due) FROM mail WHERE box = ? AND due > 0 AND (expires = 0 OR expires > ?)), 9223372036854775807)`, box, now, box, now)
 	return due, m.w.readError(ctx, err)
+}
+
+// Boxes implements store.Mailbox.
+func (m *Mailbox) Boxes(ctx context.Context, after string, n int) ([]store.BoxStatus, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Purge implements store.Mailbox.
+func (m *Mailbox) Purge(ctx context.Context, box string, names ...string) (int, error) {
+	return 0, errors.ErrUnsupported
 }
 
 // Wait implements store.Mailbox.

@@ -156,7 +156,7 @@ func TestFaultsCrash(t *testing.T) {
 			if _, _, err := b.Add(t.Context(), store.Received{ID: fmt.Sprint(i)}, time.Minute); !errors.Is(err, storetest.ErrFault) {
 				t.Errorf("after the crash: %v", err)
 			}
-			if err := m.Deposit(t.Context(), "box", store.Mail{ID: fmt.Sprint(i)}); !errors.Is(err, storetest.ErrFault) {
+			if err := m.Deposit(t.Context(), store.Mail{ID: fmt.Sprint(i)}, "box"); !errors.Is(err, storetest.ErrFault) {
 				t.Errorf("after the crash: %v", err)
 			}
 			if err := k.Put(t.Context(), store.SealedKey{KID: fmt.Sprint(i)}); !errors.Is(err, storetest.ErrFault) {

@@ -130,12 +130,12 @@ type faultyMailbox struct {
 	f *Faults
 }
 
-func (m faultyMailbox) Deposit(ctx context.Context, box string, p store.Mail) error {
-	return m.f.call(ctx, func() error { return m.Mailbox.Deposit(ctx, box, p) })
+func (m faultyMailbox) Deposit(ctx context.Context, p store.Mail, boxes ...string) error {
+	return m.f.call(ctx, func() error { return m.Mailbox.Deposit(ctx, p, boxes...) })
 }
 
-func (m faultyMailbox) Lease(ctx context.Context, box string, n int, d time.Duration) ([]store.Mail, error) {
-	return ask(m.f, ctx, func() ([]store.Mail, error) { return m.Mailbox.Lease(ctx, box, n, d) })
+func (m faultyMailbox) Lease(ctx context.Context, box string, p store.Pick, d time.Duration) ([]store.Mail, error) {
+	return ask(m.f, ctx, func() ([]store.Mail, error) { return m.Mailbox.Lease(ctx, box, p, d) })
 }
 
 func (m faultyMailbox) Ack(ctx context.Context, box string, ids ...string) (int, error) {
@@ -146,13 +146,21 @@ func (m faultyMailbox) Nak(ctx context.Context, box string, ids ...string) error
 	return m.f.call(ctx, func() error { return m.Mailbox.Nak(ctx, box, ids...) })
 }
 
-func (m faultyMailbox) Status(ctx context.Context, box string) (store.MailboxStatus, error) {
-	return ask(m.f, ctx, func() (store.MailboxStatus, error) { return m.Mailbox.Status(ctx, box) })
+func (m faultyMailbox) Status(ctx context.Context, box string, names ...string) (store.MailboxStatus, error) {
+	return ask(m.f, ctx, func() (store.MailboxStatus, error) { return m.Mailbox.Status(ctx, box, names...) })
 }
 
 func (m faultyMailbox) Wait(ctx context.Context, box string) error {
 	_, err := await(m.f, ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, m.Mailbox.Wait(ctx, box) })
 	return err
+}
+
+func (m faultyMailbox) Boxes(ctx context.Context, after string, n int) ([]store.BoxStatus, error) {
+	return ask(m.f, ctx, func() ([]store.BoxStatus, error) { return m.Mailbox.Boxes(ctx, after, n) })
+}
+
+func (m faultyMailbox) Purge(ctx context.Context, box string, names ...string) (int, error) {
+	return ask(m.f, ctx, func() (int, error) { return m.Mailbox.Purge(ctx, box, names...) })
 }
 
 type faultyKeys struct {

@@ -46,7 +46,7 @@ func TestMailboxLimits(t *testing.T, open func(t *testing.T, cfg store.MailboxCo
 // testExpiredMailMakesRoom: expired mail takes no room, even if its box is not used again.
 func testExpiredMailMakesRoom(t *testing.T, m store.Mailbox) {
 	put := func(box string, expires time.Time) error {
-		return m.Deposit(t.Context(), box, store.Mail{ID: "1", Packet: store.Packet{Data: []byte("x")}, Time: time.Now(), Expires: expires})
+		return m.Deposit(t.Context(), store.Mail{ID: "1", Packet: store.Packet{Data: []byte("x")}, Time: time.Now(), Expires: expires}, box)
 	}
 	soon := func(box string, expires time.Time) {
 		t.Helper()
@@ -70,7 +70,7 @@ func deposit(t *testing.T, m store.Mailbox, box string, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
 		p := store.Mail{ID: id, For: "did:" + box, Packet: store.Packet{MediaType: "x/y", Data: []byte("mail " + id)}, Time: time.Now()}
-		if err := m.Deposit(t.Context(), box, p); err != nil {
+		if err := m.Deposit(t.Context(), p, box); err != nil {
 			t.Fatalf("Deposit: %v", err)
 		}
 	}
@@ -79,7 +79,7 @@ func deposit(t *testing.T, m store.Mailbox, box string, ids ...string) {
 // leaseMail asserts which packets are leased.
 func leaseMail(t *testing.T, m store.Mailbox, box string, n int, d time.Duration, want ...string) {
 	t.Helper()
-	mail, err := m.Lease(t.Context(), box, n, d)
+	mail, err := m.Lease(t.Context(), box, store.Pick{N: n}, d)
 	if err != nil {
 		t.Fatalf("Lease: %v", err)
 	}
@@ -134,14 +134,14 @@ func testBoxesAreApart(t *testing.T, m store.Mailbox) {
 
 func testMailDuplicateID(t *testing.T, m store.Mailbox) {
 	deposit(t, m, "a", "1")
-	check(t, "Deposit", m.Deposit(t.Context(), "a", store.Mail{ID: "1", Time: time.Now()}), store.ErrExists)
+	check(t, "Deposit", m.Deposit(t.Context(), store.Mail{ID: "1", Time: time.Now()}, "a"), store.ErrExists)
 }
 
 func testMailExpires(t *testing.T, m store.Mailbox) {
 	p := store.Mail{ID: "old", Packet: store.Packet{Data: []byte("x")}, Time: time.Now(), Expires: time.Now().Add(-time.Second)}
-	check(t, "Deposit", m.Deposit(t.Context(), "a", p), nil)
+	check(t, "Deposit", m.Deposit(t.Context(), p, "a"), nil)
 	p.ID, p.Expires = "new", time.Now().Add(long)
-	check(t, "Deposit", m.Deposit(t.Context(), "a", p), nil)
+	check(t, "Deposit", m.Deposit(t.Context(), p, "a"), nil)
 	leaseMail(t, m, "a", 9, long, "new")
 	if s, err := m.Status(t.Context(), "a"); s.Count != 1 || s.Bytes != 1 || err != nil {
 		t.Errorf("status %+v, %v", s, err)
@@ -154,9 +154,9 @@ func testMailboxStatus(t *testing.T, m store.Mailbox) {
 	}
 	first := time.Now().Add(-time.Minute).Truncate(time.Second)
 	for i := range 3 {
-		check(t, "Deposit", m.Deposit(t.Context(), "a", store.Mail{
+		check(t, "Deposit", m.Deposit(t.Context(), store.Mail{
 			ID: fmt.Sprint(i), Packet: store.Packet{Data: make([]byte, i+1)}, Time: first.Add(time.Duration(i) * time.Second),
-		}), nil)
+		}, "a"), nil)
 	}
 	leaseMail(t, m, "a", 1, long, "0")
 	s, err := m.Status(t.Context(), "a")
@@ -215,8 +215,8 @@ func testMailboxKeepsMail(t *testing.T, m store.Mailbox) {
 		ID: "1", For: "did:a#key", Packet: store.Packet{MediaType: "x/y", Data: []byte{0, 255}},
 		Time: time.Now().Truncate(time.Second), Expires: time.Now().Add(long).Truncate(time.Second),
 	}
-	check(t, "Deposit", m.Deposit(t.Context(), "a", want), nil)
-	mail, err := m.Lease(t.Context(), "a", 1, long)
+	check(t, "Deposit", m.Deposit(t.Context(), want, "a"), nil)
+	mail, err := m.Lease(t.Context(), "a", store.Pick{N: 1}, long)
 	if err != nil || len(mail) != 1 {
 		t.Fatal(mail, err)
 	}

@@ -141,7 +141,7 @@ func TestServerCrash(t *testing.T) {
 	more(50)
 	close(stop)
 	wg.Wait()
-	if err := s.Mailbox().Deposit(ctx, "box", store.Mail{ID: "1"}); err != nil {
+	if err := s.Mailbox().Deposit(ctx, store.Mail{ID: "1"}, "box"); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-waiting; err != nil {

@@ -209,7 +209,7 @@ func TestDamageMet(t *testing.T) {
 			s.Outbox().Enqueue(ctx, store.Item{ID: "new", To: "did:example:b", Thread: "t"}),
 			s.Outbox().(store.OutboxAdmin).Drop(ctx, "behind"),
 			s.SealedKeys().Delete(ctx, "did:example:us#1"),
-			s.Mailbox().Deposit(ctx, "did:example:box", store.Mail{ID: "4"}),
+			s.Mailbox().Deposit(ctx, store.Mail{ID: "4"}, "did:example:box"),
 		} {
 			if errors.Is(err, sqlstore.ErrCorrupt) {
 				met++

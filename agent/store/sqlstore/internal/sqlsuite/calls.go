@@ -45,8 +45,8 @@ func testAnyNames(t *testing.T, d Database) {
 
 		p := mail(name)
 		p.For, p.Packet.MediaType = name, name
-		check(t, "Deposit", s.Mailbox().Deposit(t.Context(), name, p), nil)
-		all, err := s.Mailbox().Lease(t.Context(), name, 10, time.Hour)
+		check(t, "Deposit", s.Mailbox().Deposit(t.Context(), p, name), nil)
+		all, err := s.Mailbox().Lease(t.Context(), name, store.Pick{N: 10}, time.Hour)
 		if err != nil || len(all) != 1 || fmt.Sprint(all[0]) != fmt.Sprint(p) {
 			t.Fatalf("name %d: %.100v, %v", i, all, err)
 		}

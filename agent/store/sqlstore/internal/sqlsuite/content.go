@@ -53,9 +53,9 @@ func Fill(t testing.TB, s *sqlstore.Store) {
 		if id == "3" {
 			m.Expires = time.UnixMicro(4e15)
 		}
-		check(t, "Deposit", box.Deposit(ctx, "did:example:box", m), nil)
+		check(t, "Deposit", box.Deposit(ctx, m, "did:example:box"), nil)
 	}
-	if m, err := box.Lease(ctx, "did:example:box", 1, ages); err != nil || len(m) != 1 {
+	if m, err := box.Lease(ctx, "did:example:box", store.Pick{N: 1}, ages); err != nil || len(m) != 1 {
 		t.Fatal(m, err)
 	}
 	for _, r := range filledRecords() {
@@ -191,7 +191,7 @@ func checkMailbox(t testing.TB, box *sqlstore.Mailbox) {
 	if s, err := box.Status(ctx, "did:example:box"); err != nil || s.Count != 3 || s.Bytes != 18 || !s.Oldest.Equal(time.UnixMicro(1e15)) {
 		t.Errorf("status %+v, %v", s, err)
 	}
-	m, err := box.Lease(ctx, "did:example:box", 10, time.Hour)
+	m, err := box.Lease(ctx, "did:example:box", store.Pick{N: 10}, time.Hour)
 	if err != nil || len(m) != 2 || m[0].ID != "2" || m[1].ID != "3" || !m[1].Expires.Equal(time.UnixMicro(4e15)) || string(m[1].Packet.Data) != "mail 3" {
 		t.Errorf("mail %+v, %v", m, err)
 	}
@@ -262,7 +262,7 @@ func testReclaim(t *testing.T, d Database) {
 	if l, err := s.Inbox().Lease(ctx, ages); err != nil || l.Item.ID != "leased" || l.Attempts != 1 {
 		t.Errorf("leased %v, %v", l, err)
 	}
-	if m, err := s.Mailbox().Lease(ctx, "did:example:box", 10, ages); err != nil || len(m) != 3 || m[0].ID != "1" {
+	if m, err := s.Mailbox().Lease(ctx, "did:example:box", store.Pick{N: 10}, ages); err != nil || len(m) != 3 || m[0].ID != "1" {
 		t.Errorf("leased %v, %v", m, err)
 	}
 }

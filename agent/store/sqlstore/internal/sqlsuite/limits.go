@@ -106,7 +106,7 @@ func testMailboxLimits(t *testing.T, d Database) {
 	m := d.Open(t, sqlstore.Config{Mailbox: store.MailboxConfig{MaxItems: 3, MaxBytes: 100, MaxBoxItems: 2, MaxBoxBytes: 50}}).Mailbox()
 	put := func(box, id string, n int, want error) {
 		t.Helper()
-		check(t, "Deposit "+id, m.Deposit(t.Context(), box, store.Mail{ID: id, Packet: store.Packet{Data: make([]byte, n)}}), want)
+		check(t, "Deposit "+id, m.Deposit(t.Context(), store.Mail{ID: id, Packet: store.Packet{Data: make([]byte, n)}}, box), want)
 	}
 	put("a", "big", 51, store.ErrFull)
 	put("a", "1", 20, nil)
@@ -137,7 +137,7 @@ func testLoweredLimits(t *testing.T, d Database) {
 	check(t, "Enqueue", s.Outbox().Enqueue(t.Context(), item("new", "did:a", "t")), store.ErrFull)
 	_, _, err := s.Inbox().Add(t.Context(), received("did:a", "new"), time.Hour)
 	check(t, "Add", err, store.ErrFull)
-	check(t, "Deposit", s.Mailbox().Deposit(t.Context(), "did:a", mail("new")), store.ErrFull)
+	check(t, "Deposit", s.Mailbox().Deposit(t.Context(), mail("new"), "did:a"), store.ErrFull)
 	_, err = s.Records().Put(t.Context(), store.Record{Key: "new"})
 	check(t, "Put", err, store.ErrFull)
 	check(t, "Close", s.Close(), nil)

@@ -241,7 +241,7 @@ func testWakesOthers(t *testing.T, d Database) {
 		check(t, "Nak", b.Inbox().Nak(t.Context(), l, 0, "busy"), nil)
 		commit := &store.Changes{Put: []store.Record{{Key: id}}, Enqueue: []store.Item{item(id, "did:"+id, id)}}
 		check(t, "Commit", b.Commit(t.Context(), commit), nil)
-		check(t, "Deposit", b.Mailbox().Deposit(t.Context(), box, store.Mail{ID: id}), nil)
+		check(t, "Deposit", b.Mailbox().Deposit(t.Context(), store.Mail{ID: id}, box), nil)
 		for range cap(done) {
 			select {
 			case err := <-done:

@@ -161,7 +161,7 @@ func FillOutbox(b *testing.B, d Database, n int) {
 // FillMailboxes puts ten packets into each of n boxes.
 func FillMailboxes(b *testing.B, d Database, n int) {
 	each(10*n, func(i int) {
-		check(b, d.Store.Mailbox().Deposit(b.Context(), fmt.Sprint("did:example:box", i%n), mail(fmt.Sprint("fill-", i))))
+		check(b, d.Store.Mailbox().Deposit(b.Context(), mail(fmt.Sprint("fill-", i)), fmt.Sprint("did:example:box", i%n)))
 	})
 }
 
@@ -249,8 +249,8 @@ func Receive(b *testing.B, d Database, n int) {
 // this box and acks them.
 func PickUp(b *testing.B, d Database, n int) {
 	m, box := d.Store.Mailbox(), fmt.Sprint("did:example:box", n%100)
-	check(b, m.Deposit(b.Context(), box, mail(fmt.Sprint("mail-", n))))
-	leased, err := m.Lease(b.Context(), box, 1, time.Hour)
+	check(b, m.Deposit(b.Context(), mail(fmt.Sprint("mail-", n)), box))
+	leased, err := m.Lease(b.Context(), box, store.Pick{N: 1}, time.Hour)
 	check(b, err)
 	for _, p := range leased {
 		if k, err := m.Ack(b.Context(), box, p.ID); k != 1 {
