@@ -141,6 +141,7 @@ does not know that others can reach it.`,
 	pass.addFlag(cmd)
 	addQueueFlags(cmd, &cfg.Home)
 	addLimitFlags(cmd, &cfg.Limits)
+	addMediatorFlags(cmd, &cfg.Mediator)
 	addDeliverWithin(cmd, &cfg.DeliverWithin)
 	f.DurationVar(&cfg.KeepReceived, "keep-received", 7*24*time.Hour, "how long inbox shows a handled message, and how long the agent recognizes it if it comes again; an older message is refused")
 	f.DurationVar(&cfg.StrangerWithin, "stranger-within", 10*time.Minute, "how long delivery is tried of an answer to a stranger: a party that the agent has not written to first")

@@ -58,6 +58,19 @@ var settings = map[string][3]string{
 	"requests-per-minute":     {"1", "2", "3"},
 	"failures-per-minute":     {"1", "2", "3"},
 	"trusted-proxy":           {"[10.0.0.1]", "[10.0.0.2]", "[10.0.0.3]"},
+
+	"mediator":         {"true", "true", "true"},
+	"enroll-invited":   {"true", "true", "true"},
+	"enroll-list":      {"flag.txt", "env.txt", "file.txt"},
+	"next-hop":         {"[did:web:flag.example]", "[did:web:env.example]", "[did:web:file.example]"},
+	"max-accounts":     {"1", "2", "3"},
+	"mail-age":         {"1s", "2s", "3s"},
+	"mailbox-messages": {"1", "2", "3"},
+	"mailbox-bytes":    {"1", "2", "3"},
+	"pair-messages":    {"1", "2", "3"},
+	"pair-bytes":       {"1", "2", "3"},
+	"sender-messages":  {"1", "2", "3"},
+	"sender-bytes":     {"1", "2", "3"},
 }
 
 // serveFlags returns the flags of serve as it would run with the given command

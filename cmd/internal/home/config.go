@@ -34,6 +34,9 @@ type Config struct {
 	// MaxRemembered bounds the handled messages that the inbox remembers. 0 is the default of
 	// package store.
 	MaxRemembered int
+	// Mailbox bounds the mail that a mediator keeps for others. Zero fields take the defaults of
+	// package sqlstore.
+	Mailbox store.MailboxConfig
 	// Passphrase gives the passphrase of the keys, nil for none. With need, there
 	// has to be one, and a person may be asked. Default: none.
 	Passphrase func(ctx context.Context, need bool) ([]byte, error)
@@ -73,6 +76,7 @@ func (c Config) open(ctx context.Context, reclaim bool) (*sqlstore.Store, error)
 	cfg := sqlstore.Config{
 		Outbox:  store.OutboxConfig{MaxItems: c.MaxItems, MaxBytes: c.MaxBytes},
 		Inbox:   store.InboxConfig{MaxItems: c.MaxItems, MaxBytes: c.MaxBytes, MaxRemembered: c.MaxRemembered},
+		Mailbox: c.Mailbox,
 		Reclaim: reclaim,
 		Logger:  c.Logger,
 	}

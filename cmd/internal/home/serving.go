@@ -45,7 +45,11 @@ type serving struct {
 //
 // It is an error if the DID was retired, or has keys of its own.
 func (h *Home) Serve(ctx context.Context, id, endpoint string) (now, former string, err error) {
-	made, err := h.named(ctx, id, endpoint)
+	return h.serve(ctx, id, h.Pair, endpoint)
+}
+
+func (h *Home) serve(ctx context.Context, id string, pair identity.Pair, endpoints ...string) (now, former string, err error) {
+	made, err := h.named(ctx, id, pair, endpoints)
 	if err != nil {
 		return "", "", err
 	}
@@ -84,9 +88,9 @@ func (h *Home) Serve(ctx context.Context, id, endpoint string) (now, former stri
 }
 
 // named makes the identity of a DID for Serve.
-func (h *Home) named(ctx context.Context, id, endpoint string) (*identity.Identity, error) {
+func (h *Home) named(ctx context.Context, id string, pair identity.Pair, endpoints []string) (*identity.Identity, error) {
 	if id == "" {
-		return identity.Peer2(h.Pair, endpoint)
+		return identity.Peer2(pair, endpoints...)
 	}
 	m, err := h.Set.Get(ctx, id)
 	switch {
@@ -95,7 +99,7 @@ func (h *Home) named(ctx context.Context, id, endpoint string) (*identity.Identi
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return nil, err
 	}
-	return identity.Web(id, h.Pair, endpoint)
+	return identity.Web(id, pair, endpoints...)
 }
 
 // KeepServing tells the other processes on a shared database, until ctx ends, that an agent

@@ -90,6 +90,9 @@ func (c Config) Check() error {
 	if err := c.Limits.check(); err != nil {
 		return err
 	}
+	if err := c.Mediator.check(); err != nil {
+		return err
+	}
 	return c.Home.Check()
 }
 
@@ -124,6 +127,9 @@ func (c Config) endpoint(addr net.Addr) (*url.URL, error) {
 		return parsePublicURL(c.PublicURL)
 	}
 	u := &url.URL{Scheme: "https", Host: addr.String(), Path: DefaultPath}
+	if c.Mediator.On {
+		u.Path = "" // clients of mediators add a path, or a slash
+	}
 	if c.DID != "" {
 		document, err := didweb.URLOf(c.DID)
 		if err != nil {

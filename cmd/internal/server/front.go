@@ -42,10 +42,11 @@ func (s *Server) front(next http.Handler) http.Handler {
 	})
 }
 
-// takesMessages reports whether a request is for the path of messages, the only path that
-// takes a body.
+// takesMessages reports whether a request is for a path of messages, the only paths that
+// take a body (see messagePaths).
 func (s *Server) takesMessages(r *http.Request) bool {
-	return r.URL.Path == cmp.Or(s.endpoint.Path, "/")
+	own := cmp.Or(s.endpoint.Path, "/")
+	return r.URL.Path == own || s.cfg.Mediator.On && r.URL.Path == own+"/"
 }
 
 // answersFor reports whether the agent answers requests for a host. If it listens on loopback,

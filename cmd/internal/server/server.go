@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/identity"
+	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/did"
@@ -61,6 +63,9 @@ type Config struct {
 	// publishes the document of each did:web of the home whose host is that of PublicURL or
 	// of DID.
 	DID string
+	// Mediator makes the agent a mediator. Its DID has an endpoint for POST, and one for
+	// WebSocket.
+	Mediator MediatorConfig
 	// TLSCert and TLSKey are PEM files; both or none. They are loaded again when they change.
 	TLSCert, TLSKey string
 	// ClientCA is a PEM file with the authorities of the certificates that clients have to
@@ -124,6 +129,8 @@ type Server struct {
 	senders  *network.Senders
 	budget   *transport.Budget
 	home     *home.Home
+	resolver did.Resolver       // of all DIDs
+	mediator *mediator.Mediator // nil if the agent is none
 }
 
 // Listen opens the port, takes the lock of the home, and reads or makes the agent's keys. Call
@@ -149,6 +156,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	}
 	cfg := s.cfg.Home
 	cfg.Logger = s.cfg.Logger
+	cfg.Mailbox.MaxBoxItems, cfg.Mailbox.MaxBoxBytes = s.cfg.Mediator.BoxMessages, s.cfg.Mediator.BoxBytes
 	if s.home, err = home.OpenToServe(ctx, cfg); err != nil {
 		return err
 	}
@@ -173,7 +181,7 @@ func (s *Server) wire(ctx context.Context) error {
 	if s.endpoint, err = cfg.endpoint(s.listener.Addr()); err != nil {
 		return err
 	}
-	if s.did, s.former, err = s.home.Serve(ctx, cfg.DID, s.endpoint.String()); err != nil {
+	if err := s.name(ctx); err != nil {
 		return err
 	}
 	if s.gate, err = cfg.Limits.gate(cfg.Logger); err != nil {
@@ -184,6 +192,9 @@ func (s *Server) wire(ctx context.Context) error {
 	reach := network.Reach{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly(), Budget: s.budget, MaxConns: peerConns(), Meter: s.gate.Dial}
 	packer, book, err := s.packer(reach)
 	if err != nil {
+		return err
+	}
+	if err := s.openMediator(); err != nil {
 		return err
 	}
 	if s.senders, err = reach.Senders(cfg.MaxBytes, cfg.Logger); err != nil {
@@ -232,6 +243,18 @@ func (s *Server) wire(ctx context.Context) error {
 	return nil
 }
 
+// name gives the agent its DID.
+func (s *Server) name(ctx context.Context) (err error) {
+	at := s.endpoint.String()
+	if s.cfg.Mediator.On {
+		live := "ws" + strings.TrimPrefix(at, "http")
+		s.did, s.former, err = s.home.ServeMediator(ctx, s.cfg.DID, at, live)
+	} else {
+		s.did, s.former, err = s.home.Serve(ctx, s.cfg.DID, at)
+	}
+	return err
+}
+
 // packer returns a Packer for all DIDs of the home, which opens messages of MaxBytes bytes,
 // and the contacts in the store.
 func (s *Server) packer(reach network.Reach) (*envelope.Packer, *contact.Book, error) {
@@ -240,9 +263,10 @@ func (s *Server) packer(reach network.Reach) (*envelope.Packer, *contact.Book, e
 	if err != nil {
 		return nil, nil, err
 	}
+	s.resolver = identity.Before(s.home.Set, resolver)
 	packer, err := envelope.New(envelope.Config{
 		Keys:     s.home.AgentKeys(s.did),
-		Resolver: identity.Before(s.home.Set, resolver),
+		Resolver: s.resolver,
 		MaxBytes: int(s.cfg.MaxBytes),
 	})
 	return packer, book, err
@@ -268,7 +292,9 @@ func (s *Server) routes() http.Handler {
 		WebSocket:   s.ws,
 		Logger:      s.cfg.Logger,
 	}))
-	e.Any(routePath(s.endpoint), messages)
+	for _, path := range s.messagePaths() {
+		e.Any(path, messages)
+	}
 	live := func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") }
 	e.GET(LivePath, live)
 	e.GET(HealthPath, live)
@@ -289,16 +315,15 @@ func (a unlessStopped) ServePacket(ctx context.Context, w transport.Replier, p t
 	return handled, err
 }
 
-// routePath returns the path of a URL in the form that echo matches. The path is decoded,
-// unless it could not be encoded to the same text again.
-func routePath(u *url.URL) string {
-	switch {
-	case u.RawPath != "":
-		return u.RawPath
-	case u.Path != "":
-		return u.Path
+// messagePaths returns the paths that take messages, in the form that echo matches. The path
+// of the endpoint is decoded, unless it could not be encoded to the same text again. Some
+// clients of mediators add a slash.
+func (s *Server) messagePaths() []string {
+	path := cmp.Or(s.endpoint.RawPath, s.endpoint.Path, "/")
+	if !s.cfg.Mediator.On || strings.HasSuffix(path, "/") {
+		return []string{path}
 	}
-	return "/"
+	return []string{path, path + "/"}
 }
 
 // loopbackOnly reports whether only this machine can reach the agent: the listening address
@@ -329,12 +354,19 @@ func (s *Server) Run(ctx context.Context) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var tasks sync.WaitGroup
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	tasks.Go(func() {
 		if err := s.agent.Run(running); err != nil {
 			failed <- err
 		}
 	})
+	if s.mediator != nil {
+		tasks.Go(func() {
+			if err := s.mediator.Run(running); err != nil {
+				failed <- err
+			}
+		})
+	}
 	tasks.Go(func() { s.home.KeepServing(running, s.did) })
 	tasks.Go(func() {
 		listener := s.gate.Listener(s.listener)

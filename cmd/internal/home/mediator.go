@@ -1,0 +1,99 @@
+package home
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/didcomm-go/didcomm/agent/identity"
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// mediatorKeys is the record with the names of the keys of Home.ServeMediator.
+var mediatorKeys = store.Record{Collection: "mediator/keys", Key: "own"}
+
+// names are the names of the two keys of an identity.Pair in the ring.
+type names struct {
+	Sign  string `json:"sign"`
+	Agree string `json:"agree"`
+}
+
+// ServeMediator is Serve for a mediator. Its DID has keys of its own, of which the one for
+// encryption is the image of the one for signatures (see identity.Pair.Image). The home makes
+// the keys once, and keeps them.
+func (h *Home) ServeMediator(ctx context.Context, id string, endpoints ...string) (now, former string, err error) {
+	pair, err := h.imagePair(ctx)
+	if err != nil {
+		return "", "", fmt.Errorf("keys of the mediator: %w", err)
+	}
+	return h.serve(ctx, id, pair, endpoints...)
+}
+
+// imagePair returns the keys of the mediator, and makes them if there are none.
+func (h *Home) imagePair(ctx context.Context) (identity.Pair, error) {
+	r, err := h.Store.Records().Get(ctx, mediatorKeys.Collection, mediatorKeys.Key)
+	if errors.Is(err, store.ErrNotFound) {
+		r, err = h.makeImagePair(ctx)
+	}
+	if err != nil {
+		return identity.Pair{}, err
+	}
+	var n names
+	if err := json.Unmarshal(r.Value, &n); err != nil {
+		return identity.Pair{}, err
+	}
+	if err := h.Ring.Refresh(ctx); err != nil { // another process may have made the keys
+		return identity.Pair{}, err
+	}
+	return identity.Find(ctx, h.Ring, n.Sign, n.Agree)
+}
+
+// makeImagePair makes the keys of the mediator, and their record. Of several processes that
+// do, the keys of the first stay.
+func (h *Home) makeImagePair(ctx context.Context) (store.Record, error) {
+	pair, err := identity.Generate(keyring.Ed25519)
+	if err == nil {
+		pair, err = pair.Image()
+	}
+	if err != nil {
+		return store.Record{}, err
+	}
+	id, err := identity.Peer2(pair)
+	if err != nil {
+		return store.Record{}, err
+	}
+	keys, err := id.Keyring()
+	if err != nil {
+		return store.Record{}, err
+	}
+	var n names
+	for _, handle := range id.Handles() {
+		if handle.Use == identity.ToSign {
+			n.Sign = handle.KID
+		} else {
+			n.Agree = handle.KID
+		}
+	}
+	r := mediatorKeys
+	if r.Value, err = json.Marshal(n); err != nil {
+		return store.Record{}, err
+	}
+	if err := h.Ring.AddAll(ctx, keys); err != nil {
+		return store.Record{}, err
+	}
+	_, err = h.Store.Records().Put(ctx, r)
+	if err == nil {
+		return r, nil
+	}
+	other := errors.Is(err, store.ErrVersion)
+	for _, kid := range keys.KIDs() {
+		err = errors.Join(err, h.Ring.Delete(context.WithoutCancel(ctx), kid))
+	}
+	if other {
+		return h.Store.Records().Get(ctx, r.Collection, r.Key)
+	}
+	return store.Record{}, err
+}

@@ -1,0 +1,119 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/mediator"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
+)
+
+// MediatorConfig has the settings of a mediator. Without On, the others must be zero.
+type MediatorConfig struct {
+	On bool
+	// EnrollList is a file with the DIDs that may enroll, one a line. It is read for each DID
+	// that asks. Without it, and without EnrollInvited, everybody may enroll.
+	EnrollList string
+	// EnrollInvited lets those enroll who bring the token of an invitation.
+	EnrollInvited bool
+	// NextHops are DIDs besides those of accounts to which forwards are handed on.
+	NextHops []string
+	// MaxAge is how long mail waits for its recipient. The limits are those of package
+	// mediator. 0 is the default of that.
+	MaxAge                                    time.Duration
+	MaxAccounts                               int
+	BoxMessages, PairMessages, SenderMessages int
+	BoxBytes, PairBytes, SenderBytes          int64
+}
+
+// maxList bounds the bytes of an EnrollList.
+const maxList = 16 << 20
+
+func (c MediatorConfig) check() error {
+	for _, id := range c.NextHops {
+		if _, err := did.Parse(id); err != nil {
+			return fmt.Errorf("--next-hop: %w", err)
+		}
+	}
+	for _, limit := range []struct {
+		flag  string
+		value int64
+	}{
+		{"--mail-age", int64(c.MaxAge)},
+		{"--max-accounts", int64(c.MaxAccounts)},
+		{"--mailbox-messages", int64(c.BoxMessages)},
+		{"--mailbox-bytes", c.BoxBytes},
+		{"--pair-messages", int64(c.PairMessages)},
+		{"--pair-bytes", c.PairBytes},
+		{"--sender-messages", int64(c.SenderMessages)},
+		{"--sender-bytes", c.SenderBytes},
+	} {
+		if c.On && limit.value <= 0 {
+			return fmt.Errorf("%s: want more than 0", limit.flag)
+		}
+	}
+	return nil
+}
+
+// openMediator makes the mediator of the Config, if there is one.
+func (s *Server) openMediator() (err error) {
+	c := s.cfg.Mediator
+	if !c.On {
+		return nil
+	}
+	cfg := mediator.Config{
+		DID: s.did, Store: s.home.Store, Mailbox: s.home.Store.Mailbox(),
+		Ours: func(ctx context.Context, id string) bool {
+			_, err := s.home.Set.Own(ctx, id)
+			return !errors.Is(err, envelope.ErrNoKey)
+		},
+		Documents: s.resolver,
+		Next:      c.NextHops,
+		Limits: mediator.Limits{
+			MaxAccounts: c.MaxAccounts, MaxAge: c.MaxAge,
+			Box:    store.Share{Items: c.BoxMessages, Bytes: c.BoxBytes},
+			Pair:   store.Share{Items: c.PairMessages, Bytes: c.PairBytes},
+			Sender: store.Share{Items: c.SenderMessages, Bytes: c.SenderBytes},
+		},
+		Trace:  mediatorLog(s.cfg.Logger),
+		Logger: s.cfg.Logger,
+	}
+	if c.EnrollList != "" {
+		cfg.Admission.Token = c.admit
+	}
+	s.mediator, err = mediator.New(cfg)
+	return err
+}
+
+// admit returns nil if a DID may enroll.
+func (c MediatorConfig) admit(_ context.Context, id, _ string) error {
+	data, err := os.ReadFile(c.EnrollList)
+	if err != nil {
+		return err
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
+		line := strings.TrimSpace(lines.Text())
+		if line != "" && line[0] != '#' && mediator.Name(line) == mediator.Name(id) {
+			return nil
+		}
+	}
+	return mediator.ErrDenied
+}
+
+// mediatorLog logs what a mediator refuses.
+func mediatorLog(logger *slog.Logger) *mediator.Trace {
+	return &mediator.Trace{
+		Refused: func(ctx context.Context, e mediator.Event) {
+			logger.InfoContext(ctx, "refused", "recipient", e.Recipient, "device", e.Device, "bytes", e.Bytes, "error", e.Err)
+		},
+	}
+}
