@@ -74,7 +74,9 @@ type HandlerConfig struct {
 //	405  the method is not POST
 //	408  reading the body took longer than ReadTimeout
 //	413  the body is larger than MaxBytes
-//	415  the media type is not one of DIDComm, or the body has a content coding
+//	415  the media type is not one of DIDComm, or the body has a content coding. A
+//	     request without media type is accepted, and so is application/octet-stream,
+//	     which some clients send by default
 //	500  h returned any other error or panicked; the body does not tell the cause
 //	503  h returned a *transport.BusyError, whose RetryAfter is Retry-After; or
 //	     the Budget is used up, and the body arrived slower than others
@@ -138,7 +140,11 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMethodNotAllowed, "a DIDComm message is sent by POST")
 		return
 	}
-	mediaType, err := transport.ParseMediaType(r.Header.Get("Content-Type"))
+	typ := r.Header.Get("Content-Type")
+	if strings.EqualFold(typ, "application/octet-stream") {
+		typ = "" // which says as little (RFC 9110, section 8.3)
+	}
+	mediaType, err := transport.ParseMediaType(typ)
 	if err != nil {
 		w.Header().Set("Accept", transport.MediaTypeEncrypted)
 		refuse(w, http.StatusUnsupportedMediaType, "not a DIDComm media type")

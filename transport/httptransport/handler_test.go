@@ -92,6 +92,7 @@ func TestStatus(t *testing.T) {
 		{name: "profile", typ: "application/didcomm-encrypted+json;profile=\"didcomm/v2\"", body: "x", status: 202},
 		{name: "older type", typ: "application/didcomm-envelope-enc", body: "x", status: 202},
 		{name: "older type, parameters and case", typ: "APPLICATION/DIDComm-Envelope-Enc; charset=UTF-8; profile=x", body: "x", status: 202},
+		{name: "bytes", typ: "application/octet-stream", body: "x", status: 202},
 		{name: "foreign type", typ: "application/json", body: "x", status: 415},
 		{name: "malformed type", typ: ";;", body: "x", status: 415},
 		{name: "gzip", header: map[string]string{"Content-Encoding": "gzip"}, body: "x", status: 415},
