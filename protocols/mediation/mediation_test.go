@@ -1,0 +1,72 @@
+package mediation_test
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/mediator"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/protocols/mediation"
+)
+
+// world is a mediator among agents.
+type world struct {
+	*agenttest.Net
+	mediator *agent.Agent
+	state    *mediator.Mediator
+}
+
+func newWorld(t *testing.T, configure ...func(*mediator.Config)) *world {
+	t.Helper()
+	w := &world{Net: agenttest.NewNet()}
+	st := store.New(store.Config{})
+	w.mediator = w.Agent(t, nil, agenttest.Configure(func(cfg *agent.Config) {
+		log := slog.New(slog.NewTextHandler(t.Output(), nil))
+		mc := mediator.Config{DID: cfg.DID, Store: st, Mailbox: store.NewMailbox(store.MailboxConfig{}), Logger: log}
+		for _, f := range configure {
+			f(&mc)
+		}
+		var err error
+		if w.state, err = mediator.New(mc); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Store = st
+		cfg.Handler = agent.NewMux(mediation.Serve(w.state, log))
+	}))
+	return w
+}
+
+// phone is an agent without an address.
+func (w *world) phone(t *testing.T) *agent.Agent {
+	return w.Agent(t, nil, agenttest.Hidden())
+}
+
+func TestEnroll(t *testing.T) {
+	w := newWorld(t)
+	a, ctx := w.phone(t), t.Context()
+	g, err := mediation.Enroll(ctx, a, w.mediator.DID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g.PIURI != mediation.PIURI3 || g.RoutingDID() != w.mediator.DID() {
+		t.Errorf("grant %+v", g)
+	}
+	id := agenttest.NewParty(t, g.RoutingDID()).DID
+	change := []mediation.Change{{id, mediation.Add}}
+	got, err := mediation.Update(ctx, a, w.mediator.DID(), change)
+	if err != nil || len(got) != 1 || got[0].Result != mediation.Success {
+		t.Fatal(got, err)
+	}
+	list, err := mediation.Recipients(ctx, a, w.mediator.DID())
+	if err != nil || !slices.Equal(list, []string{id}) {
+		t.Error(list, err)
+	}
+	_, err = mediation.Recipients(ctx, w.phone(t), w.mediator.DID())
+	if !errors.Is(err, mediation.ErrNotEnrolled) {
+		t.Error(err)
+	}
+}
