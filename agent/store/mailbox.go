@@ -58,7 +58,7 @@ type Mailbox interface {
 	// Boxes returns at most n boxes with mail, for an operator. They are in an order that
 	// the back end chooses and keeps, which for names of a few characters is that of their
 	// letters. The first is the one after the name after, which need not be the name of a
-	// box; with an empty name, it is the first of all.
+	// box; with an empty name, it is the first of all. A box with an empty name is left out.
 	Boxes(ctx context.Context, after string, n int) ([]BoxStatus, error)
 	// Purge removes packets of a box: all, or with names those whose For is one of them. It
 	// removes packets that are in the box when it is called, in steps, and returns how many

@@ -1,10 +1,11 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/hex"
-	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,18 +30,21 @@ var _ store.Mailbox = (*Mailbox)(nil)
 // mailWaiter is one call of Wait.
 type mailWaiter struct{ wake chan struct{} }
 
-// The operations of a mailTable.
+// The operations of a mailTable. Names are keys.
 type (
 	deposit struct {
-		box, id                 string
-		received, expires, size int64
-		names, data             []byte
+		boxes                        []boxName
+		id, sender, recipient        string
+		received, due, expires, size int64
+		ofBox, ofPair, ofSender      store.Share
+		names, data                  []byte
 	}
 	leaseMail struct {
-		box  string
-		n    int
-		d    time.Duration
-		mail []store.Mail // the answer
+		box        string
+		recipients []string // none for all
+		pick       store.Pick
+		d          time.Duration
+		mail       []store.Mail // the answer
 	}
 	ackMail struct {
 		box string
@@ -49,9 +53,22 @@ type (
 	}
 	nakMail struct {
 		box string
-		ids []string
+		ids []string // none for all
+	}
+	purgeMail struct {
+		box        string
+		recipients []string // none for all
+		last       int64    // the seq of the last packet
+		n          int      // the answer
+		more       bool     // there may be more packets to remove
 	}
 )
+
+// boxName is a box, by its key. name is the name of the box if the key is a hash.
+type boxName struct {
+	key  string
+	name []byte
+}
 
 func (d *deposit) bytes() int { return len(d.data) }
 
@@ -60,23 +77,28 @@ func (m *Mailbox) Deposit(ctx context.Context, p store.Mail, boxes ...string) er
 	if len(boxes) == 0 {
 		return store.ErrNoBox
 	}
-	for _, box := range boxes {
-		err := m.w.do(ctx, m.table, &deposit{
-			box: key(box), id: key(p.ID), received: toMicros(p.Time), expires: toMicros(p.Expires), size: int64(len(p.Packet.Data)),
-			names: encodeNames(p.ID, p.For, p.Packet.MediaType), data: orEmpty(p.Packet.Data),
-		})
-		if err != nil {
-			return err
-		}
+	d := &deposit{
+		id: key(p.ID), sender: key(p.Sender), recipient: key(p.For),
+		received: toMicros(p.Time), due: toMicros(p.Due), expires: toMicros(p.Expires), size: int64(len(p.Packet.Data)),
+		ofBox: p.BoxShare, ofPair: p.PairShare, ofSender: p.SenderShare,
+		names: encodeOwned(p.Sender, p.ID, p.For, p.Packet.MediaType), data: orEmpty(p.Packet.Data),
 	}
-	return nil
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(boxes))) {
+		b := boxName{key: key(name)}
+		if b.key != name {
+			b.name = []byte(name)
+		}
+		d.boxes = append(d.boxes, b)
+	}
+	return m.w.do(ctx, m.table, d)
 }
 
 // Lease implements store.Mailbox.
 func (m *Mailbox) Lease(ctx context.Context, box string, p store.Pick, d time.Duration) ([]store.Mail, error) {
-	r := &leaseMail{box: key(box), n: p.N, d: d}
+	r := &leaseMail{box: key(box), recipients: keysOf(p.For), pick: p, d: d}
 	// A query is cheaper than a transaction that finds no mail.
-	if due, err := m.due(ctx, r.box); err != nil || p.N <= 0 || due > time.Now().UnixMicro() {
+	due, err := m.due(ctx, r.box, p.Held)
+	if err != nil || p.N <= 0 || due > time.Now().UnixMicro() {
 		return nil, err
 	}
 	if err := m.w.do(ctx, m.table, r); err != nil {
@@ -97,81 +119,159 @@ func (m *Mailbox) Nak(ctx context.Context, box string, ids ...string) error {
 	return m.w.do(ctx, m.table, &nakMail{box: key(box), ids: keysOf(ids)})
 }
 
+// keysOf returns the keys of names, each once.
 func keysOf(names []string) []string {
 	keys := make([]string, len(names))
 	for i, name := range names {
 		keys[i] = key(name)
 	}
-	return keys
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// Purge implements store.Mailbox.
+func (m *Mailbox) Purge(ctx context.Context, box string, names ...string) (int, error) {
+	r := &purgeMail{box: key(box), recipients: keysOf(names)}
+	last, err := number(ctx, m.read, "SELECT COALESCE(MAX(seq), 0) FROM mail WHERE box = ?", r.box)
+	if err != nil {
+		return 0, m.w.readError(ctx, err)
+	}
+	n := 0
+	for r.last, r.more = last, last > 0; r.more; n += r.n {
+		step := *r
+		if err := m.w.do(ctx, m.table, &step); err != nil {
+			return n, err
+		}
+		r.n, r.more = step.n, step.more
+	}
+	return n, nil
 }
 
 // Status implements store.Mailbox.
-func (m *Mailbox) Status(ctx context.Context, name string, names ...string) (store.MailboxStatus, error) {
-	var (
-		s        store.MailboxStatus
-		expires  int64
-		box, now = key(name), time.Now().UnixMicro()
-	)
-	err := m.read.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&s.Count, &s.Bytes, &expires) },
-		"SELECT items, bytes, expires FROM mailbox WHERE box = ?", box)
-	if err == nil && s.Count > 0 && expires <= now {
-		// Expired mail is still in the table, and in the counts.
-		err = m.read.query(ctx, func(rows *sql.Rows) error {
-			var count int
-			var bytes int64
-			err := rows.Scan(&count, &bytes)
-			s.Count, s.Bytes = s.Count-count, s.Bytes-bytes
-			return err
-		}, "SELECT COUNT(*), CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM mail WHERE box = ? AND expires > 0 AND expires <= ?", box, now)
+func (m *Mailbox) Status(ctx context.Context, box string, names ...string) (store.MailboxStatus, error) {
+	return m.status(ctx, key(box), keysOf(names))
+}
+
+func (m *Mailbox) status(ctx context.Context, box string, recipients []string) (all store.MailboxStatus, err error) {
+	now := time.Now().UnixMicro()
+	each := func(rows *sql.Rows) error {
+		var s store.MailboxStatus
+		err := rows.Scan(&s.Count, &s.Bytes, &s.Leased)
+		all.Count, all.Bytes, all.Leased = all.Count+s.Count, all.Bytes+s.Bytes, all.Leased+s.Leased
+		return err
 	}
-	if err == nil && s.Count > 0 {
-		err = m.ends(ctx, box, now, &s)
+	if len(recipients) == 0 {
+		err = m.read.query(ctx, each, "SELECT items, bytes, tried FROM mailbox WHERE box = ?", box)
+	} else {
+		err = m.read.queryRows(ctx, each, "WITH r(party TEXT) SELECT p.items, p.bytes, p.tried FROM r JOIN mail_party p ON p.party = r.party WHERE p.box = ?",
+			cols{recipientParties(recipients)}, box)
+	}
+	if err == nil && all.Count > 0 {
+		err = m.withoutExpired(ctx, box, recipients, now, &all)
+	}
+	if err == nil && all.Count > 0 {
+		err = m.ends(ctx, box, recipients, now, &all)
 	}
 	if err != nil {
 		return store.MailboxStatus{}, m.w.readError(ctx, err)
 	}
-	return s, nil
+	return all, nil
 }
 
-// ends finds the times of the oldest and the newest mail of a box.
-func (m *Mailbox) ends(ctx context.Context, box string, now int64, s *store.MailboxStatus) error {
-	for _, end := range []struct {
-		time         *time.Time
-		order, which string
-	}{{&s.Oldest, "", "MIN"}, {&s.Newest, " DESC", "MAX"}} {
-		err := m.read.query(ctx, func(rows *sql.Rows) error {
-			var received int64
-			err := rows.Scan(&received)
-			*end.time = fromMicros(received)
+// withoutExpired takes expired mail out of the counts, which is still in the table.
+func (m *Mailbox) withoutExpired(ctx context.Context, box string, recipients []string, now int64, s *store.MailboxStatus) error {
+	return m.read.query(ctx, func(rows *sql.Rows) error {
+		var recipient string
+		var count, leased int
+		var bytes int64
+		err := rows.Scan(&recipient, &count, &bytes, &leased)
+		if len(recipients) == 0 || slices.Contains(recipients, recipient) {
+			s.Count, s.Bytes, s.Leased = s.Count-count, s.Bytes-bytes, s.Leased-leased
+		}
+		return err
+	}, `SELECT recipient, COUNT(*), CAST(SUM(size) AS BIGINT), SUM(CASE WHEN deliveries > 0 THEN 1 ELSE 0 END)
+		FROM mail WHERE box = ? AND expires > 0 AND expires <= ? GROUP BY recipient`, box, now)
+}
+
+// ends finds the times of the first and the last deposit of the mail of a box.
+func (m *Mailbox) ends(ctx context.Context, box string, recipients []string, now int64, s *store.MailboxStatus) error {
+	var first, last int64
+	look := func(order, and string, args ...any) error {
+		return m.read.query(ctx, func(rows *sql.Rows) error {
+			var seq, received int64
+			err := rows.Scan(&seq, &received)
+			if order == "" && (first == 0 || seq < first) {
+				first, s.Oldest = seq, fromMicros(received)
+			}
+			if order != "" && seq > last {
+				last, s.Newest = seq, fromMicros(received)
+			}
 			return err
-		}, `SELECT received FROM mail WHERE seq = (SELECT `+end.which+`(seq) FROM (
-			SELECT * FROM (SELECT seq FROM mail WHERE box = ? AND due = 0 AND (expires = 0 OR expires > ?) ORDER BY seq`+end.order+` LIMIT 1) f
-			UNION ALL SELECT `+end.which+`(seq) FROM mail WHERE box = ? AND due > 0 AND (expires = 0 OR expires > ?)) e)`, box, now, box, now)
-		if err != nil {
-			return err
+		}, "SELECT seq, received FROM mail WHERE box = ? AND (expires = 0 OR expires > ?)"+and+" ORDER BY seq"+order+" LIMIT 1",
+			append([]any{box, now}, args...)...)
+	}
+	for _, order := range []string{"", " DESC"} {
+		if len(recipients) == 0 {
+			if err := look(order, ""); err != nil {
+				return err
+			}
+		}
+		for _, recipient := range recipients {
+			if err := look(order, " AND recipient = ?", recipient); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// due is when the next mail of a box can be leased, or never.
-func (m *Mailbox) due(ctx context.Context, box string) (int64, error) {
-	now := time.Now().UnixMicro()
-	var due int64
-	err := m.read.query(ctx, func(rows *sql.Rows) error { return rows.Scan(&due) }, `SELECT COALESCE(
-		(SELECT 0 FROM mail WHERE box = ? AND due = 0 AND (expires = 0 OR expires > ?) ORDER BY seq LIMIT 1),
-		(SELECT MIN(due) FROM mail WHERE box = ? AND due > 0 AND (expires = 0 OR expires > ?)), 9223372036854775807)`, box, now, box, now)
-	return due, m.w.readError(ctx, err)
-}
-
 // Boxes implements store.Mailbox.
 func (m *Mailbox) Boxes(ctx context.Context, after string, n int) ([]store.BoxStatus, error) {
-	return nil, errors.ErrUnsupported
+	var list []store.BoxStatus
+	for last := key(after); len(list) < n; {
+		var names []boxName
+		err := m.read.query(ctx, func(rows *sql.Rows) error {
+			var b boxName
+			err := rows.Scan(&b.key, &b.name)
+			names = append(names, b)
+			return err
+		}, "SELECT box, name FROM mailbox WHERE box > ? ORDER BY box LIMIT ? + 0", last, n-len(list))
+		if err != nil {
+			return nil, m.w.readError(ctx, err)
+		}
+		if len(names) == 0 {
+			break
+		}
+		for _, b := range names {
+			s, err := m.status(ctx, b.key, nil)
+			if err != nil {
+				return nil, err
+			}
+			// A box may have only mail that has expired.
+			if s.Count > 0 {
+				list = append(list, store.BoxStatus{Box: cmp.Or(string(b.name), b.key), MailboxStatus: s})
+			}
+			last = b.key
+		}
+	}
+	return list, nil
 }
 
-// Purge implements store.Mailbox.
-func (m *Mailbox) Purge(ctx context.Context, box string, names ...string) (int, error) {
-	return 0, errors.ErrUnsupported
+// due is when the next mail of a box can be leased, or never. With held, mail that is leased can
+// be leased at once.
+func (m *Mailbox) due(ctx context.Context, box string, held bool) (int64, error) {
+	now := time.Now().UnixMicro()
+	text := `SELECT COALESCE(
+		(SELECT 0 FROM mail WHERE box = ? AND due = 0 AND (expires = 0 OR expires > ?) LIMIT 1),
+		(SELECT 0 FROM mailbox b WHERE b.box = ? AND b.written > ? AND EXISTS (SELECT 1 FROM mail m WHERE m.box = b.box AND m.due > 0)),`
+	args := []any{box, now, box, now + maxSkew}
+	if held {
+		text += "(SELECT 0 FROM mail WHERE box = ? AND deliveries > 0 AND (expires = 0 OR expires > ?) LIMIT 1),"
+		args = append(args, box, now)
+	}
+	due, err := number(ctx, m.read, text+"(SELECT MIN(due) FROM mail WHERE box = ? AND due > 0 AND (expires = 0 OR expires > ?)), 9223372036854775807)",
+		append(args, box, now)...)
+	return due, m.w.readError(ctx, err)
 }
 
 // Wait implements store.Mailbox.
@@ -183,7 +283,7 @@ func (m *Mailbox) Wait(ctx context.Context, box string) error {
 	}
 	defer m.leave(shortHash(box), w)
 	for {
-		due, err := m.due(ctx, box)
+		due, err := m.due(ctx, box, false)
 		if err != nil {
 			if f := m.w.db.Fault(err); f != Lost && f != Refused || ctx.Err() != nil {
 				return err

@@ -20,29 +20,47 @@ type mailTable struct {
 // mailBatch is the state that the operations of one transaction share.
 type mailBatch struct {
 	*mailTable
-	t      *tx
-	boxes  map[string]*box
-	mail   map[mailKey]*mailRow
-	change share // of the total
+	t       *tx
+	boxes   map[string]*box
+	mail    map[mailKey]*mailRow
+	parties map[partyOf]*mailParty
+	senders *shares
+	change  share // of the total
 }
 
 type mailKey struct{ box, id string }
 
 // mailRow is a row of mail.
 type mailRow struct {
-	seq, size  int64
-	gone, free bool // gone: removed; free: the lease ends
+	seq, size, boxes  int64
+	deliveries        int64
+	sender, recipient string
+	gone, free        bool // gone: removed; free: the lease ends
 }
 
 // box is a row of mailbox.
 type box struct {
 	has, change share
+	name        []byte
 	expires     int64 // when the first mail expires; 0 if there is no row
-	ready       bool  // there may be mail to lease now
+	tried       int64 // mail that was leased
+	triedChange int64
+	turn        int64
+	written     int64
+	changed     bool // the row must be written
+	ready       bool // there may be mail to lease now
 }
 
+// maxSkew is how far, in microseconds, the clock may be behind the time when a box was written.
+// If the clock is further behind, the clock was set back. Then the leases and delays of the box
+// would last too long, so all of them are ended.
+const maxSkew = 60_000_000
+
 func (tab *mailTable) run(t *tx, reqs []*request) error {
-	b := &mailBatch{mailTable: tab, t: t, boxes: make(map[string]*box), mail: make(map[mailKey]*mailRow)}
+	b := &mailBatch{
+		mailTable: tab, t: t, boxes: make(map[string]*box), mail: make(map[mailKey]*mailRow),
+		parties: make(map[partyOf]*mailParty), senders: newShares("mail_sender", "sender"),
+	}
 	var (
 		boxes, ids []string
 		deposits   []*request
@@ -57,7 +75,9 @@ func (tab *mailTable) run(t *tx, reqs []*request) error {
 	for _, r := range reqs {
 		switch body := r.body.(type) {
 		case *deposit:
-			name(body.box, body.id)
+			for _, box := range body.boxes {
+				name(box.key, body.id)
+			}
 			deposits = append(deposits, r)
 		case *leaseMail:
 			name(body.box)
@@ -66,8 +86,10 @@ func (tab *mailTable) run(t *tx, reqs []*request) error {
 			name(body.box, body.ids...)
 		case *nakMail:
 			name(body.box, body.ids...)
+		case *purgeMail:
+			name(body.box)
 		case *reclaim:
-			if err := t.exec("UPDATE mail SET due = 0 WHERE due > 0"); err != nil {
+			if err := t.exec("UPDATE mail SET due = 0 WHERE due > 0 AND deliveries > 0"); err != nil {
 				return err
 			}
 		}
@@ -92,10 +114,12 @@ func (tab *mailTable) run(t *tx, reqs []*request) error {
 				}
 			}
 		case *nakMail:
-			for _, id := range body.ids {
-				if m := b.mail[mailKey{body.box, id}]; m != nil && !m.gone {
-					m.free, b.boxes[body.box].ready = true, true
-				}
+			if err := b.nak(body); err != nil {
+				return err
+			}
+		case *purgeMail:
+			if err := b.purge(body); err != nil {
+				return err
 			}
 		}
 	}
@@ -137,14 +161,23 @@ func (b *mailBatch) lock() error {
 			b.t.onCommit = append(b.t.onCommit, func() { b.purgeAfter = again })
 		}
 	}
-	return b.t.queryRows(func(rows *sql.Rows) error {
+	var late []string
+	err := b.t.queryRows(func(rows *sql.Rows) error {
 		var name string
 		var found box
-		err := rows.Scan(&name, &found.has.items, &found.has.bytes, &found.expires)
+		err := rows.Scan(&name, &found.name, &found.has.items, &found.has.bytes, &found.tried, &found.expires, &found.turn, &found.written)
 		b.boxes[name] = &found
+		if found.written > b.t.now+maxSkew {
+			late = append(late, name)
+			found.changed, found.ready = true, true
+		}
 		return err
-	}, "WITH r(box TEXT) SELECT box, items, bytes, expires FROM mailbox WHERE box IN (SELECT box FROM r) ORDER BY box FOR UPDATE",
+	}, "WITH r(box TEXT) SELECT box, name, items, bytes, tried, expires, turn, written FROM mailbox WHERE box IN (SELECT box FROM r) ORDER BY box FOR UPDATE",
 		cols{slices.Sorted(maps.Keys(b.boxes))})
+	if err != nil {
+		return err
+	}
+	return b.t.execRows("WITH r(box TEXT) UPDATE mail SET due = 0 WHERE due > 0 AND box IN (SELECT box FROM r)", cols{late})
 }
 
 // load reads mail by box and id.
@@ -152,21 +185,59 @@ func (b *mailBatch) load(boxes, ids []string) error {
 	return b.t.queryRows(func(rows *sql.Rows) error {
 		var k mailKey
 		var m mailRow
-		err := rows.Scan(&k.box, &k.id, &m.seq, &m.size)
+		err := rows.Scan(&k.box, &k.id, &m.seq, &m.size, &m.boxes, &m.deliveries, &m.sender, &m.recipient)
 		b.mail[k] = &m
 		return err
-	}, "WITH r(box TEXT, id TEXT) SELECT m.box, m.id, m.seq, m.size FROM r JOIN mail m ON m.box = r.box AND m.id = r.id", cols{boxes, ids})
+	}, `WITH r(box TEXT, id TEXT) SELECT m.box, m.id, m.seq, m.size, m.boxes, m.deliveries, m.sender, m.recipient
+		FROM r JOIN mail m ON m.box = r.box AND m.id = r.id`, cols{boxes, ids})
+}
+
+// find finds mail of a box to remove.
+func (b *mailBatch) find(box, where string, args ...any) (found []*mailRow, err error) {
+	err = b.t.query(func(rows *sql.Rows) error {
+		k := mailKey{box: box}
+		m := new(mailRow)
+		if err := rows.Scan(&k.id, &m.seq, &m.size, &m.boxes, &m.deliveries, &m.sender, &m.recipient); err != nil {
+			return err
+		}
+		if b.mail[k] != nil {
+			m = b.mail[k]
+		}
+		b.mail[k] = m
+		found = append(found, m)
+		return nil
+	}, "SELECT id, seq, size, boxes, deliveries, sender, recipient FROM mail WHERE box = ? AND "+where, append([]any{box}, args...)...)
+	return found, err
 }
 
 // remove takes a packet out of its box.
 func (b *mailBatch) remove(name string, m *mailRow) {
 	m.gone = true
-	b.boxes[name].change.add(-1, -m.size)
-	b.change.add(-1, -m.size)
+	b.add(name, m, -1)
 }
 
-// expireStep is how many expired packets of one box a transaction drops at most.
-const expireStep = 256
+// add counts a packet that comes into its box, with n = 1, or is removed, with n = -1.
+func (b *mailBatch) add(name string, m *mailRow, n int64) {
+	in := b.boxes[name]
+	in.change.add(n, n*m.size)
+	in.changed = true
+	b.change.add(n, n*m.size)
+	b.senders.add(m.sender, n, n*m.size)
+	b.party(name, senderParty(m.sender)).add(n, n*m.size)
+	recipient := b.party(name, recipientParty(m.recipient))
+	recipient.add(n, n*m.size)
+	if m.deliveries > 0 {
+		in.triedChange += n
+		recipient.tried += n
+	}
+}
+
+// expireStep is how many expired packets of one box a transaction drops at most. emptyStep is
+// how many packets of one box a transaction purges at most.
+const (
+	expireStep = 256
+	emptyStep  = 1024
+)
 
 // expire drops expired mail of the boxes of the batch.
 func (b *mailBatch) expire() error {
@@ -174,154 +245,136 @@ func (b *mailBatch) expire() error {
 		if has.expires == 0 || has.expires > b.t.now {
 			continue
 		}
-		err := b.t.query(func(rows *sql.Rows) error {
-			k := mailKey{box: name}
-			var m mailRow
-			if err := rows.Scan(&k.id, &m.seq, &m.size); err != nil {
-				return err
-			}
-			b.mail[k] = &m
-			b.remove(name, &m)
-			return nil
-		}, "SELECT id, seq, size FROM mail WHERE box = ? AND expires > 0 AND expires <= ? ORDER BY expires LIMIT ? + 0", name, b.t.now, expireStep)
+		found, err := b.find(name, "expires > 0 AND expires <= ? ORDER BY expires LIMIT ? + 0", b.t.now, expireStep)
 		if err != nil {
 			return err
+		}
+		has.changed = true
+		for _, m := range found {
+			b.remove(name, m)
 		}
 	}
 	return nil
 }
 
-// flush writes the changes of the mail.
+func (b *mailBatch) nak(n *nakMail) error {
+	b.boxes[n.box].ready = true
+	if len(n.ids) == 0 {
+		return b.t.exec("UPDATE mail SET due = 0 WHERE box = ? AND due > 0 AND deliveries > 0", n.box)
+	}
+	for _, id := range n.ids {
+		if m := b.mail[mailKey{n.box, id}]; m != nil {
+			m.free = true
+		}
+	}
+	return nil
+}
+
+func (b *mailBatch) purge(p *purgeMail) error {
+	p.n, p.more = 0, false
+	where, each := "", []any{nil}
+	if len(p.recipients) > 0 {
+		where, each = "recipient = ? AND ", nil
+		for _, recipient := range p.recipients {
+			each = append(each, recipient)
+		}
+	}
+	for _, recipient := range each {
+		args := []any{recipient, p.last, emptyStep}
+		if recipient == nil {
+			args = args[1:]
+		}
+		found, err := b.find(p.box, where+"seq <= ? ORDER BY seq LIMIT ? + 0", args...)
+		if err != nil {
+			return err
+		}
+		p.more = p.more || len(found) == emptyStep
+		for _, m := range found {
+			if !m.gone {
+				p.n++
+				b.remove(p.box, m)
+			}
+		}
+	}
+	return nil
+}
+
+// flush writes the changes of the mail that was there before.
 func (b *mailBatch) flush() error {
-	var gone, free []int64
-	for _, m := range b.mail {
+	var gone, free struct {
+		boxes []string
+		seqs  []int64
+	}
+	var alone, shared []int64
+	for k, m := range b.mail {
 		switch {
 		case m.gone:
-			gone = append(gone, m.seq)
+			gone.boxes, gone.seqs = append(gone.boxes, k.box), append(gone.seqs, m.seq)
+			if m.boxes == 1 {
+				alone = append(alone, m.seq)
+			} else {
+				shared = append(shared, m.seq)
+			}
 		case m.free:
-			free = append(free, m.seq)
+			free.boxes, free.seqs = append(free.boxes, k.box), append(free.seqs, m.seq)
 		}
 	}
-	for _, table := range []string{"mail", "mail_packet"} {
-		if err := b.t.execRows("WITH r(seq BIGINT) DELETE FROM "+table+" WHERE seq IN (SELECT seq FROM r)", cols{gone}); err != nil {
-			return err
-		}
+	const these = "(box, seq) IN (SELECT box, seq FROM r)"
+	if err := b.t.execRows("WITH r(box TEXT, seq BIGINT) DELETE FROM mail WHERE "+these, cols{gone.boxes, gone.seqs}); err != nil {
+		return err
 	}
-	err := b.t.execRows("WITH r(seq BIGINT) UPDATE mail SET due = 0 WHERE due > 0 AND seq IN (SELECT seq FROM r)", cols{free})
-	return err
-}
-
-func (b *mailBatch) deposit(reqs []*request) error {
-	if len(reqs) == 0 {
-		return nil
+	if err := b.t.execRows("WITH r(seq BIGINT) DELETE FROM mail_packet WHERE seq IN (SELECT seq FROM r)", cols{alone}); err != nil {
+		return err
 	}
-	all, err := b.total.read(b.t)
+	// Two processes may take a packet out of its last two boxes at the same time. The one that
+	// gets the lock later sees that no box is left.
+	slices.Sort(shared)
+	shared = slices.Compact(shared)
+	err := b.t.queryRows(func(*sql.Rows) error { return nil },
+		"WITH r(seq BIGINT) SELECT seq FROM mail_packet WHERE seq IN (SELECT seq FROM r) ORDER BY seq FOR UPDATE", cols{shared})
 	if err != nil {
 		return err
 	}
-	var (
-		boxes, ids                     []string
-		seqs, receives, expires, sizes []int64
-		names, data                    [][]byte
-	)
-	for _, r := range reqs {
-		d := r.body.(*deposit)
-		in, k := b.boxes[d.box], mailKey{d.box, d.id}
-		switch old := b.mail[k]; {
-		case old != nil && !old.gone:
-			r.err = store.ErrExists
-			continue
-		case all.items+b.change.items+1 > int64(b.cfg.MaxItems), all.bytes+b.change.bytes+d.size > b.cfg.MaxBytes,
-			in.has.items+in.change.items+1 > int64(b.cfg.MaxBoxItems), in.has.bytes+in.change.bytes+d.size > b.cfg.MaxBoxBytes:
-			r.err = store.ErrFull
-			continue
-		}
-		m := &mailRow{seq: b.t.next(), size: d.size}
-		b.mail[k] = m
-		in.change.add(1, m.size)
-		b.change.add(1, m.size)
-		in.ready = true
-		boxes, ids, seqs = append(boxes, d.box), append(ids, d.id), append(seqs, m.seq)
-		receives, expires, sizes = append(receives, d.received), append(expires, d.expires), append(sizes, d.size)
-		names, data = append(names, d.names), append(data, d.data)
-	}
-	err = b.t.execRows(`WITH r(box TEXT, id TEXT, seq BIGINT, received BIGINT, expires BIGINT, size BIGINT)
-		INSERT INTO mail (box, id, seq, due, received, expires, size) SELECT box, id, seq, 0, received, expires, size FROM r`,
-		cols{boxes, ids, seqs, receives, expires, sizes})
+	err = b.t.execRows(`WITH r(seq BIGINT) DELETE FROM mail_packet WHERE seq IN (SELECT seq FROM r)
+		AND NOT EXISTS (SELECT 1 FROM mail m WHERE m.seq = mail_packet.seq AND m.boxes > 1)`, cols{shared})
 	if err != nil {
 		return err
 	}
-	err = b.t.execRows("WITH r(seq BIGINT, names BYTEA, data BYTEA) INSERT INTO mail_packet (seq, names, data) SELECT seq, names, data FROM r",
-		cols{seqs, names, data})
-	return err
-}
-
-// lease leases packets. Packets whose lease has run out are made free first, so that all
-// are in the order of their seqs.
-func (b *mailBatch) lease(leases []*leaseMail) error {
-	var boxes []string
-	for _, l := range leases {
-		boxes = append(boxes, l.box)
-	}
-	err := b.t.execRows("WITH r(box TEXT) UPDATE mail SET due = 0 WHERE due > 0 AND due <= ? AND box IN (SELECT box FROM r)", cols{boxes}, b.t.now)
-	if err != nil {
-		return err
-	}
-	for _, l := range leases {
-		l.mail = nil
-		var seqs, dues []int64
-		err := b.t.query(func(rows *sql.Rows) error {
-			var (
-				m                      store.Mail
-				seq, received, expires int64
-				names                  []byte
-			)
-			if err := rows.Scan(&seq, &received, &expires, &names, &m.Packet.Data); err != nil {
-				return err
-			}
-			m.Time, m.Expires = fromMicros(received), fromMicros(expires)
-			if err := decodeNames(names, &m.ID, &m.For, &m.Packet.MediaType); err != nil {
-				b.t.unreadable("mail", seq, err)
-			}
-			l.mail = append(l.mail, m)
-			seqs, dues = append(seqs, seq), append(dues, b.t.now+l.d.Microseconds())
-			return nil
-		}, `SELECT m.seq, m.received, m.expires, p.names, p.data FROM mail m JOIN mail_packet p ON p.seq = m.seq
-			WHERE m.box = ? AND m.due = 0 AND (m.expires = 0 OR m.expires > ?) ORDER BY m.seq LIMIT ? + 0`, l.box, b.t.now, l.n)
-		if err != nil {
-			return err
-		}
-		if err := b.t.execRows("WITH r(seq BIGINT, due BIGINT) UPDATE mail SET due = r.due FROM r WHERE mail.seq = r.seq", cols{seqs, dues}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return b.t.execRows("WITH r(box TEXT, seq BIGINT) UPDATE mail SET due = 0 WHERE due > 0 AND deliveries > 0 AND "+these, cols{free.boxes, free.seqs})
 }
 
 // count writes the counts of the boxes, and when the first mail of each box expires.
 func (b *mailBatch) count() error {
 	b.total.add(b.t, b.change)
+	b.senders.write(b.t)
+	if err := b.writeParties(); err != nil {
+		return err
+	}
 	var (
-		names, empty []string
-		items, bytes []int64
+		names, empty               []string
+		full                       [][]byte
+		items, bytes, tried, turns []int64
 	)
 	for _, name := range slices.Sorted(maps.Keys(b.boxes)) {
 		switch in := b.boxes[name]; {
-		case in.change == share{} && (in.expires == 0 || in.expires > b.t.now):
+		case !in.changed:
 		case in.has.items+in.change.items == 0:
 			empty = append(empty, name)
 		default:
-			names, items, bytes = append(names, name), append(items, in.change.items), append(bytes, in.change.bytes)
+			names, full, tried, turns = append(names, name), append(full, orEmpty(in.name)), append(tried, in.triedChange), append(turns, in.turn)
+			items, bytes = append(items, in.change.items), append(bytes, in.change.bytes)
 		}
 	}
 	if err := b.t.execRows("WITH r(box TEXT) DELETE FROM mailbox WHERE box IN (SELECT box FROM r)", cols{empty}); err != nil {
 		return err
 	}
-	err := b.t.execRows(`WITH r(box TEXT, items BIGINT, bytes BIGINT) INSERT INTO mailbox (box, items, bytes, expires)
-		SELECT box, items, bytes, COALESCE((SELECT MIN(m.expires) FROM mail m WHERE m.box = r.box AND m.expires > 0), 9223372036854775807) FROM r WHERE true
-		ON CONFLICT (box) DO UPDATE SET items = mailbox.items + excluded.items, bytes = mailbox.bytes + excluded.bytes, expires = excluded.expires`,
-		cols{names, items, bytes})
-	return err
+	return b.t.execRows(`WITH r(box TEXT, name BYTEA, items BIGINT, bytes BIGINT, tried BIGINT, turn BIGINT)
+		INSERT INTO mailbox (box, name, items, bytes, tried, turn, written, expires)
+		SELECT box, name, items, bytes, tried, turn, CAST(? AS BIGINT),
+			COALESCE((SELECT MIN(m.expires) FROM mail m WHERE m.box = r.box AND m.expires > 0), 9223372036854775807) FROM r WHERE true
+		ON CONFLICT (box) DO UPDATE SET items = mailbox.items + excluded.items, bytes = mailbox.bytes + excluded.bytes,
+			tried = mailbox.tried + excluded.tried, turn = excluded.turn, written = excluded.written, expires = excluded.expires`,
+		cols{names, full, items, bytes, tried, turns}, b.t.now)
 }
 
 // announce wakes the calls of Wait for boxes with mail to lease, in all processes, when the

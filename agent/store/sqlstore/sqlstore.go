@@ -215,7 +215,7 @@ func (s *Store) prepare(ctx context.Context, reclaimAll bool) error {
 	if err != nil {
 		return s.storeError(err)
 	}
-	for _, table := range []string{"outbox", "inbox", "mail", "sealed_key",
+	for _, table := range []string{"outbox", "inbox", "mail_packet", "sealed_key",
 		"(SELECT (SELECT MAX(m.seq) FROM record m WHERE m.collection = c.collection) AS seq FROM record_collection c) l"} {
 		last, err := number(ctx, s.read, "SELECT COALESCE(MAX(seq), 0) FROM "+table)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -27,10 +28,31 @@ var mailboxTests = map[string]func(t *testing.T, m store.Mailbox){
 	"MailboxKeepsMails": testMailboxKeepsMail,
 }
 
+// boxTests are the clauses of store.Mailbox about order and shares.
+var boxTests = map[string]func(t *testing.T, m store.Mailbox){
+	"SendersTakeTurns":   testSendersTakeTurns,
+	"NewSenderTakesTurn": testNewSenderTakesTurn,
+	"SenderKeepsOrder":   testSenderKeepsOrder,
+	"SuspectsComeLast":   testSuspectsComeLast,
+	"HeldMail":           testHeldMail,
+	"PickBytes":          testPickBytes,
+	"PickFor":            testPickFor,
+	"MailIsDue":          testMailIsDue,
+	"SeveralBoxes":       testSeveralBoxes,
+	"MailShares":         testMailShares,
+	"StatusOfNames":      testStatusOfNames,
+	"NakAll":             testNakAll,
+	"Purge":              testPurge,
+	"Boxes":              testBoxes,
+	"EndedContext":       testMailboxEndedContext,
+}
+
 // TestMailbox tests an implementation of [store.Mailbox]. Each call of open returns an empty
 // mailbox.
 func TestMailbox(t *testing.T, open func(t *testing.T) store.Mailbox) {
-	for name, test := range mailboxTests {
+	tests := maps.Clone(mailboxTests)
+	maps.Copy(tests, boxTests)
+	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
 }
@@ -61,7 +83,10 @@ func testExpiredMailMakesRoom(t *testing.T, m store.Mailbox) {
 	}
 	soon("a", time.Time{})
 	soon("b", time.Now().Add(long))
-	check(t, "Deposit of too much", put("c", time.Time{}), store.ErrFull)
+	full(t, put("c", time.Time{}), store.LimitStore)
+	for _, box := range []string{"a", "b"} {
+		check(t, "Deposit again into "+box, put(box, time.Time{}), store.ErrExists)
+	}
 	leaseMail(t, m, "a", 9, long, "1")
 	leaseMail(t, m, "b", 9, long, "1")
 }

@@ -1,6 +1,7 @@
 package sqlite_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -8,8 +9,45 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
+// withoutShares takes from a store what the migration for mail of several boxes has added.
+const withoutShares = `
+	DELETE FROM didcomm_schema WHERE version_id > 6;
+	DROP TABLE mail_party; DROP TABLE mail_sender;
+	DROP INDEX mail_order; DROP INDEX mail_shared; DROP INDEX mail_free; DROP INDEX mail_tried; DROP INDEX mail_recipient; DROP INDEX mail_recipient_order;
+	ALTER TABLE mail DROP COLUMN sender; ALTER TABLE mail DROP COLUMN recipient; ALTER TABLE mail DROP COLUMN turn;
+	ALTER TABLE mail DROP COLUMN deliveries; ALTER TABLE mail DROP COLUMN boxes;
+	ALTER TABLE mailbox DROP COLUMN tried; ALTER TABLE mailbox DROP COLUMN turn; ALTER TABLE mailbox DROP COLUMN written; ALTER TABLE mailbox DROP COLUMN name;
+	CREATE UNIQUE INDEX mail_seq ON mail (seq); CREATE INDEX mail_free ON mail (box, seq) WHERE due = 0;`
+
+// TestFromBeforeShares: mail from before a packet could be in several boxes is leased, counted
+// and acked.
+func TestFromBeforeShares(t *testing.T) {
+	path := filled(t)
+	exec1(t, path, withoutShares)
+	m, box := open(t, path, sqlstore.Config{Mailbox: store.MailboxConfig{MaxBoxItems: 4}}).Mailbox(), "did:example:box"
+	if s, err := m.Status(t.Context(), box); err != nil || s.Count != 3 || s.Leased != 1 {
+		t.Errorf("status %+v, %v", s, err)
+	}
+	if err := m.Deposit(t.Context(), store.Mail{ID: "new", PairShare: store.Share{Items: 3}}, box); !errors.Is(err, store.ErrFull) {
+		t.Errorf("Deposit: %v", err)
+	}
+	if err := m.Deposit(t.Context(), store.Mail{ID: "new"}, box, "other"); err != nil {
+		t.Error(err)
+	}
+	mail, err := m.Lease(t.Context(), box, store.Pick{N: 9, Held: true}, time.Hour)
+	if err != nil || len(mail) != 4 || mail[0].ID != "1" || mail[0].Deliveries != 2 || mail[3].ID != "new" {
+		t.Errorf("leased %+v, %v", mail, err)
+	}
+	if n, err := m.Ack(t.Context(), box, "1", "2", "3"); n != 3 || err != nil {
+		t.Errorf("acked %d, %v", n, err)
+	}
+	if s, err := m.Status(t.Context(), box); err != nil || s.Count != 1 || s.Leased != 1 {
+		t.Errorf("status %+v, %v", s, err)
+	}
+}
+
 // withoutClasses takes from a store what the migrations for classes have added.
-const withoutClasses = `
+const withoutClasses = withoutShares + `
 	DELETE FROM didcomm_schema WHERE version_id > 4;
 	DROP INDEX inbox_packet_message; ALTER TABLE inbox_packet DROP COLUMN message;
 	DROP TABLE inbox_party;

@@ -44,11 +44,15 @@ func testAnyNames(t *testing.T, d Database) {
 		check(t, "Term", s.Inbox().Term(t.Context(), again, name), nil)
 
 		p := mail(name)
-		p.For, p.Packet.MediaType = name, name
+		p.For, p.Sender, p.Packet.MediaType = name, name, name
 		check(t, "Deposit", s.Mailbox().Deposit(t.Context(), p, name), nil)
 		all, err := s.Mailbox().Lease(t.Context(), name, store.Pick{N: 10}, time.Hour)
+		p.Deliveries = 1
 		if err != nil || len(all) != 1 || fmt.Sprint(all[0]) != fmt.Sprint(p) {
 			t.Fatalf("name %d: %.100v, %v", i, all, err)
+		}
+		if s, err := s.Mailbox().Status(t.Context(), name, name); err != nil || s.Count != 1 {
+			t.Fatalf("name %d: %+v, %v", i, s, err)
 		}
 		r := store.Record{Collection: name, Key: name, Value: []byte(name), Index: []string{"x" + name}}
 		r.Version, err = s.Records().Put(t.Context(), r)
@@ -66,6 +70,22 @@ func testAnyNames(t *testing.T, d Database) {
 	for i, k := range keys {
 		if k.KID != names[i] || string(k.Sealed) != names[i] {
 			t.Errorf("key %d is another", i)
+		}
+	}
+	boxes := map[string]bool{"": true}
+	for after := ""; ; {
+		list, err := s.Mailbox().Boxes(t.Context(), after, 2)
+		check(t, "Boxes", err, nil)
+		if len(list) == 0 {
+			break
+		}
+		for _, b := range list {
+			after, boxes[b.Box] = b.Box, true
+		}
+	}
+	for i, name := range names {
+		if !boxes[name] || len(boxes) != len(names) {
+			t.Errorf("box %d is not among the %d boxes", i, len(boxes))
 		}
 	}
 }
