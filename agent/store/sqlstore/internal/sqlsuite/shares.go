@@ -35,6 +35,7 @@ func CheckShares(t testing.TB, db *sql.DB) {
 			t.Errorf("%s: counted %v, there are %v", what, counted, has)
 		}
 	}
+	checkMailShares(t, db)
 }
 
 // parties returns the shares that a query selects, by party.
@@ -101,7 +102,7 @@ func Churn(ctx context.Context, s *sqlstore.Store, name string, rounds int) erro
 			}
 			errs = append(errs, err)
 		}
-		errs = append(errs, churnOutbox(ctx, r, out), churnAdmin(ctx, r, s))
+		errs = append(errs, churnOutbox(ctx, r, out), churnAdmin(ctx, r, s), churnMail(ctx, r, s.Mailbox(), id))
 		for _, err := range errs {
 			if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrFull) && !errors.Is(err, store.ErrLease) && !errors.Is(err, store.ErrNotFound) {
 				return err
