@@ -106,7 +106,11 @@ does not know that others can reach it.`,
 				fmt.Fprintf(talk, "The agent's DID changed from %s to %s; the former one still works.\n", s.Former(), s.DID())
 			}
 			fmt.Fprintln(out, s.DID())
-			fmt.Fprintf(talk, "The agent takes messages at %s. To ping it, paste in a second terminal:\n\n  %s ping %s\n\n", s.Endpoint(), self(), s.DID())
+			where := "The agent takes"
+			if cfg.Via != "" {
+				where = "The agent listens on no port; its mediator takes"
+			}
+			fmt.Fprintf(talk, "%s messages at %s. To ping it, paste in a second terminal:\n\n  %s ping %s\n\n", where, s.Endpoint(), self(), s.DID())
 			var reloads sync.WaitGroup
 			defer reloads.Wait()
 			running, end := context.WithCancel(ctx)
@@ -130,6 +134,7 @@ does not know that others can reach it.`,
 	f.StringVar(&cfg.Listen, "listen", "127.0.0.1:8080", "address to listen on, HOST:PORT; port 0 is a free one")
 	f.StringVar(&cfg.PublicURL, "public-url", "", "URL at which peers reach the agent (default "+server.DefaultPath+" at the did:web's domain or the listening address)")
 	f.StringVar(&cfg.DID, "did", "", "did:web to use as the DID of the agent; its document is published")
+	f.StringVar(&cfg.Via, "via", "", "listen on no port, and collect messages from this mediator: its DID, or an invitation of it")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "speak TLS with this certificate chain, a PEM file")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "private key of --tls-cert, a PEM file")
 	f.StringVar(&cfg.ClientCA, "client-ca", "", "accept only clients with a certificate of these authorities, a PEM file")

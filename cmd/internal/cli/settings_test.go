@@ -19,6 +19,7 @@ var settings = map[string][3]string{
 	"listen":        {"127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"},
 	"public-url":    {"http://flag.example", "http://env.example", "http://file.example"},
 	"did":           {"did:web:flag.example", "did:web:env.example", "did:web:file.example"},
+	"via":           {"did:web:flag.example", "did:web:env.example", "did:web:file.example"},
 	"tls-cert":      {"flag.pem", "env.pem", "file.pem"},
 	"tls-key":       {"flag.pem", "env.pem", "file.pem"},
 	"client-ca":     {"flag.pem", "env.pem", "file.pem"},

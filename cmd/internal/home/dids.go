@@ -95,6 +95,8 @@ const (
 	Former State = "former"
 	// Own is the state of the DIDs of Home.Keep.
 	Own State = "own"
+	// Enrolled is the state of the DIDs that are enrolled with a mediator (Home.Mediation).
+	Enrolled State = "enrolled"
 	// Retired is the state of DIDs that were retired. Messages to them are opened until
 	// DID.Until.
 	Retired State = "retired"
@@ -137,6 +139,10 @@ func (d *DIDs) List(ctx context.Context) ([]DID, error) {
 	if err != nil {
 		return nil, err
 	}
+	enrolled, err := d.enrolled(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var list []DID
 	const page = 500
 	for after, more := uint64(0), true; more; {
@@ -155,6 +161,8 @@ func (d *DIDs) List(ctx context.Context) ([]DID, error) {
 				entry.State = InUse
 			case m.Settings.Party == agentParty:
 				entry.State = Former
+			case enrolled[m.DID]:
+				entry.State = Enrolled
 			}
 			list = append(list, entry)
 		}
@@ -164,7 +172,7 @@ func (d *DIDs) List(ctx context.Context) ([]DID, error) {
 }
 
 // Retire ends the use of a DID: messages to it are opened until a time. It is an error if the
-// DID is InUse, or not of the home. Retire returns the DID, of a did:peer:4 the long form,
+// DID is InUse or Enrolled, or not of the home. Retire returns the DID, of a did:peer:4 the long form,
 // when each agent that runs on the home knows of the end.
 func (d *DIDs) Retire(ctx context.Context, id string, until time.Time) (string, error) {
 	m, err := d.set.Get(ctx, id)
@@ -180,6 +188,13 @@ func (d *DIDs) Retire(ctx context.Context, id string, until time.Time) (string, 
 	}
 	if used(m) {
 		return "", fmt.Errorf("%s is the DID of the agent; first start didcomm serve with another --public-url, --listen or --did", m.DID)
+	}
+	enrolled, err := d.enrolled(ctx)
+	if err != nil {
+		return "", err
+	}
+	if enrolled[m.DID] {
+		return "", fmt.Errorf("%s is enrolled with a mediator of the agent", m.DID)
 	}
 	if err := d.set.Retire(ctx, m.DID, until); err != nil {
 		return "", err
@@ -197,4 +212,14 @@ func (d *DIDs) inUse(ctx context.Context) (func(identity.Member) bool, error) {
 	return func(m identity.Member) bool {
 		return used[m.DID] || len(list) == 0 && m.Settings.Party == agentParty // the one of Home.Sender
 	}, nil
+}
+
+// enrolled returns the DIDs that are Enrolled.
+func (d *DIDs) enrolled(ctx context.Context) (map[string]bool, error) {
+	list, err := mediationsOf(ctx, d.store.Records())
+	dids := map[string]bool{}
+	for _, m := range list {
+		dids[m.Own] = true
+	}
+	return dids, err
 }

@@ -16,6 +16,9 @@ import (
 
 // Check returns an error for invalid settings. It does not open anything.
 func (c Config) Check() error {
+	if c.Via != "" {
+		return c.checkVia()
+	}
 	host, port, err := net.SplitHostPort(c.Listen)
 	if err == nil {
 		_, err = net.LookupPort("tcp", port)
@@ -42,6 +45,11 @@ func (c Config) Check() error {
 	if ip := net.ParseIP(host); c.PublicURL == "" && c.DID == "" && (host == "" || ip != nil && ip.IsUnspecified()) {
 		return fmt.Errorf("peers cannot reach an agent at %s; say where they can with --public-url URL", c.Listen)
 	}
+	return c.checkCommon()
+}
+
+// checkCommon checks the settings of agents with and without a port.
+func (c Config) checkCommon() error {
 	if c.MaxBytes <= 0 {
 		return fmt.Errorf("--max-bytes %d: want more than 0", c.MaxBytes)
 	}

@@ -14,8 +14,8 @@ import (
 // lingerTime is how long the rest of a request is read that is answered without its body.
 const lingerTime = time.Second
 
-// front returns the handler in front of all paths of the server.
-func (s *Server) front(next http.Handler) http.Handler {
+// guard returns the handler in front of all paths of the server.
+func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		named, messages := s.answersFor(r.Host), s.takesMessages(r)
 		origin := r.Header.Get("Origin")

@@ -11,10 +11,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/protocols/mediation"
 )
 
 // MediatorConfig has the settings of a mediator. Without On, the others must be zero.
@@ -92,6 +94,14 @@ func (s *Server) openMediator() (err error) {
 	}
 	s.mediator, err = mediator.New(cfg)
 	return err
+}
+
+// mediating returns the protocols of a mediator.
+func (s *Server) mediating() []agent.MuxOption {
+	if s.mediator == nil {
+		return nil
+	}
+	return []agent.MuxOption{mediation.Serve(s.mediator, s.cfg.Logger)}
 }
 
 // admit returns nil if a DID may enroll.

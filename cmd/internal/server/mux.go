@@ -17,7 +17,7 @@ import (
 // mux returns the Handler of a Server, with all of its protocols.
 func (s *Server) mux() *agent.Mux {
 	var mu sync.Mutex // one OnMessage at a time
-	return agent.NewMux(
+	options := []agent.MuxOption{
 		trustping.Handle(),
 		basicmessage.Handle(func(_ context.Context, _ agent.Responder, in *agent.Inbound, body basicmessage.Body) error {
 			mu.Lock()
@@ -36,5 +36,6 @@ func (s *Server) mux() *agent.Mux {
 		}),
 		discover.Handle(),
 		empty.Handle(),
-	)
+	}
+	return agent.NewMux(append(options, s.mediating()...)...)
 }

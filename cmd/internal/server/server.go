@@ -66,6 +66,9 @@ type Config struct {
 	// Mediator makes the agent a mediator. Its DID has an endpoint for POST, and one for
 	// WebSocket.
 	Mediator MediatorConfig
+	// Via is the DID of a mediator, or an invitation of one. It makes the agent one without a
+	// port, whose messages the mediator keeps until the agent collects them.
+	Via string
 	// TLSCert and TLSKey are PEM files; both or none. They are loaded again when they change.
 	TLSCert, TLSKey string
 	// ClientCA is a PEM file with the authorities of the certificates that clients have to
@@ -115,7 +118,7 @@ type Config struct {
 // Server is a running agent with a listening port. Use Listen to make a Server, and then Run.
 type Server struct {
 	cfg      Config
-	listener net.Listener
+	listener net.Listener // nil with Config.Via, like endpoint, http and ws
 	endpoint *url.URL
 	did      string
 	former   string // DID that the agent of the home had before, or empty
@@ -131,6 +134,7 @@ type Server struct {
 	home     *home.Home
 	resolver did.Resolver       // of all DIDs
 	mediator *mediator.Mediator // nil if the agent is none
+	via      home.Mediation     // of an agent without a port
 }
 
 // Listen opens the port, takes the lock of the home, and reads or makes the agent's keys. Call
@@ -151,8 +155,10 @@ func (s *Server) open(ctx context.Context) (err error) {
 	if err := home.Unserved(s.cfg.Home.Dir); err != nil { // else the port would be the error
 		return err
 	}
-	if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
-		return listenError(s.cfg.Listen, err)
+	if s.cfg.Via == "" {
+		if s.listener, err = net.Listen("tcp", s.cfg.Listen); err != nil {
+			return listenError(s.cfg.Listen, err)
+		}
 	}
 	cfg := s.cfg.Home
 	cfg.Logger = s.cfg.Logger
@@ -178,19 +184,20 @@ func (s *Server) close() (err error) {
 func (s *Server) wire(ctx context.Context) error {
 	cfg := s.cfg
 	var err error
-	if s.endpoint, err = cfg.endpoint(s.listener.Addr()); err != nil {
-		return err
-	}
-	if err := s.name(ctx); err != nil {
-		return err
-	}
 	if s.gate, err = cfg.Limits.gate(cfg.Logger); err != nil {
 		return err
 	}
-	s.hosts = s.webHosts()
 	s.budget = transport.NewBudget(cfg.unreadBytes())
-	reach := network.Reach{Private: cfg.AllowPrivate, Loopback: s.loopbackOnly(), Budget: s.budget, MaxConns: peerConns(), Meter: s.gate.Dial}
-	packer, book, err := s.packer(reach)
+	reach := network.Reach{Private: cfg.AllowPrivate, Budget: s.budget, MaxConns: peerConns(), Meter: s.gate.Dial}
+	if s.listener == nil {
+		reach, err = s.join(ctx, reach)
+	} else {
+		reach, err = s.settle(ctx, reach)
+	}
+	if err != nil {
+		return err
+	}
+	packer, book, err := s.packer(reach, s.did)
 	if err != nil {
 		return err
 	}
@@ -212,6 +219,7 @@ func (s *Server) wire(ctx context.Context) error {
 		StrangerAge: cfg.StrangerWithin, StrangerBytes: cfg.StrangerBytes,
 		StrangerTries: cfg.StrangerTries, HostTries: cfg.HostTries, RefusedTries: cfg.RefusedTries,
 		ReplayWindow: cfg.KeepReceived,
+		MailWindow:   cfg.mailWindow(),
 		StopTimeout:  handlerTimeout,
 		Logger:       cfg.Logger,
 
@@ -225,6 +233,15 @@ func (s *Server) wire(ctx context.Context) error {
 	s.ready = newReadiness(s.home, cfg.Home.Dir, func(check string, err error) {
 		cfg.Logger.Error("not ready", "check", check, "error", err)
 	})
+	if s.listener != nil {
+		s.front()
+	}
+	return nil
+}
+
+// front makes the servers for HTTP and WebSocket.
+func (s *Server) front() {
+	cfg := s.cfg
 	s.ws = wstransport.NewServer(s.agent, wstransport.ServerConfig{
 		Limits:   wstransport.Limits{MaxBytes: cfg.MaxBytes, ReadTimeout: cfg.ReadTimeout},
 		MaxConns: s.gate.MaxConns(),
@@ -233,18 +250,20 @@ func (s *Server) wire(ctx context.Context) error {
 
 		AllowOrigins: append(slices.Clone(cfg.AllowOrigins), s.origin()),
 	})
-	s.http = httptransport.NewServer(s.front(s.routes()))
+	s.http = httptransport.NewServer(s.guard(s.routes()))
 	s.http.ReadHeaderTimeout = cfg.ReadTimeout
 	s.http.ReadTimeout = 2 * cfg.ReadTimeout
 	s.gate.Guard(s.http)
 	s.http.Handler = s.share(s.http.Handler)
 	s.http.TLSConfig = s.certs.tls()
 	s.http.ErrorLog = slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug)
-	return nil
 }
 
-// name gives the agent its DID.
-func (s *Server) name(ctx context.Context) (err error) {
+// settle gives an agent with a port its endpoint, its DID and its reach.
+func (s *Server) settle(ctx context.Context, reach network.Reach) (_ network.Reach, err error) {
+	if s.endpoint, err = s.cfg.endpoint(s.listener.Addr()); err != nil {
+		return reach, err
+	}
 	at := s.endpoint.String()
 	if s.cfg.Mediator.On {
 		live := "ws" + strings.TrimPrefix(at, "http")
@@ -252,12 +271,14 @@ func (s *Server) name(ctx context.Context) (err error) {
 	} else {
 		s.did, s.former, err = s.home.Serve(ctx, s.cfg.DID, at)
 	}
-	return err
+	s.hosts = s.webHosts()
+	reach.Loopback = s.loopbackOnly()
+	return reach, err
 }
 
-// packer returns a Packer for all DIDs of the home, which opens messages of MaxBytes bytes,
-// and the contacts in the store.
-func (s *Server) packer(reach network.Reach) (*envelope.Packer, *contact.Book, error) {
+// packer returns a Packer for all DIDs of the home, own first, which opens messages of MaxBytes
+// bytes, and the contacts in the store.
+func (s *Server) packer(reach network.Reach, own string) (*envelope.Packer, *contact.Book, error) {
 	book := contact.New(s.home.Store, contact.Config{Logger: s.cfg.Logger})
 	resolver, err := reach.Resolver(s.cfg.Documents, book.Long)
 	if err != nil {
@@ -265,7 +286,7 @@ func (s *Server) packer(reach network.Reach) (*envelope.Packer, *contact.Book, e
 	}
 	s.resolver = identity.Before(s.home.Set, resolver)
 	packer, err := envelope.New(envelope.Config{
-		Keys:     s.home.AgentKeys(s.did),
+		Keys:     s.home.AgentKeys(own),
 		Resolver: s.resolver,
 		MaxBytes: int(s.cfg.MaxBytes),
 	})
@@ -279,8 +300,14 @@ func (s *Server) DID() string { return s.did }
 // changed. The server answers for the former DID as well.
 func (s *Server) Former() string { return s.former }
 
-// Endpoint returns the URL that accepts messages.
-func (s *Server) Endpoint() string { return s.endpoint.String() }
+// Endpoint returns the URL that accepts messages, or the DID of the mediator that does so for an
+// agent without a port.
+func (s *Server) Endpoint() string {
+	if s.listener == nil {
+		return s.via.Mediator
+	}
+	return s.endpoint.String()
+}
 
 // routes returns the router with all paths of the server.
 func (s *Server) routes() http.Handler {
@@ -368,16 +395,13 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	tasks.Go(func() { s.home.KeepServing(running, s.did) })
-	tasks.Go(func() {
-		listener := s.gate.Listener(s.listener)
-		serve := func() error { return s.http.Serve(listener) }
-		if s.http.TLSConfig != nil {
-			serve = func() error { return s.http.ServeTLS(listener, "", "") }
-		}
-		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
-			failed <- err
-		}
-	})
+	if s.listener != nil {
+		tasks.Go(func() {
+			if err := s.serve(); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
 
 	var err error
 	select {
@@ -386,7 +410,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	s.drain(limit)
+	if s.listener != nil {
+		s.drain(limit)
+	}
 	stop()
 	tasks.Go(s.ready.close)
 	tasks.Go(s.senders.Close) // waits for messages that arrive on their connections
@@ -403,6 +429,15 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-limit.Done():
 		return errors.Join(err, fmt.Errorf("stopped with work left after %s", stopTimeout))
 	}
+}
+
+// serve serves HTTP on the port until it is closed.
+func (s *Server) serve() error {
+	listener := s.gate.Listener(s.listener)
+	if s.http.TLSConfig != nil {
+		return s.http.ServeTLS(listener, "", "")
+	}
+	return s.http.Serve(listener)
 }
 
 // drain closes the port and ends all connections.
