@@ -1,9 +1,11 @@
 package mediation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -44,9 +46,10 @@ const maxRoutingDIDs = 8
 type Option func(*options)
 
 type options struct {
-	token string
-	send  []agent.SendOption
-	proof []message.Attachment
+	token    string
+	from     string
+	replaces string
+	proof    []message.Attachment
 }
 
 // Token shows the mediator that we may enroll: the id of an invitation of the mediator, which
@@ -54,9 +57,12 @@ type options struct {
 func Token(token string) Option { return func(o *options) { o.token = token } }
 
 // As makes the request from another DID of ours than agent.Config.DID.
-func As(own string) Option {
-	return func(o *options) { o.send = append(o.send, agent.From(own)) }
-}
+func As(own string) Option { return func(o *options) { o.from = own } }
+
+// Replaces tells the mediator that the DID of the request has replaced our DID prior
+// (from_prior). For Enroll, the account of prior passes to the DID. For Update, that is a proof
+// for prior. An empty prior means nothing.
+func Replaces(prior string) Option { return func(o *options) { o.replaces = prior } }
 
 // Proofs adds proofs to an update: see [Prove].
 func Proofs(proofs ...message.Attachment) Option {
@@ -70,16 +76,23 @@ func request(ctx context.Context, a *agent.Agent, mediator string, name func(ver
 	for _, opt := range opts {
 		opt(&o)
 	}
+	var fromPrior string
+	if o.from = cmp.Or(o.from, a.DID()); o.replaces != "" {
+		var err error
+		if fromPrior, err = a.Packer().FromPrior(ctx, o.replaces, o.from, time.Now()); err != nil {
+			return agent.Answer{}, v3, err
+		}
+	}
 	var forms []*message.Message
 	for _, v := range []version{v3, v2} {
 		m, err := message.New(v.piuri+"/"+name(v), body)
 		if err != nil {
 			return agent.Answer{}, v, err
 		}
-		m.ParentThreadID, m.Attachments = o.token, o.proof
+		m.ParentThreadID, m.FromPrior, m.Attachments = o.token, fromPrior, o.proof
 		forms = append(forms, m)
 	}
-	answer, err := a.RequestAny(ctx, mediator, forms, append(o.send, agent.ReturnRoute("all"))...)
+	answer, err := a.RequestAny(ctx, mediator, forms, agent.From(o.from), agent.ReturnRoute("all"))
 	v := v3
 	if answer.PIURI == PIURI2 {
 		v = v2

@@ -18,15 +18,15 @@ type world struct {
 	*agenttest.Net
 	mediator *agent.Agent
 	state    *mediator.Mediator
+	store    store.Store
 }
 
 func newWorld(t *testing.T, configure ...func(*mediator.Config)) *world {
 	t.Helper()
-	w := &world{Net: agenttest.NewNet()}
-	st := store.New(store.Config{})
+	w := &world{Net: agenttest.NewNet(), store: store.New(store.Config{})}
 	w.mediator = w.Agent(t, nil, agenttest.Configure(func(cfg *agent.Config) {
 		log := slog.New(slog.NewTextHandler(t.Output(), nil))
-		mc := mediator.Config{DID: cfg.DID, Store: st, Mailbox: store.NewMailbox(store.MailboxConfig{}), Logger: log}
+		mc := mediator.Config{DID: cfg.DID, Store: w.store, Mailbox: store.NewMailbox(store.MailboxConfig{}), Logger: log}
 		for _, f := range configure {
 			f(&mc)
 		}
@@ -34,7 +34,7 @@ func newWorld(t *testing.T, configure ...func(*mediator.Config)) *world {
 		if w.state, err = mediator.New(mc); err != nil {
 			t.Fatal(err)
 		}
-		cfg.Store = st
+		cfg.Store = w.store
 		cfg.Handler = agent.NewMux(mediation.Serve(w.state, log))
 	}))
 	return w
@@ -43,6 +43,22 @@ func newWorld(t *testing.T, configure ...func(*mediator.Config)) *world {
 // phone is an agent without an address.
 func (w *world) phone(t *testing.T) *agent.Agent {
 	return w.Agent(t, nil, agenttest.Hidden())
+}
+
+// forget removes what the mediator knows.
+func (w *world) forget(t *testing.T) {
+	t.Helper()
+	for _, collection := range []string{"mediator/account", "mediator/device", "mediator/recipient"} {
+		list, err := w.store.Records().List(t.Context(), store.Query{Collection: collection, N: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range list {
+			if err := w.store.Records().Delete(t.Context(), collection, r.Key, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 func TestEnroll(t *testing.T) {

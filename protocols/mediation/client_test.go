@@ -1,0 +1,252 @@
+package mediation_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/identity"
+	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/did/didkey"
+	"github.com/didcomm-go/didcomm/did/didpeer"
+	"github.com/didcomm-go/didcomm/protocols/mediation"
+)
+
+// phone is an agent without an address that has several identities.
+type phone struct {
+	*agent.Agent
+	store store.Store
+	ring  *keyring.Keyring
+	set   *identity.Set
+}
+
+// newPhone runs a new phone, or the phone before again.
+func (w *world) newPhone(t *testing.T, before *phone) *phone {
+	t.Helper()
+	p := &phone{store: store.New(store.Config{}), ring: keyring.New()}
+	var device string
+	if before != nil {
+		before.Stop()
+		<-before.Done()
+		p.store, p.ring, device = before.store, before.ring, before.DID()
+	}
+	set, err := identity.NewSet(t.Context(), identity.SetConfig{Records: p.store.Records(), Keys: p.ring, Fresh: time.Nanosecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.set = set
+	if device == "" {
+		device = p.identity(t, identity.Peer2)
+	}
+	p.Agent = w.Agent(t, nil, agenttest.Hidden(), agenttest.Configure(func(cfg *agent.Config) {
+		cfg.DID, cfg.Packer, cfg.Store, cfg.Keys = device, nil, p.store, set
+		cfg.Resolver = did.Methods{"peer": didpeer.NewResolver(), "key": didkey.Resolver{}}
+	}))
+	return p
+}
+
+// identity makes an identity of the phone with the given endpoints.
+func (p *phone) identity(t *testing.T, method func(identity.Pair, ...string) (*identity.Identity, error), endpoints ...string) string {
+	t.Helper()
+	pair, err := identity.Generate(keyring.Ed25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := method(pair, endpoints...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := id.Keyring()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kid := range keys.KIDs() {
+		key, err := keys.Key(kid)
+		if err == nil {
+			err = p.ring.Add(kid, key)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.set.Add(t.Context(), id, identity.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	return id.DID()
+}
+
+func (w *world) client(t *testing.T, p *phone) *mediation.Client {
+	t.Helper()
+	c, err := mediation.NewClient(mediation.ClientConfig{
+		Agent: p.Agent, Mediator: w.mediator.DID(), Set: p.set,
+		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// registered returns the DIDs that an agent has registered, without the did:key of keys.
+func (w *world) registered(t *testing.T, a *agent.Agent) []string {
+	t.Helper()
+	all, err := mediation.Recipients(t.Context(), a, w.mediator.DID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dids []string
+	for _, id := range all {
+		if id[:8] != "did:key:" {
+			dids = append(dids, id)
+		}
+	}
+	slices.Sort(dids)
+	return dids
+}
+
+func sorted(ids ...string) []string {
+	slices.Sort(ids)
+	return ids
+}
+
+// The list of the mediator follows the identities: those that name the mediator are registered,
+// and removed when they have ended. All goes on after a crash of either side.
+func TestClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		p := w.newPhone(t, nil)
+		p.identity(t, identity.Peer2, "https://elsewhere.example") // is not registered
+		one := p.identity(t, identity.Peer2, w.mediator.DID())
+		run := func(p *phone) (c *mediation.Client, stop func()) {
+			c = w.client(t, p)
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- c.Run(ctx) }()
+			return c, func() {
+				cancel()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		wants := func(when string, want ...string) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if got := w.registered(t, p.Agent); !slices.Equal(got, sorted(want...)) {
+				t.Errorf("%s: registered\n%q, want\n%q", when, got, want)
+			}
+		}
+		c, stop := run(p)
+		wants("at the start", one)
+		two := p.identity(t, identity.Peer4, w.mediator.DID())
+		wants("a new identity", one, two)
+		if err := p.set.Retire(t.Context(), one, time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		wants("a retired one", one, two)
+		time.Sleep(time.Hour)
+		wants("a retired one that has ended", two)
+		stop()
+
+		three := p.identity(t, identity.Peer2, w.mediator.DID())
+		if err := c.Register(t.Context(), three); err != nil {
+			t.Fatal(err)
+		}
+		wants("at once", two, three)
+		if err := p.set.Remove(t.Context(), two); err != nil {
+			t.Fatal(err)
+		}
+
+		p = w.newPhone(t, p)
+		_, stop = run(p)
+		defer stop()
+		wants("after a crash of the phone", three)
+	})
+}
+
+// A mediator that has lost its records is asked again.
+func TestForgotten(t *testing.T) {
+	w := newWorld(t)
+	p := w.newPhone(t, nil)
+	c := w.client(t, p)
+	id := p.identity(t, identity.Peer2, w.mediator.DID())
+	if err := c.Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.forget(t)
+	if err := c.Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.registered(t, p.Agent); !slices.Equal(got, []string{id}) {
+		t.Errorf("registered %q", got)
+	}
+}
+
+// What another device of the account has registered stays.
+func TestOthers(t *testing.T) {
+	w := newWorld(t)
+	p := w.newPhone(t, nil)
+	c := w.client(t, p)
+	ours := p.identity(t, identity.Peer2, w.mediator.DID())
+	if err := c.Register(t.Context(), ours); err != nil {
+		t.Fatal(err)
+	}
+	other := agenttest.NewParty(t, w.mediator.DID()).DID
+	if _, err := mediation.Update(t.Context(), p.Agent, w.mediator.DID(), []mediation.Change{{RecipientDID: other, Action: mediation.Add}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Reconcile(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.registered(t, p.Agent); !slices.Equal(got, sorted(ours, other)) {
+		t.Errorf("registered %q", got)
+	}
+}
+
+// The owner of a DID that a thief has registered gets it by a proof. Somebody who cannot
+// prove it is refused.
+func TestTheft(t *testing.T) {
+	w := newWorld(t)
+	p, thief := w.newPhone(t, nil), w.phone(t)
+	id := p.identity(t, identity.Peer2, w.mediator.DID())
+	steal := func() mediation.Outcome {
+		t.Helper()
+		if _, err := mediation.Enroll(t.Context(), thief, w.mediator.DID()); err != nil {
+			t.Fatal(err)
+		}
+		got, err := mediation.Update(t.Context(), thief, w.mediator.DID(), []mediation.Change{{RecipientDID: id, Action: mediation.Add}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got[0].Result
+	}
+	if got := steal(); got != mediation.Success {
+		t.Fatalf("first come: %s", got)
+	}
+	if err := w.client(t, p).Register(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.registered(t, thief); len(got) != 0 {
+		t.Errorf("the thief has %q", got)
+	}
+	if got := steal(); got != mediation.ClientError {
+		t.Errorf("without proof: %s", got)
+	}
+	if got := w.registered(t, p.Agent); !slices.Equal(got, []string{id}) {
+		t.Errorf("the owner has %q", got)
+	}
+
+	other := w.newPhone(t, nil)
+	if err := w.client(t, other).Register(t.Context(), id); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("of another phone: %v", err)
+	}
+}
