@@ -198,11 +198,16 @@ type BusyError struct {
 	// RetryAfter is the delay after which the peer may try again. 0 leaves the delay to
 	// the peer.
 	RetryAfter time.Duration
+	// Reason is one line of plain text that the peer may see, or empty.
+	Reason string
+	// Rate reports whether the peer has sent too many packets in a time. Over HTTP the
+	// status is then 429.
+	Rate bool
 	// Err is the cause, which only goes to the log. It may be nil.
 	Err error
 }
 
-// Error returns "busy" and the cause. A peer only sees that we are busy.
+// Error returns "busy" and the cause. Send only Reason to a peer.
 func (e *BusyError) Error() string {
 	if e.Err == nil {
 		return "busy"

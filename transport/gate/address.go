@@ -4,17 +4,9 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-)
 
-// peerOf returns the address in "HOST:PORT". It returns the zero Addr for other text, such as
-// the name of a Unix socket.
-func peerOf(remote string) netip.Addr {
-	at, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return at.Addr().Unmap().WithZone("")
-}
+	"github.com/didcomm-go/didcomm/transport"
+)
 
 func (g *Gate) trusted(addr netip.Addr) bool {
 	for _, p := range g.cfg.TrustedProxies {
@@ -30,7 +22,7 @@ func (g *Gate) trusted(addr netip.Addr) bool {
 // different ones, it returns the address of the proxy: a client can send such headers, but
 // cannot count as another client with them.
 func (g *Gate) client(r *http.Request) netip.Addr {
-	peer := peerOf(r.RemoteAddr)
+	peer := transport.AddrOf(r.RemoteAddr)
 	if !g.trusted(peer) {
 		g.warnOfProxy(peer, r.Header)
 		return peer
@@ -93,7 +85,7 @@ func forParameter(element string) string {
 // parseHop parses an address that may have a port, and brackets around an IPv6 address. It
 // returns the zero Addr for other text, such as "unknown".
 func parseHop(s string) netip.Addr {
-	if addr := peerOf(s); addr.IsValid() {
+	if addr := transport.AddrOf(s); addr.IsValid() {
 		return addr
 	}
 	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))

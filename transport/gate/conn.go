@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/didcomm-go/didcomm/transport"
 )
 
 // Listener returns a listener whose connections are bounded by the Gate. The closing of the
@@ -64,7 +66,7 @@ func (c *conn) Close() error {
 // admit returns nc as a connection that is served. It returns nil if nc has to be closed.
 func (g *Gate) admit(nc net.Conn) *conn {
 	c := &conn{Conn: nc, gate: g}
-	addr, now := peerOf(nc.RemoteAddr().String()), time.Now()
+	addr, now := transport.AddrOf(nc.RemoteAddr().String()), time.Now()
 	var idle []*conn // closed outside the mutex
 	defer func() {
 		for _, c := range idle {

@@ -7,11 +7,14 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/didcomm-go/didcomm/transport"
 )
 
 // handler returns next behind the limits of requests.
@@ -26,7 +29,8 @@ func (g *Gate) handler(next http.Handler) http.Handler {
 			}
 			return
 		}
-		kind, wait := g.enter(rec, r)
+		addr := g.client(r)
+		kind, wait := g.enter(rec, addr)
 		if kind != "" {
 			if !g.probe(next, rec, r) {
 				answer(rec, r, kind, wait)
@@ -34,7 +38,7 @@ func (g *Gate) handler(next http.Handler) http.Handler {
 			return
 		}
 		defer g.leave(rec)
-		next.ServeHTTP(rec, r)
+		next.ServeHTTP(rec, r.WithContext(transport.WithPeer(r.Context(), addr)))
 	})
 }
 
@@ -77,8 +81,8 @@ func answer(w *response, r *http.Request, kind string, wait time.Duration) {
 }
 
 // enter counts a request, or returns the kind of its refusal and the time to wait.
-func (g *Gate) enter(rec *response, r *http.Request) (kind string, wait time.Duration) {
-	addr, now := g.client(r), time.Now()
+func (g *Gate) enter(rec *response, addr netip.Addr) (kind string, wait time.Duration) {
+	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	ps := g.parties.find(addr, now)
@@ -128,7 +132,7 @@ func untilToken(l *rate.Limiter, now time.Time) time.Duration {
 func (g *Gate) leave(rec *response) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if rec.status >= 400 && rec.status < 500 {
+	if rec.status >= 400 && rec.status < 500 && rec.status != http.StatusTooManyRequests {
 		fail(rec.parties)
 	}
 	if !rec.hijacked {
@@ -219,7 +223,7 @@ func (g *Gate) Dial(dial func(ctx context.Context, network, addr string) (net.Co
 		if err != nil {
 			return nil, err
 		}
-		peer := peerOf(nc.RemoteAddr().String())
+		peer := transport.AddrOf(nc.RemoteAddr().String())
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		return &metered{nc, g, g.parties.find(peer, time.Now())}, nil

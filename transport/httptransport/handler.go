@@ -77,8 +77,9 @@ type HandlerConfig struct {
 //	415  the media type is not one of DIDComm, or the body has a content coding. A
 //	     request without media type is accepted, and so is application/octet-stream,
 //	     which some clients send by default
+//	429  h returned a *transport.BusyError with Rate, whose RetryAfter is Retry-After
 //	500  h returned any other error or panicked; the body does not tell the cause
-//	503  h returned a *transport.BusyError, whose RetryAfter is Retry-After; or
+//	503  h returned another *transport.BusyError, whose RetryAfter is Retry-After; or
 //	     the Budget is used up, and the body arrived slower than others
 //
 // The Replier that h gets accepts one reply, from any goroutine, until h has handled
@@ -171,7 +172,8 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rep := exchange.NewReplier(func(ctx context.Context, p transport.Packet) error {
 		return s.write(ctx, w, r, p)
 	})
-	handled, err := s.next.ServePacket(r.Context(), rep, transport.Packet{MediaType: mediaType, Data: data})
+	ctx := transport.WithPeer(r.Context(), cmp.Or(transport.PeerOf(r.Context()), transport.AddrOf(r.RemoteAddr)))
+	handled, err := s.next.ServePacket(ctx, rep, transport.Packet{MediaType: mediaType, Data: data})
 	release()
 	exchange.Await(r.Context(), handled)
 	replied := rep.End()
@@ -188,7 +190,11 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if busy.RetryAfter > 0 {
 			w.Header().Set("Retry-After", fmt.Sprint(int64(math.Ceil(busy.RetryAfter.Seconds()))))
 		}
-		http.Error(w, "busy", http.StatusServiceUnavailable)
+		code := http.StatusServiceUnavailable
+		if busy.Rate {
+			code = http.StatusTooManyRequests
+		}
+		http.Error(w, cmp.Or(plainLine(busy.Reason), "busy"), code)
 	case errors.As(err, &reject):
 		http.Error(w, plainLine(reject.Reason), http.StatusBadRequest)
 	default:

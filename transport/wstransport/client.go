@@ -259,7 +259,7 @@ func (c *Client) open(p *peer, a *attempt, to, url string) {
 		c.group.release()
 		return
 	}
-	conn := c.group.start(ws, func(ended *conn) { c.forget(url, ended) })
+	conn := c.group.start(ws, transport.AddrOf(ws.RemoteAddr().String()), func(ended *conn) { c.forget(url, ended) })
 	if conn == nil {
 		a.err = endpoint.Network(to, fmt.Errorf("websocket client: %w", net.ErrClosed))
 		return

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,7 @@ var (
 type conn struct {
 	// static after start
 	group   *group
+	peer    netip.Addr // the zero Addr if it is not known
 	ws      *websocket.Conn
 	meter   Meter         // nil if there is none
 	writing chan struct{} // semaphore of one: held while a message is written
@@ -58,9 +60,10 @@ type conn struct {
 
 var _ transport.Session = (*conn)(nil)
 
-func newConn(g *group, ws *websocket.Conn) *conn {
+func newConn(g *group, ws *websocket.Conn, peer netip.Addr) *conn {
 	c := &conn{
 		group:   g,
+		peer:    peer,
 		ws:      ws,
 		writing: make(chan struct{}, 1),
 		slots:   make(chan struct{}, g.limits.MaxHandlers),
@@ -256,7 +259,7 @@ func (c *conn) handle(data []byte, release func(), turn *transport.Turn) {
 	defer c.unhandled.Add(-1)
 	ctx, cancel := context.WithTimeout(c.group.ctx, c.group.limits.HandlerTimeout)
 	defer cancel()
-	handled := c.accept(transport.WithTurn(ctx, turn), data)
+	handled := c.accept(transport.WithPeer(transport.WithTurn(ctx, turn), c.peer), data)
 	release()
 	turn.End(ctx)
 	<-c.slots

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync"
 
 	"github.com/gorilla/websocket"
@@ -83,9 +84,9 @@ func (g *group) release() {
 }
 
 // start runs a connection after reserve. If the group was closed in between, start
-// closes ws and returns nil. onEnd may be nil; it is called when the connection has
-// ended.
-func (g *group) start(ws *websocket.Conn, onEnd func(*conn)) *conn {
+// closes ws and returns nil. peer is the address of the other end. onEnd may be nil; it is
+// called when the connection has ended.
+func (g *group) start(ws *websocket.Conn, peer netip.Addr, onEnd func(*conn)) *conn {
 	g.mu.Lock()
 	if g.closed {
 		g.mu.Unlock()
@@ -94,7 +95,7 @@ func (g *group) start(ws *websocket.Conn, onEnd func(*conn)) *conn {
 		g.release()
 		return nil
 	}
-	c := newConn(g, ws)
+	c := newConn(g, ws, peer)
 	g.conns[c] = func() {
 		if onEnd != nil {
 			onEnd(c)

@@ -132,7 +132,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.group.logger.InfoContext(r.Context(), "websocket handshake failed", "remote", r.RemoteAddr, "error", err)
 		return
 	}
-	s.group.start(ws, nil)
+	s.group.start(ws, cmp.Or(transport.PeerOf(r.Context()), transport.AddrOf(r.RemoteAddr)), nil)
 }
 
 // Close refuses new connections, waits until the received packets are handled, and closes
