@@ -47,16 +47,19 @@ func (a *Agent) isBusyFor(in *Inbound) bool {
 // which does not count as a report of the thread. If the report cannot be sent, the
 // returned error makes the transport end the connection.
 func (a *Agent) busy(ctx context.Context, w transport.Replier, in *Inbound, cause error) error {
-	return a.busyFor(ctx, w, in, busyDelay, cause)
+	return a.busyFor(ctx, w, in, &transport.BusyError{RetryAfter: busyDelay, Err: cause})
 }
 
-// busyFor is busy with a delay.
-func (a *Agent) busyFor(ctx context.Context, w transport.Replier, in *Inbound, delay time.Duration, cause error) error {
-	var busy error = &transport.BusyError{RetryAfter: delay, Err: cause}
+// busyFor is busy with an error that has more than a cause.
+func (a *Agent) busyFor(ctx context.Context, w transport.Replier, in *Inbound, busy *transport.BusyError) error {
 	if _, ok := w.(transport.Session); !ok {
 		return busy
 	}
-	if a.tellBack(ctx, w, in, message.NewProblem(codeBusy, cause)) {
+	p := message.NewProblem(codeBusy, busy.Err)
+	if busy.Reason != "" {
+		p.Comment, p.Args = p.Comment+" {1}", []string{busy.Reason}
+	}
+	if a.tellBack(ctx, w, in, p) {
 		return busy
 	}
 	return sessionError(w, busy)

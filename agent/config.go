@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,6 +56,13 @@ type Config struct {
 	// Now returns the time for created_time, and for comparison with expires_time and with
 	// the age of messages. The default is time.Now.
 	Now func() time.Time
+	// Unopened is called for a received packet that is encrypted for none of our keys, for
+	// example by a mediator that keeps the packet for one of its clients. As with
+	// Protocol.Custody, nil accepts the packet, a *message.Problem refuses it, and a [Retry], or
+	// any other error, asks the peer to send the packet again later. Unopened must be durable
+	// and idempotent. It may be called from several goroutines. By default such a packet is
+	// refused.
+	Unopened func(ctx context.Context, u *Unopened) error
 	// AcceptPlaintext makes the Agent accept messages that are neither encrypted nor
 	// signed.
 	AcceptPlaintext bool

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/transport"
 )
@@ -57,18 +58,66 @@ func (a *Agent) takeCustody(ctx context.Context, w transport.Replier, in *Inboun
 }
 
 // refuseCustody returns the error of ServePacket for a message whose Handler has failed
-// with err.
+// with err. An authenticated sender gets a problem report as for any other message.
 func (r *responder) refuseCustody(ctx context.Context, err error) error {
-	var again *retryError
 	var problem *message.Problem
-	switch {
-	case errors.As(err, &again), !errors.As(err, &problem), errors.Is(err, errForGood):
-		delay := busyDelay
-		if again != nil {
-			delay = max(again.after, time.Second)
-		}
-		return r.a.busyFor(ctx, r.w, r.in, delay, err)
+	if busy := askAgain(err, &problem); busy != nil {
+		return r.a.busyFor(ctx, r.w, r.in, busy)
 	}
-	r.report(ctx, err)
+	if r.in.Authenticated() {
+		r.report(ctx, err)
+	} else {
+		r.reportSigned(ctx, problem)
+	}
 	return &transport.RejectError{Reason: "message refused: " + problem.Code, Err: err}
+}
+
+// askAgain returns the BusyError for an error of a Handler that has custody, or nil if the error
+// is the problem for which the packet is refused.
+func askAgain(err error, problem **message.Problem) *transport.BusyError {
+	busy := &transport.BusyError{RetryAfter: busyDelay, Err: err}
+	var again *retryError
+	switch {
+	case errors.As(err, &again):
+		busy.RetryAfter, busy.Rate = max(again.after, time.Second), again.rate
+		if again.limit != "" {
+			busy.Reason = "limit reached: " + again.limit
+		}
+	case errors.As(err, problem) && !errors.Is(err, errForGood):
+		return nil
+	}
+	return busy
+}
+
+// reportSigned reports a problem to the sender of an anonymous message, by the connection of the
+// message. The report is signed, since there is nobody to encrypt it for. It names no recipient,
+// so that nobody else takes it for a message to itself.
+func (r *responder) reportSigned(ctx context.Context, p *message.Problem) {
+	log := r.in.log(r.a.cfg.Logger)
+	log.WarnContext(ctx, "anonymous message not handled", "error", p)
+	if !r.in.Addressed || r.in.Message.ReturnRoute == "none" || isProblemReport(r.in.Message) {
+		return
+	}
+	report, err := ProblemReport(p, r.in.Message)
+	if err == nil {
+		report.Ack, report.From = nil, r.in.To // since the message is not accepted
+		err = r.sendSigned(ctx, report)
+	}
+	if err != nil {
+		log.InfoContext(ctx, "could not report a problem", "code", p.Code, "error", err)
+	}
+}
+
+// sendSigned signs a report and writes it to the connection of the message.
+func (r *responder) sendSigned(ctx context.Context, report *message.Message) error {
+	r.refusing = true
+	if l := r.limit(report, true); l != nil && !l.take(r.in) {
+		return errOverLimit
+	}
+	r.a.complete(report, optionsOf())
+	list, err := r.a.cfg.Packer.Pack(ctx, report, envelope.SignBy(report.From), envelope.Signed())
+	if err != nil {
+		return err
+	}
+	return r.w.Reply(ctx, transport.Packet{MediaType: list[0].MediaType, Data: list[0].Data})
 }

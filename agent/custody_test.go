@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -59,13 +60,16 @@ func TestCustodyHTTP(t *testing.T) {
 		panics     bool
 		status     int
 		retryAfter string
+		code       string // of the signed report in the response
 	}{
 		"taken in":        {status: http.StatusAccepted},
 		"later":           {err: agent.Retry(7*time.Second, errors.New("full")), status: http.StatusServiceUnavailable, retryAfter: "7"},
 		"soon":            {err: agent.Retry(0, errors.New("full")), status: http.StatusServiceUnavailable, retryAfter: "1"},
 		"a later problem": {err: agent.Retry(7*time.Second, message.NewProblem("e.p.x", nil)), status: http.StatusServiceUnavailable, retryAfter: "7"},
 		"failed":          {err: errors.New("disk on fire"), status: http.StatusServiceUnavailable, retryAfter: "10"},
-		"refused":         {err: message.NewProblem("e.p.x", errors.New("secret cause")), status: http.StatusBadRequest},
+		"over a rate":     {err: agent.RetryLimit(7*time.Second, "address.rate", true, errors.New("secret cause")), status: http.StatusTooManyRequests, retryAfter: "7"},
+		"over a quota":    {err: agent.RetryLimit(7*time.Second, "box.bytes", false, errors.New("secret cause")), status: http.StatusServiceUnavailable, retryAfter: "7"},
+		"refused":         {err: message.NewProblem("e.p.x", errors.New("secret cause")), status: http.StatusOK, code: "e.p.x"},
 		"panic":           {panics: true, status: http.StatusServiceUnavailable, retryAfter: "10"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -90,7 +94,8 @@ func TestCustodyHTTP(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := s.pack(t, s.message(t, a, forwardType, func(m *message.Message) { m.From = "" }), anonymously)
+			m := s.message(t, a, forwardType, func(m *message.Message) { m.From = "" })
+			p := s.pack(t, m, anonymously)
 			for i := range int32(2) {
 				resp, err := http.Post(routes[0].URI, p.MediaType, bytes.NewReader(p.Data))
 				if err != nil {
@@ -100,6 +105,12 @@ func TestCustodyHTTP(t *testing.T) {
 				resp.Body.Close()
 				if err != nil || resp.StatusCode != test.status || resp.Header.Get("Retry-After") != test.retryAfter {
 					t.Errorf("status %d, Retry-After %q, %v", resp.StatusCode, resp.Header.Get("Retry-After"), err)
+				}
+				if test.code != "" {
+					body = wantSigned(t, s, body, a.DID(), m.ID, test.code)
+				}
+				if limit := strings.HasPrefix(name, "over"); limit != strings.Contains(string(body), "limit reached: ") {
+					t.Errorf("told %q", body)
 				}
 				if strings.Contains(string(body), "secret") || strings.Contains(string(body), "fire") {
 					t.Errorf("told %q", body)
@@ -115,6 +126,18 @@ func TestCustodyHTTP(t *testing.T) {
 	}
 }
 
+// wantSigned checks that a packet is a signed report of a problem from a DID, about a message,
+// and for nobody in particular. It returns the body of the report.
+func wantSigned(t *testing.T, s *stranger, packet []byte, from, about, code string) []byte {
+	t.Helper()
+	u := s.open(t, transport.Packet{Data: packet})
+	p, err := agent.ParseProblemReport(u.Message)
+	if err != nil || p.Code != code || u.Message.ParentThreadID != about || u.Sender() != from || !u.Metadata.NonRepudiation || u.Metadata.Encrypted || len(u.Message.To)+len(u.Message.Ack) > 0 {
+		t.Errorf("told %+v in %+v, %v", p, u.Message, err)
+	}
+	return u.Message.Body
+}
+
 // The same on a session: if the handler does not accept the message, the peer gets a
 // report on the session, or the session ends.
 func TestCustodySession(t *testing.T) {
@@ -122,6 +145,7 @@ func TestCustodySession(t *testing.T) {
 		err       error
 		anonymous bool
 		code      string // of the report
+		route     string // the return_route, "all" by default
 		rejected  bool
 		busy      bool
 	}{
@@ -129,7 +153,9 @@ func TestCustodySession(t *testing.T) {
 		"later":               {err: agent.Retry(time.Minute, errors.New("full")), code: busyCode, busy: true},
 		"refused":             {err: message.NewProblem("e.p.x", nil), code: "e.p.x", rejected: true},
 		"failed, anonymous":   {err: errors.New("disk is full"), anonymous: true},
-		"refused, anonymous":  {err: message.NewProblem("e.p.x", nil), anonymous: true, rejected: true},
+		"refused, anonymous":  {err: message.NewProblem("e.p.x", nil), anonymous: true, code: "e.p.x", rejected: true},
+		"refused in silence":  {err: message.NewProblem("e.p.x", nil), anonymous: true, route: "none", rejected: true},
+		"over a limit":        {err: agent.RetryLimit(time.Minute, "box.bytes", false, errors.New("full")), code: busyCode, busy: true},
 		"taken in":            {},
 		"taken in, anonymous": {anonymous: true},
 	} {
@@ -137,7 +163,7 @@ func TestCustodySession(t *testing.T) {
 			n := agenttest.NewNet()
 			a := n.Agent(t, custodian(agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { return test.err })), noInbox(t))
 			s, w := newStranger(t, n), newSession()
-			m := s.message(t, a, forwardType, func(m *message.Message) { m.ReturnRoute = "all" })
+			m := s.message(t, a, forwardType, func(m *message.Message) { m.ReturnRoute = cmp.Or(test.route, "all") })
 			var opts []envelope.PackOption
 			if test.anonymous {
 				m.From, opts = "", append(opts, anonymously)
@@ -152,7 +178,9 @@ func TestCustodySession(t *testing.T) {
 			if (err != nil) != (test.err != nil) {
 				t.Errorf("error %v", err)
 			}
-			if test.code != "" {
+			if test.code != "" && test.anonymous {
+				wantSigned(t, s, w.next(t).Data, a.DID(), m.ID, test.code)
+			} else if test.code != "" {
 				report := s.open(t, w.next(t)).Message
 				if p, err := agent.ParseProblemReport(report); err != nil || p.Code != test.code || report.ParentThreadID != m.ID {
 					t.Errorf("told %+v in %+v, %v", p, report, err)

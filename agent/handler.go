@@ -106,11 +106,20 @@ type Responder interface {
 // Config.MaxTries tries the message is set aside, and the sender gets a problem report.
 //
 // The error wraps err, and has its text.
-func Retry(after time.Duration, err error) error { return &retryError{after, err} }
+func Retry(after time.Duration, err error) error { return &retryError{after: after, err: err} }
+
+// RetryLimit is Retry for a message that is over a limit, for a Handler that has custody of the
+// message (Protocol.Custody). The sender is told the name of the limit. Over HTTP, the status is
+// 429 for a rate, which is a limit of messages in a time, and otherwise 503.
+func RetryLimit(after time.Duration, limit string, rate bool, err error) error {
+	return &retryError{after, err, limit, rate}
+}
 
 type retryError struct {
 	after time.Duration
 	err   error
+	limit string // that the sender is told; empty if the message is not over a limit
+	rate  bool
 }
 
 func (e *retryError) Error() string { return e.err.Error() }

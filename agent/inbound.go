@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -38,6 +39,10 @@ type Inbound struct {
 	Addressed bool
 	// Packet is the message as it was received.
 	Packet transport.Packet
+	// Address is the address that the packet came from, or the zero Addr. It is for limits,
+	// and proves nothing. It is not kept in the inbox: a message that is handled after a
+	// restart has none.
+	Address netip.Addr
 
 	// prior is the DID that the sender had before, empty if the message does not prove
 	// one, or if the sender has left From since.

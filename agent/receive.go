@@ -63,13 +63,16 @@ func (a *Agent) receive(ctx context.Context, w transport.Replier, p transport.Pa
 		if id := unreachable(err); id != "" && isSession(w) && a.life.Err() == nil {
 			return nil, a.park(ctx, p, id, err)
 		}
+		if unopened := a.unopened(ctx, p, err); unopened != nil && !mail {
+			return nil, a.takeUnopened(ctx, w, unopened)
+		}
 		return nil, sessionError(w, refusal(err))
 	}
 	in, err := a.inbound(ctx, u)
 	if err != nil {
 		return nil, sessionError(w, refusal(err))
 	}
-	in.Packet, in.mail = p, mail
+	in.Packet, in.Address, in.mail = p, transport.PeerOf(ctx), mail
 	return a.accept(ctx, w, in)
 }
 

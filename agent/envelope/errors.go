@@ -175,6 +175,20 @@ func (e *ResolveError) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *ResolveError) Unwrap() error { return e.Err }
 
+// OthersError says that an envelope is encrypted for none of our keys. It is in the error of
+// Unpack only for the outermost layer of an envelope: the envelope as a whole is for somebody
+// else. It matches ErrNotForUs and ErrNoKey.
+type OthersError struct {
+	KIDs []string // the key ids of the recipients, as the envelope has them; at least one
+	Err  error
+}
+
+// Error returns the text of Err, which names the first recipient.
+func (e *OthersError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *OthersError) Unwrap() error { return e.Err }
+
 // DeviationError is the error of Unpack with Config.Strict for an envelope that deviates
 // from the specification. Without Strict, Unpack would have opened the envelope. The class
 // of the error is ErrRefused.

@@ -152,6 +152,9 @@ func (o *opening) decrypt(ctx context.Context, data []byte) ([]byte, error) {
 		return nil, err
 	}
 	held, err := o.search.keys(ctx, env.KIDs, slices.Concat(o.around, o.ours))
+	if errors.Is(err, ErrNoKey) && len(o.around) == 0 && len(o.ours) == 0 {
+		err = &OthersError{KIDs: env.KIDs, Err: err}
+	}
 	if err != nil {
 		return nil, err
 	}

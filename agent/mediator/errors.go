@@ -27,6 +27,10 @@ var (
 // of Identus and their test suite use.
 const CodeNotEnrolled = "e.p.req.not_enroll"
 
+// CodeMalformed returns the code of the problem report for a message of the type typ whose body
+// is malformed. As CodeNotEnrolled, the code breaks the grammar of problem codes.
+func CodeMalformed(typ string) string { return "e.p.msg." + typ }
+
 // LimitError tells which limit refuses a call.
 type LimitError struct {
 	// Limit names the limit, for example "recipient.messages" or "address.rate".
