@@ -1,0 +1,149 @@
+package routing_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/mediator"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/protocols/routing"
+)
+
+// office is a mediator that runs in an agent.
+type office struct {
+	*mediator.Mediator
+	agent    *agent.Agent
+	endpoint string
+}
+
+// newOffice runs a mediator over HTTP, with the changes of edit.
+func newOffice(t testing.TB, n *agenttest.Net, edit func(*mediator.Config), opts ...routing.Option) *office {
+	t.Helper()
+	o := new(office)
+	o.agent = n.Agent(t, nil, agenttest.HTTP(), agenttest.Configure(func(cfg *agent.Config) {
+		cfg.Store = store.New(store.Config{})
+		c := mediator.Config{DID: cfg.DID, Store: cfg.Store, Mailbox: store.NewMailbox(store.MailboxConfig{})}
+		if edit != nil {
+			edit(&c)
+		}
+		var err error
+		if o.Mediator, err = mediator.New(c); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Store = c.Store
+		cfg.Handler = agent.NewMux(routing.Serve(o.Mediator, opts...))
+		cfg.Unopened = routing.Unopened(o.Mediator)
+	}))
+	routes, err := o.agent.Packer().Routes(t.Context(), o.agent.DID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.endpoint = routes[0].URI
+	return o
+}
+
+func (o *office) enroll(t testing.TB, id string) {
+	t.Helper()
+	if _, err := o.Enroll(t.Context(), id, ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mail returns all mail of a device.
+func (o *office) mail(t testing.TB, device string) []store.Mail {
+	t.Helper()
+	list, err := o.Box(device).Lease(t.Context(), store.Pick{N: 1000, Held: true}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// answer is the answer to a POST.
+type answer struct {
+	status     int
+	retryAfter string
+	mediaType  string
+	body       []byte
+}
+
+func (o *office) post(t testing.TB, e envelope.Envelope) answer {
+	t.Helper()
+	resp, err := http.Post(o.endpoint, e.MediaType, bytes.NewReader(e.Data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header.Get("Retry-After"), resp.Header.Get("Content-Type"), body}
+}
+
+// forward returns a forward message, with the body as JSON.
+func (o *office) forward(body string, attachments ...message.Attachment) *message.Message {
+	return &message.Message{
+		ID: message.NewID(), Type: routing.TypeForward, To: []string{o.DID()}, Body: json.RawMessage(body), Attachments: attachments,
+	}
+}
+
+// next returns the body of a forward.
+func next(id string) string {
+	body, err := json.Marshal(map[string]string{"next": id})
+	if err != nil {
+		panic(err)
+	}
+	return string(body)
+}
+
+// pack packs a message for one recipient, with anoncrypt unless there are options.
+func pack(t testing.TB, p *envelope.Packer, m *message.Message, opts ...envelope.PackOption) envelope.Envelope {
+	t.Helper()
+	list, err := p.Pack(t.Context(), m, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list[0]
+}
+
+// letter returns an authcrypted message from one party to another.
+func letter(t testing.TB, from, to *agenttest.Party) envelope.Envelope {
+	t.Helper()
+	m, err := message.New("https://example.org/letter/1.0/letter", map[string]string{"text": "hello"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.From, m.To = from.DID, []string{to.DID}
+	return pack(t, from.Packer, m, envelope.From(from.DID))
+}
+
+func attach(e envelope.Envelope) message.Attachment {
+	return message.JSONAttachment(message.NewID(), e.MediaType, e.Data)
+}
+
+// wantReport checks that a signed message from the mediator has a problem report about m.
+func (o *office) wantReport(t testing.TB, a answer, m *message.Message, code string) {
+	t.Helper()
+	if a.status != http.StatusOK || a.mediaType != envelope.MediaTypeSigned {
+		t.Errorf("status %d, %s: %s", a.status, a.mediaType, a.body)
+		return
+	}
+	u, err := agenttest.NewParty(t).Packer.Unpack(t.Context(), a.body)
+	if err != nil {
+		t.Errorf("open %s: %v", a.body, err)
+		return
+	}
+	p, err := agent.ParseProblemReport(u.Message)
+	if err != nil || p.Code != code || u.Message.ParentThreadID != m.ID || len(u.Message.To) > 0 || len(u.Message.Ack) > 0 || u.Sender() != o.DID() {
+		t.Errorf("reported %+v in %+v, %v; want %s", p, u.Message, err, code)
+	}
+}
