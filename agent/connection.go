@@ -79,8 +79,48 @@ func (c *Connection) Bind(ctx context.Context, rank int) error {
 	return c.a.delivery.Bind(ctx, delivery.Binding{Own: c.in.To, Peer: c.in.From, Session: c.s, Rank: rank})
 }
 
-// Done returns a channel that is closed when the connection has ended.
+// Relay writes a packet of another party to the connection now, unchanged. Errors are
+// [ErrStopped] after Run, and [ErrNoRoute] if the connection has ended or does not accept the
+// packet.
+func (c *Connection) Relay(ctx context.Context, p transport.Packet) error {
+	if c.a.life.Err() != nil {
+		return ErrStopped
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.a.cfg.SendTimeout)
+	defer cancel()
+	if err := c.s.Reply(ctx, p); err != nil {
+		return fmt.Errorf("%w to %s: %w", ErrNoRoute, c.in.From, err)
+	}
+	return nil
+}
+
+// Done returns a channel that is closed when the connection has ended. Two Connections with
+// the same channel are the same connection.
 func (c *Connection) Done() <-chan struct{} { return c.s.Done() }
+
+// AfterEnd calls f in a goroutine of its own after the connection has ended. Until then a
+// WebSocket costs no goroutine for that. The function stop undoes AfterEnd, and reports
+// whether f will not be called.
+func (c *Connection) AfterEnd(f func()) (stop func() bool) {
+	if s, ok := c.s.(interface {
+		AfterEnd(f func()) (stop func() bool)
+	}); ok {
+		return s.AfterEnd(f)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		select {
+		case <-c.s.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	undo := context.AfterFunc(ctx, f)
+	return func() bool {
+		defer cancel()
+		return undo()
+	}
+}
 
 // Connection implements [Responder].
 func (r *responder) Connection() *Connection {

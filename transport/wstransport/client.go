@@ -177,9 +177,9 @@ func (c *Client) SendOn(ctx context.Context, to string, p transport.Packet) (tra
 			return conn, nil
 		case again && errors.Is(err, errEnded):
 			// The connection ended before anything was written. If the peer closed it,
-			// the reader will close done in a moment.
+			// the reader will end its life in a moment.
 			select {
-			case <-conn.done:
+			case <-conn.life.Done():
 			case <-conn.shut:
 			case <-ctx.Done():
 			}

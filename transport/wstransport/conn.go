@@ -35,11 +35,12 @@ type conn struct {
 	group   *group
 	peer    netip.Addr // the zero Addr if it is not known
 	ws      *websocket.Conn
-	meter   Meter         // nil if there is none
-	writing chan struct{} // semaphore of one: held while a message is written
-	slots   chan struct{} // semaphore of MaxHandlers: held while ServePacket runs
-	shut    chan struct{} // closed before the close frame is sent
-	done    chan struct{} // closed by the reader at its end
+	meter   Meter           // nil if there is none
+	writing chan struct{}   // semaphore of one: held while a message is written
+	slots   chan struct{}   // semaphore of MaxHandlers: held while ServePacket runs
+	shut    chan struct{}   // closed before the close frame is sent
+	life    context.Context // ends when the reader ends
+	end     context.CancelFunc
 
 	waiting   atomic.Int32   // running calls of write
 	unhandled atomic.Int32   // messages that are read but not handled yet
@@ -68,8 +69,8 @@ func newConn(g *group, ws *websocket.Conn, peer netip.Addr) *conn {
 		writing: make(chan struct{}, 1),
 		slots:   make(chan struct{}, g.limits.MaxHandlers),
 		shut:    make(chan struct{}),
-		done:    make(chan struct{}),
 	}
+	c.life, c.end = context.WithCancel(context.Background())
 	c.meter = meterOf(ws.NetConn())
 	c.kind.Store(websocket.TextMessage)
 	c.used.Store(time.Now().UnixNano())
@@ -96,7 +97,7 @@ func (c *conn) live() bool {
 	select {
 	case <-c.shut:
 		return false
-	case <-c.done:
+	case <-c.life.Done():
 		return false
 	default:
 		return true
@@ -104,7 +105,11 @@ func (c *conn) live() bool {
 }
 
 // Done returns a channel that is closed when the connection has ended.
-func (c *conn) Done() <-chan struct{} { return c.done }
+func (c *conn) Done() <-chan struct{} { return c.life.Done() }
+
+// AfterEnd calls f in a goroutine of its own after the connection has ended, as
+// context.AfterFunc does.
+func (c *conn) AfterEnd(f func()) (stop func() bool) { return context.AfterFunc(c.life, f) }
 
 // Reply writes p to the peer. The error matches transport.ErrNoReturnRoute if the
 // connection has ended or failed, or if too many writes are waiting.
@@ -131,7 +136,7 @@ func (c *conn) write(ctx context.Context, data []byte) error {
 	select {
 	case c.writing <- struct{}{}:
 		defer func() { <-c.writing }()
-	case <-c.done:
+	case <-c.life.Done():
 		return errEnded
 	case <-ctx.Done():
 		return ctx.Err()
@@ -165,7 +170,7 @@ func (c *conn) read() {
 	c.timer.Stop()
 	c.mu.Unlock()
 	c.ws.Close()
-	close(c.done)
+	c.end()
 	c.group.remove(c)
 	c.group.logger.Debug("websocket ended", "error", err)
 }
@@ -372,7 +377,7 @@ func (c *conn) drain(ctx context.Context) {
 	for range cap(c.slots) {
 		select {
 		case c.slots <- struct{}{}:
-		case <-c.done:
+		case <-c.life.Done():
 			return
 		case <-ctx.Done():
 			return
