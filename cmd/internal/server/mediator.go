@@ -17,6 +17,8 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/protocols/mediation"
+	"github.com/didcomm-go/didcomm/protocols/pickup"
+	"github.com/didcomm-go/didcomm/protocols/routing"
 )
 
 // MediatorConfig has the settings of a mediator. Without On, the others must be zero.
@@ -101,7 +103,7 @@ func (s *Server) mediating() []agent.MuxOption {
 	if s.mediator == nil {
 		return nil
 	}
-	return []agent.MuxOption{mediation.Serve(s.mediator, s.cfg.Logger)}
+	return []agent.MuxOption{mediation.Serve(s.mediator, s.cfg.Logger), routing.Serve(s.mediator), pickup.Serve(s.mediator)}
 }
 
 // admit returns nil if a DID may enroll.

@@ -22,6 +22,7 @@ import (
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/protocols/routing"
 	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/gate"
 	"github.com/didcomm-go/didcomm/transport/httptransport"
@@ -135,6 +136,7 @@ type Server struct {
 	resolver did.Resolver       // of all DIDs
 	mediator *mediator.Mediator // nil if the agent is none
 	via      home.Mediation     // of an agent without a port
+	clients  []*client          // of all mediators of the home
 }
 
 // Listen opens the port, takes the lock of the home, and reads or makes the agent's keys. Call
@@ -207,6 +209,18 @@ func (s *Server) wire(ctx context.Context) error {
 	if s.senders, err = reach.Senders(cfg.MaxBytes, cfg.Logger); err != nil {
 		return err
 	}
+	mediations, err := s.home.Mediations(ctx)
+	if err != nil {
+		return err
+	}
+	var mailWindow time.Duration
+	if len(mediations) > 0 {
+		mailWindow = mailTime
+	}
+	var unopened func(context.Context, *agent.Unopened) error
+	if s.mediator != nil {
+		unopened = routing.Unopened(s.mediator)
+	}
 	s.agent, err = agent.New(agent.Config{
 		DID:         s.did,
 		Packer:      packer,
@@ -219,13 +233,17 @@ func (s *Server) wire(ctx context.Context) error {
 		StrangerAge: cfg.StrangerWithin, StrangerBytes: cfg.StrangerBytes,
 		StrangerTries: cfg.StrangerTries, HostTries: cfg.HostTries, RefusedTries: cfg.RefusedTries,
 		ReplayWindow: cfg.KeepReceived,
-		MailWindow:   cfg.mailWindow(),
+		MailWindow:   mailWindow,
+		Unopened:     unopened,
 		StopTimeout:  handlerTimeout,
 		Logger:       cfg.Logger,
 
 		ReportBurst: cfg.ReportBurst, ReportsPerHour: cfg.ReportsPerHour,
 		AnswerBurst: cfg.AnswerBurst, AnswersPerHour: cfg.AnswersPerHour,
 	})
+	if err == nil {
+		err = s.openClients(mediations)
+	}
 	if err != nil {
 		s.senders.Close()
 		return err
@@ -395,6 +413,9 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	tasks.Go(func() { s.home.KeepServing(running, s.did) })
+	for _, c := range s.clients {
+		tasks.Go(func() { c.run(running) })
+	}
 	if s.listener != nil {
 		tasks.Go(func() {
 			if err := s.serve(); !errors.Is(err, http.ErrServerClosed) {

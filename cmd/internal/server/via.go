@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/protocols/mediation"
@@ -16,6 +17,8 @@ import (
 const (
 	// enrollTime limits the time to enroll with a mediator.
 	enrollTime = 30 * time.Second
+	// listPoll is how often the agent looks for DIDs that it has to register with a mediator.
+	listPoll = time.Second
 	// mailTime is how long mediators keep mail, as far as is known.
 	mailTime = 30 * 24 * time.Hour
 )
@@ -43,14 +46,6 @@ func (c Config) checkVia() error {
 	return c.checkCommon()
 }
 
-// mailWindow returns agent.Config.MailWindow.
-func (c Config) mailWindow() time.Duration {
-	if c.Via == "" {
-		return 0
-	}
-	return max(mailTime, c.KeepReceived)
-}
-
 // join gives an agent without a port its mediator, its DID and its reach. If the home is not
 // enrolled with the mediator yet, join enrolls it.
 func (s *Server) join(ctx context.Context, reach network.Reach) (network.Reach, error) {
@@ -69,16 +64,20 @@ func (s *Server) join(ctx context.Context, reach network.Reach) (network.Reach, 
 	}
 	reach.Loopback = s.via.Local
 	if s.via.Routing == "" {
-		if s.via.Routing, err = s.enroll(ctx, reach, token); err != nil {
+		if err := s.enroll(ctx, reach, token); err != nil {
 			return reach, fmt.Errorf("mediator: %w", err)
 		}
-	}
-	s.via.Since = time.Now()
-	if err := s.home.KeepMediation(ctx, s.via); err != nil {
+	} else if err := s.settleVia(ctx); err != nil {
 		return reach, err
 	}
+	s.via.Since = time.Now()
+	return reach, s.home.KeepMediation(ctx, s.via)
+}
+
+// settleVia gives the agent its DID, whose service is the mediator.
+func (s *Server) settleVia(ctx context.Context) (err error) {
 	s.did, s.former, err = s.home.Serve(ctx, "", s.via.Routing)
-	return reach, err
+	return err
 }
 
 // isLocal reports whether all endpoints of a DID are on this machine.
@@ -105,30 +104,66 @@ func isLocal(ctx context.Context, reach network.Reach, id string) (bool, error) 
 	return found, nil
 }
 
-// enroll enrolls the DID of s.via with the mediator, and returns the routing DID. The agent of
-// the home cannot do so: its DID depends on the answer.
-func (s *Server) enroll(ctx context.Context, reach network.Reach, token string) (_ string, err error) {
+// enroll enrolls the home with the mediator, gives the agent its DID, and registers the DID. The
+// agent of the home cannot do so: its DID depends on the answer of the mediator.
+func (s *Server) enroll(ctx context.Context, reach network.Reach, token string) error {
 	packer, _, err := s.packer(reach, s.via.Own)
 	if err != nil {
-		return "", err
+		return err
 	}
 	senders, err := reach.Senders(s.cfg.MaxBytes, s.cfg.Logger)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer senders.Close()
 	a, err := agent.Start(ctx, agent.Config{
 		DID: s.via.Own, Packer: packer, Senders: senders.ByScheme(false), Logger: s.cfg.Logger,
 	})
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer a.Stop()
 	ctx, cancel := context.WithTimeout(ctx, enrollTime)
 	defer cancel()
-	grant, err := mediation.Enroll(ctx, a, s.via.Mediator, mediation.Token(token))
+	c, err := mediation.NewClient(mediation.ClientConfig{Agent: a, Mediator: s.via.Mediator, Set: s.home.Set, Token: token, Logger: s.cfg.Logger})
 	if err != nil {
-		return "", err
+		return err
 	}
-	return grant.RoutingDID(), nil
+	grant, err := c.Grant(ctx)
+	if err != nil {
+		return err
+	}
+	s.via.Routing = grant.RoutingDID()
+	if err := s.settleVia(ctx); err != nil {
+		return err
+	}
+	return c.Register(ctx, s.did)
+}
+
+// client is what an agent has for one of its mediators.
+type client struct {
+	list *mediation.Client
+}
+
+// openClients makes the clients of all mediators of the home. The agent still collects from
+// former mediators.
+func (s *Server) openClients(all []home.Mediation) error {
+	for _, m := range all {
+		if m.Routing == "" {
+			continue
+		}
+		list, err := mediation.NewClient(mediation.ClientConfig{
+			Agent: s.agent, Mediator: m.Mediator, Set: s.home.Set, DID: m.Own, Poll: listPoll, Logger: s.cfg.Logger,
+		})
+		if err != nil {
+			return err
+		}
+		s.clients = append(s.clients, &client{list})
+	}
+	return nil
+}
+
+// run keeps the list of the mediator, and collects from it, until ctx ends.
+func (c *client) run(ctx context.Context) {
+	_ = c.list.Run(ctx) // returns nil
 }
