@@ -110,6 +110,9 @@ func (a *Agent) complete(m *message.Message, o *sendOptions) {
 	if o.returnRoute != "" {
 		m.ReturnRoute = o.returnRoute
 	}
+	if m.ParentThreadID == "" {
+		m.ParentThreadID = o.parent
+	}
 	switch {
 	case len(o.signBy) > 0:
 		m.From = did.Base(o.signBy[0])

@@ -56,6 +56,10 @@ func Once() SendOption { return func(o *sendOptions) { o.once = true } }
 // for each recipient, until Send or Request returns. Sending goes on when f returns.
 func Outcomes(f func(Outcome)) SendOption { return func(o *sendOptions) { o.outcomes = f } }
 
+// Parent sets the parent thread (pthid) of a message that has none. For a message that answers
+// an invitation, that is the id of the invitation.
+func Parent(thread string) SendOption { return func(o *sendOptions) { o.parent = thread } }
+
 // Lane sets the name of the lane of the message. Messages in one lane, from one DID to one
 // recipient, leave one at a time in the order of Send. Without this option, the lane is the
 // protocol of the message if the protocol is ordered (Protocol.Ordered), or else the thread
@@ -74,6 +78,7 @@ type sendOptions struct {
 	signBy      []string
 	protect     bool
 	returnRoute string
+	parent      string
 	awaited     bool
 	once        bool
 	outcomes    func(Outcome)
