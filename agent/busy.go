@@ -77,5 +77,5 @@ func (a *Agent) tellBack(ctx context.Context, w transport.Replier, in *Inbound, 
 		return false
 	}
 	report.Ack = nil // since the message is not accepted
-	return (&responder{a: a, w: w, in: in, onlyBack: true, acked: true, refusing: true}).reply(ctx, report) == nil
+	return (&responder{a: a, w: w, in: in, onlyBack: true, acked: true, refusing: true}).reply(ctx, report, 0) == nil
 }

@@ -62,6 +62,11 @@ type Responder interface {
 	// the outbox has no more room for strangers. The Agent then logs this, and Reply returns
 	// nil.
 	Reply(ctx context.Context, m *message.Message) error
+	// ReplyWithin is Reply. If the reply leaves as with [Agent.Send], ReplyWithin also waits
+	// until the first try to deliver the reply has ended, for d at most. So a peer that gets
+	// an answer to its POST has the reply already, in most cases. The result of the try is
+	// not in the error: delivery goes on.
+	ReplyWithin(ctx context.Context, m *message.Message, d time.Duration) error
 	// Commit makes the results of the Handler durable, all of them or none: the changed
 	// records, the messages to send, and that the message is handled. Call Commit last. If
 	// the process ends before Commit, the records are unchanged and the message is handled

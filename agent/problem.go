@@ -73,7 +73,7 @@ func (r *responder) sendReport(ctx context.Context, p *message.Problem) error {
 		return err
 	}
 	r.a.problems.of(r.in).reported(r.in, report)
-	if err := r.reply(ctx, report); err != nil {
+	if err := r.reply(ctx, report, 0); err != nil {
 		r.a.problems.of(r.in).uncount(r.in)
 		return err
 	}

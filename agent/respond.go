@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/envelope"
@@ -74,7 +75,12 @@ func (r *responder) overLimit(ctx context.Context, m *message.Message) error {
 
 // Reply implements Responder.
 func (r *responder) Reply(ctx context.Context, reply *message.Message) error {
-	err := r.reply(ctx, reply)
+	return r.ReplyWithin(ctx, reply, 0)
+}
+
+// ReplyWithin implements Responder.
+func (r *responder) ReplyWithin(ctx context.Context, reply *message.Message, d time.Duration) error {
+	err := r.reply(ctx, reply, d)
 	if errors.Is(err, errOverLimit) {
 		return nil // logged already, and the Handler can do nothing about it
 	}
@@ -175,8 +181,8 @@ func (r *responder) packed(ctx context.Context, m *message.Message, o *sendOptio
 	return store.Packet{MediaType: e.MediaType, Data: e.Data}, err
 }
 
-// reply is Reply, but its errors are not Retries and may match errOverLimit.
-func (r *responder) reply(ctx context.Context, reply *message.Message) (err error) {
+// reply is ReplyWithin, but its errors are not Retries and may match errOverLimit.
+func (r *responder) reply(ctx context.Context, reply *message.Message, wait time.Duration) (err error) {
 	if !r.in.Authenticated() {
 		return ErrUnauthenticated
 	}
@@ -220,7 +226,7 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 	if l := r.limit(m, false); l != nil && l != paid && !l.take(r.in) {
 		return r.overLimit(ctx, m)
 	}
-	_, err = r.a.send(ctx, m, o) // there is no notify function, so forget does nothing
+	err = r.sendWithin(ctx, m, o, wait)
 	if o.class == store.ClassStranger && errors.Is(err, store.ErrFull) && r.limit(m, false) != nil {
 		r.in.log(r.a.cfg.Logger).InfoContext(ctx, "answer not sent, the outbox has no more room for strangers", "answer", m.Type)
 		return fmt.Errorf("%w to strangers: %w", errOverLimit, err)
@@ -232,6 +238,32 @@ func (r *responder) reply(ctx context.Context, reply *message.Message) (err erro
 		return nil
 	}
 	return err
+}
+
+// sendWithin puts a reply into the outbox, and waits until the first try to deliver the reply
+// has ended, for wait at most.
+func (r *responder) sendWithin(ctx context.Context, m *message.Message, o *sendOptions, wait time.Duration) error {
+	tried := make(chan struct{})
+	if wait > 0 {
+		var once sync.Once
+		o.outcomes = func(Outcome) { once.Do(func() { close(tried) }) }
+	}
+	sent, err := r.a.send(ctx, m, o)
+	if err != nil {
+		return err
+	}
+	defer sent.forget()
+	if wait <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-tried:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil
 }
 
 // keep adds a reply to those that the inbox keeps with the message.

@@ -82,8 +82,15 @@ func (Handler) HandleMessage(ctx context.Context, w agent.Responder, in *agent.I
 	if err != nil {
 		return err
 	}
+	if in.Message.ReturnRoute == "none" {
+		// The peer listens elsewhere, and may look for the response as soon as its POST ends.
+		return w.ReplyWithin(ctx, m, replyWait)
+	}
 	return w.Reply(ctx, m)
 }
+
+// replyWait is how long the answer to a POST waits for a response that leaves by another way.
+const replyWait = time.Second
 
 // startsThread reports whether m is the first message of its thread. Some libraries write
 // thid into the first message too.
