@@ -10,6 +10,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/cmd/internal/client"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/did"
@@ -51,6 +52,9 @@ func (a *app) didCreate() *cobra.Command {
   --method web    did:web of --domain; may have services. The document is printed
                   too, and standard error names the URL to publish it at
 
+In a home of didcomm serve --via, the service is the mediator, unless you give
+another. The command registers the DID with the mediator.
+
 With --one-key, the X25519 key of a did:peer is the image of its Ed25519 key. Credo
 wraps a message for a mediator of such a DID once, and for any other twice.
 
@@ -70,7 +74,13 @@ With --secrets-out or --json, the home keeps neither the DID nor its keys.
 			if err := c.check(); err != nil {
 				return err
 			}
-			id, err := c.create()
+			var id *identity.Identity
+			var err error
+			if asJSON || secretsOut != "" {
+				id, err = c.create()
+			} else {
+				id, err = k.keep(a, cmd, &c)
+			}
 			if err != nil {
 				return err
 			}
@@ -78,14 +88,9 @@ With --secrets-out or --json, the home keeps neither the DID nor its keys.
 			if err != nil {
 				return err
 			}
-			switch {
-			case secretsOut != "":
+			if secretsOut != "" {
 				if err := home.AddSecrets(secretsOut, secrets); err != nil {
 					return fmt.Errorf("private keys: %w", err)
-				}
-			case !asJSON:
-				if err := k.keep(a, cmd, id); err != nil {
-					return err
 				}
 			}
 			if asJSON {
@@ -122,10 +127,10 @@ With --secrets-out or --json, the home keeps neither the DID nor its keys.
 	return cmd
 }
 
-// keep adds a new DID to the home.
-func (k *keys) keep(a *app, cmd *cobra.Command, id *identity.Identity) error {
+// keep makes a DID, and adds it to the home.
+func (k *keys) keep(a *app, cmd *cobra.Command, c *creation) (id *identity.Identity, err error) {
 	if a.home == "" {
-		return usagef("there is no home directory for the private keys: name a file with --secrets-out FILE, or --home DIR")
+		return nil, usagef("there is no home directory for the private keys: name a file with --secrets-out FILE, or --home DIR")
 	}
 	open := func(ctx context.Context, cfg home.Config) (*home.Home, error) {
 		h, err := home.Open(ctx, cfg)
@@ -134,13 +139,32 @@ func (k *keys) keep(a *app, cmd *cobra.Command, id *identity.Identity) error {
 		}
 		return h, nil
 	}
-	return k.with(a, cmd, open, func(ctx context.Context, h *home.Home) error {
-		err := h.Keep(ctx, id)
-		if err == nil {
-			fmt.Fprintf(a.Stderr, "private keys: %s\n", printable(h.Where()))
+	err = k.with(a, cmd, open, func(ctx context.Context, h *home.Home) error {
+		via, err := h.Via(ctx)
+		if err != nil {
+			return err
 		}
-		return err
+		mediated := via != nil && len(c.services) == 0 && (c.method == "peer" || c.method == "web")
+		if mediated {
+			c.services = []string{via.Routing}
+		}
+		if id, err = c.create(); err != nil {
+			return err
+		}
+		if err := h.Keep(ctx, id); err != nil {
+			return err
+		}
+		fmt.Fprintf(a.Stderr, "private keys: %s\n", printable(h.Where()))
+		if !mediated {
+			return nil
+		}
+		cfg := client.Config{Logger: k.log.logger(a.Stderr)}
+		if err := client.Register(ctx, cfg, h, via, id.DID()); err != nil {
+			fmt.Fprintf(a.Stderr, "The mediator does not take messages to the DID yet; didcomm serve registers it: %s\n", line(err))
+		}
+		return nil
 	})
+	return id, err
 }
 
 var curves = []string{string(keyring.Ed25519), string(keyring.X25519), string(keyring.P256), string(keyring.P384), string(keyring.P521), string(keyring.Secp256k1)}

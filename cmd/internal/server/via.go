@@ -17,6 +17,8 @@ import (
 const (
 	// enrollTime limits the time to enroll with a mediator.
 	enrollTime = 30 * time.Second
+	// reachTime limits the time to reach a mediator that the home is not enrolled with yet.
+	reachTime = 3 * time.Second
 	// listPoll is how often the agent looks for DIDs that it has to register with a mediator.
 	listPoll = time.Second
 	// mailTime is how long mediators keep mail, as far as is known.
@@ -117,7 +119,7 @@ func (s *Server) enroll(ctx context.Context, reach network.Reach, token string) 
 	}
 	defer senders.Close()
 	a, err := agent.Start(ctx, agent.Config{
-		DID: s.via.Own, Packer: packer, Senders: senders.ByScheme(false), Logger: s.cfg.Logger,
+		DID: s.via.Own, Packer: packer, Senders: senders.ByScheme(false), Logger: s.cfg.Logger, MaxAge: reachTime,
 	})
 	if err != nil {
 		return err
