@@ -82,14 +82,17 @@ func (r *responder) retryAck(ctx context.Context) {
 // in reports a problem about a message that is being sent.
 func (a *Agent) settleAcked(w transport.Replier, in *Inbound) (problem bool) {
 	m := in.Message
-	if a.settleForwarded(in) {
+	if !isDejavu(m) && a.settleForwarded(in) {
 		return true
 	}
 	if !in.fromPeer() || isBusy(m) {
 		return false
 	}
 	h := delivery.Response{Own: in.To, Acks: m.Ack[:min(len(m.Ack), maxAcks)], Thread: m.ThreadID, Session: a.connection(w, in)}
-	if isProblemReport(m) {
+	switch {
+	case isDejavu(m): // the peer has the message
+		h.About, h.Acks = subject(m), nil
+	case isProblemReport(m):
 		h.About, h.Problem = subject(m), message.ReadProblem(m.Body)
 	}
 	for _, h.Peer = range in.senderDIDs() {

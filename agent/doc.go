@@ -48,7 +48,9 @@
 //   - The message cannot be answered.
 //   - The connection of the message does not become a return route.
 //
-// A sender that is not authenticated does not learn why its message failed.
+// A sender that is not authenticated does not learn why its message failed, except for a message
+// that a Handler has in custody (Protocol.Custody), such as a forward: a problem is reported by the
+// connection of the message, in a signed message that names no recipient.
 //
 // A signed message that is not encrypted, and does not name a DID of ours in its to header,
 // may have been sent to another party, which has passed the message on. The specification
@@ -250,6 +252,9 @@
 //   - The replies that left by its first connection are sent again, by the connection that
 //     it has arrived by now.
 //   - If there were no such replies, the ack that the message asks for is sent.
+//   - If the message asks for no ack, has been handled, and comes by HTTP with return_route all,
+//     a problem report of code e.p.crypto.message.dejavu is sent. A sender must not take the
+//     report for a refusal: the Agent itself takes such a report for an ack.
 //   - If the Handler is still running, nothing is sent until the Handler returns. Over HTTP
 //     the answer is 503 if the message asks for its reply on the connection.
 //   - The connection does not become a return route, since another party may have sent

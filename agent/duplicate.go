@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/transport"
 )
@@ -14,7 +15,7 @@ import (
 // have got the first answer. It sends the replies that left by the connection of the
 // message again, by the connection that the message arrived by now. If there were no such
 // replies, it sends the ack that the message asks for, since the first ack may have been
-// over a limit. Replies to a message that was parked, or kept by a mediator, leave by the
+// over a limit, or else it tells that the message has arrived before. Replies to a message that was parked, or kept by a mediator, leave by the
 // outbox. It does neither while the Handler runs: after an ack, the sender would
 // not send the message again if a reply were lost.
 func (a *Agent) replyToDuplicate(ctx context.Context, w transport.Replier, in *Inbound, known *store.Known) error {
@@ -31,12 +32,16 @@ func (a *Agent) replyToDuplicate(ctx context.Context, w transport.Replier, in *I
 		}
 		return nil
 	}
-	if len(known.Replies) == 0 {
-		(&responder{a: a, w: w, in: in}).acknowledge(ctx)
-		return nil
-	}
 	_, open := w.(transport.Session)
 	_, none := w.(transport.NoReply)
+	if len(known.Replies) == 0 {
+		if len(in.Message.PleaseAck) == 0 && !open && !none && known.State == store.Done {
+			a.tellDejavu(ctx, w, in)
+		} else {
+			(&responder{a: a, w: w, in: in}).acknowledge(ctx)
+		}
+		return nil
+	}
 	if (open || none) && !a.answers.of(in).take(in) {
 		in.log(a.cfg.Logger).InfoContext(ctx, "reply not sent again, the sender has had too many answers")
 		return nil
@@ -51,6 +56,23 @@ func (a *Agent) replyToDuplicate(ctx context.Context, w transport.Replier, in *I
 		}
 	}
 	return nil
+}
+
+// tellDejavu tells the sender of a message, in the response to its POST, that the message has
+// arrived before, if the sender asks for replies there. An agent that gets the report counts its
+// message as delivered.
+func (a *Agent) tellDejavu(ctx context.Context, w transport.Replier, in *Inbound) {
+	if m := in.Message; m.ReturnRoute != "all" || isProblemReport(m) || isEmpty(m) || isForward(m) {
+		return
+	}
+	p := &message.Problem{Code: codeDejavu, Comment: "The message has arrived before."}
+	report, err := ProblemReport(p, in.Message)
+	if err == nil {
+		err = (&responder{a: a, w: w, in: in, onlyBack: true, acked: true}).reply(ctx, report)
+	}
+	if err != nil {
+		in.log(a.cfg.Logger).InfoContext(ctx, "sender not told that the message has arrived before", "error", err)
+	}
 }
 
 // sendReplies puts replies that left by the connection of their message before into the

@@ -86,7 +86,6 @@ func TestDuplicates(t *testing.T) {
 		"the reply":         {handler: replier, edit: all, again: chatType, same: true},
 		"the problem":       {handler: fails(message.NewProblem("e.m.msg", nil)), edit: all, again: reportType, same: true},
 		"the ack":           {handler: fails(nil), edit: asking, again: emptyType, same: true},
-		"nothing":           {handler: fails(nil), edit: all},
 		"put off":           {handler: fails(agent.Retry(time.Hour, errors.New("later"))), edit: asking, again: emptyType},
 		"set aside":         {handler: fails(errors.New("never")), edit: asking, again: emptyType},
 		"a panic":           {handler: agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error { panic("x") }), edit: asking, again: emptyType},

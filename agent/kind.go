@@ -43,6 +43,16 @@ func isBusy(m *message.Message) bool {
 	return isProblemReport(m) && len(m.Ack) == 0 && message.ReadProblem(m.Body).Code == codeBusy
 }
 
+// codeDejavu is the code of the problem report of an agent that has got a message before. It is
+// the code that the mediators of Identus and their test suite use.
+const codeDejavu = "e.p.crypto.message.dejavu"
+
+// isDejavu reports whether m is a problem report that says no more than that its sender has got a
+// message before.
+func isDejavu(m *message.Message) bool {
+	return isProblemReport(m) && message.ReadProblem(m.Body).Code == codeDejavu
+}
+
 // subject returns the thread that m is about. For a problem report with a parent thread,
 // it is the parent thread. Otherwise it is the thread of m.
 func subject(m *message.Message) string {

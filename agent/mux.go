@@ -63,8 +63,9 @@ type Protocol struct {
 	// example. A Handler in Custody is called before the peer is told that its message is
 	// accepted, and its result decides:
 	//   - nil accepts the message;
-	//   - a *message.Problem refuses the message;
-	//   - a [Retry], or any other error, asks the peer to send the message again later.
+	//   - a *message.Problem refuses the message. An anonymous sender gets a problem report
+	//     that is signed, in the HTTP response or on the connection of the message;
+	//   - a [Retry] or [RetryLimit], or any other error, asks the peer to send the message again later.
 	//
 	// The message is not stored in the inbox, does not count towards a share of the inbox,
 	// and is not remembered. If it arrives again, it is handled again.

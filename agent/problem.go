@@ -10,15 +10,18 @@ import (
 )
 
 // ProblemReport returns a message that reports p to the sender of the message about. It has
-// the thread of about as its parent thread, and acks about (DIDComm v2.1, Problem Reports).
-// Send or Reply has to set its recipient.
+// the thread of about as its parent thread (DIDComm v2.1, Problem Reports). It acks about if
+// about asks for an ack: an agent that knows no acks may not be able to read one, as those with
+// the JVM library of SICPA, which expects a string. Send or Reply has to set its recipient.
 func ProblemReport(p *message.Problem, about *message.Message) (*message.Message, error) {
 	m, err := message.New(problemReportType, p)
 	if err != nil {
 		return nil, err
 	}
 	m.ParentThreadID = about.Thread()
-	m.Ack = []string{about.ID}
+	if len(about.PleaseAck) > 0 {
+		m.Ack = []string{about.ID}
+	}
 	return m, nil
 }
 

@@ -28,8 +28,10 @@ func TestProblems(t *testing.T) {
 		typ     string
 		opts    []envelope.PackOption
 		code    string // "" for no report
+		asks    bool   // whether the message asks for an ack
 	}{
 		"a problem":         {handler: fails(problem), code: "e.m.msg.odd"},
+		"asking for an ack": {handler: fails(problem), code: "e.m.msg.odd", asks: true},
 		"a wrapped problem": {handler: fails(fmt.Errorf("more: %w", problem)), code: "e.m.msg.odd"},
 		"another error":     {handler: fails(errors.New("disk is full"))},
 		"a panic": {handler: agent.HandlerFunc(func(context.Context, agent.Responder, *agent.Inbound) error {
@@ -49,7 +51,12 @@ func TestProblems(t *testing.T) {
 			if typ == "" {
 				typ = chatType
 			}
-			m := s.message(t, a, typ, func(m *message.Message) { m.ReturnRoute, m.ThreadID = "all", "thread" })
+			m := s.message(t, a, typ, func(m *message.Message) {
+				m.ReturnRoute, m.ThreadID = "all", "thread"
+				if test.asks {
+					m.PleaseAck = []string{""}
+				}
+			})
 			s.give(t, a, c, m, test.opts...)
 			if test.code == "" {
 				if len(c.packets) != 0 {
@@ -65,7 +72,7 @@ func TestProblems(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if p.Code != test.code || got.ParentThreadID != "thread" || got.ThreadID != "" || len(got.Ack) != 1 || got.Ack[0] != m.ID {
+			if p.Code != test.code || got.ParentThreadID != "thread" || got.ThreadID != "" || len(got.Ack) > 0 != test.asks || test.asks && got.Ack[0] != m.ID {
 				t.Errorf("code %s, pthid %q, thid %q, ack %q", p.Code, got.ParentThreadID, got.ThreadID, got.Ack)
 			}
 			if strings.Contains(string(got.Body), "secret") {

@@ -232,6 +232,10 @@ var (
 // ends. It returns nil if the message needs no handling, for example because it has
 // arrived before.
 func (a *Agent) addToInbox(ctx context.Context, w transport.Replier, in *Inbound) (*pending, error) {
+	if isDejavu(in.Message) {
+		in.log(a.cfg.Logger).DebugContext(ctx, "the peer has got a message before", "thread", subject(in.Message))
+		return nil, nil
+	}
 	now := a.cfg.Now()
 	source := in.source()
 	k := &pending{in: in, key: keyOf(source, in.Message.ID), request: a.requests.claim(in)}

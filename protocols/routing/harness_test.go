@@ -42,12 +42,17 @@ func newOffice(t testing.TB, n *agenttest.Net, edit func(*mediator.Config), opts
 		cfg.Handler = agent.NewMux(routing.Serve(o.Mediator, opts...))
 		cfg.Unopened = routing.Unopened(o.Mediator)
 	}))
-	routes, err := o.agent.Packer().Routes(t.Context(), o.agent.DID())
+	o.endpoint = endpointOf(t, o.agent)
+	return o
+}
+
+func endpointOf(t testing.TB, a *agent.Agent) string {
+	t.Helper()
+	routes, err := a.Packer().Routes(t.Context(), a.DID())
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.endpoint = routes[0].URI
-	return o
+	return routes[0].URI
 }
 
 func (o *office) enroll(t testing.TB, id string) {
@@ -77,7 +82,12 @@ type answer struct {
 
 func (o *office) post(t testing.TB, e envelope.Envelope) answer {
 	t.Helper()
-	resp, err := http.Post(o.endpoint, e.MediaType, bytes.NewReader(e.Data))
+	return post(t, o.endpoint, e)
+}
+
+func post(t testing.TB, endpoint string, e envelope.Envelope) answer {
+	t.Helper()
+	resp, err := http.Post(endpoint, e.MediaType, bytes.NewReader(e.Data))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,9 @@
 //   - The endpoint of a next hop must not be ours ([Endpoints]), and we must not be the mediator
 //     of the hop.
 //   - The same packet is handed on to the same hop once in an hour.
-//   - A forward to ourselves is unwrapped, at most three times.
+//   - A forward to ourselves is unwrapped, but only a few inside of each other.
+//
+// A forward against the first or the last of these is refused with code e.p.req.routing-loop.
 package routing
 
 import (
@@ -77,12 +79,18 @@ func Serve(m *mediator.Mediator, opts ...Option) agent.MuxOption {
 // server is the Handler of forwards.
 type server struct {
 	mediator *mediator.Mediator
+	next     map[string]string // the next hops as the operator spells them, by their names
+	own      addresses
+	handed   handed
 }
 
 var _ agent.Handler = (*server)(nil)
 
 func newServer(m *mediator.Mediator, opts ...Option) *server {
-	s := &server{mediator: m}
+	s := &server{mediator: m, next: make(map[string]string), own: addresses{lookup: lookup}}
+	for _, id := range m.Next() {
+		s.next[mediator.Name(id)] = id
+	}
 	for _, opt := range opts {
 		opt(s)
 	}
@@ -100,16 +108,33 @@ func (s *server) take(ctx context.Context, w agent.Responder, in *agent.Inbound,
 	if err != nil {
 		return err
 	}
-	for _, p := range f.packets {
+	for i, p := range f.packets {
 		err := s.mediator.Accept(ctx, mediator.Forward{
 			Next: f.next, Packet: p, Sender: u.Sender(), Address: in.Address, Capability: f.capability,
 			Expires: u.Message.ExpiresTime, Delay: f.delay,
 		})
+		if i == 0 && errors.Is(err, mediator.ErrNotEnrolled) {
+			return s.pass(ctx, w, in, u, f, hops)
+		}
 		if err := refusal(err, f.next); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// pass takes a forward whose recipient is not enrolled.
+func (s *server) pass(ctx context.Context, w agent.Responder, in *agent.Inbound, u *envelope.Unpacked, f *forward, hops int) error {
+	switch own, err := s.toItself(ctx, w, in, f.next); {
+	case err != nil:
+		return err
+	case own:
+		return s.unwrap(ctx, w, in, f, hops)
+	}
+	if hop, ok := s.next[mediator.Name(f.next)]; ok {
+		return s.handOn(ctx, w, in, f, hop, u.Message.ExpiresTime)
+	}
+	return refusal(mediator.ErrNotEnrolled, f.next)
 }
 
 // fullDelay is the delay after which a sender may try again if nobody knows when there is room.
