@@ -54,7 +54,6 @@ var credoDifferences = []difference{
 	{"problem-report-*-unsupported problem-report-coordinate-*", "body.code", ``, `"e.p.msg.unsupported"`, "the form of DIDComm v2.1"},
 	{"problem-report-*-unsupported problem-report-coordinate-*", "body.args", ``, `["https://example.org/unknown/1.0/message"]`, "the type that is not supported"},
 	{"problem-report-*-invalid", "body.code", ``, `"e.m.msg"`, "the form of DIDComm v2.1"},
-	{reports, "ack", ``, `["<parent>"]`, "Credo sends no acks"},
 }
 
 // is reports whether all files of a name have the difference.

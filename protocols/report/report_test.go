@@ -48,7 +48,7 @@ func TestReported(t *testing.T) {
 	if r.p.Code != message.CodeUnsupported || r.p.Text() != "Message type "+chatType+" is not supported." {
 		t.Errorf("%s: %s", r.p.Code, r.p.Text())
 	}
-	if r.in.Message.ParentThreadID != m.ID || r.in.From != bob.DID() || len(r.in.Message.Ack) != 1 {
+	if r.in.Message.ParentThreadID != m.ID || r.in.From != bob.DID() || len(r.in.Message.Ack) != 0 {
 		t.Errorf("report %+v", r.in.Message)
 	}
 }
