@@ -121,7 +121,7 @@ func sorted(ids ...string) []string {
 // and removed when they have ended. All goes on after a crash of either side.
 func TestClient(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newWorld(t, nil)
 		p := w.newPhone(t, nil)
 		p.identity(t, identity.Peer2, "https://elsewhere.example") // is not registered
 		one := p.identity(t, identity.Peer2, w.mediator.DID())
@@ -175,7 +175,7 @@ func TestClient(t *testing.T) {
 
 // A mediator that has lost its records is asked again.
 func TestForgotten(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, nil)
 	p := w.newPhone(t, nil)
 	c := w.client(t, p)
 	id := p.identity(t, identity.Peer2, w.mediator.DID())
@@ -193,7 +193,7 @@ func TestForgotten(t *testing.T) {
 
 // What another device of the account has registered stays.
 func TestOthers(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, nil)
 	p := w.newPhone(t, nil)
 	c := w.client(t, p)
 	ours := p.identity(t, identity.Peer2, w.mediator.DID())
@@ -215,7 +215,7 @@ func TestOthers(t *testing.T) {
 // The owner of a DID that a thief has registered gets it by a proof. Somebody who cannot
 // prove it is refused.
 func TestTheft(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, nil)
 	p, thief := w.newPhone(t, nil), w.phone(t)
 	id := p.identity(t, identity.Peer2, w.mediator.DID())
 	steal := func() mediation.Outcome {

@@ -21,14 +21,15 @@ type world struct {
 	store    store.Store
 }
 
-func newWorld(t *testing.T, configure ...func(*mediator.Config)) *world {
+// newWorld runs a mediator. configure may be nil.
+func newWorld(t *testing.T, configure func(*mediator.Config), opts ...agenttest.Option) *world {
 	t.Helper()
 	w := &world{Net: agenttest.NewNet(), store: store.New(store.Config{})}
-	w.mediator = w.Agent(t, nil, agenttest.Configure(func(cfg *agent.Config) {
+	w.mediator = w.Agent(t, nil, append(opts, agenttest.Configure(func(cfg *agent.Config) {
 		log := slog.New(slog.NewTextHandler(t.Output(), nil))
 		mc := mediator.Config{DID: cfg.DID, Store: w.store, Mailbox: store.NewMailbox(store.MailboxConfig{}), Logger: log}
-		for _, f := range configure {
-			f(&mc)
+		if configure != nil {
+			configure(&mc)
 		}
 		var err error
 		if w.state, err = mediator.New(mc); err != nil {
@@ -36,7 +37,7 @@ func newWorld(t *testing.T, configure ...func(*mediator.Config)) *world {
 		}
 		cfg.Store = w.store
 		cfg.Handler = agent.NewMux(mediation.Serve(w.state, log))
-	}))
+	}))...)
 	return w
 }
 
@@ -62,7 +63,7 @@ func (w *world) forget(t *testing.T) {
 }
 
 func TestEnroll(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, nil)
 	a, ctx := w.phone(t), t.Context()
 	g, err := mediation.Enroll(ctx, a, w.mediator.DID())
 	if err != nil {
