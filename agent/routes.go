@@ -80,6 +80,13 @@ func (a *Agent) wrap(ctx context.Context, item *store.Item, e store.Endpoint) (t
 	if !item.Expires.IsZero() {
 		opts = append(opts, envelope.Expires(item.Expires))
 	}
+	if item.From != "" {
+		d, err := a.cfg.Contacts.Dialect(ctx, item.From, item.To)
+		if err != nil {
+			a.cfg.Logger.WarnContext(ctx, "capability of the recipient not read", "to", item.To, "error", err)
+		}
+		opts = append(opts, envelope.Capability(d.Capability))
+	}
 	f, err := a.cfg.Packer.Forward(forClass(ctx, item.Class), direct, e.RoutingKeys, opts...)
 	if err != nil {
 		return transport.Packet{}, &transport.SendError{

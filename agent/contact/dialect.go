@@ -30,6 +30,9 @@ type Dialect struct {
 	// answered, and of the answer.
 	Asked     string `json:"asked,omitzero"`
 	Disclosed string `json:"disclosed,omitzero"`
+	// Capability is the token that the contact has given us, so that its mediator takes our
+	// forwards.
+	Capability string `json:"capability,omitzero"`
 }
 
 // Spoke adds a URI to Speaks and removes it from Lacks.
@@ -60,7 +63,7 @@ func move(uri string, to, from []string) (newTo, newFrom []string) {
 
 // Disclose records the answer to queries for features. Both texts must be the same for the
 // same content. If the contact has answered the same queries differently before, it has
-// changed, and all else is forgotten.
+// changed, and all else is forgotten but the Capability.
 func (d *Dialect) Disclose(queries, answer string) {
 	digest := func(s string) string {
 		sum := sha256.Sum256([]byte(s))
@@ -68,14 +71,14 @@ func (d *Dialect) Disclose(queries, answer string) {
 	}
 	asked, disclosed := digest(queries), digest(answer)
 	if d.Asked == asked && d.Disclosed != disclosed {
-		*d = Dialect{}
+		*d = Dialect{Capability: d.Capability}
 	}
 	d.Asked, d.Disclosed = asked, disclosed
 }
 
 func (d *Dialect) equal(o *Dialect) bool {
 	return slices.Equal(d.Speaks, o.Speaks) && slices.Equal(d.Lacks, o.Lacks) &&
-		d.NoAcks == o.NoAcks && d.Acks == o.Acks && d.Asked == o.Asked && d.Disclosed == o.Disclosed
+		d.NoAcks == o.NoAcks && d.Acks == o.Acks && d.Asked == o.Asked && d.Disclosed == o.Disclosed && d.Capability == o.Capability
 }
 
 // Dialect returns the Dialect of the party that uses the DID peer with our DID own, or has

@@ -122,7 +122,7 @@ func acceptsV2(accept []string) bool {
 // Forward wraps an encrypted envelope in forward messages: one for each routing key, each
 // of them anoncrypted (Routing 2.0, Sender Process to Enable Forwarding). The first routing
 // key is that of the outermost forward. Without routing keys Forward returns e. Of the
-// options, ContentEncryption and Expires have an effect.
+// options, ContentEncryption, Expires and Capability have an effect.
 //
 // A forward names a mediator by its DID, and the mediator's keys by their ids in the DID
 // document. Some mediators do not know their own DID, and are recognized by the shape of the
@@ -146,7 +146,7 @@ func (p *Packer) Forward(ctx context.Context, e Envelope, routingKeys []string, 
 		if err != nil {
 			return Envelope{}, fmt.Errorf("forward by %s: %w", key, err)
 		}
-		e, next = wrapped, p.Long(ctx, key)
+		e, next, o.capability = wrapped, p.Long(ctx, key), "" // only the mediator of e.To knows it
 	}
 	return e, nil
 }
@@ -157,7 +157,10 @@ func (p *Packer) forward(ctx context.Context, e Envelope, key, next string, o *p
 	if err != nil {
 		return Envelope{}, err
 	}
-	body, err := json.Marshal(map[string]string{"next": next})
+	body, err := json.Marshal(struct {
+		Next       string `json:"next"`
+		Capability string `json:"capability,omitzero"`
+	}{next, o.capability})
 	if err != nil {
 		return Envelope{}, err
 	}

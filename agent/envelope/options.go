@@ -31,6 +31,7 @@ type packOptions struct {
 	allKeyTypes   bool
 	protectKID    bool
 	expires       time.Time
+	capability    string
 }
 
 // From encrypts by authcrypt, which proves the sender to the recipient. id is the sender:
@@ -80,6 +81,11 @@ func ProtectedKID() PackOption { return func(o *packOptions) { o.protectKID = tr
 // Expires sets the expires_time of the forward messages that Forward makes. Pack ignores
 // Expires.
 func Expires(t time.Time) PackOption { return func(o *packOptions) { o.expires = t } }
+
+// Capability adds a capability that the recipient has given us to the forward for its own
+// mediator, which is the innermost of those that Forward makes: the member "capability" of the
+// body. An empty token adds nothing. Pack ignores Capability.
+func Capability(token string) PackOption { return func(o *packOptions) { o.capability = token } }
 
 func collect(opts []PackOption) packOptions {
 	o := packOptions{enc: A256CBCHS512}
