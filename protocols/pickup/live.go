@@ -388,18 +388,18 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// onChange calls f when the rights of the device may have changed.
 func onChange(b *mediator.Box, f func()) (stop func()) {
-	changed, stop := b.Changed()
 	done := make(chan struct{})
 	go func() {
 		for {
+			changed, end := b.Changed()
 			select {
 			case <-changed:
+				end()
 				f()
-				stop()
-				changed, stop = b.Changed()
 			case <-done:
-				stop()
+				end()
 				return
 			}
 		}
