@@ -90,6 +90,12 @@ func (l *lives) of(r *request) *session {
 
 // start makes the connection of a request live, in place of any other of the device.
 func (l *lives) start(s *server, r *request) {
+	if old := l.of(r); old != nil {
+		if old.form == r.form && old.raw == r.body.Raw.is() {
+			return
+		}
+		old.end(errEnded)
+	}
 	live := &session{
 		s: s, box: r.box, conn: r.conn, form: r.form, raw: r.body.Raw.is(), about: r.in.Message,
 		name: mediator.Name(r.in.From), pushed: make(map[string]pushed), names: make(map[string]string),
