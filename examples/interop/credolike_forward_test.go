@@ -145,7 +145,7 @@ func (c *credo) sentByMediator(ctx context.Context, t *testing.T, scheme string)
 	mediator := c.by(t, scheme)
 	for i, from := range []program{c.us.program, c.stranger(t)} {
 		for _, numalgo := range []int{4, 2} {
-			them := c.them(t, credolike.Config{Mediator: mediator, Numalgo: numalgo})
+			them := c.them(t, credolike.Config{Mediator: mediator.Invitation(), Numalgo: numalgo})
 			said := fmt.Sprint("by its mediator ", i)
 			_, told, err := from.run(ctx, "send", "--no-queue", them.Invitation(), said)
 			if err != nil {

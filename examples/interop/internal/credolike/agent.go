@@ -27,8 +27,12 @@ type Config struct {
 	// Schemes are those of the endpoints in its DIDs, in that order: "http" and "ws" if there
 	// are none. The server takes both in any case.
 	Schemes []string
-	// Mediator is the agent's mediator, which its DIDs list instead of endpoints.
-	Mediator *Agent
+	// Mediator is a DID of the agent's mediator. The agent enrolls with the mediator when it
+	// starts, its DIDs list the mediator instead of endpoints, and it picks up its messages.
+	Mediator string
+	// Live makes the agent pick up over a WebSocket, which stays open. By default it polls
+	// over HTTP.
+	Live bool
 	// Delay is the time before a 500; DefaultDelay if it is 0.
 	Delay time.Duration
 }
@@ -38,6 +42,7 @@ type Agent struct {
 	cfg        Config
 	server     *http.Server
 	host       string
+	mediation  mediation // as a client of a mediator
 	resolver   *didpeer.Resolver
 	invitation *identity
 	routing    ed25519.PrivateKey // of its role as a mediator
@@ -50,14 +55,13 @@ type Agent struct {
 	dialing sync.Mutex         // guards sockets
 	sockets map[string]*socket // that the agent has opened, by endpoint
 
-	mu      sync.Mutex // guards all below
-	own     map[string]*identity
-	peers   []*connection
-	clients map[string]*Agent // by a DID that is mediated, in short form
-	got     []Message
-	news    chan struct{} // closed at the next change of got or failures
-	failed  []error
-	sent    int
+	mu     sync.Mutex // guards all below
+	own    map[string]*identity
+	peers  []*connection
+	got    []Message
+	news   chan struct{} // closed at the next change of got or failures
+	failed []error
+	sent   int
 }
 
 // Start starts an agent, which Close ends.
@@ -75,19 +79,28 @@ func Start(cfg Config) (*Agent, error) {
 	a := &Agent{
 		cfg: cfg, host: l.Addr().String(), resolver: didpeer.NewResolver(),
 		client: http.Client{Transport: &http.Transport{}},
-		own:    map[string]*identity{}, clients: map[string]*Agent{}, sockets: map[string]*socket{}, news: make(chan struct{}),
+		own:    map[string]*identity{}, sockets: map[string]*socket{}, news: make(chan struct{}),
 	}
 	a.ctx, a.stop = context.WithCancel(context.Background())
+	a.server = &http.Server{Handler: http.HandlerFunc(a.serveHTTP), ReadHeaderTimeout: time.Minute}
 	if err := a.setUp(); err != nil {
+		a.Close()
 		return nil, errors.Join(err, l.Close())
 	}
-	a.server = &http.Server{Handler: http.HandlerFunc(a.serveHTTP), ReadHeaderTimeout: time.Minute}
 	a.begin(func() { _ = a.server.Serve(l) })
+	if cfg.Mediator != "" {
+		a.begin(a.pickUp)
+	}
 	return a, nil
 }
 
 func (a *Agent) setUp() (err error) {
-	if a.invitation, err = a.newDID(); err != nil {
+	if a.cfg.Mediator != "" {
+		if err := a.enroll(a.ctx); err != nil {
+			return fmt.Errorf("enroll: %w", err)
+		}
+	}
+	if a.invitation, err = a.newDID(a.ctx); err != nil {
 		return err
 	}
 	if _, a.routing, err = ed25519.GenerateKey(rand.Reader); err != nil {
@@ -114,20 +127,24 @@ func (a *Agent) uris() []string {
 	return uris
 }
 
-// newDID makes a DID of the agent.
-func (a *Agent) newDID() (*identity, error) {
+// newDID makes a DID of the agent, which the mediator is told.
+func (a *Agent) newDID(ctx context.Context) (*identity, error) {
 	endpoints := a.uris()
-	if m := a.cfg.Mediator; m != nil {
-		endpoints = []string{m.routingDID, queueURI}
+	if a.cfg.Mediator != "" {
+		endpoints = []string{a.mediation.routingDID, queueURI}
 	}
+	id, err := a.keepDID(endpoints)
+	if err != nil || a.cfg.Mediator == "" {
+		return id, err
+	}
+	return id, a.register(ctx, id)
+}
+
+// keepDID makes a DID with those endpoints.
+func (a *Agent) keepDID(endpoints []string) (*identity, error) {
 	id, err := newIdentity(a.cfg.Numalgo, endpoints)
 	if err != nil {
 		return nil, err
-	}
-	if m := a.cfg.Mediator; m != nil {
-		m.mu.Lock()
-		m.clients[shortened(id.did)] = a
-		m.mu.Unlock()
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -187,11 +204,16 @@ func (a *Agent) Failures() []error {
 // Wait waits for a message that matches, also among those that came earlier. Its error says
 // what came instead.
 func (a *Agent) Wait(ctx context.Context, match func(Message) bool) (Message, error) {
+	return a.waitAfter(ctx, 0, match)
+}
+
+// waitAfter waits for a message that matches, not among so many that came first.
+func (a *Agent) waitAfter(ctx context.Context, skip int, match func(Message) bool) (Message, error) {
 	for {
 		a.mu.Lock()
 		got, failed, news := a.got, a.failed, a.news
 		a.mu.Unlock()
-		for _, m := range got {
+		for _, m := range got[skip:] {
 			if match(m) {
 				return m, nil
 			}

@@ -43,8 +43,9 @@ func TestTalk(t *testing.T) {
 		"HTTP":                    {Schemes: []string{"http"}},
 		"WebSocket":               {Schemes: []string{"ws"}},
 		"did:peer:2":              {Numalgo: 2},
-		"mediated":                {Mediator: mediator},
-		"mediated, by did:peer:2": {Mediator: mediator, Numalgo: 2},
+		"mediated":                {Mediator: mediator.Invitation()},
+		"mediated, by did:peer:2": {Mediator: mediator.Invitation(), Numalgo: 2},
+		"mediated, live":          {Mediator: mediator.Invitation(), Live: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			alice, bob := start(t, cfg), start(t, cfg)

@@ -18,15 +18,25 @@ type Message struct {
 	To             []string        `json:"to,omitempty"`
 	ReturnRoute    string          `json:"return_route,omitempty"`
 	FromPrior      string          `json:"from_prior,omitempty"`
-	Attachments    []attachment    `json:"attachments,omitempty"`
+	Attachments    []attachment    `json:"attachments,omitzero"` // an empty list is written
 }
 
 type attachment struct {
 	ID        string `json:"id"`
 	MediaType string `json:"media_type,omitempty"`
 	Data      struct {
-		JSON json.RawMessage `json:"json"`
+		JSON   json.RawMessage `json:"json,omitempty"`
+		Base64 []byte          `json:"base64,omitempty"`
 	} `json:"data"`
+	LastmodTime string `json:"lastmod_time,omitempty"` // ISO 8601, where DIDComm has seconds
+}
+
+// thread is the id of the thread that the message belongs to.
+func (m Message) thread() string {
+	if m.ThreadID != "" {
+		return m.ThreadID
+	}
+	return m.ID
 }
 
 // The message types that the agent knows.
@@ -39,6 +49,19 @@ const (
 	TypeEmpty        = "https://didcomm.org/empty/1.0/empty"
 	TypeReport       = "https://didcomm.org/notification/1.0/problem-report"
 	TypeForward      = "https://didcomm.org/routing/2.0/forward"
+
+	TypeMediateRequest     = "https://didcomm.org/coordinate-mediation/2.0/mediate-request"
+	TypeMediateGrant       = "https://didcomm.org/coordinate-mediation/2.0/mediate-grant"
+	TypeUpdate             = "https://didcomm.org/coordinate-mediation/2.0/keylist-update"
+	TypeUpdateResponse     = "https://didcomm.org/coordinate-mediation/2.0/keylist-update-response"
+	TypeQuery              = "https://didcomm.org/coordinate-mediation/2.0/keylist-query"
+	TypeKeylist            = "https://didcomm.org/coordinate-mediation/2.0/keylist"
+	TypeStatusRequest      = "https://didcomm.org/message-pickup/4.0/status-request"
+	TypeStatus             = "https://didcomm.org/message-pickup/4.0/status"
+	TypeDeliveryRequest    = "https://didcomm.org/message-pickup/4.0/delivery-request"
+	TypeDelivery           = "https://didcomm.org/message-pickup/4.0/delivery"
+	TypeMessagesReceived   = "https://didcomm.org/message-pickup/4.0/messages-received"
+	TypeLiveDeliveryChange = "https://didcomm.org/message-pickup/4.0/live-delivery-change"
 )
 
 // protocols are what the agent discloses.

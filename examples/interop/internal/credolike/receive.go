@@ -18,9 +18,10 @@ import (
 // connection is the relation to one peer: a pair of DIDs.
 type connection struct {
 	ours      *identity
-	theirs    string // "" when the peer has hung up
-	fromPrior string // of each message until one comes to ours
-	back      *way   // that the answers take, if there is one
+	theirs    string  // "" when the peer has hung up
+	fromPrior string  // of each message until one comes to ours
+	back      *way    // that the answers take, if there is one
+	client    *client // nil unless this agent is the mediator of the peer
 }
 
 // way is an open session with the keys of the message that came on it.
@@ -133,7 +134,7 @@ func (a *Agent) findConnection(m Message) (*connection, error) {
 	}
 	c := &connection{ours: ours, theirs: m.From}
 	if ours == a.invitation {
-		next, err := a.newDID()
+		next, err := a.newDID(a.ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -213,11 +214,18 @@ func (a *Agent) handle(c *connection, m Message) error {
 			return nil
 		}
 		return a.send(a.ctx, c, *answer)
-	case TypePingResponse, TypeBasicMessage, TypeDisclosures, TypeEmpty, TypeReport:
+	case TypePingResponse, TypeBasicMessage, TypeDisclosures, TypeEmpty, TypeReport,
+		TypeMediateGrant, TypeUpdateResponse, TypeKeylist:
 		return nil
 	}
 	if c == nil {
-		return fmt.Errorf("%s is not supported", m.Type)
+		return fmt.Errorf("%s is not supported, or has no connection", m.Type)
+	}
+	switch m.Type {
+	case TypeMediateRequest, TypeUpdate, TypeQuery, TypeStatusRequest, TypeDeliveryRequest, TypeMessagesReceived, TypeLiveDeliveryChange:
+		return a.mediate(c, m)
+	case TypeStatus, TypeDelivery:
+		return a.pickedUp(m)
 	}
 	return a.send(a.ctx, c, report(m, m.Type+" is not supported"))
 }
@@ -268,32 +276,6 @@ func answers(m Message) *Message {
 		}
 		answer = newMessage(TypeDisclosures, map[string]any{"disclosures": features})
 	}
-	answer.ThreadID = m.ThreadID
-	if answer.ThreadID == "" {
-		answer.ThreadID = m.ID
-	}
+	answer.ThreadID = m.thread()
 	return &answer
-}
-
-// forward hands the envelope in a forward to the client that it is for.
-func (a *Agent) forward(m Message) error {
-	var body struct {
-		Next string `json:"next"`
-	}
-	if err := json.Unmarshal(m.Body, &body); err != nil {
-		return err
-	}
-	if body.Next == "" || len(m.Attachments) == 0 || m.Attachments[0].Data.JSON == nil {
-		return errors.New("a forward without next or envelope")
-	}
-	a.mu.Lock()
-	client := a.clients[shortened(body.Next)]
-	a.mu.Unlock()
-	if client == nil {
-		return fmt.Errorf("no client %s", body.Next)
-	}
-	if err := client.receive(m.Attachments[0].Data.JSON, nil); err != nil {
-		client.fail(err)
-	}
-	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,7 @@ func (a *Agent) Query(ctx context.Context, to string) (string, error) {
 // Send sends a message to a peer, by a DID of the agent for that peer alone, and returns
 // the id of the message.
 func (a *Agent) Send(ctx context.Context, to string, m Message) (string, error) {
-	c, err := a.connect(to)
+	c, err := a.connect(ctx, to)
 	if err != nil {
 		return "", err
 	}
@@ -44,11 +45,11 @@ func (a *Agent) Send(ctx context.Context, to string, m Message) (string, error) 
 // Rotate changes the DID that the agent has for a peer, tells the peer and returns the new
 // DID.
 func (a *Agent) Rotate(ctx context.Context, to string) (string, error) {
-	c, err := a.connect(to)
+	c, err := a.connect(ctx, to)
 	if err != nil {
 		return "", err
 	}
-	next, err := a.newDID()
+	next, err := a.newDID(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -61,7 +62,7 @@ func (a *Agent) Rotate(ctx context.Context, to string) (string, error) {
 
 // HangUp ends the relation to a peer. The agent forgets the connection.
 func (a *Agent) HangUp(ctx context.Context, to string) error {
-	c, err := a.connect(to)
+	c, err := a.connect(ctx, to)
 	if err != nil {
 		return err
 	}
@@ -75,11 +76,11 @@ func (a *Agent) HangUp(ctx context.Context, to string) error {
 		}
 	}
 	a.mu.Unlock()
-	return a.toService(ctx, m.To[0], m, nil)
+	return a.toService(ctx, m.To[0], m, nil, "")
 }
 
 // connect returns the connection to a peer, which it makes if there is none.
-func (a *Agent) connect(to string) (*connection, error) {
+func (a *Agent) connect(ctx context.Context, to string) (*connection, error) {
 	a.mu.Lock()
 	for _, c := range a.peers {
 		if c.theirs == to {
@@ -88,7 +89,7 @@ func (a *Agent) connect(to string) (*connection, error) {
 		}
 	}
 	a.mu.Unlock()
-	ours, err := a.newDID()
+	ours, err := a.newDID(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -111,19 +112,25 @@ func (a *Agent) send(ctx context.Context, c *connection, m Message) error {
 		return errors.New("the peer has hung up")
 	}
 	if back != nil {
-		plaintext, err := json.Marshal(m)
-		if err != nil {
+		if sent, err := back.send(m); sent || err != nil {
 			return err
 		}
-		if back.reply((&craft.JWE{From: &back.skid, To: []craft.AgreeKey{back.to}}).Seal(plaintext)) {
-			return nil
-		}
 	}
-	return a.toService(ctx, m.To[0], m, &ours.agree)
+	return a.toService(ctx, m.To[0], m, &ours.agree, "")
 }
 
-// toService encrypts a message and sends it to the first service of a DID that takes it.
-func (a *Agent) toService(ctx context.Context, to string, m Message, from *craft.AgreeKey) error {
+// send sends a complete message. It returns false when the way has ended.
+func (w *way) send(m Message) (bool, error) {
+	plaintext, err := json.Marshal(m)
+	if err != nil {
+		return false, err
+	}
+	return w.reply((&craft.JWE{From: &w.skid, To: []craft.AgreeKey{w.to}}).Seal(plaintext)), nil
+}
+
+// toService encrypts a message and sends it to the first service of a DID that takes it. Those
+// whose address begins with scheme come first.
+func (a *Agent) toService(ctx context.Context, to string, m Message, from *craft.AgreeKey, scheme string) error {
 	doc, err := a.resolve(ctx, to)
 	if err != nil {
 		return err
@@ -142,7 +149,17 @@ func (a *Agent) toService(ctx context.Context, to string, m Message, from *craft
 	}
 	sealed := (&craft.JWE{From: from, To: []craft.AgreeKey{craft.RecipientKey(method.ID, key)}}).Seal(plaintext)
 	failed := fmt.Errorf("%s has no service", to)
-	for _, s := range doc.DIDCommServices() {
+	services := doc.DIDCommServices()
+	slices.SortStableFunc(services, func(s, t did.Endpoint) int {
+		if strings.HasPrefix(s.URI, scheme) == strings.HasPrefix(t.URI, scheme) {
+			return 0
+		}
+		if strings.HasPrefix(s.URI, scheme) {
+			return -1
+		}
+		return 1
+	})
+	for _, s := range services {
 		uri, hops, err := a.service(ctx, s)
 		if err != nil {
 			failed = errors.Join(failed, err)

@@ -97,7 +97,8 @@ func (a *Agent) serveHTTP(w http.ResponseWriter, req *http.Request) {
 // socket is a WebSocket, opened by either side.
 type socket struct {
 	conn  *websocket.Conn
-	frame int // the type of the frames that it writes
+	frame int           // the type of the frames that it writes
+	ended chan struct{} // closed when nothing comes in any more
 
 	mu sync.Mutex // held while writing
 }
@@ -118,7 +119,7 @@ func (a *Agent) serveSocket(w http.ResponseWriter, req *http.Request) {
 		a.fail(err)
 		return
 	}
-	s := &socket{conn: conn, frame: websocket.TextMessage}
+	s := &socket{conn: conn, frame: websocket.TextMessage, ended: make(chan struct{})}
 	a.read(s, s)
 }
 
@@ -128,6 +129,7 @@ func (a *Agent) read(s *socket, back session) {
 	stop := context.AfterFunc(a.ctx, func() { _ = s.conn.Close() })
 	a.begin(func() {
 		defer stop()
+		defer close(s.ended)
 		defer s.conn.Close()
 		s.conn.SetReadLimit(maxBytes)
 		for {
@@ -180,7 +182,7 @@ func (a *Agent) write(ctx context.Context, uri string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	s := &socket{conn: conn, frame: websocket.BinaryMessage}
+	s := &socket{conn: conn, frame: websocket.BinaryMessage, ended: make(chan struct{})}
 	a.sockets[uri] = s
 	a.read(s, nil)
 	if !s.reply(data) {

@@ -57,6 +57,7 @@ function matches(row, selector = {}) {
 let agent;
 let own; // the DID that the mediator mediates
 const received = [];
+let arrived = () => {}; // called when a message comes in
 
 async function hello() {
   const manifest = new URL("./node_modules/@hyperledger/identus-sdk/package.json", import.meta.url);
@@ -77,6 +78,7 @@ async function start({ state, mediator, live }) {
   });
   agent.addListener(ListenerKey.MESSAGE, (messages) => {
     for (const m of messages) received.push({ id: m.id, type: m.piuri, from: m.from?.toString(), body: m.body });
+    arrived();
   });
   await agent.start();
   if (agent.connections.mediator?.routingDID === undefined) throw new Error("no mediation was granted");
@@ -100,8 +102,9 @@ async function send({ to, content }) {
   return { id: message.id };
 }
 
-/** What came in since the last call. */
-async function takeReceived() {
+/** What came in since the last call; waits for so many messages at least. */
+async function takeReceived({ count }) {
+  while (received.length < count) await new Promise((resolve) => (arrived = resolve));
   return { received: received.splice(0) };
 }
 

@@ -41,6 +41,7 @@ def message(type, frm, to, **members):
 class Agent:
     def __init__(self):
         self.received = []
+        self.arrived = asyncio.Event()
 
     async def hello(self, params):
         names = ("didcomm-messaging", "did-peer-2", "aries-askar", "websockets")
@@ -129,6 +130,7 @@ class Agent:
     async def take(self, msg):
         members = ("id", "type", "from", "body")
         self.received.append({name: msg.get(name) for name in members})
+        self.arrived.set()
 
     async def send(self, params):
         """Sends a basic message. A mediator answers a forward with 202, which the
@@ -151,7 +153,10 @@ class Agent:
         return {"id": msg["id"]}
 
     async def take_received(self, params):
-        """What came in since the last call."""
+        """What came in since the last call; waits for so many messages at least."""
+        while len(self.received) < params["count"]:
+            self.arrived.clear()
+            await self.arrived.wait()
         received, self.received = self.received, []
         return {"received": received}
 

@@ -1,0 +1,254 @@
+//go:build interop
+
+package interop_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
+)
+
+// mediatorProgram is "didcomm serve --mediator", which can be killed and started again.
+type mediatorProgram struct {
+	program
+	did    string
+	listen string
+	cmd    *exec.Cmd
+	ended  chan struct{} // closed when its output has ended
+}
+
+// startMediator starts a mediator, which runs until the test ends.
+func startMediator(t *testing.T, path string) *mediatorProgram {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &mediatorProgram{program: program{path, t.TempDir()}, listen: free.Addr().String()}
+	if err := errors.Join(free.Close(), m.start(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.kill() })
+	return m
+}
+
+// start returns when the mediator takes messages.
+func (m *mediatorProgram) start(t *testing.T) error {
+	m.cmd = exec.Command(m.path, "serve", "--mediator", "--home", m.home, "--listen", m.listen, "--log-level", "info")
+	stdout, err := m.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	stderr, err := m.cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := m.cmd.Start(); err != nil {
+		return err
+	}
+	ended, ready := make(chan struct{}), make(chan struct{})
+	m.ended = ended
+	go func() {
+		defer close(ended)
+		waiting := true
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			if waiting && endpointLine.Match(lines.Bytes()) {
+				waiting = false
+				close(ready)
+			}
+			t.Log("mediator: ", lines.Text())
+		}
+	}()
+	first := bufio.NewScanner(stdout)
+	if !first.Scan() {
+		m.kill()
+		return errors.New("the mediator did not start")
+	}
+	if m.did != "" && m.did != first.Text() {
+		return fmt.Errorf("the mediator has become %s", first.Text())
+	}
+	m.did = first.Text()
+	select {
+	case <-ready:
+		return nil
+	case <-ended:
+		return errors.New("the mediator ended")
+	}
+}
+
+// kill ends the mediator as a crash would.
+func (m *mediatorProgram) kill() {
+	_ = m.cmd.Process.Kill()
+	<-m.ended
+	_ = m.cmd.Wait()
+}
+
+func (m *mediatorProgram) restart(t *testing.T) error {
+	m.kill()
+	return m.start(t)
+}
+
+// forwardJunk hands the mediator an envelope for a client that the client cannot open.
+func (m *mediatorProgram) forwardJunk(ctx context.Context, t *testing.T, client string) error {
+	other := agenttest.NewParty(t)
+	plain, err := message.New("https://didcomm.org/empty/1.0/empty", nil)
+	if err != nil {
+		return err
+	}
+	plain.ID, plain.To = message.NewID(), []string{other.DID}
+	inner, err := other.Packer.Pack(ctx, plain)
+	if err != nil {
+		return err
+	}
+	forward, err := message.New("https://didcomm.org/routing/2.0/forward", map[string]string{"next": client})
+	if err != nil {
+		return err
+	}
+	forward.ID, forward.To = message.NewID(), []string{m.did}
+	forward.Attachments = []message.Attachment{{ID: "1", Data: message.AttachmentData{JSON: inner[0].Data}}}
+	outer, err := other.Packer.Pack(ctx, forward)
+	if err != nil {
+		return err
+	}
+	resp, err := http.Post("http://"+m.listen+"/didcomm", envelope.MediaTypeEncrypted, bytes.NewReader(outer[0].Data))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("the mediator answers %s", resp.Status)
+	}
+	return nil
+}
+
+// mediated is an agent of others behind our mediator.
+type mediated struct {
+	t        *testing.T
+	cfg      peer.Config
+	mediator *mediatorProgram
+	sender   program // didcomm send
+	state    string  // path of what the agent keeps
+	live     any     // how it picks up, as its program calls that
+
+	process *peer.Process
+	did     string
+	sent    []string // what it has to get
+	got     []string // what it has got
+}
+
+// newMediated describes an agent. start starts it.
+func newMediated(t *testing.T, cfg peer.Config, m *mediatorProgram, live any) *mediated {
+	return &mediated{t: t, cfg: cfg, mediator: m, sender: program{m.path, t.TempDir()}, state: filepath.Join(t.TempDir(), "state"), live: live}
+}
+
+// start starts the agent, which enrolls, or goes on as it was.
+func (c *mediated) start(ctx context.Context) error {
+	c.process = peer.New(c.cfg)
+	c.t.Cleanup(c.process.Close)
+	var r peer.DIDResult
+	params := map[string]any{"state": c.state, "mediator": c.mediator.did, "live": c.live}
+	if err := c.process.Call(ctx, "start", params, &r); err != nil {
+		return err
+	}
+	if c.did != "" && c.did != r.DID {
+		return fmt.Errorf("the agent has become %s", r.DID)
+	}
+	c.did = r.DID
+	return nil
+}
+
+func (c *mediated) stop() { c.process.Close() }
+
+// is sent messages by didcomm send.
+func (c *mediated) is(ctx context.Context, contents ...string) error {
+	for _, content := range contents {
+		if _, _, err := c.sender.run(ctx, "send", c.did, content); err != nil {
+			return err
+		}
+		c.sent = append(c.sent, content)
+	}
+	return nil
+}
+
+// gets waits until the agent has got what it was sent, and nothing else and nothing twice.
+func (c *mediated) gets(ctx context.Context) error {
+	for len(c.got) < len(c.sent) {
+		if err := c.take(ctx, len(c.sent)-len(c.got)); err != nil {
+			return fmt.Errorf("%w; it has %q of %q", err, c.got, c.sent)
+		}
+	}
+	a, b := slices.Sorted(slices.Values(c.got)), slices.Sorted(slices.Values(c.sent))
+	if !slices.Equal(a, b) {
+		return fmt.Errorf("it has got %q, not %q", a, b)
+	}
+	return nil
+}
+
+// take waits for that many messages.
+func (c *mediated) take(ctx context.Context, count int) error {
+	var r struct {
+		Received []struct {
+			Type string          `json:"type"`
+			Body json.RawMessage `json:"body"`
+		} `json:"received"`
+	}
+	if err := c.process.Call(ctx, "received", map[string]int{"count": count}, &r); err != nil {
+		return err
+	}
+	for _, m := range r.Received {
+		var body struct {
+			Content string `json:"content"`
+		}
+		if err := json.Unmarshal(m.Body, &body); err != nil || !strings.HasSuffix(m.Type, "/message") {
+			c.got = append(c.got, m.Type+" "+string(m.Body))
+			continue
+		}
+		c.got = append(c.got, body.Content)
+	}
+	return nil
+}
+
+// says sends a message to another agent.
+func (c *mediated) says(ctx context.Context, to *mediated, content string) error {
+	if err := c.process.Call(ctx, "send", map[string]string{"to": to.did, "content": content}, new(struct{})); err != nil {
+		return err
+	}
+	to.sent = append(to.sent, content)
+	return nil
+}
+
+// clientTalks are the exchanges of an agent of others as a client of our mediator.
+func (a *liveAgent) clientTalks(t *testing.T, c *mediated, how string) {
+	a.talk(t, how+": enrolls, and takes what comes", works(func(ctx context.Context, _ *testing.T) error {
+		return errors.Join(c.start(ctx), c.is(ctx, "1", "2"), c.gets(ctx))
+	}))
+	a.talk(t, how+": takes what came while it was away", works(func(ctx context.Context, _ *testing.T) error {
+		c.stop()
+		return errors.Join(c.is(ctx, "3", "4"), c.start(ctx), c.gets(ctx))
+	}))
+	a.talk(t, how+": takes what came before the mediator was killed", works(func(ctx context.Context, t *testing.T) error {
+		c.stop()
+		return errors.Join(c.is(ctx, "5", "6"), c.mediator.restart(t), c.start(ctx), c.gets(ctx))
+	}))
+	a.talk(t, how+": takes what comes after a message that it cannot open", works(func(ctx context.Context, t *testing.T) error {
+		return errors.Join(c.mediator.forwardJunk(ctx, t, c.did), c.is(ctx, "7", "8"), c.gets(ctx))
+	}))
+	a.talk(t, how+": goes on when the mediator was killed", works(func(ctx context.Context, t *testing.T) error {
+		return errors.Join(c.mediator.restart(t), c.is(ctx, "9"), c.gets(ctx))
+	}))
+}
