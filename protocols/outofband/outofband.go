@@ -146,6 +146,15 @@ func (i *Invitation) MarshalJSON() ([]byte, error) {
 	return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 }
 
+// UnmarshalJSON reads an invitation from its JSON. Errors are those of [Parse].
+func (i *Invitation) UnmarshalJSON(data []byte) error {
+	read, err := parseJSON(data)
+	if err == nil {
+		*i = *read
+	}
+	return err
+}
+
 // URL returns the invitation as a URL: base with the parameter _oob. base is a URL whose page
 // should tell people what to do with the invitation. Errors match ErrInvalid: those of
 // MarshalJSON, and errors for a base that is no URL and for a URL of more than [MaxBytes].
