@@ -68,7 +68,7 @@ func (a *Agent) tellDejavu(ctx context.Context, w transport.Replier, in *Inbound
 	p := &message.Problem{Code: codeDejavu, Comment: "The message has arrived before."}
 	report, err := ProblemReport(p, in.Message)
 	if err == nil {
-		err = (&responder{a: a, w: w, in: in, onlyBack: true, acked: true}).reply(ctx, report)
+		err = (&responder{a: a, w: w, in: in, onlyBack: true, acked: true}).reply(ctx, report, 0)
 	}
 	if err != nil {
 		in.log(a.cfg.Logger).InfoContext(ctx, "sender not told that the message has arrived before", "error", err)
