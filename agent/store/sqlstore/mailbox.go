@@ -196,30 +196,35 @@ func (m *Mailbox) withoutExpired(ctx context.Context, box string, recipients []s
 // ends finds the times of the first and the last deposit of the mail of a box.
 func (m *Mailbox) ends(ctx context.Context, box string, recipients []string, now int64, s *store.MailboxStatus) error {
 	var first, last int64
-	look := func(order, and string, args ...any) error {
+	look := func(recipient, where, order string, args ...any) error {
 		return m.read.query(ctx, func(rows *sql.Rows) error {
+			var of string
 			var seq, received int64
-			err := rows.Scan(&seq, &received)
-			if order == "" && (first == 0 || seq < first) {
+			if err := rows.Scan(&of, &seq, &received); err != nil || len(recipients) > 0 && of != recipient {
+				return err
+			}
+			if first == 0 || seq < first {
 				first, s.Oldest = seq, fromMicros(received)
 			}
-			if order != "" && seq > last {
+			if seq > last {
 				last, s.Newest = seq, fromMicros(received)
 			}
-			return err
-		}, "SELECT seq, received FROM mail WHERE box = ? AND (expires = 0 OR expires > ?)"+and+" ORDER BY seq"+order+" LIMIT 1",
+			return nil
+		}, "SELECT recipient, seq, received FROM mail WHERE box = ? AND (expires = 0 OR expires > ?)"+where+" ORDER BY "+order+" LIMIT 1",
 			append([]any{box, now}, args...)...)
 	}
-	for _, order := range []string{"", " DESC"} {
-		if len(recipients) == 0 {
-			if err := look(order, ""); err != nil {
-				return err
-			}
+	if len(recipients) == 0 {
+		return cmp.Or(look("", "", "seq"), look("", "", "seq DESC"))
+	}
+	for _, recipient := range recipients {
+		// With an order by the recipient, PostgreSQL cannot read the mail of all recipients.
+		// Where a recipient has no mail, the query finds that of the next one.
+		err := look(recipient, " AND (recipient, seq) >= (?, 0)", "recipient, seq", recipient)
+		if err == nil {
+			err = look(recipient, " AND (recipient, seq) <= (?, 9223372036854775807)", "recipient DESC, seq DESC", recipient)
 		}
-		for _, recipient := range recipients {
-			if err := look(order, " AND recipient = ?", recipient); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -262,11 +267,11 @@ func (m *Mailbox) Boxes(ctx context.Context, after string, n int) ([]store.BoxSt
 func (m *Mailbox) due(ctx context.Context, box string, held bool) (int64, error) {
 	now := time.Now().UnixMicro()
 	text := `SELECT COALESCE(
-		(SELECT 0 FROM mail WHERE box = ? AND due = 0 AND (expires = 0 OR expires > ?) LIMIT 1),
+		(SELECT 0 FROM mail WHERE box = ? AND due = 0 AND deliveries >= 0 AND (expires = 0 OR expires > ?) ORDER BY deliveries LIMIT 1),
 		(SELECT 0 FROM mailbox b WHERE b.box = ? AND b.written > ? AND EXISTS (SELECT 1 FROM mail m WHERE m.box = b.box AND m.due > 0)),`
 	args := []any{box, now, box, now + maxSkew}
 	if held {
-		text += "(SELECT 0 FROM mail WHERE box = ? AND deliveries > 0 AND (expires = 0 OR expires > ?) LIMIT 1),"
+		text += "(SELECT 0 FROM mail WHERE box = ? AND deliveries <> 0 AND (expires = 0 OR expires > ?) ORDER BY deliveries LIMIT 1),"
 		args = append(args, box, now)
 	}
 	due, err := number(ctx, m.read, text+"(SELECT MIN(due) FROM mail WHERE box = ? AND due > 0 AND (expires = 0 OR expires > ?)), 9223372036854775807)",

@@ -87,9 +87,12 @@ func (b *mailBatch) candidates(l *leaseMail, least, below int64, n int) (found [
 			if from == 0 && (l.pick.Held || in.tried+in.triedChange == 0) {
 				to = 1
 			}
-			some, err := b.level(l, recipient, from, to, n)
+			some, err := b.level(l, recipient, from, n)
 			if err != nil {
 				return nil, err
+			}
+			if len(some) > 0 && some[0].deliveries >= to {
+				some = nil
 			}
 			found = append(found, some...)
 			switch {
@@ -105,26 +108,26 @@ func (b *mailBatch) candidates(l *leaseMail, least, below int64, n int) (found [
 	return found, nil
 }
 
-// level finds mail with the smallest number of deliveries from least to below.
-func (b *mailBatch) level(l *leaseMail, recipient string, least, below int64, n int) (found []dueMail, err error) {
+// level finds mail with the smallest number of deliveries that is at least least.
+func (b *mailBatch) level(l *leaseMail, recipient string, least int64, n int) (found []dueMail, err error) {
 	// Mail without deliveries that is not due is delayed. Held mail has deliveries.
 	where, args := "box = ? AND due = 0", []any{l.box}
 	if l.pick.Held && least > 0 {
-		where = "box = ? AND deliveries > 0"
+		where = "box = ? AND deliveries <> 0"
 	}
 	if len(l.recipients) > 0 {
 		where, args = where+" AND recipient = ?", append(args, recipient)
 	}
 	where += " AND (expires = 0 OR expires > ?)"
 	args = append(args, b.t.now)
-	args = append(slices.Concat(args, args), least, below, n)
+	args = append(slices.Concat(args, args), least, n)
 	err = b.t.query(func(rows *sql.Rows) error {
 		var c dueMail
 		err := rows.Scan(&c.seq, &c.size, &c.turn, &c.deliveries, &c.received, &c.expires, &c.recipient)
 		found = append(found, c)
 		return err
 	}, "SELECT seq, size, turn, deliveries, received, expires, recipient FROM mail WHERE "+where+
-		" AND deliveries = (SELECT deliveries FROM mail WHERE "+where+" AND deliveries >= ? AND deliveries < ? ORDER BY deliveries LIMIT 1)"+
+		" AND deliveries = (SELECT deliveries FROM mail WHERE "+where+" AND deliveries >= ? ORDER BY deliveries LIMIT 1)"+
 		" ORDER BY turn, seq LIMIT ? + 0", args...)
 	return found, err
 }

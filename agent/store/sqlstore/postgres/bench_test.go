@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	queued = flag.Int("queued", 10_000, "items in the larger queue of BenchmarkQueue and BenchmarkInbox")
+	queued = flag.Int("queued", 10_000, "items in the larger queue of BenchmarkQueue, BenchmarkInbox and BenchmarkBox")
 	stored = flag.Int("stored", 10_000, "records in the larger collection of BenchmarkRecords")
 	boxes  = flag.Int("boxes", 1_000, "boxes, of ten packets each, in the larger BenchmarkMailbox")
 )
@@ -59,3 +59,6 @@ func BenchmarkCommit(b *testing.B) { storebench.Commit(b, database(b)) }
 func BenchmarkMailbox(b *testing.B) {
 	storebench.Ends(b, 100, *boxes, database, storebench.FillMailboxes, storebench.PickUp)
 }
+
+// BenchmarkBox should report ratios of about 1. Run it with -queued=1000000.
+func BenchmarkBox(b *testing.B) { storebench.Box(b, 1000, *queued, database) }

@@ -17,8 +17,9 @@ DROP INDEX mail_free;
 CREATE UNIQUE INDEX mail_order ON mail (box, seq);
 CREATE INDEX mail_shared ON mail (seq) WHERE boxes > 1;
 CREATE INDEX mail_free ON mail (box, deliveries, turn, seq) WHERE due = 0;
-CREATE INDEX mail_tried ON mail (box, deliveries, turn, seq) WHERE deliveries > 0;
-CREATE INDEX mail_recipient ON mail (box, recipient, deliveries, turn, seq);
+CREATE INDEX mail_tried ON mail (box, deliveries, turn, seq) WHERE deliveries <> 0;
+CREATE INDEX mail_recipient_free ON mail (box, recipient, deliveries, turn, seq) WHERE due = 0;
+CREATE INDEX mail_recipient_tried ON mail (box, recipient, deliveries, turn, seq) WHERE deliveries <> 0;
 CREATE INDEX mail_recipient_order ON mail (box, recipient, seq);
 
 -- tried counts the packets that were leased. turn is that of the packet that was leased last.

@@ -13,7 +13,7 @@ import (
 const withoutShares = `
 	DELETE FROM didcomm_schema WHERE version_id > 6;
 	DROP TABLE mail_party; DROP TABLE mail_sender;
-	DROP INDEX mail_order; DROP INDEX mail_shared; DROP INDEX mail_free; DROP INDEX mail_tried; DROP INDEX mail_recipient; DROP INDEX mail_recipient_order;
+	DROP INDEX mail_order; DROP INDEX mail_shared; DROP INDEX mail_free; DROP INDEX mail_tried; DROP INDEX mail_recipient_free; DROP INDEX mail_recipient_tried; DROP INDEX mail_recipient_order;
 	ALTER TABLE mail DROP COLUMN sender; ALTER TABLE mail DROP COLUMN recipient; ALTER TABLE mail DROP COLUMN turn;
 	ALTER TABLE mail DROP COLUMN deliveries; ALTER TABLE mail DROP COLUMN boxes;
 	ALTER TABLE mailbox DROP COLUMN tried; ALTER TABLE mailbox DROP COLUMN turn; ALTER TABLE mailbox DROP COLUMN written; ALTER TABLE mailbox DROP COLUMN name;

@@ -158,17 +158,6 @@ func FillOutbox(b *testing.B, d Database, n int) {
 	})
 }
 
-// FillMailboxes puts ten packets into each of n boxes.
-func FillMailboxes(b *testing.B, d Database, n int) {
-	each(10*n, func(i int) {
-		check(b, d.Store.Mailbox().Deposit(b.Context(), mail(fmt.Sprint("fill-", i)), fmt.Sprint("did:example:box", i%n)))
-	})
-}
-
-func mail(id string) store.Mail {
-	return store.Mail{ID: id, Packet: store.Packet{Data: make([]byte, packet)}, Time: time.Now(), Expires: time.Now().Add(time.Hour)}
-}
-
 // each calls f for 0 to n-1, in many goroutines.
 func each(n int, f func(int)) {
 	var next atomic.Int64
@@ -245,20 +234,6 @@ func Receive(b *testing.B, d Database, n int) {
 	check(b, in.Ack(b.Context(), l))
 }
 
-// PickUp deposits a packet into one of the first boxes of FillMailboxes, leases packets of
-// this box and acks them.
-func PickUp(b *testing.B, d Database, n int) {
-	m, box := d.Store.Mailbox(), fmt.Sprint("did:example:box", n%100)
-	check(b, m.Deposit(b.Context(), mail(fmt.Sprint("mail-", n)), box))
-	leased, err := m.Lease(b.Context(), box, store.Pick{N: 1}, time.Hour)
-	check(b, err)
-	for _, p := range leased {
-		if k, err := m.Ack(b.Context(), box, p.ID); k != 1 {
-			b.Fatal(k, err)
-		}
-	}
-}
-
 func check(b testing.TB, err error) {
 	b.Helper()
 	if err != nil {
@@ -270,7 +245,7 @@ func check(b testing.TB, err error) {
 func Config() sqlstore.Config {
 	return sqlstore.Config{
 		Outbox:  store.OutboxConfig{MaxItems: 1 << 30, MaxBytes: 1 << 50},
-		Mailbox: store.MailboxConfig{MaxItems: 1 << 30, MaxBytes: 1 << 50},
+		Mailbox: store.MailboxConfig{MaxItems: 1 << 30, MaxBytes: 1 << 50, MaxBoxItems: 1 << 30, MaxBoxBytes: 1 << 50},
 		Records: store.RecordsConfig{MaxItems: 1 << 30, MaxBytes: 1 << 50},
 	}
 }
