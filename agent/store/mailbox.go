@@ -90,8 +90,9 @@ type Mail struct {
 	Time   time.Time // when the mediator received the packet
 	// Due is when the packet can be leased first. Zero is at once.
 	Due time.Time
-	// Expires is when the store drops the packet. A packet with a zero Expires stays
-	// until an Ack.
+	// Expires is when the store drops the packet. It is not leased from then on, and may
+	// count in the limits for some seconds more. A packet with a zero Expires stays until an
+	// Ack.
 	Expires time.Time
 	// Deliveries is how often the packet was leased from this box, with the lease that
 	// returns it. Deposit does not look at it.

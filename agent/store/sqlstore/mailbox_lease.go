@@ -46,16 +46,12 @@ func (b *mailBatch) pick(l *leaseMail) ([]dueMail, error) {
 	if l.pick.Tries > 0 {
 		tries = int64(l.pick.Tries)
 	}
-	found, err := b.candidates(l, 0, tries, l.pick.N)
+	found, err := b.candidates(l, tries)
 	if err != nil {
 		return nil, err
 	}
 	if len(found) == 0 && l.pick.Tries > 0 {
-		found, err = b.candidates(l, tries, math.MaxInt64, 1)
-		if len(found) == 0 {
-			return nil, err
-		}
-		return []dueMail{slices.MinFunc(found, func(x, y dueMail) int { return cmp.Or(cmp.Compare(x.deliveries, y.deliveries), byTurn(x, y)) })}, err
+		return b.suspect(l, tries)
 	}
 	slices.SortFunc(found, byTurn)
 	var bytes int64
@@ -73,62 +69,81 @@ func (b *mailBatch) pick(l *leaseMail) ([]dueMail, error) {
 	return found, nil
 }
 
-// candidates finds mail with least to below deliveries: the first n for each recipient and each
-// number of deliveries. Each query reads only what it finds, from an index that has these
-// numbers before the turns. With n = 1, candidates stops at the first number.
-func (b *mailBatch) candidates(l *leaseMail, least, below int64, n int) (found []dueMail, err error) {
-	in, recipients := b.boxes[l.box], l.recipients
-	if len(recipients) == 0 {
-		recipients = []string{""}
+// candidates finds the mail with fewer deliveries than tries that comes first: as much as the
+// lease may have of each recipient and each number of deliveries.
+func (b *mailBatch) candidates(l *leaseMail, tries int64) (found []dueMail, err error) {
+	if in := b.boxes[l.box]; in.tried+in.triedChange == 0 {
+		tries = 1
 	}
-	for _, recipient := range recipients {
-		for from := least; from < below; {
-			to := below
-			if from == 0 && (l.pick.Held || in.tried+in.triedChange == 0) {
-				to = 1
-			}
-			some, err := b.level(l, recipient, from, n)
+	for _, recipient := range l.each() {
+		for from := int64(0); from < tries; {
+			some, err := b.deliverable(l, recipient, from, l.pick.N)
 			if err != nil {
 				return nil, err
 			}
-			if len(some) > 0 && some[0].deliveries >= to {
-				some = nil
+			next := tries
+			if len(some) == l.pick.N {
+				// There may be more mail with as many deliveries as the last one has.
+				next = max(from+1, some[len(some)-1].deliveries)
+				if next == some[0].deliveries {
+					next++
+				}
 			}
-			found = append(found, some...)
-			switch {
-			case to == 1 && in.tried+in.triedChange > 0:
-				from = 1
-			case len(some) == 0, to == 1, least > 0 && n == 1:
-				from = below
-			default:
-				from = some[0].deliveries + 1
+			if l.pick.Held && from == 0 {
+				next = 1 // from there on, with the mail that is leased
 			}
+			for _, c := range some {
+				if c.deliveries < min(next, tries) {
+					found = append(found, c)
+				}
+			}
+			from = next
 		}
 	}
 	return found, nil
 }
 
-// level finds mail with the smallest number of deliveries that is at least least.
-func (b *mailBatch) level(l *leaseMail, recipient string, least int64, n int) (found []dueMail, err error) {
-	// Mail without deliveries that is not due is delayed. Held mail has deliveries.
-	where, args := "box = ? AND due = 0", []any{l.box}
-	if l.pick.Held && least > 0 {
-		where = "box = ? AND deliveries <> 0"
+// suspect finds the mail with the fewest deliveries, and at least as many as tries.
+func (b *mailBatch) suspect(l *leaseMail, tries int64) (first []dueMail, err error) {
+	for _, recipient := range l.each() {
+		some, err := b.deliverable(l, recipient, tries, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(first) == 0 || len(some) > 0 && cmp.Or(cmp.Compare(some[0].deliveries, first[0].deliveries), byTurn(some[0], first[0])) < 0 {
+			first = some
+		}
+	}
+	return first, nil
+}
+
+// each returns the recipients of a lease, or one name that is not looked at if the lease is for
+// all of them.
+func (l *leaseMail) each() []string {
+	if len(l.recipients) == 0 {
+		return []string{""}
+	}
+	return l.recipients
+}
+
+// deliverable finds mail with at least that many deliveries, that with the fewest first. The
+// query reads no more than it finds, from an index in this order.
+func (b *mailBatch) deliverable(l *leaseMail, recipient string, deliveries int64, n int) (found []dueMail, err error) {
+	// Mail that is not due has no deliveries if it is delayed. If it is leased, it has some.
+	where, args := "due = 0", []any{l.box, deliveries, b.t.now}
+	if l.pick.Held && deliveries > 0 {
+		where = "deliveries <> 0"
 	}
 	if len(l.recipients) > 0 {
 		where, args = where+" AND recipient = ?", append(args, recipient)
 	}
-	where += " AND (expires = 0 OR expires > ?)"
-	args = append(args, b.t.now)
-	args = append(slices.Concat(args, args), least, n)
 	err = b.t.query(func(rows *sql.Rows) error {
 		var c dueMail
 		err := rows.Scan(&c.seq, &c.size, &c.turn, &c.deliveries, &c.received, &c.expires, &c.recipient)
 		found = append(found, c)
 		return err
-	}, "SELECT seq, size, turn, deliveries, received, expires, recipient FROM mail WHERE "+where+
-		" AND deliveries = (SELECT deliveries FROM mail WHERE "+where+" AND deliveries >= ? ORDER BY deliveries LIMIT 1)"+
-		" ORDER BY turn, seq LIMIT ? + 0", args...)
+	}, "SELECT seq, size, turn, deliveries, received, expires, recipient FROM mail WHERE box = ? AND deliveries >= ? AND (expires = 0 OR expires > ?) AND "+
+		where+" ORDER BY deliveries, turn, seq LIMIT ? + 0", append(args, n)...)
 	return found, err
 }
 

@@ -62,7 +62,9 @@
 // Each process uses its own clock. The differences between the clocks lengthen or shorten
 // leases, so they must be much smaller than a lease. If a clock is wrong for a time, the
 // entries that were written in that time keep the wrong times. For example, with a clock
-// that is ahead by an hour, an entry that should be due at once is due in an hour.
+// that is ahead by an hour, an entry that should be due at once is due in an hour. In a
+// mailbox, leases and delays end when the clock is found to be a minute or more behind the
+// last write to the box.
 //
 // Limits are exact within one process. Several processes may together exceed a limit by
 // the calls that they make at the same time.

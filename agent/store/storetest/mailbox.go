@@ -45,6 +45,7 @@ var boxTests = map[string]func(t *testing.T, m store.Mailbox){
 	"Purge":              testPurge,
 	"Boxes":              testBoxes,
 	"EndedContext":       testMailboxEndedContext,
+	"LikeMemory":         testLikeMemory,
 }
 
 // TestMailbox tests an implementation of [store.Mailbox]. Each call of open returns an empty

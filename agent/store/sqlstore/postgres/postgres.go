@@ -60,7 +60,7 @@ func Open(ctx context.Context, dsn string, cfg sqlstore.Config) (*sqlstore.Store
 		"application_name": "didcomm",
 		// Each statement is written for an index. The planner must not choose another plan
 		// by statistics that are older than the rows of a growing table.
-		"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off",
+		"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off",
 		"plan_cache_mode": "force_generic_plan",
 		// A process may stop in the middle of a transaction, or lose its network. These
 		// timeouts bound how long the other processes wait for it. A process that waits for
