@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"time"
 
@@ -14,19 +15,34 @@ import (
 
 // Collections of the records of a mediator.
 const (
-	accounts   = "mediator/account"
-	devices    = "mediator/device"
-	recipients = "mediator/recipient"
+	accounts     = "mediator/account"    // by id of the account: an Account
+	recipients   = "mediator/recipient"  // by name: an entry; Index has the account
+	moves        = "mediator/move"       // by name: a move; Index has the account that has lost the name
+	lists        = "mediator/list"       // by scope: the DIDs of a list of senders; Index has the account
+	filters      = "mediator/filter"     // by scope: the hashes of these DIDs; Index has the account
+	capabilities = "mediator/capability" // by hash: a Capability; Index has the account
+	tickets      = "mediator/ticket"     // by hash: tickets that were used
+	tokens       = "mediator/token"      // by hash: a token of NewToken
+	marks        = "mediator/mark"       // what a Run has put to learn the newest version
 )
 
 // Account is what a mediator knows about an account.
 type Account struct {
-	// ID is the name of the first device.
+	// ID is the name of the first device. If there has been an account with this ID, a random
+	// part follows the name.
 	ID      string    `json:"id"`
 	Devices []Device  `json:"devices"`
 	Created time.Time `json:"created"`
+	// Recipients is how many DIDs the account has registered.
+	Recipients int `json:"recipients"`
 	// Blocked is when the operator blocked the account, or zero.
 	Blocked time.Time `json:"blocked,omitzero"`
+	// Senders is how the account restricts who may send, but for recipients with a list of
+	// their own.
+	Senders Filter `json:"senders,omitzero"`
+
+	Lost time.Time `json:"lost,omitzero"` // when the account lost a recipient whose mail may still have to move
+	Gone time.Time `json:"gone,omitzero"` // when the account ended; the record stays a while for other processes
 
 	version uint64
 }
@@ -36,114 +52,144 @@ type Device struct {
 	Name   string    `json:"name"` // see Name
 	DID    string    `json:"did"`  // in the form in which the device has enrolled
 	Joined time.Time `json:"joined"`
+	// Box is the name of the box of the device in the Mailbox. A device that leaves and
+	// joins again has another box.
+	Box string `json:"box"`
 }
 
-// device is the value of a record of devices, and registration that of recipients.
-type (
-	device struct {
-		Account string `json:"account"`
+// boxes are the names of the boxes of the devices.
+func (a *Account) boxes() []string {
+	list := make([]string, len(a.Devices))
+	for i := range a.Devices {
+		list[i] = a.Devices[i].Box
 	}
-	registration struct {
-		Account string    `json:"account"`
-		DID     string    `json:"did"` // as the account spells it
-		Since   time.Time `json:"since"`
-		Proven  bool      `json:"proven,omitzero"`
-	}
-)
-
-// Enroll makes an account with the device id, or returns the account that the device has.
-// The token is what the request has brought to be admitted, or empty. Errors are ErrDenied,
-// ErrBlocked, a *LimitError and those of the store.
-func (m *Mediator) Enroll(ctx context.Context, id, token string) (*Account, error) {
-	switch a, err := m.Account(ctx, id); {
-	case err == nil, !errors.Is(err, ErrNotEnrolled):
-		return a, err
-	}
-	if err := m.admit(ctx, id, token); err != nil {
-		return nil, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	name, now := Name(id), m.cfg.Now()
-	a := &Account{ID: name, Devices: []Device{{Name: name, DID: id, Joined: now}}, Created: now}
-	c := &store.Changes{Put: []store.Record{
-		record(accounts, name, a, 0),
-		record(devices, name, device{Account: name}, 0, name),
-	}}
-	if r, err := m.records().Get(ctx, recipients, name); err == nil { // the DID of a device beats any registration
-		c.Delete = []store.Record{r}
-	}
-	if err := m.cfg.Store.Commit(ctx, c); err != nil {
-		if errors.Is(err, store.ErrVersion) { // another process was faster
-			return m.Account(ctx, id)
-		}
-		return nil, fmt.Errorf("mediator: enroll: %w", err)
-	}
-	return a, nil
+	return list
 }
 
-func (m *Mediator) admit(ctx context.Context, id, token string) error {
-	ad := m.cfg.Admission
-	switch {
-	case ad.Allow == nil && ad.Token == nil:
-		return nil
-	case slices.ContainsFunc(ad.Allow, func(a string) bool { return Name(a) == Name(id) }):
-		return nil
-	case ad.Token != nil && ad.Token(ctx, id, token) == nil:
-		return nil
+func (a *Account) device(name string) (d Device, ok bool) {
+	i := slices.IndexFunc(a.Devices, func(d Device) bool { return d.Name == name })
+	if i < 0 {
+		return d, false
 	}
-	return ErrDenied
+	return a.Devices[i], true
+}
+
+// record is the record that replaces the one that a was read from.
+func (a *Account) record() store.Record { return record(accounts, a.ID, a, a.version) }
+
+// entry tells which account has a recipient.
+type entry struct {
+	Account string    `json:"account"`
+	DID     string    `json:"did"` // as the account spells it
+	Since   time.Time `json:"since"`
+	Device  bool      `json:"device,omitzero"` // the DID of a device
+	// Registered tells that Recipients lists the DID, and Proven that there was a proof.
+	Registered bool   `json:"registered,omitzero"`
+	Proven     bool   `json:"proven,omitzero"`
+	Senders    Filter `json:"senders,omitzero"`
+
+	version uint64
+}
+
+// record is the record that replaces the one that e was read from.
+func (e *entry) record(name string) store.Record {
+	return record(recipients, name, e, e.version, e.Account)
 }
 
 // Account returns the account of a device. Errors are ErrNotEnrolled, ErrBlocked and those of
 // the store.
 func (m *Mediator) Account(ctx context.Context, id string) (*Account, error) {
-	var d device
-	if _, err := m.get(ctx, devices, Name(id), &d); err != nil {
-		return nil, err
+	a, _, err := m.member(ctx, id)
+	return a, err
+}
+
+// member returns the account of a device, and the device.
+func (m *Mediator) member(ctx context.Context, id string) (*Account, Device, error) {
+	a, e, err := m.owner(ctx, id)
+	switch {
+	case err != nil:
+		return nil, Device{}, err
+	case !e.Device:
+		return nil, Device{}, ErrNotEnrolled
+	case !a.Blocked.IsZero():
+		return nil, Device{}, ErrBlocked
 	}
-	return m.account(ctx, d.Account)
+	d, ok := a.device(Name(id))
+	if !ok { // the device leaves at this moment
+		return nil, Device{}, ErrNotEnrolled
+	}
+	return a, d, nil
 }
 
 // Owner returns the account that gets the mail of a recipient. Errors are those of Account.
 func (m *Mediator) Owner(ctx context.Context, recipient string) (*Account, error) {
-	a, err := m.Account(ctx, recipient)
-	if !errors.Is(err, ErrNotEnrolled) {
-		return a, err
+	a, _, err := m.owner(ctx, recipient)
+	if err == nil && !a.Blocked.IsZero() {
+		return nil, ErrBlocked
 	}
-	var r registration
-	if _, err := m.get(ctx, recipients, Name(recipient), &r); err != nil {
-		return nil, err
-	}
-	return m.account(ctx, r.Account)
+	return a, err
 }
 
-func (m *Mediator) account(ctx context.Context, id string) (*Account, error) {
-	a := new(Account)
-	r, err := m.get(ctx, accounts, id, a)
-	if err != nil {
-		return nil, err
+// owner returns the account that has a recipient, also if the account is blocked.
+func (m *Mediator) owner(ctx context.Context, id string) (*Account, *entry, error) {
+	if len(id) > m.cfg.Limits.MaxDID {
+		return nil, nil, ErrNotEnrolled
 	}
-	a.version = r.Version
-	if !a.Blocked.IsZero() {
-		return nil, ErrBlocked
+	e, err := m.entry(ctx, Name(id))
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := m.account(ctx, e.Account)
+	if err != nil {
+		return nil, nil, err
+	}
+	return a, e, nil
+}
+
+func (m *Mediator) entry(ctx context.Context, name string) (*entry, error) {
+	e := new(entry)
+	var err error
+	e.version, err = m.get(ctx, recipients, name, e)
+	return e, err
+}
+
+// account returns an account by its ID, also if it is blocked. An account that has ended is
+// ErrNotEnrolled.
+func (m *Mediator) account(ctx context.Context, id string) (*Account, error) {
+	a, err := m.anyAccount(ctx, id)
+	if err == nil && !a.Gone.IsZero() {
+		return nil, ErrNotEnrolled
+	}
+	return a, err
+}
+
+func (m *Mediator) anyAccount(ctx context.Context, id string) (*Account, error) {
+	a := new(Account)
+	var err error
+	if a.version, err = m.get(ctx, accounts, id, a); err != nil {
+		return nil, err
 	}
 	return a, nil
 }
 
-// get reads a record into v. A record that does not exist is ErrNotEnrolled.
-func (m *Mediator) get(ctx context.Context, collection, key string, v any) (store.Record, error) {
+// get reads a record into v, and returns its version. A record that does not exist is
+// ErrNotEnrolled.
+func (m *Mediator) get(ctx context.Context, collection, key string, v any) (version uint64, err error) {
 	r, err := m.records().Get(ctx, collection, key)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return r, ErrNotEnrolled
+		return 0, ErrNotEnrolled
 	case err != nil:
-		return r, fmt.Errorf("mediator: %w", err)
+		return 0, fmt.Errorf("mediator: %w", err)
 	}
+	return r.Version, read(r, v)
+}
+
+func read(r store.Record, v any) error {
 	if err := json.Unmarshal(r.Value, v); err != nil {
-		return r, fmt.Errorf("mediator: record %s %s: %w", collection, key, err)
+		return fmt.Errorf("mediator: record %s %s: %w", r.Collection, r.Key, err)
 	}
-	return r, nil
+	return nil
 }
 
 func record(collection, key string, v any, version uint64, index ...string) store.Record {
@@ -155,3 +201,55 @@ func record(collection, key string, v any, version uint64, index ...string) stor
 }
 
 func (m *Mediator) records() store.Records { return m.cfg.Store.Records() }
+
+// each calls f for the records of a collection with a name in their Index, or for all with an
+// empty name. It reads them in pages.
+func (m *Mediator) each(ctx context.Context, collection, index string, f func(store.Record) error) error {
+	const page = 500
+	for after := uint64(0); ; {
+		list, err := m.records().List(ctx, store.Query{Collection: collection, Index: index, After: after, N: page})
+		if err != nil {
+			return fmt.Errorf("mediator: %w", err)
+		}
+		for _, r := range list {
+			after = r.Version
+			if err := f(r); err != nil {
+				return err
+			}
+		}
+		if len(list) < page {
+			return nil
+		}
+	}
+}
+
+// change makes the changes that f returns, together. If what f has read has changed meanwhile, it
+// calls f again. f returns no Changes if there is nothing to change. Changes with the same
+// name do not get in each other's way within this process.
+func (m *Mediator) change(ctx context.Context, name string, f func() (*store.Changes, error)) error {
+	lock := &m.locks[maphash.String(m.seed, name)%uint64(len(m.locks))]
+	lock.Lock()
+	defer lock.Unlock()
+	for try := 0; ; try++ {
+		c, err := f()
+		if err != nil || c == nil {
+			return err
+		}
+		switch err = m.cfg.Store.Commit(ctx, c); {
+		case err == nil:
+			for _, r := range c.Put {
+				if r.Collection == accounts {
+					m.watches.changed(r.Key)
+				}
+			}
+			return nil
+		case errors.Is(err, store.ErrFull):
+			return &LimitError{Limit: store.LimitStore, RetryAfter: retryFull}
+		case try == maxTries, !errors.Is(err, store.ErrVersion) && !errors.Is(err, store.ErrNotFound):
+			return fmt.Errorf("mediator: %w", err)
+		}
+	}
+}
+
+// maxTries is how often change calls f again: many processes may change one account at a time.
+const maxTries = 50

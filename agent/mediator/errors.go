@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 )
 
 // Errors that the peers of a mediator act on; match them with errors.Is.
@@ -31,9 +34,25 @@ const CodeNotEnrolled = "e.p.req.not_enroll"
 // is malformed. As CodeNotEnrolled, the code breaks the grammar of problem codes.
 func CodeMalformed(typ string) string { return "e.p.msg." + typ }
 
+// The limits that a LimitError names, besides those of a store.LimitError: store.LimitStore,
+// store.LimitBox, store.LimitPair and store.LimitSender.
+const (
+	LimitAddressRate  = "address.rate"        // forwards from an address
+	LimitSenderRate   = "sender.rate"         // forwards of a DID
+	LimitEnrolAddress = "enroll.address.rate" // enrolments from an address
+	LimitEnrolRate    = "enroll.rate"         // all enrolments
+	LimitRegisterRate = "register.rate"       // registrations of an account
+	LimitDocuments    = "documents.rate"      // documents of DIDs to register
+	LimitRecipients   = "recipients"          // recipients of an account
+	LimitDevices      = "devices"             // devices of an account
+	LimitSenders      = "senders"             // DIDs in a list of senders
+	LimitCapabilities = "capabilities"        // capabilities of an account
+	LimitName         = "name"                // bytes in the name of a capability
+)
+
 // LimitError tells which limit refuses a call.
 type LimitError struct {
-	// Limit names the limit, for example "recipient.messages" or "address.rate".
+	// Limit names the limit, for example store.LimitPair or LimitAddressRate.
 	Limit string
 	// RetryAfter is when the call may succeed; 0 if nobody knows.
 	RetryAfter time.Duration
@@ -41,4 +60,42 @@ type LimitError struct {
 	Rate bool
 }
 
+// Error implements error.
 func (e *LimitError) Error() string { return fmt.Sprintf("mediator: limit %s reached", e.Limit) }
+
+// retryFull is when to try again after a limit of space: devices collect mail all the time.
+const retryFull = 5 * time.Minute
+
+// full returns the LimitError for an error of a Deposit, or the error.
+func full(err error) error {
+	var limit *store.LimitError
+	if errors.As(err, &limit) {
+		return &LimitError{Limit: limit.Limit, RetryAfter: retryFull}
+	}
+	if errors.Is(err, store.ErrFull) {
+		return &LimitError{Limit: store.LimitStore, RetryAfter: retryFull}
+	}
+	return err
+}
+
+// Problem returns the problem report for an error of this package, or nil for any other error.
+func Problem(err error) *message.Problem {
+	var limit *LimitError
+	switch {
+	case errors.As(err, &limit):
+		return &message.Problem{Code: "e.p.me.res." + limit.Limit, Comment: "The limit {1} is reached.", Args: []string{limit.Limit}, Err: err}
+	case errors.Is(err, ErrNotEnrolled):
+		return &message.Problem{Code: CodeNotEnrolled, Comment: "Not enrolled with this mediator.", Err: err}
+	case errors.Is(err, ErrBlocked):
+		return &message.Problem{Code: "e.p.req.blocked", Comment: "The account is blocked.", Err: err}
+	case errors.Is(err, ErrNotAllowed):
+		return &message.Problem{Code: "e.p.req.not-allowed", Comment: "The recipient does not accept the sender.", Err: err}
+	case errors.Is(err, ErrDenied):
+		return &message.Problem{Code: "e.p.req.denied", Comment: "The request is denied.", Err: err}
+	case errors.Is(err, ErrTaken):
+		return &message.Problem{Code: "e.p.req.taken", Comment: "The DID belongs to another account.", Err: err}
+	case errors.Is(err, ErrRecipient):
+		return &message.Problem{Code: "e.p.req.recipient", Comment: "The DID cannot be registered.", Err: err}
+	}
+	return nil
+}

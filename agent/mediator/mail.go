@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -30,13 +31,38 @@ type Forward struct {
 // stored already is accepted again, and stored once. Errors are ErrNotEnrolled, ErrBlocked,
 // ErrNotAllowed, a *LimitError and those of the store.
 func (m *Mediator) Accept(ctx context.Context, f Forward) error {
-	a, err := m.Owner(ctx, f.Next)
+	event := Event{Recipient: Name(f.Next), Packets: 1, Bytes: int64(len(f.Packet.Data))}
+	if err := m.Meter(ctx, f); err != nil {
+		return err
+	}
+	start := time.Now()
+	a, e, err := m.owner(ctx, f.Next)
+	if err == nil {
+		event.Account, event.Sender, err = a.ID, classOf(&f), m.accept(ctx, a, e, &f)
+	}
+	if err != nil {
+		return m.refused(ctx, event, err)
+	}
+	if m.cfg.Trace.Accepted != nil {
+		m.cfg.Trace.Accepted(ctx, event)
+	}
+	if time.Since(start) > grace/2 {
+		m.late(ctx, a, event.Recipient)
+	}
+	return nil
+}
+
+func (m *Mediator) accept(ctx context.Context, a *Account, e *entry, f *Forward) error {
+	if !a.Blocked.IsZero() {
+		return ErrBlocked
+	}
+	party, err := m.sender(ctx, a, e, f)
 	if err != nil {
 		return err
 	}
 	name, now := Name(f.Next), m.cfg.Now()
 	mail := store.Mail{
-		ID: MailID(name, f.Packet.Data), For: name, Sender: Name(f.Sender), Packet: f.Packet,
+		ID: MailID(name, f.Packet.Data), For: name, Sender: party, Packet: f.Packet,
 		Time: now, Expires: now.Add(m.cfg.Limits.MaxAge),
 		BoxShare: m.cfg.Limits.Box, PairShare: m.cfg.Limits.Pair, SenderShare: m.cfg.Limits.Sender,
 	}
@@ -46,21 +72,55 @@ func (m *Mediator) Accept(ctx context.Context, f Forward) error {
 	if f.Delay > 0 {
 		mail.Due = now.Add(f.Delay)
 	}
-	var boxes []string
-	for _, d := range a.Devices {
-		boxes = append(boxes, d.Name)
-	}
-	err = m.cfg.Mailbox.Deposit(ctx, mail, boxes...)
-	var full *store.LimitError
+	err = m.cfg.Mailbox.Deposit(ctx, mail, a.boxes()...)
 	switch {
 	case errors.Is(err, store.ErrExists):
 		return nil
-	case errors.As(err, &full):
-		return &LimitError{Limit: full.Limit}
+	case errors.Is(err, store.ErrFull):
+		return full(err)
 	case err != nil:
 		return fmt.Errorf("mediator: %w", err)
 	}
 	return nil
+}
+
+// Meter takes a forward of the rates of its address and of its sender. Accept does so itself; a
+// forward that is handed on elsewhere needs a call. The error is a *LimitError.
+func (m *Mediator) Meter(ctx context.Context, f Forward) error {
+	if err := m.meter.forward(&f, m.cfg.Now()); err != nil {
+		return m.refused(ctx, Event{Recipient: Name(f.Next), Sender: classOf(&f), Packets: 1, Bytes: int64(len(f.Packet.Data))}, err)
+	}
+	return nil
+}
+
+// HandsOn reports whether forwards for a DID are handed on: see Config.Next.
+func (m *Mediator) HandsOn(id string) bool { return m.next[Name(id)] }
+
+// classOf is the class of the sender of a forward: see Event.Sender.
+func classOf(f *Forward) string {
+	switch {
+	case f.Sender != "":
+		return "did"
+	case f.Capability != "":
+		return "cap"
+	case f.Address.IsValid():
+		return "addr"
+	}
+	return ""
+}
+
+// late moves mail that was accepted for an account so slowly that the account may have lost the
+// name since, and what else was in its boxes has moved already.
+func (m *Mediator) late(ctx context.Context, a *Account, name string) {
+	now, _, err := m.owner(ctx, name)
+	if err != nil || now.ID == a.ID {
+		return
+	}
+	for _, box := range a.boxes() {
+		if _, err := m.moveBox(ctx, box, name, now.boxes()); err != nil {
+			m.cfg.Logger.WarnContext(ctx, "mail of a displaced registration has not moved", "account", a.ID, "error", err)
+		}
+	}
 }
 
 // MailID returns the id of mail: the same bytes for one recipient have one id.
@@ -72,59 +132,40 @@ func MailID(name string, data []byte) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:16])
 }
 
-// Box is the box of a device. Each method first looks up whether the device may still use
-// its box: the errors of all methods are ErrNotEnrolled, ErrBlocked and those of the store.
-type Box struct {
-	m    *Mediator
-	name string
-}
-
-// Box returns the box of a device.
-func (m *Mediator) Box(device string) *Box { return &Box{m, Name(device)} }
-
-// Status counts the mail of the box: all, or the mail for the recipients ids.
-func (b *Box) Status(ctx context.Context, ids ...string) (store.MailboxStatus, error) {
-	if _, err := b.m.Account(ctx, b.name); err != nil {
-		return store.MailboxStatus{}, err
+// Tell puts a message of the mediator into the boxes of all devices of an account, also of one
+// that is blocked. packet makes the packet for a device, whose DID is in the form in which the
+// device has enrolled. The mail counts for no sender, but a box may be full. Errors are
+// ErrNotEnrolled, a *LimitError, that of packet and those of the store. If several devices
+// fail, the errors are joined.
+func (m *Mediator) Tell(ctx context.Context, account string, packet func(device string) (store.Packet, error)) error {
+	a, err := m.find(ctx, account)
+	if err != nil {
+		return err
 	}
-	return b.m.cfg.Mailbox.Status(ctx, b.name, names(ids)...)
+	var failed []error
+	for _, d := range a.Devices {
+		p, err := packet(d.DID)
+		if err == nil {
+			now := m.cfg.Now()
+			err = full(m.cfg.Mailbox.Deposit(ctx, store.Mail{
+				ID: MailID(d.Name, p.Data), For: d.Name, Sender: "mediator", Packet: p, Time: now, Expires: now.Add(m.cfg.Limits.MaxAge),
+			}, d.Box))
+		}
+		if err != nil && !errors.Is(err, store.ErrExists) {
+			failed = append(failed, fmt.Errorf("mediator: tell %s: %w", d.Name, err))
+		}
+	}
+	return errors.Join(failed...)
 }
 
-// Lease leases mail as store.Mailbox does. p.For has recipients in any form.
-func (b *Box) Lease(ctx context.Context, p store.Pick, d time.Duration) ([]store.Mail, error) {
-	if _, err := b.m.Account(ctx, b.name); err != nil {
+// find returns the account with an ID, or with a device, also if it is blocked.
+func (m *Mediator) find(ctx context.Context, id string) (*Account, error) {
+	a, e, err := m.owner(ctx, strings.TrimSpace(id))
+	if err == nil && e.Device {
+		return a, nil
+	}
+	if err != nil && !errors.Is(err, ErrNotEnrolled) {
 		return nil, err
 	}
-	p.For = names(p.For)
-	return b.m.cfg.Mailbox.Lease(ctx, b.name, p, d)
-}
-
-// Ack removes mail from the box.
-func (b *Box) Ack(ctx context.Context, ids ...string) (int, error) {
-	if _, err := b.m.Account(ctx, b.name); err != nil {
-		return 0, err
-	}
-	return b.m.cfg.Mailbox.Ack(ctx, b.name, ids...)
-}
-
-// Nak ends the leases of mail, of all mail if there are no ids.
-func (b *Box) Nak(ctx context.Context, ids ...string) error {
-	return b.m.cfg.Mailbox.Nak(ctx, b.name, ids...)
-}
-
-// Wait returns nil when there is mail to lease.
-func (b *Box) Wait(ctx context.Context) error { return b.m.cfg.Mailbox.Wait(ctx, b.name) }
-
-// Changed returns a channel that is closed when the rights of the device may have changed:
-// ask Account again. The caller must call stop.
-func (b *Box) Changed() (changed <-chan struct{}, stop func()) {
-	return make(chan struct{}), func() {}
-}
-
-func names(ids []string) []string {
-	var list []string
-	for _, id := range ids {
-		list = append(list, Name(id))
-	}
-	return list
+	return m.account(ctx, id)
 }

@@ -4,9 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
@@ -44,9 +47,12 @@ type Admission struct {
 	// Token is asked about a DID that is not in Allow, with the token of its request. The
 	// DID may enroll if Token returns nil. A token is used up by the call.
 	Token func(ctx context.Context, id, token string) error
+	// Tokens lets those in who bring a token of Mediator.NewToken.
+	Tokens bool
 }
 
-// Limits are the limits of a Mediator. Fields of 0 or less take the defaults.
+// Limits are the limits of a Mediator. Fields of 0 take the defaults. A negative rate is no
+// limit; other fields below 0 take the defaults. Of each rate, a third is allowed at once.
 type Limits struct {
 	MaxAccounts   int           // default 1,000,000
 	MaxDevices    int           // of an account; default 8
@@ -56,6 +62,17 @@ type Limits struct {
 	Box           store.Share   // mail of one device; default 10,000 packets and 256 MiB
 	Pair          store.Share   // mail of one sender for one device; default 1000 packets and 64 MiB
 	Sender        store.Share   // mail of one sender in all boxes; default 100,000 packets and 4 GiB
+
+	MaxSenders      int // DIDs in a list of senders; default 1000
+	MaxCapabilities int // of an account; default 1000
+
+	// Rates of forwards. An address is one of IPv4, or a /56 of IPv6.
+	AddressPerMinute int // from one address; default 6000
+	SenderPerMinute  int // of one authenticated DID; default 3000
+	// Rates of requests to enroll, by DIDs that are not enrolled.
+	EnrolmentsPerHour          int // all; default 6000
+	EnrolmentsOfAddressPerHour int // from one address; default 60
+	RegistrationsPerMinute     int // of one account; default 1000
 }
 
 // Trace has functions that are called when the state of the mail changes. A nil function is
@@ -68,22 +85,33 @@ type Trace struct {
 	// Delivered is called when mail was given to a device. Collected is called when a device
 	// has acknowledged mail.
 	Delivered, Collected func(ctx context.Context, e Event)
+	// Figures is called by Run at the start, and then every minute, or less often if counting
+	// takes long.
+	Figures func(ctx context.Context, s Stats)
 }
 
 // Event describes mail, or a refused call, to a Trace. It has no contents.
 type Event struct {
 	Recipient string // name of the recipient, see Name
-	Device    string // empty unless one device is concerned
+	Account   string // ID of the account, if it is known
+	Device    string // name of the device; empty unless one device is concerned
+	Sender    string // class of the sender: "did", "cap" for a capability, "addr" for an address, or empty
 	Packets   int
-	Bytes     int64
+	Bytes     int64 // 0 for Collected
 	Err       error
 }
 
 // Mediator is the state of a mediator. Make one with [New]. A Mediator may be used from
 // several goroutines, and several processes may share its store.
 type Mediator struct {
-	cfg Config
-	mu  sync.Mutex // serialises changes of who owns a DID
+	cfg   Config
+	next  map[string]bool // names of Config.Next
+	meter *meter
+	audit *rate.Limiter // log entries of refusals
+
+	seed    maphash.Seed
+	locks   [64]sync.Mutex // see change
+	watches watches
 }
 
 // New returns a Mediator.
@@ -108,11 +136,27 @@ func New(cfg Config) (*Mediator, error) {
 	l.MaxDevices = cmp.Or(max(l.MaxDevices, 0), 8)
 	l.MaxRecipients = cmp.Or(max(l.MaxRecipients, 0), 1000)
 	l.MaxDID = cmp.Or(max(l.MaxDID, 0), 4096)
+	l.MaxSenders = cmp.Or(max(l.MaxSenders, 0), 1000)
+	l.MaxCapabilities = cmp.Or(max(l.MaxCapabilities, 0), 1000)
 	l.MaxAge = cmp.Or(max(l.MaxAge, 0), 30*24*time.Hour)
 	l.Box = orShare(l.Box, store.Share{Items: 10_000, Bytes: 256 << 20})
 	l.Pair = orShare(l.Pair, store.Share{Items: 1000, Bytes: 64 << 20})
 	l.Sender = orShare(l.Sender, store.Share{Items: 100_000, Bytes: 4 << 30})
-	return &Mediator{cfg: cfg}, nil
+	for _, f := range []struct {
+		field *int
+		value int
+	}{
+		{&l.AddressPerMinute, 6000}, {&l.SenderPerMinute, 3000}, {&l.RegistrationsPerMinute, 1000},
+		{&l.EnrolmentsPerHour, 6000}, {&l.EnrolmentsOfAddressPerHour, 60},
+	} {
+		*f.field = cmp.Or(*f.field, f.value)
+	}
+	m := &Mediator{cfg: cfg, next: make(map[string]bool), audit: rate.NewLimiter(1, 10), seed: maphash.MakeSeed()}
+	m.meter = newMeter(&m.cfg.Limits)
+	for _, id := range cfg.Next {
+		m.next[Name(id)] = true
+	}
+	return m, nil
 }
 
 func orShare(s, def store.Share) store.Share {
@@ -122,9 +166,26 @@ func orShare(s, def store.Share) store.Share {
 // DID returns the routing DID.
 func (m *Mediator) DID() string { return m.cfg.DID }
 
-// Run looks after the mediator until ctx ends: it ends the rights of blocked accounts on
-// open connections, and reports figures.
-func (m *Mediator) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+// refused audits a refusal, and returns err.
+func (m *Mediator) refused(ctx context.Context, e Event, err error) error {
+	if Problem(err) == nil {
+		return err
+	}
+	if e.Err = err; m.cfg.Trace.Refused != nil {
+		m.cfg.Trace.Refused(ctx, e)
+	}
+	if m.audit.Allow() { // strangers must not fill the log
+		m.cfg.Logger.InfoContext(ctx, "mediator has refused a call",
+			"reason", err, "recipient", logged(e.Recipient), "account", logged(e.Account), "sender", e.Sender)
+	}
+	return err
+}
+
+// logged is a name in a log entry: names may be long.
+func logged(name string) string {
+	const most = 128
+	if len(name) > most {
+		return name[:most] + "..."
+	}
+	return name
 }

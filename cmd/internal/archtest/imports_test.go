@@ -35,6 +35,7 @@ var packageRules = map[string][]string{
 	"agent/internal/x25519":     {},
 	"agent/envelope":            {"agent/internal/x25519", "agent/message", "did"},
 	"agent/identity":            {"agent/envelope", "agent/keyring", "agent/store", "did"},
+	"agent/mediator":            {"agent/message", "agent/store", "did"},
 	"agent/network":             {"did", "transport"},
 	"agent/keyring":             {"agent/internal/x25519", "agent/envelope", "agent/store", "did"}, // the Keys that envelope asks for
 	"agent/keyring/pkcs11":      {"agent/envelope", "agent/keyring", "did"},

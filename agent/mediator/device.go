@@ -1,0 +1,211 @@
+package mediator
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/didcomm-go/didcomm/agent/store"
+)
+
+// Join makes a DID a device of the account of the device by. The new device must itself have sent
+// the request, with a ticket that by has signed for it: the DID of a device beats the
+// registrations of other accounts. A ticket is good for one call: Join remembers it until expires,
+// when the caller must refuse the ticket.
+//
+// A device that is alone in an account without recipients leaves that account, and keeps its mail.
+// The mail that waits in the box of by stays there alone: the new device gets mail that comes from
+// now on.
+//
+// Change.Changed is false if the DID was a device of the account already. Change.Loser is an account
+// that had registered the DID. Errors are ErrNotEnrolled, ErrBlocked, ErrDenied for a ticket that
+// was used, ErrTaken for a device of another account, ErrRecipient, a *LimitError and those of the
+// store.
+func (m *Mediator) Join(ctx context.Context, by, device, ticket string, expires time.Time) (*Account, Change, error) {
+	if !m.valid(device) || m.ours(ctx, device) {
+		return nil, Change{}, ErrRecipient
+	}
+	a, err := m.Account(ctx, by)
+	if err != nil {
+		return nil, Change{}, err
+	}
+	var (
+		d     displaced
+		ended string
+	)
+	err = m.change(ctx, a.ID, func() (*store.Changes, error) {
+		d, ended = displaced{}, ""
+		if a, _, err = m.member(ctx, by); err != nil {
+			return nil, err
+		}
+		now, name := m.cfg.Now(), Name(device)
+		if _, ok := a.device(name); ok {
+			return nil, nil
+		}
+		if len(a.Devices) >= m.cfg.Limits.MaxDevices {
+			return nil, &LimitError{Limit: LimitDevices}
+		}
+		used := record(tickets, hashed(a.ID+"\x00"+ticket), struct{}{}, 0)
+		used.Expires = expires
+		switch _, err := m.records().Get(ctx, tickets, used.Key); {
+		case err == nil:
+			return nil, ErrDenied
+		case !errors.Is(err, store.ErrNotFound):
+			return nil, err
+		}
+		fresh := newDevice(device, now)
+		d = displaced{name: name, to: entry{Account: a.ID, DID: device, Since: now, Device: true, Proven: true}}
+		c := &store.Changes{Put: []store.Record{used}}
+		switch other, old, err := m.owner(ctx, device); {
+		case errors.Is(err, ErrNotEnrolled):
+		case err != nil:
+			return nil, err
+		case old.Account == a.ID:
+			d.to.Registered, d.to.Senders = old.Registered, old.Senders
+			if old.Registered {
+				d.to.DID, d.to.Since = old.DID, old.Since
+			}
+		case old.Device && !other.Blocked.IsZero():
+			return nil, ErrBlocked
+		case old.Device && (len(other.Devices) > 1 || other.Recipients > 0):
+			return nil, ErrTaken
+		case old.Device: // alone in an account, which ends
+			fresh.Box = other.Devices[0].Box
+			other.Devices, other.Gone, ended = nil, now, other.ID
+			d.to.version = old.version
+			c.Put = append(c.Put, other.record(), d.to.record(name))
+		}
+		a.Devices = append(a.Devices, fresh)
+		c.Put = append(c.Put, a.record())
+		if ended != "" {
+			return c, nil
+		}
+		return c, m.take(ctx, c, &d)
+	})
+	if err != nil {
+		return nil, Change{}, m.refused(ctx, Event{Recipient: Name(device), Account: a.ID}, err)
+	}
+	m.moveMail(ctx, d.loser)
+	if ended != "" {
+		if _, err := m.clean(ctx, ended); err != nil {
+			m.cfg.Logger.WarnContext(ctx, "the rest of an account that has ended is still there", "account", ended, "error", err)
+		}
+	}
+	return a, Change{Changed: d.name != "", Loser: d.loser}, nil
+}
+
+// Leave removes a device from the account of the device by, which may be the same. The mail in its
+// box is dropped, and its DID is no recipient any more. With the last device, the account ends.
+// Change.Changed is false if the DID is no device of the account. Errors are ErrNotEnrolled,
+// ErrBlocked and those of the store.
+func (m *Mediator) Leave(ctx context.Context, by, device string) (Change, error) {
+	a, err := m.Account(ctx, by)
+	if err != nil {
+		return Change{}, err
+	}
+	if !a.Lost.IsZero() { // the mail in the box may be that of somebody else
+		if err := m.settle(ctx, a.ID); err != nil {
+			return Change{}, err
+		}
+	}
+	var (
+		name = Name(device)
+		gone Device
+		last bool
+	)
+	err = m.change(ctx, a.ID, func() (*store.Changes, error) {
+		var ok bool
+		if a, _, err = m.member(ctx, by); err != nil {
+			return nil, err
+		}
+		if gone, ok = a.device(name); !ok {
+			return nil, nil
+		}
+		if last = len(a.Devices) == 1; last {
+			return nil, nil
+		}
+		e, err := m.entry(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if e.Registered {
+			a.Recipients--
+		}
+		a.Devices = slices.DeleteFunc(a.Devices, func(d Device) bool { return d.Name == name })
+		c := &store.Changes{Delete: []store.Record{e.record(name)}, Put: []store.Record{a.record()}}
+		return c, m.dropList(ctx, c, scope(a.ID, name))
+	})
+	switch {
+	case err != nil:
+		return Change{}, err
+	case last:
+		_, err = m.end(ctx, a.ID)
+	case gone.Box != "":
+		_, err = m.cfg.Mailbox.Purge(ctx, gone.Box)
+	}
+	return Change{Changed: gone.Box != ""}, err
+}
+
+// Rotate gives the place of a device to another DID, after a from_prior of the device that names the
+// new DID, in a message of the new DID. The device keeps its box. The old DID stays a recipient of
+// the account until it is deregistered, since others may not know of the rotation yet.
+// Change.Changed is false if the device has rotated already. Errors are those of Register.
+func (m *Mediator) Rotate(ctx context.Context, from, to string) (Change, error) {
+	if !m.valid(to) || m.ours(ctx, to) {
+		return Change{}, ErrRecipient
+	}
+	a, e, err := m.owner(ctx, from)
+	if err != nil {
+		return Change{}, err
+	}
+	if _, ok := a.device(Name(to)); ok && !e.Device {
+		return Change{}, nil
+	}
+	var d displaced
+	err = m.change(ctx, a.ID, func() (*store.Changes, error) {
+		a, _, err := m.member(ctx, from)
+		if err != nil {
+			return nil, err
+		}
+		old, err := m.entry(ctx, Name(from))
+		if err != nil {
+			return nil, err
+		}
+		now := m.cfg.Now()
+		d = displaced{name: Name(to), to: entry{Account: a.ID, DID: to, Since: now, Device: true, Proven: true, Senders: old.Senders}}
+		_, next, err := m.owner(ctx, to)
+		switch {
+		case errors.Is(err, ErrNotEnrolled):
+			next = new(entry)
+		case err != nil:
+			return nil, err
+		case next.Device:
+			return nil, ErrTaken
+		case next.Account == a.ID:
+			d.to.DID, d.to.Since, d.to.Registered = next.DID, next.Since, true
+			if next.Senders.Mode != "" {
+				d.to.Senders = next.Senders
+			}
+		}
+		old.Device, old.Proven = false, true
+		if !old.Registered {
+			old.Registered = true
+			a.Recipients++
+		}
+		i := slices.IndexFunc(a.Devices, func(d Device) bool { return d.Name == Name(from) })
+		a.Devices[i].Name, a.Devices[i].DID = Name(to), to
+		c := &store.Changes{Put: []store.Record{a.record(), old.record(Name(from))}}
+		if old.Senders.Mode != "" && next.Senders.Mode == "" {
+			if err := m.copyList(ctx, c, scope(a.ID, Name(from)), scope(a.ID, Name(to)), a.ID); err != nil {
+				return nil, err
+			}
+		}
+		return c, m.take(ctx, c, &d)
+	})
+	if err != nil {
+		return Change{}, m.refused(ctx, Event{Recipient: Name(to), Account: a.ID}, err)
+	}
+	m.moveMail(ctx, d.loser)
+	return Change{Changed: true, Loser: d.loser}, nil
+}
