@@ -146,6 +146,36 @@ func (m *Mediator) owner(ctx context.Context, id string) (*Account, *entry, erro
 	return a, e, nil
 }
 
+// holder returns the entry of a name, which is empty if there is none, and the account that has the
+// name, blocked or not, or nil.
+func (m *Mediator) holder(ctx context.Context, name string) (*Account, *entry, error) {
+	e, err := m.entry(ctx, name)
+	if err != nil {
+		if errors.Is(err, ErrNotEnrolled) {
+			err = nil
+		}
+		return nil, e, err
+	}
+	a, err := m.account(ctx, e.Account)
+	if errors.Is(err, ErrNotEnrolled) { // the rest of an account that has ended
+		return nil, e, nil
+	}
+	return a, e, err
+}
+
+// changes returns the account of a device that wants to change something. Errors are those of Account
+// and a *LimitError.
+func (m *Mediator) changes(ctx context.Context, device string) (*Account, error) {
+	a, err := m.Account(ctx, device)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.meter.change(a.ID, m.cfg.Now()); err != nil {
+		return nil, m.refused(ctx, Event{Account: a.ID}, err)
+	}
+	return a, nil
+}
+
 func (m *Mediator) entry(ctx context.Context, name string) (*entry, error) {
 	e := new(entry)
 	var err error

@@ -42,7 +42,7 @@ type Details struct {
 	Boxes      []store.MailboxStatus // of its devices, in their order
 }
 
-// Show returns an account by its ID or by a device, also if it is blocked. Errors are ErrNotEnrolled
+// Show returns an account by its ID or by one of its DIDs, also if it is blocked. Errors are ErrNotEnrolled
 // and those of the store.
 func (m *Mediator) Show(ctx context.Context, id string) (*Details, error) {
 	a, err := m.find(ctx, id)
@@ -67,7 +67,7 @@ func (m *Mediator) Show(ctx context.Context, id string) (*Details, error) {
 	return d, nil
 }
 
-// Block blocks an account, by its ID or by a device: nothing is accepted for the account or given to
+// Block blocks an account, by its ID or by one of its DIDs: nothing is accepted for the account or given to
 // it, and its devices cannot enroll again. The mail in its boxes stays until it expires. Errors are
 // ErrNotEnrolled and those of the store.
 func (m *Mediator) Block(ctx context.Context, id string) error {
@@ -102,10 +102,11 @@ type Purged struct {
 	Bytes               int64 // of these packets
 }
 
-// Purge removes an account, by its ID or by a device, with its recipients, capabilities and mail.
+// Purge removes an account, by its ID or by one of its DIDs, with its recipients, capabilities and mail.
 // A blocked account stays, without these, so that its devices cannot enroll again. With dryRun,
 // Purge removes nothing. If Purge fails or is cut off, the account has ended nevertheless, and
-// another call with its ID removes the rest. Errors are ErrNotEnrolled and those of the store.
+// another call with its ID removes the rest. Errors are ErrNotEnrolled, a *LimitError with LimitMoving,
+// and those of the store.
 func (m *Mediator) Purge(ctx context.Context, id string, dryRun bool) (Purged, error) {
 	a, err := m.find(ctx, id)
 	if errors.Is(err, ErrNotEnrolled) {
@@ -126,10 +127,8 @@ func (m *Mediator) Purge(ctx context.Context, id string, dryRun bool) (Purged, e
 	if dryRun {
 		return p, nil
 	}
-	if !a.Lost.IsZero() {
-		if err := m.settle(ctx, a.ID); err != nil {
-			return Purged{}, err
-		}
+	if err := m.settled(ctx, a); err != nil {
+		return Purged{}, err
 	}
 	p.Packets, err = m.end(ctx, a.ID)
 	return p, err

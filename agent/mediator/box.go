@@ -61,11 +61,13 @@ func (b *Box) Lease(ctx context.Context, p store.Pick, d time.Duration) ([]store
 			return nil, err
 		}
 		if !a.Lost.IsZero() {
-			if list, err = b.keep(ctx, a, list); err != nil {
+			moved, err := b.keep(ctx, a, &list)
+			if err != nil {
 				return nil, err
 			}
-			if len(list) == 0 && !p.Held {
-				continue // the mail is leased now, so the next turn brings other mail
+			// Mail that could not move is leased now, so the next turn brings other mail.
+			if len(list) == 0 && (moved || !p.Held) {
+				continue
 			}
 		}
 		b.trace(ctx, b.m.cfg.Trace.Delivered, a, list)
@@ -73,25 +75,23 @@ func (b *Box) Lease(ctx context.Context, p store.Pick, d time.Duration) ([]store
 	}
 }
 
-// keep returns the mail that is not for recipients that the account has lost, and moves the rest.
-func (b *Box) keep(ctx context.Context, a *Account, list []store.Mail) ([]store.Mail, error) {
+// keep removes the mail for recipients that the account has lost from a list, and moves this mail. It
+// reports whether the mail has moved.
+func (b *Box) keep(ctx context.Context, a *Account, list *[]store.Mail) (moved bool, err error) {
 	lost := make(map[string]bool)
-	for _, mail := range list {
+	for _, mail := range *list {
 		if _, ok := lost[mail.For]; ok {
 			continue
 		}
 		_, err := b.m.records().Get(ctx, moves, moveKey(mail.For, a.ID))
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return nil, fmt.Errorf("mediator: %w", err)
+			return false, fmt.Errorf("mediator: %w", err)
 		}
 		lost[mail.For] = err == nil
 	}
-	n := len(list)
-	list = slices.DeleteFunc(list, func(mail store.Mail) bool { return lost[mail.For] })
-	if len(list) < n {
-		b.m.moveMail(ctx, a.ID)
-	}
-	return list, nil
+	n := len(*list)
+	*list = slices.DeleteFunc(*list, func(mail store.Mail) bool { return lost[mail.For] })
+	return len(*list) < n && b.m.moveMail(ctx, a.ID), nil
 }
 
 // Ack removes mail from the box, and returns how many packets it has removed.
@@ -182,10 +182,14 @@ func (w *watches) add(account *atomic.Pointer[string], f func()) (stop func()) {
 }
 
 func (w *watches) changed(accounts ...string) {
+	changed := make(map[string]bool)
+	for _, id := range accounts {
+		changed[id] = true
+	}
 	var call []func()
 	w.mu.Lock()
 	for entry := range w.all {
-		if id := entry.account.Load(); id == nil || slices.Contains(accounts, *id) {
+		if id := entry.account.Load(); id == nil || changed[*id] {
 			call = append(call, entry.f)
 		}
 	}

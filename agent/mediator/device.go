@@ -26,7 +26,7 @@ func (m *Mediator) Join(ctx context.Context, by, device, ticket string, expires 
 	if !m.valid(device) || m.ours(ctx, device) {
 		return nil, Change{}, ErrRecipient
 	}
-	a, err := m.Account(ctx, by)
+	a, err := m.changes(ctx, by)
 	if err != nil {
 		return nil, Change{}, err
 	}
@@ -57,11 +57,12 @@ func (m *Mediator) Join(ctx context.Context, by, device, ticket string, expires 
 		fresh := newDevice(device, now)
 		d = displaced{name: name, to: entry{Account: a.ID, DID: device, Since: now, Device: true, Proven: true}}
 		c := &store.Changes{Put: []store.Record{used}}
-		switch other, old, err := m.owner(ctx, device); {
-		case errors.Is(err, ErrNotEnrolled):
+		other, old, err := m.holder(ctx, name)
+		switch {
 		case err != nil:
 			return nil, err
-		case old.Account == a.ID:
+		case other == nil:
+		case other.ID == a.ID:
 			d.to.Registered, d.to.Senders = old.Registered, old.Senders
 			if old.Registered {
 				d.to.DID, d.to.Since = old.DID, old.Since
@@ -73,18 +74,14 @@ func (m *Mediator) Join(ctx context.Context, by, device, ticket string, expires 
 		case old.Device: // alone in an account, which ends
 			fresh.Box = other.Devices[0].Box
 			other.Devices, other.Gone, ended = nil, now, other.ID
-			d.to.version = old.version
-			c.Put = append(c.Put, other.record(), d.to.record(name))
+			c.Put, other = append(c.Put, other.record()), nil
 		}
 		a.Devices = append(a.Devices, fresh)
 		c.Put = append(c.Put, a.record())
-		if ended != "" {
-			return c, nil
-		}
-		return c, m.take(ctx, c, &d)
+		return c, m.take(ctx, c, &d, other, old)
 	})
 	if err != nil {
-		return nil, Change{}, m.refused(ctx, Event{Recipient: Name(device), Account: a.ID}, err)
+		return nil, Change{}, m.refused(ctx, Event{Recipient: Name(device)}, err)
 	}
 	m.moveMail(ctx, d.loser)
 	if ended != "" {
@@ -100,14 +97,12 @@ func (m *Mediator) Join(ctx context.Context, by, device, ticket string, expires 
 // Change.Changed is false if the DID is no device of the account. Errors are ErrNotEnrolled,
 // ErrBlocked and those of the store.
 func (m *Mediator) Leave(ctx context.Context, by, device string) (Change, error) {
-	a, err := m.Account(ctx, by)
+	a, err := m.changes(ctx, by)
 	if err != nil {
 		return Change{}, err
 	}
-	if !a.Lost.IsZero() { // the mail in the box may be that of somebody else
-		if err := m.settle(ctx, a.ID); err != nil {
-			return Change{}, err
-		}
+	if err := m.settled(ctx, a); err != nil {
+		return Change{}, err
 	}
 	var (
 		name = Name(device)
@@ -174,34 +169,37 @@ func (m *Mediator) Rotate(ctx context.Context, from, to string) (Change, error) 
 		}
 		now := m.cfg.Now()
 		d = displaced{name: Name(to), to: entry{Account: a.ID, DID: to, Since: now, Device: true, Proven: true, Senders: old.Senders}}
-		_, next, err := m.owner(ctx, to)
+		inherits := true // the list of senders of the old DID
+		holder, next, err := m.holder(ctx, d.name)
 		switch {
-		case errors.Is(err, ErrNotEnrolled):
-			next = new(entry)
 		case err != nil:
 			return nil, err
+		case holder == nil, holder.ID != a.ID:
 		case next.Device:
 			return nil, ErrTaken
-		case next.Account == a.ID:
+		default:
 			d.to.DID, d.to.Since, d.to.Registered = next.DID, next.Since, true
 			if next.Senders.Mode != "" {
-				d.to.Senders = next.Senders
+				d.to.Senders, inherits = next.Senders, false
 			}
 		}
 		old.Device, old.Proven = false, true
 		if !old.Registered {
+			if a.Recipients >= m.cfg.Limits.MaxRecipients {
+				return nil, &LimitError{Limit: LimitRecipients}
+			}
 			old.Registered = true
 			a.Recipients++
 		}
 		i := slices.IndexFunc(a.Devices, func(d Device) bool { return d.Name == Name(from) })
 		a.Devices[i].Name, a.Devices[i].DID = Name(to), to
 		c := &store.Changes{Put: []store.Record{a.record(), old.record(Name(from))}}
-		if old.Senders.Mode != "" && next.Senders.Mode == "" {
+		if inherits {
 			if err := m.copyList(ctx, c, scope(a.ID, Name(from)), scope(a.ID, Name(to)), a.ID); err != nil {
 				return nil, err
 			}
 		}
-		return c, m.take(ctx, c, &d)
+		return c, m.take(ctx, c, &d, holder, next)
 	})
 	if err != nil {
 		return Change{}, m.refused(ctx, Event{Recipient: Name(to), Account: a.ID}, err)

@@ -53,6 +53,10 @@ func (m *Mediator) Admit(ctx context.Context, e Enrolment) (*Account, Change, er
 		if err != nil || a.version != 0 {
 			return nil, err // another process was faster
 		}
+		holder, old, err := m.holder(ctx, d.name)
+		if err != nil {
+			return nil, err
+		}
 		c := &store.Changes{Put: []store.Record{a.record()}}
 		c.Put[0].Limit = m.cfg.Limits.MaxAccounts
 		if !open {
@@ -60,7 +64,7 @@ func (m *Mediator) Admit(ctx context.Context, e Enrolment) (*Account, Change, er
 				return nil, err
 			}
 		}
-		return c, m.take(ctx, c, &d)
+		return c, m.take(ctx, c, &d, holder, old)
 	})
 	if err != nil {
 		return nil, Change{}, m.refused(ctx, Event{Recipient: Name(e.ID)}, err)

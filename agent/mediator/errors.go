@@ -41,13 +41,14 @@ const (
 	LimitSenderRate   = "sender.rate"         // forwards of a DID
 	LimitEnrolAddress = "enroll.address.rate" // enrolments from an address
 	LimitEnrolRate    = "enroll.rate"         // all enrolments
-	LimitRegisterRate = "register.rate"       // registrations of an account
+	LimitAccountRate  = "account.rate"        // changes of an account by its devices
 	LimitDocuments    = "documents.rate"      // documents of DIDs to register
 	LimitRecipients   = "recipients"          // recipients of an account
 	LimitDevices      = "devices"             // devices of an account
 	LimitSenders      = "senders"             // DIDs in a list of senders
 	LimitCapabilities = "capabilities"        // capabilities of an account
 	LimitName         = "name"                // bytes in the name of a capability
+	LimitMoving       = "moving"              // a minute or more after a loss of a recipient, while its mail moves
 )
 
 // LimitError tells which limit refuses a call.

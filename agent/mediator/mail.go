@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -35,15 +34,16 @@ func (m *Mediator) Accept(ctx context.Context, f Forward) error {
 	if err := m.Meter(ctx, f); err != nil {
 		return err
 	}
-	start := time.Now()
+	start, stored := time.Now(), false
 	a, e, err := m.owner(ctx, f.Next)
 	if err == nil {
-		event.Account, event.Sender, err = a.ID, classOf(&f), m.accept(ctx, a, e, &f)
+		event.Account, event.Sender = a.ID, classOf(&f)
+		stored, err = m.accept(ctx, a, e, &f)
 	}
 	if err != nil {
 		return m.refused(ctx, event, err)
 	}
-	if m.cfg.Trace.Accepted != nil {
+	if stored && m.cfg.Trace.Accepted != nil {
 		m.cfg.Trace.Accepted(ctx, event)
 	}
 	if time.Since(start) > grace/2 {
@@ -52,13 +52,14 @@ func (m *Mediator) Accept(ctx context.Context, f Forward) error {
 	return nil
 }
 
-func (m *Mediator) accept(ctx context.Context, a *Account, e *entry, f *Forward) error {
+// accept stores mail for an account. It reports whether the mail was not stored already.
+func (m *Mediator) accept(ctx context.Context, a *Account, e *entry, f *Forward) (bool, error) {
 	if !a.Blocked.IsZero() {
-		return ErrBlocked
+		return false, ErrBlocked
 	}
 	party, err := m.sender(ctx, a, e, f)
 	if err != nil {
-		return err
+		return false, err
 	}
 	name, now := Name(f.Next), m.cfg.Now()
 	mail := store.Mail{
@@ -75,13 +76,13 @@ func (m *Mediator) accept(ctx context.Context, a *Account, e *entry, f *Forward)
 	err = m.cfg.Mailbox.Deposit(ctx, mail, a.boxes()...)
 	switch {
 	case errors.Is(err, store.ErrExists):
-		return nil
+		return false, nil
 	case errors.Is(err, store.ErrFull):
-		return full(err)
+		return false, full(err)
 	case err != nil:
-		return fmt.Errorf("mediator: %w", err)
+		return false, fmt.Errorf("mediator: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 // Meter takes a forward of the rates of its address and of its sender. Accept does so itself; a
@@ -158,14 +159,12 @@ func (m *Mediator) Tell(ctx context.Context, account string, packet func(device 
 	return errors.Join(failed...)
 }
 
-// find returns the account with an ID, or with a device, also if it is blocked.
+// find returns the account with an ID, or with a device or another recipient, also if it is blocked.
 func (m *Mediator) find(ctx context.Context, id string) (*Account, error) {
-	a, e, err := m.owner(ctx, strings.TrimSpace(id))
-	if err == nil && e.Device {
-		return a, nil
+	a, err := m.account(ctx, id)
+	if !errors.Is(err, ErrNotEnrolled) {
+		return a, err
 	}
-	if err != nil && !errors.Is(err, ErrNotEnrolled) {
-		return nil, err
-	}
-	return m.account(ctx, id)
+	a, _, err = m.owner(ctx, id)
+	return a, err
 }

@@ -72,7 +72,7 @@ type Limits struct {
 	// Rates of requests to enroll, by DIDs that are not enrolled.
 	EnrolmentsPerHour          int // all; default 6000
 	EnrolmentsOfAddressPerHour int // from one address; default 60
-	RegistrationsPerMinute     int // of one account; default 1000
+	ChangesPerMinute           int // of one account, by its devices; default 1000
 }
 
 // Trace has functions that are called when the state of the mail changes. A nil function is
@@ -146,7 +146,7 @@ func New(cfg Config) (*Mediator, error) {
 		field *int
 		value int
 	}{
-		{&l.AddressPerMinute, 6000}, {&l.SenderPerMinute, 3000}, {&l.RegistrationsPerMinute, 1000},
+		{&l.AddressPerMinute, 6000}, {&l.SenderPerMinute, 3000}, {&l.ChangesPerMinute, 1000},
 		{&l.EnrolmentsPerHour, 6000}, {&l.EnrolmentsOfAddressPerHour, 60},
 	} {
 		*f.field = cmp.Or(*f.field, f.value)

@@ -123,11 +123,11 @@ func (t *meter) enrolment(addr netip.Addr, now time.Time) error {
 	return take(t.enrolled, LimitEnrolRate, now)
 }
 
-// registration takes one registration of the rate of an account.
-func (t *meter) registration(account string, now time.Time) error {
+// change takes one change of the rate of an account.
+func (t *meter) change(account string, now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.allow(LimitRegisterRate, account, t.limits.RegistrationsPerMinute, time.Minute, now)
+	return t.allow(LimitAccountRate, account, t.limits.ChangesPerMinute, time.Minute, now)
 }
 
 // party returns the party of a forward without a capability at a recipient.

@@ -26,26 +26,16 @@ type move struct {
 
 func moveKey(name, loser string) string { return name + "\x00" + loser }
 
-// take adds to c what gives d.name its new entry. Another account that had registered the name
-// loses it. The error is ErrTaken if the name is the DID of a device of another account.
-func (m *Mediator) take(ctx context.Context, c *store.Changes, d *displaced) error {
-	d.loser = ""
-	old, err := m.entry(ctx, d.name)
-	if err != nil && !errors.Is(err, ErrNotEnrolled) {
-		return err
-	}
-	d.to.version = old.version
+// take adds to c what gives d.name its new entry. a and old are what holder has returned: another
+// account loses the name. The error is ErrTaken if the name is the DID of a device of that account, or
+// if the new entry has no proof.
+func (m *Mediator) take(ctx context.Context, c *store.Changes, d *displaced, a *Account, old *entry) error {
+	d.loser, d.to.version = "", old.version
 	c.Put = append(c.Put, d.to.record(d.name))
-	if err != nil || old.Account == d.to.Account {
-		return nil
-	}
-	a, err := m.account(ctx, old.Account)
 	switch {
-	case errors.Is(err, ErrNotEnrolled): // the rest of an account that has ended
+	case a == nil, a.ID == d.to.Account:
 		return nil
-	case err != nil:
-		return err
-	case old.Device:
+	case old.Device, !d.to.Proven:
 		return ErrTaken
 	}
 	mv := move{Name: d.name, Loser: a.ID, To: d.to.Account, At: m.cfg.Now()}
@@ -70,14 +60,16 @@ func (m *Mediator) take(ctx context.Context, c *store.Changes, d *displaced) err
 const grace = time.Minute
 
 // moveMail moves the mail for all names that an account has lost. What cannot move now stays where
-// it is, hidden from the loser, and Run tries again.
-func (m *Mediator) moveMail(ctx context.Context, loser string) {
+// it is, hidden from the loser, and Run tries again. moveMail reports whether all has moved that is due.
+func (m *Mediator) moveMail(ctx context.Context, loser string) bool {
 	if loser == "" {
-		return
+		return true
 	}
-	if err := m.settle(ctx, loser); err != nil {
-		m.cfg.Logger.WarnContext(ctx, "mail of a displaced registration has not moved yet", "account", loser, "error", err)
+	err := m.settle(ctx, loser)
+	if err != nil {
+		m.cfg.Logger.WarnContext(ctx, "mail of a displaced registration has not moved yet", "account", logged(loser), "error", err)
 	}
+	return err == nil
 }
 
 func (m *Mediator) settle(ctx context.Context, loser string) error {
@@ -111,6 +103,24 @@ func (m *Mediator) settle(ctx context.Context, loser string) error {
 		a.Lost = time.Time{}
 		return &store.Changes{Put: []store.Record{a.record()}}, nil
 	})
+}
+
+// settled returns a *LimitError while the boxes of an account may have mail of somebody else.
+func (m *Mediator) settled(ctx context.Context, a *Account) error {
+	if a.Lost.IsZero() {
+		return nil
+	}
+	if err := m.settle(ctx, a.ID); err != nil {
+		return full(err)
+	}
+	rest, err := m.records().List(ctx, store.Query{Collection: moves, Index: a.ID, N: 1})
+	if err != nil {
+		return fmt.Errorf("mediator: %w", err)
+	}
+	if len(rest) > 0 {
+		return &LimitError{Limit: LimitMoving, RetryAfter: grace}
+	}
+	return nil
 }
 
 func (m *Mediator) moveName(ctx context.Context, r store.Record) error {

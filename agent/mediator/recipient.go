@@ -29,10 +29,9 @@ type Change struct {
 // The mail that waits for the DID moves from the boxes of the loser to those of the account.
 //
 // Errors are ErrNotEnrolled, ErrBlocked, ErrTaken, ErrRecipient, a *LimitError and those of
-// the store. An error of Config.Documents that is not final, such as did.ErrBusy, is returned
-// only if nobody has waited for the document: a DID that does not resolve is registered.
+// the store. A DID whose document does not resolve is registered.
 func (m *Mediator) Register(ctx context.Context, device, recipient string, proven bool) (Change, error) {
-	a, err := m.Account(ctx, device)
+	a, err := m.changes(ctx, device)
 	if err != nil {
 		return Change{}, err
 	}
@@ -40,9 +39,6 @@ func (m *Mediator) Register(ctx context.Context, device, recipient string, prove
 	event := Event{Recipient: name, Account: a.ID}
 	if !m.valid(recipient) || m.ours(ctx, recipient) {
 		return Change{}, m.refused(ctx, event, ErrRecipient)
-	}
-	if err := m.meter.registration(a.ID, m.cfg.Now()); err != nil {
-		return Change{}, m.refused(ctx, event, err)
 	}
 	if e, err := m.entry(ctx, name); !proven && (err != nil || e.Account != a.ID) {
 		if err := m.consents(ctx, recipient); err != nil {
@@ -60,30 +56,30 @@ func (m *Mediator) Register(ctx context.Context, device, recipient string, prove
 			return nil, err
 		}
 		d.to = entry{Account: a.ID, DID: recipient, Since: m.cfg.Now(), Registered: true, Proven: proven}
-		_, old, err := m.owner(ctx, recipient)
-		switch {
-		case errors.Is(err, ErrNotEnrolled):
-		case err != nil:
+		holder, old, err := m.holder(ctx, name)
+		if err != nil {
 			return nil, err
-		case old.Account == a.ID && old.Registered && (old.Proven || !proven):
+		}
+		switch own := holder != nil && holder.ID == a.ID; {
+		case !own:
+			changed = true
+		case old.Registered && (old.Proven || !proven):
 			return nil, nil
-		case old.Account == a.ID:
+		default:
 			d.to.Device, d.to.Proven, d.to.Senders = old.Device, old.Proven || proven, old.Senders
-			if old.Registered {
+			if changed = !old.Registered; !changed {
 				d.to.DID, d.to.Since = old.DID, old.Since
 			}
-		case old.Device, !proven:
-			return nil, ErrTaken
 		}
 		c := new(store.Changes)
-		if changed = err != nil || old.Account != a.ID || !old.Registered; changed {
+		if changed {
 			if a.Recipients >= m.cfg.Limits.MaxRecipients {
 				return nil, &LimitError{Limit: LimitRecipients}
 			}
 			a.Recipients++
 			c.Put = append(c.Put, a.record())
 		}
-		return c, m.take(ctx, c, &d)
+		return c, m.take(ctx, c, &d, holder, old)
 	})
 	if err != nil {
 		return Change{}, m.refused(ctx, event, err)
@@ -134,7 +130,7 @@ const resolveTime = 5 * time.Second
 // for the recipient stays until it is picked up. Errors are ErrNotEnrolled, ErrBlocked and those
 // of the store.
 func (m *Mediator) Deregister(ctx context.Context, device, recipient string) (Change, error) {
-	a, err := m.Account(ctx, device)
+	a, err := m.changes(ctx, device)
 	if err != nil {
 		return Change{}, err
 	}

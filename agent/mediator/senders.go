@@ -48,7 +48,7 @@ func scope(account, name string) string { return account + "\x00" + name }
 // holds. Errors are ErrNotEnrolled, ErrBlocked, ErrRecipient for a list that has what is no DID,
 // or a recipient of others, a *LimitError and those of the store.
 func (m *Mediator) SetSenders(ctx context.Context, device string, s Senders) error {
-	a, err := m.Account(ctx, device)
+	a, err := m.changes(ctx, device)
 	if err != nil {
 		return err
 	}
@@ -244,7 +244,7 @@ const maxToken, maxName = 64, 256
 // Errors are ErrNotEnrolled, ErrBlocked, ErrRecipient for a recipient of others, a *LimitError and
 // those of the store.
 func (m *Mediator) NewCapability(ctx context.Context, device, recipient, name string, expires time.Time) (token string, c Capability, err error) {
-	a, err := m.Account(ctx, device)
+	a, err := m.changes(ctx, device)
 	if err != nil {
 		return "", c, err
 	}
@@ -296,7 +296,7 @@ func (m *Mediator) Capabilities(ctx context.Context, device string) ([]Capabilit
 // RevokeCapability ends a capability of the account of a device. It is no error if there is no such
 // capability. Errors are ErrNotEnrolled, ErrBlocked and those of the store.
 func (m *Mediator) RevokeCapability(ctx context.Context, device, id string) error {
-	a, err := m.Account(ctx, device)
+	a, err := m.changes(ctx, device)
 	if err != nil {
 		return err
 	}
