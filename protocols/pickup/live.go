@@ -396,19 +396,8 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // onChange calls f when the rights of the device may have changed.
 func onChange(b *mediator.Box, f func()) (stop func()) {
-	done := make(chan struct{})
-	go func() {
-		for {
-			changed, end := b.Changed()
-			select {
-			case <-changed:
-				end()
-				f()
-			case <-done:
-				end()
-				return
-			}
-		}
-	}()
-	return func() { close(done) }
+	if b, ok := any(b).(interface{ OnChange(f func()) (stop func()) }); ok {
+		return b.OnChange(f)
+	}
+	return func() {}
 }
