@@ -11,8 +11,8 @@ import (
 func addMediatorFlags(cmd *cobra.Command, c *server.MediatorConfig) {
 	f := cmd.Flags()
 	f.BoolVar(&c.On, "mediator", false, "be a mediator: keep the mail of agents that have enrolled until they collect it")
-	f.BoolVar(&c.EnrollInvited, "enroll-invited", false, "let agents enroll that answer an invitation of didcomm mediator invite (default: all may enroll)")
-	f.StringVar(&c.EnrollList, "enroll-list", "", "file with DIDs that may enroll, one a line; changes of the file count at once (default: all may enroll)")
+	f.BoolVar(&c.EnrollInvited, "enroll-invited", false, "let only agents enroll that answer an invitation of didcomm mediator invite, or that --enroll-list has")
+	f.StringVar(&c.EnrollList, "enroll-list", "", "let only the DIDs in this file enroll, one a line, or those that --enroll-invited lets in; changes of the file count at once")
 	f.StringSliceVar(&c.NextHops, "next-hop", nil, "DID, besides those of accounts, to which forwards are handed on; can be repeated")
 	f.IntVar(&c.MaxAccounts, "max-accounts", 1_000_000, "accounts that may enroll")
 	f.DurationVar(&c.MaxAge, "mail-age", 30*24*time.Hour, "how long mail waits until it is collected")
@@ -22,4 +22,8 @@ func addMediatorFlags(cmd *cobra.Command, c *server.MediatorConfig) {
 	f.Int64Var(&c.PairBytes, "pair-bytes", 64<<20, "bytes of messages of one sender that may wait for one device")
 	f.IntVar(&c.SenderMessages, "sender-messages", 100_000, "messages of one sender that may wait for all recipients")
 	f.Int64Var(&c.SenderBytes, "sender-bytes", 4<<30, "bytes of messages of one sender that may wait for all recipients")
+	f.IntVar(&c.ForwardsOfAddress, "forwards-per-address", 6000, "forwards per minute from one address; 0 is no limit")
+	f.IntVar(&c.ForwardsOfSender, "forwards-per-sender", 3000, "forwards per minute of one sender who says who it is; 0 is no limit")
+	f.IntVar(&c.Enrolments, "enrolments-per-hour", 6000, "requests to enroll per hour; 0 is no limit")
+	f.IntVar(&c.EnrolmentsOfAddress, "enrolments-per-address", 60, "requests to enroll per hour from one address; 0 is no limit")
 }

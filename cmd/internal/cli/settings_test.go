@@ -72,6 +72,11 @@ var settings = map[string][3]string{
 	"pair-bytes":       {"1", "2", "3"},
 	"sender-messages":  {"1", "2", "3"},
 	"sender-bytes":     {"1", "2", "3"},
+
+	"forwards-per-address":   {"1", "2", "3"},
+	"forwards-per-sender":    {"1", "2", "3"},
+	"enrolments-per-hour":    {"1", "2", "3"},
+	"enrolments-per-address": {"1", "2", "3"},
 }
 
 // serveFlags returns the flags of serve as it would run with the given command

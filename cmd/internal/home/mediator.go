@@ -9,7 +9,9 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/agent/store/sqlstore"
 )
 
 // mediatorKeys is the record with the names of the keys of Home.ServeMediator.
@@ -97,3 +99,62 @@ func (h *Home) makeImagePair(ctx context.Context) (store.Record, error) {
 	}
 	return store.Record{}, err
 }
+
+// Mediator is the mediator of a home, to see and to change, also while it is served. Close it.
+type Mediator struct {
+	*mediator.Mediator
+	Endpoint string // URL of the mediator
+
+	store *sqlstore.Store
+}
+
+// OpenMediator opens the mediator of a home, without its keys.
+func OpenMediator(ctx context.Context, cfg Config) (*Mediator, error) {
+	s, err := cfg.openOld(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := cfg.mediatorOf(ctx, s)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return m, nil
+}
+
+func (c Config) mediatorOf(ctx context.Context, s *sqlstore.Store) (*Mediator, error) {
+	_, err := s.Records().Get(ctx, mediatorKeys.Collection, mediatorKeys.Key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, errors.New("the agent of this home is no mediator: it was never served with --mediator")
+	}
+	if err != nil {
+		return nil, err
+	}
+	list, err := servings(ctx, s.Records())
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, errors.New("the mediator of this home has no DID yet; start didcomm serve --mediator")
+	}
+	id := list[len(list)-1].DID
+	set, err := c.newSet(ctx, s, nil)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := set.Resolve(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	m, err := mediator.New(mediator.Config{DID: id, Store: s, Mailbox: s.Mailbox()})
+	if err != nil {
+		return nil, err
+	}
+	made := &Mediator{Mediator: m, store: s}
+	if services := doc.DIDCommServices(); len(services) > 0 {
+		made.Endpoint = services[0].URI
+	}
+	return made, nil
+}
+
+// Close closes the store.
+func (m *Mediator) Close() error { return m.store.Close() }

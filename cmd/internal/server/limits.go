@@ -60,20 +60,22 @@ func (l Limits) gate(logger *slog.Logger) (*gate.Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	number := func(n int) int {
-		if n == 0 {
-			return -1 // no limit
-		}
-		return n
-	}
 	return gate.New(gate.Config{
-		MaxConns:          number(l.MaxConns),
-		ConnsPerAddress:   number(l.ConnsPerAddress),
-		ConnectsPerMinute: number(l.ConnectsPerMinute),
-		RequestsPerMinute: number(l.RequestsPerMinute),
-		FailuresPerMinute: number(l.FailuresPerMinute),
+		MaxConns:          noneIfZero(l.MaxConns),
+		ConnsPerAddress:   noneIfZero(l.ConnsPerAddress),
+		ConnectsPerMinute: noneIfZero(l.ConnectsPerMinute),
+		RequestsPerMinute: noneIfZero(l.RequestsPerMinute),
+		FailuresPerMinute: noneIfZero(l.FailuresPerMinute),
 		TrustedProxies:    proxies,
 		Probes:            probes,
 		Logger:            logger,
 	}), nil
+}
+
+// noneIfZero returns n, or -1 for 0: the packages take 0 for the default, and less for no limit.
+func noneIfZero(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
 }

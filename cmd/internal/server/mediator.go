@@ -31,12 +31,15 @@ type MediatorConfig struct {
 	EnrollInvited bool
 	// NextHops are DIDs besides those of accounts to which forwards are handed on.
 	NextHops []string
-	// MaxAge is how long mail waits for its recipient. The limits are those of package
-	// mediator. 0 is the default of that.
+	// MaxAge is how long mail waits for its recipient. This and the fields below are those of
+	// mediator.Limits.
 	MaxAge                                    time.Duration
 	MaxAccounts                               int
 	BoxMessages, PairMessages, SenderMessages int
 	BoxBytes, PairBytes, SenderBytes          int64
+	// Rates of forwards per minute, and of enrolments per hour. 0 is no limit.
+	ForwardsOfAddress, ForwardsOfSender int
+	Enrolments, EnrolmentsOfAddress     int
 }
 
 // maxList bounds the bytes of an EnrollList.
@@ -65,6 +68,19 @@ func (c MediatorConfig) check() error {
 			return fmt.Errorf("%s: want more than 0", limit.flag)
 		}
 	}
+	for _, rate := range []struct {
+		flag  string
+		value int
+	}{
+		{"--forwards-per-address", c.ForwardsOfAddress},
+		{"--forwards-per-sender", c.ForwardsOfSender},
+		{"--enrolments-per-hour", c.Enrolments},
+		{"--enrolments-per-address", c.EnrolmentsOfAddress},
+	} {
+		if rate.value < 0 {
+			return fmt.Errorf("%s %d: want 0 or more", rate.flag, rate.value)
+		}
+	}
 	return nil
 }
 
@@ -87,10 +103,14 @@ func (s *Server) openMediator() (err error) {
 			Box:    store.Share{Items: c.BoxMessages, Bytes: c.BoxBytes},
 			Pair:   store.Share{Items: c.PairMessages, Bytes: c.PairBytes},
 			Sender: store.Share{Items: c.SenderMessages, Bytes: c.SenderBytes},
+
+			AddressPerMinute: noneIfZero(c.ForwardsOfAddress), SenderPerMinute: noneIfZero(c.ForwardsOfSender),
+			EnrolmentsPerHour: noneIfZero(c.Enrolments), EnrolmentsOfAddressPerHour: noneIfZero(c.EnrolmentsOfAddress),
 		},
-		Trace:  mediatorLog(s.cfg.Logger),
+		Trace:  &mediator.Trace{Figures: logFigures(s.cfg.Logger)},
 		Logger: s.cfg.Logger,
 	}
+	cfg.Admission.Tokens = c.EnrollInvited
 	if c.EnrollList != "" {
 		cfg.Admission.Token = c.admit
 	}
@@ -103,7 +123,12 @@ func (s *Server) mediating() []agent.MuxOption {
 	if s.mediator == nil {
 		return nil
 	}
-	return []agent.MuxOption{mediation.Serve(s.mediator, s.cfg.Logger), routing.Serve(s.mediator), pickup.Serve(s.mediator)}
+	return []agent.MuxOption{
+		mediation.Serve(s.mediator, s.cfg.Logger),
+		routing.Serve(s.mediator, routing.Endpoints(s.endpoint.String(), "http://"+s.listener.Addr().String())),
+		routing.IdentusCodes(),
+		pickup.Serve(s.mediator),
+	}
 }
 
 // admit returns nil if a DID may enroll.
@@ -121,11 +146,22 @@ func (c MediatorConfig) admit(_ context.Context, id, _ string) error {
 	return mediator.ErrDenied
 }
 
-// mediatorLog logs what a mediator refuses.
-func mediatorLog(logger *slog.Logger) *mediator.Trace {
-	return &mediator.Trace{
-		Refused: func(ctx context.Context, e mediator.Event) {
-			logger.InfoContext(ctx, "refused", "recipient", e.Recipient, "device", e.Device, "bytes", e.Bytes, "error", e.Err)
-		},
+// figuresEvery is how often the figures of a mediator are logged.
+const figuresEvery = time.Hour
+
+// logFigures returns a function that logs the figures of a mediator.
+func logFigures(logger *slog.Logger) func(context.Context, mediator.Stats) {
+	var logged time.Time
+	return func(ctx context.Context, f mediator.Stats) {
+		level := slog.LevelDebug
+		if now := time.Now(); now.Sub(logged) >= figuresEvery {
+			level, logged = slog.LevelInfo, now
+		}
+		var oldest time.Duration
+		if !f.Oldest.IsZero() {
+			oldest = time.Since(f.Oldest).Round(time.Second)
+		}
+		logger.Log(ctx, level, "mediator", "accounts", f.Accounts, "blocked", f.Blocked, "recipients", f.Recipients,
+			"messages", f.Packets, "bytes", f.Bytes, "delivered", f.Delivered, "oldest", oldest)
 	}
 }

@@ -37,5 +37,8 @@ func (s *Server) mux() *agent.Mux {
 		discover.Handle(),
 		empty.Handle(),
 	}
+	if s.collector != nil {
+		options = append(options, s.collector.Handle())
+	}
 	return agent.NewMux(append(options, s.mediating()...)...)
 }

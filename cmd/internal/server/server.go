@@ -22,6 +22,7 @@ import (
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/protocols/pickup"
 	"github.com/didcomm-go/didcomm/protocols/routing"
 	"github.com/didcomm-go/didcomm/transport"
 	"github.com/didcomm-go/didcomm/transport/gate"
@@ -118,25 +119,26 @@ type Config struct {
 
 // Server is a running agent with a listening port. Use Listen to make a Server, and then Run.
 type Server struct {
-	cfg      Config
-	listener net.Listener // nil with Config.Via, like endpoint, http and ws
-	endpoint *url.URL
-	did      string
-	former   string // DID that the agent of the home had before, or empty
-	hosts    []string
-	certs    *certificates // nil without TLS
-	gate     *gate.Gate
-	ready    *readiness
-	http     *http.Server
-	ws       *wstransport.Server
-	agent    *agent.Agent
-	senders  *network.Senders
-	budget   *transport.Budget
-	home     *home.Home
-	resolver did.Resolver       // of all DIDs
-	mediator *mediator.Mediator // nil if the agent is none
-	via      home.Mediation     // of an agent without a port
-	clients  []*client          // of all mediators of the home
+	cfg       Config
+	listener  net.Listener // nil with Config.Via, like endpoint, http and ws
+	endpoint  *url.URL
+	did       string
+	former    string // DID that the agent of the home had before, or empty
+	hosts     []string
+	certs     *certificates // nil without TLS
+	gate      *gate.Gate
+	ready     *readiness
+	http      *http.Server
+	ws        *wstransport.Server
+	agent     *agent.Agent
+	senders   *network.Senders
+	budget    *transport.Budget
+	home      *home.Home
+	resolver  did.Resolver       // of all DIDs
+	mediator  *mediator.Mediator // nil if the agent is none
+	via       home.Mediation     // of an agent without a port
+	clients   []*client          // of all mediators of the home
+	collector *pickup.Collector  // nil without such mediators
 }
 
 // Listen opens the port, takes the lock of the home, and reads or makes the agent's keys. Call
@@ -216,6 +218,7 @@ func (s *Server) wire(ctx context.Context) error {
 	var mailWindow time.Duration
 	if len(mediations) > 0 {
 		mailWindow = mailTime
+		s.collector = pickup.NewCollector(pickup.Config{Logger: cfg.Logger})
 	}
 	var unopened func(context.Context, *agent.Unopened) error
 	if s.mediator != nil {
@@ -413,9 +416,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	tasks.Go(func() { s.home.KeepServing(running, s.did) })
-	for _, c := range s.clients {
-		tasks.Go(func() { c.run(running) })
-	}
+	tasks.Go(func() { s.collect(running) })
 	if s.listener != nil {
 		tasks.Go(func() {
 			if err := s.serve(); !errors.Is(err, http.ErrServerClosed) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
@@ -12,6 +13,7 @@ import (
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/protocols/mediation"
 	"github.com/didcomm-go/didcomm/protocols/outofband"
+	"github.com/didcomm-go/didcomm/protocols/pickup"
 )
 
 const (
@@ -144,7 +146,8 @@ func (s *Server) enroll(ctx context.Context, reach network.Reach, token string) 
 
 // client is what an agent has for one of its mediators.
 type client struct {
-	list *mediation.Client
+	list   *mediation.Client
+	source pickup.Source
 }
 
 // openClients makes the clients of all mediators of the home. The agent still collects from
@@ -160,12 +163,17 @@ func (s *Server) openClients(all []home.Mediation) error {
 		if err != nil {
 			return err
 		}
-		s.clients = append(s.clients, &client{list})
+		s.clients = append(s.clients, &client{list, pickup.Source{Mediator: m.Mediator, DID: m.Own}})
 	}
 	return nil
 }
 
-// run keeps the list of the mediator, and collects from it, until ctx ends.
-func (c *client) run(ctx context.Context) {
-	_ = c.list.Run(ctx) // returns nil
+// collect keeps the lists of the mediators, and collects from them, until ctx ends.
+func (s *Server) collect(ctx context.Context) {
+	var tasks sync.WaitGroup
+	for _, c := range s.clients {
+		tasks.Go(func() { _ = c.list.Run(ctx) })                         // returns nil
+		tasks.Go(func() { _ = s.collector.Run(ctx, s.agent, c.source) }) // the agent has ended, at most
+	}
+	tasks.Wait()
 }
