@@ -187,7 +187,7 @@ func (d *DIDs) Retire(ctx context.Context, id string, until time.Time) (string, 
 		return "", err
 	}
 	if used(m) {
-		return "", fmt.Errorf("%s is the DID of the agent; first start didcomm serve with another --public-url, --listen or --did", m.DID)
+		return "", fmt.Errorf("%s is the DID of the agent; first start didcomm serve with another --public-url, --listen, --did or --via", m.DID)
 	}
 	enrolled, err := d.enrolled(ctx)
 	if err != nil {

@@ -56,7 +56,7 @@ func (h *Home) serve(ctx context.Context, id string, pair identity.Pair, endpoin
 	now = made.DID()
 	err = h.Set.Add(ctx, made, identity.Settings{Party: agentParty})
 	if errors.Is(err, identity.ErrRetired) {
-		return "", "", fmt.Errorf("%s was retired; give serve another --public-url, --listen or --did", now)
+		return "", "", fmt.Errorf("%s was retired; give serve another --public-url, --listen, --did or --via", now)
 	}
 	if err != nil {
 		return "", "", err

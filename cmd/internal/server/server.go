@@ -134,11 +134,12 @@ type Server struct {
 	senders   *network.Senders
 	budget    *transport.Budget
 	home      *home.Home
-	resolver  did.Resolver       // of all DIDs
-	mediator  *mediator.Mediator // nil if the agent is none
-	via       home.Mediation     // of an agent without a port
-	clients   []*client          // of all mediators of the home
-	collector *pickup.Collector  // nil without such mediators
+	resolver  did.Resolver          // of all DIDs
+	mediator  *mediator.Mediator    // nil if the agent is none
+	via       home.Mediation        // of an agent without a port
+	clients   []*client             // of all mediators of the home
+	collector *pickup.Collector     // nil without such mediators
+	progress  func(pickup.Progress) // of the collector, or nil
 }
 
 // Listen opens the port, takes the lock of the home, and reads or makes the agent's keys. Call
@@ -218,7 +219,7 @@ func (s *Server) wire(ctx context.Context) error {
 	var mailWindow time.Duration
 	if len(mediations) > 0 {
 		mailWindow = mailTime
-		s.collector = pickup.NewCollector(pickup.Config{Logger: cfg.Logger})
+		s.collector = pickup.NewCollector(pickup.Config{Progress: s.progress, Logger: cfg.Logger})
 	}
 	var unopened func(context.Context, *agent.Unopened) error
 	if s.mediator != nil {
