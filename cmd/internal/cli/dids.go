@@ -21,6 +21,7 @@ are:
   in use    the DID of didcomm serve, or of the last serve; didcomm send uses it too
   former    the DID of an earlier serve; messages to it are still opened
   own       a DID of did create; serve answers for it
+  enrolled  the DID with which serve --via is enrolled with a mediator
   retired   a DID of did retire; messages to it are opened until the time given
 
 With --json each DID is an object on a line of its own: {"did", "state", "created",
@@ -101,8 +102,10 @@ opened for the time of --for. After that, the agent does not answer for the DID,
 and does not publish its document. Retire works while "didcomm serve" runs, too.
 
 A retired DID cannot be used again. Its keys stay in the home. The DID that serve
-uses cannot be retired: first start serve with another --public-url, --listen or
---did.`,
+uses cannot be retired: first start serve with another --public-url, --listen,
+--did or --via. A mediator is told to take no more messages for a retired DID when
+these are not opened any more. A DID that is enrolled with a mediator cannot be
+retired.`,
 		Example: `  didcomm did retire did:web:example.org:agents:bob
   didcomm did retire --for 0 did:key:z6MkpTHR8VNsBxYAAWHut2Geadd9jSwuBV8xRoAnwWsdvktH`,
 		Args: positional("DID"),
