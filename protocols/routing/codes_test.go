@@ -32,9 +32,9 @@ func TestIdentusCodes(t *testing.T) {
 			alice := agenttest.NewParty(t)
 			m := &message.Message{ID: message.NewID(), Type: test.typ, From: alice.DID, To: []string{a.DID()}, ReturnRoute: "all", Body: []byte(test.body)}
 			e := pack(t, alice.Packer, m, envelope.From(alice.DID))
-			got := post(t, endpointOf(t, a), e)
+			got := post(t, endpointOf(t, a.Packer(), a.DID()), e)
 			if test.twice {
-				got = post(t, endpointOf(t, a), e)
+				got = post(t, endpointOf(t, a.Packer(), a.DID()), e)
 			}
 			u, err := alice.Packer.Unpack(t.Context(), got.body)
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,31 +25,38 @@ type office struct {
 	endpoint string
 }
 
-// newOffice runs a mediator over HTTP, with the changes of edit.
-func newOffice(t testing.TB, n *agenttest.Net, edit func(*mediator.Config), opts ...routing.Option) *office {
+// config is the configuration of an office.
+type config struct {
+	agent    *agent.Config
+	mediator mediator.Config
+	routing  []routing.Option
+}
+
+// newOffice runs a mediator over HTTP, with changes.
+func newOffice(t testing.TB, n *agenttest.Net, edits ...func(*config)) *office {
 	t.Helper()
 	o := new(office)
 	o.agent = n.Agent(t, nil, agenttest.HTTP(), agenttest.Configure(func(cfg *agent.Config) {
+		o.endpoint = endpointOf(t, cfg.Packer, cfg.DID)
 		cfg.Store = store.New(store.Config{})
-		c := mediator.Config{DID: cfg.DID, Store: cfg.Store, Mailbox: store.NewMailbox(store.MailboxConfig{})}
-		if edit != nil {
+		c := config{agent: cfg, mediator: mediator.Config{Store: cfg.Store, Mailbox: store.NewMailbox(store.MailboxConfig{})}}
+		for _, edit := range edits {
 			edit(&c)
 		}
+		c.mediator.DID = cfg.DID
 		var err error
-		if o.Mediator, err = mediator.New(c); err != nil {
+		if o.Mediator, err = mediator.New(c.mediator); err != nil {
 			t.Fatal(err)
 		}
-		cfg.Store = c.Store
-		cfg.Handler = agent.NewMux(routing.Serve(o.Mediator, opts...))
+		cfg.Handler = agent.NewMux(routing.Serve(o.Mediator, c.routing...))
 		cfg.Unopened = routing.Unopened(o.Mediator)
 	}))
-	o.endpoint = endpointOf(t, o.agent)
 	return o
 }
 
-func endpointOf(t testing.TB, a *agent.Agent) string {
+func endpointOf(t testing.TB, p *envelope.Packer, id string) string {
 	t.Helper()
-	routes, err := a.Packer().Routes(t.Context(), a.DID())
+	routes, err := p.Routes(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +78,18 @@ func (o *office) mail(t testing.TB, device string) []store.Mail {
 		t.Fatal(err)
 	}
 	return list
+}
+
+// wantMail checks the packets in the box of a device.
+func (o *office) wantMail(t testing.TB, device string, want ...[]byte) {
+	t.Helper()
+	var got [][]byte
+	for _, m := range o.mail(t, device) {
+		got = append(got, m.Packet.Data)
+	}
+	if !slices.EqualFunc(got, want, bytes.Equal) {
+		t.Errorf("kept %d packets, want %d, or others", len(got), len(want))
+	}
 }
 
 // answer is the answer to a POST.

@@ -53,7 +53,6 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/mediator"
-	"github.com/didcomm-go/didcomm/agent/message"
 )
 
 // The URI of the protocol, and its message type.
@@ -108,55 +107,48 @@ func (s *server) take(ctx context.Context, w agent.Responder, in *agent.Inbound,
 	if err != nil {
 		return err
 	}
+	hop, listed := s.next[mediator.Name(f.next)]
 	for i, p := range f.packets {
-		err := s.mediator.Accept(ctx, mediator.Forward{
+		mail := mediator.Forward{
 			Next: f.next, Packet: p, Sender: u.Sender(), Address: in.Address, Capability: f.capability,
 			Expires: u.Message.ExpiresTime, Delay: f.delay,
-		})
+		}
+		if listed {
+			err = s.mediator.Meter(ctx, mail)
+		} else {
+			err = s.mediator.Accept(ctx, mail)
+		}
 		if i == 0 && errors.Is(err, mediator.ErrNotEnrolled) {
-			return s.pass(ctx, w, in, u, f, hops)
+			own, err := s.toItself(ctx, w, in, f.next)
+			if err != nil {
+				return err
+			}
+			if own {
+				return s.unwrap(ctx, w, in, f, hops)
+			}
 		}
-		if err := refusal(err, f.next); err != nil {
-			return err
+		if err != nil {
+			return refusal(err, f.next)
 		}
 	}
-	return nil
-}
-
-// pass takes a forward whose recipient is not enrolled.
-func (s *server) pass(ctx context.Context, w agent.Responder, in *agent.Inbound, u *envelope.Unpacked, f *forward, hops int) error {
-	switch own, err := s.toItself(ctx, w, in, f.next); {
-	case err != nil:
-		return err
-	case own:
-		return s.unwrap(ctx, w, in, f, hops)
-	}
-	if hop, ok := s.next[mediator.Name(f.next)]; ok {
+	if listed {
 		return s.handOn(ctx, w, in, f, hop, u.Message.ExpiresTime)
 	}
-	return refusal(mediator.ErrNotEnrolled, f.next)
+	return nil
 }
 
 // fullDelay is the delay after which a sender may try again if nobody knows when there is room.
 const fullDelay = time.Minute
 
-// refusal returns the error of a Handler for an error of Mediator.Accept, which may be nil.
+// refusal returns the error of a Handler for an error of Mediator.Accept.
 func refusal(err error, next string) error {
-	problem := func(code, comment string) error {
-		return &message.Problem{Code: code, Comment: comment, Args: []string{clip(next)}, Err: err}
-	}
 	var limit *mediator.LimitError
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, mediator.ErrNotEnrolled):
-		return problem(mediator.CodeNotEnrolled, "{1} is not enrolled with this mediator.")
-	case errors.Is(err, mediator.ErrBlocked):
-		return problem("e.p.req.blocked", "The account of {1} is blocked.")
-	case errors.Is(err, mediator.ErrNotAllowed):
-		return problem("e.p.req.not-allowed", "{1} does not accept messages of this sender.")
-	case errors.As(err, &limit):
+	if errors.As(err, &limit) {
 		return agent.RetryLimit(cmp.Or(max(limit.RetryAfter, 0), fullDelay), limit.Limit, limit.Rate, err)
+	}
+	if p := mediator.Problem(err); p != nil {
+		p.Args = append(p.Args, clip(next))
+		return p
 	}
 	return fmt.Errorf("forward: %w", err)
 }

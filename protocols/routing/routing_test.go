@@ -1,7 +1,6 @@
 package routing_test
 
 import (
-	"bytes"
 	"net/http"
 	"testing"
 
@@ -13,7 +12,7 @@ import (
 // again is accepted again, and kept once.
 func TestForward(t *testing.T) {
 	n := agenttest.NewNet()
-	o := newOffice(t, n, nil)
+	o := newOffice(t, n)
 	alice, bob := agenttest.NewParty(t), agenttest.NewParty(t)
 	o.enroll(t, bob.DID)
 	e := letter(t, alice, bob)
@@ -23,19 +22,13 @@ func TestForward(t *testing.T) {
 			t.Fatalf("status %d: %s", a.status, a.body)
 		}
 	}
-	mail := o.mail(t, bob.DID)
-	if len(mail) != 1 || !bytes.Equal(mail[0].Packet.Data, e.Data) || mail[0].Packet.MediaType != e.MediaType {
-		t.Fatalf("kept %+v", mail)
-	}
-	if _, err := bob.Packer.Unpack(t.Context(), mail[0].Packet.Data); err != nil {
-		t.Error(err)
-	}
+	o.wantMail(t, bob.DID, e.Data)
 }
 
 // A forward to a party that is not enrolled is refused by a signed report in the response.
 func TestNotEnrolled(t *testing.T) {
 	n := agenttest.NewNet()
-	o := newOffice(t, n, nil)
+	o := newOffice(t, n)
 	alice, bob := agenttest.NewParty(t), agenttest.NewParty(t)
 	m := o.forward(next(bob.DID), attach(letter(t, alice, bob)))
 	o.wantReport(t, o.post(t, pack(t, alice.Packer, m)), m, mediator.CodeNotEnrolled)

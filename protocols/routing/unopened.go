@@ -33,13 +33,15 @@ func Unopened(m *mediator.Mediator) func(context.Context, *agent.Unopened) error
 			}
 			seen[name] = true
 			err := m.Accept(ctx, mediator.Forward{Next: kid, Packet: store.Packet(u.Packet), Address: u.Address})
-			var problem *message.Problem
-			switch err := refusal(err, kid); {
-			case err == nil:
+			if err == nil {
 				kept = true
-			case !errors.As(err, &problem): // the packet may come again for this client
+				continue
+			}
+			err = refusal(err, kid)
+			if !errors.As(err, new(*message.Problem)) { // the packet may come again for this client
 				return err
-			case refused == nil:
+			}
+			if refused == nil {
 				refused = err
 			}
 		}
