@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// maxHops is how many forwards to ourselves are unwrapped, besides the one around a message
-	// that the agent unwraps by itself.
-	maxHops = 2
+	// maxHops is how many forwards to ourselves are unwrapped. Each may have another one inside,
+	// and so may the one that the agent has opened: the Packer unwraps those by itself.
+	maxHops = 1
 	// handedFor is how long a packet that was handed on is remembered, and maxHanded is how many
 	// packets are.
 	handedFor = time.Hour
