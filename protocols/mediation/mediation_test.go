@@ -9,6 +9,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/mediator"
+	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/protocols/mediation"
 )
@@ -85,5 +86,13 @@ func TestEnroll(t *testing.T) {
 	_, err = mediation.Recipients(ctx, w.phone(t), w.mediator.DID())
 	if !errors.Is(err, mediation.ErrNotEnrolled) {
 		t.Error(err)
+	}
+}
+
+func wantProblem(t *testing.T, err error, code string) {
+	t.Helper()
+	var p *message.Problem
+	if !errors.As(err, &p) || p.Code != code {
+		t.Errorf("error %v, want a problem with code %s", err, code)
 	}
 }
