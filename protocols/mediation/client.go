@@ -265,11 +265,10 @@ func (c *Client) reconcile(ctx context.Context) error {
 			for _, e := range names {
 				_, known := ended[e.form]
 				delete(ended, e.form)
-				switch {
-				case !mediated:
-				case !listed[did.Canonical(e.form)]:
+				switch is := listed[did.Canonical(e.form)]; {
+				case !is && mediated:
 					add = append(add, e)
-				case !known: // perhaps registered by the DID that c.cfg.DID has replaced
+				case is && !known: // registered by the DID that c.cfg.DID has replaced, or is that DID
 					adopt = append(adopt, e)
 				}
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,7 +105,7 @@ func (w *world) registered(t *testing.T, a *agent.Agent) []string {
 	}
 	var dids []string
 	for _, id := range all {
-		if id[:8] != "did:key:" {
+		if !strings.HasPrefix(id, "did:key:") {
 			dids = append(dids, id)
 		}
 	}
@@ -188,6 +189,41 @@ func TestForgotten(t *testing.T) {
 	}
 	if got := w.registered(t, p.Agent); !slices.Equal(got, []string{id}) {
 		t.Errorf("registered %q", got)
+	}
+}
+
+// A client whose own DID has been replaced goes on with the account, and cleans up after the
+// former DID.
+func TestClientRotation(t *testing.T) {
+	w := newWorld(t, nil)
+	p := w.newPhone(t, nil)
+	id := p.identity(t, identity.Peer2, w.mediator.DID())
+	if err := w.client(t, p).Register(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	prior := p.DID()
+	now := p.identity(t, identity.Peer2)
+	c, err := mediation.NewClient(mediation.ClientConfig{Agent: p.Agent, Mediator: w.mediator.DID(), Set: p.set, DID: now, Replaces: prior})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range [][]string{sorted(prior, id), {}} {
+		if err := c.Reconcile(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got, err := mediation.Recipients(t.Context(), p.Agent, w.mediator.DID(), mediation.As(now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = slices.DeleteFunc(got, func(id string) bool { return strings.HasPrefix(id, "did:key:") })
+		if !slices.Equal(sorted(got...), want) {
+			t.Errorf("registered %q, want %q", got, want)
+		}
+		for _, old := range []string{prior, id} {
+			if err := p.set.Retire(t.Context(), old, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

@@ -45,17 +45,22 @@
 // mediator. With proof, the DID leaves an account that has none. These are proofs:
 //
 //   - The update is sent by the recipient_did itself, or by the DID to which the recipient_did
-//     has rotated: from_prior shows that.
+//     has rotated in the last 24 hours: from_prior shows that.
 //   - The update has an attachment of media type application/didcomm-signed+json with a message
 //     that the recipient_did has signed: see [Prove]. Its type is [TypeProof], from is the
 //     recipient_did, to is the DID of the mediator, expires_time is at most 20 minutes away, and
 //     the body is {"account": DID}, the DID that sends the update.
 //
 // An update has at most [MaxProofs] such attachments.
+//
+// A client that rotates its own DID keeps its account and its mail: the first message from the new
+// DID has the from_prior. See [Replaces].
 package mediation
 
 import (
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/didcomm-go/didcomm/protocols/internal/claim"
 )
 
 // The URIs of the protocol.
@@ -69,6 +74,10 @@ const (
 	PIURI2Alias = "https://didcomm.org/mediator-coordination/2.0"
 	PIURI3Alias = "https://didcomm.org/mediator-coordination/3.0"
 )
+
+// CodeRecipientLost is the code of the problem report that tells a client that its account has lost
+// a DID to an account that has proven the DID.
+const CodeRecipientLost = claim.CodeLost
 
 // Names of the messages of both versions.
 const (

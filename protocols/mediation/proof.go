@@ -10,7 +10,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
-	"github.com/didcomm-go/didcomm/protocols/internal/signed"
+	"github.com/didcomm-go/didcomm/protocols/internal/claim"
 )
 
 // TypeProof is the type of the signed message in an attachment that proves a recipient_did. It
@@ -25,7 +25,7 @@ type proofBody struct {
 // mediator. account is the DID that sends the update. p must hold an authentication key of
 // recipient. Errors are those of Packer.Pack.
 func Prove(ctx context.Context, p *envelope.Packer, recipient, account, mediator string, now time.Time) (message.Attachment, error) {
-	return signed.New(ctx, p, TypeProof, recipient, mediator, proofBody{account}, now)
+	return claim.New(ctx, p, TypeProof, recipient, mediator, proofBody{account}, now)
 }
 
 // proofs returns the names of the DIDs that an update proves. A proof that does not hold proves
@@ -37,14 +37,14 @@ func (s *server) proofs(ctx context.Context, p *envelope.Packer, in *agent.Inbou
 	}
 	var n int
 	for _, att := range in.Message.Attachments {
-		if !signed.Is(att) {
+		if !claim.Is(att) {
 			continue
 		}
 		if n++; n > MaxProofs {
 			return nil, tooMany("proofs", MaxProofs)
 		}
 		var body proofBody
-		statement, err := signed.Open(ctx, p, att, TypeProof, &body, time.Now(), in.To, s.m.DID())
+		statement, err := claim.Open(ctx, p, att, TypeProof, &body, time.Now(), in.To, s.m.DID())
 		if err == nil && did.Canonical(body.Account) != did.Canonical(in.From) {
 			err = fmt.Errorf("%w: for another account", message.ErrInvalid)
 		}
@@ -57,11 +57,16 @@ func (s *server) proofs(ctx context.Context, p *envelope.Packer, in *agent.Inbou
 	return proven, nil
 }
 
-// priorOf returns the DID that the sender of a message has left for the DID by which it has sent
-// the message, or "".
+// priorAge is the largest age of a from_prior that is a proof. An old one says nothing about who
+// has the DID now.
+const priorAge = 24 * time.Hour
+
+// priorOf returns the DID that the sender of a message has lately left for the DID by which it
+// has sent the message, or "".
 func priorOf(in *agent.Inbound) string {
-	if r := in.Metadata.FromPrior; r != nil && r.Sub != "" && did.Canonical(r.Sub) == did.Canonical(in.From) {
-		return r.Iss
+	r := in.Metadata.FromPrior
+	if r == nil || r.Sub == "" || did.Canonical(r.Sub) != did.Canonical(in.From) || time.Since(r.IssuedAt) > priorAge {
+		return ""
 	}
-	return ""
+	return r.Iss
 }

@@ -1,6 +1,8 @@
 package mediation_test
 
 import (
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/protocols/mediation"
 )
 
@@ -142,6 +145,89 @@ func TestProofByRotation(t *testing.T) {
 	}
 	if got, err := mediation.Update(t.Context(), p.Agent, w.mediator.DID(), add, mediation.Replaces(prior)); err != nil || got[0].Result != mediation.Success {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// The account that loses a DID is told, in its box.
+func TestTold(t *testing.T) {
+	w := newWorld(t, nil)
+	thief, p := w.newPhone(t, nil), w.newPhone(t, nil)
+	if _, err := mediation.Enroll(t.Context(), thief.Agent, w.mediator.DID()); err != nil {
+		t.Fatal(err)
+	}
+	registered, device := p.identity(t, identity.Peer2, w.mediator.DID()), p.DID()
+	for _, id := range []string{registered, device} { // device is not enrolled yet
+		got, err := mediation.Update(t.Context(), thief.Agent, w.mediator.DID(), []mediation.Change{{RecipientDID: id, Action: mediation.Add}})
+		if err != nil || got[0].Result != mediation.Success {
+			t.Fatal(got, err)
+		}
+	}
+	if err := w.client(t, p).Register(t.Context(), registered); err != nil {
+		t.Fatal(err)
+	}
+	mail, err := w.state.Box(thief.DID()).Lease(t.Context(), store.Pick{N: 10}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lost []string
+	for _, m := range mail {
+		u, err := thief.Packer().Unpack(t.Context(), m.Packet.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		problem := message.ReadProblem(u.Message.Body)
+		if u.Sender() != w.mediator.DID() || !message.IsProblemReport(u.Message.Type) || problem.Code != mediation.CodeRecipientLost || len(problem.Args) != 1 {
+			t.Errorf("%s from %s: %+v", u.Message.Type, u.Sender(), problem)
+			continue
+		}
+		lost = append(lost, problem.Args[0])
+	}
+	if !slices.Equal(sorted(lost...), sorted(registered, device)) {
+		t.Errorf("lost %q", lost)
+	}
+	if got := w.registered(t, thief.Agent); len(got) != 0 {
+		t.Errorf("the thief still has %q", got)
+	}
+}
+
+// A client that rotates its own DID keeps its account, its recipients and its mail, whatever
+// message it sends first.
+func TestRotation(t *testing.T) {
+	for name, first := range map[string]func(*testing.T, *agent.Agent, string, string, string){
+		"mediate-request": func(t *testing.T, a *agent.Agent, m, prior, now string) {
+			if _, err := mediation.Enroll(t.Context(), a, m, mediation.As(now), mediation.Replaces(prior)); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"recipient-query": func(t *testing.T, a *agent.Agent, m, prior, now string) {
+			if _, err := mediation.Recipients(t.Context(), a, m, mediation.As(now), mediation.Replaces(prior)); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			p := w.newPhone(t, nil)
+			id := p.identity(t, identity.Peer2, w.mediator.DID())
+			if err := w.client(t, p).Register(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.state.Accept(t.Context(), mediator.Forward{Next: id, Packet: store.Packet{Data: []byte("{}")}}); err != nil {
+				t.Fatal(err)
+			}
+			now := p.identity(t, identity.Peer2)
+			first(t, p.Agent, w.mediator.DID(), p.DID(), now)
+			a, err := w.state.Owner(t.Context(), id)
+			if err != nil || len(a.Devices) != 1 || a.Devices[0].DID != now {
+				t.Errorf("account %+v, %v", a, err)
+			}
+			if s, err := w.state.Box(now).Status(t.Context()); err != nil || s.Count != 1 {
+				t.Errorf("box %+v, %v", s, err)
+			}
+			if _, err := w.state.Account(t.Context(), p.DID()); !errors.Is(err, mediator.ErrNotEnrolled) {
+				t.Errorf("the former DID: %v", err)
+			}
+		})
 	}
 }
 

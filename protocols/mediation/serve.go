@@ -12,15 +12,17 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/protocols/internal/claim"
 )
 
 // Serve registers the role of the mediator in a Mux, for both versions and spellings. m has the
-// state. The logger gets what the peer is not told; nil discards that.
+// state. Serve also follows the rotations of devices, in all messages that the Mux handles. The logger gets what the peer is not told; nil discards that.
 func Serve(m *mediator.Mediator, log *slog.Logger) agent.MuxOption {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return func(mux *agent.Mux) {
+		agent.Wrap((&server{m: m, log: log}).follow)(mux)
 		for _, v := range []version{v2, v3} {
 			s := &server{m, v, log}
 			for _, piuri := range []string{v.piuri, v.alias} {
@@ -64,13 +66,15 @@ func (s *server) request(ctx context.Context, w agent.Responder, in *agent.Inbou
 	if !in.Authenticated() {
 		return agent.ErrUnauthenticated
 	}
-	switch _, err := s.m.Enroll(ctx, in.From, in.Message.ParentThreadID); {
+	_, c, err := s.m.Admit(ctx, mediator.Enrolment{ID: in.From, Token: in.Message.ParentThreadID, Address: in.Address})
+	switch {
 	case errors.Is(err, mediator.ErrDenied):
 		s.log.InfoContext(ctx, "mediation denied", "from", in.From)
 		return s.reply(ctx, w, in, nameDeny, nil)
 	case err != nil:
 		return problem(err)
 	}
+	s.tell(ctx, w, in, c, in.From)
 	if err := w.Agent().Contacts().Keep(ctx, in.To, in.From); err != nil {
 		s.log.WarnContext(ctx, "client not stored as a contact", "from", in.From, "error", err)
 	}
@@ -146,19 +150,22 @@ func (s *server) change(ctx context.Context, w agent.Responder, in *agent.Inboun
 	default:
 		return ClientError, nil
 	}
+	s.tell(ctx, w, in, c, r.RecipientDID)
 	var limit *mediator.LimitError
 	switch {
 	case err == nil && c.Changed:
 		return Success, nil
 	case err == nil:
 		return NoChange, nil
-	case errors.Is(err, mediator.ErrTaken), errors.Is(err, mediator.ErrRecipient), errors.As(err, &limit):
+	case errors.Is(err, mediator.ErrTaken), errors.Is(err, mediator.ErrRecipient), errors.As(err, &limit) && !limit.Rate:
 		s.log.InfoContext(ctx, "recipient refused", "from", in.From, "recipient", fmt.Sprintf("%.200q", r.RecipientDID), "error", err)
 		return ClientError, nil
 	case errors.Is(err, mediator.ErrNotEnrolled), errors.Is(err, mediator.ErrBlocked):
 		return "", problem(err)
 	case ctx.Err() != nil:
 		return "", agent.Retry(0, err)
+	case limit != nil: // the client may try again
+		return ServerError, nil
 	}
 	s.log.ErrorContext(ctx, "recipient not changed", "from", in.From, "error", err)
 	return ServerError, nil
@@ -202,6 +209,33 @@ func (s *server) query(ctx context.Context, w agent.Responder, in *agent.Inbound
 	return s.reply(ctx, w, in, s.v.list, answer)
 }
 
+// tell tells the account that has lost a recipient by a change.
+func (s *server) tell(ctx context.Context, w agent.Responder, in *agent.Inbound, c mediator.Change, recipient string) {
+	if err := claim.Tell(ctx, w.Agent(), s.m, in.To, c.Loser, recipient); err != nil {
+		s.log.WarnContext(ctx, "account not told that it has lost a recipient", "account", c.Loser, "error", err)
+	}
+}
+
+// follow gives the place of a device to the DID to which the device rotates, with any message of
+// any protocol.
+func (s *server) follow(next agent.Handler) agent.Handler {
+	return agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+		if prior := priorOf(in); prior != "" && in.Authenticated() && in.Addressed {
+			c, err := s.m.Rotate(ctx, prior, in.From)
+			switch {
+			case err == nil:
+				s.tell(ctx, w, in, c, in.From)
+			case errors.Is(err, mediator.ErrNotEnrolled): // not a device
+			case mediator.Problem(err) != nil:
+				s.log.InfoContext(ctx, "rotation of a device refused", "prior", prior, "from", in.From, "error", err)
+			default:
+				return agent.Retry(0, err)
+			}
+		}
+		return next.HandleMessage(ctx, w, in)
+	})
+}
+
 // tooMany is the problem of a message that has more of something than n.
 func tooMany(what string, n int) *message.Problem {
 	return &message.Problem{
@@ -213,14 +247,8 @@ func tooMany(what string, n int) *message.Problem {
 
 // problem returns the error of a Handler for an error of a Mediator.
 func problem(err error) error {
-	var limit *mediator.LimitError
-	switch {
-	case errors.Is(err, mediator.ErrNotEnrolled):
-		return &message.Problem{Code: mediator.CodeNotEnrolled, Comment: "You are not enrolled. Send a mediate-request first.", Err: err}
-	case errors.Is(err, mediator.ErrBlocked):
-		return &message.Problem{Code: "e.p.req.blocked", Comment: "Your account is blocked.", Err: err}
-	case errors.As(err, &limit):
-		return &message.Problem{Code: "e.p.me.res." + limit.Limit, Comment: "The limit {1} is reached.", Args: []string{limit.Limit}, Err: err}
+	if p := mediator.Problem(err); p != nil {
+		return p
 	}
 	return agent.Retry(0, err)
 }

@@ -1,17 +1,23 @@
-// Package signed makes and reads statements: signed messages in an attachment of another message,
-// by which somebody proves something to a mediator that the sender of the other message cannot.
+// Package claim settles to whom a DID belongs at a mediator.
 //
 // Call [New] to make a statement and [Open] to read one. A statement is a DIDComm Signed Message
-// (DIDComm v2.1) for one mediator, which is valid for a short time.
-package signed
+// (DIDComm v2.1) in an attachment of another message, by which its signer proves something that
+// the sender of the other message cannot prove. A statement is for one mediator, and is valid for
+// a short time.
+//
+// Call [Tell] to tell an account that it has lost a DID.
+package claim
 
 import (
 	"context"
 	"fmt"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 )
 
 // Validity is how long a statement of New is valid. Open accepts twice that, for clocks that
@@ -73,4 +79,30 @@ func Open(ctx context.Context, p *envelope.Packer, att message.Attachment, typ s
 		err = m.DecodeBody(body)
 	}
 	return Statement{u.Sender(), m.ID, m.ExpiresTime}, err
+}
+
+// CodeLost is the code of the problem report that tells an account that it has lost a DID.
+const CodeLost = "w.p.req.recipient-lost"
+
+// Tell puts a problem report into the boxes of an account that has lost a recipient to another
+// account. from is the DID of ours that reports. Without a loser, Tell does nothing.
+func Tell(ctx context.Context, a *agent.Agent, m *mediator.Mediator, from, loser, recipient string) error {
+	if loser == "" {
+		return nil
+	}
+	return m.Tell(ctx, loser, func(device string) (store.Packet, error) {
+		report, err := message.New("https://didcomm.org/report-problem/2.0/problem-report", &message.Problem{
+			Code: CodeLost, Comment: "Another account has proven that {1} belongs to it.", Args: []string{recipient},
+		})
+		if err != nil {
+			return store.Packet{}, err
+		}
+		report.From, report.To, report.CreatedTime = from, []string{device}, time.Now()
+		report.ParentThreadID = report.ID // the report is about no message
+		packed, err := a.Packer().Pack(ctx, report, envelope.From(from))
+		if err != nil {
+			return store.Packet{}, fmt.Errorf("tell %.200s: %w", device, err)
+		}
+		return store.Packet{MediaType: packed[0].MediaType, Data: packed[0].Data}, nil
+	})
 }
