@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 
@@ -45,7 +46,6 @@ type conn struct {
 	waiting   atomic.Int32   // running calls of write
 	unhandled atomic.Int32   // messages that are read but not handled yet
 	handling  sync.WaitGroup // the same messages
-	kind      atomic.Int32   // frame type of the last message that was read
 	used      atomic.Int64   // time of the last message in either direction, in Unix nanoseconds
 
 	inMessage bool            // whether a message is being read; owned by the reader
@@ -72,7 +72,6 @@ func newConn(g *group, ws *websocket.Conn, peer netip.Addr) *conn {
 	}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.meter = meterOf(ws.NetConn())
-	c.kind.Store(websocket.TextMessage)
 	c.used.Store(time.Now().UnixNano())
 	ws.SetReadLimit(g.limits.MaxBytes)
 	// A ping extends the read deadline in the same way as a pong, because a busy peer may
@@ -148,7 +147,11 @@ func (c *conn) write(ctx context.Context, data []byte) error {
 		return errEnded
 	}
 	_ = c.ws.SetWriteDeadline(time.Now().Add(c.group.limits.WriteTimeout))
-	err := c.ws.WriteMessage(int(c.kind.Load()), data)
+	kind := websocket.TextMessage
+	if !utf8.Valid(data) { // a peer must close the connection after such a text
+		kind = websocket.BinaryMessage
+	}
+	err := c.ws.WriteMessage(kind, data)
 	switch {
 	case errors.Is(err, websocket.ErrCloseSent):
 		return errEnded
@@ -181,7 +184,7 @@ func (c *conn) messages() error {
 		if err := c.extendDeadline(); err != nil {
 			return err
 		}
-		kind, r, err := c.ws.NextReader()
+		_, r, err := c.ws.NextReader()
 		if err != nil {
 			return err
 		}
@@ -205,7 +208,6 @@ func (c *conn) messages() error {
 			release()
 			continue // some peers send empty messages to keep the connection open
 		}
-		c.kind.Store(int32(kind))
 		c.used.Store(time.Now().UnixNano())
 		select {
 		case c.slots <- struct{}{}:

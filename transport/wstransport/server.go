@@ -10,9 +10,9 @@
 // goes beyond that section by supporting the return-route extension: both ends can send
 // on a connection at any time, and the Replier of a packet is a [transport.Session].
 //
-// Messages are sent in text frames, unless the last message of the peer was in a binary
-// frame. Both are received. A received packet has no media type, because WebSocket does
-// not transmit one.
+// Messages are sent in text frames, since wallets on React Native cannot read others. Packets
+// that are not UTF-8 are sent in binary frames. Both are received. A received packet has no
+// media type, because WebSocket does not transmit one.
 package wstransport
 
 import (

@@ -16,17 +16,20 @@ import (
 	"github.com/didcomm-go/didcomm/transport/wstransport"
 )
 
-func TestMirrorsFrameType(t *testing.T) {
+// Messages leave in text frames, whatever the peer has sent, unless they are not UTF-8.
+func TestFrameType(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, echoBack, wstransport.ServerConfig{})
 		ws := l.peer(t)
-		for _, kind := range []int{websocket.TextMessage, websocket.BinaryMessage, websocket.TextMessage} {
-			if err := ws.WriteMessage(kind, []byte("x")); err != nil {
-				t.Fatal(err)
-			}
-			got, data, err := ws.ReadMessage()
-			if err != nil || got != kind || string(data) != "x" {
-				t.Errorf("sent frame type %d, got %d %q, %v", kind, got, data, err)
+		for _, sent := range []int{websocket.TextMessage, websocket.BinaryMessage} {
+			for text, want := range map[string]int{`{"a":"ä"}`: websocket.TextMessage, "\xff": websocket.BinaryMessage} {
+				if err := ws.WriteMessage(sent, []byte(text)); err != nil {
+					t.Fatal(err)
+				}
+				got, data, err := ws.ReadMessage()
+				if err != nil || got != want || string(data) != text {
+					t.Errorf("sent frame type %d, got %d %q, %v", sent, got, data, err)
+				}
 			}
 		}
 	})
