@@ -29,8 +29,6 @@ const (
 	CodeLiveNotSupported = "e.m.live-mode-not-supported"
 	// CodeLiveReplaced: a newer connection of the same device is live.
 	CodeLiveReplaced = "w.m.live-mode-replaced"
-	// CodeBlocked: the operator has blocked the account.
-	CodeBlocked = "e.p.req.blocked"
 )
 
 // form is the version of a message, in the spelling of the message.

@@ -102,7 +102,7 @@ func (l *lives) start(s *server, r *request) {
 	}
 	live.ctx, live.cancel = context.WithCancelCause(context.Background())
 	stop := r.conn.AfterEnd(func() { live.end(errEnded) })
-	live.stops = []func(){onChange(r.box, live.signal), func() { stop() }}
+	live.stops = []func(){r.box.OnChange(live.signal), func() { stop() }}
 	l.mu.Lock()
 	old := l.sessions[live.name]
 	l.sessions[live.name] = live
@@ -231,14 +231,10 @@ func (l *session) run() {
 
 // farewell returns what the client is told at the end of live mode, or nil.
 func farewell(err error) *message.Problem {
-	var p *message.Problem
-	switch {
-	case errors.Is(err, errReplaced):
+	if errors.Is(err, errReplaced) {
 		return &message.Problem{Code: CodeLiveReplaced, Comment: "A newer connection of this DID is live."}
-	case errors.As(problem(err), &p):
-		return p
 	}
-	return nil
+	return mediator.Problem(err)
 }
 
 func (l *session) report(ctx context.Context, p *message.Problem) error {
@@ -260,26 +256,27 @@ func (l *session) push() error {
 		wait, n := l.room()
 		mail, err := l.lease(n)
 		switch {
-		case l.ctx.Err() != nil:
-			return context.Cause(l.ctx)
-		case errors.Is(err, mediator.ErrNotEnrolled), errors.Is(err, mediator.ErrBlocked):
-			return err
-		case err != nil:
-			pause = min(2*pause, maxPause)
-			sleep(l.ctx, pause)
-			continue
-		}
-		pause = minPause
-		if len(mail) > 0 {
-			if err := l.write(mail); err != nil {
+		case err == nil && len(mail) > 0:
+			if l.write(mail) != nil {
 				return errEnded
 			}
+			pause = minPause
 			continue
-		}
-		if n == 0 {
+		case err == nil && n > 0:
+			err = l.box.Wait(wait)
+		case err == nil:
 			<-wait.Done()
-		} else if err := l.box.Wait(wait); err != nil && wait.Err() == nil {
+		}
+		switch {
+		case l.ctx.Err() != nil:
+			return context.Cause(l.ctx)
+		case mediator.Problem(err) != nil:
+			return err
+		case err == nil || wait.Err() != nil:
+			pause = minPause
+		default:
 			sleep(l.ctx, pause)
+			pause = min(2*pause, maxPause)
 		}
 	}
 }
@@ -392,12 +389,4 @@ func sleep(ctx context.Context, d time.Duration) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
-}
-
-// onChange calls f when the rights of the device may have changed.
-func onChange(b *mediator.Box, f func()) (stop func()) {
-	if b, ok := any(b).(interface{ OnChange(f func()) (stop func()) }); ok {
-		return b.OnChange(f)
-	}
-	return func() {}
 }

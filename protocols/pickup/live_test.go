@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/protocols/pickup"
 	"github.com/didcomm-go/didcomm/transport"
@@ -383,6 +384,61 @@ func TestIdlePhones(t *testing.T) {
 		}
 		for i, s := range sockets {
 			s.wantPushed(t, fmt.Sprintf(`{"n":%d}`, i))
+		}
+	})
+}
+
+// A block ends live mode at once, and the device is told.
+func TestBlockedWhileLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, pickup.ServeLimits{Window: 2})
+		for name, waiting := range map[string]int{"idle": 0, "full window": 5} {
+			p := o.newPhone(t)
+			s := p.dial(t)
+			s.live(t, mp4)
+			o.accept(t, p.DID, mail(waiting)...)
+			s.pushed(t)
+			start := time.Now()
+			if err := o.Block(t.Context(), p.DID); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			wantsProblem(t, s.next(t), "e.p.req.blocked")
+			if time.Since(start) != 0 {
+				t.Errorf("%s: told after %v", name, time.Since(start))
+			}
+			s.send(t, mp4+"delivery-request", `{}`)
+			wantsProblem(t, s.next(t), "e.p.req.blocked")
+			if err := o.Unblock(t.Context(), p.DID); err != nil {
+				t.Fatal(err)
+			}
+			o.accept(t, p.DID, `{"new":1}`)
+			s.wantPushed(t)
+		}
+	})
+}
+
+// The devices of an account get everything each, and an ack of one takes nothing from the
+// other.
+func TestTwoDevices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, pickup.ServeLimits{})
+		one, two := o.newPhone(t), &phone{agenttest.NewParty(t), o}
+		if _, _, err := o.Join(t.Context(), one.DID, two.DID, "ticket", time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		a, b := one.dial(t), two.dial(t)
+		a.live(t, mp4)
+		b.live(t, mp3)
+		o.accept(t, one.DID, mail(2)...)
+		ids := a.wantPushed(t, mail(2)...)
+		b.wantPushed(t, mail(2)...)
+		a.send(t, mp4+"messages-received", idList(ids...))
+		if n, m := o.waiting(t, one.DID), o.waiting(t, two.DID); n != 0 || m != 2 {
+			t.Errorf("%d and %d are queued", n, m)
+		}
+		if got, _ := contents(t, two.post(t, mp3+"delivery-request", `{}`)); !slices.Equal(got, mail(2)) {
+			t.Errorf("delivered %q", got)
 		}
 	})
 }

@@ -102,19 +102,12 @@ func (s *server) handler(f func(context.Context, *request) error) agent.Handler 
 		if err := in.Message.DecodeBody(&r.body); err != nil {
 			return message.NewProblem("e.m.msg", err)
 		}
-		return problem(f(ctx, r))
+		err = f(ctx, r)
+		if p := mediator.Problem(err); p != nil {
+			return p
+		}
+		return err
 	})
-}
-
-// problem returns the error of a Handler for an error of a mediator.Box.
-func problem(err error) error {
-	switch {
-	case errors.Is(err, mediator.ErrNotEnrolled):
-		return message.NewProblem(mediator.CodeNotEnrolled, err)
-	case errors.Is(err, mediator.ErrBlocked):
-		return message.NewProblem(CodeBlocked, err)
-	}
-	return err
 }
 
 // answer sends m on the connection of the request. Without such a connection nothing is sent,

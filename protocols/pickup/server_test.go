@@ -211,7 +211,7 @@ func TestRecipient(t *testing.T) {
 	}
 }
 
-// Who is not enrolled, or blocked, gets a report and no mail.
+// A device that is not enrolled, or blocked, gets a report and no mail.
 func TestRights(t *testing.T) {
 	o := newOffice(t, pickup.ServeLimits{})
 	p := &phone{agenttest.NewParty(t), o}
@@ -224,10 +224,15 @@ func TestRights(t *testing.T) {
 		}
 	}
 	wantsProblem(t, p.post(t, mp4+"messages-received", idList()), mediator.CodeNotEnrolled)
+	p = o.newPhone(t)
+	o.accept(t, p.DID, mail(1)...)
+	if err := o.Block(t.Context(), p.DID); err != nil {
+		t.Fatal(err)
+	}
+	wantsProblem(t, p.post(t, mp3+"delivery-request", `{"limit":1}`), "e.p.req.blocked")
 }
 
-// Two devices of an account have boxes of their own: an ack of one takes nothing from the
-// other. Nobody acks for others.
+// Nobody acks for others.
 func TestAckOfAnother(t *testing.T) {
 	o := newOffice(t, pickup.ServeLimits{})
 	p, thief := o.newPhone(t), o.newPhone(t)
