@@ -4,6 +4,8 @@ package interop_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -17,6 +19,7 @@ func TestMediation(t *testing.T) {
 	t.Run("clients", func(t *testing.T) {
 		t.Run("identus", l.identus)
 		t.Run("quickstart", l.quickstart)
+		t.Run("both", l.both)
 	})
 	results.chapter(chapter{title: "Mediation", text: l.text(), timed: l.notRun})
 }
@@ -56,7 +59,9 @@ func (l *liveAgents) identus(t *testing.T) {
 	a := l.agent(t, "identus", installIdentus(&cfg))
 	m := startMediator(t, l.didcomm)
 	a.clientTalks(t, newMediated(t, cfg, m, false), "by polling")
-	a.clientTalks(t, newMediated(t, cfg, m, true), "live")
+	live := newMediated(t, cfg, m, true)
+	live.stays = "after a restart of its own: it opens its WebSocket once"
+	a.clientTalks(t, live, "live")
 }
 
 func (l *liveAgents) quickstart(t *testing.T) {
@@ -66,4 +71,27 @@ func (l *liveAgents) quickstart(t *testing.T) {
 	a.clientTalks(t, newMediated(t, cfg, m, ""), "by polling")
 	a.clientTalks(t, newMediated(t, cfg, m, "wrapped"), "live")
 	a.clientTalks(t, newMediated(t, cfg, m, "raw"), "live, raw pushes")
+}
+
+// both has an exchange of the two, with the mediator between them.
+func (l *liveAgents) both(t *testing.T) {
+	var identus, quickstart peer.Config
+	a := l.agent(t, "identus and quickstart", func(ctx context.Context) error {
+		return errors.Join(installIdentus(&identus)(ctx), installQuickstart(&quickstart)(ctx))
+	})
+	m := startMediator(t, l.didcomm)
+	i, q := newMediated(t, identus, m, true), newMediated(t, quickstart, m, "wrapped")
+	if err := errors.Join(i.start(t.Context()), q.start(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	a.talk(t, "identus sends to quickstart", works(func(ctx context.Context, _ *testing.T) error {
+		return errors.Join(i.says(ctx, q, "hello"), q.gets(ctx))
+	}))
+	a.talk(t, "quickstart sends to identus", func(ctx context.Context, _ *testing.T) (string, error) {
+		err := q.says(ctx, i, "hello")
+		if refused := (*peer.RefusedError)(nil); !errors.As(err, &refused) || refused.Type != "IndexError" {
+			return "", fmt.Errorf("quickstart sends to a DID of the SDK: %v", err)
+		}
+		return "no: quickstart wants `accept` in the service of a DID, and the SDK writes an empty list", nil
+	})
 }

@@ -80,13 +80,11 @@ async function start({ state, mediator, live }) {
     for (const m of messages) received.push({ id: m.id, type: m.piuri, from: m.from?.toString(), body: m.body });
     arrived();
   });
+  // The start of the agent begins to fetch, each 5 seconds unless told otherwise.
+  const fetch = agent.startFetchingMessages.bind(agent);
+  agent.startFetchingMessages = () => fetch(200);
   await agent.start();
   if (agent.connections.mediator?.routingDID === undefined) throw new Error("no mediation was granted");
-  if (!live) {
-    // The SDK asks each 5 seconds, unless it is told otherwise.
-    agent.stopFetchingMessages();
-    await agent.startFetchingMessages(200);
-  }
   own = store.tables.own?.[0].did;
   if (own === undefined) {
     own = (await agent.createNewPeerDID()).toString();

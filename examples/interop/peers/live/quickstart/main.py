@@ -1,6 +1,8 @@
 """A live agent behind a mediator, put together from the quickstart of
 didcomm-messaging. The quickstart enrolls, polls, and has the loop for raw pushes.
 Wrapped pushes have a handler here, since that loop drops what is from the mediator.
+Acks for raw pushes are from here too, since that loop has none. What was not
+acknowledged comes again, so it counts as received only then.
 
 The suite steers the agent by JSON lines: one request a line on standard input, one
 answer a line on standard output; all else goes to standard error. It ends with its
@@ -8,6 +10,8 @@ input.
 """
 
 import asyncio
+import base64
+import hashlib
 import json
 import os
 import sys
@@ -74,62 +78,90 @@ class Agent:
             await asyncio.sleep(PAUSE)
 
     async def poll(self):
+        taken = []
         await quickstart.fetch_relayed_messages(
-            self.dmp, self.account, self.mediator, self.take
+            self.dmp, self.account, self.mediator, self.into(taken)
         )
+        self.receive(taken)
+
+    def request(self, type, **members):
+        return message(PICKUP + type, self.account, self.mediator, **members)
 
     async def live_request(self, **body):
-        request = message(
-            PICKUP + "live-delivery-change",
-            self.account,
-            self.mediator,
-            body={"live_delivery": True, **body},
+        request = self.request(
+            "live-delivery-change", body={"live_delivery": True, **body}
         )
         packed = await self.dmp.pack(request, self.mediator, self.account)
         return request["id"], packed.message, websockets.connect(packed.get_endpoint("ws"))
 
     async def raw(self):
+        """The id of a message that is pushed raw is the hash of its frame."""
         _, request, socket = await self.live_request(raw=True)
+        agent, frame_id = self, None
+
+        class Hashing:
+            async def unpack(self, frame):
+                nonlocal frame_id
+                data = frame.encode() if isinstance(frame, str) else frame
+                digest = hashlib.sha256(data).digest()
+                frame_id = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+                return await agent.dmp.unpack(frame)
+
+        async def take(msg):
+            taken = []
+            await self.into(taken)(msg)
+            ack = self.request("messages-received", body={"message_id_list": [frame_id]})
+            await quickstart.send_http_message(
+                self.dmp, self.account, ack, target=self.mediator
+            )
+            self.receive(taken)
+
         await quickstart.handle_websocket(
-            self.dmp, self.mediator, socket, request, self.take
+            Hashing(), self.mediator, socket, request, take
         )
 
     async def wrapped(self):
         id, request, connect = await self.live_request()
+        unacknowledged = {}
         async with connect as socket:
 
-            async def send(type, **members):
-                packed = await self.dmp.pack(
-                    message(PICKUP + type, self.account, self.mediator, **members),
-                    self.mediator,
-                    self.account,
-                )
+            async def send(request):
+                packed = await self.dmp.pack(request, self.mediator, self.account)
                 await socket.send(packed.message)
 
             await socket.send(request)
             async for frame in socket:
                 msg = (await self.dmp.unpack(frame)).message
-                if msg["type"] == PICKUP + "status" and msg.get("thid") == id:
-                    if count := msg["body"]["message_count"]:
-                        await send("delivery-request", body={"limit": count})
+                if msg["type"] == PICKUP + "status":
+                    self.receive(unacknowledged.pop(msg.get("thid"), []))
+                    count = msg["body"]["message_count"]
+                    if count and msg.get("thid") == id:
+                        await send(self.request("delivery-request", body={"limit": count}))
                 elif msg["type"] == PICKUP + "delivery":
-                    for attachment in msg["attachments"]:
-                        await self.open(attachment)
                     ids = [attachment["id"] for attachment in msg["attachments"]]
-                    await send("messages-received", body={"message_id_list": ids})
+                    ack = self.request("messages-received", body={"message_id_list": ids})
+                    unacknowledged[ack["id"]] = await self.open(msg["attachments"])
+                    await send(ack)
 
-    async def open(self, attachment):
-        """Takes what opens; nobody needs the rest again."""
-        try:
-            opened = await self.dmp.unpack(json.dumps(attachment["data"]["json"]))
-        except Exception as error:
-            print(f"open {attachment['id']}: {error!r}", file=sys.stderr, flush=True)
-            return
-        await self.take(opened.message)
+    async def open(self, attachments):
+        """What opens of a delivery; nobody needs the rest again."""
+        taken = []
+        for attachment in attachments:
+            try:
+                opened = await self.dmp.unpack(json.dumps(attachment["data"]["json"]))
+                await self.into(taken)(opened.message)
+            except Exception as error:
+                print(f"open {attachment['id']}: {error!r}", file=sys.stderr, flush=True)
+        return taken
 
-    async def take(self, msg):
-        members = ("id", "type", "from", "body")
-        self.received.append({name: msg.get(name) for name in members})
+    def into(self, taken):
+        async def take(msg):
+            taken.append({name: msg.get(name) for name in ("id", "type", "from", "body")})
+
+        return take
+
+    def receive(self, taken):
+        self.received += taken
         self.arrived.set()
 
     async def send(self, params):
