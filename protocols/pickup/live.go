@@ -335,7 +335,9 @@ func (l *session) room() (wait context.Context, n int) {
 	return wait, n
 }
 
-// write pushes mail. A suspect that the connection has got before is not pushed there again.
+// write pushes mail, each in a delivery of its own: some clients drop a whole delivery for one
+// attachment that they cannot open. A suspect that the connection has got before is not pushed
+// there again.
 func (l *session) write(mail []store.Mail) error {
 	l.mu.Lock()
 	until := time.Now().Add(l.s.limits.Lease)
@@ -354,22 +356,22 @@ func (l *session) write(mail []store.Mail) error {
 		}
 	}
 	l.mu.Unlock()
-	if len(fresh) == 0 {
-		return nil
-	}
-	if l.raw {
-		for _, m := range fresh {
+	for i, m := range fresh {
+		if l.raw {
 			if err := l.conn.Relay(l.ctx, transport.Packet(m.Packet)); err != nil {
 				return err
 			}
+			continue
 		}
-		return nil
+		d, err := newDelivery(l.form, nil, fresh[i:i+1])
+		if err != nil {
+			return err
+		}
+		if err := l.conn.Push(l.ctx, d); err != nil {
+			return err
+		}
 	}
-	m, err := newDelivery(l.form, nil, fresh)
-	if err != nil {
-		return err
-	}
-	return l.conn.Push(l.ctx, m)
+	return nil
 }
 
 func (l *session) unacked() []string {
