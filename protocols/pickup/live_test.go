@@ -151,6 +151,22 @@ func TestLive(t *testing.T) {
 	}
 }
 
+// Each delivery has one attachment, since some clients drop all for one that they cannot open.
+func TestOneEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, pickup.ServeLimits{})
+		p := o.newPhone(t)
+		s := p.dial(t)
+		o.accept(t, p.DID, mail(3)...)
+		s.live(t, mp3)
+		for _, want := range mail(3) {
+			if packets, _ := contents(t, s.next(t)); len(packets) != 1 || packets[0] != want {
+				t.Errorf("%q are pushed together, want %q", packets, want)
+			}
+		}
+	})
+}
+
 // Mail without an ack is pushed again after a minute. After five times it is not pushed again
 // on the same connection, and does not hold up the rest.
 func TestPushedAgain(t *testing.T) {
