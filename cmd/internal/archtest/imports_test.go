@@ -44,7 +44,8 @@ var packageRules = map[string][]string{
 	"cmd/internal/network":      {"did", "transport"},
 	"cmd/internal/home":         {"agent", "cmd/internal/network", "did"},
 	"cmd/internal/client":       {"agent", "cmd/internal/home", "cmd/internal/network", "did", "protocols", "transport"},
-	"cmd/internal/server":       {"agent", "cmd/internal/home", "cmd/internal/network", "did", "protocols", "transport"},
+	"cmd/internal/server":       {"agent", "cmd/internal/home", "cmd/internal/network", "cmd/internal/qrcode", "did", "protocols", "transport"},
+	"cmd/internal/qrcode":       {},
 }
 
 // exactRules says which of our packages a package may import: those alone, and
@@ -78,6 +79,7 @@ var moduleRules = map[string][]string{
 	"golang.org/x/term":                         {"cmd/internal/cli"},
 	"golang.org/x/time":                         {"did", "agent", "transport/gate"},
 	"modernc.org/sqlite":                        {"agent/store/sqlstore/sqlite"},
+	"rsc.io/qr":                                 {"cmd/internal/qrcode"},
 	"golang.org/x/sync":                         {"did", "transport", "agent", "protocols", "cmd", "examples"},
 }
 

@@ -59,6 +59,9 @@ func (r Reach) guard() *netguard.Guard {
 	return g
 }
 
+// Dial returns the function that opens connections to the allowed addresses.
+func (r Reach) Dial() Dial { return r.guard().DialContext }
+
 // Resolver returns a resolver for did:key, did:jwk, did:peer and did:web with a cache. longForm
 // may be nil; it is that of didpeer.Resolver.
 func (r Reach) Resolver(cache did.CacheConfig, longForm func(ctx context.Context, short string) (string, error)) (*did.Cache, error) {
