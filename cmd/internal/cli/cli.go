@@ -109,6 +109,8 @@ func NewRoot(io IO) *cobra.Command {
                                pings it from a second terminal
   didcomm ping DID             see whether an agent answers, and how fast
   didcomm send DID TEXT        send an agent a message
+  didcomm invite               invite another agent, by a URL or a QR code
+  didcomm accept URL           accept the invitation of another agent
   didcomm inbox                show the messages that your agent has received
   didcomm pickup               collect the messages that wait with the mediator
   didcomm outbox               show the messages that your agent has to deliver
@@ -144,7 +146,7 @@ it found, and a list of messages may end early.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.PersistentFlags().String("home", "", "directory of the agent's state (default \"didcomm\" in the user's configuration directory)")
 	group(root)
-	root.AddCommand(a.did(), a.pack(), a.unpack(), a.inspect(), a.serve(), a.ping(), a.send(), a.inbox(), a.outbox(), a.peer(), a.mediator(), a.pickup(), a.key(), a.backup(), a.restore())
+	root.AddCommand(a.did(), a.pack(), a.unpack(), a.inspect(), a.serve(), a.ping(), a.send(), a.invite(), a.accept(), a.inbox(), a.outbox(), a.peer(), a.mediator(), a.pickup(), a.key(), a.backup(), a.restore())
 	root.SetHelpCommand(help())
 	root.InitDefaultCompletionCmd()
 	return root

@@ -32,10 +32,15 @@ func (t *talk) addFlags(cmd *cobra.Command) {
 	f.DurationVar(&t.timeout, "timeout", 15*time.Second, "how long to wait; some agents say only after 10 seconds that they cannot open a message")
 }
 
+// check returns an error for a wrong DID or a wrong setting.
 func (t *talk) check(id string) error {
 	if _, err := did.Parse(id); err != nil {
 		return err
 	}
+	return t.checkSettings()
+}
+
+func (t *talk) checkSettings() error {
 	if err := t.cfg.Home.CheckURL(); err != nil {
 		return &usageError{err}
 	}
@@ -84,7 +89,7 @@ func (a *app) ping() *cobra.Command {
 	var t talk
 	var count int
 	cmd := &cobra.Command{
-		Use:   "ping DID",
+		Use:   "ping DID|URL",
 		Short: "see whether an agent answers, and how fast",
 		Long: `Ping sends trust pings to an agent, one after the other, and prints how long each
 answer took. Each ping has to be answered within --timeout.
@@ -94,20 +99,27 @@ DIDComm v2 and can be reached. The answer comes back on the same connection, so
 that ping works behind a firewall. Ping uses the keys of the home. In a home
 without keys, it uses temporary keys.
 
+URL is an invitation of the agent, which a ping may use up: to stay in contact, use
+didcomm accept.
+
 To an agent that does not support trust ping 2.0, ping sends a ping of version 1.0,
 and its output says so. A home with keys remembers that; see didcomm peer.`,
 		Example: `  didcomm ping did:web:agent.example.org
   didcomm ping --count 5 --ws did:peer:2.Ez6LS...`,
-		Args: positional("DID"),
+		Args: positional("DID|URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if count < 1 {
 				return usagef("--count %d: want at least 1", count)
 			}
-			return t.with(a, cmd, args[0], func(ctx context.Context, c *client.Client) error {
+			to, err := t.party(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			return t.with(a, cmd, to.did, func(ctx context.Context, c *client.Client) error {
 				var least, most, sum time.Duration
 				for n := range count {
 					pong, err := once(ctx, t.timeout, func(ctx context.Context) (trustping.Pong, error) {
-						return trustping.Ping(ctx, c.Agent(), args[0], agent.Once())
+						return trustping.Ping(ctx, c.Agent(), to.did, agent.Once(), agent.Parent(to.invitation))
 					})
 					if err != nil {
 						err = t.waited(err)
@@ -121,7 +133,7 @@ and its output says so. A home with keys remembers that; see didcomm peer.`,
 						version = ", by trust ping 1.0"
 					}
 					rtt := pong.Took
-					fmt.Fprintf(cmd.OutOrStdout(), "answer %d from %s: %s%s\n", n+1, short(args[0]), milliseconds(rtt), version)
+					fmt.Fprintf(cmd.OutOrStdout(), "answer %d from %s: %s%s\n", n+1, short(to.did), milliseconds(rtt), version)
 					if n == 0 || rtt < least {
 						least = rtt
 					}

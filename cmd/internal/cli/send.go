@@ -16,11 +16,11 @@ func (a *app) send() *cobra.Command {
 	var t talk
 	var p client.PostConfig
 	cmd := &cobra.Command{
-		Use:   "send DID TEXT",
+		Use:   "send DID|URL TEXT",
 		Short: "send a text to an agent",
 		Long: `Send sends a basic message and prints its id. TEXT is the text, or "-" for standard
 input. Prefer "-" for a private text: other users of this machine can see the
-arguments of a command.
+arguments of a command. URL is an invitation of the agent.
 
 In a home with keys, the message is from the DID that didcomm serve uses, or from
 another DID of the home with --from. Send ends when the other agent or the outbox
@@ -47,7 +47,7 @@ To an agent that is known to give no acknowledgements (see didcomm peer), send d
 not wait for one: with --ack, the message is sent, and the command fails.`,
 		Example: `  didcomm send did:web:agent.example.org 'hello, agent'
   didcomm send --ws did:peer:2.Ez6LS... hello`,
-		Args: positional("DID", "TEXT"),
+		Args: positional("DID|URL", "TEXT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := notEmpty(cmd, "from"); err != nil {
 				return err
@@ -64,7 +64,11 @@ not wait for one: with --ack, the message is sent, and the command fails.`,
 			if err != nil {
 				return err
 			}
-			m.ID, m.To = message.NewID(), []string{args[0]}
+			to, err := t.party(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			m.ID, m.To, m.ParentThreadID = message.NewID(), []string{to.did}, to.invitation
 			if p.Ack {
 				m.PleaseAck = []string{""} // this message
 			}

@@ -135,6 +135,7 @@ does not know that others can reach it.`,
 	f.StringVar(&cfg.PublicURL, "public-url", "", "URL at which peers reach the agent (default "+server.DefaultPath+" at the did:web's domain or the listening address)")
 	f.StringVar(&cfg.DID, "did", "", "did:web to use as the DID of the agent; its document is published")
 	f.StringVar(&cfg.Via, "via", "", "listen on no port, and collect messages from this mediator: its DID, or an invitation of it")
+	f.BoolVar(&cfg.Invitation, "invitation", false, "answer GET "+server.InvitationPath+" with an invitation to the agent: JSON, or a page with a QR code for a browser")
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "speak TLS with this certificate chain, a PEM file")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "private key of --tls-cert, a PEM file")
 	f.StringVar(&cfg.ClientCA, "client-ca", "", "accept only clients with a certificate of these authorities, a PEM file")

@@ -25,6 +25,7 @@ var settings = map[string][3]string{
 	"client-ca":     {"flag.pem", "env.pem", "file.pem"},
 	"allow-origin":  {"[http://flag.example]", "[http://env.example]", "[http://file.example]"},
 	"allow-private": {"true", "true", "true"},
+	"invitation":    {"true", "true", "true"},
 	"max-bytes":     {"1", "2", "3"},
 	"unread-bytes":  {"1", "2", "3"},
 	"read-timeout":  {"1s", "2s", "3s"},

@@ -115,7 +115,7 @@ func parsePublicURL(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("--public-url %q: there is no port %s", s, u.Port())
 	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return nil, fmt.Errorf("--public-url %q: want no user, query or fragment", s)
-	case slices.Contains(probes, u.Path) || strings.HasSuffix(u.Path, "/did.json"):
+	case slices.Contains(probes, u.Path) || u.Path == InvitationPath || strings.HasSuffix(u.Path, "/did.json"):
 		return nil, fmt.Errorf("--public-url %q: the path is taken by the server itself", s)
 	case strings.ContainsAny(u.Path, ":*"):
 		return nil, fmt.Errorf("--public-url %q: want no %q or %q in the path", s, ":", "*")

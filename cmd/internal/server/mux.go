@@ -18,6 +18,7 @@ import (
 func (s *Server) mux() *agent.Mux {
 	var mu sync.Mutex // one OnMessage at a time
 	options := []agent.MuxOption{
+		s.invitations.book.Serve(),
 		trustping.Handle(),
 		basicmessage.Handle(func(_ context.Context, _ agent.Responder, in *agent.Inbound, body basicmessage.Body) error {
 			mu.Lock()

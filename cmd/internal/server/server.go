@@ -71,6 +71,9 @@ type Config struct {
 	// Via is the DID of a mediator, or an invitation of one. It makes the agent one without a
 	// port, whose messages the mediator keeps until the agent collects them.
 	Via string
+	// Invitation makes InvitationPath answer with an invitation to the agent, for programs and
+	// as a page. Not with Via.
+	Invitation bool
 	// TLSCert and TLSKey are PEM files; both or none. They are loaded again when they change.
 	TLSCert, TLSKey string
 	// ClientCA is a PEM file with the authorities of the certificates that clients have to
@@ -140,6 +143,8 @@ type Server struct {
 	clients   []*client             // of all mediators of the home
 	collector *pickup.Collector     // nil without such mediators
 	progress  func(pickup.Progress) // of the collector, or nil
+
+	invitations invitations
 }
 
 // Listen opens the port, takes the lock of the home, and reads or makes the agent's keys. Call
@@ -207,6 +212,9 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	if err := s.openMediator(); err != nil {
+		return err
+	}
+	if err := s.openInvitations(ctx); err != nil {
 		return err
 	}
 	if s.senders, err = reach.Senders(cfg.MaxBytes, cfg.Logger); err != nil {
@@ -348,6 +356,7 @@ func (s *Server) routes() http.Handler {
 	e.GET(LivePath, live)
 	e.GET(HealthPath, live)
 	e.GET(ReadyPath, echo.WrapHandler(s.ready))
+	e.GET(InvitationPath, s.serveInvitation)
 	e.RouteNotFound("/*", s.publish)
 	return e
 }

@@ -35,7 +35,7 @@ func (c Config) checkVia() error {
 	}{
 		{"--mediator", c.Mediator.On}, {"--public-url", c.PublicURL != ""}, {"--did", c.DID != ""},
 		{"--tls-cert", c.TLSCert != ""}, {"--tls-key", c.TLSKey != ""}, {"--client-ca", c.ClientCA != ""},
-		{"--allow-origin", len(c.AllowOrigins) > 0},
+		{"--allow-origin", len(c.AllowOrigins) > 0}, {"--invitation", c.Invitation},
 	} {
 		if setting.given {
 			return fmt.Errorf("%s does not go with --via: such an agent listens on no port", setting.flag)
