@@ -61,13 +61,15 @@ func TestDialect(t *testing.T) {
 		want(own, id, full)
 	}
 
-	// Other queries say nothing about a change. The same queries do.
+	// Other queries say nothing about a change. The same queries do, but a capability stays.
+	full.Capability = "secret"
+	learn(own, party("b"), func(d *contact.Dialect) { d.Capability = "secret" })
 	for _, tt := range []struct{ queries, answer string }{{"*", "x"}, {"*", "x"}, {"y", "z"}} {
 		learn(own, party("b"), func(d *contact.Dialect) { d.Disclose(tt.queries, tt.answer) })
 		want(own, party("b"), full)
 	}
 	learn(own, party("b"), func(d *contact.Dialect) { d.Disclose("y", "changed") })
-	want(own, party("b"), contact.Dialect{})
+	want(own, party("b"), contact.Dialect{Capability: "secret"})
 }
 
 func TestDialectIsBounded(t *testing.T) {

@@ -105,6 +105,20 @@ func TestForward(t *testing.T) {
 			data = u.Message.Attachments[0].Data.JSON
 		}
 	})
+	t.Run("a capability", func(t *testing.T) {
+		got, err := alice.Forward(t.Context(), e, []string{m1.did, m2.did}, envelope.Capability("secret"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := unpack(t, w.packer(t, m1), got.Data)
+		if want := `{"next":"` + m2.did + `"}`; string(u.Message.Body) != want {
+			t.Errorf("body for the first mediator %s, want %s", u.Message.Body, want)
+		}
+		u = unpack(t, w.packer(t, m2), u.Message.Attachments[0].Data.JSON)
+		if want := `{"next":"` + bobDID + `","capability":"secret"}`; string(u.Message.Body) != want {
+			t.Errorf("body for the mediator of the recipient %s, want %s", u.Message.Body, want)
+		}
+	})
 	many := slices.Repeat([]string{m1.did}, envelope.DefaultMaxHops+1)
 	if _, err := alice.Forward(t.Context(), e, many[1:]); err != nil {
 		t.Errorf("the greatest number of hops: %v", err)

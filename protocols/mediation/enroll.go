@@ -187,15 +187,17 @@ func Update(ctx context.Context, a *agent.Agent, mediator string, changes []Chan
 	return results, nil
 }
 
-// maxRecipients is how many DIDs of the list of a mediator are read.
-const maxRecipients = 100_000
+// page is how many DIDs of the list of a mediator are asked for at once, and maxPages how many
+// answers are read.
+const page, maxPages = 200, 200
 
 // Recipients returns the DIDs for which a mediator takes mail for us, as we have spelled them.
 //
 // Errors are ErrNotEnrolled, ErrAnswer, and those of agent.Agent.RequestAny.
 func Recipients(ctx context.Context, a *agent.Agent, mediator string, opts ...Option) ([]string, error) {
 	var all []string
-	for {
+	seen := make(map[string]bool)
+	for range maxPages {
 		answer, v, err := request(ctx, a, mediator, func(v version) string { return v.query }, queryBody{&paginate{page, len(all)}}, opts)
 		if err != nil {
 			return nil, fmt.Errorf("list recipients: %w", err)
@@ -207,18 +209,17 @@ func Recipients(ctx context.Context, a *agent.Agent, mediator string, opts ...Op
 		if err := answer.Message.DecodeBody(&body); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrAnswer, err)
 		}
-		list := append(body.Keys, body.DIDs...)
+		list, before := append(body.Keys, body.DIDs...), len(all)
 		for _, r := range list {
-			all = append(all, r.RecipientDID)
+			if !seen[r.RecipientDID] {
+				seen[r.RecipientDID] = true
+				all = append(all, r.RecipientDID)
+			}
 		}
-		if len(all) > maxRecipients {
-			return nil, fmt.Errorf("%w: more than %d recipients", ErrAnswer, maxRecipients)
-		}
-		if len(list) == 0 || body.Pagination == nil || body.Pagination.Remaining <= 0 {
+		// A mediator may leave pagination out, and may ignore paginate.
+		if p := body.Pagination; len(all) == before || p != nil && p.Remaining <= 0 || p == nil && len(list) < page {
 			return all, nil
 		}
 	}
+	return nil, fmt.Errorf("%w: more than %d pages", ErrAnswer, maxPages)
 }
-
-// page is how many DIDs of the list of a mediator are read at once.
-const page = 200
