@@ -2,7 +2,6 @@ package mediation_test
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -245,44 +244,5 @@ func TestOthers(t *testing.T) {
 	}
 	if got := w.registered(t, p.Agent); !slices.Equal(got, sorted(ours, other)) {
 		t.Errorf("registered %q", got)
-	}
-}
-
-// The owner of a DID that a thief has registered gets it by a proof. Somebody who cannot
-// prove it is refused.
-func TestTheft(t *testing.T) {
-	w := newWorld(t, nil)
-	p, thief := w.newPhone(t, nil), w.phone(t)
-	id := p.identity(t, identity.Peer2, w.mediator.DID())
-	steal := func() mediation.Outcome {
-		t.Helper()
-		if _, err := mediation.Enroll(t.Context(), thief, w.mediator.DID()); err != nil {
-			t.Fatal(err)
-		}
-		got, err := mediation.Update(t.Context(), thief, w.mediator.DID(), []mediation.Change{{RecipientDID: id, Action: mediation.Add}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return got[0].Result
-	}
-	if got := steal(); got != mediation.Success {
-		t.Fatalf("first come: %s", got)
-	}
-	if err := w.client(t, p).Register(t.Context(), id); err != nil {
-		t.Fatal(err)
-	}
-	if got := w.registered(t, thief); len(got) != 0 {
-		t.Errorf("the thief has %q", got)
-	}
-	if got := steal(); got != mediation.ClientError {
-		t.Errorf("without proof: %s", got)
-	}
-	if got := w.registered(t, p.Agent); !slices.Equal(got, []string{id}) {
-		t.Errorf("the owner has %q", got)
-	}
-
-	other := w.newPhone(t, nil)
-	if err := w.client(t, other).Register(t.Context(), id); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("of another phone: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/protocols/mediation"
+	"github.com/didcomm-go/didcomm/protocols/routing"
 )
 
 // world is a mediator among agents.
@@ -37,7 +38,7 @@ func newWorld(t *testing.T, configure func(*mediator.Config), opts ...agenttest.
 			t.Fatal(err)
 		}
 		cfg.Store = w.store
-		cfg.Handler = agent.NewMux(mediation.Serve(w.state, log))
+		cfg.Handler = agent.NewMux(mediation.Serve(w.state, log), routing.Serve(w.state))
 	}))...)
 	return w
 }

@@ -132,7 +132,7 @@ func TestHostile(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
-	w := newWorld(t, func(cfg *mediator.Config) { cfg.Limits.RegistrationsPerMinute = -1 })
+	w := newWorld(t, func(cfg *mediator.Config) { cfg.Limits.ChangesPerMinute = 10_000 })
 	a := w.phone(t)
 	w.ask(t, a, piuri2+"mediate-request", `{}`)
 	var want []string
