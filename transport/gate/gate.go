@@ -73,7 +73,8 @@ type Config struct {
 	// RequestsPerMinute limits the requests of an address.
 	RequestsPerMinute int
 	// FailuresPerMinute limits the requests of an address that are answered with a status
-	// from 400 to 499. Above it, all requests of the address are refused.
+	// from 400 to 499, but for 429 of the handler. Above it, all requests of the address are
+	// refused.
 	FailuresPerMinute int
 	// MaxAddresses is how many addresses and networks are remembered, besides those that have
 	// connections. The one that was unseen for the longest time is forgotten first, and

@@ -84,6 +84,10 @@ func newSite(t *testing.T, cfg gate.Config) *site {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/{$}", func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc("/probe", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "well") })
+	mux.HandleFunc("/rated", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
 	mux.HandleFunc("/slow", func(http.ResponseWriter, *http.Request) {
 		s.began <- struct{}{}
 		<-s.hold
@@ -269,6 +273,7 @@ func TestFailuresPerMinute(t *testing.T) {
 	c.want(404, "/nothing")
 	for range 10 {
 		c.want(200, "/")
+		c.want(429, "/rated") // over a limit of its own
 	}
 	c.want(404, "/nothing")
 	c.want(429, "/")
