@@ -35,8 +35,14 @@ type config struct {
 // newOffice runs a mediator over HTTP, with changes.
 func newOffice(t testing.TB, n *agenttest.Net, edits ...func(*config)) *office {
 	t.Helper()
+	return openOffice(t, n, agenttest.HTTP(), edits...)
+}
+
+// openOffice is newOffice over any transport.
+func openOffice(t testing.TB, n *agenttest.Net, over agenttest.Option, edits ...func(*config)) *office {
+	t.Helper()
 	o := new(office)
-	o.agent = n.Agent(t, nil, agenttest.HTTP(), agenttest.Configure(func(cfg *agent.Config) {
+	o.agent = n.Agent(t, nil, over, agenttest.Configure(func(cfg *agent.Config) {
 		o.endpoint = endpointOf(t, cfg.Packer, cfg.DID)
 		cfg.Store = store.New(store.Config{})
 		c := config{agent: cfg, mediator: mediator.Config{Store: cfg.Store, Mailbox: store.NewMailbox(store.MailboxConfig{})}}
