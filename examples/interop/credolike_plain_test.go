@@ -4,6 +4,7 @@ package interop_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ import (
 func TestCredoLike(t *testing.T) {
 	path := buildProgram(t)
 	c := &credo{path, serveProgram(t, path)}
-	all := append(c.exchanges(), credoTalk{"reports about reports", c.storm(t, 2*time.Second)})
+	all := append(slices.Concat(c.exchanges(), c.mediations()), credoTalk{"reports about reports", c.storm(t, 2*time.Second)})
 	t.Run("exchanges", func(t *testing.T) {
 		for _, e := range all {
 			t.Run(strings.ReplaceAll(e.what, " ", "_"), func(t *testing.T) {

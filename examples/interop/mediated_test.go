@@ -3,145 +3,24 @@
 package interop_test
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/didcomm-go/didcomm/agent/agenttest"
-	"github.com/didcomm-go/didcomm/agent/envelope"
-	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
-
-// mediatorProgram is "didcomm serve --mediator", which can be killed and started again.
-type mediatorProgram struct {
-	program
-	did    string
-	listen string
-	cmd    *exec.Cmd
-	ended  chan struct{} // closed when its output has ended
-}
-
-// startMediator starts a mediator, which runs until the test ends.
-func startMediator(t *testing.T, path string) *mediatorProgram {
-	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &mediatorProgram{program: program{path, t.TempDir()}, listen: free.Addr().String()}
-	if err := errors.Join(free.Close(), m.start(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.kill() })
-	return m
-}
-
-// start returns when the mediator takes messages.
-func (m *mediatorProgram) start(t *testing.T) error {
-	m.cmd = exec.Command(m.path, "serve", "--mediator", "--home", m.home, "--listen", m.listen, "--log-level", "info")
-	stdout, err := m.cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	stderr, err := m.cmd.StderrPipe()
-	if err != nil {
-		return err
-	}
-	if err := m.cmd.Start(); err != nil {
-		return err
-	}
-	ended, ready := make(chan struct{}), make(chan struct{})
-	m.ended = ended
-	go func() {
-		defer close(ended)
-		waiting := true
-		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			if waiting && endpointLine.Match(lines.Bytes()) {
-				waiting = false
-				close(ready)
-			}
-			t.Log("mediator: ", lines.Text())
-		}
-	}()
-	first := bufio.NewScanner(stdout)
-	if !first.Scan() {
-		m.kill()
-		return errors.New("the mediator did not start")
-	}
-	if m.did != "" && m.did != first.Text() {
-		return fmt.Errorf("the mediator has become %s", first.Text())
-	}
-	m.did = first.Text()
-	select {
-	case <-ready:
-		return nil
-	case <-ended:
-		return errors.New("the mediator ended")
-	}
-}
-
-// kill ends the mediator as a crash would.
-func (m *mediatorProgram) kill() {
-	_ = m.cmd.Process.Kill()
-	<-m.ended
-	_ = m.cmd.Wait()
-}
-
-func (m *mediatorProgram) restart(t *testing.T) error {
-	m.kill()
-	return m.start(t)
-}
-
-// forwardJunk hands the mediator an envelope for a client that the client cannot open.
-func (m *mediatorProgram) forwardJunk(ctx context.Context, t *testing.T, client string) error {
-	other := agenttest.NewParty(t)
-	plain, err := message.New("https://didcomm.org/empty/1.0/empty", nil)
-	if err != nil {
-		return err
-	}
-	plain.ID, plain.To = message.NewID(), []string{other.DID}
-	inner, err := other.Packer.Pack(ctx, plain)
-	if err != nil {
-		return err
-	}
-	forward, err := message.New("https://didcomm.org/routing/2.0/forward", map[string]string{"next": client})
-	if err != nil {
-		return err
-	}
-	forward.ID, forward.To = message.NewID(), []string{m.did}
-	forward.Attachments = []message.Attachment{{ID: "1", Data: message.AttachmentData{JSON: inner[0].Data}}}
-	outer, err := other.Packer.Pack(ctx, forward)
-	if err != nil {
-		return err
-	}
-	resp, err := http.Post("http://"+m.listen, envelope.MediaTypeEncrypted, bytes.NewReader(outer[0].Data))
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		return fmt.Errorf("the mediator answers %s", resp.Status)
-	}
-	return nil
-}
 
 // mediated is an agent of others behind our mediator.
 type mediated struct {
 	t        *testing.T
 	cfg      peer.Config
-	mediator *mediatorProgram
+	mediator *served
 	sender   program // didcomm send
 	state    string  // path of what the agent keeps
 	live     any     // how it picks up, as its program calls that
@@ -154,7 +33,7 @@ type mediated struct {
 }
 
 // newMediated describes an agent. start starts it.
-func newMediated(t *testing.T, cfg peer.Config, m *mediatorProgram, live any) *mediated {
+func newMediated(t *testing.T, cfg peer.Config, m *served, live any) *mediated {
 	return &mediated{t: t, cfg: cfg, mediator: m, sender: program{m.path, t.TempDir()}, state: filepath.Join(t.TempDir(), "state"), live: live}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,7 +44,11 @@ func (p program) run(ctx context.Context, args ...string) (stdout, stderr string
 // served is "didcomm serve", an agent with a home of its own.
 type served struct {
 	program
-	did, url string // url is that of POSTs
+	args     []string // of serve
+	did, url string   // url is that of POSTs, empty if the agent listens on no port
+
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when the output has ended
 
 	mu    sync.Mutex
 	lines []string      // of standard output, after the DID
@@ -55,20 +60,42 @@ var endpointLine = regexp.MustCompile(`takes messages at (\S+)\. `)
 // serveProgram runs "didcomm serve" until the test ends.
 func serveProgram(t *testing.T, path string) *served {
 	t.Helper()
-	s := &served{program: program{path, t.TempDir()}, more: make(chan struct{})}
-	cmd := exec.Command(path, "serve", "--home", s.home, "--listen", "127.0.0.1:0", "--log-level", "warn")
+	return serveWith(t, path, "--listen", "127.0.0.1:0")
+}
+
+// serveWith runs "didcomm serve" with arguments until the test ends.
+func serveWith(t *testing.T, path string, args ...string) *served {
+	t.Helper()
+	s := &served{program: program{path, t.TempDir()}, args: args, more: make(chan struct{})}
+	if err := s.start(t); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = s.cmd.Process.Signal(os.Interrupt)
+		<-s.ended
+		if err := s.cmd.Wait(); err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return s
+}
+
+// start returns when the agent takes messages.
+func (s *served) start(t *testing.T) error {
+	cmd := exec.Command(s.path, append([]string{"serve", "--home", s.home, "--log-level", "warn"}, s.args...)...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	did, url := make(chan string, 1), make(chan string, 1)
+	did, url, ended := make(chan string, 1), make(chan string, 1), make(chan struct{})
+	s.cmd, s.ended = cmd, ended
 	var readers sync.WaitGroup
 	readers.Go(func() {
 		defer close(did)
@@ -94,17 +121,45 @@ func serveProgram(t *testing.T, path string) *served {
 			t.Log("serve: ", lines.Text())
 		}
 	})
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
+	go func() {
 		readers.Wait()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("serve: %v", err)
-		}
-	})
-	if s.did, s.url = <-did, <-url; s.did == "" || s.url == "" {
-		t.Fatal("serve did not start")
+		close(ended)
+	}()
+	before := s.did
+	if s.did = <-did; s.did == "" || before != "" && before != s.did {
+		return fmt.Errorf("serve has %q as its DID, and had %q", s.did, before)
 	}
-	return s
+	if slices.Contains(s.args, "--via") {
+		return nil
+	}
+	if s.url = <-url; s.url == "" {
+		return errors.New("serve takes no messages")
+	}
+	return nil
+}
+
+// restart kills the agent, as a crash would, and starts it again.
+func (s *served) restart(t *testing.T) error {
+	s.kill()
+	return s.start(t)
+}
+
+func (s *served) kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.ended
+	_ = s.cmd.Wait()
+}
+
+// said counts the lines of a basic message.
+func (s *served) said(text string) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, line := range s.lines {
+		if strings.HasSuffix(line, ": "+text) {
+			n++
+		}
+	}
+	return n
 }
 
 // at makes another DID of the agent, with an endpoint.

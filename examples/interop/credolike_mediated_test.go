@@ -1,0 +1,102 @@
+package interop_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/didcomm-go/didcomm/examples/interop/internal/credolike"
+)
+
+// mediations are the exchanges in which one of the two is the mediator of the other.
+func (c *credo) mediations() []credoTalk {
+	var all []credoTalk
+	for _, e := range []struct {
+		what    string
+		outcome string
+		run     func(ctx context.Context, t *testing.T) error
+	}{
+		{"our client, by polling", "yes, by coordinate-mediation 2.0 and message-pickup 4.0", func(ctx context.Context, t *testing.T) error { return c.enrolls(ctx, t, false) }},
+		{"our client, live", "yes, by coordinate-mediation 2.0 and message-pickup 4.0", func(ctx context.Context, t *testing.T) error { return c.enrolls(ctx, t, true) }},
+		{"our mediator, by polling", "yes, by coordinate-mediation 2.0 and message-pickup 4.0", func(ctx context.Context, t *testing.T) error { return c.mediates(ctx, t, "http") }},
+		{"our mediator, live", "yes, by coordinate-mediation 2.0 and message-pickup 4.0", func(ctx context.Context, t *testing.T) error { return c.mediates(ctx, t, "http", "ws") }},
+	} {
+		all = append(all, credoTalk{e.what, func(ctx context.Context, t *testing.T) (string, error) { return e.outcome, e.run(ctx, t) }})
+	}
+	return all
+}
+
+// enrolls has the agent as a client of our mediator, which is killed in between.
+func (c *credo) enrolls(ctx context.Context, t *testing.T, live bool) error {
+	m := startMediator(t, c.path)
+	them := c.them(t, credolike.Config{Mediator: m.did, Live: live})
+	other := c.them(t, credolike.Config{Numalgo: 2, Mediator: m.did, Live: live})
+	said := func(steps ...func() error) error {
+		for i, step := range steps {
+			if err := step(); err != nil {
+				return fmt.Errorf("step %d: %w", i+1, err)
+			}
+		}
+		return nil
+	}
+	send := func(content string) func() error {
+		return func() error {
+			if _, _, err := c.stranger(t).run(ctx, "send", them.Invitation(), content); err != nil {
+				return err
+			}
+			_, err := them.Wait(ctx, saying(content))
+			return err
+		}
+	}
+	say := func(content string) func() error {
+		return func() error {
+			if _, err := other.Say(ctx, them.Invitation(), content); err != nil {
+				return err
+			}
+			_, err := them.Wait(ctx, saying(content))
+			return err
+		}
+	}
+	if err := said(send("1"), say("2"),
+		func() error { return m.forwardJunk(ctx, t, them.Invitation()) }, send("3"),
+		func() error { return m.restart(t) }, send("4"), say("5")); err != nil {
+		return err
+	}
+	for _, content := range []string{"1", "2", "3", "4", "5"} {
+		got := slices.DeleteFunc(them.Received(), func(m credolike.Message) bool { return !saying(content)(m) })
+		if len(got) != 1 {
+			return fmt.Errorf("the agent has got %q %d times", content, len(got))
+		}
+	}
+	return nil
+}
+
+// mediates has the agent as the mediator of our client, which is killed in between.
+func (c *credo) mediates(ctx context.Context, t *testing.T, schemes ...string) error {
+	mediator := c.them(t, credolike.Config{Schemes: schemes})
+	other := c.by(t, "http")
+	us := serveWith(t, c.path, "--via", mediator.Invitation())
+	send := func(content string) error {
+		_, _, err := c.stranger(t).run(ctx, "send", us.did, content)
+		return err
+	}
+	say := func(content string) error {
+		_, err := other.Say(ctx, us.did, content)
+		return err
+	}
+	if err := errors.Join(send("1"), us.says(ctx, "1"), say("2"), us.says(ctx, "2")); err != nil {
+		return err
+	}
+	us.kill()
+	if err := errors.Join(send("3"), say("4"), us.start(t), us.says(ctx, "3"), us.says(ctx, "4"), send("5"), us.says(ctx, "5")); err != nil {
+		return err
+	}
+	for _, content := range []string{"1", "2", "3", "4", "5"} {
+		if n := us.said(content); n != 1 {
+			return fmt.Errorf("serve says %q %d times", content, n)
+		}
+	}
+	return nil
+}
