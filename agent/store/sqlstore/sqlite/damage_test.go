@@ -151,8 +151,9 @@ func TestDamagedLarge(t *testing.T) {
 			}
 		}
 	}
-	// Each table of packets, and its index. One of them has two indexes.
-	if unseen := len(good)/pageSize - found; unseen != 2*3+1 {
+	// Each table of packets, and its index, but for the index of mail_packet, in which Open finds
+	// the last seq. One table has two indexes.
+	if unseen := len(good)/pageSize - found; unseen != 2*3+1-1 {
 		t.Errorf("damage of %d pages was not seen", unseen)
 	}
 }
