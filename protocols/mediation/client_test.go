@@ -3,8 +3,10 @@ package mediation_test
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -171,6 +173,63 @@ func TestClient(t *testing.T) {
 		defer stop()
 		wants("after a crash of the phone", three)
 	})
+}
+
+// Requests and answers get lost, and the phone crashes, while identities come and go. In the end
+// the list of the mediator is right.
+func TestClientAmongFaults(t *testing.T) {
+	for seed := range uint64(5) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			var faults sync.Mutex
+			broken := true
+			w := newWorld(t, nil)
+			w.fault = func() fault {
+				faults.Lock()
+				defer faults.Unlock()
+				if !broken {
+					return handled
+				}
+				return []fault{handled, handled, lost, unanswered}[r.IntN(4)]
+			}
+			p := w.newPhone(t, nil)
+			var want []string
+			for range 6 {
+				c := w.client(t, p)
+				ctx, crash := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- c.Run(ctx) }()
+				for range 3 {
+					want = append(want, p.identity(t, identity.Peer2, w.mediator.DID()))
+					if len(want) > 4 {
+						if err := p.set.Retire(t.Context(), want[0], time.Now().Add(time.Minute)); err != nil {
+							t.Fatal(err)
+						}
+						want = want[1:]
+					}
+					faults.Lock()
+					wait := time.Duration(r.IntN(100)) * time.Second
+					faults.Unlock()
+					time.Sleep(wait)
+				}
+				crash()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				p = w.newPhone(t, p)
+			}
+			faults.Lock()
+			broken = false
+			faults.Unlock()
+			time.Sleep(time.Hour)
+			if err := w.client(t, p).Reconcile(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.registered(t, p.Agent); !slices.Equal(got, sorted(want...)) {
+				t.Errorf("seed %d: registered\n%q, want\n%q", seed, got, want)
+			}
+		})
+	}
 }
 
 // A mediator that has lost its records is asked again.

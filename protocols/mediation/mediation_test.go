@@ -1,6 +1,7 @@
 package mediation_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"slices"
@@ -21,6 +22,35 @@ type world struct {
 	mediator *agent.Agent
 	state    *mediator.Mediator
 	store    store.Store
+	fault    func() fault // nil for none
+}
+
+// fault is what happens to a request to the mediator.
+type fault int
+
+const (
+	handled fault = iota
+	lost          // before it was handled
+	unanswered
+)
+
+// silent is a Responder that loses the answer.
+type silent struct{ agent.Responder }
+
+func (silent) Reply(context.Context, *message.Message) error { return nil }
+
+func (w *world) faulty(next agent.Handler) agent.Handler {
+	return agent.HandlerFunc(func(ctx context.Context, r agent.Responder, in *agent.Inbound) error {
+		if w.fault != nil {
+			switch w.fault() {
+			case lost:
+				return nil
+			case unanswered:
+				r = silent{r}
+			}
+		}
+		return next.HandleMessage(ctx, r, in)
+	})
 }
 
 // newWorld runs a mediator. configure may be nil.
@@ -38,7 +68,7 @@ func newWorld(t *testing.T, configure func(*mediator.Config), opts ...agenttest.
 			t.Fatal(err)
 		}
 		cfg.Store = w.store
-		cfg.Handler = agent.NewMux(mediation.Serve(w.state, log), routing.Serve(w.state))
+		cfg.Handler = agent.NewMux(agent.Wrap(w.faulty), mediation.Serve(w.state, log), routing.Serve(w.state))
 	}))...)
 	return w
 }

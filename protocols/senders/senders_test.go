@@ -118,7 +118,7 @@ func TestRefused(t *testing.T) {
 	for typ, bodies := range map[string][]string{
 		senders.TypeSet:              {`{"mode":"closed"}`, `{"mode":1}`, `{"dids":"did:example:a"}`, `{"dids":[null,1]}`},
 		senders.TypeGet:              {`{"recipient_did":[]}`},
-		senders.TypeMakeCapability:   {`{"expires_time":"soon"}`, `{"name":{}}`},
+		senders.TypeMakeCapability:   {`{"expires_time":"soon"}`, `{"expires_time":-1}`, `{"expires_time":4611686018427387904}`, `{"name":{}}`},
 		senders.TypeRevokeCapability: {`{"id":7}`},
 	} {
 		for _, body := range bodies {

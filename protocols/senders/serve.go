@@ -96,6 +96,9 @@ func (s *server) makeCapability(ctx context.Context, in *agent.Inbound) (string,
 	if err := decode(in, &body); err != nil {
 		return "", nil, err
 	}
+	if body.Expires < 0 || body.Expires > maxTime {
+		return "", nil, message.NewProblem("e.p.msg", nil)
+	}
 	token, c, err := s.m.NewCapability(ctx, in.From, body.Recipient, body.Name, timeOf(body.Expires))
 	made := bodyOf(c)
 	made.Token = token
@@ -118,6 +121,9 @@ func (s *server) revoke(ctx context.Context, in *agent.Inbound) (string, any, er
 	}
 	return TypeRevoked, body, retry(s.m.RevokeCapability(ctx, in.From, body.ID))
 }
+
+// maxTime is the end of the year 9999, in seconds since 1970: RFC 3339 has no later time.
+const maxTime = 253402300799
 
 func bodyOf(c mediator.Capability) capabilityBody {
 	return capabilityBody{
