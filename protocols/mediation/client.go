@@ -319,9 +319,17 @@ func (c *Client) add(ctx context.Context, entries []entry) error {
 			}
 			proofs = append(proofs, att)
 		}
-		no, err := c.update(ctx, Add, batch, Proofs(proofs...))
-		if err != nil {
-			return err
+		no := batch
+		if len(proofs) > 0 {
+			left, err := c.update(ctx, Add, batch, Proofs(proofs...))
+			switch {
+			case errors.Is(err, ErrNotEnrolled), ctx.Err() != nil:
+				return err
+			case err != nil: // perhaps the mediator takes no attachments
+				lost = errors.Join(lost, err)
+			default:
+				no = left
+			}
 		}
 		for _, e := range no {
 			if did.Canonical(e.form) == did.Canonical(e.did) {

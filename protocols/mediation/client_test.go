@@ -2,6 +2,7 @@ package mediation_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/identity"
 	"github.com/didcomm-go/didcomm/agent/keyring"
+	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didkey"
@@ -282,6 +284,36 @@ func TestClientRotation(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// A mediator without proofs, which refuses whatever has an attachment, refuses a DID that is
+// taken. All other identities are registered.
+func TestTaken(t *testing.T) {
+	w := newWorld(t, nil)
+	other, p := w.phone(t), w.newPhone(t, nil)
+	taken, free := p.identity(t, identity.Peer2, w.mediator.DID()), p.identity(t, identity.Peer2, w.mediator.DID())
+	if _, err := mediation.Enroll(t.Context(), other, w.mediator.DID()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := mediation.Update(t.Context(), other, w.mediator.DID(), []mediation.Change{{RecipientDID: taken, Action: mediation.Add}}); err != nil || got[0].Result != mediation.Success {
+		t.Fatal(got, err)
+	}
+	w.refuse = func(in *agent.Inbound) error {
+		if len(in.Message.Attachments) > 0 {
+			return &message.Problem{Code: "e.p.msg"}
+		}
+		return nil
+	}
+	c := w.client(t, p)
+	if err := c.Reconcile(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := c.Register(t.Context(), taken); !errors.Is(err, mediation.ErrRefused) {
+		t.Errorf("register: %v", err)
+	}
+	if got := w.registered(t, p.Agent); !slices.Equal(got, []string{free}) {
+		t.Errorf("registered %q", got)
 	}
 }
 

@@ -23,6 +23,7 @@ type world struct {
 	state    *mediator.Mediator
 	store    store.Store
 	fault    func() fault // nil for none
+	refuse   func(*agent.Inbound) error
 }
 
 // fault is what happens to a request to the mediator.
@@ -41,6 +42,11 @@ func (silent) Reply(context.Context, *message.Message) error { return nil }
 
 func (w *world) faulty(next agent.Handler) agent.Handler {
 	return agent.HandlerFunc(func(ctx context.Context, r agent.Responder, in *agent.Inbound) error {
+		if w.refuse != nil {
+			if err := w.refuse(in); err != nil {
+				return err
+			}
+		}
 		if w.fault != nil {
 			switch w.fault() {
 			case lost:

@@ -32,7 +32,7 @@ func Prove(ctx context.Context, p *envelope.Packer, recipient, account, mediator
 // nothing.
 func (s *server) proofs(ctx context.Context, p *envelope.Packer, in *agent.Inbound) (map[string]bool, error) {
 	proven := map[string]bool{mediator.Name(in.From): true}
-	if prior := priorOf(in); prior != "" {
+	if prior := priorOf(in); prior != "" && time.Since(in.Metadata.FromPrior.IssuedAt) <= priorAge {
 		proven[mediator.Name(prior)] = true
 	}
 	var n int
@@ -61,11 +61,11 @@ func (s *server) proofs(ctx context.Context, p *envelope.Packer, in *agent.Inbou
 // has the DID now.
 const priorAge = 24 * time.Hour
 
-// priorOf returns the DID that the sender of a message has lately left for the DID by which it
-// has sent the message, or "".
+// priorOf returns the DID that the sender of a message has left for the DID by which it has sent
+// the message, or "".
 func priorOf(in *agent.Inbound) string {
 	r := in.Metadata.FromPrior
-	if r == nil || r.Sub == "" || did.Canonical(r.Sub) != did.Canonical(in.From) || time.Since(r.IssuedAt) > priorAge {
+	if r == nil || r.Sub == "" || did.Canonical(r.Sub) != did.Canonical(in.From) {
 		return ""
 	}
 	return r.Iss
