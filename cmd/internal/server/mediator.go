@@ -16,9 +16,11 @@ import (
 	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
+	"github.com/didcomm-go/didcomm/protocols/devices"
 	"github.com/didcomm-go/didcomm/protocols/mediation"
 	"github.com/didcomm-go/didcomm/protocols/pickup"
 	"github.com/didcomm-go/didcomm/protocols/routing"
+	"github.com/didcomm-go/didcomm/protocols/senders"
 )
 
 // MediatorConfig has the settings of a mediator. Without On, the others must be zero.
@@ -128,6 +130,8 @@ func (s *Server) mediating() []agent.MuxOption {
 		routing.Serve(s.mediator, routing.Endpoints(s.endpoint.String(), "http://"+s.listener.Addr().String())),
 		routing.IdentusCodes(),
 		pickup.Serve(s.mediator),
+		devices.Serve(s.mediator, s.cfg.Logger),
+		senders.Serve(s.mediator, s.cfg.Logger),
 	}
 }
 

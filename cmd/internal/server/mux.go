@@ -11,6 +11,7 @@ import (
 	"github.com/didcomm-go/didcomm/protocols/discover"
 	"github.com/didcomm-go/didcomm/protocols/empty"
 	"github.com/didcomm-go/didcomm/protocols/report"
+	"github.com/didcomm-go/didcomm/protocols/senders"
 	"github.com/didcomm-go/didcomm/protocols/trustping"
 )
 
@@ -37,6 +38,7 @@ func (s *Server) mux() *agent.Mux {
 		}),
 		discover.Handle(),
 		empty.Handle(),
+		senders.Handle(),
 	}
 	if s.collector != nil {
 		options = append(options, s.collector.Handle())
