@@ -133,6 +133,7 @@ func (p *profiles) UnmarshalJSON(data []byte) error {
 func (i *Invitation) MarshalJSON() ([]byte, error) {
 	m, err := message.New(TypeInvitation, body{i.GoalCode, i.Goal, i.Accept})
 	if err == nil {
+		m.Typ = "" // as in the specification's example, to keep the URL short
 		m.ID, m.From, m.ExpiresTime, m.Attachments = i.ID, i.From, i.Expires, i.Attachments
 		if _, err = did.Parse(i.From); err == nil {
 			data, appendErr := m.Append(nil)

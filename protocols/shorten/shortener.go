@@ -29,7 +29,6 @@ const (
 	slugOther          = "-_"
 	defaultPerAccount  = 100
 	defaultMaxURLs     = 100_000
-	defaultValidity    = 24 * time.Hour
 	defaultMaxValidity = 30 * 24 * time.Hour
 )
 
@@ -45,9 +44,9 @@ type Config struct {
 	Allow func(ctx context.Context, did string) error
 	// AllowSlugs lets those who ask choose the slug: 4 to 64 letters, digits, "-" and "_".
 	AllowSlugs bool
-	// MaxValidity is the longest time that a short URL is valid, and Validity the time if a
-	// request names none. Default: 30 days, and 1 day.
-	MaxValidity, Validity time.Duration
+	// MaxValidity is the longest time that a short URL is valid, and the time if a request names
+	// none. Default: 30 days.
+	MaxValidity time.Duration
 	// MaxPerDID bounds the short URLs of one DID, and MaxURLs those of all. Default: 100, and
 	// 100,000.
 	MaxPerDID, MaxURLs int
@@ -70,10 +69,6 @@ func New(cfg Config) (*Shortener, error) {
 	if cfg.MaxValidity <= 0 {
 		cfg.MaxValidity = defaultMaxValidity
 	}
-	if cfg.Validity <= 0 {
-		cfg.Validity = defaultValidity
-	}
-	cfg.Validity = min(cfg.Validity, cfg.MaxValidity)
 	if cfg.MaxPerDID <= 0 {
 		cfg.MaxPerDID = defaultPerAccount
 	}
@@ -188,7 +183,7 @@ func (s *Shortener) check(b *RequestBody) (time.Duration, error) {
 		}
 	}
 	if b.Validity == nil {
-		return s.cfg.Validity, nil
+		return s.cfg.MaxValidity, nil
 	}
 	most := int64(s.cfg.MaxValidity / time.Second)
 	if *b.Validity <= 0 || *b.Validity > most {

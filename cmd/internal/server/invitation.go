@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -61,6 +62,15 @@ func (s *Server) openInvitations(ctx context.Context) (err error) {
 	return nil
 }
 
+// inviting returns the protocols of invitations.
+func (s *Server) inviting() []agent.MuxOption {
+	options := []agent.MuxOption{s.invitations.book.Serve()}
+	if s.invitations.shortener != nil {
+		options = append(options, s.invitations.shortener.Serve())
+	}
+	return options
+}
+
 // mayShorten is the Allow of the Shortener: only accounts of the mediator have URLs shortened.
 func (s *Server) mayShorten(ctx context.Context, id string) error {
 	a, err := s.mediator.Account(ctx, id)
@@ -78,11 +88,14 @@ func (s *Server) mayShorten(ctx context.Context, id string) error {
 // didcomm invite prints it, gets the page of that invitation.
 func (s *Server) serveInvitation(c echo.Context) error {
 	r := c.Request()
-	if s.invitations.shortener != nil && r.URL.Query().Has("_oobid") {
+	i := s.invitations.own
+	if r.URL.Query().Has("_oobid") {
+		if s.invitations.shortener == nil {
+			return echo.ErrNotFound
+		}
 		s.invitations.shortener.ServeHTTP(c.Response(), r)
 		return nil
 	}
-	i := s.invitations.own
 	if i == nil {
 		return echo.ErrNotFound
 	}

@@ -19,7 +19,6 @@ import (
 func (s *Server) mux() *agent.Mux {
 	var mu sync.Mutex // one OnMessage at a time
 	options := []agent.MuxOption{
-		s.invitations.book.Serve(),
 		trustping.Handle(),
 		basicmessage.Handle(func(_ context.Context, _ agent.Responder, in *agent.Inbound, body basicmessage.Body) error {
 			mu.Lock()
@@ -43,5 +42,6 @@ func (s *Server) mux() *agent.Mux {
 	if s.collector != nil {
 		options = append(options, s.collector.Handle())
 	}
-	return agent.NewMux(append(options, s.mediating()...)...)
+	options = append(options, s.mediating()...)
+	return agent.NewMux(append(options, s.inviting()...)...)
 }
