@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
@@ -114,13 +115,16 @@ func (b *Book) put(ctx context.Context, k *Kept) error {
 //     also messages to an expired invitation, except those of a party that has used it, or is
 //     a contact.
 //
-// The party may rotate its DID.
-func (b *Book) Serve() agent.MuxOption {
+// The party may rotate its DID. The log, which may be nil, tells who has used up an invitation.
+func (b *Book) Serve(logger *slog.Logger) agent.MuxOption {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
 	return func(m *agent.Mux) {
 		agent.Supports(agent.Feature{Type: "protocol", ID: PIURI, Roles: []string{"sender"}})(m)
 		agent.Wrap(func(next agent.Handler) agent.Handler {
 			return agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
-				k, err := b.admit(ctx, w, in)
+				k, err := b.admit(ctx, w, in, logger)
 				if err != nil {
 					return err
 				}
@@ -166,7 +170,7 @@ func (b *Book) find(ctx context.Context, w agent.Responder, in *agent.Inbound) (
 
 // admit returns the invitation that a message belongs to, or nil. The error is a
 // *message.Problem if the message must not be handled.
-func (b *Book) admit(ctx context.Context, w agent.Responder, in *agent.Inbound) (*Kept, error) {
+func (b *Book) admit(ctx context.Context, w agent.Responder, in *agent.Inbound, logger *slog.Logger) (*Kept, error) {
 	for {
 		k, err := b.find(ctx, w, in)
 		if err != nil {
@@ -197,6 +201,7 @@ func (b *Book) admit(ctx context.Context, w agent.Responder, in *agent.Inbound) 
 		case err != nil:
 			return nil, agent.Retry(0, fmt.Errorf("invitations: %w", err))
 		}
+		logger.InfoContext(ctx, "invitation used", "invitation", k.Invitation.ID, "from", in.From, "goal", k.Invitation.Goal)
 		// A party that does not fit in the contacts is served as a stranger.
 		_ = w.Agent().Contacts().Keep(ctx, in.To, in.From)
 		return k, nil

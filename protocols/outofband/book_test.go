@@ -61,7 +61,7 @@ func newInviter(t *testing.T, n *agenttest.Net) *inviter {
 	var err error
 	i.agent, err = agent.Start(t.Context(), agent.Config{
 		DID: dids[0], Keys: keys, Resolver: agenttest.NewParty(t).Resolver, Store: st,
-		Handler: agent.NewMux(i.book.Serve(), trustping.Handle(), agent.Wrap(func(next agent.Handler) agent.Handler {
+		Handler: agent.NewMux(i.book.Serve(nil), trustping.Handle(), agent.Wrap(func(next agent.Handler) agent.Handler {
 			return agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 				i.seen <- outofband.Of(ctx)
 				return next.HandleMessage(ctx, w, in)

@@ -64,7 +64,7 @@ func (s *Server) openInvitations(ctx context.Context) (err error) {
 
 // inviting returns the protocols of invitations.
 func (s *Server) inviting() []agent.MuxOption {
-	options := []agent.MuxOption{s.invitations.book.Serve()}
+	options := []agent.MuxOption{s.invitations.book.Serve(s.cfg.Logger)}
 	if s.invitations.shortener != nil {
 		options = append(options, s.invitations.shortener.Serve())
 	}
