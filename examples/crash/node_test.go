@@ -63,6 +63,12 @@ type settings struct {
 	Secrets json.RawMessage
 	DID     string            // who it is; it has the keys of its other DID, too
 	Peer    map[string]string // the peer's DID by the way that leads to it: http, ws
+	// Mediates makes the node a mediator too.
+	Mediates bool
+	// Via is the DID of the mediator of a node that is a phone. Behind is the phone's DID that
+	// the mediator takes mail for. Polls means that the phone has no live mode.
+	Via, Behind string
+	Polls       bool
 }
 
 // runNode is an agent in a process of its own. It says "ready" on standard
@@ -115,10 +121,14 @@ func runNode(path string) error {
 		return err
 	}
 	defer socket.Close()
+	r, err := newRole(cfg, s, logger)
+	if err != nil {
+		return err
+	}
 	a, err := agent.New(agent.Config{
-		DID: cfg.DID, Keys: keys, Logger: logger, Store: s,
+		DID: cfg.DID, Keys: keys, Logger: logger, Store: s, MailWindow: 24 * time.Hour,
 		Resolver: did.Methods{"peer": didpeer.NewResolver(), "web": domains},
-		Handler: agent.NewMux(empty.Handle(), unordered(
+		Handler: agent.NewMux(append(r.protocols, empty.Handle(), unordered(
 			func(ctx context.Context, w agent.Responder, in *agent.Inbound, _ basicmessage.Body) error {
 				fmt.Println("begun")
 				defer fmt.Println("ended")
@@ -133,7 +143,7 @@ func runNode(path string) error {
 				// One write, which survives the process.
 				_, err := fmt.Fprintln(handled, in.Message.ID, time.Now().UnixNano())
 				return err
-			})),
+			}))...),
 		Senders:    map[string]transport.Sender{"http": web, "ws": socket},
 		MinBackoff: 20 * time.Millisecond, MaxBackoff: 500 * time.Millisecond,
 		MaxTries:   1000, // one message may be in hand at each strike
@@ -151,6 +161,7 @@ func runNode(path string) error {
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.Run(ctx) })
+	g.Go(func() error { return r.run(ctx, a) })
 	g.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -160,6 +171,7 @@ func runNode(path string) error {
 	g.Go(func() error {
 		defer stop()
 		<-a.Ready()
+		<-r.ready
 		obey(ctx, a, cfg.Peer)
 		return server.Close()
 	})

@@ -3,7 +3,9 @@
 package crash_test
 
 import (
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -33,7 +35,7 @@ func newWorld(t *testing.T, stores ...string) *world {
 	return w
 }
 
-// run sends n messages, half of them from each node and by each way, and calls
+// run sends n messages, as many from each node that has peers, and by each way, and calls
 // strike that many times while they are on their way. At the end all must have
 // been handled in time, where the time of the strikes does not count: one comes so
 // soon after the other that a message may meet many.
@@ -51,7 +53,7 @@ func (w *world) run(t *testing.T, n, strikes int, strike func()) {
 	}
 	for sent := 0; sent < n; {
 		for _, node := range w.nodes {
-			for _, way := range []string{"http", "ws"} {
+			for _, way := range slices.Sorted(maps.Keys(node.Peer)) {
 				if sent < n && node.ask(t, way) {
 					sent++
 				}
