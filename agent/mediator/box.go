@@ -181,15 +181,24 @@ func (w *watches) add(account *atomic.Pointer[string], f func()) (stop func()) {
 	}
 }
 
+// changed calls those who watch one of the accounts, or who have not asked for their account yet.
 func (w *watches) changed(accounts ...string) {
 	changed := make(map[string]bool)
 	for _, id := range accounts {
 		changed[id] = true
 	}
+	w.each(func(entry *watch) bool {
+		id := entry.account.Load()
+		return id == nil || changed[*id]
+	})
+}
+
+// each calls those who watch and are chosen.
+func (w *watches) each(chosen func(*watch) bool) {
 	var call []func()
 	w.mu.Lock()
 	for entry := range w.all {
-		if id := entry.account.Load(); id == nil || changed[*id] {
+		if chosen(entry) {
 			call = append(call, entry.f)
 		}
 	}

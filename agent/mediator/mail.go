@@ -30,14 +30,14 @@ type Forward struct {
 // stored already is accepted again, and stored once. Errors are ErrNotEnrolled, ErrBlocked,
 // ErrNotAllowed, a *LimitError and those of the store.
 func (m *Mediator) Accept(ctx context.Context, f Forward) error {
-	event := Event{Recipient: Name(f.Next), Packets: 1, Bytes: int64(len(f.Packet.Data))}
+	event := eventOf(&f)
 	if err := m.Meter(ctx, f); err != nil {
 		return err
 	}
 	start, stored := time.Now(), false
 	a, e, err := m.owner(ctx, f.Next)
 	if err == nil {
-		event.Account, event.Sender = a.ID, classOf(&f)
+		event.Account = a.ID
 		stored, err = m.accept(ctx, a, e, &f)
 	}
 	if err != nil {
@@ -89,7 +89,7 @@ func (m *Mediator) accept(ctx context.Context, a *Account, e *entry, f *Forward)
 // forward that is handed on elsewhere needs a call. The error is a *LimitError.
 func (m *Mediator) Meter(ctx context.Context, f Forward) error {
 	if err := m.meter.forward(&f, m.cfg.Now()); err != nil {
-		return m.refused(ctx, Event{Recipient: Name(f.Next), Sender: classOf(&f), Packets: 1, Bytes: int64(len(f.Packet.Data))}, err)
+		return m.refused(ctx, eventOf(&f), err)
 	}
 	return nil
 }
@@ -97,17 +97,17 @@ func (m *Mediator) Meter(ctx context.Context, f Forward) error {
 // HandsOn reports whether forwards for a DID are handed on: see Config.Next.
 func (m *Mediator) HandsOn(id string) bool { return m.next[Name(id)] }
 
-// classOf is the class of the sender of a forward: see Event.Sender.
-func classOf(f *Forward) string {
+func eventOf(f *Forward) Event {
+	e := Event{Recipient: Name(f.Next), Packets: 1, Bytes: int64(len(f.Packet.Data))}
 	switch {
 	case f.Sender != "":
-		return "did"
+		e.Sender = "did"
 	case f.Capability != "":
-		return "cap"
+		e.Sender = "cap"
 	case f.Address.IsValid():
-		return "addr"
+		e.Sender = "addr"
 	}
-	return ""
+	return e
 }
 
 // late moves mail that was accepted for an account so slowly that the account may have lost the

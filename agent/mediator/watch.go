@@ -26,6 +26,7 @@ func (m *Mediator) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.watches.each(func(*watch) bool { return true }) // of what has changed before
 	watch, settle := time.NewTicker(watchEvery), time.NewTicker(settleEvery)
 	defer watch.Stop()
 	defer settle.Stop()
