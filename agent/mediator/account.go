@@ -265,13 +265,11 @@ func (m *Mediator) change(ctx context.Context, name string, f func() (*store.Cha
 		if err != nil || c == nil {
 			return err
 		}
-		switch err = m.cfg.Store.Commit(ctx, c); {
+		err = m.cfg.Store.Commit(ctx, c)
+		m.cache.forget(changed(c)...) // also after an error, which does not always tell whether the changes hold
+		switch {
 		case err == nil:
-			for _, r := range c.Put {
-				if r.Collection == accounts {
-					m.watches.changed(r.Key)
-				}
-			}
+			m.watches.changed(changed(c)...)
 			return nil
 		case errors.Is(err, store.ErrFull):
 			return &LimitError{Limit: store.LimitStore, RetryAfter: retryFull}
@@ -279,6 +277,17 @@ func (m *Mediator) change(ctx context.Context, name string, f func() (*store.Cha
 			return fmt.Errorf("mediator: %w", err)
 		}
 	}
+}
+
+// changed are the accounts that changes put.
+func changed(c *store.Changes) []string {
+	var ids []string
+	for _, r := range c.Put {
+		if r.Collection == accounts {
+			ids = append(ids, r.Key)
+		}
+	}
+	return ids
 }
 
 // maxTries is how often change calls f again: many processes may change one account at a time.

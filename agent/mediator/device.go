@@ -95,7 +95,9 @@ func (m *Mediator) Join(ctx context.Context, by, device, ticket string, expires 
 // Leave removes a device from the account of the device by, which may be the same. The mail in its
 // box is dropped, and its DID is no recipient any more. With the last device, the account ends.
 // Change.Changed is false if the DID is no device of the account. Errors are ErrNotEnrolled,
-// ErrBlocked and those of the store.
+// ErrBlocked, those of the store, and a *LimitError if the call has to be made again later: with
+// LimitDevices, all other devices have joined within the last second, and with LimitMoving, the
+// account has lost a recipient within the last minute, or has mail for one that is not due.
 func (m *Mediator) Leave(ctx context.Context, by, device string) (Change, error) {
 	a, err := m.changes(ctx, by)
 	if err != nil {
@@ -120,6 +122,10 @@ func (m *Mediator) Leave(ctx context.Context, by, device string) (Change, error)
 		if last = len(a.Devices) == 1; last {
 			return nil, nil
 		}
+		a.Devices = slices.DeleteFunc(a.Devices, func(d Device) bool { return d.Name == name })
+		if !slices.ContainsFunc(a.Devices, func(d Device) bool { return a.settled(d, m.cfg.Now()) }) {
+			return nil, &LimitError{Limit: LimitDevices, RetryAfter: settling}
+		}
 		e, err := m.entry(ctx, name)
 		if err != nil {
 			return nil, err
@@ -127,7 +133,6 @@ func (m *Mediator) Leave(ctx context.Context, by, device string) (Change, error)
 		if e.Registered {
 			a.Recipients--
 		}
-		a.Devices = slices.DeleteFunc(a.Devices, func(d Device) bool { return d.Name == name })
 		c := &store.Changes{Delete: []store.Record{e.record(name)}, Put: []store.Record{a.record()}}
 		return c, m.dropList(ctx, c, scope(a.ID, name))
 	})
@@ -140,6 +145,15 @@ func (m *Mediator) Leave(ctx context.Context, by, device string) (Change, error)
 		_, err = m.cfg.Mailbox.Purge(ctx, gone.Box)
 	}
 	return Change{Changed: gone.Box != ""}, err
+}
+
+// settling is how long other processes may not know a new device: much longer than maxStale.
+const settling = time.Second
+
+// settled reports whether all processes put mail into the box of a device.
+func (a *Account) settled(d Device, now time.Time) bool {
+	age := now.Sub(d.Joined)
+	return d.Joined.Equal(a.Created) || age > settling || age < -settling
 }
 
 // Rotate gives the place of a device to another DID, after a from_prior of the device that names the

@@ -35,7 +35,7 @@ func (m *Mediator) Accept(ctx context.Context, f Forward) error {
 		return err
 	}
 	start, stored := time.Now(), false
-	a, e, err := m.owner(ctx, f.Next)
+	a, e, err := m.ownerForMail(ctx, f.Next)
 	if err == nil {
 		event.Account = a.ID
 		stored, err = m.accept(ctx, a, e, &f)

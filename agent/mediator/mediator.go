@@ -112,6 +112,7 @@ type Mediator struct {
 	seed    maphash.Seed
 	locks   [64]sync.Mutex // see change
 	watches watches
+	cache   cache
 }
 
 // New returns a Mediator.

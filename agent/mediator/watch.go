@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	watchEvery = 250 * time.Millisecond // how soon changes by another process are noticed
+	watchEvery = 100 * time.Millisecond // how soon changes by another process are noticed
 	// watchAgain is for how long a change is looked for: where several processes write, an older
 	// version may appear after a newer one.
 	watchAgain   = 3 * time.Second
@@ -67,7 +67,7 @@ func (m *Mediator) newSeen(ctx context.Context) (*seen, error) {
 	return &seen{versions: make(map[uint64]time.Time), after: version}, nil
 }
 
-// look calls those who watch the accounts that have changed.
+// look forgets the accounts that have changed, and calls those who watch them.
 func (m *Mediator) look(ctx context.Context, s *seen) error {
 	now := time.Now()
 	var changed []string
@@ -87,6 +87,10 @@ func (m *Mediator) look(ctx context.Context, s *seen) error {
 			break
 		}
 	}
+	if len(changed) > 0 {
+		m.cache.forget(changed...)
+	}
+	m.cache.seen(now)
 	for version, at := range s.versions {
 		if now.Sub(at) > watchAgain {
 			delete(s.versions, version)
