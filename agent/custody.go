@@ -94,7 +94,7 @@ func askAgain(err error, problem **message.Problem) *transport.BusyError {
 // so that nobody else takes it for a message to itself.
 func (r *responder) reportSigned(ctx context.Context, p *message.Problem) {
 	log := r.in.log(r.a.cfg.Logger)
-	log.WarnContext(ctx, "anonymous message not handled", "error", p)
+	log.InfoContext(ctx, "anonymous message not handled", "error", p)
 	if !r.in.Addressed || r.in.Message.ReturnRoute == "none" || isProblemReport(r.in.Message) {
 		return
 	}

@@ -170,6 +170,7 @@
 //
 //   - 2xx when the message is in the inbox, or its Handler has returned. A message in the
 //     inbox is handled by this process, or by the next process with the same Store.
+//   - 429 with Retry-After when a Handler that has custody says that the sender has sent too much.
 //   - 503 with Retry-After when there is no room, or the store fails, or a DID that the
 //     message names cannot be reached. The DID can be that of the sender, of the signer,
 //     or of the issuer of from_prior.

@@ -72,9 +72,15 @@ func (s *server) unwrap(ctx context.Context, w agent.Responder, in *agent.Inboun
 // handOn hands the packets of a forward on to a next hop, as the operator spells its DID.
 func (s *server) handOn(ctx context.Context, w agent.Responder, in *agent.Inbound, f *forward, hop string, expires time.Time) error {
 	a := w.Agent()
+	noRoute := func(err error) error {
+		return &message.Problem{Code: "e.p.xfer.no-route", Comment: "The next hop {1} cannot be reached.", Args: []string{clip(f.next)}, Err: err}
+	}
 	routes, err := a.Packer().Routes(ctx, hop)
-	if err != nil && !errors.Is(err, envelope.ErrService) { // which Relay reports
+	switch {
+	case errors.Is(err, envelope.ErrTryLater), errors.Is(err, envelope.ErrInternal):
 		return err
+	case err != nil:
+		return noRoute(err)
 	}
 	for _, r := range routes {
 		loop := s.own.has(ctx, r.URI)
@@ -98,7 +104,7 @@ func (s *server) handOn(ctx context.Context, w agent.Responder, in *agent.Inboun
 		packet.MediaType, packet.Data = p.MediaType, p.Data
 		switch err := a.Relay(ctx, packet, hop, expires); {
 		case errors.Is(err, agent.ErrNoRoute):
-			return &message.Problem{Code: "e.p.xfer.no-route", Comment: "The next hop {1} cannot be reached.", Args: []string{clip(f.next)}, Err: err}
+			return noRoute(err)
 		case errors.Is(err, store.ErrFull):
 			return agent.RetryLimit(fullDelay, "outbox", false, err)
 		case err != nil:

@@ -13,6 +13,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/agent/message"
+	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didpeer"
 	"github.com/didcomm-go/didcomm/protocols/routing"
@@ -27,9 +28,13 @@ type sent struct {
 	packet   transport.Packet
 }
 
-func (w wire) Send(_ context.Context, endpoint string, p transport.Packet) error {
-	w <- sent{endpoint, p}
-	return nil
+func (w wire) Send(ctx context.Context, endpoint string, p transport.Packet) error {
+	select {
+	case w <- sent{endpoint, p}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (wire) Receipts() bool { return true }
@@ -128,6 +133,29 @@ func TestNextMediator(t *testing.T) {
 	o.post(t, pack(t, alice.Packer, o.forward(next(second.DID+"#key-2"), attach(f))))
 	if got := w.next(t); string(got.packet.Data) != string(f.Data) {
 		t.Error("the forward to a mediator was wrapped")
+	}
+}
+
+// A next hop without an endpoint is reported, and a packet for which the outbox has no room may
+// come again.
+func TestNextUnreachable(t *testing.T) {
+	alice, mute, full := agenttest.NewParty(t), agenttest.NewParty(t), agenttest.NewParty(t, "http://hop.example")
+	agreement, _ := didKeys(t)
+	w := make(wire) // takes nothing
+	o := newOffice(t, agenttest.NewNet(), hands(w, mute.DID, agreement, "did:example:hop", full.DID), func(c *config) {
+		c.mediator.Store = store.New(store.Config{Outbox: store.OutboxConfig{MaxItems: 1}})
+		c.agent.Store = c.mediator.Store
+		c.routing = append(c.routing, lookups(nil))
+	})
+	for _, hop := range []string{mute.DID, agreement, "did:example:hop"} {
+		m := o.forward(next(hop), attach(letter(t, alice, mute)))
+		o.wantReport(t, o.post(t, pack(t, alice.Packer, m)), m, "e.p.xfer.no-route")
+	}
+	for i, status := range []int{http.StatusAccepted, http.StatusServiceUnavailable} {
+		m := o.forward(next(full.DID), attach(letter(t, alice, full)))
+		if a := o.post(t, pack(t, alice.Packer, m)); a.status != status || (a.retryAfter != "") != (i == 1) {
+			t.Errorf("%d: status %d, Retry-After %q: %s", i, a.status, a.retryAfter, a.body)
+		}
 	}
 }
 
