@@ -3,6 +3,7 @@ package pickup_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
+	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/protocols/pickup"
 	"github.com/didcomm-go/didcomm/transport"
@@ -274,6 +276,54 @@ func TestIdleDay(t *testing.T) {
 		defer wire.mu.Unlock()
 		if wire.dials != 1 || wire.frames > 400 {
 			t.Errorf("%d connections, %d frames", wire.dials, wire.frames)
+		}
+	})
+}
+
+// A mediator that pushes nothing that came before live mode, as 4.0 has it, is asked for that.
+func TestStrictMediator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 7
+		var mu sync.Mutex
+		left := mail(n)
+		asked := 0
+		mux := agent.NewMux(agent.Handle(agent.Protocol{PIURI: pickup.PIURI4, Custody: map[string]agent.Handler{
+			mp4 + "live-delivery-change": agent.HandlerFunc(func(ctx context.Context, w agent.Responder, _ *agent.Inbound) error {
+				return w.Reply(ctx, &message.Message{Type: mp4 + "status", Body: []byte(`{"message_count":7,"live_delivery":true}`)})
+			}),
+			mp4 + "delivery-request": agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
+				mu.Lock()
+				defer mu.Unlock()
+				asked++
+				m := &message.Message{Type: mp4 + "delivery", Attachments: []message.Attachment{}}
+				for _, p := range left[:min(len(left), 2)] {
+					m.Attachments = append(m.Attachments, message.Base64Attachment(p, "", []byte(p)))
+				}
+				return w.Reply(ctx, m)
+			}),
+			mp4 + "messages-received": agent.HandlerFunc(func(_ context.Context, _ agent.Responder, in *agent.Inbound) error {
+				var b struct {
+					List []string `json:"message_id_list"`
+				}
+				err := in.Message.DecodeBody(&b)
+				mu.Lock()
+				defer mu.Unlock()
+				left = slices.DeleteFunc(left, func(p string) bool { return slices.Contains(b.List, p) })
+				return err
+			}),
+		}}))
+		w, line := newWired(t, pickup.Config{})
+		line.office.agent = line.office.net.Agent(t, mux, agenttest.Configure(func(cfg *agent.Config) {
+			p := agenttest.NewParty(t, "sock://office")
+			cfg.DID, cfg.Packer = p.DID, p.Packer
+		}))
+		w.source.Mediator = line.office.agent.DID()
+		w.run(t)
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if len(left) != 0 || asked > n/2+2 {
+			t.Errorf("%d messages are left after %d requests", len(left), asked)
 		}
 	})
 }
