@@ -13,6 +13,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/agenttest"
 	"github.com/didcomm-go/didcomm/agent/envelope"
+	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/protocols/pickup"
@@ -377,4 +378,26 @@ func TestRunTwice(t *testing.T) {
 		}
 		stop()
 	})
+}
+
+// One Collector collects from several mediators, live from one and by polling from another.
+func TestSeveralMediators(t *testing.T) {
+	o := newOffice(t, pickup.ServeLimits{}, agenttest.WebSocket())
+	w, s := o.newWallet(t, pickup.Config{Poll: 10 * time.Millisecond}, agenttest.WebSocket()), sender{agenttest.NewParty(t)}
+	other := &office{box: store.NewMailbox(store.MailboxConfig{}), net: o.net}
+	var err error
+	other.Mediator, err = mediator.New(mediator.Config{DID: "did:example:other", Store: store.New(store.Config{}), Mailbox: other.box})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.agent = o.net.Agent(t, agent.NewMux(pickup.Serve(other.Mediator)))
+	other.enroll(t, w.DID())
+	w.run(t)
+	second := &wallet{Agent: w.Agent, Collector: w.Collector, o: other, source: pickup.Source{Mediator: other.agent.DID()}, notes: w.notes}
+	second.run(t)
+	for range 3 {
+		w.wantNotes(t, append(w.send(t, s, 2), second.send(t, s, 2)...)...)
+	}
+	w.empty(t)
+	second.empty(t)
 }

@@ -6,8 +6,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,18 +21,19 @@ import (
 // socket is a connection that stays open.
 type socket struct {
 	p      *phone
-	once   sync.Once
-	done   chan struct{}
+	life   context.Context
+	close  context.CancelFunc // ends life
+	done   <-chan struct{}    // of life
 	frames chan transport.Packet
 }
 
 func (p *phone) dial(t testing.TB) *socket {
-	s := &socket{p: p, done: make(chan struct{}), frames: make(chan transport.Packet, 10_000)}
+	s := &socket{p: p, frames: make(chan transport.Packet, 1000)}
+	s.life, s.close = context.WithCancel(context.Background())
+	s.done = s.life.Done()
 	t.Cleanup(s.close)
 	return s
 }
-
-func (s *socket) close() { s.once.Do(func() { close(s.done) }) }
 
 // Reply implements transport.Replier.
 func (s *socket) Reply(_ context.Context, p transport.Packet) error {
@@ -46,6 +47,9 @@ func (s *socket) Reply(_ context.Context, p transport.Packet) error {
 
 // Done implements transport.Session.
 func (s *socket) Done() <-chan struct{} { return s.done }
+
+// AfterEnd costs no goroutine, as with a WebSocket.
+func (s *socket) AfterEnd(f func()) (stop func() bool) { return context.AfterFunc(s.life, f) }
 
 // send sends a request as a frame. In a bubble it returns when all answers are there.
 func (s *socket) send(t testing.TB, typ, body string, edit ...func(*message.Message)) *message.Message {
@@ -385,15 +389,23 @@ func TestLiveWithoutRoute(t *testing.T) {
 	})
 }
 
-// Many phones that are idle.
+// Phones that are idle cost a goroutine each, and nothing is sent to them.
 func TestIdlePhones(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, pickup.ServeLimits{})
 		var sockets []*socket
+		first := o.newPhone(t).dial(t)
+		first.live(t, mp4)
+		synctest.Wait()
+		before := runtime.NumGoroutine()
 		for range 50 {
 			s := o.newPhone(t).dial(t)
 			s.live(t, mp4)
 			sockets = append(sockets, s)
+		}
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; n > 50+10 { // others of the process come and go
+			t.Errorf("%d goroutines for 50 phones", n)
 		}
 		time.Sleep(24 * time.Hour)
 		for i, s := range sockets {

@@ -322,7 +322,7 @@ func TestStrictMediator(t *testing.T) {
 		time.Sleep(time.Minute)
 		mu.Lock()
 		defer mu.Unlock()
-		if len(left) != 0 || asked > n/2+2 {
+		if len(left) != 0 || asked > 2*n { // a request can overtake an ack, and gets the same mail
 			t.Errorf("%d messages are left after %d requests", len(left), asked)
 		}
 	})
