@@ -9,6 +9,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
+	"github.com/didcomm-go/didcomm/cmd/internal/server"
 	"github.com/didcomm-go/didcomm/protocols/outofband"
 	"github.com/spf13/cobra"
 )
@@ -345,7 +346,7 @@ gives the URL to "didcomm serve --via". Everybody who sees the URL can use it.`,
 			return k.withMediator(a, cmd, func(ctx context.Context, m *home.Mediator) error {
 				until := time.Now().Add(within)
 				i := outofband.New(m.DID())
-				i.GoalCode, i.Goal, i.Expires = "request-mediate", "enroll with a mediator", until
+				i.GoalCode, i.Goal, i.Expires = server.EnrollGoalCode, server.EnrollGoal, until
 				var err error
 				if i.ID, err = m.NewToken(ctx, uses, until); err != nil {
 					return err

@@ -28,6 +28,8 @@ type Mediation struct {
 	Mediator string `json:"mediator"`
 	// Own is the DID of the home that is enrolled with the mediator. Nobody else learns it.
 	Own string `json:"own"`
+	// Invitation is the invitation of the mediator that the home has used, or empty.
+	Invitation string `json:"invitation,omitzero"`
 	// Routing is the routing DID that the mediator has granted. It is empty before.
 	Routing string `json:"routing,omitzero"`
 	// Local reports whether the mediator is on this machine.

@@ -53,6 +53,9 @@ func (s *Server) openInvitations(ctx context.Context) (err error) {
 	}
 	// One invitation for each DID of the agent: a printed code outlives the process.
 	i := outofband.New(s.did)
+	if s.mediator != nil {
+		i.GoalCode, i.Goal = EnrollGoalCode, EnrollGoal
+	}
 	sum := sha256.Sum256([]byte("invitation " + s.did))
 	i.ID = fmt.Sprintf("%x", sum[:16])
 	if err := s.invitations.book.Keep(ctx, &outofband.Kept{Invitation: i}); err != nil && !errors.Is(err, store.ErrVersion) {

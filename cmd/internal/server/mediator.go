@@ -44,8 +44,12 @@ type MediatorConfig struct {
 	Enrolments, EnrolmentsOfAddress     int
 }
 
-// maxList bounds the bytes of an EnrollList.
-const maxList = 16 << 20
+// EnrollGoalCode and EnrollGoal are the goal of an invitation to enroll with a mediator. The
+// code is that of the mediators of Identus.
+const (
+	EnrollGoalCode = "request-mediate"
+	EnrollGoal     = "To enroll with a mediator"
+)
 
 func (c MediatorConfig) check() error {
 	for _, id := range c.NextHops {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"sync"
@@ -44,20 +45,48 @@ func (c Config) checkVia() error {
 	if _, err := did.Parse(c.Via); err == nil {
 		return c.checkCommon()
 	}
-	if _, err := outofband.Parse(c.Via); err != nil {
+	if _, err := outofband.Parse(c.Via); err != nil && !errors.Is(err, outofband.ErrShort) {
 		return fmt.Errorf("--via: want the DID of a mediator, or an invitation of it: %w", err)
 	}
 	return c.checkCommon()
 }
 
+// inviter returns the DID of the mediator that Config.Via names, and the token to enroll with it.
+func (s *Server) inviter(ctx context.Context, reach network.Reach) (id, token string, err error) {
+	if _, err := did.Parse(s.cfg.Via); err == nil {
+		return s.cfg.Via, "", nil
+	}
+	all, err := s.home.Mediations(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	for _, m := range all {
+		if m.Routing != "" && m.Invitation == s.cfg.Via {
+			return m.Mediator, "", nil // used before; a short URL may lead nowhere by now
+		}
+	}
+	reach.Loopback = true // a person has named the URL
+	o, err := outofband.NewOpener(outofband.OpenerConfig{Dial: reach.Dial()})
+	if err != nil {
+		return "", "", err
+	}
+	i, err := o.Open(ctx, s.cfg.Via)
+	if err == nil && i.Expired(time.Now()) {
+		err = outofband.ErrExpired
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("--via: %w", err)
+	}
+	return i.From, i.ID, nil
+}
+
 // join gives an agent without a port its mediator, its DID and its reach. If the home is not
 // enrolled with the mediator yet, join enrolls it.
 func (s *Server) join(ctx context.Context, reach network.Reach) (network.Reach, error) {
-	id, token := s.cfg.Via, ""
-	if i, err := outofband.Parse(id); err == nil {
-		id, token = i.From, i.ID
+	id, token, err := s.inviter(ctx, reach)
+	if err != nil {
+		return reach, err
 	}
-	var err error
 	if s.via, err = s.home.Mediation(ctx, id); err != nil {
 		return reach, err
 	}
@@ -74,7 +103,9 @@ func (s *Server) join(ctx context.Context, reach network.Reach) (network.Reach, 
 	} else if err := s.settleVia(ctx); err != nil {
 		return reach, err
 	}
-	s.via.Since = time.Now()
+	if s.via.Since = time.Now(); s.cfg.Via != s.via.Mediator {
+		s.via.Invitation = s.cfg.Via
+	}
 	return reach, s.home.KeepMediation(ctx, s.via)
 }
 
