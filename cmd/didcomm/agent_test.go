@@ -20,9 +20,10 @@ const stopLimit = 5 * time.Second
 type agentProcess struct {
 	cmd   *exec.Cmd
 	did   string
-	url   string      // that it tells peers
-	lines chan string // of standard output, after the DID; closed at its end
-	ended chan error  // what Wait returned
+	url   string        // that it tells peers
+	lines chan string   // of standard output, after the DID; closed at its end
+	ended chan error    // what Wait returned
+	more  chan struct{} // has an element if stderr has another line
 
 	mu     sync.Mutex
 	stderr strings.Builder // guarded by mu
@@ -36,6 +37,7 @@ func startAgent(program string, env []string, dir string, args ...string) (*agen
 		cmd:   exec.Command(program, append([]string{"serve"}, args...)...),
 		lines: make(chan string, 10_000),
 		ended: make(chan error, 1),
+		more:  make(chan struct{}, 1),
 	}
 	p.cmd.Env, p.cmd.Dir = env, dir
 	stdout, err := p.cmd.StdoutPipe()
@@ -66,6 +68,10 @@ func startAgent(program string, env []string, dir string, args ...string) (*agen
 			p.mu.Lock()
 			p.stderr.WriteString(s.Text() + "\n")
 			p.mu.Unlock()
+			select {
+			case p.more <- struct{}{}:
+			default:
+			}
 		}
 		_, _ = io.Copy(io.Discard, stderr)
 	})
@@ -106,6 +112,22 @@ func (p *agentProcess) says(pattern string) (string, error) {
 	case <-time.After(30 * time.Second):
 		return "", fmt.Errorf("the agent says nothing, want %q\n%s", pattern, p.log())
 	}
+}
+
+// logs waits until standard error matches.
+func (p *agentProcess) logs(pattern string) error {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return err
+	}
+	for end := time.After(30 * time.Second); !re.MatchString(p.log()); {
+		select {
+		case <-p.more:
+		case <-end:
+			return fmt.Errorf("the agent does not log %q\n%s", pattern, p.log())
+		}
+	}
+	return nil
 }
 
 // stop interrupts the agent, which has to end well and in time.

@@ -28,6 +28,7 @@ import (
 //	agent ALICE --listen 127.0.0.1:0   runs serve; sets $ALICE (its DID), $ALICE_URL, $ALICE_ORIGIN,
 //	                                   $ALICE_HOST (of the URL)
 //	says ALICE PATTERN                 waits for its next line
+//	logs ALICE PATTERN                 waits until standard error matches
 //	interrupt ALICE                    stops it, in time
 //	freeport PORT                      sets $PORT
 type agents struct{ running map[string]*agentProcess }
@@ -71,6 +72,13 @@ func scriptSays(ts *testscript.TestScript, neg bool, args []string) {
 	line, err := running(ts)[args[0]].says(args[1])
 	ts.Check(err)
 	ts.Logf("%s", line)
+}
+
+func scriptLogs(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: logs NAME PATTERN")
+	}
+	ts.Check(running(ts)[args[0]].logs(args[1]))
 }
 
 // scriptLogged looks for a line that the agent wrote to standard error before it

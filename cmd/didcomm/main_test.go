@@ -37,6 +37,7 @@ func TestScripts(t *testing.T) {
 			"agent":       scriptAgent,
 			"says":        scriptSays,
 			"logged":      scriptLogged,
+			"logs":        scriptLogs,
 			"interrupt":   scriptInterrupt,
 			"freeport":    scriptFreePort,
 			"fetch":       fetch,

@@ -201,6 +201,11 @@ func (s *Server) openClients(all []home.Mediation) error {
 
 // collect keeps the lists of the mediators, and collects from them, until ctx ends.
 func (s *Server) collect(ctx context.Context) {
+	select {
+	case <-s.agent.Ready():
+	case <-ctx.Done():
+		return
+	}
 	var tasks sync.WaitGroup
 	for _, c := range s.clients {
 		tasks.Go(func() { _ = c.list.Run(ctx) })                         // returns nil
