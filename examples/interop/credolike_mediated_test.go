@@ -73,7 +73,7 @@ func (c *credo) enrolls(ctx context.Context, t *testing.T, live bool) error {
 	return nil
 }
 
-// mediates has the agent as the mediator of our client, which is killed in between.
+// mediates has the agent as the mediator of our client, which is away in between.
 func (c *credo) mediates(ctx context.Context, t *testing.T, schemes ...string) error {
 	mediator := c.them(t, credolike.Config{Schemes: schemes})
 	other := c.by(t, "http")
@@ -89,8 +89,7 @@ func (c *credo) mediates(ctx context.Context, t *testing.T, schemes ...string) e
 	if err := errors.Join(send("1"), us.says(ctx, "1"), say("2"), us.says(ctx, "2")); err != nil {
 		return err
 	}
-	us.kill()
-	if err := errors.Join(send("3"), say("4"), us.start(t), us.says(ctx, "3"), us.says(ctx, "4"), send("5"), us.says(ctx, "5")); err != nil {
+	if err := errors.Join(us.stop(), send("3"), say("4"), us.start(t), us.says(ctx, "3"), us.says(ctx, "4"), send("5"), us.says(ctx, "5")); err != nil {
 		return err
 	}
 	for _, content := range []string{"1", "2", "3", "4", "5"} {

@@ -17,6 +17,12 @@ func TestMediation(t *testing.T) {
 	t.Parallel()
 	l := &liveAgents{agents: map[string]*liveAgent{}, didcomm: buildProgram(t)}
 	t.Run("clients", func(t *testing.T) {
+		t.Run("credo-like", func(t *testing.T) {
+			a := l.agent(t, "credo-like", func(context.Context) error { return nil })
+			for _, e := range (&credo{path: l.didcomm}).mediations() {
+				a.talk(t, e.what, e.run)
+			}
+		})
 		t.Run("identus", l.identus)
 		t.Run("quickstart", l.quickstart)
 		t.Run("both", l.both)

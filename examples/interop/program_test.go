@@ -71,9 +71,7 @@ func serveWith(t *testing.T, path string, args ...string) *served {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = s.cmd.Process.Signal(os.Interrupt)
-		<-s.ended
-		if err := s.cmd.Wait(); err != nil {
+		if err := s.stop(); err != nil {
 			t.Errorf("serve: %v", err)
 		}
 	})
@@ -136,6 +134,13 @@ func (s *served) start(t *testing.T) error {
 		return errors.New("serve takes no messages")
 	}
 	return nil
+}
+
+// stop ends the agent.
+func (s *served) stop() error {
+	_ = s.cmd.Process.Signal(os.Interrupt)
+	<-s.ended
+	return s.cmd.Wait()
 }
 
 // restart kills the agent, as a crash would, and starts it again.

@@ -26,8 +26,8 @@ type queued struct {
 	taken     bool // in a delivery, so that it is in no other one
 }
 
-// mediate does what a client asks for.
-func (a *Agent) mediate(c *connection, m Message) error {
+// mediate does what a client asks for. The client goes live on the way of its request.
+func (a *Agent) mediate(c *connection, w *way, m Message) error {
 	var body struct {
 		Updates   []update `json:"updates"`
 		Recipient string   `json:"recipient_did"`
@@ -49,7 +49,7 @@ func (a *Agent) mediate(c *connection, m Message) error {
 	if m.Type == TypeLiveDeliveryChange {
 		c.client.live = nil
 		if body.Live {
-			c.client.live = c.back
+			c.client.live = w
 		}
 	}
 	answer := c.client.answer(m.Type, body.Updates, body.Recipient, body.Limit, body.IDs, body.Live)
@@ -61,7 +61,7 @@ func (a *Agent) mediate(c *connection, m Message) error {
 		return nil
 	}
 	answer.ThreadID = m.thread()
-	return a.send(a.ctx, c, *answer)
+	return a.answer(c, w, *answer)
 }
 
 // answer changes the state of a client and makes the answer, nil for none. The mutex of the
@@ -164,9 +164,9 @@ func (a *Agent) forward(m Message) error {
 	c.client.queue = append(c.client.queue, &queued{id: message.NewID(), recipient: next, data: m.Attachments[0].Data.JSON, at: time.Now()})
 	live := c.client.live
 	var delivery *Message
-	if live != nil {
+	if live != nil && live.open() {
 		delivery = c.client.delivery(next, batch)
-		delivery.From, delivery.To = c.ours.did, []string{c.theirs}
+		delivery.From, delivery.To, delivery.FromPrior = c.ours.did, []string{c.theirs}, c.fromPrior
 	}
 	a.mu.Unlock()
 	if delivery == nil {

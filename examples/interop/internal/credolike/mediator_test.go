@@ -61,7 +61,7 @@ func TestMediatorKeys(t *testing.T) {
 		mediator.Invitation() + "#another":      false,
 		"did:example:other" + "#" + agree:       false,
 		strings.ToUpper("did:key:") + agree:     false,
-		"did:key:" + agree[:len(agree)-1] + "x": false,
+		"did:key:" + agree[:len(agree)-1] + "0": false,
 	} {
 		wrapped := func(next, id string) []byte { return forward(t, kid, key, next, id) }
 		want := http.StatusInternalServerError

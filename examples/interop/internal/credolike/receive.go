@@ -20,7 +20,7 @@ type connection struct {
 	ours      *identity
 	theirs    string  // "" when the peer has hung up
 	fromPrior string  // of each message until one comes to ours
-	back      *way    // that the answers take, if there is one
+	ways      []*way  // that messages take, one of each kind of session
 	client    *client // nil unless this agent is the mediator of the peer
 }
 
@@ -58,9 +58,10 @@ func (a *Agent) receive(data []byte, back session) error {
 		}
 		return errors.Join(errors.New(reason), err)
 	}
+	var way *way
 	if back != nil {
 		if c != nil && m.ReturnRoute == "all" && opened.SKID != "" {
-			if err := a.keep(c, back, opened); err != nil {
+			if way, err = a.keep(c, back, opened); err != nil {
 				return err
 			}
 		} else {
@@ -68,7 +69,7 @@ func (a *Agent) receive(data []byte, back session) error {
 		}
 	}
 	a.note(func() { a.got = append(a.got, m) })
-	return a.handle(c, m)
+	return a.handle(c, way, m)
 }
 
 // key finds a private key by a kid: a key of a DID of the agent, by its DID URL, or a key
@@ -168,17 +169,17 @@ func (a *Agent) rotated(c *connection, m Message) {
 	}
 }
 
-// keep makes a session the way of the answers.
-func (a *Agent) keep(c *connection, back session, opened *craft.Opened) error {
+// keep makes a session a way of the connection, in place of another session of that kind.
+func (a *Agent) keep(c *connection, back session, opened *craft.Opened) (*way, error) {
 	to, err := a.senderKey(a.ctx, opened.SKID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	w := &way{session: back, skid: craft.AgreeKey{KID: opened.KID, Key: a.key(opened.KID)}, to: craft.RecipientKey(opened.SKID, to)}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c.back = w
-	return nil
+	c.ways = append(slices.DeleteFunc(c.ways, func(o *way) bool { return o.lasts() == w.lasts() }), w)
+	return w, nil
 }
 
 // invalid says what is wrong with a message of a known type.
@@ -200,8 +201,8 @@ func invalid(m Message) string {
 	return ""
 }
 
-// handle does what a message asks for.
-func (a *Agent) handle(c *connection, m Message) error {
+// handle does what a message asks for. The answer takes a way first, if that is not nil.
+func (a *Agent) handle(c *connection, w *way, m Message) error {
 	switch m.Type {
 	case TypeForward:
 		return a.forward(m)
@@ -213,7 +214,7 @@ func (a *Agent) handle(c *connection, m Message) error {
 		if answer == nil {
 			return nil
 		}
-		return a.send(a.ctx, c, *answer)
+		return a.answer(c, w, *answer)
 	case TypePingResponse, TypeBasicMessage, TypeDisclosures, TypeEmpty, TypeReport,
 		TypeMediateGrant, TypeUpdateResponse, TypeKeylist:
 		return nil
@@ -223,11 +224,11 @@ func (a *Agent) handle(c *connection, m Message) error {
 	}
 	switch m.Type {
 	case TypeMediateRequest, TypeUpdate, TypeQuery, TypeStatusRequest, TypeDeliveryRequest, TypeMessagesReceived, TypeLiveDeliveryChange:
-		return a.mediate(c, m)
+		return a.mediate(c, w, m)
 	case TypeStatus, TypeDelivery:
 		return a.pickedUp(m)
 	}
-	return a.send(a.ctx, c, report(m, m.Type+" is not supported"))
+	return a.answer(c, w, report(m, m.Type+" is not supported"))
 }
 
 // report is the problem report about a message. It names the message as its parent thread,

@@ -55,7 +55,7 @@ func (a *Agent) Rotate(ctx context.Context, to string) (string, error) {
 	}
 	a.mu.Lock()
 	c.fromPrior = c.ours.fromPrior(next.did, time.Now().Unix())
-	c.ours, c.back = next, nil
+	c.ours, c.ways = next, nil
 	a.mu.Unlock()
 	return next.did, a.send(ctx, c, newMessage(TypeEmpty, struct{}{}))
 }
@@ -100,21 +100,40 @@ func (a *Agent) connect(ctx context.Context, to string) (*connection, error) {
 	return c, nil
 }
 
-// send completes a message and sends it: on the open session of the connection, else to
-// the services of the peer's DID.
+// send completes a message and sends it: on an open session of the connection, else to the
+// services of the peer's DID.
 func (a *Agent) send(ctx context.Context, c *connection, m Message) error {
 	a.mu.Lock()
+	ways := slices.Clone(c.ways)
+	a.mu.Unlock()
+	return a.sendBy(ctx, c, ways, m)
+}
+
+// answer sends the answer to a message that came by a way, or by none.
+func (a *Agent) answer(c *connection, w *way, m Message) error {
+	if w == nil {
+		return a.send(a.ctx, c, m)
+	}
+	return a.sendBy(a.ctx, c, []*way{w}, m)
+}
+
+// sendBy tries ways in their order, and forgets those that have ended.
+func (a *Agent) sendBy(ctx context.Context, c *connection, ways []*way, m Message) error {
+	a.mu.Lock()
 	m.From, m.To, m.FromPrior = c.ours.did, []string{c.theirs}, c.fromPrior
-	ours, back := c.ours, c.back
+	ours := c.ours
 	a.sent++
 	a.mu.Unlock()
 	if m.To[0] == "" {
 		return errors.New("the peer has hung up")
 	}
-	if back != nil {
-		if sent, err := back.send(m); sent || err != nil {
+	for _, w := range ways {
+		if sent, err := w.send(m); sent || err != nil {
 			return err
 		}
+		a.mu.Lock()
+		c.ways = slices.DeleteFunc(c.ways, func(o *way) bool { return o == w })
+		a.mu.Unlock()
 	}
 	return a.toService(ctx, m.To[0], m, &ours.agree, "")
 }

@@ -27,6 +27,10 @@ type session interface {
 	reply(data []byte) bool
 	// end says that no answer will come.
 	end()
+	// lasts reports whether the way can take more than one envelope.
+	lasts() bool
+	// open reports whether the way can take an envelope.
+	open() bool
 }
 
 // response is the session of one HTTP request.
@@ -57,6 +61,14 @@ func (r *response) finish(status int, mediaType string, body []byte) bool {
 }
 
 func (r *response) reply(data []byte) bool { return r.finish(http.StatusOK, r.mediaType, data) }
+
+func (r *response) lasts() bool { return false }
+
+func (r *response) open() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.done
+}
 
 func (r *response) end() { r.finish(http.StatusOK, "", nil) }
 
@@ -111,6 +123,17 @@ func (s *socket) reply(data []byte) bool {
 
 // end does nothing: a WebSocket stays open.
 func (s *socket) end() {}
+
+func (s *socket) lasts() bool { return true }
+
+func (s *socket) open() bool {
+	select {
+	case <-s.ended:
+		return false
+	default:
+		return true
+	}
+}
 
 func (a *Agent) serveSocket(w http.ResponseWriter, req *http.Request) {
 	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
