@@ -12,9 +12,9 @@ import (
 )
 
 // Programs get the invitation of an agent as JSON, and browsers a page of it that runs nothing
-// and loads nothing. The page of another invitation is shown if the invitation is of this agent.
+// and loads nothing. Another invitation is shown if the home keeps it.
 func TestInvitationPage(t *testing.T) {
-	agent, _ := run(t, "--invitation")
+	agent, who := run(t, "--invitation")
 	at, err := url.JoinPath(agent.url, "..", "invitation")
 	if err != nil {
 		t.Fatal(err)
@@ -63,20 +63,24 @@ func TestInvitationPage(t *testing.T) {
 		t.Errorf("the page shows %+v, %v", i, err)
 	}
 
-	own := outofband.New(agent.did)
-	own.Goal = `<script>alert("x")</script>`
-	u, err := own.URL(at)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := strings.TrimSpace(who.run("", "invite", "--home", "home", "--goal", `<script>alert("x")</script>`))
 	if resp, page = get(u, browser); resp.StatusCode != http.StatusOK || !strings.Contains(page, "&lt;script&gt;") || strings.Contains(page, "<script") || !strings.Contains(page, u) {
 		t.Errorf("%s, %s", resp.Status, page)
 	}
-	foreign, err := outofband.New("did:example:mallory").URL(at)
+	own, err := outofband.New(agent.did).URL(at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, u := range []string{foreign, at + "?_oob=e30", at + "?_oob=", at + "?_oobid=1", at + "?_oob=" + strings.Repeat("x", 10_000)} {
+	i, err := outofband.Parse(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.From = "did:example:mallory"
+	foreign, err := i.URL(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range []string{own, foreign, at + "?_oob=e30", at + "?_oob=", at + "?_oobid=1", at + "?_oob=" + strings.Repeat("x", 10_000)} {
 		if resp, body := get(u, browser); resp.StatusCode != http.StatusNotFound {
 			t.Errorf("%.100s: %s, %s", u, resp.Status, body)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
 	"github.com/didcomm-go/didcomm/cmd/internal/qrcode"
+	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/protocols/outofband"
 	"github.com/didcomm-go/didcomm/protocols/shorten"
 	"github.com/labstack/echo/v4"
@@ -87,8 +88,8 @@ func (s *Server) mayShorten(ctx context.Context, id string) error {
 }
 
 // serveInvitation answers GET of InvitationPath: a short URL, the invitation of the agent as
-// JSON, or a page with its QR code for a browser. The URL of an invitation of this home, as
-// didcomm invite prints it, gets the page of that invitation.
+// JSON, or a page with its QR code for a browser. The URL of an invitation that this home keeps,
+// as didcomm invite prints it, gets that invitation.
 func (s *Server) serveInvitation(c echo.Context) error {
 	r := c.Request()
 	i := s.invitations.own
@@ -107,10 +108,12 @@ func (s *Server) serveInvitation(c echo.Context) error {
 		if err != nil {
 			return echo.ErrNotFound
 		}
-		if _, err := s.home.Set.Own(r.Context(), asked.From); err != nil {
-			return echo.ErrNotFound // the page speaks for this agent alone
+		// The page speaks for this agent, so others must not put their words there.
+		k, err := s.invitations.book.Get(r.Context(), asked.ID)
+		if err != nil || did.Canonical(k.Invitation.From) != did.Canonical(asked.From) {
+			return echo.ErrNotFound
 		}
-		i = asked
+		i = k.Invitation
 	}
 	h := c.Response().Header()
 	h.Set("Cache-Control", "no-cache")
