@@ -128,7 +128,7 @@ func (a *app) offer(ctx context.Context, cmd *cobra.Command, o *offer, cfg clien
 	}
 	k := &outofband.Kept{SingleUse: o.single, Pairwise: o.single && o.from == ""}
 	if k.Pairwise {
-		if from, err = another(ctx, h, from); err != nil {
+		if from, err = a.another(ctx, cfg, h, from); err != nil {
 			return err
 		}
 	}
@@ -193,8 +193,9 @@ func (o *offer) inviter(ctx context.Context, h *home.Home) (string, error) {
 	return own, err
 }
 
-// another makes a new DID for the home, with the endpoints of another one.
-func another(ctx context.Context, h *home.Home, own string) (string, error) {
+// another makes a new DID for the home, with the endpoints of another one. The mediator that is
+// such an endpoint is told of the DID.
+func (a *app) another(ctx context.Context, cfg client.Config, h *home.Home, own string) (string, error) {
 	endpoints, err := endpointsOf(ctx, h.Set, own)
 	if err != nil {
 		return "", err
@@ -207,7 +208,16 @@ func another(ctx context.Context, h *home.Home, own string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return id.DID(), h.Keep(ctx, id)
+	if err := h.Keep(ctx, id); err != nil {
+		return "", err
+	}
+	via, err := h.Via(ctx)
+	if err == nil && via != nil {
+		if err := client.Register(ctx, cfg, h, via, id.DID()); err != nil {
+			fmt.Fprintf(a.Stderr, "The mediator does not take messages to the invitation yet; didcomm serve registers its DID: %s\n", line(err))
+		}
+	}
+	return id.DID(), err
 }
 
 // endpointsOf returns the endpoints of a DID at which it can be reached.
