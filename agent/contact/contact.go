@@ -73,7 +73,8 @@
 //
 // Agents differ in the messages that they speak: the version of a protocol, the name of an
 // answer, acks. The [Dialect] of a contact has the forms that the contact has shown to speak or
-// to lack. [Book.Learn] adds to the Dialect, and [Book.Dialect] returns it.
+// to lack, and the capability that the contact has given us for its mediator. [Book.Learn] adds
+// to the Dialect, and [Book.Dialect] returns it.
 //
 // # Clauses
 //

@@ -21,8 +21,8 @@
 //   - A mediate-request is granted as mediator.Admission says. Its pthid is the token, for example
 //     the id of an invitation of the mediator.
 //   - Each entry of an update is carried out by itself. The result of an entry that cannot be
-//     read, or that may not be carried out, is client_error. An update has at most [MaxUpdates]
-//     entries.
+//     read, or that may not be carried out, is client_error. That of an entry that may be carried
+//     out later is server_error. An update has at most [MaxUpdates] entries.
 //   - A query returns at most [MaxPage] DIDs. The member pagination is absent if these are all.
 //   - A keylist-update (2.0) without return_route is not answered if its sender can be reached
 //     only on its connection: the SDK of Identus expects an empty response then. All other
@@ -42,7 +42,9 @@
 //
 // Anybody can ask a mediator for the mail of any DID, since DIDs are public. Without proof, a
 // DID belongs to the account that was first, and is refused if its document names another
-// mediator. With proof, the DID leaves an account that has none. These are proofs:
+// mediator. With proof, the DID and the mail that waits for it leave the other account, which is
+// told. The newest proof wins. The DID of a client cannot be taken, since the client has proven it
+// by each request. These are proofs:
 //
 //   - The update is sent by the recipient_did itself, or by the DID to which the recipient_did
 //     has rotated in the last 24 hours: from_prior shows that.
