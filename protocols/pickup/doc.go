@@ -40,10 +40,10 @@
 //
 // # Live mode
 //
-// Live mode needs a connection that stays open, and ends with it. Mail is pushed in a delivery
-// without thid, and stays in the queue until its ack. Mail without an ack is pushed again
-// after [ServeLimits].Lease. A suspect is pushed once on a connection. No more than
-// [ServeLimits].Window messages are pushed without an ack.
+// Live mode needs a connection that stays open, and ends with it. Mail is pushed in deliveries
+// without thid, each with one attachment, and stays in the queue until its ack. Mail without an
+// ack is pushed again after [ServeLimits].Lease, but a suspect is not pushed again on the same
+// connection. No more than [ServeLimits].Window messages are pushed without an ack.
 //
 // Mail that waits when live mode begins is pushed too, in both versions. The specification
 // wants it to be requested. The SDK of Identus never requests it, and a client that empties
