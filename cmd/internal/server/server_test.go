@@ -40,6 +40,7 @@ func TestCheck(t *testing.T) {
 		"key without certificate":    {func(c *server.Config) { c.TLSKey = "k" }, false},
 		"clients without TLS":        {func(c *server.Config) { c.ClientCA = "ca" }, false},
 		"URL of the health check":    {func(c *server.Config) { c.PublicURL = "https://a.example/healthz" }, false},
+		"URL of the invitation":      {func(c *server.Config) { c.PublicURL = "https://a.example/invitation" }, false},
 		"URL of a document":          {func(c *server.Config) { c.PublicURL = "https://a.example/x/did.json" }, false},
 		"URL that is a pattern":      {func(c *server.Config) { c.PublicURL = "https://a.example/:x" }, false},
 		"URL with user":              {func(c *server.Config) { c.PublicURL = "https://u@a.example/" }, false},
