@@ -51,9 +51,19 @@ did:web with the same keys. Serve also answers for each DID that didcomm did cre
 has made in the home. It publishes the document of each did:web whose host is that
 of the public URL or of --did. The domain has to lead to this server.
 
+Mediator. With --mediator, the agent keeps the messages of others, who enroll, until
+they collect them; see didcomm mediator. Its DID is a did:peer:2 with a key pair of
+its own, and with the URL for POST and for WebSocket. --enroll-list and
+--enroll-invited say who may enroll.
+
+Behind a mediator. With --via, the agent listens on no port. It enrolls with a
+mediator, and its DID has the mediator as its service. The messages of former
+mediators are collected, too.
+
 Address. One URL takes messages by POST and by WebSocket: --public-url, or ` + server.DefaultPath + `
-at the listening address. A proxy in front has to keep the path. GET ` + server.LivePath + `
-answers 200 while the agent runs, and GET ` + server.ReadyPath + ` while it can also work.
+at the listening address; that of a mediator has no path. A proxy in front has to
+keep the path. GET ` + server.LivePath + ` answers 200 while the agent runs, and GET ` + server.ReadyPath + `
+while it can also work.
 
 TLS. A certificate of --tls-cert that was renewed is used within a second. SIGHUP
 makes serve load it at once.
@@ -69,7 +79,9 @@ Behind a proxy on the same machine, always give --public-url: without it, the ag
 does not know that others can reach it.`,
 		Example: `  didcomm serve
   didcomm serve --listen 0.0.0.0:8443 --public-url https://agent.example.org:8443/didcomm --tls-cert cert.pem --tls-key key.pem
-  didcomm serve --did did:web:agent.example.org --listen 127.0.0.1:8080 --public-url https://agent.example.org/didcomm`,
+  didcomm serve --did did:web:agent.example.org --listen 127.0.0.1:8080 --public-url https://agent.example.org/didcomm
+  didcomm serve --mediator --listen 127.0.0.1:8080 --public-url https://mediator.example.org
+  didcomm serve --via did:web:mediator.example.org`,
 		Args: positional(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := cfg.Check(); err != nil {
