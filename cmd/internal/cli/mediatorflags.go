@@ -15,6 +15,8 @@ func addMediatorFlags(cmd *cobra.Command, c *server.MediatorConfig) {
 	f.StringVar(&c.EnrollList, "enroll-list", "", "let only the DIDs in this file enroll, one a line, or those that --enroll-invited lets in; changes of the file count at once")
 	f.StringSliceVar(&c.NextHops, "next-hop", nil, "DID, besides those of accounts, to which forwards are handed on; can be repeated")
 	f.IntVar(&c.MaxAccounts, "max-accounts", 1_000_000, "accounts that may enroll")
+	f.IntVar(&c.MaxMessages, "max-mail", 10_000_000, "messages that may wait for all accounts")
+	f.Int64Var(&c.MaxBytes, "max-mail-bytes", 64<<30, "bytes of messages that may wait for all accounts")
 	f.DurationVar(&c.MaxAge, "mail-age", 30*24*time.Hour, "how long mail waits until it is collected")
 	f.IntVar(&c.BoxMessages, "mailbox-messages", 10_000, "messages that may wait for one device of an account")
 	f.Int64Var(&c.BoxBytes, "mailbox-bytes", 256<<20, "bytes of messages that may wait for one device of an account")

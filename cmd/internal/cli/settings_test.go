@@ -66,6 +66,8 @@ var settings = map[string][3]string{
 	"enroll-list":      {"flag.txt", "env.txt", "file.txt"},
 	"next-hop":         {"[did:web:flag.example]", "[did:web:env.example]", "[did:web:file.example]"},
 	"max-accounts":     {"1", "2", "3"},
+	"max-mail":         {"1", "2", "3"},
+	"max-mail-bytes":   {"1", "2", "3"},
 	"mail-age":         {"1s", "2s", "3s"},
 	"mailbox-messages": {"1", "2", "3"},
 	"mailbox-bytes":    {"1", "2", "3"},

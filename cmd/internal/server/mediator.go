@@ -37,6 +37,8 @@ type MediatorConfig struct {
 	// mediator.Limits.
 	MaxAge                                    time.Duration
 	MaxAccounts                               int
+	MaxMessages                               int   // that wait for all accounts
+	MaxBytes                                  int64 // of these
 	BoxMessages, PairMessages, SenderMessages int
 	BoxBytes, PairBytes, SenderBytes          int64
 	// Rates of forwards per minute, and of enrolments per hour. 0 is no limit.
@@ -63,6 +65,8 @@ func (c MediatorConfig) check() error {
 	}{
 		{"--mail-age", int64(c.MaxAge)},
 		{"--max-accounts", int64(c.MaxAccounts)},
+		{"--max-mail", int64(c.MaxMessages)},
+		{"--max-mail-bytes", c.MaxBytes},
 		{"--mailbox-messages", int64(c.BoxMessages)},
 		{"--mailbox-bytes", c.BoxBytes},
 		{"--pair-messages", int64(c.PairMessages)},
@@ -88,6 +92,11 @@ func (c MediatorConfig) check() error {
 		}
 	}
 	return nil
+}
+
+// mailbox returns the limits of the mailboxes.
+func (c MediatorConfig) mailbox() store.MailboxConfig {
+	return store.MailboxConfig{MaxItems: c.MaxMessages, MaxBytes: c.MaxBytes, MaxBoxItems: c.BoxMessages, MaxBoxBytes: c.BoxBytes}
 }
 
 // openMediator makes the mediator of the Config, if there is one.

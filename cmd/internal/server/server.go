@@ -172,7 +172,7 @@ func (s *Server) open(ctx context.Context) (err error) {
 	}
 	cfg := s.cfg.Home
 	cfg.Logger = s.cfg.Logger
-	cfg.Mailbox.MaxBoxItems, cfg.Mailbox.MaxBoxBytes = s.cfg.Mediator.BoxMessages, s.cfg.Mediator.BoxBytes
+	cfg.Mailbox = s.cfg.Mediator.mailbox()
 	if s.home, err = home.OpenToServe(ctx, cfg); err != nil {
 		return err
 	}

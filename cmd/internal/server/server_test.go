@@ -17,6 +17,10 @@ func TestCheck(t *testing.T) {
 		Documents: did.CacheConfig{Lifetime: time.Hour, Strangers: did.StrangerLimits{PerMinute: 1, HostPerMinute: 1}},
 		Home:      home.Config{MaxItems: 1, MaxBytes: 1, MaxRemembered: 1},
 	}
+	mediator := server.MediatorConfig{
+		On: true, MaxAge: time.Hour, MaxAccounts: 1, MaxMessages: 1, MaxBytes: 1,
+		BoxMessages: 1, BoxBytes: 1, PairMessages: 1, PairBytes: 1, SenderMessages: 1, SenderBytes: 1,
+	}
 	for name, tt := range map[string]struct {
 		change func(*server.Config)
 		ok     bool
@@ -64,6 +68,18 @@ func TestCheck(t *testing.T) {
 		"none from a host":           {func(c *server.Config) { c.Documents.Strangers.HostPerMinute = 0 }, false},
 		"no message may wait":        {func(c *server.Config) { c.Home.MaxItems = 0 }, false},
 		"no byte may wait":           {func(c *server.Config) { c.Home.MaxBytes = 0 }, false},
+		"mediator without limits":    {func(c *server.Config) { c.Mediator.On = true }, false},
+		"mediator":                   {func(c *server.Config) { c.Mediator = mediator }, true},
+		"rate below 0":               {func(c *server.Config) { c.Mediator.ForwardsOfSender = -1 }, false},
+		"next hop":                   {func(c *server.Config) { c.Mediator.NextHops = []string{"did:web:hop.example"} }, true},
+		"next hop that is no DID":    {func(c *server.Config) { c.Mediator.NextHops = []string{"hop.example"} }, false},
+		"behind a mediator":          {func(c *server.Config) { c.Via, c.Listen = "did:web:mediator.example", ":0" }, true},
+		"behind a short URL":         {func(c *server.Config) { c.Via = "https://mediator.example/?_oobid=a" }, true},
+		"behind nothing":             {func(c *server.Config) { c.Via = "mediator.example" }, false},
+		"a mediator behind another":  {func(c *server.Config) { c.Via, c.Mediator = "did:web:mediator.example", mediator }, false},
+		"public behind a mediator":   {func(c *server.Config) { c.Via, c.PublicURL = "did:web:mediator.example", "https://a.example" }, false},
+		"named behind a mediator":    {func(c *server.Config) { c.Via, c.DID = "did:web:mediator.example", "did:web:a.example" }, false},
+		"no byte behind a mediator":  {func(c *server.Config) { c.Via, c.MaxBytes = "did:web:mediator.example", 0 }, false},
 	} {
 		c := good
 		tt.change(&c)
