@@ -45,7 +45,7 @@ func TestMailbox(t *testing.T) {
 	storetest.TestMailbox(t, func(*testing.T) store.Mailbox { return store.NewMailbox(store.MailboxConfig{}) })
 }
 
-func TestMailboxWhenFull(t *testing.T) {
+func TestMailboxLimits(t *testing.T) {
 	storetest.TestMailboxLimits(t, func(_ *testing.T, cfg store.MailboxConfig) store.Mailbox { return store.NewMailbox(cfg) })
 }
 
@@ -317,23 +317,6 @@ func TestInboxDropAfterItsTime(t *testing.T) {
 	}
 	if all := list(); len(all) != 2 || all[0].Item.ID != "3" {
 		t.Errorf("%d messages are kept whole", len(all))
-	}
-}
-
-func TestMailboxLimits(t *testing.T) {
-	m := store.NewMailbox(store.MailboxConfig{MaxItems: 3, MaxBytes: 30, MaxBoxItems: 2, MaxBoxBytes: 20})
-	for i, tt := range []struct {
-		box  string
-		n    int
-		want error
-	}{
-		{"a", 21, store.ErrFull}, {"a", 10, nil}, {"a", 10, nil}, {"a", 0, store.ErrFull},
-		{"b", 11, store.ErrFull}, {"b", 1, nil}, {"b", 1, store.ErrFull},
-	} {
-		err := m.Deposit(t.Context(), store.Mail{ID: fmt.Sprint(i), Packet: store.Packet{Data: make([]byte, tt.n)}}, tt.box)
-		if !errors.Is(err, tt.want) {
-			t.Errorf("deposit %d: %v, want %v", i, err, tt.want)
-		}
 	}
 }
 

@@ -35,7 +35,7 @@
 //   - The data that was passed to the method must not be changed.
 //   - Enqueue and Deposit may fail with store.ErrExists when they are called again.
 //   - Put and Commit may fail with store.ErrVersion when they are called again.
-//   - A lease that was made for the call is given back within a second.
+//   - A lease that was made for the call is given back within a second, but for one of mail.
 //
 // # Several processes
 //
@@ -55,6 +55,9 @@
 //     it was handling may be handled twice.
 //   - When a process stops in the middle of a transaction, the server ends its session
 //     after three seconds. Other processes wait no longer than that for its locks.
+//
+// This is not so for the leases of mail, which have no owner: they end when they run out, or
+// with a Nak of any process.
 //
 // Package postgres sets the timeouts of the server for this. Parameters of the DSN, such
 // as statement_timeout, override them.

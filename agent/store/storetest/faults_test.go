@@ -159,6 +159,16 @@ func TestFaultsCrash(t *testing.T) {
 			if err := m.Deposit(t.Context(), store.Mail{ID: fmt.Sprint(i)}, "box"); !errors.Is(err, storetest.ErrFault) {
 				t.Errorf("after the crash: %v", err)
 			}
+			_, leased := m.Lease(t.Context(), "box", store.Pick{N: 1}, time.Minute)
+			_, acked := m.Ack(t.Context(), "box", "1")
+			_, counted := m.Status(t.Context(), "box")
+			_, listed := m.Boxes(t.Context(), "", 1)
+			_, purged := m.Purge(t.Context(), "box")
+			for _, err := range []error{leased, acked, m.Nak(t.Context(), "box"), counted, listed, purged} {
+				if !errors.Is(err, storetest.ErrFault) {
+					t.Errorf("after the crash: %v", err)
+				}
+			}
 			if err := k.Put(t.Context(), store.SealedKey{KID: fmt.Sprint(i)}); !errors.Is(err, storetest.ErrFault) {
 				t.Errorf("after the crash: %v", err)
 			}

@@ -64,6 +64,27 @@ func TestMailboxLimits(t *testing.T, open func(t *testing.T, cfg store.MailboxCo
 	for name, cfg := range map[string]store.MailboxConfig{"Items": {MaxItems: 2}, "Bytes": {MaxBytes: 2}} {
 		t.Run(name, func(t *testing.T) { testExpiredMailMakesRoom(t, open(t, cfg)) })
 	}
+	t.Run("Limits", func(t *testing.T) {
+		testMailboxLimits(t, open(t, store.MailboxConfig{MaxItems: 3, MaxBytes: 100, MaxBoxItems: 2, MaxBoxBytes: 50}))
+	})
+}
+
+func testMailboxLimits(t *testing.T, m store.Mailbox) {
+	put := func(id string, n int, boxes ...string) error {
+		return m.Deposit(t.Context(), store.Mail{ID: id, Packet: store.Packet{Data: make([]byte, n)}}, boxes...)
+	}
+	full(t, put("big", 51, "a"), store.LimitBox)
+	check(t, "Deposit", put("1", 20, "a"), nil)
+	full(t, put("2", 31, "a"), store.LimitBox)
+	check(t, "Deposit", put("2", 20, "a"), nil)
+	full(t, put("3", 1, "b", "a"), store.LimitBox)
+	check(t, "Deposit", put("1", 40, "b"), nil)
+	full(t, put("1", 1, "c"), store.LimitStore)
+	ack(t, m, "a", "1", "2")
+	check(t, "Deposit", put("1", 50, "c"), nil)
+	full(t, put("1", 11, "d"), store.LimitStore)
+	full(t, put("1", 5, "d", "e"), store.LimitStore)
+	check(t, "Deposit", put("1", 10, "d"), nil)
 }
 
 // testExpiredMailMakesRoom: expired mail takes no room, even if its box is not used again.

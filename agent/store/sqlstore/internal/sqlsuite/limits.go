@@ -102,27 +102,6 @@ func testRememberedLimit(t *testing.T, d Database) {
 	}
 }
 
-func testMailboxLimits(t *testing.T, d Database) {
-	m := d.Open(t, sqlstore.Config{Mailbox: store.MailboxConfig{MaxItems: 3, MaxBytes: 100, MaxBoxItems: 2, MaxBoxBytes: 50}}).Mailbox()
-	put := func(box, id string, n int, want error) {
-		t.Helper()
-		check(t, "Deposit "+id, m.Deposit(t.Context(), store.Mail{ID: id, Packet: store.Packet{Data: make([]byte, n)}}, box), want)
-	}
-	put("a", "big", 51, store.ErrFull)
-	put("a", "1", 20, nil)
-	put("a", "2", 31, store.ErrFull)
-	put("a", "2", 20, nil)
-	put("a", "3", 1, store.ErrFull)
-	put("b", "1", 40, nil)
-	put("c", "1", 1, store.ErrFull)
-	if n, err := m.Ack(t.Context(), "a", "1", "2"); n != 2 || err != nil {
-		t.Fatal(n, err)
-	}
-	put("c", "1", 50, nil)
-	put("d", "1", 11, store.ErrFull)
-	put("d", "1", 10, nil)
-}
-
 // testLoweredLimits: entries stay when a limit is lowered below their number.
 func testLoweredLimits(t *testing.T, d Database) {
 	s := d.Open(t, sqlstore.Config{})

@@ -41,7 +41,6 @@ func Run(t *testing.T, fresh func(t *testing.T) Database) {
 		"BuriedLimit":     testBuriedLimit,
 		"InboxLimits":     testInboxLimits,
 		"RememberedLimit": testRememberedLimit,
-		"MailboxLimits":   testMailboxLimits,
 		"LoweredLimits":   testLoweredLimits,
 		"AnyNames":        testAnyNames,
 		"SharesCounted":   testSharesCounted,
