@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/cmd/internal/client"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/protocols/trustping"
@@ -85,6 +87,12 @@ func (t *talk) waited(err error) error {
 	return err
 }
 
+// isMediated reports whether all ways to a party lead through mediators.
+func isMediated(ctx context.Context, a *agent.Agent, id string) bool {
+	routes, err := a.Packer().Routes(ctx, id)
+	return err == nil && len(routes) > 0 && !slices.ContainsFunc(routes, func(r envelope.Route) bool { return len(r.RoutingKeys) == 0 })
+}
+
 func (a *app) ping() *cobra.Command {
 	var t talk
 	var count int
@@ -96,8 +104,9 @@ answer took. Each ping has to be answered within --timeout.
 
 A ping goes to one endpoint in the document of the DID: to the first that accepts
 DIDComm v2 and can be reached. The answer comes back on the same connection, so
-that ping works behind a firewall. Ping uses the keys of the home. In a home
-without keys, it uses temporary keys.
+that ping works behind a firewall. An agent behind a mediator gets the ping, but has
+no connection for its answer. Ping uses the keys of the home. In a home without
+keys, it uses temporary keys.
 
 URL is an invitation of the agent, which a ping may use up: to stay in contact, use
 didcomm accept.
@@ -123,6 +132,9 @@ and its output says so. A home with keys remembers that; see didcomm peer.`,
 					})
 					if err != nil {
 						err = t.waited(err)
+						if isMediated(ctx, c.Agent(), to.did) {
+							err = fmt.Errorf("%w; the agent is behind a mediator, by which no answer comes back to this command: use didcomm send", err)
+						}
 						if count > 1 {
 							err = fmt.Errorf("ping %d of %d: %w", n+1, count, err)
 						}
