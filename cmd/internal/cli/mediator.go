@@ -70,7 +70,7 @@ func (a *app) mediatorChange(name, what, long string, f func(*mediator.Mediator,
 						return fmt.Errorf("%s: %w", short(id), err)
 					}
 				}
-				return nil
+				return m.Known(ctx)
 			})
 		},
 	}
@@ -298,6 +298,9 @@ With --json the output is one object: {"account", "devices", "recipients",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return k.withMediator(a, cmd, func(ctx context.Context, m *home.Mediator) error {
 				p, err := m.Purge(ctx, args[0], dryRun)
+				if err == nil && !dryRun {
+					err = m.Known(ctx)
+				}
 				if err != nil {
 					return fmt.Errorf("%s: %w", short(args[0]), err)
 				}

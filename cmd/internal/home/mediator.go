@@ -106,6 +106,7 @@ type Mediator struct {
 	Endpoint string // URL of the mediator
 
 	store *sqlstore.Store
+	cfg   Config
 }
 
 // OpenMediator opens the mediator of a home, without its keys.
@@ -149,12 +150,15 @@ func (c Config) mediatorOf(ctx context.Context, s *sqlstore.Store) (*Mediator, e
 	if err != nil {
 		return nil, err
 	}
-	made := &Mediator{Mediator: m, store: s}
+	made := &Mediator{Mediator: m, store: s, cfg: c}
 	if services := doc.DIDCommServices(); len(services) > 0 {
 		made.Endpoint = services[0].URI
 	}
 	return made, nil
 }
+
+// Known waits until the agent that serves the home knows of the changes of accounts.
+func (m *Mediator) Known(ctx context.Context) error { return m.cfg.known(ctx) }
 
 // Close closes the store.
 func (m *Mediator) Close() error { return m.store.Close() }

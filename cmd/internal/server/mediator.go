@@ -127,6 +127,9 @@ func (s *Server) openMediator() (err error) {
 	}
 	cfg.Admission.Tokens = c.EnrollInvited
 	if c.EnrollList != "" {
+		if err := c.admit(context.Background(), s.did, ""); err != nil && !errors.Is(err, mediator.ErrDenied) {
+			return fmt.Errorf("--enroll-list: %w", err) // now, and not when the first agent asks
+		}
 		cfg.Admission.Token = c.admit
 	}
 	s.mediator, err = mediator.New(cfg)

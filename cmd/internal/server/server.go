@@ -227,7 +227,7 @@ func (s *Server) wire(ctx context.Context) error {
 	var mailWindow time.Duration
 	if len(mediations) > 0 {
 		mailWindow = mailTime
-		s.collector = pickup.NewCollector(pickup.Config{Progress: s.progress, Logger: cfg.Logger})
+		s.collector = pickup.NewCollector(pickup.Config{Progress: s.collected, Logger: cfg.Logger})
 	}
 	var unopened func(context.Context, *agent.Unopened) error
 	if s.mediator != nil {

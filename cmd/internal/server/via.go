@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"sync"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
+	"github.com/didcomm-go/didcomm/agent/mediator"
+	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/cmd/internal/home"
 	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/did"
@@ -179,10 +182,11 @@ func (s *Server) enroll(ctx context.Context, reach network.Reach, token string) 
 type client struct {
 	list   *mediation.Client
 	source pickup.Source
+	lost   chan struct{} // has an element if the mediator does not know the agent any more
 }
 
-// openClients makes the clients of all mediators of the home. The agent still collects from
-// former mediators.
+// openClients makes the collector, and the clients of all mediators of the home. The agent still
+// collects from former mediators.
 func (s *Server) openClients(all []home.Mediation) error {
 	for _, m := range all {
 		if m.Routing == "" {
@@ -194,9 +198,28 @@ func (s *Server) openClients(all []home.Mediation) error {
 		if err != nil {
 			return err
 		}
-		s.clients = append(s.clients, &client{list, pickup.Source{Mediator: m.Mediator, DID: m.Own}})
+		s.clients = append(s.clients, &client{list, pickup.Source{Mediator: m.Mediator, DID: m.Own}, make(chan struct{}, 1)})
 	}
 	return nil
+}
+
+// collected is called after each step of the collector.
+func (s *Server) collected(p pickup.Progress) {
+	if s.progress != nil {
+		s.progress(p)
+	}
+	var problem *message.Problem
+	if !errors.As(p.Err, &problem) || problem.Code != mediator.CodeNotEnrolled {
+		return
+	}
+	for _, c := range s.clients {
+		if c.source.Mediator == p.Mediator {
+			select {
+			case c.lost <- struct{}{}:
+			default:
+			}
+		}
+	}
 }
 
 // collect keeps the lists of the mediators, and collects from them, until ctx ends.
@@ -210,6 +233,22 @@ func (s *Server) collect(ctx context.Context) {
 	for _, c := range s.clients {
 		tasks.Go(func() { _ = c.list.Run(ctx) })                         // returns nil
 		tasks.Go(func() { _ = s.collector.Run(ctx, s.agent, c.source) }) // the agent has ended, at most
+		tasks.Go(func() { c.enrollAgain(ctx, s.cfg.Logger) })
 	}
 	tasks.Wait()
+}
+
+// enrollAgain enrolls again when the mediator has forgotten the agent, for example because the
+// mediator has lost its store.
+func (c *client) enrollAgain(ctx context.Context, logger *slog.Logger) {
+	for {
+		select {
+		case <-c.lost:
+		case <-ctx.Done():
+			return
+		}
+		if err := c.list.Reconcile(ctx); err != nil && ctx.Err() == nil {
+			logger.WarnContext(ctx, "not enrolled again", "mediator", c.source.Mediator, "error", err)
+		}
+	}
 }
