@@ -133,6 +133,9 @@ func OpenDIDs(ctx context.Context, cfg Config) (*DIDs, error) {
 // Close closes the store.
 func (d *DIDs) Close() error { return d.store.Close() }
 
+// Records returns the records of the home.
+func (d *DIDs) Records() store.Records { return d.store.Records() }
+
 // List returns all DIDs, the oldest first.
 func (d *DIDs) List(ctx context.Context) ([]DID, error) {
 	used, err := d.inUse(ctx)
