@@ -10,22 +10,27 @@ import (
 	"github.com/didcomm-go/didcomm/examples/interop/internal/credolike"
 )
 
-// mediations are the exchanges in which one of the two is the mediator of the other.
-func (c *credo) mediations() []credoTalk {
-	var all []credoTalk
-	for _, e := range []struct {
-		what    string
-		outcome string
-		run     func(ctx context.Context, t *testing.T) error
-	}{
-		{"our client, by polling", "yes, by coordinate-mediation 2.0 and message-pickup 4.0", func(ctx context.Context, t *testing.T) error { return c.enrolls(ctx, t, false) }},
-		{"our client, live", "yes, by coordinate-mediation 2.0 and message-pickup 4.0", func(ctx context.Context, t *testing.T) error { return c.enrolls(ctx, t, true) }},
-		{"our mediator, by polling", "yes, by coordinate-mediation 2.0 and message-pickup 4.0", func(ctx context.Context, t *testing.T) error { return c.mediates(ctx, t, "http") }},
-		{"our mediator, live", "yes, by coordinate-mediation 2.0 and message-pickup 4.0", func(ctx context.Context, t *testing.T) error { return c.mediates(ctx, t, "http", "ws") }},
-	} {
-		all = append(all, credoTalk{e.what, func(ctx context.Context, t *testing.T) (string, error) { return e.outcome, e.run(ctx, t) }})
+// credoMediation is an exchange in which one of the two is the mediator of the other.
+type credoMediation struct {
+	mediates bool // the agent is the mediator
+	how      string
+	run      func(ctx context.Context, t *testing.T) error
+}
+
+func (m credoMediation) String() string {
+	if m.mediates {
+		return "our mediator: " + m.how
 	}
-	return all
+	return "our client: " + m.how
+}
+
+func (c *credo) mediations() []credoMediation {
+	return []credoMediation{
+		{false, "polled", func(ctx context.Context, t *testing.T) error { return c.enrolls(ctx, t, false) }},
+		{false, "live", func(ctx context.Context, t *testing.T) error { return c.enrolls(ctx, t, true) }},
+		{true, "polled", func(ctx context.Context, t *testing.T) error { return c.mediates(ctx, t, "http") }},
+		{true, "live", func(ctx context.Context, t *testing.T) error { return c.mediates(ctx, t, "http", "ws") }},
+	}
 }
 
 // enrolls has the agent as a client of our mediator, which is killed in between.
@@ -73,11 +78,16 @@ func (c *credo) enrolls(ctx context.Context, t *testing.T, live bool) error {
 	return nil
 }
 
-// mediates has the agent as the mediator of our client, which is away in between.
+// mediates has the agent as the mediator of our client.
 func (c *credo) mediates(ctx context.Context, t *testing.T, schemes ...string) error {
-	mediator := c.them(t, credolike.Config{Schemes: schemes})
+	return c.collects(ctx, t, c.them(t, credolike.Config{Schemes: schemes}).Invitation())
+}
+
+// collects has our client behind a mediator. The client is away in between. What it gets is
+// from our program and from the agent.
+func (c *credo) collects(ctx context.Context, t *testing.T, mediator string) error {
 	other := c.by(t, "http")
-	us := serveWith(t, c.path, "--via", mediator.Invitation())
+	us := serveWith(t, c.path, "--via", mediator)
 	send := func(content string) error {
 		_, _, err := c.stranger(t).run(ctx, "send", us.did, content)
 		return err

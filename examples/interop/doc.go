@@ -50,7 +50,8 @@
 // TestLiveAgents exchanges messages with agents of other authors, over HTTP and WebSocket on
 // loopback (live_test.go). These agents are in the folder peers/live, but for credo-like: its
 // code is in package internal/credolike, and a plain go test runs most of its exchanges
-// (credolike_test.go).
+// (credolike_test.go). TestMediation has agents as clients and as mediators
+// (live_mediated_test.go).
 //
 // # Faults
 //

@@ -27,7 +27,9 @@ from recordings of Credo, and from exchanges with Credo itself at 03d457e on 202
 | Credo ends the connection | yes | later sends to that DID fail with this reason, until it writes again |
 | discover features | yes | Credo calls the answer ` + "`disclosures`" + `. Each side gets the answer under the name that it knows |
 | didcomm send to a client of a Credo mediator | handed over | the mediator answers before it looks for its client, and gives no answer by WebSocket. The command says "unconfirmed". Ask for an answer in words |
-| Credo sends to a DID of ours behind a mediator made with this library | yes | give the mediator a DID of ` + "`didcomm did create --one-key`" + `. For any other, Credo wraps twice, and the second layer does not open |
+| Credo behind our mediator | yes | ` + "`didcomm serve --mediator`" + `. Credo enrolls by coordinate-mediation 2.0, and picks up by message-pickup 4.0 |
+| our agent behind a Credo mediator | yes | ` + "`didcomm serve --via`" + `, by the same protocols. What Credo has pushed into a connection that dies is lost, if the queue of Credo is that in memory |
+| Credo sends to a DID of ours behind a mediator made with this library | yes | the DID of ` + "`didcomm serve --mediator`" + ` is right. Give a mediator of your own a DID of ` + "`didcomm did create --one-key`" + `. For any other, Credo wraps twice, and the second layer does not open |
 | routing keys in a DID of ours | no | Credo ignores X25519 routing keys, and sends the bare message to the endpoint. List the DID of the mediator as the endpoint: ` + "`didcomm did create --service DID`" + ` |
 | didcomm pack --protect-sender | no | Credo opens one layer of encryption and takes the inner envelope for the message. Pack without the flag. To tell those who carry the message less about the sender, use a DID for this peer alone |
 | did:peer:4, long form | yes | - |
@@ -36,7 +38,7 @@ from recordings of Credo, and from exchanges with Credo itself at 03d457e on 202
 | signed messages without encryption | no | Credo verifies them and then drops them. Encrypt |
 | a message that Credo cannot open | status 500 | each time after 10 seconds. The agent gives such a message up after some tries; didcomm outbox shows the reason |
 | problem reports | yes | Credo reports our reports. Our agent answers no report, so that the exchange ends |
-| credentials, proofs, mediation as a client | no | our agent does not have these protocols yet |
+| credentials, proofs | no | our agent does not have these protocols yet |
 `
 
 func (l *liveAgents) credoLike(t *testing.T) {

@@ -78,6 +78,17 @@ func (l *liveAgents) agent(t *testing.T, name string, install func(context.Conte
 	return a
 }
 
+// greet asks a program of the agent for its versions.
+func (a *liveAgent) greet(t *testing.T, cfg peer.Config) {
+	t.Helper()
+	p := peer.New(cfg)
+	defer p.Close()
+	var err error
+	if a.hello, err = p.Hello(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // talk runs one exchange as a test of its own. Its outcome stands in the table,
 // where "yes" is all that one could wish.
 func (a *liveAgent) talk(t *testing.T, what string, run func(ctx context.Context, t *testing.T) (outcome string, err error)) {
@@ -113,7 +124,13 @@ func (l *liveAgents) text() string {
 			fmt.Fprintf(&b, "| %s | %s | %s |\n", name, k.what, k.outcome)
 		}
 	}
-	b.WriteString("\n")
+	b.WriteString("\n" + l.versions())
+	return b.String()
+}
+
+// versions lists the packages of the agents.
+func (l *liveAgents) versions() string {
+	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(l.agents)) {
 		var packages []string
 		for _, p := range slices.Sorted(maps.Keys(l.agents[name].hello.Versions)) {

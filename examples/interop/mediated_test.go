@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -113,8 +115,8 @@ func (c *mediated) says(ctx context.Context, to *mediated, content string) error
 	return nil
 }
 
-// clientTalks are the exchanges of an agent of others as a client of our mediator.
-func (a *liveAgent) clientTalks(t *testing.T, c *mediated, how string) {
+// talks are the exchanges of the agent as a client of our mediator.
+func (c *mediated) talks(t *testing.T, a *liveAgent, how string) {
 	a.talk(t, how+": enrolls, and takes what comes", works(func(ctx context.Context, _ *testing.T) error {
 		return errors.Join(c.start(ctx), c.is(ctx, "1", "2"), c.gets(ctx))
 	}))
@@ -130,11 +132,35 @@ func (a *liveAgent) clientTalks(t *testing.T, c *mediated, how string) {
 		return errors.Join(c.mediator.forwardJunk(ctx, t, c.did), c.is(ctx, "7", "8"), c.gets(ctx))
 	}))
 	a.talk(t, how+": goes on when the mediator was killed", func(ctx context.Context, t *testing.T) (string, error) {
-		err := errors.Join(c.mediator.restart(t), c.is(ctx, "9"))
+		c.mediator.kill()
+		if c.stays == "" {
+			if err := missed(ctx, c.mediator); err != nil {
+				return "", err
+			}
+		}
+		err := errors.Join(c.mediator.start(t), c.is(ctx, "9"))
 		if c.stays != "" {
 			c.stop()
 			err = errors.Join(err, c.start(ctx))
 		}
 		return cmp.Or(c.stays, "yes"), errors.Join(err, c.gets(ctx))
 	})
+}
+
+// missed waits for a client that wants to connect to a mediator which is away.
+func missed(ctx context.Context, mediator *served) error {
+	u, err := url.Parse(mediator.url)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", u.Host)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	conn, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	return errors.Join(conn.Close(), l.Close())
 }
