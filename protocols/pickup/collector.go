@@ -222,7 +222,8 @@ func (r *route) live(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		m.From = r.s.own(r.a)
+		// Credo answers a request without return_route on any connection that it finds.
+		m.From, m.ReturnRoute = r.s.own(r.a), "all"
 		if err := conn.Push(ctx, m); err != nil {
 			return err
 		}
