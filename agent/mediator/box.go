@@ -148,13 +148,6 @@ func (b *Box) OnChange(f func()) (stop func()) {
 	return b.m.watches.add(&b.account, f)
 }
 
-// Changed returns a channel that is closed when the rights of the device may have changed. The
-// caller must call stop.
-func (b *Box) Changed() (changed <-chan struct{}, stop func()) {
-	c := make(chan struct{})
-	return c, b.OnChange(sync.OnceFunc(func() { close(c) }))
-}
-
 // watches are the functions to call when an account changes.
 type watches struct {
 	mu  sync.Mutex

@@ -15,8 +15,8 @@ import (
 // when the caller must refuse the ticket.
 //
 // A device that is alone in an account without recipients leaves that account, and keeps its mail.
-// The mail that waits in the box of by stays there alone: the new device gets mail that comes from
-// now on.
+// The mail that waits in the box of by stays there alone: the new device gets the mail that comes
+// from now on. To replace a device with its mail, see Rotate.
 //
 // Change.Changed is false if the DID was a device of the account already. Change.Loser is an account
 // that had registered the DID. Errors are ErrNotEnrolled, ErrBlocked, ErrDenied for a ticket that

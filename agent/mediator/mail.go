@@ -94,9 +94,6 @@ func (m *Mediator) Meter(ctx context.Context, f Forward) error {
 	return nil
 }
 
-// HandsOn reports whether forwards for a DID are handed on: see Config.Next.
-func (m *Mediator) HandsOn(id string) bool { return m.next[Name(id)] }
-
 func eventOf(f *Forward) Event {
 	e := Event{Recipient: Name(f.Next), Packets: 1, Bytes: int64(len(f.Packet.Data))}
 	switch {

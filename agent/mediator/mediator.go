@@ -105,7 +105,6 @@ type Event struct {
 // several goroutines, and several processes may share its store.
 type Mediator struct {
 	cfg   Config
-	next  map[string]bool // names of Config.Next
 	meter *meter
 	audit *rate.Limiter // log entries of refusals
 
@@ -152,11 +151,8 @@ func New(cfg Config) (*Mediator, error) {
 	} {
 		*f.field = cmp.Or(*f.field, f.value)
 	}
-	m := &Mediator{cfg: cfg, next: make(map[string]bool), audit: rate.NewLimiter(1, 10), seed: maphash.MakeSeed()}
+	m := &Mediator{cfg: cfg, audit: rate.NewLimiter(1, 10), seed: maphash.MakeSeed()}
 	m.meter = newMeter(&m.cfg.Limits)
-	for _, id := range cfg.Next {
-		m.next[Name(id)] = true
-	}
 	return m, nil
 }
 
