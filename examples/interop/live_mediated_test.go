@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/didcomm-go/didcomm/examples/interop/internal/peer"
 )
@@ -88,7 +89,8 @@ func (m *mediation) text() string {
 			fmt.Fprintf(&b, "| %s | %s | %s |\n", from, to, k.outcome)
 		}
 	}
-	b.WriteString("\n" + m.versions())
+	b.WriteString("\nAffinidi's mediator (crate affinidi-messaging-mediator 0.49.0) needs a login of its own, and has no coordinate-mediation. Messages made\n" +
+		"from its source are read: the single requests of package pickup collect, if they name the recipient_did. The suite does not run it.\n\n" + m.versions())
 	return b.String()
 }
 
@@ -137,7 +139,7 @@ func installIdentus(cfg *peer.Config) func(context.Context) error {
 			Cache:  where,
 			Oldest: 20,
 		})
-		*cfg = peer.Config{Path: node, Args: []string{filepath.Join(dir, "agent.mjs")}, Starts: 1}
+		*cfg = peer.Config{Path: node, Args: []string{filepath.Join(dir, "agent.mjs")}, Starts: 1, Timeout: time.Minute}
 		return err
 	}
 }
@@ -146,7 +148,7 @@ func installQuickstart(cfg *peer.Config) func(context.Context) error {
 	return func(ctx context.Context) error {
 		var python string
 		err := installPython("quickstart", 11, 13, &python)(ctx)
-		*cfg = peer.Config{Path: python, Args: []string{"-B", filepath.Join(liveFolder("quickstart"), "main.py")}, Starts: 1}
+		*cfg = peer.Config{Path: python, Args: []string{"-B", filepath.Join(liveFolder("quickstart"), "main.py")}, Starts: 1, Timeout: time.Minute}
 		return err
 	}
 }
