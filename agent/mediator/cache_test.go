@@ -43,22 +43,27 @@ func TestForwardsAfterAChange(t *testing.T) {
 			return n.SetSenders(n.t.Context(), alice, mediator.Senders{Filter: mediator.Filter{Mode: mediator.Allow}})
 		}, mediator.ErrNotAllowed},
 	} {
-		for _, own := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s/%v", tt.name, own), func(t *testing.T) {
+		for _, by := range []string{"own", "other", "other without Run"} {
+			t.Run(tt.name+"/"+by, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b := memory()
 					n := newNode(t, b)
-					n.runs()
+					if by != "other without Run" {
+						n.runs()
+					}
 					n.enroll(alice)
 					n.register(alice, id, false)
 					time.Sleep(time.Second + 7*time.Millisecond)
 					n.send(id, "1")
 					n.send(id, "2")
-					by, wait := n, time.Duration(0)
-					if !own {
-						by, wait = newNode(t, b), 250*time.Millisecond
+					node, wait := n, time.Duration(0)
+					if by != "own" {
+						node = newNode(t, b)
 					}
-					if err := tt.do(by); err != nil {
+					if by == "other" {
+						wait = 250 * time.Millisecond
+					}
+					if err := tt.do(node); err != nil {
 						t.Fatal(err)
 					}
 					time.Sleep(wait)

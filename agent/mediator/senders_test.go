@@ -56,49 +56,51 @@ func TestSenders(t *testing.T) {
 		{"list removed", []mediator.Senders{allow(bob), {}}, mine, carol, "", true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			onEach(t, func(t *testing.T, b back) {
-				ctx, n := t.Context(), newNode(t, b)
-				n.enroll(alice, thief)
-				n.register(alice, mine+"#key-1", false)
-				for _, s := range tt.set {
-					if err := n.SetSenders(ctx, alice, s); err != nil {
-						t.Fatal(err)
-					}
-					got, err := n.Senders(ctx, alice, s.Recipient)
-					if err != nil || got.Filter != s.Filter || len(got.DIDs) != len(s.DIDs) {
-						t.Errorf("list %+v, %v, want %+v", got, err, s)
-					}
+			ctx, n := t.Context(), newNode(t, memory())
+			n.enroll(alice, thief)
+			n.register(alice, mine+"#key-1", false)
+			for _, s := range tt.set {
+				if err := n.SetSenders(ctx, alice, s); err != nil {
+					t.Fatal(err)
 				}
-				f := forward(tt.next, "hello")
-				f.Sender = tt.sender
-				owner, recipient := alice, ""
-				switch tt.capability {
-				case "recipient":
-					recipient = mine
-				case "other":
-					owner = thief
+				got, err := n.Senders(ctx, alice, s.Recipient)
+				if err != nil || got.Filter != s.Filter || len(got.DIDs) != len(s.DIDs) {
+					t.Errorf("list %+v, %v, want %+v", got, err, s)
 				}
-				if tt.capability != "" {
-					var err error
-					if f.Capability, _, err = n.NewCapability(ctx, owner, recipient, "friend", time.Time{}); err != nil {
-						t.Fatal(err)
-					}
+			}
+			f := forward(tt.next, "hello")
+			f.Sender = tt.sender
+			owner, recipient := alice, ""
+			switch tt.capability {
+			case "recipient":
+				recipient = mine
+			case "other":
+				owner = thief
+			}
+			if tt.capability != "" {
+				var err error
+				if f.Capability, _, err = n.NewCapability(ctx, owner, recipient, "friend", time.Time{}); err != nil {
+					t.Fatal(err)
 				}
-				if tt.capability == "wrong" {
-					f.Capability += "x"
-				}
-				err := n.Accept(ctx, f)
-				if tt.ok && err != nil || !tt.ok && !errors.Is(err, mediator.ErrNotAllowed) {
-					t.Errorf("accept: %v", err)
-				}
-			})
+			}
+			if tt.capability == "wrong" {
+				f.Capability += "x"
+			}
+			err := n.Accept(ctx, f)
+			if tt.ok && err != nil || !tt.ok && !errors.Is(err, mediator.ErrNotAllowed) {
+				t.Errorf("accept: %v", err)
+			}
 		})
 	}
 }
 
 // The lists of a DID are those of its account: others neither see nor set them.
 func TestSendersOfOthers(t *testing.T) {
-	ctx, n := t.Context(), newNode(t, memory())
+	onEach(t, sendersOfOthers)
+}
+
+func sendersOfOthers(t *testing.T, b back) {
+	ctx, n := t.Context(), newNode(t, b)
 	n.enroll(alice, thief)
 	n.register(alice, "did:example:a", false)
 	list := mediator.Senders{Recipient: "did:example:a", Filter: mediator.Filter{Mode: mediator.Allow}, DIDs: []string{thief}}
