@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/mediator"
+	"github.com/didcomm-go/didcomm/agent/store"
 )
 
 // runs lets a mediator run until the test ends.
@@ -126,5 +128,50 @@ func TestMoveSeenLate(t *testing.T) {
 		n.send("did:example:a", "3")
 		n.wantMail(thief)
 		n.wantMail(alice, "3")
+	})
+}
+
+// paused is a Store whose next Get of an account, once armed, has its result and then waits for the
+// gate.
+type paused struct {
+	store.Store
+	armed *atomic.Bool
+	gate  chan struct{}
+}
+
+func (p paused) Records() store.Records { return pausedRecords{p.Store.Records(), p} }
+
+type pausedRecords struct {
+	store.Records
+	p paused
+}
+
+func (r pausedRecords) Get(ctx context.Context, collection, key string) (store.Record, error) {
+	got, err := r.Records.Get(ctx, collection, key)
+	if collection == "mediator/account" && r.p.armed.CompareAndSwap(true, false) {
+		<-r.p.gate
+	}
+	return got, err
+}
+
+// A forward that has read the account before a block, and goes on after the block, does not make
+// others believe what it has read.
+func TestBlockDuringAForward(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, gate, armed := memory(), make(chan struct{}), new(atomic.Bool)
+		n := newNode(t, back{paused{b.store, armed, gate}, b.mailbox})
+		n.runs()
+		n.enroll(alice)
+		time.Sleep(time.Second + 7*time.Millisecond)
+		armed.Store(true)
+		done := make(chan error)
+		go func() { done <- n.Accept(t.Context(), forward(alice, "1")) }()
+		synctest.Wait()
+		if err := n.Block(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		close(gate)
+		wantErr(t, "forward before the block", <-done, nil)
+		wantErr(t, "forward after the block", n.Accept(t.Context(), forward(alice, "2")), mediator.ErrBlocked)
 	})
 }
