@@ -3,6 +3,7 @@ package mediator
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/message"
@@ -48,6 +49,7 @@ const (
 	LimitSenders      = "senders"             // DIDs in a list of senders
 	LimitCapabilities = "capabilities"        // capabilities of an account
 	LimitName         = "name"                // bytes in the name of a capability
+	LimitPacket       = "packet"              // bytes of a packet of mail, see Limits.MaxPacket
 	LimitMoving       = "moving"              // a minute or more after a loss of a recipient, while its mail moves
 )
 
@@ -59,6 +61,8 @@ type LimitError struct {
 	RetryAfter time.Duration
 	// Rate reports whether the limit is one of calls in a time, and not of space.
 	Rate bool
+	// Most is the limit of LimitPacket, in bytes. No later try succeeds. Other limits have 0.
+	Most int64
 }
 
 // Error implements error.
@@ -83,6 +87,11 @@ func full(err error) error {
 func Problem(err error) *message.Problem {
 	var limit *LimitError
 	switch {
+	case errors.As(err, &limit) && limit.Most > 0:
+		return &message.Problem{
+			Code: "e.p.me.res." + limit.Limit, Comment: "The limit {1} is {2} bytes.",
+			Args: []string{limit.Limit, strconv.FormatInt(limit.Most, 10)}, Err: err,
+		}
 	case errors.As(err, &limit):
 		return &message.Problem{Code: "e.p.me.res." + limit.Limit, Comment: "The limit {1} is reached.", Args: []string{limit.Limit}, Err: err}
 	case errors.Is(err, ErrNotEnrolled):

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -262,4 +263,18 @@ func TestAccountLimits(t *testing.T) {
 		return err
 	}(), &mediator.LimitError{Limit: mediator.LimitName})
 	wantErr(t, "list", n.SetSenders(ctx, bob, mediator.Senders{DIDs: []string{"did:example:1", "did:example:2", "did:example:3"}}), &mediator.LimitError{Limit: mediator.LimitSenders})
+}
+
+// A packet that could never be collected is refused, and the refusal tells the size.
+func TestLargePacket(t *testing.T) {
+	n := newNode(t, memory(), func(c *mediator.Config) { c.Limits.MaxPacket = 8 })
+	n.enroll(alice)
+	wantErr(t, "the largest", n.Accept(t.Context(), forward(alice, "12345678")), nil)
+	err := n.Accept(t.Context(), forward(alice, "123456789"))
+	wantErr(t, "a larger one", err, &mediator.LimitError{Limit: mediator.LimitPacket})
+	if p := mediator.Problem(err); p == nil || p.Code != "e.p.me.res.packet" || !slices.Equal(p.Args, []string{"packet", "8"}) {
+		t.Errorf("problem %+v", p)
+	}
+	wantErr(t, "nobody", n.Accept(t.Context(), forward(bob, "123456789")), mediator.ErrNotEnrolled)
+	n.wantMail(alice, "12345678")
 }

@@ -57,6 +57,9 @@ func (m *Mediator) accept(ctx context.Context, a *Account, e *entry, f *Forward)
 	if !a.Blocked.IsZero() {
 		return false, ErrBlocked
 	}
+	if most := m.cfg.Limits.MaxPacket; int64(len(f.Packet.Data)) > most {
+		return false, &LimitError{Limit: LimitPacket, Most: most}
+	}
 	party, err := m.sender(ctx, a, e, f)
 	if err != nil {
 		return false, err

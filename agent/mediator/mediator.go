@@ -59,6 +59,7 @@ type Limits struct {
 	MaxRecipients int           // of an account; default 1000
 	MaxDID        int           // bytes of a DID to register; default 4096
 	MaxAge        time.Duration // of mail; default 30 days
+	MaxPacket     int64         // bytes of a packet of mail; default DefaultMaxPacket
 	Box           store.Share   // mail of one device; default 10,000 packets and 256 MiB
 	Pair          store.Share   // mail of one sender for one device; default 1000 packets and 64 MiB
 	Sender        store.Share   // mail of one sender in all boxes; default 100,000 packets and 4 GiB
@@ -74,6 +75,11 @@ type Limits struct {
 	EnrolmentsOfAddressPerHour int // from one address; default 60
 	ChangesPerMinute           int // of one account, by its devices; default 1000
 }
+
+// DefaultMaxPacket is the default of Limits.MaxPacket: 2.75 MiB. Clients read messages of 5 MiB, and
+// a delivery is larger than the packet in it by 16/9, since both are base64 in base64: 113 KiB are
+// left for DIDs and keys. A larger packet could never be collected.
+const DefaultMaxPacket = 11 << 18
 
 // Trace has functions that are called when the state of the mail changes. A nil function is
 // not called.
@@ -139,6 +145,7 @@ func New(cfg Config) (*Mediator, error) {
 	l.MaxSenders = cmp.Or(max(l.MaxSenders, 0), 1000)
 	l.MaxCapabilities = cmp.Or(max(l.MaxCapabilities, 0), 1000)
 	l.MaxAge = cmp.Or(max(l.MaxAge, 0), 30*24*time.Hour)
+	l.MaxPacket = cmp.Or(max(l.MaxPacket, 0), DefaultMaxPacket)
 	l.Box = orShare(l.Box, store.Share{Items: 10_000, Bytes: 256 << 20})
 	l.Pair = orShare(l.Pair, store.Share{Items: 1000, Bytes: 64 << 20})
 	l.Sender = orShare(l.Sender, store.Share{Items: 100_000, Bytes: 4 << 30})

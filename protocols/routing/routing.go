@@ -19,6 +19,8 @@
 //   - a problem report with code mediator.CodeNotEnrolled if next is neither a client of ours nor
 //     a next hop that the operator lists, with code e.p.req.blocked if the client is blocked,
 //     and with code e.p.req.not-allowed if the client does not take mail of the sender;
+//   - a problem report with code e.p.me.res.packet if a packet is larger than
+//     mediator.Limits.MaxPacket, with the limit in bytes as its second argument;
 //   - a problem report with code e.p.msg, or one that begins with it, if the forward is malformed;
 //   - HTTP status 429 or 503 with Retry-After if a limit is reached. See agent.RetryLimit.
 //
@@ -143,7 +145,7 @@ const fullDelay = time.Minute
 // refusal returns the error of a Handler for an error of Mediator.Accept.
 func refusal(err error, next string) error {
 	var limit *mediator.LimitError
-	if errors.As(err, &limit) {
+	if errors.As(err, &limit) && limit.Most == 0 {
 		return agent.RetryLimit(cmp.Or(max(limit.RetryAfter, 0), fullDelay), limit.Limit, limit.Rate, err)
 	}
 	if p := mediator.Problem(err); p != nil {

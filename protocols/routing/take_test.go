@@ -147,6 +147,16 @@ func TestBlocked(t *testing.T) {
 	o.wantReport(t, o.post(t, pack(t, alice.Packer, m)), m, "e.p.req.blocked")
 }
 
+// A packet that the client could never collect is refused for good.
+func TestLargePacket(t *testing.T) {
+	o := newOffice(t, agenttest.NewNet(), func(c *config) { c.mediator.Limits.MaxPacket = 100 })
+	alice, bob := agenttest.NewParty(t), agenttest.NewParty(t)
+	o.enroll(t, bob.DID)
+	m := o.forward(next(bob.DID), attach(letter(t, alice, bob)))
+	o.wantReport(t, o.post(t, pack(t, alice.Packer, m)), m, "e.p.me.res.packet")
+	o.wantMail(t, bob.DID)
+}
+
 // A client says who may send: the DID that the forward proves, and who has a capability.
 func TestAllowed(t *testing.T) {
 	o := newOffice(t, agenttest.NewNet())
