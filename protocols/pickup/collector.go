@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -56,8 +57,9 @@ type Progress struct {
 // Collector collects the mail of an agent from mediators.
 //
 // Pass [Collector.Handle] to [agent.NewMux], so that mail which is pushed gets here. Set
-// agent.Config.MailWindow of the agent. Then call [Collector.Run] for each mediator, or
-// [Collector.Collect] to collect once.
+// agent.Config.MailWindow of the agent, and call [Collector.Reported] with the problem reports
+// that the agent receives. Then call [Collector.Run] for each mediator, or [Collector.Collect]
+// to collect once.
 //
 // A Collector has no state of its own but the parked mail: what is not acked is still at the
 // mediator after a crash, and what was taken twice is handled once (the agent's inbox).
@@ -104,6 +106,7 @@ type route struct {
 	s     Source
 	more  chan struct{} // has room for one; gets a value when a pushed delivery was taken
 	heard chan struct{} // has room for one; gets a value for each message of the mediator
+	ended chan error    // has room for one; gets why the mediator may have ended live mode
 }
 
 func routeKey(mediator, own string) string {
@@ -114,7 +117,7 @@ func routeKey(mediator, own string) string {
 // a WebSocket endpoint, and polls where it has not. After a failure, Run tries again. The
 // error is [ErrRunning], or agent.ErrStopped after the end of the agent.
 func (c *Collector) Run(ctx context.Context, a *agent.Agent, s Source) error {
-	r := &route{c: c, a: a, s: s, more: make(chan struct{}, 1), heard: make(chan struct{}, 1)}
+	r := &route{c: c, a: a, s: s, more: make(chan struct{}, 1), heard: make(chan struct{}, 1), ended: make(chan error, 1)}
 	key := routeKey(s.Mediator, s.own(a))
 	c.mu.Lock()
 	if c.running[key] != nil {
@@ -197,6 +200,10 @@ func (r *route) live(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	select {
+	case <-r.ended: // about a live mode before
+	default:
+	}
 	cfg := &r.c.cfg
 	cfg.Progress(Progress{Mediator: r.s.Mediator, Live: true})
 	// A mediator need not push what it had before, so that is asked for.
@@ -209,6 +216,8 @@ func (r *route) live(ctx context.Context) error {
 			return nil
 		case <-conn.Done():
 			return fmt.Errorf("pickup: the live connection to %s has ended", r.s.Mediator)
+		case err := <-r.ended:
+			return err
 		case <-r.heard:
 			asked = time.Time{}
 			continue
@@ -337,6 +346,24 @@ func (c *Collector) route(in *agent.Inbound) (*route, error) {
 		return r, nil
 	}
 	return nil, message.NewProblem("e.m.req", errors.New("pickup: not from a mediator that mail is collected from"))
+}
+
+// Reported tells the Collector of a problem report. Call it from the Handler of package report.
+// If a mediator that Run collects from reports an error, such as a block, it may have ended live
+// mode. Run then polls, and makes a connection live again after a pause. Other reports are
+// ignored.
+func (c *Collector) Reported(in *agent.Inbound, p *message.Problem) {
+	if !in.Authenticated() || !strings.HasPrefix(p.Code, "e.") {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.running[routeKey(in.From, in.To)]; r != nil {
+		select {
+		case r.ended <- fmt.Errorf("pickup: %s: %w", r.s.Mediator, p):
+		default:
+		}
+	}
 }
 
 func (c *Collector) handleStatus(_ context.Context, _ agent.Responder, in *agent.Inbound) error {

@@ -33,6 +33,9 @@ func (s *Server) mux() *agent.Mux {
 		report.Handle(func(_ context.Context, _ agent.Responder, in *agent.Inbound, p *message.Problem) error {
 			thread := cmp.Or(in.Message.ParentThreadID, in.Message.ThreadID)
 			s.cfg.Logger.Warn("a peer reports a problem", "from", in.From, "thread", thread, "code", p.Code, "text", p.Text())
+			if s.collector != nil {
+				s.collector.Reported(in, p)
+			}
 			return nil
 		}),
 		discover.Handle(),
