@@ -21,7 +21,8 @@ import (
 // Change.Changed is false if the DID was a device of the account already. Change.Loser is an account
 // that had registered the DID. Errors are ErrNotEnrolled, ErrBlocked, ErrDenied for a ticket that
 // was used, ErrTaken for a device of another account, ErrRecipient, a *LimitError and those of the
-// store.
+// store. The limit is LimitMoving if the device has lost a recipient within the last minute, or has
+// mail for one that is not due.
 func (m *Mediator) Join(ctx context.Context, by, device, ticket string, expires time.Time) (*Account, Change, error) {
 	if !m.valid(device) || m.ours(ctx, device) {
 		return nil, Change{}, ErrRecipient
@@ -71,6 +72,8 @@ func (m *Mediator) Join(ctx context.Context, by, device, ticket string, expires 
 			return nil, ErrBlocked
 		case old.Device && (len(other.Devices) > 1 || other.Recipients > 0):
 			return nil, ErrTaken
+		case old.Device && !other.Lost.IsZero(): // the box may have mail of somebody else
+			return nil, &LimitError{Limit: LimitMoving, RetryAfter: grace}
 		case old.Device: // alone in an account, which ends
 			fresh.Box = other.Devices[0].Box
 			other.Devices, other.Gone, ended = nil, now, other.ID

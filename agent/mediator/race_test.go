@@ -218,7 +218,8 @@ func TestMailThatMovesLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, b := t.Context(), back{store.New(store.Config{}), store.NewMailbox(store.MailboxConfig{MaxBoxItems: 2})}
 		n := newNode(t, b)
-		n.enroll(alice, thief)
+		const accomplice = "did:example:accomplice"
+		n.enroll(alice, thief, accomplice)
 		n.register(thief, "did:example:a", false)
 		n.send(alice, "own 1")
 		n.send(alice, "own 2")
@@ -240,11 +241,13 @@ func TestMailThatMovesLater(t *testing.T) {
 		if _, err := n.Purge(ctx, thief, false); !errors.As(err, &limit) {
 			t.Errorf("purge: %v", err)
 		}
+		_, _, err := n.Join(ctx, accomplice, thief, "ticket", time.Now().Add(time.Hour))
+		wantErr(t, "join", err, &mediator.LimitError{Limit: mediator.LimitMoving})
 		n.wantMail(alice, "own 1", "own 2")
 		time.Sleep(2 * time.Minute)
 		n.settle()
 		n.wantMail(alice, "1")
-		_, err := n.Leave(ctx, thief, thief)
+		_, err = n.Leave(ctx, thief, thief)
 		wantErr(t, "leave", err, &mediator.LimitError{Limit: mediator.LimitMoving})
 		time.Sleep(10 * time.Minute)
 		n.settle()
