@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"time"
 
@@ -354,11 +355,15 @@ gives the URL to "didcomm serve --via". Everybody who sees the URL can use it.`,
 				if i.ID, err = m.NewToken(ctx, uses, until); err != nil {
 					return err
 				}
-				url, err := i.URL(m.Endpoint)
+				at, err := url.Parse(m.Endpoint)
 				if err != nil {
 					return err
 				}
-				_, err = fmt.Fprintln(cmd.OutOrStdout(), url)
+				text, err := i.URL(at.Scheme + "://" + at.Host + server.InvitationPath)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(cmd.OutOrStdout(), text)
 				return err
 			})
 		},

@@ -4,8 +4,9 @@
 //
 // Open opens the home of an agent, and makes what is missing; OpenToServe does so
 // for the process that serves the home; OpenOutbox, OpenInbox, OpenDIDs and
-// OpenMediator are for commands beside that. Backup and Restore save the store of a home, and get it back. A home
-// remembers which agent it has, so that it does not become another one if the store is lost.
+// OpenMediator are for commands beside that. Backup and Restore save the store of a home, and
+// get it back. A home remembers which agent it has, so that it does not become another one if
+// the store is lost.
 //
 // The DIDs of a home are in an identity.Set. The DID of the agent itself, and those that it
 // had before, have the agent's own keys (Home.Serve). Every other DID has keys of its own
