@@ -143,7 +143,8 @@ func (c *mediated) talks(t *testing.T, a *liveAgent, how string) {
 			c.stop()
 			err = errors.Join(err, c.start(ctx))
 		}
-		return cmp.Or(c.stays, "yes"), errors.Join(err, c.gets(ctx))
+		// The last one shows whether any other came twice.
+		return cmp.Or(c.stays, "yes"), errors.Join(err, c.gets(ctx), c.is(ctx, "10"), c.gets(ctx))
 	})
 }
 
