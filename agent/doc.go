@@ -220,6 +220,10 @@
 //
 // If the connection ends before that, the message is sent again.
 //
+// A mediator acks nothing. So a message leaves by a WebSocket of a mediator only if the
+// mediator has no HTTP endpoint. It then counts as delivered when the connection has stayed
+// open for Config.AckTimeout.
+//
 // Some recipients never send acks. The Agent counts a recipient as one of them if no ack
 // arrives within Config.AckTimeout although the connection stays open: at once if the
 // recipient has never sent an ack, and otherwise after three missing acks in a row.

@@ -115,7 +115,7 @@ func (d *Dispatcher) tried(ctx context.Context, l *store.Lease[store.Item], t *t
 	case t.receipt || w == nil || !w.needsAck:
 		d.delivered(ctx, l, t, t.way, Sent, d.acks.stop(w))
 	default:
-		d.report(ctx, sent(&l.Item, l.Attempts, t.way))
+		d.report(ctx, sent(&l.Item, l.Attempts, t))
 		// Many items may wait for acks, so their packets are kept only in the outbox.
 		l.Item.Direct.Data, l.Item.Endpoints = nil, make([]store.Endpoint, len(l.Item.Endpoints))
 		d.workers.Go(func() { d.holdUntilAcked(ctx, l, t, w) }) // so that the worker is free
@@ -134,14 +134,15 @@ func (d *Dispatcher) giveUpReply(item *store.Item, t *tries) bool {
 }
 
 // sent returns the outcome of an item that waits for its ack.
-func sent(it *store.Item, attempts int, way string) Outcome {
+func sent(it *store.Item, attempts int, t *tries) Outcome {
 	o := outcomeOf(it, attempts+1)
-	o.State, o.Awaits, o.Way = Sent, true, way
+	o.State, o.Awaits, o.Way, o.Mediated = Sent, true, t.way, t.mediated(t.way)
 	return o
 }
 
 // holdUntilAcked holds the lease of an item until its ack comes or cannot come anymore.
 func (d *Dispatcher) holdUntilAcked(ctx context.Context, l *store.Lease[store.Item], t *tries, w *waiting) {
+	w.askAck = w.askAck && !t.forwarded // the silence of a mediator says nothing about the recipient
 	acked, err := d.await(ctx, t.session, w, t.must || t.busyElsewhere(), func() {
 		// If Await fails, the item still counts as being sent, which is harmless.
 		if err := d.cfg.Outbox.Await(context.WithoutCancel(ctx), l); err != nil && !errors.Is(err, store.ErrLease) && !errors.Is(err, store.ErrFull) {
@@ -198,13 +199,13 @@ func (d *Dispatcher) Try(ctx context.Context, notify func(Outcome), item store.I
 			o.State = GivenUp
 		}
 		d.acks.stop(w)
-	case t.receipt || !w.needsAck:
-		if !t.receipt && t.session != nil && item.AskAck || t.mediated(t.way) && !d.Sender(t.way).Receipts() {
+	case t.receipt || !w.needsAck || t.mediated(t.way):
+		if !t.receipt && (t.session != nil && item.AskAck || t.mediated(t.way)) {
 			d.awaitReport(ctx, t.session, w)
 		}
 		o.State, o.Err, o.Mediated = Sent, d.acks.stop(w), t.mediated(t.way)
 	default:
-		d.report(ctx, sent(&item, 0, t.way))
+		d.report(ctx, sent(&item, 0, t))
 		acked, err := d.await(ctx, t.session, w, t.must || t.busyElsewhere(), func() {})
 		problem := d.acks.stop(w)
 		switch {

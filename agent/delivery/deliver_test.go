@@ -241,9 +241,9 @@ func TestWrap(t *testing.T) {
 		got  []string
 		told []string
 	}{
-		"wrapped": {got: []string{"m for did:example:mediator"}, told: []string{"m 1: sent by ws://b, a mediator, unconfirmed"}},
+		"wrapped": {got: []string{"m for did:example:mediator"}, told: []string{"m 1: sent by ws://b, a mediator, unconfirmed, not acknowledged yet", "m 1: sent by ws://b, a mediator, unconfirmed"}},
 		"not now": {errs: []error{errDown, errDown}, got: []string{"m for did:example:mediator"},
-			told: []string{"m 1: queued: send to ws://b: down", "m 2: queued: send to ws://b: down", "m 3: sent by ws://b, a mediator, unconfirmed"}},
+			told: []string{"m 1: queued: send to ws://b: down", "m 2: queued: send to ws://b: down", "m 3: sent by ws://b, a mediator, unconfirmed, not acknowledged yet", "m 3: sent by ws://b, a mediator, unconfirmed"}},
 		"not now, another": {errs: []error{errDown}, more: []string{"ws://c"}, got: []string{"m"}, told: []string{"m 1: sent by ws://c"}},
 		"never":            {errs: []error{unwanted}, told: []string{"m 1: given up: " + unwanted.Error()}},
 		"never, another":   {errs: []error{unwanted}, more: []string{"ws://c"}, got: []string{"m"}, told: []string{"m 1: sent by ws://c"}},

@@ -230,7 +230,7 @@ func (d *Dispatcher) Relay(ctx context.Context, to string, p store.Packet, endpo
 	id := rand.Text()
 	_, err := d.Deliver(ctx, nil, store.Item{
 		ID: id, MessageID: id, To: to, Lane: id, Direct: p, Endpoints: endpoints,
-		Class: store.ClassKnown, Created: d.cfg.Now(), Deadline: expires, Expires: expires,
+		Class: store.ClassKnown, Created: d.cfg.Now(), Deadline: expires, Expires: expires, NeedsReceipt: true,
 	})
 	return err
 }

@@ -124,6 +124,13 @@
 // delivered when it is written to the connection. Config.LearnedAcks and Config.NeverAcks keep
 // this knowledge for a later process.
 //
+// A mediator does not ack a forward. So a forward leaves by an endpoint with receipts, if the
+// mediator has one, and does not fall back to a WebSocket of the same mediator: a mediator that
+// dies, or that has no room, would lose what was only written to the connection. A forward that
+// can only leave by a WebSocket counts as delivered when the connection stays open for
+// Config.AckTimeout, unless its recipient answers before. The same holds for the packets of
+// [Dispatcher.Relay].
+//
 // Items that wait for an ack do not count towards the number of items that are sent to a
 // recipient at the same time.
 //

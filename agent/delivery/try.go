@@ -168,6 +168,7 @@ func (d *Dispatcher) tryRoutes(ctx context.Context, turn *turn, item *store.Item
 	if item.Class == store.ClassStranger {
 		n = MaxStrangerEndpoints
 	}
+	routes = d.withReceipts(item, routes)
 	for _, route := range routes[:min(len(routes), n)] {
 		var s transport.Session
 		var receipt bool
@@ -179,7 +180,7 @@ func (d *Dispatcher) tryRoutes(ctx context.Context, turn *turn, item *store.Item
 			if receipt {
 				d.accepts(item.To, route.URI, item.ID)
 			}
-			if t.session, t.receipt = s, receipt; s != nil { // the endpoint proves its own connection
+			if t.session, t.receipt = s, receipt; s != nil && !t.forwarded { // the endpoint proves its own connection
 				d.routes.prove(s, d.pair(item.From, item.To, ""))
 			}
 			return true
@@ -189,6 +190,24 @@ func (d *Dispatcher) tryRoutes(ctx context.Context, turn *turn, item *store.Item
 		}
 	}
 	return false
+}
+
+// withReceipts returns the routes to try. If nobody acks what is sent, as a mediator does not ack
+// a forward, a route without receipts is left out where another route by the same mediators gives
+// them: what was only written to a connection is lost if the peer dies or has no room.
+func (d *Dispatcher) withReceipts(item *store.Item, routes []store.Endpoint) []store.Endpoint {
+	return slices.DeleteFunc(slices.Clone(routes), func(r store.Endpoint) bool {
+		unacked := len(r.RoutingKeys) > 0 || item.NeedsReceipt
+		return unacked && !d.receipts(r.URI) && slices.ContainsFunc(routes, func(other store.Endpoint) bool {
+			return d.receipts(other.URI) && slices.Equal(other.RoutingKeys, r.RoutingKeys)
+		})
+	})
+}
+
+// receipts reports whether the transport for a URI gives receipts.
+func (d *Dispatcher) receipts(uri string) bool {
+	by := d.Sender(uri)
+	return by != nil && by.Receipts()
 }
 
 // visit sends an item to an endpoint, or on a return route, and adds the result to t. If the
@@ -230,8 +249,8 @@ type wrapError struct{ error }
 
 func (e *wrapError) Unwrap() error { return e.error }
 
-// send sends an item to one endpoint. The session is the connection to the recipient
-// that the item was sent on, or nil if it is not kept open.
+// send sends an item to one endpoint. The session is the connection to the recipient or its
+// mediator that the item was sent on, or nil if it is not kept open.
 func (d *Dispatcher) send(ctx context.Context, item *store.Item, route store.Endpoint) (s transport.Session, receipt bool, err error) {
 	by := d.Sender(route.URI)
 	if by == nil {
@@ -239,16 +258,15 @@ func (d *Dispatcher) send(ctx context.Context, item *store.Item, route store.End
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.SendTimeout)
 	defer cancel()
-	if len(route.RoutingKeys) > 0 { // a mediator does not ack the forward
-		p, err := d.cfg.Wrap(ctx, item, route)
-		if err != nil {
-			return nil, true, &wrapError{err}
+	p := packet(item.Direct)
+	if len(route.RoutingKeys) > 0 {
+		if p, err = d.cfg.Wrap(ctx, item, route); err != nil {
+			return nil, by.Receipts(), &wrapError{err}
 		}
-		return nil, true, by.Send(ctx, route.URI, p)
 	}
 	if on, ok := by.(transport.SessionSender); ok {
-		s, err = on.SendOn(ctx, route.URI, packet(item.Direct))
+		s, err = on.SendOn(ctx, route.URI, p)
 		return s, by.Receipts(), err
 	}
-	return nil, by.Receipts(), by.Send(ctx, route.URI, packet(item.Direct))
+	return nil, by.Receipts(), by.Send(ctx, route.URI, p)
 }

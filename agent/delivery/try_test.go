@@ -181,6 +181,7 @@ func TestRelay(t *testing.T) {
 		synctest.Wait()
 		got.want(t, "http://b theirs")
 		s.got.want(t, "theirs")
+		time.Sleep(time.Minute) // the connection stays open
 		if len(p.queued()) != 0 {
 			t.Errorf("left: %q", p.queued())
 		}
