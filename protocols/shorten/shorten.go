@@ -9,8 +9,8 @@
 // # Policy
 //
 // A Shortener serves those whom Config.Allow admits. It takes only http and https URLs with an
-// invitation of version 2.0 in them, as outofband.Parse reads them, and the goal codes shorten
-// and shorten.oobv2. No short URL is valid for ever. A slug has 128 random bits; those who ask
+// invitation of version 2.0 in them, as outofband.Parse reads them, not those that lead to an
+// address that Config.Address refuses, and the goal codes shorten and shorten.oobv2. No short URL is valid for ever. A slug has 128 random bits; those who ask
 // may choose it only with Config.AllowSlugs, since a chosen slug can be guessed.
 //
 // A GET of the short URL is answered by a redirect (302) to the long URL, or by the invitation

@@ -132,6 +132,25 @@ func wantProblem(t *testing.T, err error, code string) {
 	}
 }
 
+// A URL to an address that is refused is not shortened, in whatever form the address is.
+func TestAddress(t *testing.T) {
+	s := newShortener(t, func(c *shorten.Config) { c.Address = new(netguard.Guard).Check })
+	mediator, clients := serve(t, s, 1)
+	for host, ok := range map[string]bool{
+		"agent.example": true, "agent.example:8443": true, "192.0.2.example": true, "8.8.8.8": true, "0x.example": true,
+		"localhost": false, "LOCALHOST.": false, "a.localhost:80": false, "127.0.0.1": false, "127.0.0.1.": false, "127.1": false, "2130706433": false,
+		"0x7f000001": false, "0x7f.1": false, "0177.0.0.1": false, "10.0.0.1": false, "192.168.1.1:8080": false, "169.254.169.254": false,
+		"[::1]": false, "[::ffff:10.0.0.1]": false, "[fd00::1]": false, "[fe80::1%25eth0]": false,
+	} {
+		_, _, err := shorten.Shorten(t.Context(), clients[0], mediator.DID(), strings.Replace(long(t), "agent.example", host, 1), 0)
+		if ok && err != nil {
+			t.Errorf("%s: %v", host, err)
+		} else if !ok {
+			wantProblem(t, err, shorten.CodeURL)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	u := long(t)
 	seconds := func(n int64) *int64 { return &n }

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,6 +44,10 @@ type Config struct {
 	// Allow returns an error for a DID that may not have URLs shortened. The error is one of an
 	// agent.Handler: a *message.Problem is reported to the sender.
 	Allow func(ctx context.Context, did string) error
+	// Address returns an error for an address to which URLs must not lead, such as that of a
+	// machine in the private network of the reader. The names of localhost are ::1. Other names are
+	// not looked up. nil allows all addresses.
+	Address func(netip.Addr) error
 	// AllowSlugs lets those who ask choose the slug: 4 to 64 letters, digits, "-" and "_".
 	AllowSlugs bool
 	// MaxValidity is the longest time that a short URL is valid, and the time if a request names
@@ -171,6 +177,9 @@ func (s *Shortener) check(b *RequestBody) (time.Duration, error) {
 	case u.Host == "" || u.User != nil || len(s.cfg.URL) >= len(b.URL):
 		return 0, problem(CodeURL, "The URL cannot be shortened.")
 	}
+	if err := s.leads(u.Hostname()); err != nil {
+		return 0, &message.Problem{Code: CodeURL, Comment: "URLs to this host are not shortened.", Err: err}
+	}
 	if _, err := outofband.Parse(b.URL); err != nil {
 		return 0, &message.Problem{Code: CodeURL, Comment: "Only URLs with an out-of-band invitation in _oob are shortened.", Err: err}
 	}
@@ -190,6 +199,26 @@ func (s *Shortener) check(b *RequestBody) (time.Duration, error) {
 		return 0, problem(CodeValidity, "A short URL is valid for 1 to {1} seconds.", fmt.Sprint(most))
 	}
 	return time.Duration(*b.Validity) * time.Second, nil
+}
+
+// leads returns an error if a URL must not lead to a host.
+func (s *Shortener) leads(host string) error {
+	if s.cfg.Address == nil {
+		return nil
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return s.cfg.Address(netip.IPv6Loopback())
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return s.cfg.Address(addr)
+	}
+	// Browsers take a host whose last part is a number for an IPv4 address, in forms such as 127.1.
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	if _, err := strconv.ParseUint(last, 0, 64); err == nil || strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x") {
+		return fmt.Errorf("host %q is no name", host)
+	}
+	return nil
 }
 
 func validSlug(s string) bool {

@@ -37,7 +37,7 @@ func (t *talk) party(cmd *cobra.Command, text string) (party, error) {
 // invitation reads an invitation that has not expired. It fetches the invitation of a short URL.
 func (t *talk) invitation(ctx context.Context, text string) (*outofband.Invitation, error) {
 	reach := network.Reach{Loopback: true, Private: t.cfg.AllowPrivate}
-	o, err := outofband.NewOpener(outofband.OpenerConfig{Dial: reach.Dial(), Timeout: t.timeout})
+	o, err := outofband.NewOpener(outofband.OpenerConfig{Dial: reach.From(text).Dial(), Timeout: t.timeout})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
+	"strings"
 
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/did/didjwk"
@@ -61,6 +63,23 @@ func (r Reach) guard() *netguard.Guard {
 
 // Dial returns the function that opens connections to the allowed addresses.
 func (r Reach) Dial() Dial { return r.guard().DialContext }
+
+// Check returns nil if connections to an address are allowed.
+func (r Reach) Check(addr netip.Addr) error { return r.guard().Check(addr) }
+
+// From returns r without Loopback, unless text is a URL of this machine: what a URL elsewhere
+// redirects to must not be on this machine.
+func (r Reach) From(text string) Reach {
+	u, err := url.Parse(strings.TrimSpace(text))
+	if err != nil {
+		r.Loopback = false
+		return r
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	addr, _ := netip.ParseAddr(host) // the zero Addr is not loopback
+	r.Loopback = r.Loopback && (host == "localhost" || strings.HasSuffix(host, ".localhost") || addr.Unmap().IsLoopback())
+	return r
+}
 
 // Resolver returns a resolver for did:key, did:jwk, did:peer and did:web with a cache. longForm
 // may be nil; it is that of didpeer.Resolver.

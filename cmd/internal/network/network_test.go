@@ -2,6 +2,7 @@ package network_test
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -64,6 +65,21 @@ func TestResolver(t *testing.T) {
 	} {
 		if _, err := r.Resolve(t.Context(), id); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", id, err, want)
+		}
+	}
+}
+
+// A URL elsewhere does not lead to this machine.
+func TestFrom(t *testing.T) {
+	for text, loopback := range map[string]bool{
+		"http://127.0.0.1:80/i?_oobid=1": true, " http://localhost/i ": true, "http://[::1]/": true, "https://a.localhost./": true, "http://[::ffff:127.0.0.1]/": true,
+		"https://example.org/i?_oobid=127.0.0.1": false, "https://localhost.example.org/": false, "http://10.0.0.1/": false, "{}": false, "%": false, "": false,
+	} {
+		for _, r := range []network.Reach{{Loopback: true}, {}} {
+			err := r.From(text).Check(netip.IPv6Loopback())
+			if allowed := loopback && r.Loopback; allowed != (err == nil) {
+				t.Errorf("%+v.From(%q): %v", r, text, err)
+			}
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
+	"github.com/didcomm-go/didcomm/cmd/internal/network"
 	"github.com/didcomm-go/didcomm/cmd/internal/qrcode"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/protocols/outofband"
@@ -32,8 +33,9 @@ type invitations struct {
 	shortener *shorten.Shortener    // nil if the agent is no mediator
 }
 
-// openInvitations makes the invitations of the home, after its mediator.
-func (s *Server) openInvitations(ctx context.Context) (err error) {
+// openInvitations makes the invitations of the home, after its mediator. Short URLs lead where
+// the agent itself may connect to.
+func (s *Server) openInvitations(ctx context.Context, reach network.Reach) (err error) {
 	s.invitations.book = outofband.NewBook(s.home.Store.Records())
 	if s.endpoint == nil {
 		return nil
@@ -43,7 +45,7 @@ func (s *Server) openInvitations(ctx context.Context) (err error) {
 	s.invitations.url = at.String()
 	if s.mediator != nil {
 		s.invitations.shortener, err = shorten.New(shorten.Config{
-			URL: s.invitations.url, Records: s.home.Store.Records(), Allow: s.mayShorten,
+			URL: s.invitations.url, Records: s.home.Store.Records(), Allow: s.mayShorten, Address: reach.Check,
 		})
 		if err != nil {
 			return err

@@ -214,7 +214,7 @@ func (s *Server) wire(ctx context.Context) error {
 	if err := s.openMediator(); err != nil {
 		return err
 	}
-	if err := s.openInvitations(ctx); err != nil {
+	if err := s.openInvitations(ctx, reach); err != nil {
 		return err
 	}
 	if s.senders, err = reach.Senders(cfg.MaxBytes, cfg.Logger); err != nil {
