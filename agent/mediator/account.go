@@ -26,6 +26,13 @@ const (
 	marks        = "mediator/mark"       // what a Run has put to learn the newest version
 )
 
+// How many records of a kind all accounts have together, so that a flood leaves room for the records of
+// others.
+const (
+	maxRegistered = 4_000_000 // recipients
+	maxOthers     = 1_000_000 // capabilities, and lists of senders
+)
+
 // Account is what a mediator knows about an account.
 type Account struct {
 	// ID is the name of the first device. If there has been an account with this ID, a random

@@ -174,6 +174,9 @@ func (m *Mediator) Rotate(ctx context.Context, from, to string) (Change, error) 
 	if _, ok := a.device(Name(to)); ok && !e.Device {
 		return Change{}, nil
 	}
+	if err := m.meter.change(a.ID, m.cfg.Now()); err != nil {
+		return Change{}, m.refused(ctx, Event{Recipient: Name(to), Account: a.ID}, err)
+	}
 	var d displaced
 	err = m.change(ctx, a.ID, func() (*store.Changes, error) {
 		a, _, err := m.member(ctx, from)

@@ -46,7 +46,7 @@ const (
 	LimitDocuments    = "documents.rate"      // documents of DIDs to register
 	LimitRecipients   = "recipients"          // recipients of an account
 	LimitDevices      = "devices"             // devices of an account
-	LimitSenders      = "senders"             // DIDs in a list of senders
+	LimitSenders      = "senders"             // DIDs in a list of senders, or bytes of all lists of an account
 	LimitCapabilities = "capabilities"        // capabilities of an account
 	LimitName         = "name"                // bytes in the name of a capability
 	LimitPacket       = "packet"              // bytes of a packet of mail, see Limits.MaxPacket

@@ -278,3 +278,21 @@ func TestLargePacket(t *testing.T) {
 	wantErr(t, "nobody", n.Accept(t.Context(), forward(bob, "123456789")), mediator.ErrNotEnrolled)
 	n.wantMail(alice, "12345678")
 }
+
+// The lists of senders of an account share a number of bytes, also when a rotation copies one.
+func TestListBytes(t *testing.T) {
+	n := newNode(t, memory(), func(c *mediator.Config) { c.Limits.MaxSenderBytes = 100 })
+	n.enroll(alice)
+	n.register(alice, "did:example:1", true)
+	set := func(recipient string, size int) error {
+		list := []string{"did:example:" + strings.Repeat("x", size)}
+		return n.SetSenders(t.Context(), alice, mediator.Senders{Recipient: recipient, Filter: mediator.Filter{Mode: mediator.Allow}, DIDs: list})
+	}
+	wantErr(t, "a list of an account", set("", 20), nil)
+	wantErr(t, "a longer one instead", set("", 30), nil)
+	wantErr(t, "too much with the other", set("did:example:1", 60), &mediator.LimitError{Limit: mediator.LimitSenders})
+	wantErr(t, "a list of a recipient", set(alice, 20), nil)
+	wantErr(t, "a copy", errOf(n.Rotate(t.Context(), alice, carol)), &mediator.LimitError{Limit: mediator.LimitSenders})
+	wantErr(t, "a shorter one", set("", 1), nil)
+	wantErr(t, "a copy that fits", errOf(n.Rotate(t.Context(), alice, carol)), nil)
+}

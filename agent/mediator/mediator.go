@@ -65,6 +65,7 @@ type Limits struct {
 	Sender        store.Share   // mail of one sender in all boxes; default 100,000 packets and 4 GiB
 
 	MaxSenders      int // DIDs in a list of senders; default 1000
+	MaxSenderBytes  int // of all lists of senders of an account; default 1 MiB
 	MaxCapabilities int // of an account; default 1000
 
 	// Rates of forwards. An address is one of IPv4, or a /56 of IPv6.
@@ -143,6 +144,7 @@ func New(cfg Config) (*Mediator, error) {
 	l.MaxRecipients = cmp.Or(max(l.MaxRecipients, 0), 1000)
 	l.MaxDID = cmp.Or(max(l.MaxDID, 0), 4096)
 	l.MaxSenders = cmp.Or(max(l.MaxSenders, 0), 1000)
+	l.MaxSenderBytes = cmp.Or(max(l.MaxSenderBytes, 0), 1<<20)
 	l.MaxCapabilities = cmp.Or(max(l.MaxCapabilities, 0), 1000)
 	l.MaxAge = cmp.Or(max(l.MaxAge, 0), 30*24*time.Hour)
 	l.MaxPacket = cmp.Or(max(l.MaxPacket, 0), DefaultMaxPacket)

@@ -31,7 +31,11 @@ func moveKey(name, loser string) string { return name + "\x00" + loser }
 // if the new entry has no proof.
 func (m *Mediator) take(ctx context.Context, c *store.Changes, d *displaced, a *Account, old *entry) error {
 	d.loser, d.to.version = "", old.version
-	c.Put = append(c.Put, d.to.record(d.name))
+	r := d.to.record(d.name)
+	if !d.to.Device {
+		r.Limit = maxRegistered
+	}
+	c.Put = append(c.Put, r)
 	switch {
 	case a == nil, a.ID == d.to.Account:
 		return nil

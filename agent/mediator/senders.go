@@ -145,13 +145,26 @@ func has(filter []byte, id string) bool {
 // putList adds a list and its filter to c.
 func (m *Mediator) putList(ctx context.Context, c *store.Changes, scope, account string, ids []string, hashes []byte) error {
 	list := record(lists, scope, ids, 0, account)
+	size := len(list.Value)
+	err := m.each(ctx, lists, account, func(r store.Record) error {
+		if r.Key != scope {
+			size += len(r.Value)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case size > m.cfg.Limits.MaxSenderBytes:
+		return &LimitError{Limit: LimitSenders}
+	}
 	filter := store.Record{Collection: filters, Key: scope, Value: hashes, Index: []string{account}}
 	for _, r := range []store.Record{list, filter} {
 		old, err := m.records().Get(ctx, r.Collection, scope)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return fmt.Errorf("mediator: %w", err)
 		}
-		r.Version = old.Version
+		r.Version, r.Limit = old.Version, maxOthers
 		c.Put = append(c.Put, r)
 	}
 	return nil
@@ -271,7 +284,7 @@ func (m *Mediator) NewCapability(ctx context.Context, device, recipient, name st
 	key := hashed(token)
 	c = Capability{ID: key[:12], Account: a.ID, Recipient: recipient, Name: name, Created: m.cfg.Now(), Expires: expires}
 	r := record(capabilities, key, c, 0, a.ID)
-	r.Expires = expires
+	r.Expires, r.Limit = expires, maxOthers
 	return token, c, m.change(ctx, a.ID, func() (*store.Changes, error) {
 		return &store.Changes{Put: []store.Record{r}}, nil
 	})
