@@ -29,6 +29,12 @@ func (b *mailBatch) lease(leases []*leaseMail) error {
 		return err
 	}
 	for _, l := range leases {
+		l.mail = nil
+		// Another process may have put the first mail into a box since lock. The batch has not
+		// locked and counted that mail: the next lease gets it.
+		if in := b.boxes[l.box]; in.has.items+in.change.items == 0 {
+			continue
+		}
 		picked, err := b.pick(l)
 		if err == nil {
 			err = b.deliver(l, picked)
@@ -149,7 +155,6 @@ func (b *mailBatch) deliverable(l *leaseMail, recipient string, deliveries int64
 
 // deliver leases the mail that was picked.
 func (b *mailBatch) deliver(l *leaseMail, picked []dueMail) error {
-	l.mail = nil
 	var seqs []int64
 	bySeq := make(map[int64]*store.Mail)
 	for i := range picked {

@@ -84,3 +84,61 @@ func TestReplyWhileAcked(t *testing.T) {
 		t.Errorf("known as %+v, %v", got.known, got.err)
 	}
 }
+
+// TestMailThatComesDuringLease: a box becomes empty just before a lease, and gets mail of another
+// process during the lease. Then the box still counts that mail, and a later lease gets it.
+func TestMailThatComesDuringLease(t *testing.T) {
+	dsn, ctx := newDSN(t), t.Context()
+	m := open(t, dsn, sqlstore.Config{}).Mailbox()
+	if err := m.Deposit(ctx, store.Mail{ID: "1", Packet: store.Packet{Data: []byte("mail")}}, "did:box"); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	begin := func(statement string) *sql.Tx {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { tx.Rollback() })
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			t.Fatal(err)
+		}
+		return tx
+	}
+	// To the lease, this looks as if the mail came after the box was empty.
+	empties := begin("DELETE FROM mailbox")
+	fills := begin("LOCK TABLE mail IN SHARE MODE")
+	type answer struct {
+		mail []store.Mail
+		err  error
+	}
+	leased := make(chan answer, 1)
+	go func() {
+		mail, err := m.Lease(ctx, "did:box", store.Pick{N: 1}, time.Hour)
+		leased <- answer{mail, err}
+	}()
+	blocked(t, db, 1) // by empties
+	if err := empties.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	blocked(t, db, 1) // by fills
+	if _, err := fills.ExecContext(ctx, "INSERT INTO mailbox (box, items, bytes, expires) VALUES ('did:box', 1, 4, 9223372036854775807)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := fills.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-leased; got.err != nil || len(got.mail) != 0 {
+		t.Errorf("leased %v, %v", got.mail, got.err)
+	}
+	if s, err := m.Status(ctx, "did:box"); err != nil || s.Count != 1 {
+		t.Errorf("status %+v, %v", s, err)
+	}
+	if mail, err := m.Lease(ctx, "did:box", store.Pick{N: 1}, time.Hour); err != nil || len(mail) != 1 {
+		t.Errorf("leased %v, %v", mail, err)
+	}
+}
