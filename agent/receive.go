@@ -48,6 +48,19 @@ func (a *Agent) ServeMail(ctx context.Context, p transport.Packet) (handled <-ch
 	return a.receive(ctx, transport.NoReply{}, p, true)
 }
 
+// Packet is a transport.Packet, for packages that know no transports.
+type Packet = transport.Packet
+
+// Refused reports whether an error of [Agent.ServeMail] says that the packet is refused for
+// good, and why: the error is a *transport.RejectError.
+func Refused(err error) (reason string, ok bool) {
+	var reject *transport.RejectError
+	if !errors.As(err, &reject) {
+		return "", false
+	}
+	return reject.Reason, true
+}
+
 // receive opens and accepts a packet.
 func (a *Agent) receive(ctx context.Context, w transport.Replier, p transport.Packet, mail bool) (handled <-chan struct{}, err error) {
 	if !a.enter() {

@@ -14,7 +14,6 @@ import (
 	"github.com/didcomm-go/didcomm/agent/contact"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
-	"github.com/didcomm-go/didcomm/transport"
 )
 
 // MailID is the id by which a mediator names mail that it holds: the id of the attachment in
@@ -24,7 +23,7 @@ type MailID string
 // Mail is a packet that a mediator has delivered and still holds.
 type Mail struct {
 	ID     MailID
-	Packet transport.Packet
+	Packet agent.Packet
 }
 
 // Source is a mediator, and the device that collects from it.
@@ -283,7 +282,7 @@ func readDelivery(m *message.Message) []Mail {
 	var list []Mail
 	for _, a := range m.Attachments[:min(len(m.Attachments), maxAttachments)] {
 		data, _ := a.Data.Bytes()
-		list = append(list, Mail{MailID(a.ID), transport.Packet{Data: data}})
+		list = append(list, Mail{MailID(a.ID), agent.Packet{Data: data}})
 	}
 	return list
 }

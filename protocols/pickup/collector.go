@@ -14,7 +14,6 @@ import (
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
-	"github.com/didcomm-go/didcomm/transport"
 )
 
 // Config configures a [Collector]. The zero value is ready to use.
@@ -295,12 +294,12 @@ func (r *route) take(ctx context.Context, mail []Mail) (p Progress, done []MailI
 	p.Mediator = r.s.Mediator
 	for _, m := range mail {
 		_, err := r.a.ServeMail(ctx, m.Packet)
-		var reject *transport.RejectError
+		reason, refused := agent.Refused(err)
 		switch {
 		case err == nil:
 			p.Taken++
-		case errors.As(err, &reject):
-			if err := r.c.park(ctx, r.a, r.s, m, reject.Reason); err != nil {
+		case refused:
+			if err := r.c.park(ctx, r.a, r.s, m, reason); err != nil {
 				p.Left, p.Err = p.Left+1, fmt.Errorf("%w: %w", ErrLeft, err)
 				continue
 			}

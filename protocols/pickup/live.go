@@ -12,7 +12,6 @@ import (
 	"github.com/didcomm-go/didcomm/agent/mediator"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
-	"github.com/didcomm-go/didcomm/transport"
 )
 
 const (
@@ -358,7 +357,7 @@ func (l *session) write(mail []store.Mail) error {
 	l.mu.Unlock()
 	for i, m := range fresh {
 		if l.raw {
-			if err := l.conn.Relay(l.ctx, transport.Packet(m.Packet)); err != nil {
+			if err := l.conn.Relay(l.ctx, agent.Packet(m.Packet)); err != nil {
 				return err
 			}
 			continue

@@ -14,7 +14,6 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/store"
-	"github.com/didcomm-go/didcomm/transport"
 )
 
 // collection is the collection of the records of parked mail.
@@ -151,7 +150,7 @@ func RetryParked(ctx context.Context, a *agent.Agent, key string) error {
 	if err := json.Unmarshal(r.Value, &p); err != nil {
 		return fmt.Errorf("pickup: parked mail %s: %w", key, err)
 	}
-	if _, err := a.ServeMail(ctx, transport.Packet{Data: p.Data}); err != nil {
+	if _, err := a.ServeMail(ctx, agent.Packet{Data: p.Data}); err != nil {
 		return err
 	}
 	return DropParked(ctx, a.Store().Records(), key)

@@ -19,7 +19,7 @@ var folderRules = map[string][]string{
 	"did":       nil,
 	"transport": nil,
 	"agent":     {"did", "transport"},
-	"protocols": {"agent", "did", "transport"},
+	"protocols": {"agent", "did"},
 	"cmd":       {"did", "transport", "agent", "protocols"},
 	"examples":  {"did", "transport", "agent", "protocols"},
 }
@@ -40,8 +40,6 @@ var packageRules = map[string][]string{
 	"agent/keyring":             {"agent/internal/x25519", "agent/envelope", "agent/store", "did"}, // the Keys that envelope asks for
 	"agent/keyring/pkcs11":      {"agent/envelope", "agent/keyring", "did"},
 	"agent/keyring/keyringtest": {"agent/envelope", "agent/keyring", "agent/message", "did"},
-	"protocols":                 {"agent", "did"},
-	"protocols/pickup":          {"agent", "did", "protocols", "transport"}, // its mail is packets
 	"cmd/internal/config":       {},
 	"cmd/internal/network":      {"did", "transport"},
 	"cmd/internal/home":         {"agent", "cmd/internal/network", "did"},
@@ -279,7 +277,6 @@ func TestViolations(t *testing.T) {
 		{"protocols/trustping", "agent", true},
 		{"protocols/trustping", "transport", false},
 		{"protocols/trustping", "protocols/empty", true},
-		{"protocols/pickup", "transport", true},
 		{"cmd/internal/server", "github.com/labstack/echo/v4/middleware", true},
 		{"cmd/internal/cli", "github.com/labstack/echo/v4", false},
 		{"cmd/internal/cli", "cmd/internal/server", true},
