@@ -4,8 +4,10 @@ package crash_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -91,9 +93,10 @@ func (r *role) enroll(ctx context.Context, a *agent.Agent) {
 	}
 }
 
-// newMediated makes a world of a sender, a mediator, and two phones behind the mediator, of
-// which one polls and one has live mode. The stores are those of the three kinds.
-func newMediated(t *testing.T, sender, mediator, phone string) *world {
+// newMediated makes a world of a sender, the processes of one mediator, whose stores are given, and
+// two phones behind the mediator, of which one polls and one has live mode. The mediator has an
+// endpoint of each scheme at each process. The other stores are SQLite files.
+func newMediated(t *testing.T, schemes []string, mediators ...string) *world {
 	t.Helper()
 	w := new(world)
 	add := func(name, store string) *node {
@@ -102,19 +105,29 @@ func newMediated(t *testing.T, sender, mediator, phone string) *world {
 		w.nodes = append(w.nodes, n)
 		return n
 	}
-	from, m := add("sender", sender), add("mediator", mediator)
+	from := add("sender", "sqlite")
 	dids, secrets, err := identities(from.Listen)
 	if err != nil {
 		t.Fatal(err)
 	}
 	from.DID, from.Secrets = dids["http"], secrets
 	from.Peer = map[string]string{}
-	m.Mediates = true
-	m.DID, m.Secrets = made(t, "http://"+m.Listen+"/", "ws://"+m.Listen+"/")
+	var endpoints []string
+	for i, store := range mediators {
+		m := add(fmt.Sprintf("mediator%d", i+1), store)
+		m.Mediates, m.Shared = true, len(mediators) > 1
+		for _, scheme := range schemes {
+			endpoints = append(endpoints, scheme+"://"+m.Listen+"/")
+		}
+	}
+	via, secrets := made(t, endpoints...)
+	for _, m := range w.nodes[1:] {
+		m.DID, m.Secrets = via, secrets
+	}
 	for _, name := range []string{"live", "polling"} {
-		p := add(name, phone)
-		p.Via, p.Polls = m.DID, name == "polling"
-		p.DID, p.Behind, p.Secrets = phoneOf(t, m.DID)
+		p := add(name, "sqlite")
+		p.Via, p.Polls = via, name == "polling"
+		p.DID, p.Behind, p.Secrets = phoneOf(t, via)
 		from.Peer[name] = p.Behind
 	}
 	for _, n := range w.nodes {
@@ -175,13 +188,34 @@ func newIdentity(t *testing.T, endpoints ...string) (string, *keyring.Keyring) {
 
 // TestMediated kills the sender, the mediator and the phones, whose stores are SQLite files.
 func TestMediated(t *testing.T) {
-	w := newMediated(t, "sqlite", "sqlite", "sqlite")
-	w.run(t, *messages, *kills, func() { w.nodes[rand.N(len(w.nodes))].kill(t) })
+	t.Parallel()
+	w := newMediated(t, []string{"http", "ws"}, "sqlite")
+	w.run(t, *messages, *kills, w.killAny(t))
 }
 
-// TestMediatedPostgres kills the mediator, whose store is on a PostgreSQL server, that server
-// and the phones.
+// TestMediatedSocket is TestMediated with a mediator that has no endpoint but a WebSocket, which
+// gives no receipts.
+func TestMediatedSocket(t *testing.T) {
+	t.Parallel()
+	w := newMediated(t, []string{"ws"}, "sqlite")
+	w.run(t, *messages, *kills, w.killAny(t))
+}
+
+// TestMediatedPostgres kills the sender, the mediator, whose store is on a PostgreSQL server, that
+// server and the phones.
 func TestMediatedPostgres(t *testing.T) {
+	t.Parallel()
+	mediatedPostgres(t, 1)
+}
+
+// TestMediatedShared is TestMediatedPostgres with a mediator of two processes.
+func TestMediatedShared(t *testing.T) {
+	t.Parallel()
+	mediatedPostgres(t, 2)
+}
+
+// mediatedPostgres tests a mediator of some processes that share a PostgreSQL database.
+func mediatedPostgres(t *testing.T, processes int) {
 	server, err := pgtest.Start(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -195,10 +229,12 @@ func TestMediatedPostgres(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newMediated(t, "sqlite", dsn, "sqlite")
+	w := newMediated(t, []string{"http", "ws"}, slices.Repeat([]string{dsn}, processes)...)
+	w.again = 10 * time.Second
+	killAny := w.killAny(t)
 	w.run(t, *messages, *kills, func() {
-		if i := rand.N(len(w.nodes) + 1); i < len(w.nodes) {
-			w.nodes[i].kill(t)
+		if rand.N(len(w.nodes)+1) < len(w.nodes) {
+			killAny()
 			return
 		}
 		if err := server.Kill(t.Context()); err != nil {
@@ -208,4 +244,9 @@ func TestMediatedPostgres(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// killAny returns a function that kills one of the nodes, and starts that node again.
+func (w *world) killAny(t *testing.T) func() {
+	return func() { w.nodes[rand.N(len(w.nodes))].kill(t) }
 }

@@ -10,8 +10,14 @@ import (
 	"time"
 )
 
-// world is two nodes that know each other.
-type world struct{ nodes []*node }
+// world is nodes that know each other.
+type world struct {
+	nodes []*node
+	// again is after how long a peer may come again that a node has refused for now. The limit
+	// of a wait then holds from that long after the last strike, since each strike may lead to
+	// another refusal. 0 means that it holds always.
+	again time.Duration
+}
 
 // newWorld makes two nodes with the stores given.
 func newWorld(t *testing.T, stores ...string) *world {
@@ -69,8 +75,14 @@ func (w *world) run(t *testing.T, n, strikes int, strike func()) {
 	for len(away) < strikes {
 		hit()
 	}
-	f := figuresOf(n, w.settle(t), w.handled(t), time.Time{}, away...)
+	accepted, handled := w.settle(t), w.handled(t)
+	f := figuresOf(n, accepted, handled, time.Time{}, away...)
 	t.Logf("%s, %d strikes, %s", f, len(away), time.Since(began).Round(time.Second))
+	if w.again > 0 {
+		last := away[len(away)-1].end
+		late := figuresOf(n, accepted, handled, last, append(away, span{last, last.Add(w.again)})...)
+		f.wait, f.late = late.wait, late.late
+	}
 	f.check(t, "messages", limit)
 	if f.accepted < n/2 {
 		t.Errorf("only %d of %d messages were accepted", f.accepted, n)
