@@ -5,6 +5,7 @@
 //
 //	go test -tags crash ./examples/crash -v
 //	go test -tags crash ./examples/crash -run SQLite -messages 100000 -kills 500 -timeout 3h
+//	go test -tags crash ./examples/crash -run 'Mediated$' -messages 100000 -kills 500 -timeout 3h
 //	go test -tags crash ./examples/crash -run Shared/frozen -frozen 90s -v
 //
 // Each agent is a process of its own, for which the test binary starts itself again. It has
@@ -55,6 +56,19 @@
 // the proxy still acknowledges all data. Time limits of TCP therefore do not help, only those
 // of the server and of its clients.
 //
+// TestMediated: a sender writes to two phones behind a mediator. One phone polls the mediator, and
+// one has live mode on a WebSocket. A message is accepted when the Send of the sender returns, and
+// has come to its end when the handler of a phone has had it. The sender, the mediator and the
+// phones are killed. These rows run at the same time:
+//
+//   - TestMediated: all stores are SQLite files.
+//   - TestMediatedSocket: the same, and the only endpoint of the mediator is a WebSocket. The
+//     sender learns of no forward whether the mediator has it.
+//   - TestMediatedPostgres: the store of the mediator is on a PostgreSQL server, which is killed
+//     as well.
+//   - TestMediatedShared: the same with half as many messages and kills, and the mediator has two
+//     processes, with endpoints of their own.
+//
 // # Figures
 //
 // Each scenario logs one line: the number of messages that were sent, accepted, lost and
@@ -65,7 +79,10 @@
 // row "calm", and 10 seconds otherwise. These times do not count:
 //
 //   - the time in which the database server is killed and started again;
-//   - in TestSQLite and TestPostgres, the same time of a process;
+//   - in TestSQLite, TestPostgres and TestMediated, the same time of a process;
+//   - in TestMediatedPostgres and TestMediatedShared, the time until 10 seconds after the last
+//     kill: a sender that a mediator without a database has refused comes again after that time,
+//     and may be refused again;
 //   - in TestFullDisk, the time until the disk has room again. The wait of a message that was
 //     refused with a request to try again in 10 seconds counts from the next try.
 //
@@ -78,7 +95,7 @@
 //
 // # Flags
 //
-//	-messages N   messages that each of TestSQLite and TestPostgres sends (1000)
+//	-messages N   messages that each of TestSQLite, TestPostgres and TestMediated sends (1000)
 //	-kills N      number of kills meanwhile (20)
 //	-rate N       messages per second to the agent of each row of TestShared (30)
 //	-frozen D     how long a process is frozen (20s)

@@ -232,7 +232,7 @@ func mediatedPostgres(t *testing.T, processes int) {
 	w := newMediated(t, []string{"http", "ws"}, slices.Repeat([]string{dsn}, processes)...)
 	w.again = 10 * time.Second
 	killAny := w.killAny(t)
-	w.run(t, *messages, *kills, func() {
+	w.run(t, *messages/processes, *kills/processes, func() {
 		if rand.N(len(w.nodes)+1) < len(w.nodes) {
 			killAny()
 			return
