@@ -1,6 +1,9 @@
 package fleet_test
 
-import "sync"
+import (
+	"maps"
+	"sync"
+)
 
 // letter is a message of an honest agent, and what became of it.
 type letter struct {
@@ -11,10 +14,16 @@ type letter struct {
 
 	taken  bool   // Send has returned nil
 	buried string // why it was given up, as its sender was told
-	begun  int    // how often its handler was called
-	turn   int    // when that was first, counted over all letters
-	done   int    // how often its handler came to an end
 	left   bool   // it came from a DID that its sender had left, as its recipient knew by then
+	direct bool   // it left by a connection of its recipient
+	reads  map[string]reading
+}
+
+// reading is what became of a letter at one agent of its recipient.
+type reading struct {
+	begun int // how often its handler was called
+	turn  int // when that was first, counted over all letters
+	done  int // how often its handler came to an end
 }
 
 // book is what is known of all letters.
@@ -34,26 +43,27 @@ func (b *book) write(l letter) {
 	if b.letters[l.id] != nil {
 		return
 	}
-	l.number = len(b.list)
+	l.number, l.reads = len(b.list), make(map[string]reading)
 	b.letters[l.id] = &l
 	b.list = append(b.list, &l)
 }
 
-// begin notes that the recipient's handler was called. It returns how often it was
-// before.
-func (b *book) begin(id, party string) (before int) {
+// begin notes that the handler of an agent of the recipient was called. It returns how
+// often it was before.
+func (b *book) begin(id string, h *honest) (before int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	l := b.letters[id]
-	if l == nil || l.to != party {
+	if l == nil || l.to != h.name {
 		return 0
 	}
-	l.begun++
-	if l.begun == 1 {
+	r := l.reads[h.id]
+	if r.begun++; r.begun == 1 {
 		b.turns++
-		l.turn = b.turns
+		r.turn = b.turns
 	}
-	return l.begun - 1
+	l.reads[h.id] = r
+	return r.begun - 1
 }
 
 // note changes a letter that is in the book.
@@ -65,11 +75,13 @@ func (b *book) note(id string, change func(*letter)) {
 	}
 }
 
-// finish notes that the recipient's handler came to an end.
-func (b *book) finish(id, party string) {
+// finish notes that the handler of an agent of the recipient came to an end.
+func (b *book) finish(id string, h *honest) {
 	b.note(id, func(l *letter) {
-		if l.to == party {
-			l.done++
+		if l.to == h.name {
+			r := l.reads[h.id]
+			r.done++
+			l.reads[h.id] = r
 		}
 	})
 }
@@ -94,6 +106,7 @@ func (b *book) all() []letter {
 	list := make([]letter, len(b.list))
 	for i, l := range b.list {
 		list[i] = *l
+		list[i].reads = maps.Clone(l.reads)
 	}
 	return list
 }

@@ -183,3 +183,10 @@ func (p *party) move(r *registry, endpoints ...string) error {
 	}
 	return nil
 }
+
+// all are the DIDs of the party.
+func (p *party) all() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.dids)
+}

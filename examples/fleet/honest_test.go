@@ -10,6 +10,7 @@ import (
 
 	"github.com/didcomm-go/didcomm/agent"
 	"github.com/didcomm-go/didcomm/agent/contact"
+	"github.com/didcomm-go/didcomm/agent/delivery"
 	"github.com/didcomm-go/didcomm/agent/envelope"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/agent/store"
@@ -42,11 +43,15 @@ const (
 // rotated.
 type honest struct {
 	*party
-	w      *world
-	chance *rand.Rand // of its step alone
-	outbox store.Outbox
-	inbox  store.Inbox
-	waits  sync.WaitGroup // lives that end, and Sends and Requests that wait
+	id      string // the name of the party, unless it is one more device of a phone
+	w       *world
+	chance  *rand.Rand // of its step alone
+	outbox  store.Outbox
+	inbox   store.Inbox
+	records store.Records  // nil if each life begins with none
+	waits   sync.WaitGroup // lives that end, and Sends and Requests that wait
+	office  *office        // nil if it is no mediator
+	phone   *phone         // nil if it has endpoints
 
 	moves  int // of its step alone
 	counts int // letters, of its step alone
@@ -68,6 +73,8 @@ type life struct {
 	host   *host
 	stop   context.CancelFunc
 	ended  chan struct{}
+	tasks  sync.WaitGroup  // those that end when stop is called
+	ctx    context.Context // of the tasks
 }
 
 // Lives of one agent that may end by each way in one run.
@@ -82,9 +89,11 @@ const maxTries = 10
 
 var _ role = (*honest)(nil)
 
-func newHonest(w *world, name string) *honest {
+func newHonest(w *world, name string) *honest { return newAgent(w, name, nil) }
+
+func newAgent(w *world, name string, o *office) *honest {
 	h := &honest{
-		party: newParty(name), w: w, chance: seeded(w.seed, name),
+		party: newParty(name), id: name, w: w, office: o, chance: seeded(w.seed, name),
 		outbox: store.NewOutbox(store.OutboxConfig{MaxItems: maxItems}), inbox: store.NewInbox(store.InboxConfig{MaxItems: maxItems}),
 		known: make(map[string]string), rotated: make(map[string]bool), buriedBy: make(map[string]int),
 	}
@@ -98,36 +107,53 @@ func (h *honest) newEndpoints() []string {
 	h.moves++
 	web, wire := fmt.Sprintf("web:%s-%d", h.name, h.moves), fmt.Sprintf("wire:%s-%d", h.name, h.moves)
 	ways := [][]string{{web}, {wire}, {wire, web}, {web, wire}}
+	if h.office != nil && !*wireOffices {
+		ways = [][]string{{web}, {wire, web}, {web, wire}, {web, wire}}
+	}
 	return ways[h.chance.IntN(len(ways))]
 }
 
 // start begins a life.
 func (h *honest) start() {
-	l := &life{host: h.w.net.host(h.name), ended: make(chan struct{})}
-	resolver := did.NewCache(h.w.resolver(h.name), did.CacheConfig{})
+	l := &life{host: h.w.net.host(h.id), ended: make(chan struct{})}
+	resolver := did.NewCache(h.w.resolver(h.id), did.CacheConfig{})
 	var err error
 	l.packer, err = envelope.New(envelope.Config{Keys: h.keys, Resolver: resolver})
 	h.w.must(err)
-	l.agent, err = agent.New(agent.Config{
-		DID: h.did(), Packer: l.packer, Handler: h.mux(l), Senders: l.host.senders(),
-		Store: store.Join(mortalOutbox{h.outbox, l.host.up}, mortalInbox{h.inbox, l.host.up}, store.NewRecords(store.RecordsConfig{})),
-		Trace: &agent.Trace{Buried: h.onBuried, Dropped: h.onDropped}, MaxTries: maxTries, Workers: 8,
-		Logger: h.w.log.With("agent", h.name),
-	})
+	records := h.records
+	if records == nil {
+		records = store.NewRecords(store.RecordsConfig{})
+	}
+	l.ctx, l.stop = context.WithCancel(context.Background())
+	cfg := agent.Config{
+		DID: h.did(), Packer: l.packer, Senders: l.host.senders(),
+		Store: store.Join(mortalOutbox{h.outbox, l.host.up}, mortalInbox{h.inbox, l.host.up}, mortalRecords{records, l.host.up}),
+		Trace: &agent.Trace{Sent: h.onSent, Buried: h.onBuried, Dropped: h.onDropped}, MaxTries: maxTries, Workers: 8,
+		Logger: h.w.log.With("agent", h.id),
+	}
+	var more []agent.MuxOption
+	switch {
+	case h.office != nil:
+		more = h.office.open(h, l, resolver, &cfg)
+	case h.phone != nil:
+		more = h.phone.open(h, l, &cfg)
+	}
+	cfg.Handler = h.mux(l, more...)
+	l.agent, err = agent.New(cfg)
 	h.w.must(err)
-	ctx, stop := context.WithCancel(context.Background())
-	l.stop = stop
 	go func() {
 		defer close(l.ended)
-		h.w.must(l.agent.Run(ctx))
+		h.w.must(l.agent.Run(l.ctx))
+		l.tasks.Wait()
 	}()
 	time.Sleep(time.Millisecond) // in virtual time: Run runs when that has passed
-	for _, e := range h.reachedAt() {
-		h.w.net.listen(e, l.host)
-	}
+	h.listen(l.host)
 	h.mu.Lock()
 	h.life = l
 	h.mu.Unlock()
+	if h.phone != nil {
+		h.phone.begin(h, l)
+	}
 }
 
 // now is the life of now, nil while there is none.
@@ -150,8 +176,8 @@ func (h *honest) end(count *int) *life {
 // kill ends a life at once.
 func (h *honest) kill() {
 	l := h.end(&h.killed)
-	h.w.log.Info("killed", "agent", h.name)
-	h.unlisten()
+	h.w.log.Info("killed", "agent", h.id)
+	h.listen(nil)
 	l.host.die()
 	l.stop()
 	h.waits.Go(func() { <-l.ended })
@@ -160,16 +186,20 @@ func (h *honest) kill() {
 // shut ends a life as a person ends it.
 func (h *honest) shut() {
 	l := h.end(&h.stopped)
-	h.w.log.Info("stopped", "agent", h.name)
+	h.w.log.Info("stopped", "agent", h.id)
 	l.stop()
 	<-l.ended
-	h.unlisten()
+	h.listen(nil)
 	l.host.die()
 }
 
-func (h *honest) unlisten() {
+// listen names the host that is reached at the endpoints; nil for none.
+func (h *honest) listen(at *host) {
+	if h.phone != nil {
+		return
+	}
 	for _, e := range h.reachedAt() {
-		h.w.net.listen(e, nil)
+		h.w.net.listen(e, at)
 	}
 }
 
@@ -182,33 +212,52 @@ func (h *honest) step() {
 	switch n := h.chance.IntN(100); {
 	case n < 3 && h.killed < maxKills && h.w.faults.kill:
 		h.kill()
+		h.back()
 	case n < 6 && h.stopped < maxStops && h.w.faults.stop:
 		h.shut()
+		h.back()
 	case n < 9 && h.w.faults.move:
+		if h.phone != nil {
+			h.phone.change(h)
+			return
+		}
 		h.relocate()
-	case n < 12 && h.w.faults.rotate && len(h.dids) < 3:
+	case n < 12 && h.w.faults.rotate && h.office == nil && len(h.dids) < 3:
 		h.rotate()
+	case h.phone != nil && h.phone.shared:
 	default:
 		h.write()
 	}
 }
 
+// back starts a mediator again, which others wait for.
+func (h *honest) back() {
+	if h.office != nil {
+		time.Sleep(time.Duration(h.chance.Int64N(int64(stepPause))))
+		h.start()
+	}
+}
+
 // relocate moves all DIDs to other endpoints. Nobody listens to the old ones any more.
 func (h *honest) relocate() {
-	h.unlisten()
+	h.listen(nil)
 	h.w.must(h.move(h.w.registry, h.newEndpoints()...))
-	h.w.log.Info("moved", "agent", h.name, "endpoints", h.reachedAt())
+	h.w.log.Info("moved", "agent", h.id, "endpoints", h.reachedAt())
 	l := h.now()
 	l.host.cutOff()
-	for _, e := range h.reachedAt() {
-		h.w.net.listen(e, l.host)
-	}
+	h.listen(l.host)
 }
 
 // rotate makes a DID that is used from now on.
 func (h *honest) rotate() {
-	h.w.must(h.newDID(h.w.registry))
-	h.w.log.Info("rotated", "agent", h.name, "did", h.did())
+	if h.phone != nil {
+		if !h.phone.rotate(h) {
+			return
+		}
+	} else {
+		h.w.must(h.newDID(h.w.registry))
+	}
+	h.w.log.Info("rotated", "agent", h.id, "did", h.did())
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	clear(h.rotated)
@@ -216,6 +265,10 @@ func (h *honest) rotate() {
 
 // settle makes it well for good.
 func (h *honest) settle() {
+	if h.phone != nil {
+		h.phone.settle(h)
+		return
+	}
 	if h.now() == nil {
 		h.start()
 	}
@@ -333,7 +386,7 @@ func (h *honest) options() []agent.SendOption {
 
 // sent notes what Send said of a letter.
 func (h *honest) sent(id string, err error) {
-	h.w.log.Info("sent", "agent", h.name, "id", id, "error", err)
+	h.w.log.Info("sent", "agent", h.id, "id", id, "error", err)
 	if err == nil {
 		h.w.book.note(id, func(l *letter) { l.taken = true })
 	}
@@ -346,7 +399,7 @@ func (h *honest) await(end func(), do func() error) {
 		defer h.count(-1)
 		defer end()
 		if err := do(); err != nil {
-			h.w.log.Info("waited in vain", "agent", h.name, "error", err)
+			h.w.log.Info("waited in vain", "agent", h.id, "error", err)
 		}
 	})
 }
@@ -357,8 +410,12 @@ func (h *honest) count(n int) {
 	h.waiting += n
 }
 
+func (h *honest) onSent(_ context.Context, o agent.Outcome) {
+	h.w.book.note(o.MessageID, func(l *letter) { l.direct = l.direct || o.Way == delivery.ReturnRoute })
+}
+
 func (h *honest) onBuried(_ context.Context, o agent.Outcome) {
-	h.w.log.Info("buried", "agent", h.name, "id", o.MessageID, "error", o.Err)
+	h.w.log.Info("buried", "agent", h.id, "id", o.MessageID, "error", o.Err)
 	h.w.book.note(o.MessageID, func(l *letter) { l.buried = o.Err.Error() })
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -367,7 +424,7 @@ func (h *honest) onBuried(_ context.Context, o agent.Outcome) {
 
 func (h *honest) onDropped(_ context.Context, e agent.Event) {
 	genuine := h.w.registry.party(e.From) == h.w.book.sender(e.ID)
-	h.w.log.Info("dropped", "agent", h.name, "id", e.ID, "error", e.Err)
+	h.w.log.Info("dropped", "agent", h.id, "id", e.ID, "error", e.Err)
 	h.w.book.note(e.ID, func(l *letter) {
 		l.left = l.left || genuine && l.to == h.name && errors.Is(e.Err, contact.ErrLeft)
 	})
@@ -381,11 +438,11 @@ func (h *honest) told(id string) int {
 }
 
 // mux has the handlers of one life.
-func (h *honest) mux(l *life) agent.Handler {
+func (h *honest) mux(l *life, more ...agent.MuxOption) agent.Handler {
 	handle := agent.HandlerFunc(func(ctx context.Context, w agent.Responder, in *agent.Inbound) error {
 		return h.handle(ctx, l, w, in)
 	})
-	return agent.NewMux(
+	return agent.NewMux(append(more,
 		trustping.Handle(),
 		basicmessage.Handle(func(ctx context.Context, w agent.Responder, in *agent.Inbound, _ basicmessage.Body) error {
 			return h.handle(ctx, l, w, in)
@@ -393,7 +450,7 @@ func (h *honest) mux(l *life) agent.Handler {
 		agent.Handle(agent.Protocol{PIURI: fleetProtocol, Messages: map[string]agent.Handler{
 			noteType: handle, questionType: handle, answerType: handle,
 		}}),
-	)
+	)...)
 }
 
 // handle is the handler of all letters.
@@ -410,9 +467,9 @@ func (h *honest) handle(ctx context.Context, l *life, w agent.Responder, in *age
 	genuine := in.Authenticated() && h.w.registry.party(in.From) == h.w.book.sender(m.ID)
 	before := 0
 	if genuine {
-		before = h.w.book.begin(m.ID, h.name)
+		before = h.w.book.begin(m.ID, h)
 	}
-	h.w.log.Info("handles", "agent", h.name, "id", m.ID, "from", in.From, "before", before)
+	h.w.log.Info("handles", "agent", h.id, "id", m.ID, "from", in.From, "before", before)
 	if !pause(time.Duration(do.Delay)*time.Millisecond, ctx, l.host.up) {
 		return errors.New("stopped")
 	}
@@ -441,7 +498,7 @@ func (h *honest) handle(ctx context.Context, l *life, w agent.Responder, in *age
 		return errDead
 	}
 	if genuine {
-		h.w.book.finish(m.ID, h.name)
+		h.w.book.finish(m.ID, h)
 	}
 	if do.Content == deedFail {
 		return message.NewProblem("e.m.refused", nil)

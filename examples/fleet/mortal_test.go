@@ -131,3 +131,84 @@ func (b mortalInbox) Remembered(ctx context.Context, sender string, ids []string
 	}
 	return b.Inbox.Remembered(ctx, sender, ids)
 }
+
+// mortalRecords is the same of records.
+type mortalRecords struct {
+	store.Records
+	up context.Context
+}
+
+func (r mortalRecords) Get(ctx context.Context, collection, key string) (store.Record, error) {
+	if r.up.Err() != nil {
+		return store.Record{}, errDead
+	}
+	return r.Records.Get(ctx, collection, key)
+}
+
+func (r mortalRecords) Put(ctx context.Context, rec store.Record) (uint64, error) {
+	if r.up.Err() != nil {
+		return 0, errDead
+	}
+	return r.Records.Put(ctx, rec)
+}
+
+func (r mortalRecords) Delete(ctx context.Context, collection, key string, version uint64) error {
+	if r.up.Err() != nil {
+		return errDead
+	}
+	return r.Records.Delete(ctx, collection, key, version)
+}
+
+func (r mortalRecords) List(ctx context.Context, q store.Query) ([]store.Record, error) {
+	if r.up.Err() != nil {
+		return nil, errDead
+	}
+	return r.Records.List(ctx, q)
+}
+
+// mortalMailbox is the same of a mailbox.
+type mortalMailbox struct {
+	store.Mailbox
+	up context.Context
+}
+
+func (m mortalMailbox) Deposit(ctx context.Context, mail store.Mail, boxes ...string) error {
+	if m.up.Err() != nil {
+		return errDead
+	}
+	return m.Mailbox.Deposit(ctx, mail, boxes...)
+}
+
+func (m mortalMailbox) Lease(ctx context.Context, box string, p store.Pick, d time.Duration) ([]store.Mail, error) {
+	if m.up.Err() != nil {
+		return nil, errDead
+	}
+	return m.Mailbox.Lease(ctx, box, p, d)
+}
+
+func (m mortalMailbox) Ack(ctx context.Context, box string, ids ...string) (int, error) {
+	if m.up.Err() != nil {
+		return 0, errDead
+	}
+	return m.Mailbox.Ack(ctx, box, ids...)
+}
+
+func (m mortalMailbox) Nak(ctx context.Context, box string, ids ...string) error {
+	if m.up.Err() != nil {
+		return errDead
+	}
+	return m.Mailbox.Nak(ctx, box, ids...)
+}
+
+func (m mortalMailbox) Purge(ctx context.Context, box string, names ...string) (int, error) {
+	if m.up.Err() != nil {
+		return 0, errDead
+	}
+	return m.Mailbox.Purge(ctx, box, names...)
+}
+
+func (m mortalMailbox) Wait(ctx context.Context, box string) error {
+	ctx, cancel := alive(ctx, m.up)
+	defer cancel()
+	return m.Mailbox.Wait(ctx, box)
+}

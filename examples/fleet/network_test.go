@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/fnv"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -210,6 +211,13 @@ func (h *host) senders() map[string]transport.Sender {
 	return map[string]transport.Sender{"web": web{h}, "wire": wire{h}}
 }
 
+// from tells a receiver the address of a host.
+func (h *host) from(ctx context.Context) context.Context {
+	sum := fnv.New32a()
+	sum.Write([]byte(h.name))
+	return transport.WithPeer(ctx, netip.AddrFrom4([4]byte(sum.Sum(nil))))
+}
+
 // cutOff ends all connections of a host.
 func (h *host) cutOff() {
 	h.mu.Lock()
@@ -273,7 +281,7 @@ func (s web) Send(ctx context.Context, endpoint string, p transport.Packet) erro
 	if f.twice {
 		s.net.flights.Go(func() {
 			if pause(f.delay+f.again, context.Background()) {
-				_, _ = s.net.request(context.Background(), endpoint, p)
+				_, _ = s.net.request(s.from(context.Background()), endpoint, p)
 			}
 		})
 	}
@@ -289,7 +297,7 @@ func (s web) Send(ctx context.Context, endpoint string, p transport.Packet) erro
 	if f.before {
 		return lost()
 	}
-	reply, err := s.net.request(ctx, endpoint, p)
+	reply, err := s.net.request(s.from(ctx), endpoint, p)
 	if f.after || !pause(f.back, ctx, s.up) {
 		return lost()
 	}
@@ -538,7 +546,7 @@ func (e *end) read() {
 			turn := last.Next()
 			last = turn
 			e.conn.net.flights.Go(func() {
-				ctx := transport.WithTurn(e.host.up, turn)
+				ctx := transport.WithTurn(e.peer.host.from(e.host.up), turn)
 				_, err := e.conn.net.serve(ctx, e.host, e, a.packet)
 				turn.End(ctx)
 				var busy *transport.BusyError

@@ -103,13 +103,22 @@ func (s *stranger) pack(p *envelope.Packer, m *message.Message, opts ...envelope
 
 // give sends a packet to a party, by one of its endpoints.
 func (s *stranger) give(to string, p transport.Packet) {
-	endpoints := s.w.registry.endpoints(to)
+	routes, err := s.packer.Routes(context.Background(), to)
+	s.w.must(err)
+	r := routes[len(p.Data)%len(routes)]
+	if len(r.RoutingKeys) > 0 {
+		if p.MediaType != envelope.MediaTypeEncrypted {
+			return
+		}
+		e, err := s.packer.Forward(context.Background(), envelope.Envelope{MediaType: p.MediaType, Data: p.Data, To: to}, r.RoutingKeys)
+		s.w.must(err)
+		p = transport.Packet{MediaType: e.MediaType, Data: e.Data}
+	}
 	sender := map[string]transport.Sender{"web": web{s.host}, "wire": wire{s.host}}
-	e := endpoints[len(p.Data)%len(endpoints)]
 	s.w.net.flights.Go(func() {
 		ctx, cancel := context.WithTimeout(s.host.up, 30*time.Second)
 		defer cancel()
-		_ = sender[scheme(e)].Send(ctx, e, p)
+		_ = sender[scheme(r.URI)].Send(ctx, r.URI, p)
 	})
 }
 

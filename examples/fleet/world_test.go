@@ -1,9 +1,11 @@
 package fleet_test
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -39,8 +41,11 @@ type world struct {
 	book     *book
 
 	honest    []*honest
+	devices   []*honest // the other devices of phones
 	strangers []*stranger
-	still     int // packets in the last hour
+	still     int             // packets in the last hour
+	days      context.Context // ends with the faults
+	evening   context.CancelFunc
 }
 
 // Gaps of package agent that are known. Worlds go around them, unless a flag says
@@ -49,7 +54,10 @@ var (
 	// A handler replies, and then returns a Problem. If the reply is lost on the
 	// connection, and the report, which acks too, is not, the message does not come
 	// again, and so neither does the reply.
-	twoReplies = flag.Bool("gap-two-replies", false, "let handlers reply and return a problem")
+	// A forward that leaves by a connection, which has no receipt, counts as delivered when
+	// it is written. If the connection ends then, the forward is lost.
+	wireOffices = flag.Bool("gap-wire-offices", false, "let mediators have no endpoint with receipts")
+	twoReplies  = flag.Bool("gap-two-replies", false, "let handlers reply and return a problem")
 )
 
 const (
@@ -58,10 +66,11 @@ const (
 	aftermath = 4 * 24 * time.Hour // longer than Config.MaxAge
 )
 
-// newWorld draws a world.
-func newWorld(t *testing.T, seed uint64, log *slog.Logger) *world {
+// newWorld draws a world, of which a part may be mediators and phones.
+func newWorld(t *testing.T, seed uint64, log *slog.Logger, mail bool) *world {
 	chance := seeded(seed, "world")
 	w := &world{t: t, seed: seed, log: log, registry: newRegistry(), book: newBook()}
+	w.days, w.evening = context.WithCancel(context.Background())
 	often := func(n int) bool { return chance.IntN(n) > 0 }
 	w.faults = faults{kill: often(3), stop: often(3), move: often(4), rotate: often(4)}
 	weather := weather{delay: 2 * time.Second, slow: 0.1}
@@ -72,6 +81,10 @@ func newWorld(t *testing.T, seed uint64, log *slog.Logger) *world {
 		w.faults.resolve = []float64{0, 0.05, 0.2}[chance.IntN(3)]
 	}
 	w.net = newNetwork(seed, weather, w.must)
+	if mail {
+		w.addMail(chance)
+		return w
+	}
 	for i := range 2 + chance.IntN(3) {
 		w.honest = append(w.honest, newHonest(w, fmt.Sprintf("agent%d", i)))
 	}
@@ -98,13 +111,26 @@ func (w *world) resolver(name string) did.Resolver {
 }
 
 func (w *world) roles() (all []role) {
-	for _, h := range w.honest {
+	for _, h := range w.agents() {
 		all = append(all, h)
 	}
 	for _, s := range w.strangers {
 		all = append(all, s)
 	}
 	return all
+}
+
+// agents are all of the honest ones.
+func (w *world) agents() []*honest { return slices.Concat(w.honest, w.devices) }
+
+// readers are the agents of a party, each of which handles all letters.
+func (w *world) readers(name string) (list []*honest) {
+	for _, h := range w.agents() {
+		if h.name == name {
+			list = append(list, h)
+		}
+	}
+	return list
 }
 
 // agent is the honest agent of a name, or nil.
@@ -191,10 +217,16 @@ func (w *world) run() stats {
 	w.log.Info("the faults end")
 	w.net.calm()
 	w.registry.soothe()
+	w.evening()
 	for _, r := range w.roles() {
 		r.settle()
 	}
 	time.Sleep(aftermath)
+	for _, h := range w.agents() {
+		if h.phone != nil {
+			h.phone.hush()
+		}
+	}
 	before := w.net.traffic()
 	time.Sleep(time.Hour)
 	w.still = w.net.traffic() - before
