@@ -19,6 +19,14 @@
 // of the store and of the network fail, and another agent continues with the same stores.
 // Honest agents move to other endpoints and rotate to other DIDs.
 //
+// TestMail has worlds with mediators and phones, which are honest parties too. A phone has no
+// endpoint: the service of its DIDs is the DID of a mediator, and it collects its mail there,
+// by polls, or by a connection that it keeps open. It moves to another mediator, rotates the DID
+// that is enrolled or another one, and may have no network for up to two days when the faults
+// have ended. Some phones have a second device, which has the keys of all DIDs of the phone,
+// and collects for itself. Mediators are stopped, killed and moved, and their clocks are set
+// back.
+//
 // Strangers are not agents. They write their packets themselves:
 //
 //   - a mute party never sends acks;
@@ -41,7 +49,16 @@
 //   - Each message was handled once, unless an agent was killed.
 //   - Within a lane, the handlers were called in the order of Send.
 //   - No agent sends anything any more, and no outbox or inbox has a waiting message.
-//   - No goroutine of an agent is left.
+//   - No goroutine of an agent is left, and no mediator holds mail of a phone.
+//
+// For phones, the same holds from Send to the handler of each device, with two exceptions:
+//
+//   - Letters in a lane keep their order where one mediator held them and the protocol is
+//     ordered. A phone gets many letters at once, and handles letters of other protocols
+//     at the same time. A letter overtakes those at the mediator if it leaves by a connection that
+//     the phone has opened to its sender, or by another mediator after the phone has moved.
+//   - A letter that leaves by such a connection is handled by the device that has opened it, and
+//     by no other.
 //
 // # Known gaps
 //
@@ -56,6 +73,6 @@
 //
 // # Flags
 //
-//	-seeds N   run the worlds 0 to N-1 (300, or 30 with -short)
+//	-seeds N   run the worlds 0 to N-1 (300, or 30 with -short), and a third as many with mail
 //	-seed N    run one world, and log it
 package fleet

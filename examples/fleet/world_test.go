@@ -54,10 +54,11 @@ var (
 	// A handler replies, and then returns a Problem. If the reply is lost on the
 	// connection, and the report, which acks too, is not, the message does not come
 	// again, and so neither does the reply.
+	twoReplies = flag.Bool("gap-two-replies", false, "let handlers reply and return a problem")
 	// A forward that leaves by a connection, which has no receipt, counts as delivered when
-	// it is written. If the connection ends then, the forward is lost.
+	// it is written. If the connection ends then, the forward is lost. So a mediator needs an
+	// endpoint with receipts, which senders prefer.
 	wireOffices = flag.Bool("gap-wire-offices", false, "let mediators have no endpoint with receipts")
-	twoReplies  = flag.Bool("gap-two-replies", false, "let handlers reply and return a problem")
 )
 
 const (
