@@ -92,6 +92,7 @@ type stats struct {
 	Letters         int // between honest agents, that Send took
 	Handled, Again  int // how many of them were, and were twice
 	Mail            int // those of Handled that a mediator held
+	Refused         int // forwards of those who send too much
 	Told            int // letters of which the sender was told that they were given up
 	Killed, Stopped int
 	Moved, Rotated  int
@@ -100,7 +101,7 @@ type stats struct {
 func (s *stats) add(o stats) {
 	s.Packets, s.Faults = s.Packets+o.Packets, s.Faults+o.Faults
 	s.Letters, s.Handled, s.Again, s.Told = s.Letters+o.Letters, s.Handled+o.Handled, s.Again+o.Again, s.Told+o.Told
-	s.Mail += o.Mail
+	s.Mail, s.Refused = s.Mail+o.Mail, s.Refused+o.Refused
 	s.Killed, s.Stopped, s.Moved, s.Rotated = s.Killed+o.Killed, s.Stopped+o.Stopped, s.Moved+o.Moved, s.Rotated+o.Rotated
 }
 
@@ -119,6 +120,9 @@ func (w *world) stats() (s stats) {
 			}
 			s.Again += min(max(n-1, 0), 1)
 		}
+	}
+	for _, h := range w.offices() {
+		s.Refused += int(h.office.refused.Load())
 	}
 	for _, h := range w.agents() {
 		s.Killed, s.Stopped = s.Killed+h.killed, s.Stopped+h.stopped

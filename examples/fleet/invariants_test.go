@@ -173,10 +173,7 @@ func emptyTables(w *world, fail func(string, ...any)) {
 
 // emptyBoxes: mediators hold no mail of phones.
 func emptyBoxes(w *world, fail func(string, ...any)) {
-	for _, h := range w.honest {
-		if h.office == nil {
-			continue
-		}
+	for _, h := range w.offices() {
 		boxes, err := h.office.mailbox.Boxes(context.Background(), "", 1000)
 		w.must(err)
 		for _, b := range boxes {

@@ -1,6 +1,10 @@
 package fleet_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent"
@@ -17,11 +21,11 @@ import (
 type office struct {
 	mailbox store.Mailbox
 	behind  time.Duration // of its clock, in the life of now
+	refused atomic.Int64  // forwards, since a sender has no more room
 }
 
-// Mail for one phone. The room of one sender is enough for what an honest party says, and
-// less than what a swamper asks for.
-var boxShare, pairShare = store.Share{Items: 1000}, store.Share{Items: 150}
+// Mail for one phone, and that of one sender. A swamper asks for more.
+var boxShare, pairShare = store.Share{Items: 300}, store.Share{Items: 15}
 
 func newOffice(w *world, name string) *honest {
 	h := newAgent(w, name, &office{mailbox: store.NewMailbox(store.MailboxConfig{})})
@@ -39,6 +43,7 @@ func (o *office) open(h *honest, l *life, resolver did.Resolver, cfg *agent.Conf
 	m, err := mediator.New(mediator.Config{
 		DID: h.did(), Store: cfg.Store, Mailbox: mortalMailbox{o.mailbox, l.host.up}, Documents: resolver,
 		Limits: mediator.Limits{Box: boxShare, Pair: pairShare}, Logger: cfg.Logger, Now: now,
+		Trace: &mediator.Trace{Refused: func(_ context.Context, e mediator.Event) { o.onRefused(h, e) }},
 	})
 	h.w.must(err)
 	l.tasks.Go(func() {
@@ -52,5 +57,17 @@ func (o *office) open(h *honest, l *life, resolver did.Resolver, cfg *agent.Conf
 		routing.Serve(m, routing.Endpoints(h.reachedAt()...)),
 		pickup.Serve(m, pickup.Clock(now)),
 		devices.Serve(m, cfg.Logger),
+	}
+}
+
+// onRefused: a sender that sends too much is refused before it takes the room of others.
+func (o *office) onRefused(h *honest, e mediator.Event) {
+	var limit *mediator.LimitError
+	switch {
+	case !errors.As(e.Err, &limit):
+	case limit.Limit == store.LimitPair:
+		o.refused.Add(1)
+	default:
+		h.w.must(fmt.Errorf("%s has no room for %s: %w", h.name, e.Recipient, e.Err))
 	}
 }

@@ -215,8 +215,8 @@ func (p *phone) rotate(h *honest) bool {
 // change moves to another mediator, if there is one. The mail of those that know the old
 // document is still collected.
 func (p *phone) change(h *honest) {
-	for _, o := range h.w.honest {
-		if o.office == nil || slices.Contains(p.offices, o) || p.shared || len(h.w.readers(h.name)) > 1 {
+	for _, o := range h.w.offices() {
+		if slices.Contains(p.offices, o) || p.shared || len(h.w.readers(h.name)) > 1 {
 			continue
 		}
 		l := h.now()

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/didcomm-go/didcomm/agent/envelope"
-	"github.com/didcomm-go/didcomm/agent/keyring"
 	"github.com/didcomm-go/didcomm/agent/message"
 	"github.com/didcomm-go/didcomm/did"
 	"github.com/didcomm-go/didcomm/transport"
@@ -248,12 +247,7 @@ func (binder) step(s *stranger) {
 func (s *stranger) forge() {
 	m, other := s.message(noteType, s.victim()), s.victim()
 	m.From, m.ReturnRoute = other, "all"
-	keys := keyring.New()
-	for fragment, curve := range map[string]keyring.Curve{"#agree": keyring.X25519, "#sign": keyring.Ed25519} {
-		key, err := keyring.Generate(curve)
-		s.w.must(err)
-		s.w.must(keys.Add(other+fragment, key))
-	}
+	keys := s.forgedKeys(other)
 	opts := [][]envelope.PackOption{
 		{envelope.To(m.To[0])},
 		{envelope.From(other)},
