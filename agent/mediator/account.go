@@ -48,6 +48,9 @@ type Account struct {
 	// their own.
 	Senders Filter `json:"senders,omitzero"`
 
+	// Unused tells that no device has used its box yet: see Limits.MaxUnused.
+	Unused bool `json:"unused,omitzero"`
+
 	Lost time.Time `json:"lost,omitzero"` // when the account lost a recipient whose mail may still have to move
 	Gone time.Time `json:"gone,omitzero"` // when the account ended; the record stays a while for other processes
 
@@ -82,7 +85,16 @@ func (a *Account) device(name string) (d Device, ok bool) {
 }
 
 // record is the record that replaces the one that a was read from.
-func (a *Account) record() store.Record { return record(accounts, a.ID, a, a.version) }
+func (a *Account) record() store.Record {
+	r := record(accounts, a.ID, a, a.version)
+	if a.Unused {
+		r.Index = []string{unused}
+	}
+	return r
+}
+
+// unused is in the Index of the accounts that are unused.
+const unused = "unused"
 
 // entry tells which account has a recipient.
 type entry struct {

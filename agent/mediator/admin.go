@@ -141,21 +141,26 @@ func (m *Mediator) end(ctx context.Context, id string) (int, error) {
 		if err != nil || !a.Gone.IsZero() || !a.Blocked.IsZero() {
 			return nil, err
 		}
-		a.Gone = m.cfg.Now()
-		c := &store.Changes{Put: []store.Record{a.record()}}
-		for _, d := range a.Devices {
-			if e, err := m.entry(ctx, d.Name); err == nil {
-				c.Delete = append(c.Delete, e.record(d.Name))
-			} else if !errors.Is(err, ErrNotEnrolled) {
-				return nil, err
-			}
-		}
-		return c, nil
+		return m.ending(ctx, a)
 	})
 	if err != nil {
 		return 0, err
 	}
 	return m.clean(ctx, id)
+}
+
+// ending returns the changes that end an account. Then call clean.
+func (m *Mediator) ending(ctx context.Context, a *Account) (*store.Changes, error) {
+	a.Gone = m.cfg.Now()
+	c := &store.Changes{Put: []store.Record{a.record()}}
+	for _, d := range a.Devices {
+		if e, err := m.entry(ctx, d.Name); err == nil {
+			c.Delete = append(c.Delete, e.record(d.Name))
+		} else if !errors.Is(err, ErrNotEnrolled) {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // clean removes what an account has that has ended, or that is blocked: recipients, lists,

@@ -30,6 +30,11 @@ func (b *Box) member(ctx context.Context) (*Account, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	if a.Unused {
+		if err := b.m.use(ctx, a.ID); err != nil {
+			return nil, "", err
+		}
+	}
 	b.account.Store(&a.ID)
 	b.box.Store(&d.Box)
 	return a, d.Box, nil

@@ -80,7 +80,7 @@ func (m *Mediator) newAccount(ctx context.Context, id string) (*Account, displac
 		return a, displaced{}, err
 	}
 	name, now := Name(id), m.cfg.Now()
-	a := &Account{ID: name, Devices: []Device{newDevice(id, now)}, Created: now}
+	a := &Account{ID: name, Devices: []Device{newDevice(id, now)}, Created: now, Unused: true}
 	switch _, err := m.anyAccount(ctx, name); {
 	case err == nil: // the first device of another account, which the device has left, or which has ended
 		a.ID += "#" + random(9)

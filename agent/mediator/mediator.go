@@ -59,6 +59,7 @@ type Limits struct {
 	MaxRecipients int           // of an account; default 1000
 	MaxDID        int           // bytes of a DID to register; default 4096
 	MaxAge        time.Duration // of mail; default 30 days
+	MaxUnused     time.Duration // of an account whose boxes were never looked at, and are empty; default 7 days
 	MaxPacket     int64         // bytes of a packet of mail; default DefaultMaxPacket
 	Box           store.Share   // mail of one device; default 10,000 packets and 256 MiB
 	Pair          store.Share   // mail of one sender for one device; default 1000 packets and 64 MiB
@@ -147,6 +148,7 @@ func New(cfg Config) (*Mediator, error) {
 	l.MaxSenderBytes = cmp.Or(max(l.MaxSenderBytes, 0), 1<<20)
 	l.MaxCapabilities = cmp.Or(max(l.MaxCapabilities, 0), 1000)
 	l.MaxAge = cmp.Or(max(l.MaxAge, 0), 30*24*time.Hour)
+	l.MaxUnused = cmp.Or(max(l.MaxUnused, 0), 7*24*time.Hour)
 	l.MaxPacket = cmp.Or(max(l.MaxPacket, 0), DefaultMaxPacket)
 	l.Box = orShare(l.Box, store.Share{Items: 10_000, Bytes: 256 << 20})
 	l.Pair = orShare(l.Pair, store.Share{Items: 1000, Bytes: 64 << 20})

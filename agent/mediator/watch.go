@@ -15,11 +15,12 @@ const (
 	// version may appear after a newer one.
 	watchAgain   = 3 * time.Second
 	settleEvery  = 10 * time.Second
+	unusedEvery  = 10 * time.Minute
 	figuresEvery = time.Minute
 )
 
 // Run looks after the mediator until ctx ends: it notices what other processes have changed,
-// moves mail that could not move before, and reports figures. Its error is that of the store, if
+// moves mail that could not move before, ends accounts that are not used, and reports figures. Its error is that of the store, if
 // the store fails at the start.
 func (m *Mediator) Run(ctx context.Context) error {
 	seen, err := m.newSeen(ctx)
@@ -27,9 +28,10 @@ func (m *Mediator) Run(ctx context.Context) error {
 		return err
 	}
 	m.watches.each(func(*watch) bool { return true }) // of what has changed before
-	watch, settle := time.NewTicker(watchEvery), time.NewTicker(settleEvery)
+	watch, settle, unused := time.NewTicker(watchEvery), time.NewTicker(settleEvery), time.NewTicker(unusedEvery)
 	defer watch.Stop()
 	defer settle.Stop()
+	defer unused.Stop()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -46,6 +48,10 @@ func (m *Mediator) Run(ctx context.Context) error {
 			}
 		case <-settle.C:
 			m.settleAll(ctx)
+		case <-unused.C:
+			if err := m.endUnused(ctx); err != nil && ctx.Err() == nil {
+				m.cfg.Logger.WarnContext(ctx, "unused accounts are still there", "error", err)
+			}
 		}
 	}
 }
