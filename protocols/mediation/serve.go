@@ -75,9 +75,6 @@ func (s *server) request(ctx context.Context, w agent.Responder, in *agent.Inbou
 		return problem(err)
 	}
 	s.tell(ctx, w, in, c, in.From)
-	if err := w.Agent().Contacts().Keep(ctx, in.To, in.From); err != nil {
-		s.log.WarnContext(ctx, "client not stored as a contact", "from", in.From, "error", err)
-	}
 	grant := grantBody{s.m.DID()}
 	if s.v == v3 {
 		grant.RoutingDID = []string{s.m.DID()}
@@ -192,6 +189,11 @@ func (s *server) query(ctx context.Context, w agent.Responder, in *agent.Inbound
 	ids, total, err := s.m.Recipients(ctx, in.From, offset, limit)
 	if err != nil {
 		return problem(err)
+	}
+	if len(ids) > 0 { // the answers to a stranger are short
+		if err := w.Agent().Contacts().Keep(ctx, in.To, in.From); err != nil {
+			s.log.WarnContext(ctx, "client not stored as a contact", "from", in.From, "error", err)
+		}
 	}
 	list := make([]recipientDID, len(ids))
 	for i, id := range ids {

@@ -167,7 +167,8 @@ func (s *server) deliveryRequest(ctx context.Context, r *request) error {
 }
 
 // keepContact makes an enrolled device a contact: the answers to a stranger are short
-// (agent.Config.StrangerBytes).
+// (agent.Config.StrangerBytes). Enrolment alone does not: any number of DIDs can enroll and never
+// come back.
 func (r *request) keepContact(ctx context.Context) error {
 	book := r.Agent().Contacts()
 	if known, err := book.IsContact(ctx, r.in.To, r.in.From); known || err != nil {
