@@ -23,20 +23,26 @@ type cache struct {
 type known struct {
 	entry   *entry
 	account *Account
+	read    time.Time // before entry and account were read
 }
 
 const (
 	maxKnown = 20_000
 	// maxStale is the largest age of what the cache knows.
 	maxStale = 250 * time.Millisecond
+	// maxRead is the largest age of what the cache knows if looks do not find a change: those of
+	// processes whose clocks are behind by more than watchAgain. It is shorter than grace, so
+	// that mail for the loser of a name still moves.
+	maxRead = grace / 2
 )
 
 // get returns who has a name, or else a function that remembers what was read after the call.
 func (c *cache) get(name string) (k known, ok bool, remember func(known)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.looked) < maxStale {
-		if k, ok := c.names.Get(name); ok {
+	now := time.Now()
+	if now.Sub(c.looked) < maxStale {
+		if k, ok := c.names.Get(name); ok && now.Sub(k.read) < maxRead {
 			if a, ok := c.accounts.Get(k.account.ID); ok && a == k.account {
 				return k, true, nil
 			}
@@ -52,6 +58,7 @@ func (c *cache) get(name string) (k known, ok bool, remember func(known)) {
 		if a, ok := c.accounts.Get(k.account.ID); ok && a.version == k.account.version {
 			k.account = a
 		}
+		k.read = now
 		c.accounts.Put(k.account.ID, k.account)
 		c.names.Put(name, k)
 		if c.names.Len() > maxKnown {
@@ -92,7 +99,7 @@ func (m *Mediator) ownerForMail(ctx context.Context, id string) (*Account, *entr
 	}
 	a, e, err := m.owner(ctx, id)
 	if err == nil {
-		remember(known{e, a})
+		remember(known{entry: e, account: a})
 	}
 	return a, e, err
 }

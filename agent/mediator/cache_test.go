@@ -175,3 +175,36 @@ func TestBlockDuringAForward(t *testing.T) {
 		wantErr(t, "forward after the block", n.Accept(t.Context(), forward(alice, "2")), mediator.ErrBlocked)
 	})
 }
+
+// blind is a Store that does not list accounts, as if all changes were by processes whose clocks
+// are far behind.
+type blind struct{ store.Store }
+
+func (b blind) Records() store.Records { return blindRecords{b.Store.Records()} }
+
+type blindRecords struct{ store.Records }
+
+func (r blindRecords) List(ctx context.Context, q store.Query) ([]store.Record, error) {
+	if q.Collection == "mediator/account" {
+		return nil, nil
+	}
+	return r.Records.List(ctx, q)
+}
+
+// A change that is not noticed holds for forwards within half a minute.
+func TestChangeThatIsNotNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memory()
+		n, other := newNode(t, back{blind{b.store}, b.mailbox}), newNode(t, b)
+		n.runs()
+		n.enroll(alice)
+		time.Sleep(time.Second + 7*time.Millisecond)
+		n.send(alice, "1")
+		other.join(alice, bob)
+		n.send(alice, "2") // n does not know bob yet
+		time.Sleep(30 * time.Second)
+		n.send(alice, "3")
+		n.wantMail(alice, "1", "2", "3")
+		n.wantMail(bob, "3")
+	})
+}

@@ -45,8 +45,9 @@
 //
 // [Mediator.Accept] counts mail by its sender, which is an authenticated DID, a capability of
 // the recipient, or else the address. A DID costs nothing, so only a few DIDs of one address
-// count for themselves at one recipient. An address is kept in memory alone, as a hash with a
-// random key that changes every day. [Limits] has the quotas of boxes, senders, and pairs of
+// count for themselves at one recipient. An address is kept as a hash with a random key, which
+// changes every day and is in memory alone. Mail that counts for an address has the hash until
+// the mail is collected or expires. [Limits] has the quotas of boxes, senders, and pairs of
 // both, and the rates. A quota refuses new mail, and never drops mail that was accepted. A
 // refusal by a limit is a *[LimitError].
 //
@@ -56,7 +57,8 @@
 // read. So several processes may share the store, such as a server and a command line. What
 // one process changes holds in another at once for boxes and registrations, and within a
 // quarter of a second for forwards, and for a [Box.OnChange] where Run runs. Mail that is
-// accepted for the loser of a DID meanwhile moves, too.
+// accepted for the loser of a DID meanwhile moves, too. If the clocks of the processes differ by
+// more than three seconds, a change may hold for forwards after half a minute only.
 //
 // Two things take up to a second longer. A mediator that does not know the end of an account
 // may accept mail for its boxes; that mail is never delivered. [Mediator.Leave] asks to wait if
