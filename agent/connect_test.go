@@ -102,15 +102,16 @@ func TestConnectFails(t *testing.T) {
 	for name, test := range map[string]struct {
 		way  agenttest.Option
 		h    agent.Handler
+		in   time.Duration
 		want func(error) bool
 	}{
-		"http":    {agenttest.HTTP(), silent, func(err error) bool { return errors.Is(err, agent.ErrNoRoute) }},
-		"refused": {agenttest.WebSocket(), refusing, func(err error) bool { return errors.As(err, &problem) && problem.Code == "e.p.req" }},
-		"silent":  {agenttest.WebSocket(), silent, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
+		"http":    {agenttest.HTTP(), silent, time.Minute, func(err error) bool { return errors.Is(err, agent.ErrNoRoute) }},
+		"refused": {agenttest.WebSocket(), refusing, time.Minute, func(err error) bool { return errors.As(err, &problem) && problem.Code == "e.p.req" }},
+		"silent":  {agenttest.WebSocket(), silent, time.Second, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			alice, bob := agenttest.Pair(t, nil, test.h, test.way, agenttest.Hidden())
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), test.in)
 			defer cancel()
 			m := newMessage(t)
 			m.To = []string{bob.DID()}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,10 +15,14 @@ import (
 	"github.com/didcomm-go/didcomm/agent/store"
 )
 
-// onTwo runs f with two mediators on one SQLite file, as two processes have it.
+// onTwo runs f with two mediators on one SQLite file, as two processes have it. Their clock goes on
+// by a microsecond with each look, so that all happens within a second.
 func onTwo(t *testing.T, f func(t *testing.T, nodes [2]*node)) {
-	path := filepath.Join(t.TempDir(), "store")
-	f(t, [2]*node{newNode(t, open(t, path), fast), newNode(t, open(t, path), fast)})
+	path, start, looks := filepath.Join(t.TempDir(), "store"), time.Now(), new(atomic.Int64)
+	clock := func(c *mediator.Config) {
+		c.Now = func() time.Time { return start.Add(time.Duration(looks.Add(1)) * time.Microsecond) }
+	}
+	f(t, [2]*node{newNode(t, open(t, path), fast, clock), newNode(t, open(t, path), fast, clock)})
 }
 
 func fast(c *mediator.Config) {
