@@ -149,8 +149,12 @@ func (m *Mediator) end(ctx context.Context, id string) (int, error) {
 	return m.clean(ctx, id)
 }
 
-// ending returns the changes that end an account. Then call clean.
+// ending returns the changes that end an account. Then call clean. The error is a *LimitError
+// with LimitMoving if the account has lost a DID whose mail is still moving.
 func (m *Mediator) ending(ctx context.Context, a *Account) (*store.Changes, error) {
+	if !a.Lost.IsZero() { // since settled has looked
+		return nil, &LimitError{Limit: LimitMoving, RetryAfter: grace}
+	}
 	a.Gone = m.cfg.Now()
 	c := &store.Changes{Put: []store.Record{a.record()}}
 	for _, d := range a.Devices {

@@ -208,3 +208,34 @@ func TestChangeThatIsNotNoticed(t *testing.T) {
 		n.wantMail(bob, "3")
 	})
 }
+
+// An account that loses a DID while it ends, or while a device leaves, does not drop the mail of
+// the winner.
+func TestLossDuringAnEnd(t *testing.T) {
+	for name, end := range map[string]func(n *node) error{
+		"leave": func(n *node) error { return errOf(n.Leave(n.t.Context(), thief, thief)) },
+		"purge": func(n *node) error { return errOf(n.Purge(n.t.Context(), thief, false)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, gate, armed := memory(), make(chan struct{}), new(atomic.Bool)
+				n, other := newNode(t, back{paused{b.store, armed, gate}, b.mailbox}), newNode(t, b)
+				other.enroll(alice, thief)
+				other.register(thief, "did:example:a", false)
+				f := forward("did:example:a", "later")
+				f.Delay = time.Minute
+				wantErr(t, "forward", other.Accept(t.Context(), f), nil)
+				armed.Store(true)
+				done := make(chan error)
+				go func() { done <- end(n) }()
+				synctest.Wait()
+				other.register(alice, "did:example:a", true)
+				close(gate)
+				wantErr(t, name, <-done, &mediator.LimitError{Limit: mediator.LimitMoving})
+				time.Sleep(2 * time.Minute)
+				other.wantMail(thief)
+				other.wantMail(alice, "later")
+			})
+		})
+	}
+}

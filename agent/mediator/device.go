@@ -122,6 +122,9 @@ func (m *Mediator) Leave(ctx context.Context, by, device string) (Change, error)
 		if gone, ok = a.device(name); !ok {
 			return nil, nil
 		}
+		if !a.Lost.IsZero() { // since settled has looked
+			return nil, &LimitError{Limit: LimitMoving, RetryAfter: grace}
+		}
 		if last = len(a.Devices) == 1; last {
 			return nil, nil
 		}
