@@ -15,9 +15,10 @@ import (
 // have got the first answer. It sends the replies that left by the connection of the
 // message again, by the connection that the message arrived by now. If there were no such
 // replies, it sends the ack that the message asks for, since the first ack may have been
-// over a limit, or else it tells that the message has arrived before. Replies to a message that was parked, or kept by a mediator, leave by the
-// outbox. It does neither while the Handler runs: after an ack, the sender would
-// not send the message again if a reply were lost.
+// over a limit, or else it tells that the message has arrived before. Replies to a message
+// that was parked, or kept by a mediator, leave by the outbox. Nothing is sent while the
+// Handler runs: after an ack, the sender would not send the message again if a reply were
+// lost.
 func (a *Agent) replyToDuplicate(ctx context.Context, w transport.Replier, in *Inbound, known *store.Known) error {
 	if !in.fromPeer() {
 		return nil

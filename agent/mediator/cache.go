@@ -8,9 +8,9 @@ import (
 	"github.com/didcomm-go/didcomm/did/lru"
 )
 
-// cache remembers who has which name, for Accept. What it knows is as old as the last look of Run
+// cache remembers who has which name, for Accept. Its entries are as old as the last look of Run
 // at the accounts at most: each change of a name changes the record of the account that has the name,
-// and of the account that loses it. Without a Run, nothing is remembered.
+// and of the account that loses the name. Without a Run, nothing is remembered.
 type cache struct {
 	mu       sync.Mutex // guards all below
 	looked   time.Time  // when the last look began

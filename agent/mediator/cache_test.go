@@ -26,8 +26,8 @@ func (n *node) runs() {
 	})
 }
 
-// What another process changes holds for forwards within a quarter of a second, and what this
-// process changes at once.
+// A change by another process holds for forwards within a quarter of a second, and a change by this
+// process at once.
 func TestForwardsAfterAChange(t *testing.T) {
 	const id = "did:example:a"
 	for _, tt := range []struct {

@@ -54,8 +54,8 @@
 // # Several processes
 //
 // All state is in the store, and each change of it is one Commit with the versions of what was
-// read. So several processes may share the store, such as a server and a command line. What
-// one process changes holds in another at once for boxes and registrations, and within a
+// read. So several processes may share the store, such as a server and a command line. A
+// change by one process holds in another at once for boxes and registrations, and within a
 // quarter of a second for forwards, and for a [Box.OnChange] where Run runs. Mail that is
 // accepted for the loser of a DID meanwhile moves, too. If the clocks of the processes differ by
 // more than three seconds, a change may hold for forwards after half a minute only.

@@ -63,8 +63,8 @@ func (m *Mediator) take(ctx context.Context, c *store.Changes, d *displaced, a *
 // grace is how long mail that was accepted for the loser may still arrive in its boxes.
 const grace = time.Minute
 
-// moveMail moves the mail for all names that an account has lost. What cannot move now stays where
-// it is, hidden from the loser, and Run tries again. moveMail reports whether all has moved that is due.
+// moveMail moves the mail for all names that an account has lost. Mail that cannot move now stays
+// where it is, hidden from the loser, and Run tries again. moveMail reports whether all has moved that is due.
 func (m *Mediator) moveMail(ctx context.Context, loser string) bool {
 	if loser == "" {
 		return true

@@ -54,11 +54,11 @@ type ClientConfig struct {
 
 // Client makes the list of a mediator fit the identities of an agent. An identity is
 // registered in each form by which senders may call it: its DID, both forms of a
-// did:peer:4, and the did:key of its X25519 key. What the Client has registered is removed
-// when the identity has ended (identity.Set.Retire) or was removed.
+// did:peer:4, and the did:key of its X25519 key. Registrations by the
+// Client are removed when their identity has ended (identity.Set.Retire) or was removed.
 //
 // The Client has no queue: it compares both lists, and so goes on after a crash of either
-// side. What others have registered for the account, such as another device, stays as it is.
+// side. Registrations by others for the account, such as another device, stay as they are.
 //
 // All methods may be called at the same time from many goroutines.
 type Client struct {

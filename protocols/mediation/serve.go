@@ -16,7 +16,8 @@ import (
 )
 
 // Serve registers the role of the mediator in a Mux, for both versions and spellings. m has the
-// state. Serve also follows the rotations of devices, in all messages that the Mux handles. The logger gets what the peer is not told; nil discards that.
+// state. Serve also follows the rotations of devices, in all messages that the Mux handles. The
+// logger gets what the peer is not told; nil discards that.
 func Serve(m *mediator.Mediator, log *slog.Logger) agent.MuxOption {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)

@@ -22,7 +22,7 @@ type within struct {
 
 func (w within) Agent() *agent.Agent { return w.a }
 
-// FuzzForward gives messages to the Handler. What is accepted is kept, and what is not is refused
+// FuzzForward gives messages to the Handler. An accepted message is kept, and any other is refused
 // with a problem.
 func FuzzForward(f *testing.F) {
 	bob := agenttest.NewParty(f)
