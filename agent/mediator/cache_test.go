@@ -239,3 +239,51 @@ func TestLossDuringAnEnd(t *testing.T) {
 		})
 	}
 }
+
+// down is a store whose records cannot be written while it is down.
+type down struct {
+	store.Store
+	down *atomic.Bool
+}
+
+type downRecords struct {
+	store.Records
+	down *atomic.Bool
+}
+
+func (d down) Records() store.Records { return downRecords{d.Store.Records(), d.down} }
+
+func (r downRecords) Put(ctx context.Context, rec store.Record) (uint64, error) {
+	if r.down.Load() {
+		return 0, errors.New("down")
+	}
+	return r.Records.Put(ctx, rec)
+}
+
+// A mediator whose store is down when Run begins looks for changes when the store is up again.
+func TestRunWithoutStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, isDown := memory(), new(atomic.Bool)
+		other := newNode(t, b)
+		other.enroll(alice)
+		isDown.Store(true)
+		n := newNode(t, back{down{b.store, isDown}, b.mailbox})
+		n.runs()
+		time.Sleep(time.Second + 7*time.Millisecond)
+		isDown.Store(false)
+		time.Sleep(time.Second)
+		box := n.Box(alice)
+		if _, err := box.Status(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var changed atomic.Bool
+		defer box.OnChange(func() { changed.Store(true) })()
+		if err := other.Block(t.Context(), alice); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if !changed.Load() {
+			t.Error("the block was not noticed")
+		}
+	})
+}

@@ -20,12 +20,19 @@ const (
 )
 
 // Run looks after the mediator until ctx ends: it notices what other processes have changed,
-// moves mail that could not move before, ends accounts that are not used, and reports figures. Its error is that of the store, if
-// the store fails at the start.
+// moves mail that could not move before, ends accounts that are not used, and reports figures.
+// It returns nil. While the store fails, Run tries again.
 func (m *Mediator) Run(ctx context.Context) error {
 	seen, err := m.newSeen(ctx)
-	if err != nil {
-		return err
+	for ; err != nil; seen, err = m.newSeen(ctx) {
+		if ctx.Err() == nil {
+			m.cfg.Logger.WarnContext(ctx, "changes of accounts are not seen", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchEvery):
+		}
 	}
 	m.watches.each(func(*watch) bool { return true }) // of what has changed before
 	watch, settle, unused := time.NewTicker(watchEvery), time.NewTicker(settleEvery), time.NewTicker(unusedEvery)
