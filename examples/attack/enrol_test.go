@@ -30,7 +30,9 @@ func TestEnrolmentFlood(t *testing.T) {
 				if many {
 					ip = addressOf(i)
 				}
-				m := newPhone(t, a, ip).ask(mediateRequest, `{}`)
+				p := newPhone(t, a, ip)
+				m := p.ask(mediateRequest, `{}`)
+				p.at.CloseIdleConnections()
 				if m.Type == mediateGrant {
 					granted.Add(1)
 				} else if code := codeOf(m); strings.HasPrefix(code, "e.p.me.res.enroll.") {
@@ -116,9 +118,9 @@ func TestInvitationsGuessed(t *testing.T) {
 		if i%2 == 1 {
 			ip = addressOf(i)
 		}
-		m := newPhone(t, a, ip).ask(mediateRequest, `{}`, func(m *message.Message) {
-			m.ParentThreadID = fmt.Sprintf("%022d", i)
-		})
+		p := newPhone(t, a, ip)
+		m := p.ask(mediateRequest, `{}`, func(m *message.Message) { m.ParentThreadID = fmt.Sprintf("%022d", i) })
+		p.at.CloseIdleConnections()
 		switch {
 		case m.Type == mediateGrant:
 			in.Add(1)
