@@ -25,7 +25,7 @@ type office struct {
 }
 
 // Mail for one phone, and that of one sender. A swamper asks for more.
-var boxShare, pairShare = store.Share{Items: 300}, store.Share{Items: 15}
+var boxShare, pairShare = store.Share{Items: 120}, store.Share{Items: 15}
 
 func newOffice(w *world, name string) *honest {
 	h := newAgent(w, name, &office{mailbox: store.NewMailbox(store.MailboxConfig{})})

@@ -205,7 +205,7 @@ func (p *phone) rotate(h *honest) bool {
 	if !p.apart {
 		replaces, p.device = old, h.did()
 	}
-	for _, o := range p.offices {
+	for _, o := range slices.Backward(p.offices) { // first the one that others come to by the document
 		p.persist(h, "register", func(ctx context.Context) error { return p.register(ctx, h, l, o, replaces) })
 	}
 	p.collect(h, l)

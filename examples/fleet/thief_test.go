@@ -78,8 +78,11 @@ type swamper struct{}
 func (swamper) meet(*stranger, transport.Replier, *message.Message) {}
 
 func (swamper) step(s *stranger) {
+	if s.chance.IntN(5) > 0 {
+		return
+	}
 	phone := s.w.phones()[0]
-	for range 20 {
+	for range boxShare.Items + 50 {
 		s.say(s.message(noteType, phone.did()))
 	}
 }
