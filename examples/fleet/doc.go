@@ -53,10 +53,11 @@
 //
 // For phones, the same holds from Send to the handler of each device, with two exceptions:
 //
-//   - Letters in a lane keep their order where one mediator held them and the protocol is
-//     ordered. A phone gets many letters at once, and handles letters of other protocols
-//     at the same time. A letter overtakes those at the mediator if it leaves by a connection that
-//     the phone has opened to its sender, or by another mediator after the phone has moved.
+//   - Letters in a lane keep their order where one mediator held them, the protocol is ordered,
+//     and the DID of their sender resolves. A phone gets many letters at once, and handles
+//     those of other protocols at the same time. A letter overtakes those at the mediator if it
+//     leaves by a connection that the phone has opened to its sender, or by another mediator
+//     after the phone has moved.
 //   - A letter that leaves by such a connection is handled by the device that has opened it, and
 //     by no other.
 //

@@ -85,7 +85,7 @@ func inOrder(w *world, fail func(string, ...any)) {
 	for _, h := range w.agents() {
 		lanes := make(map[string][]letter)
 		for _, l := range w.book.all() {
-			if p := h.phone; p != nil && (l.direct || len(p.offices) > 1 || !strings.HasSuffix(l.lane, basicmessage.PIURI)) {
+			if h.phone != nil && !w.keepsOrder(h.phone, l) {
 				continue
 			}
 			if l.lane != "" && l.to == h.name && l.taken && l.reads[h.id].begun > 0 && h.killed == 0 {
@@ -101,6 +101,12 @@ func inOrder(w *world, fail func(string, ...any)) {
 			}
 		}
 	}
+}
+
+// keepsOrder reports whether a letter to a phone is handled before later ones of its lane.
+func (w *world) keepsOrder(p *phone, l letter) bool {
+	ordered := strings.HasSuffix(l.lane, basicmessage.PIURI)
+	return ordered && !l.direct && len(p.offices) == 1 && (w.faults.resolve == 0 || *leftMail)
 }
 
 // givenUpIsTold: what could not be delivered is buried, with a reason that its sender

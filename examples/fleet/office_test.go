@@ -51,6 +51,7 @@ func (o *office) open(h *honest, l *life, resolver did.Resolver, cfg *agent.Conf
 		defer cancel()
 		_ = m.Run(ctx)
 	})
+	cfg.Now = now
 	cfg.Unopened = routing.Unopened(m)
 	return []agent.MuxOption{
 		mediation.Serve(m, cfg.Logger),

@@ -55,6 +55,9 @@ var (
 	// connection, and the report, which acks too, is not, the message does not come
 	// again, and so neither does the reply.
 	twoReplies = flag.Bool("gap-two-replies", false, "let handlers reply and return a problem")
+	// A phone leaves mail at the mediator while the DID of its sender does not resolve, and
+	// takes what comes after it. That may be mail of the same sender.
+	leftMail = flag.Bool("gap-left-mail", false, "expect order of mail although resolvers fail")
 	// A forward that leaves by a connection, which has no receipt, counts as delivered when
 	// it is written. If the connection ends then, the forward is lost. So a mediator needs an
 	// endpoint with receipts, which senders prefer.
