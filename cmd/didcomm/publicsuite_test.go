@@ -149,7 +149,22 @@ func (s *suite) open(data []byte) *message.Message {
 	if err != nil {
 		s.t.Fatalf("%v: %.300q", err, data)
 	}
+	s.wantReadable(u.Message)
 	return u.Message
+}
+
+// wantReadable checks what the reader of the suite is strict about: it knows please_ack and ack
+// in another form than the specification has, and few members of an attachment.
+func (s *suite) wantReadable(m *message.Message) {
+	s.t.Helper()
+	if m.PleaseAck != nil || m.Ack != nil {
+		s.t.Fatalf("please_ack %q, ack %q in %s", m.PleaseAck, m.Ack, m.Type)
+	}
+	for _, a := range m.Attachments {
+		if len(a.Extra) > 0 || len(a.Data.Extra) > 0 || a.LastModText != "" || a.Data.JWS != nil || a.Data.Hash != "" {
+			s.t.Fatalf("attachment %+v", a)
+		}
+	}
 }
 
 // ask posts a request of the recipient and returns the opened answer.
