@@ -63,7 +63,7 @@
 //
 // # Known gaps
 //
-// Package agent has known faults. Worlds avoid them, so that other faults are found. Each
+// Packages agent and protocols/pickup have known faults. Worlds avoid them, so that other faults are found. Each
 // known fault has a flag, -gap-..., with which worlds do not avoid the fault. The comments in
 // world_test.go describe these faults.
 //

@@ -89,11 +89,9 @@ const maxTries = 10
 
 var _ role = (*honest)(nil)
 
-func newHonest(w *world, name string) *honest { return newAgent(w, name, nil) }
-
-func newAgent(w *world, name string, o *office) *honest {
+func newHonest(w *world, name string) *honest {
 	h := &honest{
-		party: newParty(name), id: name, w: w, office: o, chance: seeded(w.seed, name),
+		party: newParty(name), id: name, w: w, chance: seeded(w.seed, name),
 		outbox: store.NewOutbox(store.OutboxConfig{MaxItems: maxItems}), inbox: store.NewInbox(store.InboxConfig{MaxItems: maxItems}),
 		known: make(map[string]string), rotated: make(map[string]bool), buriedBy: make(map[string]int),
 	}
@@ -107,9 +105,6 @@ func (h *honest) newEndpoints() []string {
 	h.moves++
 	web, wire := fmt.Sprintf("web:%s-%d", h.name, h.moves), fmt.Sprintf("wire:%s-%d", h.name, h.moves)
 	ways := [][]string{{web}, {wire}, {wire, web}, {web, wire}}
-	if h.office != nil && !*wireOffices {
-		ways = [][]string{{web}, {wire, web}, {web, wire}, {web, wire}}
-	}
 	return ways[h.chance.IntN(len(ways))]
 }
 

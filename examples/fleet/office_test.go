@@ -28,7 +28,8 @@ type office struct {
 var boxShare, pairShare = store.Share{Items: 120}, store.Share{Items: 15}
 
 func newOffice(w *world, name string) *honest {
-	h := newAgent(w, name, &office{mailbox: store.NewMailbox(store.MailboxConfig{})})
+	h := newHonest(w, name)
+	h.office = &office{mailbox: store.NewMailbox(store.MailboxConfig{})}
 	h.records = store.NewRecords(store.RecordsConfig{})
 	return h
 }

@@ -48,7 +48,7 @@ type world struct {
 	evening   context.CancelFunc
 }
 
-// Gaps of package agent that are known. Worlds go around them, unless a flag says
+// Gaps that are known. Worlds go around them, unless a flag says
 // otherwise: then a seed in some hundred fails.
 var (
 	// A handler replies, and then returns a Problem. If the reply is lost on the
@@ -58,10 +58,6 @@ var (
 	// A phone leaves mail at the mediator while the DID of its sender does not resolve, and
 	// takes what comes after it. That may be mail of the same sender.
 	leftMail = flag.Bool("gap-left-mail", false, "expect order of mail although resolvers fail")
-	// A forward that leaves by a connection, which has no receipt, counts as delivered when
-	// it is written. If the connection ends then, the forward is lost. So a mediator needs an
-	// endpoint with receipts, which senders prefer.
-	wireOffices = flag.Bool("gap-wire-offices", false, "let mediators have no endpoint with receipts")
 )
 
 const (
