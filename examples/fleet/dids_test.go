@@ -62,16 +62,6 @@ func (r *registry) party(id string) string {
 	return r.of[id]
 }
 
-// endpoints are those that the document of a DID lists now.
-func (r *registry) endpoints(id string) (list []string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, s := range r.docs[id].Service {
-		list = append(list, s.Endpoints[0].URI)
-	}
-	return list
-}
-
 // resolve resolves at once.
 func (r *registry) resolve(_ context.Context, id string) (*did.Document, error) {
 	r.mu.Lock()

@@ -63,9 +63,9 @@
 //
 // # Known gaps
 //
-// Packages agent and protocols/pickup have known faults. Worlds avoid them, so that other faults are found. Each
-// known fault has a flag, -gap-..., with which worlds do not avoid the fault. The comments in
-// world_test.go describe these faults.
+// Packages agent and protocols/pickup have known faults. Worlds avoid them, so that other
+// faults are found. Each known fault has a flag, -gap-..., with which worlds do not avoid the
+// fault. The comments in world_test.go describe these faults.
 //
 // # New parties
 //
@@ -74,6 +74,6 @@
 //
 // # Flags
 //
-//	-seeds N   run the worlds 0 to N-1 (300, or 30 with -short), and a third as many with mail
+//	-seeds N   run the worlds 0 to N-1 (300, or 30 with -short), and a quarter as many with mail
 //	-seed N    run one world, and log it
 package fleet

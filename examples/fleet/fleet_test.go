@@ -24,7 +24,7 @@ func TestFleet(t *testing.T) {
 
 // TestMail lives through worlds with mediators and phones.
 func TestMail(t *testing.T) {
-	n, total := liveAll(t, (*seeds+2)/3, 10, true)
+	n, total := liveAll(t, (*seeds+3)/4, 7, true)
 	if n > 0 && (total.Letters < 20*n || total.Faults < 10*n || total.Killed < n/2 || total.Mail < 10*n) {
 		t.Error("too little happened")
 	}
