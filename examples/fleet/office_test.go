@@ -20,8 +20,7 @@ import (
 // office is what makes an honest agent a mediator.
 type office struct {
 	mailbox store.Mailbox
-	behind  time.Duration // of its clock, in the life of now
-	refused atomic.Int64  // forwards, since a sender has no more room
+	refused atomic.Int64 // forwards, since a sender has no more room
 }
 
 // Mail for one phone, and that of one sender. A swamper asks for more.
@@ -36,11 +35,11 @@ func newOffice(w *world, name string) *honest {
 
 // open prepares a life.
 func (o *office) open(h *honest, l *life, resolver did.Resolver, cfg *agent.Config) []agent.MuxOption {
-	o.behind = 0
+	var behind time.Duration
 	if h.chance.IntN(3) == 0 { // the clock was set back
-		o.behind = time.Duration(h.chance.Int64N(int64(3 * time.Hour)))
+		behind = time.Duration(h.chance.Int64N(int64(3 * time.Hour)))
 	}
-	now := func() time.Time { return time.Now().Add(-o.behind) }
+	now := func() time.Time { return time.Now().Add(-behind) }
 	m, err := mediator.New(mediator.Config{
 		DID: h.did(), Store: cfg.Store, Mailbox: mortalMailbox{o.mailbox, l.host.up}, Documents: resolver,
 		Limits: mediator.Limits{Box: boxShare, Pair: pairShare}, Logger: cfg.Logger, Now: now,
