@@ -5,7 +5,7 @@
 //
 //	go test -tags crash ./examples/crash -v
 //	go test -tags crash ./examples/crash -run SQLite -messages 100000 -kills 500 -timeout 3h
-//	go test -tags crash ./examples/crash -run 'Mediated$' -messages 100000 -kills 500 -timeout 3h
+//	go test -tags crash ./examples/crash -run TestMediated -skip 'Socket|Postgres|Shared' -messages 100000 -kills 500 -timeout 3h
 //	go test -tags crash ./examples/crash -run Shared/frozen -frozen 90s -v
 //
 // Each agent is a process of its own, for which the test binary starts itself again. It has

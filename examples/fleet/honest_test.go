@@ -217,7 +217,7 @@ func (h *honest) step() {
 			return
 		}
 		h.relocate()
-	case n < 12 && h.w.faults.rotate && h.office == nil && len(h.dids) < 3:
+	case n < 12 && h.w.faults.rotate && h.office == nil && len(h.all()) < 3:
 		h.rotate()
 	case h.phone != nil && h.phone.shared:
 	default:
