@@ -76,7 +76,8 @@
 // gap, a time in which messages are sent and none is accepted.
 //
 // The wait and the gap have a limit: 15 seconds in the row "vanished host", 5 seconds in the
-// row "calm", and 10 seconds otherwise. These times do not count:
+// row "calm", a minute in the tests with a mediator, and 10 seconds otherwise. These times do
+// not count:
 //
 //   - the time in which the database server is killed and started again;
 //   - in TestSQLite, TestPostgres and TestMediated, the same time of a process;

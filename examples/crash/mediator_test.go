@@ -93,12 +93,16 @@ func (r *role) enroll(ctx context.Context, a *agent.Agent) {
 	}
 }
 
+// mediatedLimit is limit where a mediator is in between. A sender or a phone that was refused for
+// now comes again in ten seconds, one after the other.
+const mediatedLimit = time.Minute
+
 // newMediated makes a world of a sender, the processes of one mediator, whose stores are given, and
 // two phones behind the mediator, of which one polls and one has live mode. The mediator has an
 // endpoint of each scheme at each process. The other stores are SQLite files.
 func newMediated(t *testing.T, schemes []string, mediators ...string) *world {
 	t.Helper()
-	w := new(world)
+	w := &world{limit: mediatedLimit}
 	add := func(name, store string) *node {
 		n := newNode(t, name)
 		n.Store = store

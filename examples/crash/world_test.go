@@ -17,12 +17,13 @@ type world struct {
 	// of a wait then holds from that long after the last strike, since each strike may lead to
 	// another refusal. 0 means that it holds always.
 	again time.Duration
+	limit time.Duration // of a wait and of a gap
 }
 
 // newWorld makes two nodes with the stores given.
 func newWorld(t *testing.T, stores ...string) *world {
 	t.Helper()
-	w := new(world)
+	w := &world{limit: limit}
 	dids := make([]map[string]string, len(stores))
 	for i, s := range stores {
 		n := newNode(t, string(rune('a'+i)))
@@ -83,7 +84,7 @@ func (w *world) run(t *testing.T, n, strikes int, strike func()) {
 		late := figuresOf(n, accepted, handled, last, append(away, span{last, last.Add(w.again)})...)
 		f.wait, f.late = late.wait, late.late
 	}
-	f.check(t, "messages", limit)
+	f.check(t, "messages", w.limit)
 	if f.accepted < n/2 {
 		t.Errorf("only %d of %d messages were accepted", f.accepted, n)
 	}
